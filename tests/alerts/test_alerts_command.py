@@ -106,12 +106,12 @@ def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pyte
     [
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
-        (["--slo", "chat"], "--slo: 'chat' is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s"),
-        (["--without", "gpu"], "--without: 'gpu' has no group 'gpu'; the groups are capacity, cascade"),
+        (["--slo", "chat"], "--slo: 'chat' is not a valid SLO; use NAME=P95[:ERROR_RATE]"),
+        (["--without", "gpu"], "--without: 'gpu' contains the unknown group 'gpu'; use capacity, cascade"),
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
         (
             ["--latency-buckets", "1,two"],
-            "--latency-buckets: '1,two' is not a comma-separated list of seconds such as 0.1,0.5,2.5",
+            "--latency-buckets: '1,two' is not a valid bucket list; use comma-separated seconds such as 0.1,0.5,2.5",
         ),
         (["--latency-buckets", "0,1"], "has a bound of 0 s or less"),
     ],

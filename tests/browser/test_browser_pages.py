@@ -353,7 +353,7 @@ def test_a_bad_filter_is_explained(visit: Open) -> None:
     """With the words of the API."""
     page = visit("/traces?min_duration=fast", quiet=False).page
     expect(page.locator("#list-message")).to_contain_text(
-        "min_duration='fast': is not a duration such as 10s, 5m or 7d"
+        "min_duration='fast': is not a valid duration; use 10s, 5m or 7d"
     )
 
 

@@ -48,23 +48,23 @@ def page() -> str:
     head = """\
 # Command line
 
-Help of every command, as `foreshock COMMAND --help` prints it. The hub's options are also in [hub.md](hub.md).
+The help text of every command, as printed by `foreshock COMMAND --help`. [hub.md](hub.md) also lists the hub options.
 
 ## Sources, times, and output
 
 | subject | rule |
 |---|---|
-| source | `--from URL` for a hub, `--from DIR` for a [recording](recordings.md); default `http://127.0.0.1:8050` |
+| source | `--from URL` for a hub, `--from DIR` for a [recording](recordings.md); default: `http://127.0.0.1:8050` |
 | credentials | `--credentials FILE`, one line: bearer token or `user:password` |
-| variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_CREDENTIALS` for `--credentials` |
+| environment variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_CREDENTIALS` for `--credentials` |
 | time | RFC 3339 (`2026-11-25T10:00:00Z`), Unix seconds, `now`, `now-15m`, `now/d` (midnight UTC) |
 | time in a recording | `now` is the end of the recording |
 | duration | `100ms`, `10s`, `5m`, `2h`, `7d`; a number without a unit is in seconds |
 | `-o table` | aligned columns, without colors |
-| `-o json`, `-o yaml` | the answer of the [API](http-api.md) |
+| `-o json`, `-o yaml` | the [API](http-api.md) response |
 | `-o csv` | one line per row, RFC 4180 |
-| exit code | 0 success, 1 failure, 2 wrong usage, 3 `--fail-on` matches |
-| completion | `foreshock completion bash`, `zsh`, or `fish` prints the script |
+| exit code | 0 success, 1 failure, 2 usage error, 3 `--fail-on` matched |
+| completion | `foreshock completion bash`, `zsh`, or `fish` prints a completion script |
 
 `make evaluate` scores the analysis; it is not part of the installed package ([evaluation](../internals/evaluation.md)).
 """
@@ -138,7 +138,10 @@ def test_every_example_parses(line: str) -> None:
         (["get", "services", "-o", "jsn"], "'jsn' is not one of 'table', 'json', 'yaml', 'csv'."),
         (["get", "pools", "one"], "Got unexpected extra argument (one)"),
         (["explain"], "Missing argument 'SERVICE'."),
-        (["get", "gpus", "--from", "localhost:8050"], "--from: 'localhost:8050' is neither a URL such as http"),
+        (
+            ["get", "gpus", "--from", "localhost:8050"],
+            "--from: 'localhost:8050' is neither a folder nor a valid URL; use http",
+        ),
         (["dev", "simulate", "clam", "--output-dir", "x"], "did you mean 'calm'?"),
     ],
 )

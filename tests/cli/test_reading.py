@@ -132,20 +132,20 @@ def test_a_report_is_html_with_plots_inside_or_markdown_with_plots_beside(
     said = capsys.readouterr()
     assert "base64" not in said.out
     assert ".svg)" not in said.out
-    assert "plots left out. Pass --output-file FILE" in said.err
+    assert "plots omitted. Pass --output-file FILE" in said.err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["incident", "show", "2020"], 1, "no incident '2020'. Known: "),
-        (["incident", "list", "--start", "now-60d"], 2, "not a range of up to 48 h"),
-        (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a time such as"),
-        (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a time such as"),
+        (["incident", "list", "--start", "now-60d"], 2, "not a valid time range; use a range of up to 48 h"),
+        (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a valid time; use"),
+        (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a valid time; use"),
         (["trace", "show", "xyz"], 2, "trace id 'xyz': not a hexadecimal number"),
         (["get", "services", "--credentials", "/nowhere"], 2, "--credentials: /nowhere: cannot be read"),
         (["get", "gpus", "--from", "http://127.0.0.1:1"], 1, "no response: Connection refused. Start a hub, or pass"),
-        (["get", "gpus", "--from", "nowhere"], 2, "--from: 'nowhere' is neither a URL such as"),
+        (["get", "gpus", "--from", "nowhere"], 2, "--from: 'nowhere' is neither a folder nor a valid URL; use"),
     ],
 )
 @pytest.mark.usefixtures("hub")

@@ -115,8 +115,8 @@ def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (found["basicAuth"], found["basicAuthUser"]) == (True, "us@er$$")
     assert found["secureJsonData"] == {"basicAuthPassword": "$PROMETHEUS_PASSWORD"}
     said = capsys.readouterr().err
-    assert "set PROMETHEUS_PASSWORD in Grafana's environment" in said
-    assert "set TEMPO_PASSWORD in Grafana's environment" in said
+    assert "Set PROMETHEUS_PASSWORD in Grafana's environment." in said
+    assert "Set TEMPO_PASSWORD in Grafana's environment." in said
     assert "s3cret" not in said
 
 
@@ -124,9 +124,9 @@ def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("words", "message"),
     [
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
-        (["--prometheus-url", "prometheus:9090"], "is not a URL such as http://127.0.0.1:9090"),
+        (["--prometheus-url", "prometheus:9090"], "is not a valid URL; use http://127.0.0.1:9090"),
         (["--tempo-url", "http://tempo:3200"], "Set --prometheus-url."),
-        (["--mounted-at", "here"], "--mounted-at: 'here' is not an absolute path"),
+        (["--mounted-at", "here"], "--mounted-at: 'here' is not a valid path; use an absolute path"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_remedy(

@@ -105,9 +105,9 @@ def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Even
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--speed", "0"), "--speed: '0' is not a number above 0"),
-        (("--duration", "long"), "--duration: 'long' is not a duration"),
-        (("--port", "99999"), "--port: '99999' is not a port"),
+        (("--speed", "0"), "--speed: '0' is not a valid speed; use a number above 0"),
+        (("--duration", "long"), "--duration: 'long' is not a valid duration"),
+        (("--port", "99999"), "--port: '99999' is not a valid port"),
         (("--scenario", "clam"), "--scenario: 'clam' is not a scenario; did you mean 'calm'?"),
     ],
 )
@@ -129,7 +129,7 @@ def test_wrong_usage_exits_2_and_starts_nothing() -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines() == ["Error: --speed: '0' is not a number above 0 and up to 60"]
+    assert ended.stderr.splitlines() == ["Error: --speed: '0' is not a valid speed; use a number above 0, up to 60"]
 
 
 @pytest.mark.soak

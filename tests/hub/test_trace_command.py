@@ -105,7 +105,11 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     [
         (("no-id",), 2, "trace id 'no-id': not a hexadecimal number of up to 32 digits"),
         (("1" * 33,), 2, "not a hexadecimal number of up to 32 digits"),
-        (("1", "--from", "localhost:8050"), 2, "--from: 'localhost:8050' is neither a URL such as http://"),
+        (
+            ("1", "--from", "localhost:8050"),
+            2,
+            "--from: 'localhost:8050' is neither a folder nor a valid URL; use http://",
+        ),
         ((), 2, "Missing argument 'TRACE_ID'"),
     ],
 )
@@ -125,4 +129,4 @@ def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(free_address: st
 
     other = trace("1", "--from", f"http://{html_page}")
     assert other.returncode == 1
-    assert "unexpected response, HTTP 200: not a foreshock hub?" in other.stderr
+    assert "unexpected response (HTTP 200). Check that --from points to a foreshock hub." in other.stderr

@@ -202,7 +202,7 @@ def test_more_requests_alone_are_not_anomalous(explain: Explain) -> None:
         ("frnt", 1500.0, "no service 'frnt'. Did you mean front"),
         ("front", 9000.0, "no data at 2026-01-05 10:30:00 UTC. Choose one from"),
         ("front", 20.0, "are too few for a baseline. Choose a time at least"),
-        ("front", "noon", "is not a time such as"),
+        ("front", "noon", "is not a valid time; use"),
     ],
 )
 def test_invalid_arguments_are_refused_with_the_valid_ones(

@@ -153,8 +153,8 @@ IMPORT = ("recording", "import")
 REFUSED: dict[str, tuple[Words, int, str]] = {
     "an unknown scenario": (lambda d: ["dev", "simulate", "nothing", "--output-dir", d / "x"], 2, "nothing"),
     "no duration": (lambda d: [*SIMULATE, "--duration", "long", "--output-dir", d / "x"], 2, "--duration: 'long' is"),
-    "no ratio": (lambda d: [*SIMULATE, "--span-sampling", "2", "--output-dir", d / "x"], 2, "ratio between 0 and 1"),
-    "no start": (lambda d: [*SIMULATE, "--start", "noon", "--output-dir", d / "x"], 2, "--start: 'noon' is not a time"),
+    "no ratio": (lambda d: [*SIMULATE, "--span-sampling", "2", "--output-dir", d / "x"], 2, "use a number from 0 to 1"),
+    "no start": (lambda d: [*SIMULATE, "--start", "noon", "--output-dir", d / "x"], 2, "'noon' is not a valid time"),
     "a folder that is full": (lambda d: [*SIMULATE, "--output-dir", d], 1, "exists and is not empty"),
     "nothing to import": (lambda d: [*IMPORT, "--output-dir", d / "x"], 2, "Pass at least one."),
     "a missing file": (

@@ -84,7 +84,7 @@ def test_a_replay_does_not_depend_on_later_data(starve: Path, whole: ReplayResul
 def test_too_little_history_is_reported(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a baseline nothing can be detected."""
     assert main(["recording", "replay", str(starve), "--until", str(START + 600)]) == 0
-    assert "min of history for a baseline are recorded" in capsys.readouterr().out
+    assert "min of history; the recording has" in capsys.readouterr().out
 
 
 def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(starve: Path, whole: ReplayResult) -> None:
@@ -173,7 +173,7 @@ def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foresho
 def test_an_invalid_end_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
     """The message names it."""
     assert foreshock("recording", "replay", starve, "--until", until) == code
-    assert ("--until: 'noon' is not a time such as" if code == 2 else "Choose a later time.") in foreshock.said
+    assert ("--until: 'noon' is not a valid time; use" if code == 2 else "Choose a later time.") in foreshock.said
 
 
 def test_pools_shows_shared_gpus_and_the_needed_number(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,7 +198,7 @@ def test_a_report_is_written_with_plots_beside_it_or_embedded(
     out = tmp_path / "outage.md"
     assert main(["incident", "report", "latest", "--from", str(starve), "--output-file", str(out)]) == 0
     text = out.read_text()
-    assert re.fullmatch(rf"{re.escape(str(out))}: Incident \S+, [1-9] plots beside it\n", capsys.readouterr().out)
+    assert re.fullmatch(rf"{re.escape(str(out))}: Incident \S+, [1-9] plots next to it\n", capsys.readouterr().out)
     named = re.findall(r"\]\((\S+\.svg)\)", text)
     assert sorted(named) == sorted(path.name for path in tmp_path.glob("*.svg"))
     assert all((tmp_path / name).read_text().startswith("<svg ") for name in named)

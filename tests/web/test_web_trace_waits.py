@@ -92,7 +92,8 @@ def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time(
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("min_gpu_wait=long", "min_gpu_wait='long': is not a duration"), ("order=wait", "or gpu_wait")]
+    ("path", "words"),
+    [("min_gpu_wait=long", "min_gpu_wait='long': is not a valid duration"), ("order=wait", "or gpu_wait")],
 )
 def test_a_wait_that_is_none_is_refused(path: str, words: str) -> None:
     """400, with its name."""

@@ -24,19 +24,19 @@ SHELLS = ("bash", "zsh", "fish")
 
 ABOUT = """GPU observability for shared inference clusters.
 
-The hub correlates GPU use and GPU wait of services with their traces, shows which workload slows which, and warns
-before a slowdown cascades.
+The hub correlates each service's GPU use and GPU wait with its traces, identifies noisy neighbors, and warns before a
+slowdown cascades.
 """
 EXAMPLES = """\b
 Examples:
   foreshock demo                                         try it on a simulated platform
-  foreshock serve --targets gpu-host-1,gpu-host-2        run the hub over GPU hosts
-  foreshock get incidents                                list the open incidents of a running hub
-  foreshock explain llm-chat --at now-15m                rank probable root causes
+  foreshock serve --targets gpu-host-1,gpu-host-2        run the hub for two GPU hosts
+  foreshock get incidents                                list open incidents on a running hub
+  foreshock explain llm-chat --at now-15m                rank likely root causes
   foreshock recording replay DIR                         analyze a past incident
 
 \b
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 --fail-on matches.
+Exit codes: 0 success, 1 failure, 2 usage error, 3 --fail-on matched.
 Learn more: 'foreshock COMMAND --help' and docs/reference/cli.md.
 """
 
@@ -82,10 +82,10 @@ def _group(name: str, summary: str, **commands: tuple[str, str]) -> _Group:
     return _Group(name, lazy, help=f"{summary}.", short_help=summary, no_args_is_help=True)
 
 
-@click.command(short_help="Print the completion script of a shell")
+@click.command(short_help="Print a shell completion script")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print a shell completion script.
 
     \b
     Examples:
@@ -105,31 +105,31 @@ COMMAND = _Group(
     {
         "serve": _LazyCommand("serve", "Run the hub", "serve:serve"),
         "demo": _LazyCommand("demo", "Run the hub on a simulated platform", "demo:demo"),
-        "status": _LazyCommand("status", "Check that a hub is ready", "get:status"),
+        "status": _LazyCommand("status", "Check whether a hub is ready", "get:status"),
         "get": _group(
             "get",
             "List incidents, services, GPUs, pools, or scrape targets",
             incidents=("get:incidents", "Open incidents"),
-            services=("get:services", "Services with latency, errors, and health"),
+            services=("get:services", "Services with latency, error rate, and health"),
             gpus=("get:gpus", "GPUs with utilization, contention, and services"),
-            pools=("get:pools", "GPUs and minimum GPUs by tier (capacity plan)"),
+            pools=("get:pools", "GPUs per tier, and the minimum each tier needs"),
             targets=("get:targets", "Scrape targets"),
         ),
         "incident": _group(
             "incident",
-            "List, show, or report incidents of a time range",
-            list=("incident:list_", "List incidents of a time range, resolved ones included"),
-            show=("incident:show_", "Show one incident in full"),
-            report=("incident:report_", "Write the postmortem of an incident"),
+            "List and show incidents, and write postmortems",
+            list=("incident:list_", "List open and resolved incidents in a time range"),
+            show=("incident:show_", "Show an incident in detail"),
+            report=("incident:report_", "Write a postmortem for an incident"),
         ),
-        "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and the work on its GPUs")),
+        "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and what ran on its GPUs")),
         "explain": _LazyCommand(
-            "explain", "Rank probable root causes for a service at a point in time", "explain:explain"
+            "explain", "Rank likely root causes for a service at a point in time", "explain:explain"
         ),
         "recording": _group(
             "recording",
-            "Create, convert, or replay recordings of incidents",
-            create=("recording:create", "Record a time range of a Prometheus"),
+            "Create, convert, and replay recordings of past incidents",
+            create=("recording:create", "Record a time range from Prometheus"),
             **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
             export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
             replay=("recording:replay_", "Replay a recording and print the incidents it raises"),
@@ -137,13 +137,13 @@ COMMAND = _Group(
         "generate": _group(
             "generate",
             "Generate Prometheus rules and Grafana dashboards",
-            rules=("generate.rules:rules", "Generate the Prometheus alert rules"),
-            dashboards=("generate.dashboards:dashboards", "Generate the Grafana dashboards and data sources"),
+            rules=("generate.rules:rules", "Generate Prometheus alerting rules"),
+            dashboards=("generate.dashboards:dashboards", "Generate Grafana dashboards and data sources"),
         ),
         "dev": _group(
             "dev",
-            "Simulate platforms for development",
-            scenarios=("simulate:scenarios", "List the simulated scenarios"),
+            "Simulate platforms (for development)",
+            scenarios=("simulate:scenarios", "List built-in scenarios"),
             simulate=("simulate:simulate", "Simulate a scenario and record it"),
         ),
         "completion": completion,
@@ -158,7 +158,7 @@ click.version_option(__version__, "-V", "--version", message="foreshock %(versio
 
 
 def run(command: click.Command, words: Sequence[str]) -> int:
-    """Run a command line and return its exit code: a failure is one line and 1, wrong usage 2."""
+    """Run a command line and return its exit code: 1 with a one-line message for a failure, 2 for a usage error."""
     return exit_code(
         lambda: command.main(list(words), PROGRAM, complete_var=COMPLETION_VARIABLE, standalone_mode=False)
     )
@@ -175,7 +175,7 @@ def exit_code(execute: Callable[[], object]) -> int:
             error = click.NoSuchOption(error.option_name, f"{error.message}{hint}", ctx=error.ctx)
         error.show()
         return error.exit_code
-    except click.ClickException as error:  # wrong usage, with the usage line
+    except click.ClickException as error:  # a usage error, with the usage line
         error.show()
         return error.exit_code
     except click.Abort:

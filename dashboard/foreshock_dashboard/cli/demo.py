@@ -1,4 +1,4 @@
-"""`foreshock demo`: runs a simulated platform and a hub over it."""
+"""`foreshock demo`: runs a simulated platform and a hub that monitors it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _parse_speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if not 0 < speed <= MAX_SPEED:
-        raise ValueError(f"is not a number above 0 and up to {MAX_SPEED:.0f}")
+        raise ValueError(f"is not a valid speed; use a number above 0, up to {MAX_SPEED:.0f}")
     return speed
 
 
@@ -37,7 +37,7 @@ def _parse_scenario(text: str) -> str:
     type=Parsed("scenario", _parse_scenario),
     default="noisy-neighbor",
     metavar="NAME",
-    help="scenario (default: noisy-neighbor)",
+    help="scenario to simulate (default: noisy-neighbor)",
 )
 @click.option(
     "--size",
@@ -51,22 +51,22 @@ def _parse_scenario(text: str) -> str:
     type=Parsed("speed", _parse_speed),
     default="1",
     metavar="NUMBER",
-    help="times the speed of the wall clock, up to 60 (default: 1)",
+    help="simulation speed relative to wall-clock time, up to 60 (default: 1)",
 )
-@click.option("--seed", type=int, default=1, metavar="NUMBER", help="seed of the platform (default: 1)")
+@click.option("--seed", type=int, default=1, metavar="NUMBER", help="random seed (default: 1)")
 @click.option(
-    "--duration", type=DURATION, metavar="DURATION", help="wall-clock time until the demo stops (default: until Ctrl-C)"
+    "--duration", type=DURATION, metavar="DURATION", help="stop after this wall-clock time (default: run until Ctrl-C)"
 )
 @click.option(
     "--port",
     type=PORT,
     default="8050",
     metavar="PORT",
-    help="port of pages, API, and metrics; 0 picks a free one (default: 8050)",
+    help="port of pages, API, and metrics; 0 for any free port (default: 8050)",
 )
-@click.option("--browser/--no-browser", default=True, help="page opened in a browser, on a desktop")
+@click.option("--browser/--no-browser", default=True, help="open the UI in a browser if a desktop is available")
 def demo(scenario: str, size: str, speed: float, seed: int, duration: float | None, port: int, browser: bool) -> None:
-    """Run the hub on a simulated platform, on loopback, with an incident under way.
+    """Run a simulated platform with an incident, and a hub that monitors it, on loopback.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`foreshock explain`: probable root causes of a service's anomaly."""
+"""`foreshock explain`: likely root causes of a service's anomaly."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ COLUMNS: tuple[Column, ...] = (
     "--fail-on",
     type=click.Choice(("anomaly",)),
     metavar="anomaly",
-    help="exit code 3 where the service is anomalous",
+    help="exit with code 3 if the service is anomalous",
 )
 def explain(source: Source, service: str, at: str | None, form: str, fail_on: str | None) -> int:
-    """Rank probable root causes for a service at a point in time.
+    """Rank likely root causes for a service at a point in time.
 
-    SERVICE is a name, or namespace/name. Any metrics will do, also those that foreshock does not know: each series is
-    compared with its own past, and belongs to the service that its labels name.
+    SERVICE is a name or namespace/name. Any metrics work, including ones foreshock does not recognize: each series is
+    compared with its own history and assigned to the service in its labels.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def explain(source: Source, service: str, at: str | None, form: str, fail_on: st
     rows = answer["candidates"]
     when = utc_timestamp(answer["at"])
     if form == "table" and rows:
-        click.echo(f"Probable root causes for {answer['service']} at {when}:")
+        click.echo(f"Likely root causes for {answer['service']} at {when}:")
     show(form, answer, rows, COLUMNS, ("score", "service", "why"), f"{answer['service']} is healthy at {when}.")
     return EXIT_FINDINGS if fail_on and rows else 0
 

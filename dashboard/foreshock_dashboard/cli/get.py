@@ -1,4 +1,4 @@
-"""`foreshock get` and `foreshock status`: lists of a hub or a recording."""
+"""`foreshock get` and `foreshock status`: lists from a hub or a recording."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ TARGET_FIELDS = ("instance", "job", "up", "age_seconds")
 @output_option(*FORMATS)
 @fail_on_option
 def incidents(source: Source, at: str | None, form: str, fail_on: str | None) -> int:
-    """List the open incidents, the worst first.
+    """List open incidents, most severe first.
 
     \b
     Examples:
       foreshock get incidents
       foreshock get incidents --from https://hub.example.com --credentials token -o json
-      foreshock get incidents --fail-on critical              exit code 3 while a critical incident is open
+      foreshock get incidents --fail-on critical              exit with code 3 while a critical incident is open
     """
     answer = incidents_at(source, at)
     rows = answer["incidents"] = [row for row in answer["incidents"] if row["state"] != "resolved"]
@@ -114,7 +114,7 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
         rows,
         INCIDENT_COLUMNS,
         INCIDENT_FIELDS,
-        "No open incidents. 'foreshock incident list' has resolved ones.",
+        "No open incidents. 'foreshock incident list' includes resolved ones.",
     )
     return findings_code(rows, fail_on)
 
@@ -124,12 +124,12 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
 @at_option
 @output_option(*FORMATS)
 def services(source: Source, at: str | None, form: str) -> None:
-    """List services with latency, errors, and health.
+    """List services with latency, error rate, and health.
 
     \b
     Examples:
       foreshock get services
-      foreshock get services --from incident --at now-10m     of a recording, 10 min before its end
+      foreshock get services --from incident --at now-10m     from a recording, 10 min before its end
       foreshock get services -o csv > services.csv
     """
     answer = source.get("/api/services", "services", at=at)
@@ -164,9 +164,9 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def pools(source: Source, at: str | None, form: str) -> None:
-    """Show the GPUs of each tier, the minimum it needs with its bursts, and the GPUs that tiers share.
+    """Show the GPUs in each tier, the minimum each tier needs to absorb its bursts, and the GPUs that tiers share.
 
-    The tier of a service is that of the hub's --tiers, else service_tier_info, else its namespace.
+    A service's tier comes from the hub's --tiers, then service_tier_info, then its namespace.
 
     \b
     Examples:
@@ -184,7 +184,7 @@ def pools(source: Source, at: str | None, form: str) -> None:
 @reads_source
 @output_option(*FORMATS)
 def targets(source: Source, form: str) -> None:
-    """List scrape targets with the age of their last sample.
+    """List scrape targets and the age of their last sample.
 
     \b
     Examples:
@@ -198,7 +198,7 @@ def targets(source: Source, form: str) -> None:
         rows,
         TARGET_COLUMNS,
         TARGET_FIELDS,
-        "No scrape targets. Set --targets or --prometheus-url of the hub.",
+        "No scrape targets. Set --targets or --prometheus-url on the hub.",
     )
 
 
@@ -206,7 +206,7 @@ def targets(source: Source, form: str) -> None:
 @reads_source
 @output_option("table", "json", "yaml")
 def status(source: Source, form: str) -> int:
-    """Check that a hub is ready: exit code 0 if it is, 1 if not.
+    """Check whether a hub is ready: exit code 0 if it is, 1 if it is not.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`foreshock incident`: incidents of a time range, one in full, and its postmortem."""
+"""`foreshock incident`: incidents in a time range, one incident in detail, and its postmortem."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def incidents_at(source: Source, at: str | None) -> Json:
     answer = source.get("/api/incidents", "version", "incidents", at=at)
     if answer["version"] != VERSION:
         raise AnswerError(
-            f"{source.name}: incidents of version {answer['version']}, but this command reads {VERSION}. Use the "
-            "foreshock version of the hub."
+            f"{source.name}: incident format {answer['version']}, but this command reads {VERSION}. Use the "
+            "same foreshock version as the hub."
         )
     return answer
 
@@ -102,7 +102,7 @@ def _incidents(source: Source, start: str | None, end: str) -> list[Json]:
         now = float(source.get("/api/status", "time")["time"])
         first, last = _time("--start", start or "now-1h", now), min(now, _time("--end", end, now))
         if not 0 < last - first <= MAX_HOURS * HOUR_SECONDS:
-            raise SettingsError(f"--start, --end: not a range of up to {MAX_HOURS} h. Choose other times.")
+            raise SettingsError(f"--start, --end: not a valid time range; use a range of up to {MAX_HOURS} h.")
         found = {}
         for at in np.arange(last, first, -HOUR_SECONDS).tolist():
             try:
@@ -134,24 +134,27 @@ def _one(source: Source, wanted: str, at: str | None) -> Json:
     if len(exact) == 1:
         return exact[0]
     if matches:
-        raise AnswerError(f"{source.name}: {wanted!r} is the beginning of {', '.join(row['id'] for row in matches)}")
+        ids = ", ".join(row["id"] for row in matches)
+        raise AnswerError(f"{source.name}: {wanted!r} matches several incidents: {ids}. Use a longer prefix.")
     known = f" Known: {', '.join(row['id'] for row in rows)}." if rows else ""
-    raise AnswerError(f"{source.name}: no incident {wanted!r}.{known} Earlier ones need --at TIME.")
+    raise AnswerError(f"{source.name}: no incident {wanted!r}.{known} For earlier incidents, pass --at TIME.")
 
 
 @click.command(cls=GroupedCommand)
 @reads_source
-@click.option("--start", metavar="TIME", help="start of the range (default: now-1h, or the start of a recording)")
-@click.option("--end", default="now", metavar="TIME", help="end of the range (default: now)")
+@click.option(
+    "--start", metavar="TIME", help="start of the time range (default: now-1h, or the start of the recording)"
+)
+@click.option("--end", default="now", metavar="TIME", help="end of the time range (default: now)")
 @output_option("table", "json", "yaml", "csv")
 @fail_on_option
 def list_(source: Source, start: str | None, end: str, form: str, fail_on: str | None) -> int:
-    """List the incidents of a time range, resolved ones included.
+    """List open and resolved incidents in a time range.
 
     \b
     Examples:
       foreshock incident list --start now-1d
-      foreshock incident list --from incident -o csv          those of a recording
+      foreshock incident list --from incident -o csv          incidents in a recording
     """
     rows = _incidents(source, start, end)
     show(form, {"incidents": rows}, rows, INCIDENT_COLUMNS, INCIDENT_FIELDS, "No incidents in this time range.")
@@ -164,9 +167,9 @@ def list_(source: Source, start: str | None, end: str, form: str, fail_on: str |
 @at_option
 @output_option("table", "json", "yaml", "csv")
 def show_(source: Source, incident: str, at: str | None, form: str) -> None:
-    """Show one incident in full.
+    """Show an incident in detail.
 
-    INCIDENT is an id, the unique beginning of one, or `latest`.
+    INCIDENT is an ID, a unique ID prefix, or `latest`.
 
     \b
     Examples:
@@ -197,12 +200,12 @@ def show_(source: Source, incident: str, at: str | None, form: str) -> None:
     "--output-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="new file for the report; the plots of Markdown go beside it as FILE-NAME.svg (default: standard output)",
+    help="report file to create; Markdown plots go next to it as FILE-NAME.svg (default: standard output)",
 )
 def report_(source: Source, incident: str, at: str | None, form: str, output_file: Path | None) -> None:
-    """Write the postmortem of an incident: timeline, root cause, evidence with plots, and impact.
+    """Write a postmortem for an incident: timeline, root cause, evidence with plots, and impact.
 
-    INCIDENT is an id, the unique beginning of one, or `latest`. A terminal gets the text without the plots.
+    INCIDENT is an ID, a unique ID prefix, or `latest`. On a terminal, plots are omitted.
 
     \b
     Examples:
@@ -224,7 +227,7 @@ def report_(source: Source, incident: str, at: str | None, form: str, output_fil
         with new_file(path) as file:
             file.write(content.encode())
     title = written.markdown.splitlines()[0].removeprefix("# ")
-    click.echo(f"{output_file}: {title}, {len(written.plots)} plots {'inside' if form == 'html' else 'beside it'}")
+    click.echo(f"{output_file}: {title}, {len(written.plots)} plots {'embedded' if form == 'html' else 'next to it'}")
 
 
 def _report(source: Source, wanted: str, at: str | None) -> Report:
@@ -258,7 +261,7 @@ def _for_output(written: Report) -> str:
     """The Markdown with each plot as a data URI (RFC 2397), or without plots for a terminal."""
     markdown = written.markdown
     if is_terminal():
-        click.echo(f"{len(written.plots)} plots left out. Pass --output-file FILE to have them.", err=True)
+        click.echo(f"{len(written.plots)} plots omitted. Pass --output-file FILE to save them.", err=True)
         return re.sub(r"!\[[^\]]*\]\([^)]*\.svg\)\n+", "", markdown)
     for name, svg in written.plots.items():
         data = base64.b64encode(svg.encode()).decode()

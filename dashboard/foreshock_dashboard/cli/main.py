@@ -8,13 +8,13 @@ from collections.abc import Sequence
 HUB_PARTS = frozenset(
     {"cachetools", "click", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
 )
-MISSING = "Error: foreshock needs the parts of the hub. Install them: pip install 'foreshock[hub]'"
+MISSING = "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[hub]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    Codes: 0 for success, 1 for a failure, 2 for wrong usage, 3 where `--fail-on` matches.
+    Codes: 0 for success, 1 for a failure, 2 for a usage error, 3 if `--fail-on` matched.
     """
     try:
         from foreshock_dashboard.cli.commands import COMMAND, run

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of their values."""
+"""Options shared by several commands, and their types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType[Any]):
-    """Values of a parser that raises ValueError with words that follow the quoted text."""
+    """Click type that wraps a parser. The parser's ValueError message is appended to the quoted value."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -99,17 +99,17 @@ def output_option(*formats: str) -> Callable[[Function], Function]:
 
 
 output_dir_option = click.option(
-    "--output-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="folder for the files"
+    "--output-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="output folder"
 )
 hub_url_option = click.option(
-    "--hub-url", type=URL, default=HUB_URL, metavar="URL", help=f"address of the hub in links (default: {HUB_URL})"
+    "--hub-url", type=URL, default=HUB_URL, metavar="URL", help=f"hub URL to use in links (default: {HUB_URL})"
 )
 
 fail_on_option = click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
     metavar="SEVERITY",
-    help=f"exit code {EXIT_FINDINGS} for incidents of this severity or worse: {', '.join(SEVERITIES)}",
+    help=f"exit with code {EXIT_FINDINGS} if an incident has at least this severity: {', '.join(SEVERITIES)}",
 )
 
 

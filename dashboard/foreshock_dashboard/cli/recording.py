@@ -1,4 +1,4 @@
-"""`foreshock recording`: makes, converts, and replays recordings."""
+"""`foreshock recording`: creates, converts, and replays recordings."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command("create", cls=GroupedCommand)
-@click.option("--start", default="now-1h", metavar="TIME", help="start of the range (default: now-1h)")
-@click.option("--end", default="now", metavar="TIME", help="end of the range (default: now)")
-@click.option("--all-metrics/--no-all-metrics", help="every metric of the Prometheus, instead of those the hub reads")
-@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="new folder for the recording")
+@click.option("--start", default="now-1h", metavar="TIME", help="start of the time range (default: now-1h)")
+@click.option("--end", default="now", metavar="TIME", help="end of the time range (default: now)")
+@click.option("--all-metrics/--no-all-metrics", help="record all metrics in Prometheus, not only those the hub reads")
+@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
 @hub_settings("prometheus_url")
 def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: Any) -> None:  # noqa: ANN401
-    """Record a time range of a Prometheus: samples as they were scraped, without traces.
+    """Record a time range from Prometheus: raw samples, without traces.
 
-    Baselines need 30 min before the incident.
+    Include at least 30 min before the incident for baselines.
 
     \b
     Examples:
@@ -44,13 +44,15 @@ def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: A
     """
     url = load_settings(flags).prometheus_url
     if not url:
-        raise SettingsError("--prometheus-url: missing. Set the address of a Prometheus.")
+        raise SettingsError("--prometheus-url: missing. Set it to the URL of your Prometheus.")
     now = time.time()
     first, last = (
         parse_flag(flag, lambda t: parse_time(t, now), text) for flag, text in (("--start", start), ("--end", end))
     )
     if not first < last <= now:
-        raise SettingsError("--start, --end: not a time range of the past. Choose other times.")
+        raise SettingsError(
+            "--start, --end: not a past time range; --start must be before --end, and --end not in the future."
+        )
     bar = ProgressBar()
     with closing(PrometheusSource(url)) as source:
         count = record(source, first, last, output_dir, all_metrics, bar)
@@ -58,9 +60,9 @@ def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: A
 
 
 @click.command("import", cls=GroupedCommand)
-@click.option("--openmetrics", type=FILE, metavar="FILE", help="samples, as written by promtool tsdb dump-openmetrics")
-@click.option("--otlp-json", type=FILE, metavar="FILE", help="spans, as written by the Collector's file exporter")
-@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="new folder for the recording")
+@click.option("--openmetrics", type=FILE, metavar="FILE", help="samples from promtool tsdb dump-openmetrics")
+@click.option("--otlp-json", type=FILE, metavar="FILE", help="spans from the OpenTelemetry Collector's file exporter")
+@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
 def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) -> None:
     """Convert OpenMetrics and OTLP files to a recording.
 
@@ -79,9 +81,9 @@ def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) 
 
 @click.command("export", cls=GroupedCommand)
 @click.argument("recording", type=FILE)
-@click.option("--openmetrics", type=FILE, metavar="FILE", help="new file for the samples, OpenMetrics")
+@click.option("--openmetrics", type=FILE, metavar="FILE", help="OpenMetrics file to create for the samples")
 @click.option(
-    "--otlp-json", type=FILE, metavar="FILE", help="new file for the spans, one OTLP request in JSON per line"
+    "--otlp-json", type=FILE, metavar="FILE", help="OTLP/JSON file to create for the spans, one request per line"
 )
 def export_(recording: Path, openmetrics: Path | None, otlp_json: Path | None) -> None:
     """Convert a recording to OpenMetrics and OTLP files.
@@ -100,17 +102,17 @@ def export_(recording: Path, openmetrics: Path | None, otlp_json: Path | None) -
 
 @click.command("replay", cls=GroupedCommand)
 @click.argument("recording", type=FILE)
-@click.option("--until", metavar="TIME", help="end of the replay; now-5m is 5 min before the end of the recording")
+@click.option("--until", metavar="TIME", help="replay only up to this time; now-5m is 5 min before the recording ends")
 @output_option("table", "json", "yaml", "csv")
 @fail_on_option
 def replay_(recording: Path, until: str | None, form: str, fail_on: str | None) -> int:
-    """Replay a recording from its start, as a hub would have seen it, and print the incidents it raises.
+    """Replay a recording as a live hub would have evaluated it, and print the incidents it raises.
 
     \b
     Examples:
-      foreshock recording replay incident                          each state change, then each incident
+      foreshock recording replay incident                          print each state change, then each incident
       foreshock recording replay incident --until 2026-01-05T08:42:00Z -o json
-      foreshock recording replay incident --fail-on critical       exit code 3 if it pages, for CI
+      foreshock recording replay incident --fail-on critical       exit with code 3 if it pages (for CI)
     """
     played = play(recording, "--until", until)
     answer = plain(replayed(played.final, played.paged))
@@ -130,7 +132,7 @@ def _no_incident(played: ReplayResult) -> str:
     why = (
         ""
         if learned.done
-        else f" {learned.have / 60:.0f} of the {learned.need / 60:.0f} min of history for a baseline are recorded."
+        else f" Baselines need {learned.need / 60:.0f} min of history; the recording has {learned.have / 60:.0f}."
     )
     return f"No incidents from {utc_timestamp(played.times[0])} to {utc_timestamp(played.times[-1])}.{why}"
 

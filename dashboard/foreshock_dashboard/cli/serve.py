@@ -22,13 +22,13 @@ LOG = logging.getLogger(__name__)
 def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
     """Run the hub: collect metrics and spans, detect incidents, and serve pages, API, and metrics.
 
-    Each option has a variable and a YAML key of the same name: --scrape-interval, FORESHOCK_SCRAPE_INTERVAL,
+    Each option is also an environment variable and a YAML key: --scrape-interval, FORESHOCK_SCRAPE_INTERVAL,
     scrape_interval. Precedence: flag, environment variable, config file, default.
 
     \b
     Examples:
       foreshock serve --targets host-1,host-2                          scrape exporters into the embedded store
-      foreshock serve --prometheus-url http://prometheus:9090          read metrics from a Prometheus
+      foreshock serve --prometheus-url http://prometheus:9090          read metrics from Prometheus
       foreshock serve --config /etc/foreshock/hub.yml --slo llm-chat=20s:1%
       foreshock serve --recording incident                             serve the final state of a recording
     """

@@ -30,14 +30,14 @@ def _ratio(text: str) -> float:
     except ValueError:
         ratio = -1.0
     if not 0 <= ratio <= 1:
-        raise ValueError("is not a ratio between 0 and 1")
+        raise ValueError("is not a valid ratio; use a number from 0 to 1")
     return ratio
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("scenario")
 @click.option(
-    "--output-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="new folder for the recording"
+    "--output-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="recording folder to create"
 )
 @click.option(
     "--size",
@@ -47,23 +47,27 @@ def _ratio(text: str) -> float:
     help=f"platform size: {', '.join(SIZES)} (default: small)",
 )
 @click.option(
-    "--seed", type=int, default=1, metavar="NUMBER", help="seed; the same seed gives the same recording (default: 1)"
+    "--seed",
+    type=int,
+    default=1,
+    metavar="NUMBER",
+    help="random seed; the same seed gives the same recording (default: 1)",
 )
 @click.option("--duration", type=DURATION, metavar="DURATION", help="simulated duration (default: the scenario's)")
 @click.option(
-    "--start", type=TIME, default=EPOCH, metavar="TIME", help="simulated start (default: 2026-01-05T08:00:00Z)"
+    "--start", type=TIME, default=EPOCH, metavar="TIME", help="simulated start time (default: 2026-01-05T08:00:00Z)"
 )
 @click.option(
     "--span-sampling",
     type=Parsed("ratio", _ratio),
     default="0.05",
     metavar="RATIO",
-    help="ratio of traces to keep (default: 0.05)",
+    help="fraction of traces to keep, 0 to 1 (default: 0.05)",
 )
 def simulate(
     scenario: str, output_dir: Path, size: str, seed: int, duration: float | None, start: float, span_sampling: float
 ) -> None:
-    """Simulate a scenario and record it. SCENARIO is a name of `foreshock dev scenarios`, or a YAML file.
+    """Simulate a scenario and record it. SCENARIO is a name from `foreshock dev scenarios`, or a YAML file.
 
     \b
     Examples:
@@ -97,7 +101,7 @@ def simulate(
 @click.command(cls=GroupedCommand)
 @output_option("table", "json", "yaml", "csv")
 def scenarios(form: str) -> None:
-    """List the simulated scenarios.
+    """List built-in scenarios.
 
     \b
     Examples:

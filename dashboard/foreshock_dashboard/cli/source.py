@@ -53,7 +53,7 @@ class Source:
         try:
             self._url = parse_url(place)
         except ValueError:
-            raise SettingsError(f"--from: {place!r} is neither a URL such as {HUB_URL} nor a folder") from None
+            raise SettingsError(f"--from: {place!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
         self.name = http_client.without_credentials(self._url)
         try:
             if credentials:
@@ -99,7 +99,9 @@ class Source:
             )
         if isinstance(content, dict) and isinstance(content.get("error"), str):
             raise AnswerError(f"{self.name}: {content['error']}", status)
-        raise AnswerError(f"{self.name}: unexpected response, HTTP {status}: not a foreshock hub? Check --from.")
+        raise AnswerError(
+            f"{self.name}: unexpected response (HTTP {status}). Check that --from points to a foreshock hub."
+        )
 
     def _fetch(self, path: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
         """Status and body."""
@@ -113,7 +115,7 @@ class Source:
                     if len(body) > MAX_BODY_BYTES:
                         size = f"{MAX_BODY_BYTES >> 20} MiB"
                         raise AnswerError(
-                            f"{self.name}: response larger than {size}: not a foreshock hub? Check --from."
+                            f"{self.name}: response larger than {size}. Check that --from points to a foreshock hub."
                         )
         except httpx.HTTPError as error:
             raise AnswerError(
@@ -131,14 +133,14 @@ def reads_source(function: Callable[Concatenate[Source, P], Any]) -> Callable[..
         envvar="FORESHOCK_HUB",
         default=HUB_URL,
         metavar="URL|DIR",
-        help=f"hub or folder of a recording to read (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
+        help=f"hub URL, or recording folder (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
     )
     @click.option(
         "--credentials",
         envvar="FORESHOCK_HUB_CREDENTIALS",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="credentials for the hub, one line: bearer token or user:password [env var: FORESHOCK_HUB_CREDENTIALS]",
+        help="one-line file: bearer token or user:password for the hub [env var: FORESHOCK_HUB_CREDENTIALS]",
     )
     @wraps(function)
     def command(place: str, credentials: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401

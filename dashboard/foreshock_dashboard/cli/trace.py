@@ -23,9 +23,9 @@ FIELDS = (
 @reads_source
 @output_option("table", "json", "yaml", "csv")
 def show(source: Source, trace_id: str, form: str) -> None:
-    """Show a trace: its spans as a tree, and the work on its GPUs.
+    """Show a trace: its spans as a tree, and what ran on its GPUs.
 
-    TRACE_ID is hexadecimal, up to 32 digits. CSV has the spans.
+    TRACE_ID is up to 32 hexadecimal digits. CSV output contains only the spans.
 
     \b
     Examples:

@@ -74,7 +74,7 @@ class SingleFlightCache(Generic[T]):
                 pending = self._pending.get(key)
                 if pending is None:
                     if self._max_pending is not None and len(self._pending) >= self._max_pending:
-                        raise BusyError("others are having the past read already: try again in some seconds")
+                        raise BusyError("too many requests for past data are in progress; try again in a few seconds")
                     own: Future[T] = Future()
                     self._pending[key] = own
             # A raised exception holds this frame in its traceback. Without `del`, the frame would hold the future and

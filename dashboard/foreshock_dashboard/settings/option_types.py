@@ -1,4 +1,4 @@
-"""Parsers of option texts. Each raises ValueError with words that follow the quoted text."""
+"""Parsers of option values. Callers prepend the quoted value to the ValueError message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_size(text: str) -> int:
     """Bytes of a size such as `512MiB`, `2GB`, or `1000000`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
     if not match:
-        raise ValueError("is not a size such as 512MiB or 2GB")
+        raise ValueError("is not a valid size; use 512MiB or 2GB")
     return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
@@ -33,26 +33,26 @@ def parse_count(text: str) -> int:
     """A positive integer such as `100000` or `100_000`."""
     word = text.strip().replace("_", "").replace(",", "")
     if not re.fullmatch("[0-9]{1,12}", word) or int(word) == 0:
-        raise ValueError("is not a positive integer such as 100000")
+        raise ValueError("is not a valid count; use a positive integer such as 100000")
     return int(word)
 
 
 def parse_port(text: str) -> int:
     """A TCP port; 0 selects a free one."""
     if not text.strip().isdecimal() or int(text) > 65_535:
-        raise ValueError("is not a port between 0 and 65535 (0 picks a free one)")
+        raise ValueError("is not a valid port; use 1 to 65535, or 0 for any free port")
     return int(text)
 
 
 def parse_url(text: str) -> str:
     """An http or https URL, without a trailing slash."""
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text.strip()):
-        raise ValueError("is not a URL such as http://127.0.0.1:9090")
+        raise ValueError("is not a valid URL; use http://127.0.0.1:9090")
     return text.strip().rstrip("/")
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
-    """URLs of comma-separated exporters: `host-1`, `host-1:10877`, or a URL."""
+    """Scrape URLs from a comma-separated list of exporters: `host-1`, `host-1:10877`, or a URL."""
     return tuple(parse_url(word if "://" in word else f"http://{_with_port(word)}/metrics") for word in _split(text))
 
 
@@ -64,7 +64,7 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     """Comma-separated host names or addresses, without ports, in lower case."""
     words = tuple(dict.fromkeys(_split(text.lower())))
     if any(not re.fullmatch(r"[\w.\-]{1,253}|\[?[0-9a-f:.]+\]?", word) for word in words):
-        raise ValueError("is not a list of hosts without ports, such as gpus.example,10.0.0.5")
+        raise ValueError("is not a valid host list; use names without ports, such as gpus.example,10.0.0.5")
     return words
 
 
@@ -72,7 +72,7 @@ def parse_header(text: str) -> str:
     """Name of an HTTP header that a proxy may set (a token of RFC 9110)."""
     word = text.strip()
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", word) or word.lower() in ("authorization", "host"):
-        raise ValueError("is not a header name such as X-Forwarded-User")
+        raise ValueError("is not a valid header name; use X-Forwarded-User")
     return word
 
 
@@ -83,29 +83,29 @@ def parse_networks(text: str) -> tuple[Network, ...]:
         try:
             network = ipaddress.ip_network(word)
         except ValueError:
-            raise ValueError("is not a list of addresses or CIDRs such as 10.0.0.5,10.1.0.0/24") from None
+            raise ValueError("is not a valid list of addresses or CIDRs; use 10.0.0.5,10.1.0.0/24") from None
         if network.prefixlen == 0:
-            raise ValueError(f"trusts every client ({word}). List the proxies only.")
+            raise ValueError(f"trusts every client ({word}); list only the proxies")
         networks.append(network)
     return tuple(networks)
 
 
 MAX_ATTRIBUTES = 40
-"""Indexed attributes of a store: each is a column of every block."""
+"""Limit of indexed attributes: each adds a column to every block."""
 
 
 def parse_attributes(text: str) -> tuple[str, ...]:
     """Comma-separated attribute names."""
     words = tuple(dict.fromkeys(_split(text)))
     if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
-        raise ValueError("is not a list of attributes such as http.route,hw.id")
+        raise ValueError("is not a valid attribute list; use http.route,hw.id")
     if len(words) > MAX_ATTRIBUTES:
-        raise ValueError(f"has {len(words)} attributes. The store indexes up to {MAX_ATTRIBUTES}.")
+        raise ValueError(f"has {len(words)} attributes; the embedded store indexes at most {MAX_ATTRIBUTES}")
     return words
 
 
 def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
-    """SLOs: (service, p95 in seconds, error rate 0…1) of texts such as `llm-chat=20s, serving/gateway=18s:0.5%`.
+    """SLOs as (service, p95 in seconds, error rate 0…1), from text such as `llm-chat=20s, serving/gateway=18s:0.5%`.
 
     The error rate is 1% by default.
     """
@@ -114,13 +114,13 @@ def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
         name, equals, targets = word.partition("=")
         duration, _, error_rate = (part.strip() for part in targets.partition(":"))
         if not equals or not _service_name(name):
-            raise ValueError(f"{word!r} is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s or serving/llm-chat=20s:1%.")
+            raise ValueError(f"{word!r} is not a valid SLO; use NAME=P95[:ERROR_RATE], such as serving/llm-chat=20s:1%")
         try:
             ratio = float(error_rate.rstrip("%")) / (100 if error_rate.endswith("%") else 1) if error_rate else 0.01
         except ValueError:
             ratio = -1.0
         if not 0 <= ratio < 1:
-            raise ValueError(f"{word!r} has an invalid error rate. Write one below 100%, such as 1% or 0.01.")
+            raise ValueError(f"{word!r} has an invalid error rate; use a value below 100%, such as 1% or 0.01")
         try:
             slos.append((name.strip(), parse_duration(duration), ratio))
         except ValueError as error:
@@ -129,14 +129,16 @@ def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
 
 
 def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of service and tier, of texts such as `llm-chat=gold, ml/batch-embed=bronze`."""
+    """(service, tier) pairs from text such as `llm-chat=gold, ml/batch-embed=bronze`."""
     tiers: dict[str, str] = {}
     for word in _split(text):
         name, _, tier = (part.strip() for part in word.partition("="))
         if not _service_name(name) or not tier:
-            raise ValueError(f"{word!r} is not NAME=TIER. Write llm-chat=gold or serving/llm-chat=gold.")
+            raise ValueError(
+                f"{word!r} is not a valid tier; use NAME=TIER, such as llm-chat=gold or serving/llm-chat=gold"
+            )
         if name in tiers:
-            raise ValueError(f"{name} has two tiers, {tiers[name]!r} and {tier!r}. Remove one.")
+            raise ValueError(f"{name} has two tiers, {tiers[name]!r} and {tier!r}; remove one")
         tiers[name] = tier
     return tuple(tiers.items())
 
@@ -155,5 +157,5 @@ def parse_bool(text: str) -> bool:
     """A Boolean: `true`, `false`, `yes`, `no`, `1`, or `0`."""
     word = text.strip().lower()
     if word not in ("true", "false", "yes", "no", "1", "0"):
-        raise ValueError("is not true or false")
+        raise ValueError("is not a valid Boolean; use true or false")
     return word in ("true", "yes", "1")

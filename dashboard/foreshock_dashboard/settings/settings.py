@@ -1,7 +1,7 @@
-"""Options of the hub. Flags win over environment variables, those over the YAML file, and that over the defaults.
+"""Hub options. Flags override environment variables, which override the YAML file, which overrides defaults.
 
-Each field of `Settings` is a flag (`--scrape-interval`), a variable (`FORESHOCK_SCRAPE_INTERVAL`), and a YAML key
-(`scrape_interval`).
+Each field of `Settings` is a flag (`--scrape-interval`), an environment variable (`FORESHOCK_SCRAPE_INTERVAL`), and a
+YAML key (`scrape_interval`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(ValueError):
-    """An option cannot be used. The message names where it was set, its value and the remedy."""
+    """Raised for an invalid option. The message names its source, value, and remedy."""
 
 
 class HubError(Exception):
-    """The hub cannot start. The message names the option and the remedy."""
+    """Raised when the hub cannot start. The message names the option and the remedy."""
 
 
 def _state_folder() -> Path:
@@ -61,16 +61,16 @@ class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
     host: str = _web(str, "127.0.0.1", "bind address of pages, API, and metrics", "ADDRESS")
-    port: int = _web(types.parse_port, "8050", "port of pages, API, and metrics; 0 picks a free one", "PORT")
+    port: int = _web(types.parse_port, "8050", "port of pages, API, and metrics; 0 for any free port", "PORT")
     allowed_hosts: tuple[str, ...] = _web(
         types.parse_hosts,
         tuple,
-        "comma-separated Host header values to accept besides localhost",
+        "comma-separated Host header values accepted in addition to localhost",
         "NAME,...",
-        shown="any if --host is not loopback",
+        shown="any when --host is not loopback",
     )
     auth_token_file: Path | None = _authentication(Path, None, "bearer tokens, one per line", "FILE")
-    auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file (bcrypt), as by htpasswd -B", "FILE")
+    auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
     auth_header: str = _authentication(
         types.parse_header, str, "user header set by an authenticating proxy; needs --auth-proxies", "NAME"
     )
@@ -78,12 +78,12 @@ class Settings:
         types.parse_networks, tuple, "comma-separated addresses or CIDRs of trusted proxies", "CIDR,..."
     )
     allow_unauthenticated: bool = _authentication(
-        types.parse_bool, "false", "non-loopback bind addresses without authentication"
+        types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
     )
     otlp_host: str = _otlp(str, "", "bind address of the OTLP receivers", "ADDRESS", shown="--host")
-    otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 picks a free one", "PORT")
-    otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 picks a free one", "PORT")
-    otlp_token_file: Path | None = _otlp(Path, None, "bearer tokens of OTLP clients, one per line", "FILE")
+    otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 for any free port", "PORT")
+    otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 for any free port", "PORT")
+    otlp_token_file: Path | None = _otlp(Path, None, "bearer tokens for OTLP clients, one per line", "FILE")
     otlp_tls_cert: Path | None = _otlp(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
     otlp_tls_key: Path | None = _otlp(Path, None, "private key of the OTLP receivers, PEM", "FILE")
     otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
@@ -91,13 +91,16 @@ class Settings:
         types.parse_targets, tuple, "comma-separated scrape targets: HOST[:PORT] or URL", "TARGET,..."
     )
     scrape_interval: float = _source(
-        parse_duration, "10s", "scrape interval of --targets, or of the Prometheus at --prometheus-url", "DURATION"
+        parse_duration,
+        "10s",
+        "scrape interval for --targets, or that of the Prometheus at --prometheus-url",
+        "DURATION",
     )
     prometheus_url: str = _source(
-        types.parse_url, str, "Prometheus-compatible API to read metrics from instead of the store", "URL"
+        types.parse_url, str, "Prometheus-compatible API to read metrics from instead of the embedded store", "URL"
     )
-    tempo_url: str = _source(types.parse_url, str, "Tempo to read traces from instead of the store", "URL")
-    jaeger_url: str = _source(types.parse_url, str, "Jaeger to read traces from instead of the store", "URL")
+    tempo_url: str = _source(types.parse_url, str, "Tempo to read traces from instead of the embedded store", "URL")
+    jaeger_url: str = _source(types.parse_url, str, "Jaeger to read traces from instead of the embedded store", "URL")
     traces_tenant: str = _source(
         str, "", "tenant of the trace backend: X-Scope-OrgID for Tempo, x-tenant for Jaeger", "NAME"
     )
@@ -122,18 +125,21 @@ class Settings:
         tuple,
         "comma-separated span attributes to index",
         "KEY,...",
-        shown="those of docs/reference/traces.md",
+        shown="listed in docs/reference/traces.md",
     )
     span_metrics_max_series: int = _store(
-        types.parse_count, "100000", "series limit of span metrics; 34 per service, operation, and status", "NUMBER"
+        types.parse_count,
+        "100000",
+        "limit on span metric series; each service, operation, and status uses 34",
+        "NUMBER",
     )
-    evaluation_interval: float = _analysis(parse_duration, "10s", "evaluation interval, 1s or more", "DURATION")
+    evaluation_interval: float = _analysis(parse_duration, "10s", "time between evaluations, 1s or more", "DURATION")
     rate_window: float | None = _analysis(
         parse_duration,
         None,
-        "rate() window: two scrape intervals or more, not a multiple of one",
+        "rate() window; at least two scrape intervals, but not a multiple of one",
         "DURATION",
-        shown="59s, or four scrape intervals if longer",
+        shown="59s or four scrape intervals, whichever is longer",
     )
     slo: tuple[tuple[str, float, float], ...] = _analysis(
         types.parse_slos,
@@ -152,7 +158,7 @@ class Settings:
         separator=",",
     )
     at: float | None = _analysis(
-        types.parse_past, None, "time travel: serve the state at this time", "TIME", shown="now"
+        types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 

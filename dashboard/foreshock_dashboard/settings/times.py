@@ -20,10 +20,10 @@ def parse_time(text: str, now: float, up: bool = False) -> float:
 
     Args:
         now: Unix seconds that relative times count from.
-        up: `/d` rounds to the end of a day of UTC instead of its start.
+        up: `/d` rounds up to the end of the UTC day instead of down to its start.
 
     Raises:
-        ValueError: it is none of these. The message follows the quoted text.
+        ValueError: the text is none of these. Callers prepend the quoted value to the message.
     """
     if match := _RELATIVE.fullmatch(text):
         time = now - (parse_duration(match[1]) if match[1] else 0.0)
@@ -35,10 +35,10 @@ def parse_time(text: str, now: float, up: bool = False) -> float:
         try:
             parsed = datetime.fromisoformat(text)
         except ValueError:
-            raise ValueError("is not a time such as 2026-11-25T10:00:00Z, 1795600800, or now-15m") from None
+            raise ValueError("is not a valid time; use 2026-11-25T10:00:00Z, 1795600800, or now-15m") from None
         if parsed.tzinfo is None:
-            raise ValueError("has no time zone; write 2026-11-25T10:00:00Z or +01:00")
+            raise ValueError("has no time zone; append Z or an offset such as +01:00")
         time = parsed.timestamp()
     if not 0 <= time <= LATEST_TIME:
-        raise ValueError("is not between the years 1970 and 2200; write now-15m")
+        raise ValueError("is outside the years 1970 to 2200; use a time such as now-15m")
     return time

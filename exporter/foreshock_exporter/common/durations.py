@@ -12,9 +12,9 @@ def parse_duration(text: str) -> float:
     """Seconds of a duration; a bare number is in seconds.
 
     Raises:
-        ValueError: it is no duration, or zero. The message follows the quoted text.
+        ValueError: the text is not a duration, or is zero. Callers prepend the quoted value to the message.
     """
     match = _DURATION.fullmatch(text.strip())
     if not match or float(match[1]) == 0:
-        raise ValueError("is not a duration such as 100ms, 10s, 5m, 2h, or 7d")
+        raise ValueError("is not a valid duration; use 100ms, 10s, 5m, 2h, or 7d")
     return float(match[1]) * _SECONDS[match[2]]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 
 class InvalidOptionError(ValueError):
-    """A value that cannot be used. The message names where it was set, the value, and the remedy.
+    """Raised for an invalid value. The message names its source, the value, and the remedy.
 
     source: `argument`, `variable`, or `file`.
     """
@@ -30,12 +30,12 @@ class Option(NamedTuple):
     """One option.
 
     Attributes:
-        parse: value of a text. Raises ValueError with words that follow the quoted text, such as "is not a port".
+        parse: value of a text. The ValueError message is appended to the quoted value: "is not a valid port".
         default: default as users write it, for the help text; "" for none.
         help: noun phrase.
         metavar: placeholder of the value in the help text; "" for a switch, which has a `--no-…` form instead.
         flag: such as `--scrape-interval`.
-        key: key in the YAML file, and the variable without its prefix.
+        key: key in the YAML file, and the environment variable without its prefix.
         bare: text that the flag without a value stands for; "" where a value is required.
         separator: what joins the texts of a repeated flag; "" for a flag that is given once. The messages of `parse`
             then quote the faulty part themselves.
@@ -117,7 +117,7 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option], descri
 def parse_options(
     options: Iterable[Option], flags: Mapping[str, Any], environ: Mapping[str, str], file: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Values by field name of all options that are set: flags win over variables, and those over the file.
+    """Values by field name of all options that are set: flags override environment variables, which override the file.
 
     Args:
         flags: parsed flags by field name; None for flags that are not given.
@@ -125,7 +125,7 @@ def parse_options(
         file: texts by the place that messages name, such as `foreshock.yml: port`, of the options by key.
 
     Raises:
-        InvalidOptionError: a text cannot be parsed, also where a stronger source sets the option.
+        InvalidOptionError: a value cannot be parsed, even if a source of higher precedence overrides it.
     """
     values: dict[str, Any] = {}
     for item in options:
@@ -156,7 +156,7 @@ def one_of(words: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         word = text.strip().lower()
         if word not in words:
-            raise ValueError(f"is not one of {', '.join(words)}")
+            raise ValueError(f"is not a valid value; use {', '.join(words)}")
         return word
 
     return parse

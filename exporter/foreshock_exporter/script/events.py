@@ -65,7 +65,7 @@ def dataclass_reader(record: type[_T]) -> Reader[_T]:
 def _service(value: object) -> tuple[str, str]:
     namespace, _, name = text(value).rpartition("/")
     if not name:
-        raise ReadError(f"{quoted(value)} is not a service such as assistant/chat-model")
+        raise ReadError(f"{quoted(value)} is not a valid service; use a name such as assistant/chat-model")
     return namespace, name
 
 

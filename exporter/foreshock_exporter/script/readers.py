@@ -96,7 +96,7 @@ def some_of(allowed: Iterable[str]) -> Reader[frozenset[str]]:
 
     def read(value: object) -> frozenset[str]:
         if not isinstance(value, list):
-            raise ReadError(f"{quoted(value)} is not a list such as [] or of some words in quotes")
+            raise ReadError(f"{quoted(value)} is not a valid list; use [] or quoted strings")
         return frozenset(read_word(word) for word in value)
 
     return read

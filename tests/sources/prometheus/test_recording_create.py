@@ -46,8 +46,8 @@ def test_a_range_of_a_prometheus_becomes_a_recording(
     [
         ((), 2, "--prometheus-url: missing."),
         (("--prometheus-url", "http://127.0.0.1:1"), 1, "Connection refused"),
-        (("--prometheus-url", "http://127.0.0.1:1", "--start", "now"), 2, "not a time range of the past"),
-        (("--prometheus-url", "http://127.0.0.1:1", "--end", "noon"), 2, "--end: 'noon' is not a time"),
+        (("--prometheus-url", "http://127.0.0.1:1", "--start", "now"), 2, "not a past time range"),
+        (("--prometheus-url", "http://127.0.0.1:1", "--end", "noon"), 2, "--end: 'noon' is not a valid time"),
     ],
 )
 def test_what_cannot_be_recorded_is_named(

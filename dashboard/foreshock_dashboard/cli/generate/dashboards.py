@@ -31,13 +31,13 @@ TEMPO = "provisioning/datasources/tempo.yml"
     "--mounted-at",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="path of the folder inside Grafana's container (default: --output-dir)",
+    help="path of --output-dir inside Grafana's container (default: the same path)",
 )
 @hub_settings("prometheus_url", "tempo_url", "scrape_interval")
 def dashboards(output_dir: Path, hub_url: str, mounted_at: Path | None, **flags: Any) -> None:  # noqa: ANN401
-    """Generate the Grafana dashboards and data sources.
+    """Generate Grafana dashboards and data sources.
 
-    Dashboards go to DIR/dashboards, with the hub's address in links. DIR/provisioning has their provider, and a data
+    Dashboards are written to DIR/dashboards and link to --hub-url. DIR/provisioning contains their provider, and a data
     source for each of --prometheus-url and --tempo-url. Existing files are overwritten.
 
     \b
@@ -48,11 +48,13 @@ def dashboards(output_dir: Path, hub_url: str, mounted_at: Path | None, **flags:
     settings, out = load_settings(flags), output_dir.absolute()
     mounted = mounted_at or out
     if not mounted.is_absolute():
-        raise SettingsError(f"--mounted-at: {str(mounted)!r} is not an absolute path such as /var/lib/foreshock")
+        raise SettingsError(
+            f"--mounted-at: {str(mounted)!r} is not a valid path; use an absolute path such as /var/lib/foreshock"
+        )
     if settings.tempo_url and not settings.prometheus_url:
         if flags["tempo_url"] is not None:
-            raise SettingsError("--tempo-url: Tempo's service map needs a Prometheus. Set --prometheus-url.")
-        _say("no Tempo data source: Tempo's service map needs a Prometheus. Set --prometheus-url.")
+            raise SettingsError("--tempo-url: Tempo's service map needs Prometheus. Set --prometheus-url.")
+        _say("no Tempo data source: Tempo's service map needs Prometheus. Set --prometheus-url.")
         settings = replace(settings, tempo_url="")
     try:
         files = dict(_files(grafana_dir(), mounted, hub_url, settings))
@@ -99,7 +101,7 @@ def _address(source: dict[str, Any], url: str) -> None:
         source["basicAuth"] = True
         source["basicAuthUser"] = _literal(unquote(login.partition(":")[0]))
         source["secureJsonData"] = {"basicAuthPassword": f"${variable}"}
-        _say(f"the password of {source['name']} is not written: set {variable} in Grafana's environment")
+        _say(f"the {source['name']} password is not written to the file. Set {variable} in Grafana's environment.")
 
 
 def _say(text: str) -> None:

@@ -31,16 +31,16 @@ def _parse_bounds(text: str) -> tuple[float, ...]:
     try:
         bounds = tuple(sorted(float(word) for word in text.split(",")))
     except ValueError:
-        raise ValueError("is not a comma-separated list of seconds such as 0.1,0.5,2.5") from None
+        raise ValueError("is not a valid bucket list; use comma-separated seconds such as 0.1,0.5,2.5") from None
     if bounds[0] <= 0:
-        raise ValueError("has a bound of 0 s or less")
+        raise ValueError("has a bound of 0 s or less; use positive bounds")
     return bounds
 
 
 def _parse_groups(text: str) -> tuple[str, ...]:
     groups = tuple(word.strip() for word in text.split(","))
     if wrong := [group for group in groups if group not in GROUPS]:
-        raise ValueError(f"has no group {wrong[0]!r}; the groups are {', '.join(GROUPS)}")
+        raise ValueError(f"contains the unknown group {wrong[0]!r}; use {', '.join(GROUPS)}")
     return groups
 
 
@@ -52,29 +52,34 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     type=URL,
     default=RUNBOOK_URL,
     metavar="URL",
-    help=f"prefix of runbook links (default: {RUNBOOK_URL})",
+    help=f"URL prefix for runbook links (default: {RUNBOOK_URL})",
 )
-@click.option("--job-hub", default=HUB_JOB, metavar="NAME", help=f"scrape job of the hub (default: {HUB_JOB})")
+@click.option(
+    "--job-hub",
+    default=HUB_JOB,
+    metavar="NAME",
+    help=f"job name of the hub in your scrape configuration (default: {HUB_JOB})",
+)
 @click.option(
     "--job-exporter",
     default=EXPORTER_JOB,
     metavar="NAME",
-    help=f"scrape job of the exporters (default: {EXPORTER_JOB})",
+    help=f"job name of the exporters in your scrape configuration (default: {EXPORTER_JOB})",
 )
 @click.option(
     "--without",
     type=Parsed("groups", _parse_groups),
     default=(),
     metavar="GROUP,...",
-    help=f"comma-separated groups to leave out: {', '.join(GROUPS)}",
+    help=f"comma-separated rule groups to omit: {', '.join(GROUPS)}",
 )
-@click.option("--operator/--no-operator", help=f"one object for the Prometheus operator, {OPERATOR}, and nothing else")
+@click.option("--operator/--no-operator", help=f"write only {OPERATOR}, for the Prometheus Operator")
 @click.option(
     "--latency-buckets",
     type=Parsed("buckets", _parse_bounds),
     default=tuple(BUCKET_BOUNDS),
     metavar="SECONDS,...",
-    help="comma-separated bucket bounds of the request duration histogram (default: those of the hub)",
+    help="comma-separated bucket bounds of the request duration histogram (default: the hub's)",
 )
 @hub_settings("slo")
 def rules(
@@ -88,9 +93,9 @@ def rules(
     latency_buckets: tuple[float, ...],
     **flags: Any,  # noqa: ANN401
 ) -> None:
-    """Generate the Prometheus alert rules: with the hub's address in links, and burn rates of --slo.
+    """Generate Prometheus alerting rules, with links to --hub-url and burn-rate alerts for each --slo.
 
-    Existing rules are overwritten. An existing alertmanager.yml is kept, since it holds your receivers.
+    Existing rules are overwritten. An existing alertmanager.yml is kept because it contains your receivers.
 
     \b
     Examples:
