@@ -19,18 +19,15 @@ from grafana.promql import (
 
 BY = 'aggressor_name=~"$aggressor"'
 PAIRS = f"{BY_SERVICE}, aggressor_namespace, aggressor_name"
-HUB_PAIRS = "victim_namespace, victim_name, aggressor_namespace, aggressor_name, pool"
-CHOSEN = 'victim_name=~"$service",aggressor_name=~"$aggressor"'
 PAIR_PAGE = "${hub:raw}/contention?victim=%s&aggressor=%s&" + TIME
 OF_ROW = Link("Pair page", PAIR_PAGE % ("${__data.fields.Service:raw}", "${__data.fields.Neighbor:raw}"))
 OF_SERIES = Link("Pair page", PAIR_PAGE % ("${__field.labels.service:raw}", "${__field.labels.aggressor:raw}"))
 SERVICE_LINKS = (TO_SERVICE, TO_TRACES)
 
 
-def pairs(expr: str, waiting: str = "service") -> str:
-    """`expr` with `service` and `aggressor` as one label each. waiting: prefix of the waiting service's labels."""
-    with_service = named(expr, "service", f"{waiting}_namespace", f"{waiting}_name")
-    return named(with_service, "aggressor", "aggressor_namespace", "aggressor_name")
+def pairs(expr: str) -> str:
+    """`expr` with `service` and `aggressor` as one label each."""
+    return named(named(expr), "aggressor", "aggressor_namespace", "aggressor_name")
 
 
 GPU_WAIT = Row(
@@ -39,7 +36,7 @@ GPU_WAIT = Row(
         Panel(
             "GPU wait by service pair",
             "Share of time that a service waits on a neighbor, by the hub: upper bound, mean over their shared GPUs.",
-            (Query(pairs(f"sort_desc(max by ({HUB_PAIRS}) (foreshock_gpu_wait_ratio{{{CHOSEN}}}))", "victim")),),
+            (Query(pairs(f"sort_desc(max by ({PAIRS}, pool) (foreshock_gpu_wait_ratio{{{SERVICE},{BY}}}))")),),
             "percentunit", "table", 8, 9,
             links=(OF_ROW,),
             columns={"service": "Service", "aggressor": "Neighbor", "pool": "Pool", "Value": "GPU wait"},

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from grafana.panels import Dashboard, Kind, Link, Panel, Query, Variable
+from grafana.promql import named
 from grafana_foundation_sdk.builders import bargauge, common, nodegraph, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as kinds
@@ -104,17 +105,17 @@ def _dashboard(board: Dashboard) -> dashboard.Dashboard:
 
 
 def _incidents() -> dashboard.AnnotationQuery:
-    """A mark in every graph while a critical incident is open."""
+    """A mark in every graph while a critical incident is open: one, although its suspected cause may be corrected."""
     return (
         dashboard.AnnotationQuery()
         .name("Incidents")
         .datasource(SOURCE)
         .enable(True)
         .icon_color("red")
-        .expr('max without (instance, job) (foreshock_incident_info{severity="critical"})')
-        .title_format("{{severity}}: {{cause}}")
-        .text_format("{{suspect}}")
-        .tag_keys("service_name")
+        .expr(named('max without (instance, job) (foreshock_incident_open{severity="critical"})'))
+        .title_format("Incident on {{service}}")
+        .text_format("{{id}}")
+        .tag_keys("service")
     )
 
 

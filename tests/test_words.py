@@ -61,7 +61,6 @@ ALLOWED: Mapping[str, str] = {
     "victim=": "names of parameters and labels of a GPU-wait pair, as in the literature",
     "victim, aggressor": "the same",
     "victim aggressor": "the same",
-    "victim_": "the same",
 }
 """Parts of texts that may contain a banned word, and why."""
 IDENTIFIER = re.compile(r"[a-z0-9_./:{}#@$<>\-\[\]=\"'^+*|()?\\]*")

@@ -153,3 +153,11 @@ def test_columns_of_tables_are_fields_that_their_queries_give(boards: list[Json]
             assert values <= ({"Value"} if len(several) == 1 else several), panel["title"]
             assert len(several) == 1 or values == several, panel["title"]
             assert all(target["format"] == "table" and target["instant"] for target in panel["targets"])
+
+
+def test_a_corrected_cause_does_not_start_another_mark(boards: list[Json]) -> None:
+    """Marks come from the series whose labels stay as they are."""
+    for board in boards:
+        notes = [note["expr"] for note in board["annotations"]["list"] if "expr" in note]
+        assert any("foreshock_incident_open{" in expr for expr in notes), board["uid"]
+        assert not any("foreshock_incident_info" in expr for expr in notes), board["uid"]

@@ -51,7 +51,7 @@ def test_only_known_values_have_series() -> None:
         'foreshock_slo_breached{service_name="llm",service_namespace="serving"} 1.0',
         'foreshock_slo_breach_probability{service_name="chat",service_namespace="serving"} 0.75',
         'foreshock_slo_breach_probability{service_name="llm",service_namespace="serving"} 1.0',
-        "foreshock_gpu_wait_ratio{" + PAIR + ',pool="gold",victim_name="chat",victim_namespace="serving"} 0.25',
+        "foreshock_gpu_wait_ratio{" + PAIR + ',pool="gold",service_name="chat",service_namespace="serving"} 0.25',
         "foreshock_retry_amplification_ratio{" + EDGE + "} 1.5",
         'foreshock_service_load_ratio{pool="gold",service_name="chat",service_namespace="serving"} 1.25',
         'foreshock_service_load_ratio{pool="",service_name="batch",service_namespace=""} 0.5',

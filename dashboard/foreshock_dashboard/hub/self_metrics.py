@@ -55,7 +55,6 @@ def info_labels(incident: Incident) -> dict[str, str]:
         "confidence_level": incident.confidence_level,
         "suspect": suspected_cause(incident.suspect),
         "pool": incident.suspect.pool,
-        **_service_labels("victim", incident.service),
         **_service_labels("aggressor", incident.suspect.service),
     }
 
@@ -130,7 +129,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         (
             "foreshock_gpu_wait_ratio",
             "Upper bound of the share of GPU time that a service waits on another; mean over the GPUs they share.",
-            ("victim_name", "victim_namespace", "aggressor_name", "aggressor_namespace", "pool"),
+            (*SERVICE, "aggressor_name", "aggressor_namespace", "pool"),
             [((*_labels(item.victim), *_labels(item.aggressor), item.pool), item.ratio) for item in forecast.stalled],
         ),
         (
