@@ -122,7 +122,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (
             [],
             {"FORESHOCK_OBJECTIVES": "a=1s"},
-            "unknown variable 'FORESHOCK_OBJECTIVES'. It was renamed to 'FORESHOCK_SLO' in 0.2.",
+            "unknown environment variable 'FORESHOCK_OBJECTIVES'. It was renamed to 'FORESHOCK_SLO' in 0.2.",
         ),
         ([], {"FORESHOCK_STORE": "/data"}, "It was renamed to 'FORESHOCK_STORE_PATH' in 0.2."),
         (["--log-level", "loud"], {}, "is not a valid value; use debug, info"),
@@ -228,7 +228,10 @@ def test_an_unknown_variable_is_a_warning() -> None:
     }
     load_settings(parsed(), {name: text for name, text in environ.items() if name != "FORESHOCK_CONFIG"})
     assert unknown_variables(environ) == [
-        "unknown variable 'FORESHOCK_OTLP_PORT' has no effect. Did you mean 'FORESHOCK_OTLP_HTTP_PORT'?",
-        "unknown variable 'FORESHOCK_SCRAPE_INTERVALL' has no effect. Did you mean 'FORESHOCK_SCRAPE_INTERVAL'?",
-        "unknown variable 'FORESHOCK_WISHES' has no effect.",
+        "unknown environment variable 'FORESHOCK_OTLP_PORT' has no effect. Did you mean 'FORESHOCK_OTLP_HTTP_PORT'?",
+        (
+            "unknown environment variable 'FORESHOCK_SCRAPE_INTERVALL' has no effect. "
+            "Did you mean 'FORESHOCK_SCRAPE_INTERVAL'?"
+        ),
+        "unknown environment variable 'FORESHOCK_WISHES' has no effect.",
     ]

@@ -1,4 +1,4 @@
-"""Names that 0.2 replaced. They are refused, and the message gives the new name."""
+"""Names replaced in 0.2. They are rejected with a message that gives the new name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTIONS = {
     "trace_keys": "indexed_attributes",
     "span_series": "span_metrics_max_series",
 }
-"""Hub options by key; their variables and flags are named alike."""
+"""Hub options by key; their environment variables and flags follow the same names."""
 FLAGS: Mapping[str, tuple[str, ...]] = {
     **{f"--{old}".replace("_", "-"): (f"--{new}".replace("_", "-"),) for old, new in OPTIONS.items()},
     "--prometheus": ("--prometheus-url",),
@@ -27,7 +27,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--out": ("--output-dir", "--output-file"),
     "--json": ("--output",),
 }
-"""A flag has the first new name that its command has."""
+"""A flag's new name is the first one that its command accepts."""
 COMMANDS = {
     "alerts": "generate rules",
     "boards": "generate dashboards",

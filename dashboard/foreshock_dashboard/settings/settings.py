@@ -221,15 +221,15 @@ def describe(item: Option) -> str:
 
 
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
-    """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
+    """Flags override environment variables, then the YAML file, then defaults. `fixed` overrides all.
 
     flags: texts by field name, and `config`; None and () for flags that are not given.
 
-    Raises SettingsError if a value cannot be used, the file has an unknown key, or a variable has a name before 0.2.
+    Raises SettingsError for an invalid value, an unknown YAML key, or an environment variable name from before 0.2.
     """
     for name in VARIABLES:
         if name in environ:
-            raise SettingsError(f"unknown variable {name!r}.{renamed(name, VARIABLES)}")
+            raise SettingsError(f"unknown environment variable {name!r}.{renamed(name, VARIABLES)}")
     path = flags.get("config") or environ.get("FORESHOCK_CONFIG")
     file = _read_yaml(Path(path)) if path else {}
     try:
@@ -239,10 +239,10 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """A warning for each variable that looks like an option and is none."""
+    """A warning for each environment variable that looks like an option but is not one."""
     known = [*(item.variable for item in OPTIONS), *OTHER_VARIABLES]
     return [
-        f"unknown variable {name!r} has no effect.{did_you_mean(name, known, PREFIX)}"
+        f"unknown environment variable {name!r} has no effect.{did_you_mean(name, known, PREFIX)}"
         for name, text in sorted(environ.items())
         if name.startswith(PREFIX)
         and name not in known
