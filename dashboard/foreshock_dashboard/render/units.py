@@ -77,6 +77,11 @@ def multiple(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
 
 
+def minutes_of(seconds: float, of_seconds: float) -> str:
+    """Progress in whole minutes, rounded down: `12 of 30 min`."""
+    return f"{seconds // 60:.0f} of {of_seconds / 60:.0f} min"
+
+
 def plural(count: float, singular: str, plural_form: str = "") -> str:
     """The singular for a count of one, else the plural; by default the singular with `s`."""
     return singular if count == 1 else plural_form or f"{singular}s"

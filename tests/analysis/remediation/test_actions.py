@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, Changes, point, since
 
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
+from foreshock_dashboard.analysis.incidents.content import as_of_now
 from foreshock_dashboard.analysis.remediation.actions import against_growth
 from foreshock_dashboard.analysis.remediation.ranking import (
     LIMIT_SECONDS,
@@ -152,3 +153,15 @@ def test_after_the_symptoms_no_relief_is_left() -> None:
         ("move_off_gpus", None, False),
         ("inspect_links", None, False),
     ]
+
+
+def test_an_action_of_an_earlier_evaluation_shows_the_present_load_and_rate() -> None:
+    """Pages show the same load beside it; an effect that is reached is not announced."""
+    rates: Changes = {("rate", FRONT): since(282, 5, 11.3)}
+    limit, *_ = against_growth(point(rates, utilization=utilization(0.87)), LLM, FRONT, 1.9)
+    assert limit.effect is not None
+    risen = as_of_now(limit, point({("rate", FRONT): since(282, 5, 14.0)}, utilization=utilization(1.58)))
+    assert risen.effect is not None
+    assert (risen.effect.now, risen.effect.projected) == (1.58, limit.effect.projected)
+    assert risen.current == pytest.approx(14.0)
+    assert as_of_now(limit, point(rates, utilization=utilization(limit.effect.projected))).effect is None

@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.incidents.triage import (
     lacks_baseline,
 )
 from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
-from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_effect, with_slo
+from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, caller_effect, with_slo
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
@@ -164,17 +164,35 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     own, point = evaluation.own, evaluation.point
     breach_seconds = next((risk.p50 for risk in incident.at_risk if risk.service == incident.service), math.inf)
     limited = []
-    for action in with_relief(point, incident.service, actions):
+    for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None
         risk = own.get(subject) if isinstance(subject, Service) else None
         limited.append(action._replace(effect=with_slo(action.effect, risk.slo)) if risk else action)
     return replace(incident, actions=ranked(point, limited, breach_seconds))
 
 
+def as_of_now(action: Action, point: EvaluationPoint) -> Action:
+    """An earlier action with the present load, p95, and rate; without its effect if that is reached."""
+    if action.kind == "limit_rate" and action.service and math.isfinite(action.current):
+        action = action._replace(current=point.value("rate", action.service))
+    effect = action.effect
+    if effect is None or not isinstance(effect.subject, Service) or math.isnan(effect.now):
+        return action
+    if effect.signal == LOAD:
+        utilization = point.utilizations.get(effect.subject)
+        now = utilization.load if utilization else math.nan
+    else:
+        now = point.value("p95", effect.subject) if effect.signal == "p95" else effect.now
+    if math.isnan(now):
+        return action
+    return action._replace(effect=effect._replace(now=now) if now > effect.projected else None)
+
+
 def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
-    """The incident as before, with the services at risk as of this evaluation."""
+    """The incident as before, with its actions and the services at risk as of this evaluation."""
     at_risk = tuple(risk for risk in _near(incident.service, evaluation, {}) if math.isfinite(risk.p50))
-    return with_summary(replace(incident, at_risk=at_risk), evaluation)
+    actions = tuple(as_of_now(action, evaluation.point) for action in incident.actions)
+    return with_summary(replace(incident, at_risk=at_risk, actions=actions), evaluation)
 
 
 def recovering_incident(incident: Incident, evaluation: Evaluation) -> Incident:

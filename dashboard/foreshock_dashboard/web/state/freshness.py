@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Target, World
+from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.web.state.placement import Rows, placement
 
 FRESH_SECONDS = 60.0
@@ -77,8 +78,7 @@ def why_unknown(snapshot: Snapshot) -> str:
     if "service" in freshness(world).no_data:
         return "No data: no fresh samples from any service."
     if not snapshot.learning.done:
-        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        return f"Baseline in progress ({have:.0f} of {need:.0f} min)."
+        return f"Baseline in progress ({minutes_of(*snapshot.learning)})."
     return ""
 
 

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import condition_clauses, summary_clauses
-from foreshock_dashboard.render.units import counted, name_list, plural
+from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.panels.limits import Reading, readings, worst
 from foreshock_dashboard.web.panels.timeline import nearest_breaches
@@ -142,10 +142,9 @@ def verdict(
     if unknown and (since is not None or snapshot.learning.done or seen.stale_targets):
         return Verdict("unknown", unknown, gaps, since)
     if not snapshot.learning.done:
-        have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
-        return Verdict("learning", text(f"Building baseline: {have} of {need} min"), (live, *gaps))
+        return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
     return _without_incident(snapshot, stages, seen, gaps)
 
 

@@ -9,7 +9,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text
-from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, percent
+from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, minutes_of, percent
 from foreshock_dashboard.web.state.conditions import (
     LIKELY_BREACH_PROBABILITY,
     ServiceForecast,
@@ -84,8 +84,7 @@ def _values(state: ServiceState, slo: SloJson | None = None) -> str:
 
 def _without_slo(snapshot: Snapshot) -> str:
     if not snapshot.learning.done:
-        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        return f"Baseline in progress ({have:.0f} of {need:.0f} min). Set an SLO with --slo."
+        return f"Baseline in progress ({minutes_of(*snapshot.learning)}). Set an SLO with --slo."
     return "No SLO configured and not enough data to learn one."
 
 

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
-from foreshock_dashboard.render.units import counted, name_list
+from foreshock_dashboard.render.units import counted, minutes_of, name_list
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -129,8 +129,7 @@ def data_health(
     if lag > 2 * fresh_seconds(world.step) and not past:
         return _health("critical", text(f"Lagging: the newest data is {lag:.0f} s old."), problems)
     if not snapshot.learning.done:
-        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        progress = f"Building baseline: {have:.0f} of {need:.0f} min. Alerting is off until then."
+        progress = f"Building baseline: {minutes_of(*snapshot.learning)}. Alerting is off until then."
         return _health("learning", text(progress), problems)
     if problems:
         first = problems[0]
