@@ -122,7 +122,7 @@ def test_invalid_spans_are_counted(foreshock: Foreshock, tmp_path: Path) -> None
     """By reason."""
     broken: Any = COLLECTOR.replace("5b8efff798038103d269b633813fc60c", "")
     assert imported(foreshock, tmp_path, COLLECTOR, broken, broken) == 0
-    assert "2 spans were left out: invalid trace_id" in foreshock.said
+    assert "2 spans dropped: invalid trace_id" in foreshock.said
 
 
 def test_a_recording_survives_json(foreshock: Foreshock, tmp_path: Path, write: Write, opened: Open) -> None:
