@@ -112,9 +112,9 @@ def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() ->
     names = [family.name for family in vars(families).values() if isinstance(family, Family)]
     assert [name for name in names if f"`{name}`" not in section] == []
     for words in (
-        f"limit of all series is {MAX_SERIES:,}, or `--span-metrics-max-series`",
+        f"total series limit is {MAX_SERIES:,} (`--span-metrics-max-series`)",
         f"An operation takes {SERIES_PER_HISTOGRAM + 1} per",
-        f"limits of one service are {MAX_SPAN_NAMES} span names and {MAX_MODELS} models",
+        f"service is limited to {MAX_SPAN_NAMES} span names and {MAX_MODELS} models",
         f"up to {MAX_INTERNAL_DEPTH} INTERNAL spans",
     ):
         assert words in " ".join(section.split()), words
