@@ -12,11 +12,12 @@ import yaml
 
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
-from foreshock_dashboard.render.rule_files import GROUPS, RUNBOOK_URL
+from foreshock_dashboard.render.rule_files import GROUPS
 from foreshock_dashboard.render.slo_rules import bucket_bound, slo_rule_groups
 
 Yaml = dict[str, Any]
 HUB = "https://hub.example.com/foreshock"
+SITE = "https://docs.example.com/runbooks"
 
 
 def written(out: Path, *words: str) -> dict[str, str]:
@@ -34,13 +35,13 @@ def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) 
 
 
 def test_runbooks_lead_to_the_prefix_that_was_named(tmp_path: Path) -> None:
-    """By default to the documentation, which does not depend on the hub."""
+    """By default to the hub that was named, which serves them."""
     files = written(tmp_path / "a", "--hub-url", HUB)
     links = re.findall(r"runbook_url: (\S+)/Foreshock\w+", "".join(files.values()))
-    assert set(links) == {RUNBOOK_URL}
-    files = written(tmp_path / "b", "--runbook-url", HUB + "/runbooks")
-    links = re.findall(r"runbook_url: (\S+)/Foreshock\w+", "".join(files.values()))
     assert set(links) == {HUB + "/runbooks"}
+    files = written(tmp_path / "b", "--hub-url", HUB, "--runbook-url", SITE)
+    links = re.findall(r"runbook_url: (\S+)/Foreshock\w+", "".join(files.values()))
+    assert set(links) == {SITE}
 
 
 def test_rules_watch_the_jobs_that_were_named(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 HUB_URL = "http://127.0.0.1:8050"
 """Address of the hub in the shipped files: a placeholder that works where everything runs on one host."""
-RUNBOOK_URL = "https://docs.foreshock.example/runbooks"
-"""Address of the runbooks in the shipped files. It does not depend on the hub, whose own alerts lead there too."""
+RUNBOOK_URL = f"{HUB_URL}/runbooks"
+"""Address of the runbooks in the shipped files: the hub serves them."""
 HUB_JOB, EXPORTER_JOB = "foreshock-hub", "foreshock-exporter"
 GROUPS = ("capacity", "cascade", "contention", "foreshock", "hardware", "network", "slo")
 """Groups that can be left out. The recording rules of `services` stay, because the other groups use them."""

@@ -13,7 +13,7 @@ from foreshock_dashboard.cli.options import URL, GroupedCommand, Parsed, hub_set
 from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.render.rule_files import EXPORTER_JOB, GROUPS, HUB_JOB, RUNBOOK_URL, Fleet, rule_files
+from foreshock_dashboard.render.rule_files import EXPORTER_JOB, GROUPS, HUB_JOB, Fleet, rule_files
 from foreshock_dashboard.render.slo_rules import Rule, operator_rule, rule_file, slo_rule_groups
 from foreshock_dashboard.settings.settings import SettingsError, load_settings
 
@@ -50,9 +50,9 @@ def _parse_groups(text: str) -> tuple[str, ...]:
 @click.option(
     "--runbook-url",
     type=URL,
-    default=RUNBOOK_URL,
+    default=None,
     metavar="URL",
-    help=f"URL prefix for runbook links (default: {RUNBOOK_URL})",
+    help="URL prefix for runbook links (default: HUB_URL/runbooks, unreachable while the hub is down)",
 )
 @click.option(
     "--job-hub",
@@ -85,7 +85,7 @@ def _parse_groups(text: str) -> tuple[str, ...]:
 def rules(
     output_dir: Path,
     hub_url: str,
-    runbook_url: str,
+    runbook_url: str | None,
     job_hub: str,
     job_exporter: str,
     without: tuple[str, ...],
@@ -110,7 +110,8 @@ def rules(
         raise SettingsError(f"--slo: {error}") from None
     try:
         shipped = {file.name: file.read_text() for file in sorted(alerts_dir().glob("*.yml"))}
-        files = rule_files(shipped, Fleet(hub_url, runbook_url.rstrip("/"), job_hub, job_exporter, without))
+        runbooks = (runbook_url or f"{hub_url}/runbooks").rstrip("/")
+        files = rule_files(shipped, Fleet(hub_url, runbooks, job_hub, job_exporter, without))
         if operator:
             files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
         elif groups:
