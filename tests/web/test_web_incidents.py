@@ -60,7 +60,7 @@ def test_the_schema_has_every_key_and_no_other() -> None:
 
 def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
-    text = TEXT.partition("as of the page:")[2].partition(".")[0]
+    text = TEXT.partition("the one at the page:")[2].partition(".")[0]
     told = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
     assert told["at_page"]
     assert set(re.findall(r"`([^`]+)`", text)) == told["at_page"].keys()
