@@ -23,7 +23,6 @@ from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.render.rule_files import RUNBOOK_URL
 
 Yaml = dict[str, Any]
 Server = Callable[[Sequence[str | Path], str], str]
@@ -113,7 +112,7 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     }  # fmt: skip
     assert paged["annotations"]["summary"] == "Ongoing or imminent SLO breach on assistant/chat"
     assert "Suspected cause: GPU contention, ml/batch (high confidence)" in paged["annotations"]["description"]
-    assert paged["annotations"]["runbook_url"] == f"{RUNBOOK_URL}/ForeshockIncident"
+    assert paged["annotations"]["runbook_url"] == "https://hub.example.com/runbooks/ForeshockIncident"
     assert paged["annotations"]["dashboard_url"] == "https://hub.example.com/cascade?incident=i1"
 
     # The hub corrects the cause, and the incident cascades.
