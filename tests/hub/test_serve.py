@@ -189,7 +189,7 @@ def test_a_broken_yaml_is_wrong_usage(serve: Serve, tmp_path: Path) -> None:
     hub = serve("--config", str(tmp_path / "f.yml"), wait=False)
 
     assert hub.process.wait(20) == 2
-    assert f"{tmp_path}/f.yml: is not YAML" in hub.end_output()
+    assert f"{tmp_path}/f.yml: invalid YAML" in hub.end_output()
 
 
 @pytest.mark.parametrize("kind", ["down", "html"])

@@ -53,7 +53,7 @@ GOOD = {
 }  # fmt: skip
 
 BAD = {
-    "not YAML": ("a: [", "line 1: not YAML"),
+    "not YAML": ("a: [", "line 1: invalid YAML"),
     "not a mapping": ("- a\n", "the file must be a mapping"),
     "a key twice": (TLS + "  key_file: key.pem\n", "line 4: .*'key_file' is given twice"),
     "a section that is a list": ("tls_server_config: [a]\n", "tls_server_config must be a mapping"),
@@ -143,7 +143,7 @@ def test_unsupported_settings_are_refused(text: str, says: str, config: Callable
     [
         (b"\xff", "not UTF-8"),
         (b"#" * (MAX_FILE_BYTES + 1), "larger than"),
-        (b"[" * 100_000, "not YAML"),
+        (b"[" * 100_000, "invalid YAML"),
         (None, "No such"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_protection_is_not_taken_away_while_it_runs(
     held = watched.current()
     config(after)
     assert watched.current() is held
-    assert f"would no longer have {lost}; restart" in caplog.text
+    assert f"removes {lost}, so it is not reloaded; restart" in caplog.text
     assert load(config(after)).protections < held.protections
 
 

@@ -90,8 +90,8 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "a 404 page": (answering(404, text="404 page not found"), "answers 404 with text/plain; charset=utf-8"),
     "a query error": (answering(422, json=failing("execution", "too many")), "answers 422 execution: too many"),
     "overload": (answering(503, json=failing("timeout", "in queue")), "answers 503 timeout: in queue"),
-    "no credentials": (answering(401, text="Unauthorized"), "answers 401; give the credentials"),
-    "no tenant": (answering(403, text="no org id"), "answers 403; give the credentials or the tenant"),
+    "no credentials": (answering(401, text="Unauthorized"), "answers 401; pass the required credentials or tenant"),
+    "no tenant": (answering(403, text="no org id"), "answers 403; pass the required credentials or tenant"),
     "a redirect": (answering(302, headers={"location": "https://login/"}), "redirects to https://login/; use that"),
     "another JSON": (answering(200, json=[1]), STRANGE + "(200 without a status field)"),
     "half an answer": (answering(200, json={"status": "success", "data": {}}), STRANGE + "(KeyError 'result')"),
@@ -196,7 +196,7 @@ def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: py
     asked.names_between(1.5, 3.0)
     asked.names_between(1.5, 4.0)
     assert caplog.messages == [told, told]  # it began anew
-    assert "does not tell which it has: Prometheus http://prom:9090/base: answers 403" in told
+    assert "the list of metrics is not available: Prometheus http://prom:9090/base: answers 403" in told
 
 
 def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_names(
