@@ -49,12 +49,14 @@ def test_documents_use_the_words_of_the_field(path: Path) -> None:
 def test_every_metric_that_documents_name_is_exported() -> None:
     """Complete names of the exporter's and the hub's metrics; none is out of date."""
     metrics = (DOCS / "reference/metrics.md").read_text()
+    json_keys = {"gpu_wait_ratio"}  # of the API, also in metrics' form
     named = {
         (path.name, name)
         for path in TEXTS
         if path.name != "CHANGELOG.md"
         for name in re.findall(r"`(\w+)(?:\{[^`]*)?`", path.read_text())
         if re.fullmatch(r"(foreshock|gpus?)_\w+_(total|bytes|ratio|info|success|healthy)", name)
+        and name not in json_keys
     }
 
     assert [item for item in sorted(named) if f"`{item[1]}" not in metrics] == []

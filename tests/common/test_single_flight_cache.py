@@ -48,7 +48,7 @@ def test_a_key_beyond_the_pending_limit_is_refused() -> None:
     thread = threading.Thread(target=kept.get, args=("slow", slow))
     thread.start()
     assert inside.wait(30)
-    with pytest.raises(BusyError, match="try again in some seconds"):
+    with pytest.raises(BusyError, match="try again in a few seconds"):
         kept.get("other", lambda: 3)
     assert kept.get("there", lambda: 9) == 1
     go_on.set()

@@ -56,8 +56,8 @@ def names_the_holder(url: str) -> bool:
 
 
 def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventually) -> None:
-    """Its default scenario, at five times the speed."""
-    process = demo("--speed", "5", "--seed", "3")
+    """Its default scenario and seed, at five times the speed."""
+    process = demo("--speed", "5")
     assert warnings(process.address) == []
 
     eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 180)
