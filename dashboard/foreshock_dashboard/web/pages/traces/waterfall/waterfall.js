@@ -90,7 +90,9 @@ const drawTrace = (body, shown) => {
           "p",
           { class: "note" },
           h("button", { type: "button", class: "quiet small", id: "trace-range", "aria-pressed": String(isWhole) }, [
-            isWhole ? "Hide spans outside the root span" : `Show spans outside the root span (until ${formatSeconds(trace.extent_seconds)})`,
+            isWhole
+              ? "Hide spans outside the root span"
+              : `Show spans outside the root span (until ${formatSeconds(trace.extent_seconds)})`,
           ]),
         )
       : null,
