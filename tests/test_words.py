@@ -54,7 +54,6 @@ BANNED: Mapping[str, str] = {
 """Regular expressions of banned words, and what to use instead."""
 WORDS = re.compile(r"\b(" + "|".join(BANNED) + r")(?!\w)", re.IGNORECASE)
 ALLOWED: Mapping[str, str] = {
-    "no anomaly of its own": "idiomatic",
     "simulate starve": "name of a scenario",
     "scenarios starve": "the same",
     "ratio objective": "names of fields of scenario files",

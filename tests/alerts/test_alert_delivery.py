@@ -125,7 +125,7 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     (same,) = httpx.get(firing).json()
     assert same["labels"] == paged["labels"]
 
-    # An early warning fires and notifies nobody; another problem does.
+    # An early warning fires without a notification; another problem sends one.
     eventually(lambda: ("ForeshockEarlyWarning", "search") in states(), "the early warning")
     eventually(lambda: ("ForeshockExporterDown", "") in notified("firing"), "that no exporter can be scraped")
     assert ("ForeshockEarlyWarning", "search") not in notified("firing")

@@ -34,7 +34,7 @@ def test_the_linter_finds_no_misrouted_alert_and_no_dead_inhibition(root: Path) 
     amlint = Path(sys.executable).with_name("amlint")
     done = subprocess.run([amlint, *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)
     found = [(each["level"], each["code"], each["where"]) for each in json.loads(done.stdout)]
-    # Early warnings notify nobody, on purpose.
+    # Early warnings send no notification, by design.
     assert found == [("info", "empty-receiver", "receivers[null]")], done.stdout
     assert done.returncode == 0, done.stderr
 
@@ -42,7 +42,7 @@ def test_the_linter_finds_no_misrouted_alert_and_no_dead_inhibition(root: Path) 
 def test_every_alert_reaches_the_receiver_of_its_severity(
     root: Path, tool: Callable[..., str], rules: list[Yaml]
 ) -> None:
-    """`amtool config routes test`, with the labels of each rule; early warnings notify nobody."""
+    """`amtool config routes test`, with the labels of each rule; early warnings send no notification."""
     file = root / "alerts/alertmanager.yml"
     for rule in (rule for rule in rules if "alert" in rule):
         name, severity = rule["alert"], rule["labels"]["severity"]
@@ -58,7 +58,7 @@ def test_every_alert_reaches_the_receiver_of_its_severity(
 def test_a_team_opts_in_to_early_warnings_with_the_documented_route(
     root: Path, tool: Callable[..., str], config: Yaml, tmp_path: Path
 ) -> None:
-    """For its services alone; those of others still notify nobody."""
+    """For its services only; those of others still send no notification."""
     text = (root / "docs/reference/alerts.md").read_text()
     (route,) = re.findall(r"```yaml\n(- matchers: \[alertname=\"ForeshockEarlyWarning\".*?)```", text, re.DOTALL)
     config["route"]["routes"][:0] = yaml.safe_load(route)

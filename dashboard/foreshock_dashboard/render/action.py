@@ -56,7 +56,7 @@ SUSPICIONS: Mapping[ReasonKind, str] = {
     "cause": "{name}[ of {service}]",
     "failures_grew": "error rate +{value:points}",
     "metric": "{name} {value:.3g} (baseline {baseline:.3g}) since {since:clock}",
-    "no_anomaly": "no anomaly of its own",
+    "no_anomaly": "no local anomaly",
     "requests_grew": "request rate {value:multiple}x baseline",
     "slower": "latency {value:multiple}x baseline",
 }

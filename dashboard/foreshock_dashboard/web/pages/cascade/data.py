@@ -195,7 +195,7 @@ def cascade(
 
 
 def past_lanes(lanes: Timeline) -> Timeline:
-    """The lanes up to now: the page has the forecast in a table of its own."""
+    """The lanes up to now: the page shows the forecast in a separate table."""
     past = [replace(lane, forecast=None) for lane in lanes.lanes if lane.part != "at_risk" or lane.intervals]
     return replace(lanes, end=lanes.now, lanes=past)
 

@@ -159,7 +159,7 @@ def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     """Victims as rows, aggressors as columns; the pairs with the longest waits where not all fit.
 
     Serving victims come first. Where any service waits, pairs without a wait are left out. current: incidents, of which
-    the reverse pairs are left out too: that the noisy neighbor waits as well helps nobody during an incident.
+    the reverse pairs are left out too: the wait of the noisy neighbor is no help during an incident.
     """
     reverse = {(item.suspect.service, item.service) for item in current}
     shared, serving = pairs(world), serving_services(world)
