@@ -91,8 +91,8 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     breaches = Vital(_breached(history, world, recent), "/services")
     return [
         _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
-        _limited("p95 latency", "s", _of_service(world, world.red.p95, recent, worst(found, "p95"))),
-        _limited("Error rate", "ratio", _of_service(world, world.red.failed, recent, worst(found, "error rate"))),
+        _limited("Worst p95", "s", _of_service(world, world.red.p95, recent, worst(found, "p95"))),
+        _limited("Worst error rate", "ratio", _of_service(world, world.red.failed, recent, worst(found, "error rate"))),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past),
     ]

@@ -35,7 +35,9 @@ const valueText = ({ name, value, unit, slo }) => {
 const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) => {
   if (slo) {
     const atRisk = slo.breached && slo.at_risk ? `${slo.at_risk} at risk` : "";
-    return [atRisk, `${slo.within} within SLO`, slo.without ? `${slo.without} without` : ""].filter(Boolean).join(", ");
+    return [atRisk, `${slo.within} within SLO`, slo.without ? `${slo.without} without SLO` : ""]
+      .filter(Boolean)
+      .join(", ");
   }
   if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
   if (!isNumber(limit)) return "No baseline yet";
