@@ -333,6 +333,16 @@ def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
     assert next(row["word"] for row in services(seen)["services"] if row["id"] == "auth") == "At risk"
 
 
+def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
+    world, auth, near = starving(), service("auth"), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 540.0)
+    forecast = Forecast(risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0), Risk(service("reranker"), 0.1, 60.0, 900.0, 1e4)))
+    situation = verdict(
+        replace(snapshot(world, replace(starvation(world), at_risk=(near,))), forecast=forecast)
+    ).situation
+    assert situation
+    assert [row.service for row in situation["at_risk"]] == ["auth", "gateway"]
+
+
 def test_calm_says_what_it_cannot_see() -> None:
     """A silent exporter must not look like a quiet one."""
     world = replace(calm(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))

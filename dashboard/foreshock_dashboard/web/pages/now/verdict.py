@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.health import Stage
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
@@ -21,7 +21,7 @@ from foreshock_dashboard.render.units import counted, minutes_of, name_list, plu
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.panels.limits import Reading, readings, worst
 from foreshock_dashboard.web.panels.timeline import nearest_breaches
-from foreshock_dashboard.web.state.conditions import conditions, open_incidents
+from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
     BreachSeconds,
@@ -160,9 +160,14 @@ def _of_incidents(
     item = current[0]
     slo = _slos(snapshot).get(item.service)
     breached = [service for service, stage in stages.items() if stage == "breached" and service != item.service]
+    likely = {
+        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
+        for risk in snapshot.forecast.risks
+        if risk.chance >= LIKELY_BREACH_PROBABILITY
+    }
     ahead = sorted(
         (risk.p50, service, risk)
-        for service, risk in nearest_breaches(current).items()
+        for service, risk in (likely | nearest_breaches(current)).items()
         if 0 < risk.p50 <= MAX_BREACH_SECONDS and stages.get(service) != "breached"
     )
     situation: Situation = {
