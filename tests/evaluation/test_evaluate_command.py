@@ -113,8 +113,8 @@ def test_the_hash_is_uniform() -> None:
     ("words", "message"),
     [
         (["--scenarios", "storm"], "--scenarios: the suite has no scenario 'storm'; it has outage, starve"),
-        (["--seeds", "one"], "--seeds: 'one' is not a positive integer"),
-        (["--jobs", "0"], "--jobs: '0' is not a positive integer"),
+        (["--seeds", "one"], "--seeds: 'one' is not a valid count; use a positive integer"),
+        (["--jobs", "0"], "--jobs: '0' is not a valid count; use a positive integer"),
         (["--recordings", "nowhere"], "--recordings: nowhere has no recording in a folder named SIZE-SEED-SCENARIO"),
         (["--write-docs", "nowhere.md"], "--write-docs: nowhere.md: No such file or directory"),
         (
