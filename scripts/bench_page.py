@@ -61,7 +61,7 @@ PAINT_SCRIPT = """(() => {
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
 MOMENTS = 3
 """Worlds that take turns; made in advance, so that they are not measured."""
-ROLLED = ("utilization", "contended", "memory_used", "power", "temperature", "busy", "stalled", "stalled_by")
+ROLLED = ("utilization", "contended", "memory_used", "power", "temperature", "busy", "gpu_wait", "gpu_wait_by")
 
 
 def platform(gpus: int, services: int) -> World:

@@ -31,7 +31,7 @@ BASELINES = {
     **dict.fromkeys(("generated_tokens", "per_token_count"), 400.0),
     **dict.fromkeys(("specified", "ready", "calls"), 5.0),
     **dict.fromkeys(("calls_failed", "retries", "queued_sum"), 0.01),
-    **dict.fromkeys(("served_failed", "stalled_by", "timeouts", "retransmitted"), 0.05),
+    **dict.fromkeys(("served_failed", "gpu_wait_by", "timeouts", "retransmitted"), 0.05),
     **dict.fromkeys(("received", "sent"), 1e8),
     **dict.fromkeys(("prompt_tokens", "temperature"), 60.0),
     **dict.fromkeys(("segments", "served"), 50.0),
@@ -211,12 +211,12 @@ def _on_gpu(gpu: int, services: list[dict[str, str]]) -> Iterator[tuple[str, dic
     first, second = services[gpu % len(services)], services[(gpu + 1) % len(services)]
     tenants = (first, second) if gpu % 2 else (first,)
     for tenant in tenants:
-        for key in ("busy", "stalled", "memory"):
+        for key in ("busy", "gpu_wait", "memory"):
             yield key, {**labels, **tenant}
     if gpu % 2:
         for victim, aggressor in ((first, second), (second, first)):
             yield (
-                "stalled_by",
+                "gpu_wait_by",
                 {
                     **labels,
                     **victim,

@@ -89,7 +89,7 @@ _OUTLOOK = Forecast(
     loads=(Load(_CHAT, "gold", 0.4, 0.7),),
     amplification=(RetryAmplification(_BATCH, _CHAT, 1.0),),
     imbalance=(Imbalance(_CHAT, 1.0),),
-    stalled=(GpuWait(_CHAT, _BATCH, "gold", 0.1),),
+    gpu_wait=(GpuWait(_CHAT, _BATCH, "gold", 0.1),),
 )
 """A figure of each kind, none of which is a reason for an alert."""
 _MODEL: Mapping[str, AttributeValue] = {

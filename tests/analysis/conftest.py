@@ -31,8 +31,8 @@ class Scene:
     caller_p95: Callable[[int], float] = field(default=lambda _: 0.8)
     aggressor_busy: Callable[[int], float] = field(default=lambda _: 0.2)
     victim_busy: Callable[[int], float] = field(default=lambda _: 0.4)
-    stalled_by_aggressor: Callable[[int], float] = field(default=lambda _: 0.02)
-    stalled_by_bystander: Callable[[int], float] = field(default=lambda _: 0.02)
+    wait_by_aggressor: Callable[[int], float] = field(default=lambda _: 0.02)
+    wait_by_bystander: Callable[[int], float] = field(default=lambda _: 0.02)
     failed: Callable[[int], float] = field(default=lambda _: 0.0)
 
 
@@ -52,7 +52,7 @@ def world_of_scene(scene: Scene) -> World:
     tenants = tuple(Tenant(gpu, service) for gpu in GPUS for service in (AGGRESSOR, BYSTANDER, VICTIM))
     busy = {AGGRESSOR: scene.aggressor_busy, BYSTANDER: lambda _: 0.1, VICTIM: scene.victim_busy}
     stalls = tuple(Stall(gpu, VICTIM, by) for gpu in GPUS for by in (AGGRESSOR, BYSTANDER))
-    stalled = {AGGRESSOR: scene.stalled_by_aggressor, BYSTANDER: scene.stalled_by_bystander}
+    gpu_wait = {AGGRESSOR: scene.wait_by_aggressor, BYSTANDER: scene.wait_by_bystander}
     gpu_rows = np.full((len(GPUS), n), 0.6)
     return World(
         times=scene.start + STEP * np.arange(n, dtype=np.float64),
@@ -72,10 +72,10 @@ def world_of_scene(scene: Scene) -> World:
         temperature=gpu_rows,
         tenants=tenants,
         busy=np.stack([row(n, busy[tenant.service]) for tenant in tenants]),
-        stalled=np.full((len(tenants), n), 0.1),
+        gpu_wait=np.full((len(tenants), n), 0.1),
         memory=np.full((len(tenants), n), 1e9),
         stalls=stalls,
-        stalled_by=np.stack([row(n, stalled[stall.aggressor]) for stall in stalls]),
+        gpu_wait_by=np.stack([row(n, gpu_wait[stall.aggressor]) for stall in stalls]),
         operations=(),
         operation_rate=np.empty((0, n)),
     )
@@ -104,7 +104,7 @@ class Scenes:
     starving = Scene(
         victim_p95=rising(240, 0.5, 1.5),
         aggressor_busy=rising(240, 0.2, 0.7),
-        stalled_by_aggressor=rising(240, 0.02, 0.5),
+        wait_by_aggressor=rising(240, 0.02, 0.5),
     )
     """From grid index 240 on the neighbor takes half the time of both GPUs and the victim's p95 triples."""
 

@@ -43,7 +43,7 @@ class Platform:
     calls: Mapping[tuple[str, str], Served] = field(default_factory=dict)
     kinds: Mapping[tuple[str, str], Course] = field(default_factory=dict)
     busy: Mapping[tuple[int, str], Course] = field(default_factory=dict)
-    stalled: Mapping[tuple[int, str, str], Course] = field(default_factory=dict)
+    gpu_wait: Mapping[tuple[int, str, str], Course] = field(default_factory=dict)
     queued: Mapping[str, Course] = field(default_factory=dict)
     running: Mapping[str, Course] = field(default_factory=dict)
     clock: Mapping[int, Course] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Platform:
         names = sorted({*self.services, *(name for _, name in self.busy)})
         gpu = {
             n: Gpu(f"host-{n}", "0", f"GPU-{n}")
-            for n in sorted({n for n, _ in self.busy} | {n for n, _, _ in self.stalled})
+            for n in sorted({n for n, _ in self.busy} | {n for n, _, _ in self.gpu_wait})
         }
         gpus = tuple(gpu.values())
         edges = sorted(self.calls)
-        tenants, stalls, models = sorted(self.busy), sorted(self.stalled), sorted({*self.queued, *self.running})
+        tenants, stalls, models = sorted(self.busy), sorted(self.gpu_wait), sorted({*self.queued, *self.running})
         busy = self._rows([self.busy[key] for key in tenants])
         totals = [busy[[n == index for n, _ in tenants]].sum(axis=0) for index in gpu]
         utilization = np.minimum(np.array(totals).reshape(len(gpus), self.points), 1.0)
@@ -87,10 +87,10 @@ class Platform:
             temperature=nothing,
             tenants=tuple(Tenant(gpu[n], service(name)) for n, name in tenants),
             busy=busy,
-            stalled=np.full_like(busy, np.nan),
+            gpu_wait=np.full_like(busy, np.nan),
             memory=np.full_like(busy, np.nan),
             stalls=tuple(Stall(gpu[n], service(a), service(b)) for n, a, b in stalls),
-            stalled_by=self._rows([self.stalled[key] for key in stalls]),
+            gpu_wait_by=self._rows([self.gpu_wait[key] for key in stalls]),
             hardware=replace(
                 Hardware.empty(len(gpus), self.points),
                 clock=self._rows([self.clock.get(index, np.nan) for index in gpu]),

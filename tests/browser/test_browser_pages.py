@@ -226,9 +226,9 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     """Its name says how long and where, and leads to it. Pairs that are in no incident do not shout beside it."""
     world = starving()
     other = [(stall.victim.name, stall.aggressor.name) == ("reranker", "batch-eval") for stall in world.stalls]
-    waits = world.stalled_by.copy()
+    waits = world.gpu_wait_by.copy()
     waits[other] = 0.6
-    site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, stalled_by=waits))
+    site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, gpu_wait_by=waits))
     page = visit().page
     expect(page.locator("#matrix td.incident")).to_have_count(1)
     expect(page.locator("#matrix td.wait:not(.incident)").first).to_contain_text("60%")

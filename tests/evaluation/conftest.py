@@ -108,10 +108,10 @@ class Stage:
             temperature=missing,
             tenants=tenants,
             busy=busy,
-            stalled=np.zeros((len(tenants), points)),
+            gpu_wait=np.zeros((len(tenants), points)),
             memory=np.full((len(tenants), points), 1e9),
             stalls=(),
-            stalled_by=np.empty((0, points)),
+            gpu_wait_by=np.empty((0, points)),
             operations=(),
             operation_rate=np.empty((0, points)),
         )

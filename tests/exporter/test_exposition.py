@@ -71,12 +71,12 @@ def test_on_the_mock_host_one_gpu_of_four_is_contended(series: Callable[[bytes],
         dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == metrics.CONTENDED.name
     }
     assert contended == {"0": pytest.approx(60.0, abs=1.0), "1": 0.0, "2": 0.0, "3": 0.0}
-    stalled = {
+    gpu_wait = {
         dict(labels)["service_name"]: value
         for (name, labels), value in found.items()
         if name == metrics.SERVICE_WAIT.name and ("gpu", "0") in labels
     }
-    assert stalled["chat-model"] > stalled["batch-embeddings"] > 0
+    assert gpu_wait["chat-model"] > gpu_wait["batch-embeddings"] > 0
 
 
 def test_all_counters_of_the_mock_host_only_grow(series: Callable[[bytes], Series]) -> None:

@@ -88,8 +88,8 @@ def test_contention_within_the_drivers_samples_is_counted(host: ScriptedHost) ->
     sampler = Sampler(host, host.resolve)
     state = play(host, sampler, 20.0, lambda at: 1.0, lambda at: {1: 0.25, 2: 0.75})
     assert state.totals.contended == pytest.approx(20.0, abs=0.5)
-    assert state.totals.stalled[ONE] == pytest.approx(0.75 * state.totals.contended)
-    assert state.totals.stalled_by[ONE, TWO] == pytest.approx(0.75 * state.totals.contended)
+    assert state.totals.gpu_wait[ONE] == pytest.approx(0.75 * state.totals.contended)
+    assert state.totals.gpu_wait_by[ONE, TWO] == pytest.approx(0.75 * state.totals.contended)
 
 
 def test_processes_sampled_more_slowly_than_the_device_are_waited_for(host: ScriptedHost) -> None:

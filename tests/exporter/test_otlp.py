@@ -152,8 +152,8 @@ def gpu(index: int) -> GpuState:
             unattributed=4.0,
             contended=50.0,
             service_busy={A: 60.0, B: 36.0},
-            stalled={A: 20.0, B: 30.0},
-            stalled_by={(A, B): 18.0, (A, UNATTRIBUTED): 2.0, (B, A): 30.0},
+            gpu_wait={A: 20.0, B: 30.0},
+            gpu_wait_by={(A, B): 18.0, (A, UNATTRIBUTED): 2.0, (B, A): 30.0},
         ),
         busy_histogram=BusyHistogram((0,) * (len(metric_names.GPU_UTILIZATION_SAMPLES.bounds) + 1)),
         counters=Counters(

@@ -1,4 +1,4 @@
-"""Accuracy of stalled time as a prediction of lost throughput."""
+"""Accuracy of GPU wait as a prediction of lost throughput."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.service}: stalled {self.predicted:.1%} of the time as predicted, "
+            f"{self.service}: gpu_wait {self.predicted:.1%} of the time as predicted, "
             f"{self.measured:.1%} of its throughput lost as measured, error {self.error:+.1%}"
         )
 
@@ -36,6 +36,6 @@ def gained(before: Values, after: Values, name: str, **labels: str) -> float:
 
 
 def prediction(service: str, before: Values, after: Values, alone: Work, together: Work) -> Prediction:
-    """Compare stalled time while two services ran together with the throughput of one, together and alone."""
-    stalled = gained(before, after, metrics.SERVICE_WAIT.name, service_name=service)
-    return Prediction(service, stalled / together.seconds, 1.0 - together.rate / alone.rate)
+    """Compare GPU wait while two services ran together with the throughput of one, together and alone."""
+    gpu_wait = gained(before, after, metrics.SERVICE_WAIT.name, service_name=service)
+    return Prediction(service, gpu_wait / together.seconds, 1.0 - together.rate / alone.rate)

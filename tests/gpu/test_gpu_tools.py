@@ -134,11 +134,11 @@ def test_a_failing_tenant_reports_its_error(tmp_path: Path) -> None:
         pass
 
 
-def output(contended: float, stalled: Mapping[str, float]) -> Values:
+def output(contended: float, gpu_wait: Mapping[str, float]) -> Values:
     lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
     lines += [
         f'gpu_service_wait_seconds_total{{gpu="0",uuid="GPU-0",service_name="{name}"}} {seconds}'
-        for name, seconds in stalled.items()
+        for name, seconds in gpu_wait.items()
     ]
     return from_text(("\n".join(lines) + "\n").encode())
 

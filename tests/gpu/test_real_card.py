@@ -125,7 +125,7 @@ def settled(address: str, eventually: Eventually) -> Values:
 def test_two_services_on_one_gpu_are_seen_to_wait_for_each_other(
     shared: tuple[str, str, list[Tenant]], eventually: Eventually, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Predicted stalls and measured loss are printed; only the stalled pairs are asserted."""
+    """Predicted GPU wait and measured loss are printed; only the waiting pairs are asserted."""
     address, uuid, tenants = shared
     iterations = tenants[0].calibrate(KERNEL)
     alone = [at_once([each], ALONE, iterations)[0] for each in tenants]

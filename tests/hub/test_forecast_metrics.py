@@ -21,7 +21,7 @@ OUTLOOK = Forecast(
     loads=(Load(CHAT, "gold", 1.25, 0.5), Load(BATCH, "", 0.5, math.nan)),
     amplification=(RetryAmplification(CHAT, BATCH, 1.5),),
     imbalance=(Imbalance(CHAT, 2.0),),
-    stalled=(GpuWait(CHAT, BATCH, "gold", 0.25),),
+    gpu_wait=(GpuWait(CHAT, BATCH, "gold", 0.25),),
 )
 PAIR = 'aggressor_name="batch",aggressor_namespace=""'
 EDGE = 'client="chat",client_service_namespace="serving",server="batch",server_service_namespace=""'

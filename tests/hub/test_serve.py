@@ -58,7 +58,7 @@ def test_scrapes_and_spans_come_out_as_gpus_edges_and_traces(
     trace = send_call(hub.otlp, failed=True)
 
     eventually(lambda: len(names(hub.get("/api/gpus"), "gpus")) == 4, "four GPUs")
-    eventually(lambda: names(hub.get("/api/contention"), "pairs") != [], "somebody is stalled by somebody")
+    eventually(lambda: names(hub.get("/api/contention"), "pairs") != [], "a pair with GPU wait")
     eventually(
         lambda: {"web", "llm"} <= {s["service"] for s in names(hub.get("/api/services"), "services")}, "both services"
     )

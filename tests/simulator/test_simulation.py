@@ -89,15 +89,17 @@ def test_an_exporter_reports_gpu_contention_by_service() -> None:
         running.advance(START + second)
         for exporter in hosts:
             exporter.sample(START + second)
-    stalled = 0.0
+    gpu_wait = 0.0
     for exporter in hosts:
         snapshot = exporter.snapshot()
         assert snapshot.gpus is not None
         for gpu in snapshot.gpus.gpus:
             totals = gpu.totals
             assert totals.busy == pytest.approx(sum(totals.service_busy.values()) + totals.unattributed)
-            stalled += totals.stalled_by.get((ServiceKey("serving", "llm-chat"), ServiceKey("ml", "batch-embed")), 0.0)
-    assert stalled > 20.0
+            gpu_wait += totals.gpu_wait_by.get(
+                (ServiceKey("serving", "llm-chat"), ServiceKey("ml", "batch-embed")), 0.0
+            )
+    assert gpu_wait > 20.0
 
 
 def test_model_servers_export_vllm_metrics() -> None:

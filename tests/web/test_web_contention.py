@@ -47,7 +47,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
     [
         (starving(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
         (
-            replace(calm(), stalled_by=np.zeros((8, POINTS))),
+            replace(calm(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
         (dark(), "No data on GPU wait."),
@@ -118,9 +118,9 @@ def test_gpus_are_ranked_by_the_share_of_time_that_they_are_contended() -> None:
     contended = world.contended.copy()
     contended[:, -1] = 0.0
     contended[1, -1] = 0.4
-    wait = world.stalled.copy()
+    wait = world.gpu_wait.copy()
     wait[[tenant.gpu == world.gpus[1] for tenant in world.tenants], -1] = 0.4
-    first = contention(snapshot(replace(world, contended=contended, stalled=wait)))["gpus"][0]
+    first = contention(snapshot(replace(world, contended=contended, gpu_wait=wait)))["gpus"][0]
     assert (first["gpu"], first["contended"]) == ("host-0/gpu-1", pytest.approx(0.4))
     assert [row["service"] for row in first["services"]] == ["train-llm", "embedder"]
     assert [row["wait"] for row in first["services"]] == [pytest.approx(0.4)] * 2

@@ -247,4 +247,4 @@ def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyP
     """It would be most of what a refresh sends; the grid then names the services alone."""
     assert data.now(snapshot(calm()), "x")["tenants"]["busy"]
     monkeypatch.setattr(data, "MAX_TENANTS", 3)
-    assert data.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "stalled": ""}
+    assert data.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "gpu_wait": ""}

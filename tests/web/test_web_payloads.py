@@ -98,18 +98,18 @@ def test_contention_names_victim_aggressor_share_and_gpus() -> None:
 def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     """The mean is over the GPUs that have a reading; without any there is no figure."""
     world = starving()
-    values = world.stalled_by.copy()
+    values = world.gpu_wait_by.copy()
     rows = [i for i, s in enumerate(world.stalls) if s.victim == service("embedder")]
     values[rows[0], -1] = np.nan
-    pair = next(p for p in pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in pairs(replace(world, gpu_wait_by=values)) if p.victim == service("embedder"))
     assert pair.ratio == pytest.approx(0.46)
     values[rows, -1] = np.nan
-    pair = next(p for p in pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in pairs(replace(world, gpu_wait_by=values)) if p.victim == service("embedder"))
     assert pair.ratio is None
 
 
 def test_a_gpu_lists_its_services() -> None:
-    """Who runs where, with busy and stalled shares."""
+    """Who runs where, with busy and waiting shares."""
     first = lists.gpus(snapshot(starving()))["gpus"][0]
     assert first.gpu == "host-0/gpu-0"
     assert {row.service for row in first.services} == {"embedder", "train-llm"}
@@ -376,7 +376,7 @@ def test_the_values_of_now_line_up_with_the_topology() -> None:
     world = starving()
     identities, values = topology(world), data.now(snapshot(world), "x")
     assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host.gpus) for host in identities["hosts"])
-    assert len(base64.b64decode(values["tenants"]["stalled"])) == len(identities["tenants"])
+    assert len(base64.b64decode(values["tenants"]["gpu_wait"])) == len(identities["tenants"])
 
 
 def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
@@ -499,9 +499,9 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
 def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job_waits() -> None:
     """A job that waits is how GPUs are shared; it is told apart."""
     world = starving()
-    waits = world.stalled_by.copy()
+    waits = world.gpu_wait_by.copy()
     waits[[stall.victim.name == "train-llm" for stall in world.stalls]] = 0.9
-    matrix = data.matrix(replace(world, stalled_by=waits))
+    matrix = data.matrix(replace(world, gpu_wait_by=waits))
     assert matrix.victims[0] == "embedder"
     assert {"train-llm", "batch-eval"} <= set(matrix.jobs)
     assert matrix.victims[-len(matrix.jobs) :] == matrix.jobs
@@ -510,7 +510,7 @@ def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job
 def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:
     """The one cell that matters is not lost among zeros; without any wait, the pairs are still listed."""
     world = starving()
-    peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
+    peaceful = replace(world, gpu_wait_by=np.zeros_like(world.gpu_wait_by))
 
     ratios = [cell.ratio or 0.0 for row in data.matrix(world).cells for cell in row if cell]
     assert ratios

@@ -46,7 +46,7 @@ def _p95_gone(world: World) -> World:
 @pytest.mark.parametrize(
     ("world", "whom"),
     [
-        (lambda: _p95_gone(without(calm(), ("busy", "stalled", "utilization", "contended"))), "GPU or service"),
+        (lambda: _p95_gone(without(calm(), ("busy", "gpu_wait", "utilization", "contended"))), "GPU or service"),
         (lambda: without(calm(), GPU_TIME), "GPU"),
         (lambda: without(calm(), GPU_TIME + GPU_STATE), "GPU"),
         (lambda: without(calm(), REQUESTS), "service"),
@@ -113,7 +113,7 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     quiet = replace(world, red=replace(world.red, rate=rate))
     assert freshness(quiet).stale_services == ()
     assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "No traffic"
-    gone = without(quiet, ("busy", "stalled", "memory"))
+    gone = without(quiet, ("busy", "gpu_wait", "memory"))
     assert service("train-llm") in freshness(gone).stale_services
     assert conditions.conditions(snapshot(gone))[service("train-llm")][:2] == ("unknown", "no_data")
 

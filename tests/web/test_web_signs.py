@@ -203,7 +203,7 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     early, late = calm(), starving()
     shift = POINTS * STEP
     pairs: dict[str, Any] = {"times": np.concatenate([early.times - shift, late.times])}
-    for name in ("stalled_by", "attempts", "busy", "stalled", "utilization", "contended"):
+    for name in ("gpu_wait_by", "attempts", "busy", "gpu_wait", "utilization", "contended"):
         pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
     red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}
     red |= {

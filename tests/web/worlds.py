@@ -124,10 +124,10 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
         temperature=_waves(len(gpus), [55.0] * len(gpus), 7),
         tenants=tenants,
         busy=np.clip(_waves(len(tenants), [0.3] * len(tenants), 8), 0, 1),
-        stalled=np.full((len(tenants), POINTS), 0.02),
+        gpu_wait=np.full((len(tenants), POINTS), 0.02),
         memory=_waves(len(tenants), [2e10] * len(tenants), 9),
         stalls=stalls,
-        stalled_by=np.full((len(stalls), POINTS), 0.01),
+        gpu_wait_by=np.full((len(stalls), POINTS), 0.01),
         operations=(Operation(service("embedder"), "POST /embed"),),
         operation_rate=np.full((1, POINTS), 12.0),
         targets=tuple(Target(f"host-{h}:10877", "foreshock", True, 4.0) for h in range(hosts)),
@@ -139,7 +139,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     """The same, while train-llm takes what embedder needs on two GPUs; the last 20 points (200 s) show it."""
     world = calm(rename)
     train, victim = (service((rename or {}).get(n, n)) for n in ("train-llm", "embedder"))
-    red, stalled_by, busy = world.red, world.stalled_by.copy(), world.busy.copy()
+    red, gpu_wait_by, busy = world.red, world.gpu_wait_by.copy(), world.busy.copy()
     use, contended, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
     assert red.lower_bound is not None
     p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.lower_bound.copy()
@@ -153,7 +153,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     failed[world.services.index(victim), late] = 0.034
     for i, stall in enumerate(world.stalls):
         if (stall.victim, stall.aggressor) == (victim, train):
-            stalled_by[i, late] = np.linspace(0.1, 0.46, 20)
+            gpu_wait_by[i, late] = np.linspace(0.1, 0.46, 20)
     for i, tenant in enumerate(world.tenants):
         if tenant.service == train:
             busy[i, late] = 0.72
@@ -163,7 +163,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     return replace(
         world,
         red=replace(red, p50=p50, p95=p95, p99=p99, lower_bound=least, failed=failed),
-        stalled_by=stalled_by,
+        gpu_wait_by=gpu_wait_by,
         busy=busy,
         utilization=use,
         contended=contended,
@@ -171,7 +171,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     )
 
 
-GPU_TIME = ("utilization", "contended", "busy", "stalled", "stalled_by")
+GPU_TIME = ("utilization", "contended", "busy", "gpu_wait", "gpu_wait_by")
 GPU_STATE = ("memory_used", "memory_total", "power", "temperature", "memory")
 REQUESTS = ("red", "calls", "server_p95", "attempts")
 
@@ -210,7 +210,7 @@ def dim() -> World:
     world = calm()
     lost = [i for i, gpu in enumerate(world.gpus) if gpu.host == "host-3"]
     on = [i for i, tenant in enumerate(world.tenants) if tenant.gpu.host == "host-3"]
-    rows = dict.fromkeys(("utilization", "contended"), lost) | dict.fromkeys(("busy", "stalled"), on)
+    rows = dict.fromkeys(("utilization", "contended"), lost) | dict.fromkeys(("busy", "gpu_wait"), on)
     world = without(world, tuple(rows), rows=rows)
     world = without(world, ("red",), rows={"red": [world.services.index(service("auth"))]})
     targets = tuple(t._replace(age=300.0) if t.instance.startswith("host-3") else t for t in world.targets)
@@ -238,10 +238,10 @@ def bare() -> World:
         temperature=none,
         tenants=(),
         busy=none,
-        stalled=none,
+        gpu_wait=none,
         memory=none,
         stalls=(),
-        stalled_by=none,
+        gpu_wait_by=none,
         operations=(),
         operation_rate=none,
         missing=("gpu_info",),

@@ -35,7 +35,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     deployments = [{"namespace": "ns", "deployment": name} for name in (*SERVICES, "other")]
     found = dict.fromkeys(("utilization", "contended", "memory_used", "power", "clock", "clock_max", "throttled"), gpus)
     found |= dict.fromkeys(("segments", "retransmitted", "timeouts", "dropped", "mock"), targets)
-    found |= {key: [{**gpu, **one} for gpu in gpus for one in services] for key in ("busy", "stalled", "memory")}
+    found |= {key: [{**gpu, **one} for gpu in gpus for one in services] for key in ("busy", "gpu_wait", "memory")}
     found |= dict.fromkeys(("calls", "calls_failed", "retries", "server_seconds", "client_seconds"), calls)
     found |= dict.fromkeys(("served", "served_failed", "served_seconds", "first_token_seconds"), services)
     found |= dict.fromkeys(("running", "waiting", "cache", "finished", "queued_sum", "queued_count"), replicas)
@@ -44,7 +44,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     found["up"] = [*targets, *({"job": "m", "instance": f"r{i}"} for i in range(4))]
     found["host"] = [{**target, "host_name": target["instance"][:2]} for target in targets[:2]]
     found["gpu"] = [{**gpu, "gpu": gpu["uuid"][-1], "model": "H100"} for gpu in gpus]
-    found["stalled_by"] = [
+    found["gpu_wait_by"] = [
         {**gpu, **services[0], "aggressor_name": name} for gpu in gpus for name in ("batch", "web", "")
     ]
     found["scaler_target"] = [{"namespace": "ns", "horizontalpodautoscaler": "a", "scaletargetref_name": "llm"}]
@@ -152,7 +152,7 @@ def test_an_entity_without_samples_in_the_history_has_no_row() -> None:
     at = int(np.flatnonzero(np.isnan(found["busy"].values[0]))[0])
     one = Matrix(found["busy"].times, found["busy"].labels[:2], np.ones((2, POINTS)))
     one.values[0, at + 1 : at + 4] = np.nan
-    found |= {"busy": one, "memory": Matrix.empty(one.times), "stalled": Matrix.empty(one.times)}
+    found |= {"busy": one, "memory": Matrix.empty(one.times), "gpu_wait": Matrix.empty(one.times)}
     growing = WorldBuilder(STEP, keep=20.0)
 
     counts = [len(growing.add(QuantileReducer()(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]

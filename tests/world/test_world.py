@@ -55,7 +55,7 @@ FULL: dict[str, Matrix] = {
     "utilization": matrix((GPU, [0.5, 0.9])),
     "temperature": matrix((GPU, [50, np.nan])),
     "busy": matrix(({**GPU, **named(LLM)}, [0.3, 0.4]), ({**GPU, **named(BATCH)}, [0.2, 0.5])),
-    "stalled_by": matrix(
+    "gpu_wait_by": matrix(
         ({**GPU, **named(LLM), **named(BATCH, "aggressor")}, [0.1, 0.2]), ({**GPU, **named(LLM)}, [0.0, 0.1])
     ),
     "calls": matrix((EDGE, [10, 10]), ({"client": "user", "server": "web", "connection_type": "virtual_node"}, [9, 9])),
@@ -89,7 +89,7 @@ def test_stalls_are_by_gpu_and_need_an_aggressor() -> None:
     world = world_of(readings(**FULL), 10.0)
 
     assert world.stalls == (Stall(world.gpus[0], LLM, BATCH),)
-    assert world.stalled_by.tolist() == [[0.1, 0.2]]
+    assert world.gpu_wait_by.tolist() == [[0.1, 0.2]]
     assert world.tenants == (Tenant(world.gpus[0], BATCH), Tenant(world.gpus[0], LLM))
 
 
@@ -180,13 +180,13 @@ def test_a_host_that_two_jobs_scrape_is_not_counted_twice() -> None:
             ),
         )
         for key, found in FULL.items()
-        if key in ("up", "host", "gpu", "utilization", "busy", "stalled_by")
+        if key in ("up", "host", "gpu", "utilization", "busy", "gpu_wait_by")
     }
     world = world_of(readings(**{**FULL, **twice}), 10.0)
 
     assert world.utilization.tolist() == [[0.5, 0.9]]
     assert world.busy.tolist() == [[0.2, 0.5], [0.3, 0.4]]
-    assert world.stalled_by.tolist() == [[0.1, 0.2]]
+    assert world.gpu_wait_by.tolist() == [[0.1, 0.2]]
 
 
 def test_targets_are_those_of_gpus_and_of_foreshock() -> None:
@@ -209,7 +209,7 @@ def test_a_target_that_is_down_has_no_values_while_its_rates_fade() -> None:
     world = world_of(readings(**{**FULL, "up": matrix((HOST, [1, 0]))}), 10.0)
 
     np.testing.assert_array_equal(world.utilization, [[0.5, np.nan]])
-    np.testing.assert_array_equal(world.stalled_by, [[0.1, np.nan]])
+    np.testing.assert_array_equal(world.gpu_wait_by, [[0.1, np.nan]])
     assert world.targets[0].up is False
 
 

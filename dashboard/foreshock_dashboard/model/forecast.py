@@ -137,5 +137,5 @@ class Forecast:
     loads: tuple[Load, ...] = ()
     amplification: tuple[RetryAmplification, ...] = ()
     imbalance: tuple[Imbalance, ...] = ()
-    stalled: tuple[GpuWait, ...] = ()
+    gpu_wait: tuple[GpuWait, ...] = ()
     slos: tuple[ServiceSlo, ...] = ()

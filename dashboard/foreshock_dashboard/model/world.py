@@ -107,8 +107,8 @@ class World:
         `attempts` per call, 1.0 without retries.
     operations/operation_rate: requests per second received by services on GPUs, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
-    tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
-    stalls: ratio 0…1 of time that the victim was stalled by the aggressor on the GPU (an upper bound of waiting).
+    tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
+    stalls: ratio 0…1 of time that the victim waited on the aggressor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate.
@@ -133,10 +133,10 @@ class World:
     temperature: Floats = field(repr=False)
     tenants: tuple[Tenant, ...]
     busy: Floats = field(repr=False)
-    stalled: Floats = field(repr=False)
+    gpu_wait: Floats = field(repr=False)
     memory: Floats = field(repr=False)
     stalls: tuple[Stall, ...]
-    stalled_by: Floats = field(repr=False)
+    gpu_wait_by: Floats = field(repr=False)
     operations: tuple[Operation, ...]
     operation_rate: Floats = field(repr=False)
     targets: tuple[Target, ...] = ()

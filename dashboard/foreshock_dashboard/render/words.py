@@ -77,7 +77,7 @@ ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected
 SIGNAL_HINTS: Mapping[str, str] = {
     "p95": "callers wait longer",
     "failed": "callers get errors",
-    "stalled_by": "GPU work waits while another service runs on the same GPU",
+    "gpu_wait_by": "GPU work waits while another service runs on the same GPU",
     "per_token": "larger batches, or less GPU time",
     "first_token": "requests queue before their first token",
     "waiting": "requests arrive faster than they are served",

@@ -149,7 +149,7 @@ class WorldBuilder:
             tenants=gpus.tenants.keys,
             **{key: gpus.tenants[key] for key in TENANT_READINGS},
             stalls=gpus.stalls.keys,
-            stalled_by=gpus.stalls["stalled_by"],
+            gpu_wait_by=gpus.stalls["gpu_wait_by"],
             operations=self._operations.rows.keys,
             operation_rate=self._operations.rows["rate"],
             targets=self._sections.targets.fresh_targets(gpus.targets(), since, now),

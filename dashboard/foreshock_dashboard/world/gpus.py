@@ -53,7 +53,7 @@ BYTES_PER_MIB = 2.0**20
 
 GPU_GAUGES = ("utilization", "contended", "memory_used", "memory_total", "power", "temperature")
 HEALTH_READINGS = ("clock", "clock_max", "throttled", "gpu_errors", "gpu_lost")
-TENANT_READINGS = ("busy", "stalled", "memory")
+TENANT_READINGS = ("busy", "gpu_wait", "memory")
 
 GpuId = tuple[str, str, str]
 """(job, instance, uuid)."""
@@ -77,7 +77,7 @@ def readings(windows: RateWindows) -> Catalogue:
     dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _DCGM_RENAMES)
     gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model"))
     dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
-    stalled_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
+    gpu_wait_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
     return {
         "up": row("targets that are down", last("up", TARGET_LABELS)),
         "host": row(
@@ -110,8 +110,8 @@ def readings(windows: RateWindows) -> Catalogue:
         "gpu_errors": row("GPU errors", rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS), also=(ecc, dcgm_ecc)),
         "gpu_lost": row("lost GPUs", last("gpu_lost", GPU_LABELS)),
         "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
-        "stalled": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),
-        "stalled_by": row("noisy neighbors", stalled_by, shown=True),
+        "gpu_wait": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),
+        "gpu_wait_by": row("noisy neighbors", gpu_wait_by, shown=True),
         "memory": row("services on GPUs", last("gpu_service_memory_used_bytes", TENANT_LABELS), used, shown=True),
     }
 
@@ -139,7 +139,7 @@ class GpuRows:
         self._pools.update(readings["pool"])
         self.gpus.register(readings, ["gpu"], since)
         self.tenants.register(readings, TENANT_READINGS, since)
-        self.stalls.register(readings, ["stalled_by"], since)
+        self.stalls.register(readings, ["gpu_wait_by"], since)
         self._healthy = max(self._healthy, *(last_sample_time(readings[key]) for key in HEALTH_READINGS))
 
     def columns(self, readings: Readings) -> Growth:
@@ -149,9 +149,9 @@ class GpuRows:
         figures["memory_total"] = np.where(np.isnan(total), figures["memory_used"] + free, total)
         figures["clock"] = safe_ratio(figures["clock"], figures.pop("clock_max"))
         tenants = {key: self.tenants.rows(key, readings[key]) for key in TENANT_READINGS}
-        stalls = {"stalled_by": self.stalls.rows("stalled_by", readings["stalled_by"])}
+        stalls = {"gpu_wait_by": self.stalls.rows("gpu_wait_by", readings["gpu_wait_by"])}
         for rows in (figures, tenants, stalls):
-            shares = rows.keys() & {"utilization", "contended", "throttled", "busy", "stalled", "stalled_by"}
+            shares = rows.keys() & {"utilization", "contended", "throttled", "busy", "gpu_wait", "gpu_wait_by"}
             rows |= {key: clipped_share(rows[key]) for key in shares}
         return [(self.gpus, figures), (self.tenants, tenants), (self.stalls, stalls)]
 

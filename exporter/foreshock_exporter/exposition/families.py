@@ -176,12 +176,12 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
     (metrics.UNATTRIBUTED, lambda gpu: (Sample(_ids(gpu), gpu.totals.unattributed),)),
     (metrics.CONTENDED, lambda gpu: (Sample(_ids(gpu), gpu.totals.contended),)),
     (metrics.SERVICE_BUSY, lambda gpu: _by_service(gpu, gpu.totals.service_busy)),
-    (metrics.SERVICE_WAIT, lambda gpu: _by_service(gpu, gpu.totals.stalled)),
+    (metrics.SERVICE_WAIT, lambda gpu: _by_service(gpu, gpu.totals.gpu_wait)),
     (
         metrics.SERVICE_WAIT_BY_AGGRESSOR,
         lambda gpu: (
             Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
-            for (victim, by), seconds in gpu.totals.stalled_by.items()
+            for (victim, by), seconds in gpu.totals.gpu_wait_by.items()
         ),
     ),
     (

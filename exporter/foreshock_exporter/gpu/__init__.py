@@ -1,4 +1,4 @@
-"""Per-GPU collection: driver samples to busy, contended, and stalled seconds by service.
+"""Per-GPU collection: driver samples to busy, contended, and GPU wait seconds by service.
 
 Imports: `common`, `model`.
 """

@@ -1,8 +1,8 @@
-"""Integration of fast samples into busy, contended, and stalled seconds. Pure; shares are 0 to 1, times are seconds.
+"""Integration of fast samples into busy, contended, and GPU wait seconds. Pure; shares are 0 to 1, times are seconds.
 
 A sample has length Δt, device busy share U, and service shares u_k. The GPU is *contended* if U ≥ 0.9 and at least two
-u_k ≥ 0.05. Each such service k is then *stalled* for Δt·(1 − u_k/U). The part due to another service j is Δt·u_j/U; the
-rest is unattributed. Stalled time is an upper bound of waiting time.
+u_k ≥ 0.05. Each such service k then *waits* for Δt·(1 − u_k/U). The part due to another service j is Δt·u_j/U; the
+rest is unattributed. It is an upper bound.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ServiceKey(NamedTuple):
 
 
 UNATTRIBUTED = ServiceKey("", "")
-"""Key of the stalled time that no service accounts for."""
+"""Key of the GPU wait that no service accounts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class TimeSplit:
 class Totals:
     """Cumulative seconds of one GPU; `busy` = sum of `service_busy` + `unattributed`.
 
-    `stalled_by` is keyed by (victim, aggressor) and sums to `stalled` for each victim. Values only grow;
+    `gpu_wait_by` is keyed by (victim, aggressor) and sums to `gpu_wait` for each victim. Values only grow;
     `remove_services` drops keys.
     """
 
@@ -71,8 +71,8 @@ class Totals:
     unattributed: float = 0.0
     contended: float = 0.0
     service_busy: Mapping[ServiceKey, float] = field(default_factory=dict)
-    stalled: Mapping[ServiceKey, float] = field(default_factory=dict)
-    stalled_by: Mapping[tuple[ServiceKey, ServiceKey], float] = field(default_factory=dict)
+    gpu_wait: Mapping[ServiceKey, float] = field(default_factory=dict)
+    gpu_wait_by: Mapping[tuple[ServiceKey, ServiceKey], float] = field(default_factory=dict)
 
 
 def split_time(sample: FastSample) -> TimeSplit | None:
@@ -124,16 +124,16 @@ def accumulate(totals: Totals, sample: FastSample, *, shares_imply_waits: bool =
     if split is None or sample.seconds <= 0.0:
         return totals
     waits = stall_shares(split) if shares_imply_waits else {}
-    stalled: dict[ServiceKey, float] = {}
+    gpu_wait: dict[ServiceKey, float] = {}
     for (victim, _), share in waits.items():
-        stalled[victim] = stalled.get(victim, 0.0) + share
+        gpu_wait[victim] = gpu_wait.get(victim, 0.0) + share
     return Totals(
         busy=totals.busy + sample.seconds * split.busy,
         unattributed=totals.unattributed + sample.seconds * split.unattributed,
         contended=totals.contended + (sample.seconds if waits else 0.0),
         service_busy=_add_shares(totals.service_busy, split.services, sample.seconds),
-        stalled=_add_shares(totals.stalled, stalled, sample.seconds),
-        stalled_by=_add_shares(totals.stalled_by, waits, sample.seconds),
+        gpu_wait=_add_shares(totals.gpu_wait, gpu_wait, sample.seconds),
+        gpu_wait_by=_add_shares(totals.gpu_wait_by, waits, sample.seconds),
     )
 
 
@@ -152,21 +152,21 @@ def register(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
     return replace(
         totals,
         service_busy={**totals.service_busy, **zeros},
-        stalled={**zeros, **totals.stalled},
-        stalled_by={**totals.stalled_by, **pairs},
+        gpu_wait={**zeros, **totals.gpu_wait},
+        gpu_wait_by={**totals.gpu_wait_by, **pairs},
     )
 
 
 def _unregistered_pairs(totals: Totals, present: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
     """New (victim, aggressor) pairs at zero, up to `MAX_REGISTERED_PAIRS` in total."""
-    room = MAX_REGISTERED_PAIRS - len(totals.stalled_by)
+    room = MAX_REGISTERED_PAIRS - len(totals.gpu_wait_by)
     if room <= 0 or len(present) < 2:
         return {}
     new = (
         (victim, by)
         for victim in present
         for by in (*present, UNATTRIBUTED)
-        if victim != by and (victim, by) not in totals.stalled_by
+        if victim != by and (victim, by) not in totals.gpu_wait_by
     )
     return dict.fromkeys(islice(new, room), 0.0)
 
@@ -179,8 +179,8 @@ def remove_services(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
     return replace(
         totals,
         service_busy={service: seconds for service, seconds in totals.service_busy.items() if service not in removed},
-        stalled={service: seconds for service, seconds in totals.stalled.items() if service not in removed},
-        stalled_by={pair: seconds for pair, seconds in totals.stalled_by.items() if removed.isdisjoint(pair)},
+        gpu_wait={service: seconds for service, seconds in totals.gpu_wait.items() if service not in removed},
+        gpu_wait_by={pair: seconds for pair, seconds in totals.gpu_wait_by.items() if removed.isdisjoint(pair)},
     )
 
 

@@ -30,7 +30,7 @@ def shared(kit: Kit, **changes: object) -> Kit:
             **{(n, "llm"): kit.windowed(0.80, 0.28) for n in (1, 2)},
             **{(n, "batch"): kit.windowed(0.18, 0.72) for n in (1, 2)},
         },
-        "stalled": {
+        "gpu_wait": {
             **{(n, "llm", "batch"): kit.windowed(0.18, 0.72) for n in (1, 2)},
             **{(n, "batch", "llm"): kit.windowed(0.80, 0.28) for n in (1, 2)},
         },
@@ -98,7 +98,7 @@ def pressed(kit: Kit, **changes: object) -> Kit:
     given: dict[str, object] = {
         "services": {"llm": kit.Served(p95=kit.step(0.4, 0.9))},
         "busy": {(1, "llm"): 0.1, (1, "batch"): kit.windowed(0.3, 0.85)},
-        "stalled": {(1, "llm", "batch"): kit.windowed(0.02, 0.5)},
+        "gpu_wait": {(1, "llm", "batch"): kit.windowed(0.02, 0.5)},
     }
     return shared(kit, **{**given, **changes})
 
@@ -114,37 +114,37 @@ def test_a_slower_service_that_waits_more_is_pressed(platforms: Kit) -> None:
 
 HARMLESS: dict[str, Callable[[Kit], Kit]] = {
     "the service has less load, and the neighbor takes the rest": lambda kit: shared(
-        kit, stalled={(n, "llm", "batch"): 0.18 for n in (1, 2)}
+        kit, gpu_wait={(n, "llm", "batch"): 0.18 for n in (1, 2)}
     ),
     "unknown waiting, fewer requests, and no slowdown": lambda kit: shared(
-        kit, stalled={}, running={"llm": kit.step(20.0, 5.0)}
+        kit, gpu_wait={}, running={"llm": kit.step(20.0, 5.0)}
     ),
     "the two are on separate MIG instances": lambda kit: shared(
-        kit, stalled={(1, "other", "batch"): 0.1}, services={"llm": kit.Served(p95=kit.step(0.4, 1.0))}
+        kit, gpu_wait={(1, "other", "batch"): 0.1}, services={"llm": kit.Served(p95=kit.step(0.4, 1.0))}
     ),
     "the GPU is not full": lambda kit: shared(
         kit,
         busy={(1, "llm"): kit.windowed(0.30, 0.15), (1, "batch"): kit.windowed(0.1, 0.4)},
-        stalled={},
+        gpu_wait={},
         running={"llm": 20.0},
     ),
-    "it is slower but waits no longer": lambda kit: pressed(kit, stalled={(1, "llm", "batch"): 0.02}),
+    "it is slower but waits no longer": lambda kit: pressed(kit, gpu_wait={(1, "llm", "batch"): 0.02}),
     "its durations always vary as much": lambda kit: pressed(
         kit, services={"llm": kit.Served(p95=lambda i: 1.3 if i >= 240 else (0.3, 0.5, 0.9)[i // 6 % 3])}
     ),
     "the victim itself grew": lambda kit: shared(
         kit,
         busy={(1, "llm"): kit.windowed(0.2, 0.6), (1, "batch"): kit.windowed(0.2, 0.38)},
-        stalled={(1, "llm", "batch"): kit.windowed(0.05, 0.38)},
+        gpu_wait={(1, "llm", "batch"): kit.windowed(0.05, 0.38)},
         services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
     ),
     "no change": lambda kit: shared(
-        kit, busy={(1, "llm"): 0.28, (1, "batch"): 0.72}, stalled={(1, "llm", "batch"): 0.72}
+        kit, busy={(1, "llm"): 0.28, (1, "batch"): 0.72}, gpu_wait={(1, "llm", "batch"): 0.72}
     ),
     "a lower clock explains the slowdown": lambda kit: shared(
         kit,
         busy={(1, "llm"): kit.windowed(0.4, 0.36), (1, "batch"): kit.windowed(0.3, 0.45)},
-        stalled={(1, "llm", "batch"): kit.windowed(0.1, 0.3)},
+        gpu_wait={(1, "llm", "batch"): kit.windowed(0.1, 0.3)},
         services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
         clock={1: kit.step(1.0, 0.45)},
     ),
@@ -170,7 +170,7 @@ def test_the_neighbor_that_explains_the_slowdown_is_suspected(platforms: Kit) ->
             (1, "bystander"): platforms.step(0.10, 0.35),
             (1, "batch"): platforms.step(0.25, 0.45, at=270),
         },
-        stalled={
+        gpu_wait={
             (1, "llm", "batch"): platforms.step(0.25, 0.45, at=270),
             (1, "llm", "bystander"): platforms.step(0.10, 0.35),
         },
@@ -194,7 +194,7 @@ def test_every_affected_service_of_a_neighbor_is_found(platforms: Kit) -> None:
             (2, "batch"): platforms.windowed(0.28, 0.6),
             (3, "spared"): 0.95,
         },
-        stalled={
+        gpu_wait={
             (1, "llm", "batch"): platforms.windowed(0.18, 0.72),
             (2, "code", "batch"): platforms.windowed(0.28, 0.6),
         },
@@ -214,7 +214,7 @@ def test_a_new_neighbor_grew_from_zero(platforms: Kit) -> None:
             (1, "llm"): platforms.windowed(0.95, 0.4),
             (1, "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i),
         },
-        stalled={(1, "llm", "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i)},
+        gpu_wait={(1, "llm", "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i)},
     )
 
     finding = likely_finding(platforms, gpu_contention(new.point(later=8)))
@@ -226,12 +226,12 @@ def test_a_new_neighbor_grew_from_zero(platforms: Kit) -> None:
 HOLES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.floats(0, 1) | st.just(np.nan)), max_size=60)
 
 
-@given(busy=HOLES, stalled=HOLES)
+@given(busy=HOLES, gpu_wait=HOLES)
 @settings(max_examples=60, deadline=None)
-def test_missing_values_have_defined_findings(platforms: Kit, busy: Holes, stalled: Holes) -> None:
+def test_missing_values_have_defined_findings(platforms: Kit, busy: Holes, gpu_wait: Holes) -> None:
     """NaN, extreme values, one sample: strength 0 to 1 and finite severity, or no finding."""
     world = shared(platforms, points=60, at=40).world()
-    world = replace(world, busy=_holed(world.busy, busy), stalled_by=_holed(world.stalled_by, stalled))
+    world = replace(world, busy=_holed(world.busy, busy), gpu_wait_by=_holed(world.gpu_wait_by, gpu_wait))
 
     for at in (0, 1, 45, 59):
         for finding in gpu_contention(EvaluationPoint(world, at, baselines_at(world, min(at, 40)))):
@@ -269,7 +269,7 @@ def test_findings_do_not_depend_on_row_order(platforms: Kit) -> None:
         tenants=world.tenants[::-1],
         busy=world.busy[::-1],
         stalls=world.stalls[::-1],
-        stalled_by=world.stalled_by[::-1],
+        gpu_wait_by=world.gpu_wait_by[::-1],
         gpus=world.gpus[::-1],
         utilization=world.utilization[::-1],
     )

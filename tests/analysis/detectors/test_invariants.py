@@ -33,7 +33,7 @@ from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
 
 VALUES = [(name, key) for name, values in BASELINE.items() for key in values]
-SHARES = {"failed", "edge_failed", "busy", "stalled_by", "cache", "nic", "retransmitted", "clock", "throttled"}
+SHARES = {"failed", "edge_failed", "busy", "gpu_wait_by", "cache", "nic", "retransmitted", "clock", "throttled"}
 
 
 def all_findings(now: EvaluationPoint) -> tuple[Finding, ...]:
@@ -98,8 +98,8 @@ def test_edges_suffice_for_dependency_findings() -> None:
     n = len(whole.times)
     none = np.empty((0, n))
     bare = dataclasses.replace(
-        whole, gpus=(), tenants=(), stalls=(), busy=none, stalled=none, memory=none, stalled_by=none, utilization=none,
-        contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
+        whole, gpus=(), tenants=(), stalls=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
+        utilization=none, contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=None, capacity=None, network=None, hardware=None,
     )  # fmt: skip
     now = last_point(bare)
@@ -111,7 +111,7 @@ def test_an_empty_world_has_no_finding() -> None:
     none = np.empty((0, n))
     empty = dataclasses.replace(
         world(points=n), services=(), red=Red.empty(0, n), edges=(), calls=Red.empty(0, n), server_p95=none,
-        attempts=none, gpus=(), tenants=(), stalls=(), busy=none, stalled=none, memory=none, stalled_by=none,
+        attempts=none, gpus=(), tenants=(), stalls=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
         utilization=none, contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=ModelServers.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
         hardware=Hardware.empty(0, n),
@@ -159,7 +159,7 @@ def permuted(built: World) -> World:
         tenants=tuple(built.tenants[i] for i in tenants),
         busy=built.busy[tenants],
         stalls=built.stalls[::-1],
-        stalled_by=built.stalled_by[::-1],
+        gpu_wait_by=built.gpu_wait_by[::-1],
         network=Network(
             tuple(net.hosts[i] for i in hosts),
             *(getattr(net, name)[hosts] for name in ("used", "bytes", "retransmitted", "timeouts", "dropped")),
@@ -222,7 +222,7 @@ def test_errors_of_unused_gpus_have_no_finding() -> None:
     built = world({("errors", GPUS[0]): since(290, 0, 1)})
     n = len(built.times)
     none = np.empty((0, n))
-    idle = dataclasses.replace(built, tenants=(), busy=none, stalled=none, memory=none)
+    idle = dataclasses.replace(built, tenants=(), busy=none, gpu_wait=none, memory=none)
     assert [finding for finding in all_findings(last_point(idle)) if finding.cause == "hardware"] == []
 
 

@@ -349,7 +349,7 @@ TAKEN: Changes = {
         for finding in TENANTS
     },
     **{("utilization", gpu): 1.0 for gpu in GPUS},
-    **{("stalled_by", stall): since(NOW, 0.02, 0.7) for stall in STALLS},
+    **{("gpu_wait_by", stall): since(NOW, 0.02, 0.7) for stall in STALLS},
 }
 """A neighbor takes three quarters of both GPUs."""
 

@@ -48,11 +48,11 @@ def test_loads_are_of_services_with_model_servers_and_a_safe_limit() -> None:
 
 def test_gpu_wait_is_the_mean_over_shared_gpus_and_attempts_are_per_edge() -> None:
     """Newest values; a pair without values has none."""
-    world = world_of_scene(Scene(stalled_by_aggressor=lambda _: 0.3, stalled_by_bystander=lambda _: math.nan))
+    world = world_of_scene(Scene(wait_by_aggressor=lambda _: 0.3, wait_by_bystander=lambda _: math.nan))
     summary = forecast_of(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
-    assert summary.stalled == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
+    assert summary.gpu_wait == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
     assert summary.amplification == (RetryAmplification(CALLER, VICTIM, 1.5),)
-    assert BYSTANDER not in {item.aggressor for item in summary.stalled}
+    assert BYSTANDER not in {item.aggressor for item in summary.gpu_wait}
 
 
 def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
@@ -68,6 +68,6 @@ def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
 
 
 def test_the_forecast_is_empty_before_a_baseline_is_learned() -> None:
-    nothing = world_of_scene(Scene(stalled_by_aggressor=lambda _: math.nan, stalled_by_bystander=lambda _: math.nan))
+    nothing = world_of_scene(Scene(wait_by_aggressor=lambda _: math.nan, wait_by_bystander=lambda _: math.nan))
     summary = forecast_of(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
     assert summary == Forecast()

@@ -57,7 +57,7 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starv
 LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
     "the service is as fast as ever": lambda s: {"victim_p95": lambda _: 0.5},
     "the two have always shared the GPUs like this": lambda s: {
-        "stalled_by_aggressor": lambda _: 0.5,
+        "wait_by_aggressor": lambda _: 0.5,
         "aggressor_busy": lambda _: 0.7,
     },
     "it lasts for two grid points only": lambda s: {"victim_p95": lambda i: 1.5 if i in (240, 241) else 0.5},
@@ -74,7 +74,7 @@ def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
 
 def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
     """Not one that always had a larger share."""
-    world = scenes.world(scenes.starving, stalled_by_bystander=lambda _: 0.6)
+    world = scenes.world(scenes.starving, wait_by_bystander=lambda _: 0.6)
 
     (incident,) = last_state(world).incidents
 
@@ -105,7 +105,7 @@ def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scene
         points=points,
         victim_p95=on(0.5, 1.5),
         aggressor_busy=on(0.2, 0.7),
-        stalled_by_aggressor=on(0.02, 0.5),
+        wait_by_aggressor=on(0.02, 0.5),
     )
     world = scenes.world(scene)
 
@@ -130,7 +130,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
         victim_p95=lambda i: 1.5 if 240 <= i < 260 else 0.5,
         caller_p95=lambda i: 2.4 if 245 <= i < 260 else 0.8,
         aggressor_busy=lambda i: 0.7 if 240 <= i < 260 else 0.2,
-        stalled_by_aggressor=lambda i: 0.5 if 240 <= i < 260 else 0.02,
+        wait_by_aggressor=lambda i: 0.5 if 240 <= i < 260 else 0.02,
     )
     world = scenes.world(scene)
 
@@ -185,7 +185,7 @@ def test_a_hub_started_later_reports_the_same_incidents(scenes: Scenes) -> None:
             points=600,
             victim_p95=scenes.rising(500, 0.5, 1.5),
             aggressor_busy=scenes.rising(500, 0.2, 0.7),
-            stalled_by_aggressor=scenes.rising(500, 0.02, 0.5),
+            wait_by_aggressor=scenes.rising(500, 0.02, 0.5),
         )
     )
 
@@ -200,9 +200,9 @@ _ROWS = (
     "power",
     "temperature",
     "busy",
-    "stalled",
+    "gpu_wait",
     "memory",
-    "stalled_by",
+    "gpu_wait_by",
     "server_p95",
     "attempts",
 )
@@ -230,11 +230,11 @@ def gone(at: int, before: Callable[[int], float]) -> Callable[[int], float]:
     return lambda i: before(i) if i < at else np.nan
 
 
-@pytest.mark.parametrize("what", ["victim_p95", "stalled_by_aggressor"])
+@pytest.mark.parametrize("what", ["victim_p95", "wait_by_aggressor"])
 def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) -> None:
     """Without latencies it stays open for an hour, marked as inferred; without GPU data the service is still slow."""
     scene = replace(scenes.starving, points=240 + 20 + 400)
-    scene = replace(scene, **{what: gone(260, getattr(scene, what))}, stalled_by_bystander=lambda _: np.nan)
+    scene = replace(scene, **{what: gone(260, getattr(scene, what))}, wait_by_bystander=lambda _: np.nan)
     after = [*states(State(), scenes.world(scene))]
 
     (half_an_hour_later,) = after[260 + 180].incidents
@@ -252,7 +252,7 @@ def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
         victim_p95=lambda i: np.nan if 120 <= i < 150 else 1.5 if i >= 330 else 0.5,
         caller_p95=lambda i: np.nan if 120 <= i < 150 else 0.8,
         aggressor_busy=scenes.rising(330, 0.2, 0.7),
-        stalled_by_aggressor=scenes.rising(330, 0.02, 0.5),
+        wait_by_aggressor=scenes.rising(330, 0.02, 0.5),
     )
 
     (incident,) = last_state(world).incidents

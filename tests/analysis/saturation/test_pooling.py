@@ -15,11 +15,11 @@ from foreshock_dashboard.analysis.saturation.pooling import safe_load, shared_gp
 from foreshock_dashboard.model.world import World
 
 
-def platform(busy: float = 0.3, stalled: float = 0.0) -> World:
+def platform(busy: float = 0.3, gpu_wait: float = 0.0) -> World:
     """A victim, and two others, on both GPUs; every tenant is as busy."""
     world = world_of_scene(Scene())
     shape = world.busy.shape
-    return replace(world, busy=np.full(shape, busy), stalled=np.full(shape, stalled), memory=np.full(shape, np.nan))
+    return replace(world, busy=np.full(shape, busy), gpu_wait=np.full(shape, gpu_wait), memory=np.full(shape, np.nan))
 
 
 def test_tiers_are_as_configured_or_else_namespaces() -> None:

@@ -205,11 +205,11 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("tokens", "output tokens (3 min mean)", "1/s", _models, _tokens, True, 0.06, 0),
     Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, at: w.busy[at], False, 0.03, 0, True),
     Signal(
-        "stalled_by",
+        "gpu_wait_by",
         "GPU wait",
         "ratio",
         lambda w: w.stalls,
-        lambda w, at: w.stalled_by[at],
+        lambda w, at: w.gpu_wait_by[at],
         False,
         0.03,
         1,

@@ -192,7 +192,7 @@ def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbo
     rows = [row for row in point.tenant_rows[victim] if point.world.tenants[row].gpu in neighbor.gpus]
     tenants = [Tenant(gpu, neighbor.service) for gpu in neighbor.gpus]
     stalls = [Stall(gpu, victim, neighbor.service) for gpu in neighbor.gpus]
-    waits = np.array([(point.value("stalled_by", stall), point.level("stalled_by", stall)) for stall in stalls])
+    waits = np.array([(point.value("gpu_wait_by", stall), point.level("gpu_wait_by", stall)) for stall in stalls])
     is_measured = np.isfinite(waits[:, 0]).any()
     return ContendedShares(
         baseline=float(np.mean(sharing.baseline[rows])),
@@ -231,7 +231,7 @@ def _neighbors(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows
         for row in sharing.on(gpu):
             other, growth = point.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
             # Where waiting is measured, it is for all pairs but those on separate MIG instances.
-            apart = bool(point.world.stalls) and Stall(gpu, victim, other) not in point["stalled_by"].keys
+            apart = bool(point.world.stalls) and Stall(gpu, victim, other) not in point["gpu_wait_by"].keys
             if other != victim and growth > MIN_SHARE_CHANGE and not apart:
                 growths.setdefault(other, {})[gpu] = growth
     sums = {neighbor: sum(by_gpu.values()) for neighbor, by_gpu in growths.items()}
@@ -274,8 +274,8 @@ def _demands(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: 
         [Stall(tenant.gpu, victim, point.world.tenants[row].service) for row in sharing.on(tenant.gpu)]
         for tenant in (point.world.tenants[row] for row in rows)
     ]
-    waits = [[point.value("stalled_by", stall) for stall in group] for group in stalls]
-    baselines = [[point.level("stalled_by", stall) for stall in group] for group in stalls]
+    waits = [[point.value("gpu_wait_by", stall) for stall in group] for group in stalls]
+    baselines = [[point.level("gpu_wait_by", stall) for stall in group] for group in stalls]
     now, baseline = (np.array([np.nansum(group) for group in groups]) for groups in (waits, baselines))
     demands = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
     running = point.z("running", victim)

@@ -33,7 +33,7 @@ def forecast(state: State, world: World) -> Forecast:
             for service, spread in sorted(replica_loads(point).items())
             if spread.even > 0 and math.isfinite(spread.busy)
         ),
-        stalled=_gpu_waits(point),
+        gpu_wait=_gpu_waits(point),
         slos=tuple(
             ServiceSlo(service, risk.slo.seconds, risk.slo.failed, risk.slo.learned)
             for service, risk in own
@@ -68,7 +68,7 @@ def _amplification(point: EvaluationPoint) -> tuple[RetryAmplification, ...]:
 def _gpu_waits(point: EvaluationPoint) -> tuple[GpuWait, ...]:
     """GPU wait of each pair, mean over the shared GPUs where it is known."""
     pairs: dict[tuple[Service, Service], dict[Gpu, float]] = {}
-    for stall, ratio in zip(point.world.stalls, point["stalled_by"].value.tolist(), strict=True):
+    for stall, ratio in zip(point.world.stalls, point["gpu_wait_by"].value.tolist(), strict=True):
         if math.isfinite(ratio):
             pairs.setdefault((stall.victim, stall.aggressor), {})[stall.gpu] = ratio
     return tuple(

@@ -102,7 +102,7 @@ def _need(world: World, tier: str, rows: Sequence[int], shared: set[Gpu]) -> Tie
 
 def _work(world: World, rows: Sequence[int]) -> float:
     """Mean offered work of tenants, in GPUs: time used, and the upper bound of time waited."""
-    return float(np.nansum(nan_mean(np.minimum(world.busy[rows] + np.nan_to_num(world.stalled[rows]), 1.0))))
+    return float(np.nansum(nan_mean(np.minimum(world.busy[rows] + np.nan_to_num(world.gpu_wait[rows]), 1.0))))
 
 
 def _offered(world: World, work: Mapping[Service, float]) -> Floats:

@@ -182,7 +182,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:MAX_LINES]
     colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
     stalls = {
-        str(stall.aggressor): world.stalled_by[row]
+        str(stall.aggressor): world.gpu_wait_by[row]
         for row, stall in enumerate(world.stalls)
         if stall.victim in incident.affected and stall.gpu in incident.suspect.gpus and stall.aggressor in suspects
     }

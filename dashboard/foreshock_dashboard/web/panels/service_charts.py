@@ -62,7 +62,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     for i, stall in enumerate(world.stalls):
         if stall.victim == service:
             by.setdefault(stall.aggressor, []).append(i)
-    waits = {str(other): _sum(world.stalled_by[rows]) / len(on) for other, rows in by.items()}
+    waits = {str(other): _sum(world.gpu_wait_by[rows]) / len(on) for other, rows in by.items()}
     first = sorted(waits, key=lambda name: (-float(np.nansum(waits[name])), name))
     series = [Line(name, waits[name], stack="waits") for name in first[:MAX_SERIES]]
     if rest := first[MAX_SERIES:]:

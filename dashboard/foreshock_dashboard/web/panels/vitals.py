@@ -186,7 +186,7 @@ def _waits(world: World, columns: Columns) -> Vital:
         return _unknown(columns, "/contention")
     rows = np.array([row for _, rows in serving_pairs for row in rows], np.intp)
     first = np.cumsum([0, *(len(rows) for _, rows in serving_pairs[:-1])])
-    values = world.stalled_by[np.ix_(rows, columns)]
+    values = world.gpu_wait_by[np.ix_(rows, columns)]
     known = np.isfinite(values)
     sums = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
     counts = np.add.reduceat(known, first, axis=0, dtype=np.float64)

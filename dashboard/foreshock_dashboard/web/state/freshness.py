@@ -108,7 +108,7 @@ def _rows(seen: Bools) -> Bools:
 def _gpus_seen(world: World, columns: slice) -> Bools:
     """Where a GPU's time is known. Shape (gpus, points)."""
     seen: Bools = np.isfinite(world.utilization[:, columns]) | np.isfinite(world.contended[:, columns])
-    shared = np.isfinite(world.busy[:, columns]) | np.isfinite(world.stalled[:, columns])
+    shared = np.isfinite(world.busy[:, columns]) | np.isfinite(world.gpu_wait[:, columns])
     return seen | _any(placement(world).gpu, shared, len(seen))
 
 
@@ -127,7 +127,7 @@ def _seen_by_others(world: World) -> Bools:
     place = {service: i for i, service in enumerate(world.services)}
     on, services = placement(world), len(world.services)
     known = np.array([place.get(service, services) for service in on.services], np.int64)  # one row more: others
-    on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
+    on_gpus = np.isfinite(world.busy) | np.isfinite(world.gpu_wait) | np.isfinite(world.memory)
     seen = _any(known[on.service], on_gpus, services + 1)[:services]
     for edge, row in zip(world.edges, np.isfinite(world.calls.rate), strict=True):
         for end in {edge.client, edge.server} & place.keys():

@@ -205,7 +205,7 @@ def gpus(snapshot: Snapshot) -> Gpus:
     if world is None:
         return {"gpus": []}
     tenants: dict[Gpu, list[TenantRow]] = {}
-    shares = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     for tenant, share in zip(world.tenants, shares, strict=True):
         tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
     columns = (world.utilization, world.contended, world.memory_used, world.memory_total, world.power)

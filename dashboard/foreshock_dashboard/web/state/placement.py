@@ -100,7 +100,7 @@ class Pair(NamedTuple):
 
 def pairs(world: World) -> tuple[Pair, ...]:
     """Every victim and aggressor that share a GPU, the longest waits first."""
-    ratios = last(world.stalled_by)
+    ratios = last(world.gpu_wait_by)
     listed = []
     for (victim, aggressor), rows in pair_rows(world):
         known = [ratio for row in rows if (ratio := ratios[row]) is not None]

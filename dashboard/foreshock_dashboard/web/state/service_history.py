@@ -31,7 +31,7 @@ DEGRADED_SCALES = 3.0
 """Scales from which a service is degraded: ordinary variation does not reach it."""
 DEGRADED_ERROR_RATIO = 0.01
 """Share of failed requests beyond the baseline from which a service is degraded."""
-MIN_SIGN_VALUES: Mapping[str, float] = {"stalled_by": 0.05, "flight": 1.0}
+MIN_SIGN_VALUES: Mapping[str, float] = {"gpu_wait_by": 0.05, "flight": 1.0}
 """Values below which a figure is no sign, in the signal's unit, however rare it is."""
 DEGRADED_FOR_SECONDS, EARLY_FOR_SECONDS = 30.0, 60.0
 """Duration for which a service must be worse, and a sign must last, to count."""

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import Floats
 
 STAGES: tuple[Stage, ...] = ("healthy", "early_warning", "degraded", "breached")
 LEADING_SIGNALS = (
-    *("stalled_by", "per_token", "first_token", "waiting", "cache", "preempted", "queued", "attempts", "excess"),
+    *("gpu_wait_by", "per_token", "first_token", "waiting", "cache", "preempted", "queued", "attempts", "excess"),
     *("flight", "throttled", "errors", "ready"),
 )
 """Signals that move before users feel anything."""

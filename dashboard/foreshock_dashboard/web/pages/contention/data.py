@@ -225,7 +225,7 @@ def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:
 
 def _tenants(world: World, rows: Sequence[int]) -> list[TenantRow]:
     """Services on a GPU, the busiest first."""
-    busy, wait = newest(world.busy), newest(world.stalled)
+    busy, wait = newest(world.busy), newest(world.gpu_wait)
     rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
     return [
         TenantRow(str(world.tenants[row].service), number(float(busy[row])), number(float(wait[row]))) for row in rows

@@ -107,9 +107,9 @@ def _wait(pair: _Pair) -> _Series | str:
         return f"{pair.victim} and {pair.aggressor} share no GPU in this range."
     world = pair.world
     stalls = [i for i, stall in enumerate(world.stalls) if stall[1:] == (pair.victim, pair.aggressor)]
-    total = nan_mean(world.stalled[pair.tenants(pair.victim)], axis=0)
+    total = nan_mean(world.gpu_wait[pair.tenants(pair.victim)], axis=0)
     series = [
-        Line(f"on {pair.aggressor}", nan_mean(world.stalled_by[stalls], axis=0), "data", fill=True),
+        Line(f"on {pair.aggressor}", nan_mean(world.gpu_wait_by[stalls], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
     return _Series(series, "ratio", "No data on GPU wait in this range.", 0.1)

@@ -237,7 +237,7 @@ def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str
 
 
 def _services(world: World, gpu: Gpu) -> list[GpuService]:
-    shares = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     rows = [
         GpuService(str(tenant.service), *values)
         for tenant, values in zip(world.tenants, shares, strict=True)
@@ -248,7 +248,7 @@ def _services(world: World, gpu: Gpu) -> list[GpuService]:
 
 def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
-    rows = zip(world.stalls, newest(world.stalled_by).tolist(), strict=True)
+    rows = zip(world.stalls, newest(world.gpu_wait_by).tolist(), strict=True)
     waits = [(stall, ratio) for stall, ratio in rows if stall.gpu == gpu and not ratio < MIN_WAIT_RATIO]
     waits.sort(key=lambda wait: -np.nan_to_num(wait[1]))
     return [GpuWait(str(stall.victim), str(stall.aggressor), number(ratio)) for stall, ratio in waits]

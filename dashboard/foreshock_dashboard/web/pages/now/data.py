@@ -69,7 +69,7 @@ class TenantBytes(TypedDict):
     """One byte per service on a GPU."""
 
     busy: str
-    stalled: str
+    gpu_wait: str
 
 
 class Now(TypedDict, total=False):
@@ -115,9 +115,9 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     }
     if world is None or history is None:
         return shared
-    busy, stalled = world.busy, world.stalled
+    busy, gpu_wait = world.busy, world.gpu_wait
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
-        busy = stalled = busy[:0]
+        busy = gpu_wait = busy[:0]
     usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
     rows = most_affected(service_rows(snapshot, history), {str(item.service) for item in current}, usage)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
@@ -143,7 +143,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         ],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
-        "tenants": {"busy": packed(newest(busy)), "stalled": packed(newest(stalled))},
+        "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},
         "marked": gpus_in_incidents(world, current),
         "missing": list(world.missing),
         "no_stages": why_unknown(snapshot),

@@ -16,19 +16,19 @@ import { drawVerdict } from "#web/pages/now/verdict.js";
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
-const STALLED_RATIO = 0.01;
+const MIN_SHOWN_WAIT = 0.01;
 
 /**
  * @param {NowData} data
  * @param {Topology} topology
  */
 const drawGrid = ({ gpus, tenants, marked }, topology) => {
-  const [busy, stalled] = [decodeBytes(tenants.busy), decodeBytes(tenants.stalled)];
+  const [busy, gpu_wait] = [decodeBytes(tenants.busy), decodeBytes(tenants.gpu_wait)];
   const describeTenant = (/** @type {string} */ service, /** @type {number} */ tenant) => {
     if (!busy.length) return service;
-    const ratio = decodeRatio(stalled[tenant]) ?? 0;
-    const stalledText = ratio >= STALLED_RATIO ? ` (waits ${formatPercent(ratio)})` : "";
-    return `${service} ${formatGridValue(decodeRatio(busy[tenant]), "ratio")}${stalledText}`;
+    const ratio = decodeRatio(gpu_wait[tenant]) ?? 0;
+    const waitText = ratio >= MIN_SHOWN_WAIT ? ` (waits ${formatPercent(ratio)})` : "";
+    return `${service} ${formatGridValue(decodeRatio(busy[tenant]), "ratio")}${waitText}`;
   };
   const view = {
     title: "busy",

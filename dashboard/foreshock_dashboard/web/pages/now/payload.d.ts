@@ -113,5 +113,5 @@ export interface NowData extends LivePayload {
   learning: { done: boolean };
   no_stages: string;
   gpus: { busy: string; contended: string };
-  tenants: { busy: string; stalled: string };
+  tenants: { busy: string; gpu_wait: string };
 }

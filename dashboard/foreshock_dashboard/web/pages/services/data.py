@@ -254,9 +254,9 @@ def _shares(world: World, only: Service | None = None) -> dict[Service, GpuUse]:
     for i, tenant in enumerate(world.tenants):
         if only in (None, tenant.service):
             on.setdefault(tenant.service, []).append(i)
-    busy, stalled = newest(world.busy), newest(world.stalled)
+    busy, gpu_wait = newest(world.busy), newest(world.gpu_wait)
     return {
-        service: {"gpus": len(rows), "busy": _reduced(np.sum, busy[rows]), "wait": _reduced(np.mean, stalled[rows])}
+        service: {"gpus": len(rows), "busy": _reduced(np.sum, busy[rows]), "wait": _reduced(np.mean, gpu_wait[rows])}
         for service, rows in on.items()
     }
 
@@ -279,7 +279,7 @@ def _attempts(world: World) -> Mapping[Service, float]:
 def _gpu_rows(world: World, service: Service) -> list[GpuLine]:
     """The GPUs of a service, those with the longest wait first."""
     pool = dict(zip(world.gpus, world.pool, strict=True)) if world.pool else {}
-    figures = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    figures = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     rows = [
         GpuLine(tenant.gpu.label, tenant.gpu.model, pool.get(tenant.gpu, ""), *values)
         for tenant, values in zip(world.tenants, figures, strict=True)
@@ -297,7 +297,7 @@ def _neighbors(world: World, service: Service) -> list[NeighborRow]:
             shared.setdefault(tenant.service, []).append(tenant.gpu.label)
     waits: dict[Service, list[float]] = {}
     makes_wait: dict[Service, list[float]] = {}
-    for stall, value in zip(world.stalls, newest(world.stalled_by).tolist(), strict=True):
+    for stall, value in zip(world.stalls, newest(world.gpu_wait_by).tolist(), strict=True):
         if stall.victim == service:
             waits.setdefault(stall.aggressor, []).append(value)
         elif stall.aggressor == service:

@@ -212,7 +212,7 @@ def signals(world: World | None) -> list[SignalRow]:
         ("Calls", "call edge", world.calls.rate, "service map, cascade forecast", _SPANS),
         ("GPUs", "GPU", world.utilization, "GPU utilization", _EXPORTER),
         ("GPU use by service", "GPU tenant", world.busy, "GPU use by service", _EXPORTER),
-        ("GPU wait", "pair", world.stalled_by, "noisy neighbors, GPU contention", _GPU_WAIT),
+        ("GPU wait", "pair", world.gpu_wait_by, "noisy neighbors, GPU contention", _GPU_WAIT),
         ("GPU health", "GPU", hardware.clock if hardware else None, "throttling, XID errors, lost GPUs", _EXPORTER),
         ("Model servers", "service", servers.running if servers else None, inference, _SERVERS),
         ("Replicas", "service", capacity.ready if capacity else None, "replicas, scale-up lag", _CLUSTER),
