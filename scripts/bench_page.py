@@ -25,7 +25,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench_platform import STEP, Platform, Size
 from bench_process import MeasuredProcess
-from foreshock_dashboard.model.incident import Candidate, Learning
+from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -110,10 +111,9 @@ class Stage:
         """Empty."""
         return {}
 
-    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+    def explain(self, service: str | None, at: float) -> Explanation:
         """No candidates."""
-        del at
-        return Service.parse(service), ()
+        return Explanation(Service.parse(service) if service else None, at, ())
 
     def ready(self) -> tuple[bool, str]:
         """Always ready."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import (
     Candidate,
     Evidence,
@@ -430,10 +431,9 @@ class FakeHub:
         """Two counters, and the names that the test gives in vain."""
         return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "unmatched": list(self.unmatched)}
 
-    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+    def explain(self, service: str | None, at: float) -> Explanation:
         """The candidates that the test gives, of whichever service and time."""
-        del at
-        return Service.parse(service), self.candidates
+        return Explanation(Service.parse(service) if service else None, at, self.candidates)
 
     def ready(self) -> tuple[bool, str]:
         """Ready unless the test says why not."""

@@ -63,4 +63,4 @@ def _answer(source: Source, service: str, at: str | None) -> Json:
         return source.get("/api/explain", "candidates", service=service, at=at)
     with closing(Recording(source.recording)) as recording:
         time = parse_flag("--at", lambda text: parse_time(text, recording.meta.end or 0.0), at or "now")
-        return plain(explained(*explain_recording(recording, service, time)))
+        return plain(explained(explain_recording(recording, service, time)))

@@ -16,9 +16,9 @@ from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
-from foreshock_dashboard.model.incident import Candidate, Incident
+from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.model.types import Json
@@ -226,8 +226,8 @@ class Hub:
         """World of a time range (Unix seconds)."""
         return self._loop.time_travel.over(start, end, self.snapshot)
 
-    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
-        """Ranked causes of a service's anomaly around `at` (Unix seconds), from all metrics of the source."""
+    def explain(self, service: str | None, at: float) -> Explanation:
+        """Ranked root causes of an anomaly around `at` (Unix seconds), from all metrics of the source."""
         if (count := len(self.metrics.metric_names())) > MAX_EXPLAINED_METRICS:
             raise SourceError(
                 f"{count:,} metrics are too many to analyze on request (limit {MAX_EXPLAINED_METRICS:,}). Explain a "
@@ -235,8 +235,7 @@ class Hub:
             )
         timing = ReplayTiming.of(self._settings.scrape_interval)
         start, end = self.snapshot.bounds or (at - EXPLAINED_SECONDS, self.now())
-        found = explain(self.metrics, SourceExtent("hub", start, end), timing, service, at)
-        return found.service, found.candidates
+        return explain(self.metrics, SourceExtent("hub", start, end), timing, service, at)
 
     def now(self) -> float:
         """The hub's time, Unix seconds."""

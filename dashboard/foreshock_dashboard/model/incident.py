@@ -71,11 +71,12 @@ class AtRisk(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A suspected service, its share of all suspicion (0 to 1), and the reasons."""
+    """A suspected service, its share of all suspicion (0 to 1), the reasons, and the confidence in its anomaly."""
 
     service: Service
     score: float
     reasons: tuple[Reason, ...] = ()
+    confidence: ConfidenceLevel = "low"
 
 
 class Symptom(NamedTuple):

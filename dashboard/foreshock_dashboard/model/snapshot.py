@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast
-from foreshock_dashboard.model.incident import Candidate, Incident, Learning
+from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceSource
@@ -66,8 +67,8 @@ class HubView(Protocol):
             SourceError: the source cannot answer.
         """
 
-    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
-        """The service with this name, and the ranked causes of its anomaly around `at` (Unix seconds).
+    def explain(self, service: str | None, at: float) -> Explanation:
+        """The ranked root causes of a service's anomaly around `at` (Unix seconds); None: of any service's.
 
         Raises:
             SourceError: the source cannot answer, or lacks the service, that time, or a baseline before it.

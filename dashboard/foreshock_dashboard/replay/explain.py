@@ -20,6 +20,7 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
     metric_anomalies,
 )
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes_over_time
+from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import MetricSource, NoDataError, grid
 from foreshock_dashboard.model.service import Service
@@ -39,12 +40,7 @@ BASELINE_POINTS = 720
 """Points of the baseline: two hours at the default step."""
 
 
-class Explanation(NamedTuple):
-    """Ranked causes of a service's anomaly; none if it is healthy. at: Unix seconds."""
-
-    service: Service
-    at: float
-    candidates: tuple[Candidate, ...]
+MAX_WEAK_CANDIDATES = 5
 
 
 class SourceExtent(NamedTuple):
@@ -55,8 +51,8 @@ class SourceExtent(NamedTuple):
     end: float
 
 
-def explain_recording(recording: Recording, service: str, at: float) -> Explanation:
-    """Rank the root causes of a service's anomaly around `at` (Unix seconds).
+def explain_recording(recording: Recording, service: str | None, at: float) -> Explanation:
+    """Rank the root causes of a service's anomaly around `at` (Unix seconds); without a service, of any service's.
 
     Raises:
         RecordingError: the recording lacks the service, that time, or a baseline before it.
@@ -66,8 +62,10 @@ def explain_recording(recording: Recording, service: str, at: float) -> Explanat
     return explain(RecordedMetrics(recording), extent, timing, service, at)
 
 
-def explain(source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str, at: float) -> Explanation:
-    """Rank the root causes of a service's anomaly around `at` (Unix seconds).
+def explain(
+    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float
+) -> Explanation:
+    """Rank the root causes of a service's anomaly around `at` (Unix seconds); without a service, of any service's.
 
     Raises:
         NoDataError: the source lacks the service, that time, or a baseline before it.
@@ -76,9 +74,15 @@ def explain(source: MetricSource, extent: SourceExtent, timing: ReplayTiming, se
     window = analysis_window(extent, at, timing.step)
     world = load_world(source, window, timing)
     anomalies = find_anomalies(source, window, timing.step, world.services)
+    strengths = {item.service: item.strength for item in anomalies.by_service.values()}
+    ranked = sorted(strengths, key=lambda item: (-strengths[item], item))
+    weak = tuple(Candidate(item, 1.0, anomalies.by_service[item].reasons) for item in ranked[:MAX_WEAK_CANDIDATES])
+    if service is None:
+        return Explanation(None, at, weak)
     target = resolve_service(service, {*anomalies.by_service, *world.services}, extent.name)
     walks = retrospective(world, at, float(window.times[window.first]))
-    return Explanation(target, at, rank_causes_over_time(walks, target, anomalies))
+    candidates = rank_causes_over_time(walks, target, anomalies)
+    return Explanation(target, at, candidates, () if candidates else weak)
 
 
 def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> World:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api import answers, load_balancing
@@ -44,9 +44,7 @@ def add_list_routes(
 ) -> None:
     """Register the routes of lists, of the hub's status, and of postmortems on `api`."""
 
-    explained_cache: SingleFlightCache[tuple[Service, tuple[Candidate, ...]]] = SingleFlightCache(
-        MAX_EXPLAINED, lambda _: 1, MAX_PENDING
-    )
+    explained_cache: SingleFlightCache[Explanation] = SingleFlightCache(MAX_EXPLAINED, lambda _: 1, MAX_PENDING)
 
     def add(name: str, payload: type, make: Callable[[Snapshot], Payload], summary: str) -> None:
         route = get_snapshot(api, responder, f"/{name}", summary, payload, name=name)
@@ -102,7 +100,7 @@ def add_list_routes(
         now = hub.now()
         at = time_parameter("at", query.at, now, now)
         body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service, at))
-        return responder.json_response(request, hub.snapshot, explained(body[0], at, body[1]))
+        return responder.json_response(request, hub.snapshot, explained(body))
 
     @get(api, "/report/{incident}", "A postmortem of one incident: Markdown, and its plots as SVG", answers.Report)
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:

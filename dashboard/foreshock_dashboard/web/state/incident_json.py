@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -130,6 +131,12 @@ class CandidateJson(Row):
     reasons: list[ReasonJson]
 
 
+class ExplainedCandidateJson(CandidateJson):
+    """A suspected service of an explanation, with the confidence in its anomaly."""
+
+    confidence: ConfidenceLevel
+
+
 class EvidenceJson(Row):
     """A signal that supports an incident."""
 
@@ -186,19 +193,40 @@ class Replay(TypedDict):
     incidents: list[ReplayedIncident]
 
 
+class SignalCountJson(TypedDict):
+    """How many series of a kind were compared with their baselines, and of how many services."""
+
+    kind: str
+    series: int
+    services: int
+
+
 class Explained(TypedDict):
-    """Ranked root causes of a service's anomaly; none for a healthy service."""
+    """Ranked root causes; only weak candidates where the evidence is within what is normal.
+
+    service: null if the question was which of all services. missing: kinds of signals that no source has.
+    """
 
     version: int
-    service: str
+    service: str | None
     at: float | None
-    candidates: list[CandidateJson]
+    candidates: list[ExplainedCandidateJson]
+    weak_candidates: list[ExplainedCandidateJson]
+    signals: list[SignalCountJson]
+    missing: list[str]
 
 
-def explained(service: Service, at: float, candidates: Iterable[Candidate]) -> Explained:
-    """The ranked root causes of a service's anomaly around a time, Unix seconds."""
-    rows = list(map(candidate, candidates))
-    return {"version": EXPLAIN_VERSION, "service": str(service), "at": number_of_time(at), "candidates": rows}
+def explained(item: Explanation) -> Explained:
+    """The answer to which service is the root cause. Time in Unix seconds."""
+    return {
+        "version": EXPLAIN_VERSION,
+        "service": _text(item.service),
+        "at": number_of_time(item.at),
+        "candidates": list(map(_explained_candidate, item.candidates)),
+        "weak_candidates": list(map(_explained_candidate, item.weak_candidates)),
+        "signals": [{"kind": row.kind, "series": row.series, "services": row.services} for row in item.signals],
+        "missing": [row.kind for row in item.missing],
+    }
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
@@ -311,6 +339,11 @@ def candidate(item: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
     reasons = list(map(_reason, item.reasons))
     return CandidateJson(str(item.service), number(item.score), reasons_text(item.reasons), reasons)
+
+
+def _explained_candidate(item: Candidate) -> ExplainedCandidateJson:
+    row = candidate(item)
+    return ExplainedCandidateJson(row.service, row.score, row.why, row.reasons, item.confidence)
 
 
 def _text(service: Service | None) -> str | None:

@@ -1,0 +1,42 @@
+"""The answer to the question which service is the root cause, with what it rests on."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.service import Service
+
+SignalKind = Literal["latency", "errors", "traffic", "availability", "resource", "calls", "other"]
+SIGNAL_KINDS: tuple[SignalKind, ...] = ("latency", "errors", "traffic", "availability", "resource", "calls", "other")
+
+
+class SignalCount(NamedTuple):
+    """How many series of a kind of signal were compared with their baselines, and of how many services."""
+
+    kind: SignalKind
+    series: int
+    services: int
+
+
+class MissingSignal(NamedTuple):
+    """A kind of signal that no source has."""
+
+    kind: SignalKind
+
+
+class Explanation(NamedTuple):
+    """Ranked root causes.
+
+    service: the affected one; None if the question was which of all services. at: Unix seconds. candidates: suspected
+    causes, the most likely first, scores sum to 1; empty where the evidence is within what is normal. weak_candidates:
+    then what is closest to anomalous, the most anomalous first. signals: what was compared; missing: kinds of signals
+    that no source has.
+    """
+
+    service: Service | None
+    at: float
+    candidates: tuple[Candidate, ...]
+    weak_candidates: tuple[Candidate, ...] = ()
+    signals: tuple[SignalCount, ...] = ()
+    missing: tuple[MissingSignal, ...] = ()
