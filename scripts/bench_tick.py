@@ -75,7 +75,7 @@ def main() -> int:
     growth_mib = resident_mib() - before
     print(
         f"{len(world.gpus)} GPUs, {len(world.services)} services, {len(world.edges)} edges, {len(world.tenants)} "
-        f"tenants, {len(world.stalls)} pairs: {series} series a tick, {len(world.times)} grid points kept"
+        f"tenants, {len(world.gpu_wait_pairs)} pairs: {series} series a tick, {len(world.times)} grid points kept"
     )
     print(f"{'seconds of one core':<28}{'p50':>8}{'p95':>8}{'most':>8}")
     tables = {

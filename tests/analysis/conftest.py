@@ -13,7 +13,7 @@ from tests.analysis import platforms
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Red, Tenant, World
 
 STEP = 10.0
 VICTIM, AGGRESSOR, BYSTANDER = Service("serving", "llm"), Service("ml", "batch"), Service("ml", "eval")
@@ -51,7 +51,7 @@ def world_of_scene(scene: Scene) -> World:
     failed = np.stack([row(n, scene.failed) if service == VICTIM else nothing for service in services])
     tenants = tuple(Tenant(gpu, service) for gpu in GPUS for service in (AGGRESSOR, BYSTANDER, VICTIM))
     busy = {AGGRESSOR: scene.aggressor_busy, BYSTANDER: lambda _: 0.1, VICTIM: scene.victim_busy}
-    stalls = tuple(Stall(gpu, VICTIM, by) for gpu in GPUS for by in (AGGRESSOR, BYSTANDER))
+    pairs = tuple(GpuWaitPair(gpu, VICTIM, by) for gpu in GPUS for by in (AGGRESSOR, BYSTANDER))
     gpu_wait = {AGGRESSOR: scene.wait_by_aggressor, BYSTANDER: scene.wait_by_bystander}
     gpu_rows = np.full((len(GPUS), n), 0.6)
     return World(
@@ -74,8 +74,8 @@ def world_of_scene(scene: Scene) -> World:
         busy=np.stack([row(n, busy[tenant.service]) for tenant in tenants]),
         gpu_wait=np.full((len(tenants), n), 0.1),
         memory=np.full((len(tenants), n), 1e9),
-        stalls=stalls,
-        gpu_wait_by=np.stack([row(n, gpu_wait[stall.aggressor]) for stall in stalls]),
+        gpu_wait_pairs=pairs,
+        gpu_wait_by=np.stack([row(n, gpu_wait[pair.noisy_neighbor]) for pair in pairs]),
         operations=(),
         operation_rate=np.empty((0, n)),
     )

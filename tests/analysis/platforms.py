@@ -11,7 +11,7 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Operation, Red, Tenant, World
 from foreshock_dashboard.model.world_sections import Hardware, ModelServers
 
 STEP, START = 10.0, 1_800_000_000.0
@@ -60,7 +60,7 @@ class Platform:
         }
         gpus = tuple(gpu.values())
         edges = sorted(self.calls)
-        tenants, stalls, models = sorted(self.busy), sorted(self.gpu_wait), sorted({*self.queued, *self.running})
+        tenants, pairs, models = sorted(self.busy), sorted(self.gpu_wait), sorted({*self.queued, *self.running})
         busy = self._rows([self.busy[key] for key in tenants])
         totals = [busy[[n == index for n, _ in tenants]].sum(axis=0) for index in gpu]
         utilization = np.minimum(np.array(totals).reshape(len(gpus), self.points), 1.0)
@@ -89,8 +89,8 @@ class Platform:
             busy=busy,
             gpu_wait=np.full_like(busy, np.nan),
             memory=np.full_like(busy, np.nan),
-            stalls=tuple(Stall(gpu[n], service(a), service(b)) for n, a, b in stalls),
-            gpu_wait_by=self._rows([self.gpu_wait[key] for key in stalls]),
+            gpu_wait_pairs=tuple(GpuWaitPair(gpu[n], service(a), service(b)) for n, a, b in pairs),
+            gpu_wait_by=self._rows([self.gpu_wait[key] for key in pairs]),
             hardware=replace(
                 Hardware.empty(len(gpus), self.points),
                 clock=self._rows([self.clock.get(index, np.nan) for index in gpu]),

@@ -225,7 +225,9 @@ def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
 def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None:
     """Its name says how long and where, and leads to it. Pairs that are in no incident do not shout beside it."""
     world = starving()
-    other = [(stall.victim.name, stall.aggressor.name) == ("reranker", "batch-eval") for stall in world.stalls]
+    other = [
+        (pair.affected.name, pair.noisy_neighbor.name) == ("reranker", "batch-eval") for pair in world.gpu_wait_pairs
+    ]
     waits = world.gpu_wait_by.copy()
     waits[other] = 0.6
     site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, gpu_wait_by=waits))

@@ -110,7 +110,7 @@ class Stage:
             busy=busy,
             gpu_wait=np.zeros((len(tenants), points)),
             memory=np.full((len(tenants), points), 1e9),
-            stalls=(),
+            gpu_wait_pairs=(),
             gpu_wait_by=np.empty((0, points)),
             operations=(),
             operation_rate=np.empty((0, points)),

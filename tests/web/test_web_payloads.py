@@ -99,7 +99,7 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     """The mean is over the GPUs that have a reading; without any there is no figure."""
     world = starving()
     values = world.gpu_wait_by.copy()
-    rows = [i for i, s in enumerate(world.stalls) if s.victim == service("embedder")]
+    rows = [i for i, s in enumerate(world.gpu_wait_pairs) if s.affected == service("embedder")]
     values[rows[0], -1] = np.nan
     pair = next(p for p in pairs(replace(world, gpu_wait_by=values)) if p.victim == service("embedder"))
     assert pair.ratio == pytest.approx(0.46)
@@ -500,7 +500,7 @@ def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job
     """A job that waits is how GPUs are shared; it is told apart."""
     world = starving()
     waits = world.gpu_wait_by.copy()
-    waits[[stall.victim.name == "train-llm" for stall in world.stalls]] = 0.9
+    waits[[pair.affected.name == "train-llm" for pair in world.gpu_wait_pairs]] = 0.9
     matrix = data.matrix(replace(world, gpu_wait_by=waits))
     assert matrix.victims[0] == "embedder"
     assert {"train-llm", "batch-eval"} <= set(matrix.jobs)

@@ -26,7 +26,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
-from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World, slice_world
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Operation, Red, Target, Tenant, World, slice_world
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.shell.shell import Page
@@ -99,8 +99,8 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
     batch = {name["train-llm"], name["batch-eval"]}
     gpus = tuple(Gpu(f"host-{h}", str(i), f"GPU-{h}-{i}", "H100") for h in range(hosts) for i in range(8))
     tenants = tuple(Tenant(gpus[g], service(name[n])) for n, on in _ON_GPUS.items() for g in on if g < len(gpus))
-    stalls = tuple(
-        Stall(one.gpu, one.service, two.service)
+    pairs = tuple(
+        GpuWaitPair(one.gpu, one.service, two.service)
         for one in tenants
         for two in tenants
         if one.gpu == two.gpu and one.service != two.service
@@ -127,8 +127,8 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
         busy=np.clip(_waves(len(tenants), [0.3] * len(tenants), 8), 0, 1),
         gpu_wait=np.full((len(tenants), POINTS), 0.02),
         memory=_waves(len(tenants), [2e10] * len(tenants), 9),
-        stalls=stalls,
-        gpu_wait_by=np.full((len(stalls), POINTS), 0.01),
+        gpu_wait_pairs=pairs,
+        gpu_wait_by=np.full((len(pairs), POINTS), 0.01),
         operations=(Operation(service("embedder"), "POST /embed"),),
         operation_rate=np.full((1, POINTS), 12.0),
         targets=tuple(Target(f"host-{h}:10877", "foreshock", True, 4.0) for h in range(hosts)),
@@ -152,8 +152,8 @@ def starving(rename: dict[str, str] | None = None) -> World:
         for values in (p50, p95, p99, least):
             values[row, late] *= 1 + (rise - 1) * factor
     failed[world.services.index(victim), late] = 0.034
-    for i, stall in enumerate(world.stalls):
-        if (stall.victim, stall.aggressor) == (victim, train):
+    for i, pair in enumerate(world.gpu_wait_pairs):
+        if (pair.affected, pair.noisy_neighbor) == (victim, train):
             gpu_wait_by[i, late] = np.linspace(0.1, 0.46, 20)
     for i, tenant in enumerate(world.tenants):
         if tenant.service == train:
@@ -241,7 +241,7 @@ def bare() -> World:
         busy=none,
         gpu_wait=none,
         memory=none,
-        stalls=(),
+        gpu_wait_pairs=(),
         gpu_wait_by=none,
         operations=(),
         operation_rate=none,

@@ -157,7 +157,7 @@ def test_dcgm_exporter_alone_gives_gpus_and_their_tenants(tmp_path: Path) -> Non
     assert world.hardware
     assert (world.hardware.clock[0, -1], world.hardware.errors[0, -1]) == pytest.approx((0.75, 0.1))
     assert np.isnan(world.contended).all()
-    assert world.stalls == ()
+    assert world.gpu_wait_pairs == ()
 
 
 def test_the_pod_of_dcgm_exporter_is_no_tenant(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.render.units import duration, gpu_list, multiple
 from foreshock_dashboard.world.builder import build_world as world_of_condensed
 from foreshock_dashboard.world.catalogue import catalogue
@@ -85,10 +85,10 @@ def test_without_target_info_the_instance_is_the_host() -> None:
 
 
 def test_stalls_are_by_gpu_and_need_an_aggressor() -> None:
-    """Stalled time without an aggressor is not a pair."""
+    """GPU wait without a noisy neighbor is not a pair."""
     world = world_of(readings(**FULL), 10.0)
 
-    assert world.stalls == (Stall(world.gpus[0], LLM, BATCH),)
+    assert world.gpu_wait_pairs == (GpuWaitPair(world.gpus[0], LLM, BATCH),)
     assert world.gpu_wait_by.tolist() == [[0.1, 0.2]]
     assert world.tenants == (Tenant(world.gpus[0], BATCH), Tenant(world.gpus[0], LLM))
 
@@ -133,7 +133,7 @@ def test_absent_is_never_zero() -> None:
 
     assert np.isnan(world.temperature[0, 1])
     assert np.isnan(world.power).all()
-    assert (nothing.services, nothing.gpus, nothing.edges, nothing.stalls) == ((), (), (), ())
+    assert (nothing.services, nothing.gpus, nothing.edges, nothing.gpu_wait_pairs) == ((), (), (), ())
     assert world.simulated
     assert not nothing.simulated
 

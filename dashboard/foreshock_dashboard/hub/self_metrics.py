@@ -130,7 +130,10 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
             "foreshock_gpu_wait_ratio",
             "Upper bound of the share of GPU time that a service waits on another; mean over the GPUs they share.",
             (*SERVICE, "aggressor_name", "aggressor_namespace", "pool"),
-            [((*_labels(item.victim), *_labels(item.aggressor), item.pool), item.ratio) for item in forecast.gpu_wait],
+            [
+                ((*_labels(item.affected), *_labels(item.noisy_neighbor), item.pool), item.ratio)
+                for item in forecast.gpu_wait
+            ],
         ),
         (
             "foreshock_retry_amplification_ratio",

@@ -109,10 +109,10 @@ class Imbalance(NamedTuple):
 
 
 class GpuWait(NamedTuple):
-    """Share of GPU time, 0 to 1, that a victim waits on an aggressor; mean over the GPUs they share."""
+    """Share of GPU time, 0 to 1, that a service waits on a noisy neighbor; mean over the GPUs they share."""
 
-    victim: Service
-    aggressor: Service
+    affected: Service
+    noisy_neighbor: Service
     pool: str
     ratio: float
 

@@ -56,12 +56,12 @@ class Tenant(NamedTuple):
     service: Service
 
 
-class Stall(NamedTuple):
-    """A victim that waits on a GPU for an aggressor."""
+class GpuWaitPair(NamedTuple):
+    """A service that waits on a GPU for a noisy neighbor."""
 
     gpu: Gpu
-    victim: Service
-    aggressor: Service
+    affected: Service
+    noisy_neighbor: Service
 
 
 class Target(NamedTuple):
@@ -108,7 +108,7 @@ class World:
     operations/operation_rate: requests per second received by services on GPUs, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
-    stalls: ratio 0…1 of time that the victim waited on the aggressor on the GPU (an upper bound of waiting).
+    gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate.
@@ -135,7 +135,7 @@ class World:
     busy: Floats = field(repr=False)
     gpu_wait: Floats = field(repr=False)
     memory: Floats = field(repr=False)
-    stalls: tuple[Stall, ...]
+    gpu_wait_pairs: tuple[GpuWaitPair, ...]
     gpu_wait_by: Floats = field(repr=False)
     operations: tuple[Operation, ...]
     operation_rate: Floats = field(repr=False)

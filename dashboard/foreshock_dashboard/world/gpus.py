@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
+from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.world.row import (
     GPU_LABELS,
@@ -117,14 +117,14 @@ def readings(windows: RateWindows) -> Catalogue:
 
 
 class GpuRows:
-    """Rows of GPUs, tenants, and stalls. `workload` maps the labels of a pod to its workload."""
+    """Rows of GPUs, tenants, and GPU-wait pairs. `workload` maps the labels of a pod to its workload."""
 
     def __init__(
         self, sections: Sections, hosts: LabelFacts[Address, str], workload: Callable[[LabelMap], str]
     ) -> None:
         self.gpus = Section(sections, gpu_order, self._gpu, copies=True, while_up=True)
         self.tenants = Section(sections, _gpu_first, self._tenant, copies=True, while_up=True)
-        self.stalls = Section(sections, _gpu_first, self._stall, copies=True, while_up=True)
+        self.gpu_wait_pairs = Section(sections, _gpu_first, self._gpu_wait_pair, copies=True, while_up=True)
         self._hosts = hosts
         self._workload = workload
         self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
@@ -134,12 +134,12 @@ class GpuRows:
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
         """Register the entities of new readings; `renamed`: names of hosts or workloads changed."""
         if self._identities.update(readings["gpu"]) or renamed:
-            for section in (self.gpus, self.tenants, self.stalls):
+            for section in (self.gpus, self.tenants, self.gpu_wait_pairs):
                 section.forget()
         self._pools.update(readings["pool"])
         self.gpus.register(readings, ["gpu"], since)
         self.tenants.register(readings, TENANT_READINGS, since)
-        self.stalls.register(readings, ["gpu_wait_by"], since)
+        self.gpu_wait_pairs.register(readings, ["gpu_wait_by"], since)
         self._healthy = max(self._healthy, *(last_sample_time(readings[key]) for key in HEALTH_READINGS))
 
     def columns(self, readings: Readings) -> Growth:
@@ -149,11 +149,11 @@ class GpuRows:
         figures["memory_total"] = np.where(np.isnan(total), figures["memory_used"] + free, total)
         figures["clock"] = safe_ratio(figures["clock"], figures.pop("clock_max"))
         tenants = {key: self.tenants.rows(key, readings[key]) for key in TENANT_READINGS}
-        stalls = {"gpu_wait_by": self.stalls.rows("gpu_wait_by", readings["gpu_wait_by"])}
-        for rows in (figures, tenants, stalls):
+        waits = {"gpu_wait_by": self.gpu_wait_pairs.rows("gpu_wait_by", readings["gpu_wait_by"])}
+        for rows in (figures, tenants, waits):
             shares = rows.keys() & {"utilization", "contended", "throttled", "busy", "gpu_wait", "gpu_wait_by"}
             rows |= {key: clipped_share(rows[key]) for key in shares}
-        return [(self.gpus, figures), (self.tenants, tenants), (self.stalls, stalls)]
+        return [(self.gpus, figures), (self.tenants, tenants), (self.gpu_wait_pairs, waits)]
 
     def hardware(self, since: float) -> Hardware | None:
         """GPU health; None without a health sample since `since`."""
@@ -182,9 +182,9 @@ class GpuRows:
         gpu, service = self._gpu(labels), service_of(labels) or self._assigned_service(labels)
         return Tenant(gpu, service) if gpu and service else None
 
-    def _stall(self, labels: LabelMap) -> Stall | None:
-        gpu, victim, aggressor = self._gpu(labels), service_of(labels), service_at(labels, "aggressor")
-        return Stall(gpu, victim, aggressor) if gpu and victim and aggressor.name else None
+    def _gpu_wait_pair(self, labels: LabelMap) -> GpuWaitPair | None:
+        gpu, affected, neighbor = self._gpu(labels), service_of(labels), service_at(labels, "aggressor")
+        return GpuWaitPair(gpu, affected, neighbor) if gpu and affected and neighbor.name else None
 
     def _assigned_service(self, labels: LabelMap) -> Service | None:
         """Workload of the pod that dcgm-exporter reports for a GPU; None for the pod of the exporter itself."""
@@ -194,7 +194,7 @@ class GpuRows:
         return Service(labels.get("exported_namespace") or labels.get("namespace", ""), name)
 
 
-def _gpu_first(key: Tenant | Stall) -> tuple[object, ...]:
+def _gpu_first(key: Tenant | GpuWaitPair) -> tuple[object, ...]:
     """Sort key of what is on a GPU."""
     return (gpu_order(key.gpu), *key[1:])
 

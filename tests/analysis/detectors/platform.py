@@ -19,7 +19,7 @@ from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Red, Tenant, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Replica
 from foreshock_dashboard.render.action import action_text
 
@@ -34,7 +34,7 @@ DIRECT, CODE = Edge(USERS, GATEWAY, "virtual_node"), Edge(GATEWAY, CODER)
 EDGES = (IN, ASK, ANSWER, QUERY, FEED, DIRECT, CODE)
 GPUS = (Gpu("host-1", "0", "a"), Gpu("host-2", "0", "b"))
 TENANTS = tuple(Tenant(gpu, service) for gpu in GPUS for service in (BATCH, LLM))
-STALLS = tuple(Stall(gpu, LLM, BATCH) for gpu in GPUS)
+GPU_WAIT_PAIRS = tuple(GpuWaitPair(gpu, LLM, BATCH) for gpu in GPUS)
 HOSTS = ("host-1", "host-2", "host-3")
 REPLICAS = (Replica(LLM, "llm-1.host-1:8000"), Replica(LLM, "llm-2.host-2:8000"))
 POOLS = ("chat", "embed")
@@ -54,7 +54,7 @@ BASELINE: Mapping[str, Mapping[Any, float]] = {
     "edge_server": {IN: 9, ASK: 8.5, ANSWER: 8, QUERY: 0.03, FEED: 0.03, DIRECT: 8.5, CODE: 2},
     "attempts": dict.fromkeys(EDGES, 1),
     "busy": {tenant: 0.2 if tenant.service == BATCH else 0.6 for tenant in TENANTS},
-    "gpu_wait_by": dict.fromkeys(STALLS, 0.02),
+    "gpu_wait_by": dict.fromkeys(GPU_WAIT_PAIRS, 0.02),
     "utilization": dict.fromkeys(GPUS, 0.8),
     "running": {LLM: 20},
     "waiting": {LLM: 0},
@@ -136,8 +136,8 @@ def world(changes: Changes | None = None, points: int = POINTS, step: float = ST
         busy=rows("busy", TENANTS),
         gpu_wait=np.full((len(TENANTS), points), 0.02),
         memory=np.full((len(TENANTS), points), 3e10),
-        stalls=STALLS,
-        gpu_wait_by=rows("gpu_wait_by", STALLS),
+        gpu_wait_pairs=GPU_WAIT_PAIRS,
+        gpu_wait_by=rows("gpu_wait_by", GPU_WAIT_PAIRS),
         operations=(),
         operation_rate=np.empty((0, points)),
         model_servers=ModelServers(services=(LLM,), **servers, replicas=REPLICAS, **replicas),

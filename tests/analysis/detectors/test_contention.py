@@ -268,7 +268,7 @@ def test_findings_do_not_depend_on_row_order(platforms: Kit) -> None:
         world,
         tenants=world.tenants[::-1],
         busy=world.busy[::-1],
-        stalls=world.stalls[::-1],
+        gpu_wait_pairs=world.gpu_wait_pairs[::-1],
         gpu_wait_by=world.gpu_wait_by[::-1],
         gpus=world.gpus[::-1],
         utilization=world.utilization[::-1],

@@ -19,13 +19,13 @@ from tests.analysis.detectors.platform import (
     FEED,
     FRONT,
     GATEWAY,
+    GPU_WAIT_PAIRS,
     GPUS,
     IN,
     LLM,
     POOLS,
     QUERY,
     REPLICAS,
-    STALLS,
     STORE,
     TENANTS,
     Changes,
@@ -308,7 +308,8 @@ EXPLAINED: tuple[tuple[str, Changes, Detector], ...] = (
          finding for finding in dependency(now) if finding.suspect.service != STORE)),
     ("a model with a noisy neighbor is no faulty dependency",
      {**slow(LLM, 8, 20), ("edge_server", ANSWER): since(NOW, 8, 20), ("edge_p95", ANSWER): since(NOW, 8.1, 20),
-      **slow(GATEWAY, 8.5, 20.5), **{("gpu_wait_by", stall): since(NOW, 0.02, 0.5) for stall in STALLS}}, dependency),
+      **slow(GATEWAY, 8.5, 20.5), **{("gpu_wait_by", pair): since(NOW, 0.02, 0.5)
+       for pair in GPU_WAIT_PAIRS}}, dependency),
 )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_edges_suffice_for_dependency_findings() -> None:
     n = len(whole.times)
     none = np.empty((0, n))
     bare = dataclasses.replace(
-        whole, gpus=(), tenants=(), stalls=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
+        whole, gpus=(), tenants=(), gpu_wait_pairs=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
         utilization=none, contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=None, capacity=None, network=None, hardware=None,
     )  # fmt: skip
@@ -111,7 +111,7 @@ def test_an_empty_world_has_no_finding() -> None:
     none = np.empty((0, n))
     empty = dataclasses.replace(
         world(points=n), services=(), red=Red.empty(0, n), edges=(), calls=Red.empty(0, n), server_p95=none,
-        attempts=none, gpus=(), tenants=(), stalls=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
+        attempts=none, gpus=(), tenants=(), gpu_wait_pairs=(), busy=none, gpu_wait=none, memory=none, gpu_wait_by=none,
         utilization=none, contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=ModelServers.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
         hardware=Hardware.empty(0, n),
@@ -158,7 +158,7 @@ def permuted(built: World) -> World:
         utilization=built.utilization[gpus],
         tenants=tuple(built.tenants[i] for i in tenants),
         busy=built.busy[tenants],
-        stalls=built.stalls[::-1],
+        gpu_wait_pairs=built.gpu_wait_pairs[::-1],
         gpu_wait_by=built.gpu_wait_by[::-1],
         network=Network(
             tuple(net.hosts[i] for i in hosts),

@@ -15,11 +15,11 @@ from tests.analysis.detectors.platform import (
     DIRECT,
     FRONT,
     GATEWAY,
+    GPU_WAIT_PAIRS,
     GPUS,
     IN,
     LLM,
     REPLICAS,
-    STALLS,
     TENANTS,
     Changes,
     point,
@@ -349,7 +349,7 @@ TAKEN: Changes = {
         for finding in TENANTS
     },
     **{("utilization", gpu): 1.0 for gpu in GPUS},
-    **{("gpu_wait_by", stall): since(NOW, 0.02, 0.7) for stall in STALLS},
+    **{("gpu_wait_by", pair): since(NOW, 0.02, 0.7) for pair in GPU_WAIT_PAIRS},
 }
 """A neighbor takes three quarters of both GPUs."""
 

@@ -52,7 +52,7 @@ def test_gpu_wait_is_the_mean_over_shared_gpus_and_attempts_are_per_edge() -> No
     summary = forecast_of(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
     assert summary.gpu_wait == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
     assert summary.amplification == (RetryAmplification(CALLER, VICTIM, 1.5),)
-    assert BYSTANDER not in {item.aggressor for item in summary.gpu_wait}
+    assert BYSTANDER not in {item.noisy_neighbor for item in summary.gpu_wait}
 
 
 def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.analysis.detectors.platform import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, Changes, since, world
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    BATCH,
+    CODER,
+    GPU_WAIT_PAIRS,
+    GPUS,
+    LLM,
+    TENANTS,
+    Changes,
+    since,
+    world,
+)
 
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
@@ -19,7 +30,7 @@ CHANGED = world(
         ("p95", LLM): since(160, 8, 30),
         ("edge_p95", ANSWER): since(160, 8.1, 31),
         ("busy", TENANTS[1]): since(160, 0.6, 0.2),
-        ("gpu_wait_by", STALLS[0]): since(160, 0.02, 0.6),
+        ("gpu_wait_by", GPU_WAIT_PAIRS[0]): since(160, 0.02, 0.6),
         ("clock", GPUS[0]): since(160, 1, 0.6),
         ("nic", "host-1"): since(160, 0.1, 0.8),
         ("p95", CODER): since(160, 2, 3),
@@ -27,7 +38,7 @@ CHANGED = world(
     }
 )
 OF_IT = [
-    ("p95", LLM), ("edge_p95", ANSWER), ("busy", TENANTS[1]), ("gpu_wait_by", STALLS[0]), ("clock", GPUS[0]),
+    ("p95", LLM), ("edge_p95", ANSWER), ("busy", TENANTS[1]), ("gpu_wait_by", GPU_WAIT_PAIRS[0]), ("clock", GPUS[0]),
     ("nic", "host-1"),
 ]  # fmt: skip
 OF_OTHERS = [("p95", CODER), ("nic", "host-3")]

@@ -200,9 +200,9 @@ class EvaluationPoint:
         return self.cache.get(row_by_key, model_servers(self.world).services)
 
     @property
-    def stalls(self) -> Mapping[Service, list[int]]:
-        """Rows of the stalls of each victim."""
-        return self.cache.get(rows_by_field, self.world.stalls, "victim")
+    def gpu_wait_pairs(self) -> Mapping[Service, list[int]]:
+        """Rows of the GPU-wait pairs of each affected service."""
+        return self.cache.get(rows_by_field, self.world.gpu_wait_pairs, "affected")
 
     @property
     def into(self) -> Mapping[Service, list[int]]:

@@ -208,7 +208,7 @@ SIGNALS: tuple[Signal, ...] = (
         "gpu_wait_by",
         "GPU wait",
         "ratio",
-        lambda w: w.stalls,
+        lambda w: w.gpu_wait_pairs,
         lambda w, at: w.gpu_wait_by[at],
         False,
         0.03,

@@ -26,7 +26,7 @@ from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
+from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 
 SQUEEZE_SLOWDOWN = 1.25
@@ -46,7 +46,7 @@ EFFECT_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of the expected effect, the first that is known."""
 
 
-class Aggressor(NamedTuple):
+class NoisyNeighbor(NamedTuple):
     """A neighbor that took time of a service's GPUs.
 
     gpus: those on which its share grew; growth: summed over them; share: of the growth of all neighbors.
@@ -79,8 +79,8 @@ def gpu_contention(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services slowed by neighbors on their GPUs."""
     if point.world.tenants:
         sharing = point.memo(GpuShares)
-        for victim in _suspects(point, sharing):
-            if finding := _finding(point, sharing, victim):
+        for affected in _suspects(point, sharing):
+            if finding := _finding(point, sharing, affected):
                 yield finding
 
 
@@ -122,22 +122,22 @@ def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
-def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Finding | None:
-    rows = np.array(point.tenant_rows[victim], np.intp)
-    neighbors = _neighbors(point, sharing, victim, rows)
+def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> Finding | None:
+    rows = np.array(point.tenant_rows[affected], np.intp)
+    neighbors = _neighbors(point, sharing, affected, rows)
     if not neighbors:
         return None
-    slow = slowdown(point, victim)
-    worst = _suspected_neighbor(point, sharing, neighbors, victim, slow)
-    pair = _shares(point, sharing, victim, worst)
+    slow = slowdown(point, affected)
+    worst = _suspected_neighbor(point, sharing, neighbors, affected, slow)
+    pair = _shares(point, sharing, affected, worst)
     contended = sharing.full[rows]
     if contended.any():
-        contended = contended & _demands(point, sharing, victim, rows, slow)
+        contended = contended & _demands(point, sharing, affected, rows, slow)
     squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], contended)
     squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[contended]) / PRESSED_Z)
     lost = pair.wait - pair.wait_baseline if math.isfinite(pair.wait) else pair.baseline - pair.now
     pressed = _least(
-        (slow.ratio / clock_slowdown(point, victim) - 1) / (PRESSED_SLOWDOWN - 1),
+        (slow.ratio / clock_slowdown(point, affected) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
         pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,
@@ -148,27 +148,27 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Fin
     predicted = squeeze if squeezed > 0 else 1.0
     severity = max(predicted, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
     return Finding(
-        service=victim,
+        service=affected,
         cause="gpu_contention",
         suspect=SuspectedCause(worst.service, worst.gpus, pool_of(point.world, worst.gpus)),
         strength=strength,
         severity=severity,
         since=pair.since,
-        evidence=_evidence(point, victim, worst, slow, pair),
-        actions=_actions(point, victim, worst, pair, severity),
+        evidence=_evidence(point, affected, worst, slow, pair),
+        actions=_actions(point, affected, worst, pair, severity),
         urgent=predicted >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
 def _actions(
-    point: EvaluationPoint, victim: Service, neighbor: Aggressor, pair: ContendedShares, slowdown: float
+    point: EvaluationPoint, affected: Service, neighbor: NoisyNeighbor, pair: ContendedShares, slowdown: float
 ) -> tuple[Action, ...]:
     """Pause a batch job, cap the neighbor at its baseline, or move it; tiers are better on dedicated pools."""
     tiers = dict(zip(point.world.services, point.world.tier, strict=False))
-    tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
-    reason = Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline)
-    projected = ((name, point.value(name, victim) / slowdown) for name in EFFECT_SIGNALS)
-    effect = first(of_signal(point, name, victim, value) for name, value in projected)
+    tier, other_tier = tiers.get(affected, ""), tiers.get(neighbor.service, "")
+    reason = Reason("gpu_share", affected, value=pair.now, baseline=pair.baseline)
+    projected = ((name, point.value(name, affected) / slowdown) for name in EFFECT_SIGNALS)
+    effect = first(of_signal(point, name, affected, value) for name, value in projected)
     cap = max(pair.neighbor_baseline, MIN_SHARE_CHANGE)
     actions = [
         Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap, effect=effect),
@@ -188,11 +188,11 @@ def _is_batch(point: EvaluationPoint, service: Service) -> bool:
     return bool(point.world.edges) and not answers and not point.calls_to(service)
 
 
-def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbor: Aggressor) -> ContendedShares:
-    rows = [row for row in point.tenant_rows[victim] if point.world.tenants[row].gpu in neighbor.gpus]
+def _shares(point: EvaluationPoint, sharing: GpuShares, affected: Service, neighbor: NoisyNeighbor) -> ContendedShares:
+    rows = [row for row in point.tenant_rows[affected] if point.world.tenants[row].gpu in neighbor.gpus]
     tenants = [Tenant(gpu, neighbor.service) for gpu in neighbor.gpus]
-    stalls = [Stall(gpu, victim, neighbor.service) for gpu in neighbor.gpus]
-    waits = np.array([(point.value("gpu_wait_by", stall), point.level("gpu_wait_by", stall)) for stall in stalls])
+    pairs = [GpuWaitPair(gpu, affected, neighbor.service) for gpu in neighbor.gpus]
+    waits = np.array([(point.value("gpu_wait_by", pair), point.level("gpu_wait_by", pair)) for pair in pairs])
     is_measured = np.isfinite(waits[:, 0]).any()
     return ContendedShares(
         baseline=float(np.mean(sharing.baseline[rows])),
@@ -206,16 +206,16 @@ def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbo
 
 
 def _evidence(
-    point: EvaluationPoint, victim: Service, neighbor: Aggressor, slow: Slowdown, pair: ContendedShares
+    point: EvaluationPoint, affected: Service, neighbor: NoisyNeighbor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
-    now, baseline, since = point.value(slow.signal, victim), point.level(slow.signal, victim), pair.since
+    now, baseline, since = point.value(slow.signal, affected), point.level(slow.signal, affected), pair.since
     share, neighbor_share = "share of GPU time", pair.neighbor_baseline + pair.neighbor_growth
-    wait = f"{victim} by {neighbor.service}"
+    wait = f"{affected} by {neighbor.service}"
     return known_evidence(
-        Evidence(share, pair.now, pair.baseline, "ratio", since, str(victim)),
+        Evidence(share, pair.now, pair.baseline, "ratio", since, str(affected)),
         Evidence(share, neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),
         Evidence("GPU wait", pair.wait, pair.wait_baseline, "ratio", since, wait),
-        Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(victim)),
+        Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(affected)),
     )
 
 
@@ -224,33 +224,34 @@ def _least(*shares: float) -> float:
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
 
 
-def _neighbors(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
+def _neighbors(point: EvaluationPoint, sharing: GpuShares, affected: Service, rows: Rows) -> tuple[NoisyNeighbor, ...]:
     """Neighbors with a growing share of the service's GPUs, the largest growth first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (point.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
             other, growth = point.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
             # Where waiting is measured, it is for all pairs but those on separate MIG instances.
-            apart = bool(point.world.stalls) and Stall(gpu, victim, other) not in point["gpu_wait_by"].keys
-            if other != victim and growth > MIN_SHARE_CHANGE and not apart:
+            pairs = point["gpu_wait_by"].keys
+            apart = bool(pairs) and GpuWaitPair(gpu, affected, other) not in pairs
+            if other != affected and growth > MIN_SHARE_CHANGE and not apart:
                 growths.setdefault(other, {})[gpu] = growth
     sums = {neighbor: sum(by_gpu.values()) for neighbor, by_gpu in growths.items()}
     total = sum(sums.values())
     neighbors = (
-        Aggressor(neighbor, tuple(sorted(by_gpu, key=gpu_order)), sums[neighbor], sums[neighbor] / total)
+        NoisyNeighbor(neighbor, tuple(sorted(by_gpu, key=gpu_order)), sums[neighbor], sums[neighbor] / total)
         for neighbor, by_gpu in growths.items()
     )
     return tuple(sorted(neighbors, key=lambda neighbor: (-neighbor.growth, neighbor.service)))
 
 
 def _suspected_neighbor(
-    point: EvaluationPoint, sharing: GpuShares, neighbors: Sequence[Aggressor], victim: Service, slow: Slowdown
-) -> Aggressor:
+    point: EvaluationPoint, sharing: GpuShares, neighbors: Sequence[NoisyNeighbor], affected: Service, slow: Slowdown
+) -> NoisyNeighbor:
     """The neighbor with the largest share: its growth times the cost per unit from the regression."""
     if len(neighbors) == 1:
         return neighbors[0]
-    history = point.history(slow.signal, victim, REGRESSION_SECONDS)
-    level, _ = point.level_and_scale(slow.signal, victim)
+    history = point.history(slow.signal, affected, REGRESSION_SECONDS)
+    level, _ = point.level_and_scale(slow.signal, affected)
     window = slice(point.at + 1 - len(history), point.at + 1)
     row_by_tenant = point["busy"].keys
     rows = [[row_by_tenant[Tenant(gpu, neighbor.service)] for gpu in neighbor.gpus] for neighbor in neighbors]
@@ -265,20 +266,20 @@ def _suspected_neighbor(
     return neighbors[worst]._replace(share=float(shares[worst]))
 
 
-def _demands(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
+def _demands(point: EvaluationPoint, sharing: GpuShares, affected: Service, rows: Rows, slow: Slowdown) -> BoolArray:
     """GPUs on which the service's share fell although it demands as much: its share plus its wait.
 
     Without wait data: as many requests run, or it is slower.
     """
-    stalls = [
-        [Stall(tenant.gpu, victim, point.world.tenants[row].service) for row in sharing.on(tenant.gpu)]
+    pairs = [
+        [GpuWaitPair(tenant.gpu, affected, point.world.tenants[row].service) for row in sharing.on(tenant.gpu)]
         for tenant in (point.world.tenants[row] for row in rows)
     ]
-    waits = [[point.value("gpu_wait_by", stall) for stall in group] for group in stalls]
-    baselines = [[point.level("gpu_wait_by", stall) for stall in group] for group in stalls]
+    waits = [[point.value("gpu_wait_by", pair) for pair in group] for group in pairs]
+    baselines = [[point.level("gpu_wait_by", pair) for pair in group] for group in pairs]
     now, baseline = (np.array([np.nansum(group) for group in groups]) for groups in (waits, baselines))
     demands = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
-    running = point.z("running", victim)
+    running = point.z("running", affected)
     is_measured = np.array([np.isfinite(group).any() for group in waits])
     return np.where(is_measured, demands, running > -1 if math.isfinite(running) else slow.z > 1)
 

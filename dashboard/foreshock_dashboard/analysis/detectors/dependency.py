@@ -174,7 +174,7 @@ OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], floa
     ),
     # It waits for others on its GPUs.
     lambda point, callee, _: confidence(
-        _largest_z(point["gpu_wait_by"].z[point.stalls.get(callee, [])].tolist()), EXTREME_Z, 1.0
+        _largest_z(point["gpu_wait_by"].z[point.gpu_wait_pairs.get(callee, [])].tolist()), EXTREME_Z, 1.0
     ),
     lambda point, callee, _: lost_gpu_time(point, callee),
 )

@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant
 from foreshock_dashboard.stats.cusum import change_point
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
@@ -69,8 +69,8 @@ def entity(key: Key) -> str:
         return key.label
     if isinstance(key, Tenant):
         return f"{key.service} on {key.gpu.label}"
-    if isinstance(key, Stall):
-        return f"{key.victim} by {key.aggressor} on {key.gpu.label}"
+    if isinstance(key, GpuWaitPair):
+        return f"{key.affected} by {key.noisy_neighbor} on {key.gpu.label}"
     return str(key)
 
 

@@ -68,10 +68,10 @@ def _amplification(point: EvaluationPoint) -> tuple[RetryAmplification, ...]:
 def _gpu_waits(point: EvaluationPoint) -> tuple[GpuWait, ...]:
     """GPU wait of each pair, mean over the shared GPUs where it is known."""
     pairs: dict[tuple[Service, Service], dict[Gpu, float]] = {}
-    for stall, ratio in zip(point.world.stalls, point["gpu_wait_by"].value.tolist(), strict=True):
+    for pair, ratio in zip(point.world.gpu_wait_pairs, point["gpu_wait_by"].value.tolist(), strict=True):
         if math.isfinite(ratio):
-            pairs.setdefault((stall.victim, stall.aggressor), {})[stall.gpu] = ratio
+            pairs.setdefault((pair.affected, pair.noisy_neighbor), {})[pair.gpu] = ratio
     return tuple(
-        GpuWait(victim, aggressor, pool_of(point.world, [*ratios]), float(np.mean([*ratios.values()])))
-        for (victim, aggressor), ratios in sorted(pairs.items())
+        GpuWait(affected, neighbor, pool_of(point.world, [*ratios]), float(np.mean([*ratios.values()])))
+        for (affected, neighbor), ratios in sorted(pairs.items())
     )

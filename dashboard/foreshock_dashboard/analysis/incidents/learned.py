@@ -10,7 +10,7 @@ from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, GpuWaitPair, Tenant, World
 
 LEARN_SECONDS = 60.0
 """Seconds between two updates, aligned to the epoch so that two hubs update at the same times."""
@@ -52,9 +52,9 @@ def relearned(
 
 
 def _concerns(key: Hashable, concerned: Set[Hashable]) -> bool:
-    """Whether a key is one of the concerned services, GPUs, and hosts, or an edge, tenant, or stall of one."""
+    """Whether a key is one of the concerned services, GPUs, and hosts, or an edge, tenant, or GPU-wait pair of one."""
     if isinstance(key, Edge):
         return key.client in concerned or key.server in concerned
-    if isinstance(key, Stall | Tenant):
-        return (key.victim if isinstance(key, Stall) else key.service) in concerned
+    if isinstance(key, GpuWaitPair | Tenant):
+        return (key.affected if isinstance(key, GpuWaitPair) else key.service) in concerned
     return key in concerned

@@ -181,17 +181,17 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:MAX_LINES]
     suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:MAX_LINES]
     colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
-    stalls = {
-        str(stall.aggressor): world.gpu_wait_by[row]
-        for row, stall in enumerate(world.stalls)
-        if stall.victim in incident.affected and stall.gpu in incident.suspect.gpus and stall.aggressor in suspects
+    waits = {
+        str(pair.noisy_neighbor): world.gpu_wait_by[row]
+        for row, pair in enumerate(world.gpu_wait_pairs)
+        if pair.affected in incident.affected and pair.gpu in incident.suspect.gpus and pair.noisy_neighbor in suspects
     }
     for name, title, unit, rows in (
         ("latency", "p95 latency", "seconds", _rows(world, world.red.p95, affected)),
         ("error-rate", "Error rate", "share", _rows(world, world.red.failed, affected)),
         ("request-rate", "Request rate", "req/s", _rows(world, world.red.rate, suspects)),
         ("gpu-usage", "Usage of the contended GPUs", "share of one GPU", _busy(world, incident, suspects)),
-        ("gpu-wait", "GPU wait of the affected services by neighbor", "share of time", stalls),
+        ("gpu-wait", "GPU wait of the affected services by neighbor", "share of time", waits),
     ):
         lines = [
             SvgLine(label, times.tolist(), values[shown].tolist(), color=colors[label])

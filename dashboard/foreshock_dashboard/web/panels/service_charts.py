@@ -59,9 +59,9 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     if not on:
         return blank(f"{service} runs on no known GPU.", look)
     by: dict[Service, list[int]] = {}
-    for i, stall in enumerate(world.stalls):
-        if stall.victim == service:
-            by.setdefault(stall.aggressor, []).append(i)
+    for i, pair in enumerate(world.gpu_wait_pairs):
+        if pair.affected == service:
+            by.setdefault(pair.noisy_neighbor, []).append(i)
     waits = {str(other): _sum(world.gpu_wait_by[rows]) / len(on) for other, rows in by.items()}
     first = sorted(waits, key=lambda name: (-float(np.nansum(waits[name])), name))
     series = [Line(name, waits[name], stack="waits") for name in first[:MAX_SERIES]]

@@ -153,7 +153,9 @@ def map_nodes(world: World) -> list[str]:
     nodes = list(_kinds(world))
     if len(nodes) <= MAX_NODES:
         return nodes
-    sharing = set(map(str, {service for stall in world.stalls for service in (stall.victim, stall.aggressor)}))
+    sharing = set(
+        map(str, {service for pair in world.gpu_wait_pairs for service in (pair.affected, pair.noisy_neighbor)})
+    )
     degree = Counter(str(end) for edge in world.edges for end in (edge.client, edge.server))
     placed = [node for node in nodes if node in sharing or node in degree]
     return sorted(placed, key=lambda node: (node not in sharing, -degree[node], node))[:MAX_NODES]
@@ -163,9 +165,9 @@ def _beside(world: World) -> dict[str, str]:
     """For every service, a service with calls that it shares a GPU with; a batch job is drawn below its victim."""
     linked = {end for edge in world.edges for end in (edge.client, edge.server)}
     shared: dict[Service, Counter[Service]] = {}
-    for stall in world.stalls:
-        if stall.victim in linked:
-            shared.setdefault(stall.aggressor, Counter())[stall.victim] += 1
+    for pair in world.gpu_wait_pairs:
+        if pair.affected in linked:
+            shared.setdefault(pair.noisy_neighbor, Counter())[pair.affected] += 1
     return {
         str(service): str(min(victims, key=lambda other, count=victims: (-count[other], other)))  # type: ignore[misc]  # a default binds the loop's value
         for service, victims in shared.items()
@@ -199,7 +201,9 @@ class TopologyCache:
         world = snapshot.world
         if past:
             return topology(world)
-        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls, world.pool) if world else ()
+        key = (
+            (world.services, world.edges, world.gpus, world.tenants, world.gpu_wait_pairs, world.pool) if world else ()
+        )
         latest = self._latest  # one read: several threads may replace it
         if latest is None or latest[0] != key:
             latest = self._latest = (key, topology(world))

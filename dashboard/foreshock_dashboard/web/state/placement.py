@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, Stall, Tenant, World
+from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.web.state.numbers import last, number
 
 Rows = NDArray[np.int64]
@@ -53,7 +53,7 @@ def placement(world: World) -> Placement:
     return _placement(world.gpus, world.tenants)
 
 
-@cached(LRUCache(2), _SameObjects, Lock())  # evaluations share the tuples of GPUs, tenants, and stalls
+@cached(LRUCache(2), _SameObjects, Lock())  # evaluations share the tuples of GPUs, tenants, and pairs
 def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
     gpu_rows = {gpu: row for row, gpu in enumerate(gpus)}
     services: dict[Service, int] = {}
@@ -70,14 +70,14 @@ def gpus_in_incidents(world: World, incidents: Iterable[Incident]) -> list[int]:
 
 def pair_rows(world: World) -> PairRows:
     """The pairs of services that share GPUs."""
-    return _pair_rows(world.stalls)
+    return _pair_rows(world.gpu_wait_pairs)
 
 
 @cached(LRUCache(2), _SameObjects, Lock())
-def _pair_rows(stalls: tuple[Stall, ...]) -> PairRows:
+def _pair_rows(pairs: tuple[GpuWaitPair, ...]) -> PairRows:
     rows: dict[tuple[Service, Service], list[int]] = {}
-    for row, stall in enumerate(stalls):
-        rows.setdefault((stall.victim, stall.aggressor), []).append(row)
+    for row, pair in enumerate(pairs):
+        rows.setdefault((pair.affected, pair.noisy_neighbor), []).append(row)
     return tuple((pair, tuple(rows[pair])) for pair in sorted(rows))
 
 
@@ -105,5 +105,7 @@ def pairs(world: World) -> tuple[Pair, ...]:
     for (victim, aggressor), rows in pair_rows(world):
         known = [ratio for row in rows if (ratio := ratios[row]) is not None]
         mean = number(sum(known) / len(known)) if known else None
-        listed.append(Pair(victim, aggressor, mean, tuple((world.stalls[row].gpu, ratios[row]) for row in rows)))
+        listed.append(
+            Pair(victim, aggressor, mean, tuple((world.gpu_wait_pairs[row].gpu, ratios[row]) for row in rows))
+        )
     return tuple(sorted(listed, key=lambda pair: -(pair.ratio or 0.0)))

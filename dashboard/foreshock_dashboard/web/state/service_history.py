@@ -20,7 +20,7 @@ from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, ServiceHistory, Sign
@@ -188,8 +188,8 @@ class _HistoryBuilder:
         match key:
             case Edge():
                 return (key.server,)
-            case Stall():
-                return (key.victim,)
+            case GpuWaitPair():
+                return (key.affected,)
             case Tenant():
                 return (key.service,)
             case Gpu():

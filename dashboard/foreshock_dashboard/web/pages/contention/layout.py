@@ -106,10 +106,10 @@ def _wait(pair: _Pair) -> _Series | str:
     if not pair.gpus:
         return f"{pair.victim} and {pair.aggressor} share no GPU in this range."
     world = pair.world
-    stalls = [i for i, stall in enumerate(world.stalls) if stall[1:] == (pair.victim, pair.aggressor)]
+    rows = [i for i, key in enumerate(world.gpu_wait_pairs) if key[1:] == (pair.victim, pair.aggressor)]
     total = nan_mean(world.gpu_wait[pair.tenants(pair.victim)], axis=0)
     series = [
-        Line(f"on {pair.aggressor}", nan_mean(world.gpu_wait_by[stalls], axis=0), "data", fill=True),
+        Line(f"on {pair.aggressor}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
     return _Series(series, "ratio", "No data on GPU wait in this range.", 0.1)
@@ -159,7 +159,7 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             for item in snapshot_at(hub, view).incidents
             if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
         ]
-        gpus = frozenset(stall.gpu for stall in world.stalls if stall[1:] == (victim, aggressor))
+        gpus = frozenset(key.gpu for key in world.gpu_wait_pairs if key[1:] == (victim, aggressor))
         series = series_of(_Pair(world, victim, aggressor, gpus))
         if isinstance(series, str):
             return blank(series, look)

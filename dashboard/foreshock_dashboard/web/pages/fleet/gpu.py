@@ -248,10 +248,10 @@ def _services(world: World, gpu: Gpu) -> list[GpuService]:
 
 def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
-    rows = zip(world.stalls, newest(world.gpu_wait_by).tolist(), strict=True)
-    waits = [(stall, ratio) for stall, ratio in rows if stall.gpu == gpu and not ratio < MIN_WAIT_RATIO]
+    rows = zip(world.gpu_wait_pairs, newest(world.gpu_wait_by).tolist(), strict=True)
+    waits = [(pair, ratio) for pair, ratio in rows if pair.gpu == gpu and not ratio < MIN_WAIT_RATIO]
     waits.sort(key=lambda wait: -np.nan_to_num(wait[1]))
-    return [GpuWait(str(stall.victim), str(stall.aggressor), number(ratio)) for stall, ratio in waits]
+    return [GpuWait(str(pair.affected), str(pair.noisy_neighbor), number(ratio)) for pair, ratio in waits]
 
 
 def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth:

@@ -297,11 +297,11 @@ def _neighbors(world: World, service: Service) -> list[NeighborRow]:
             shared.setdefault(tenant.service, []).append(tenant.gpu.label)
     waits: dict[Service, list[float]] = {}
     makes_wait: dict[Service, list[float]] = {}
-    for stall, value in zip(world.stalls, newest(world.gpu_wait_by).tolist(), strict=True):
-        if stall.victim == service:
-            waits.setdefault(stall.aggressor, []).append(value)
-        elif stall.aggressor == service:
-            makes_wait.setdefault(stall.victim, []).append(value)
+    for pair, value in zip(world.gpu_wait_pairs, newest(world.gpu_wait_by).tolist(), strict=True):
+        if pair.affected == service:
+            waits.setdefault(pair.noisy_neighbor, []).append(value)
+        elif pair.noisy_neighbor == service:
+            makes_wait.setdefault(pair.affected, []).append(value)
     rows = []
     for other, gpus in shared.items():
         wait, caused = (_reduced(np.mean, np.array(values.get(other, []))) for values in (waits, makes_wait))
