@@ -79,10 +79,10 @@ def storm(run: Run) -> str:
     row = servers.services.index(service)
 
     def attempts(point: EvaluationPoint) -> float:
-        return float(np.nansum(request_rates(point, MINUTE).offered[point.into[service]]))
+        return float(np.nansum(request_rates(point, MINUTE).offered[point.incoming[service]]))
 
     def fresh(point: EvaluationPoint) -> float:
-        return float(np.nansum(request_rates(point, MINUTE).fresh[point.into[service]]))
+        return float(np.nansum(request_rates(point, MINUTE).fresh[point.incoming[service]]))
 
     def failed(point: EvaluationPoint) -> float:
         return point.value("rate", service) * point.value("failed", service)

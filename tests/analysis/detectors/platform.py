@@ -179,8 +179,8 @@ def last_point(world: World, utilization: Utilization | None = None) -> Evaluati
 def learned_point(changes: Changes) -> EvaluationPoint:
     """The last grid point of the platform with some values changed, with utilization by its batching laws."""
     now = point(changes)
-    laws = fit_batching_laws(now.world, now.at)
-    return EvaluationPoint(now.world, now.at, now.base, utilizations=utilizations(now.world, now.at, laws))
+    laws = fit_batching_laws(now.world, now.column)
+    return EvaluationPoint(now.world, now.column, now.baselines, utilizations=utilizations(now.world, now.column, laws))
 
 
 def texts(actions: Sequence[Action]) -> str:

@@ -68,7 +68,7 @@ def test_a_neighbor_on_a_full_gpu_is_found_within_two_scrapes(platforms: Kit) ->
 def test_neighbors_of_two_tiers_get_dedicated_pools(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
     """If their tiers are known."""
     point = shared(platforms).point(later=10)
-    parted = EvaluationPoint(replace(point.world, tier=tiers), point.at, point.base)
+    parted = EvaluationPoint(replace(point.world, tier=tiers), point.column, point.baselines)
     finding = likely_finding(platforms, gpu_contention(parted))
 
     assert finding is not None
@@ -274,7 +274,7 @@ def test_findings_do_not_depend_on_row_order(platforms: Kit) -> None:
         utilization=world.utilization[::-1],
     )
 
-    turned_point = EvaluationPoint(turned, point.at, baselines_at(turned, 240))
+    turned_point = EvaluationPoint(turned, point.column, baselines_at(turned, 240))
     assert list(gpu_contention(turned_point)) == list(gpu_contention(point))
 
 

@@ -333,7 +333,7 @@ def test_seasonal_growth_is_expected_demand() -> None:
     assert best.strength > 0.8
     assert not best.expected
 
-    seasonal = EvaluationPoint(replace(now.world, season=seasonality(now, 1.6)), now.at, now.base)
+    seasonal = EvaluationPoint(replace(now.world, season=seasonality(now, 1.6)), now.column, now.baselines)
     best = next(finding for finding in demand(seasonal) if finding.service == best.service)
     assert best.strength > 0.8
     assert best.expected
@@ -341,7 +341,7 @@ def test_seasonal_growth_is_expected_demand() -> None:
     assert f"Add replicas of {best.service} before" in action_text(best.actions[0])
     assert any(finding.baseline == 1.6 for finding in best.evidence)
 
-    more = EvaluationPoint(replace(now.world, season=seasonality(now, 1.1)), now.at, now.base)
+    more = EvaluationPoint(replace(now.world, season=seasonality(now, 1.1)), now.column, now.baselines)
     best = max(demand(more), key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert not best.expected

@@ -253,7 +253,7 @@ def test_forwarded_calls_follow_a_recent_change_of_the_mix() -> None:
     now = point(changes)
     edges = list(now.world.edges)
     rows = [edges.index(DIRECT), edges.index(ASK)]
-    earlier = EvaluationPoint(now.world, 270, now.base)
+    earlier = EvaluationPoint(now.world, 270, now.baselines)
     assert (
         forwarded_calls(now, edges.index(ANSWER), rows)[0] > 2 * forwarded_calls(earlier, edges.index(ANSWER), rows)[0]
     )

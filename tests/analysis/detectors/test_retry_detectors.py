@@ -82,7 +82,7 @@ def test_constant_load_has_no_loop_gain(offered: list[float]) -> None:
 
 def test_a_healthy_edge_has_no_loop_gain() -> None:
     now = point()
-    assert math.isnan(loop_gain(now, now.into[LLM]))
+    assert math.isnan(loop_gain(now, now.incoming[LLM]))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_weak_network_finding_is_reported_until_it_or_the_suspect_changes() ->
     network = make_finding(GATEWAY, "network", 0.4, LLM)
     candidate = IncidentCandidate(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
     minute = point(SLOW)
-    later = EvaluationPoint(minute.world, minute.at - 1, minute.base)
+    later = EvaluationPoint(minute.world, minute.column - 1, minute.baselines)
     assert minute.time % 60 != 0
     assert later.time % 60 != 0
     first = updated_incident(
@@ -79,7 +79,7 @@ def test_a_weak_network_finding_is_reported_until_it_or_the_suspect_changes() ->
     third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True)
     assert [(incident.cause, incident.suspect.service) for incident in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
-    ranked = EvaluationPoint(minute.world, minute.at - 5, minute.base)
+    ranked = EvaluationPoint(minute.world, minute.column - 5, minute.baselines)
     assert ranked.time % 60 == 0
     another = make_finding(
         LLM, "network", 0.4

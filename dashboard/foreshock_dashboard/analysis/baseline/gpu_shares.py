@@ -33,7 +33,7 @@ class GpuShares:
     """
 
     def __init__(self, point: EvaluationPoint) -> None:
-        self._world, self._at, self._cache = point.world, point.at, point.cache
+        self._world, self._at, self._cache = point.world, point.column, point.cache
         tenants = point.world.tenants
         self._gpus, self._gpu = point.cache.get(_numbered, tenants, "gpu")
         self.services: tuple[Service, ...]

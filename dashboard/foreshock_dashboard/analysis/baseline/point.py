@@ -79,14 +79,14 @@ class EvaluationPoint:
     def __init__(
         self,
         world: World,
-        at: int,
-        base: Baselines,
+        column: int,
+        baselines: Baselines,
         cache: IdentityCache | None = None,
         utilizations: Mapping[Service, Utilization] | None = None,
     ) -> None:
         self.world = world
-        self.at = at
-        self.base = base
+        self.column = column
+        self.baselines = baselines
         self.cache = cache or IdentityCache()
         self.utilizations = utilizations or {}
         self._signals: dict[str, SignalAt] = {}
@@ -96,7 +96,7 @@ class EvaluationPoint:
     @property
     def time(self) -> float:
         """Unix seconds of the grid point."""
-        return float(self.world.times[self.at])
+        return float(self.world.times[self.column])
 
     def memo(self, make: Callable[[EvaluationPoint], Result]) -> Result:
         """make(self), computed once; callers must not change the result."""
@@ -115,12 +115,12 @@ class EvaluationPoint:
         keys = signal.keys(self.world)
         at = ALL_ROWS, self._last(1 if signal.unsmoothed else SMOOTHING_POINTS)
         value = median(signal.values(self.world, at))
-        level, scale = self.base.of(signal.name).of(keys).T
+        level, scale = self.baselines.of(signal.name).of(keys).T
         level_value = np.exp(level) if signal.log else level
         denoised = value
         if signal.lower_bound is not None and (bound := signal.lower_bound(self.world, at)) is not None:
             low = median(bound)[:, None]
-            noise = is_sampling_noise(self.base, signal, self.world, ALL_ROWS, value[:, None], low)[:, 0]
+            noise = is_sampling_noise(self.baselines, signal, self.world, ALL_ROWS, value[:, None], low)[:, 0]
             denoised = np.where(noise, level_value, value)
         z = (transformed(signal, denoised) - level) / scale * (signal.worse or 1)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -129,21 +129,21 @@ class EvaluationPoint:
 
     def level_and_scale(self, name: str, key: Key) -> tuple[float, float]:
         """Level and scale of one entity as compared (logarithms for ratio signals); NaN without a baseline."""
-        return self.base.of(name).get(key)
+        return self.baselines.of(name).get(key)
 
     def window(self, seconds: float) -> slice:
         """The columns of the last `seconds`, this grid point included; empty for less than half a step."""
         return self._last(self.world.points(seconds))
 
     def _last(self, points: int) -> slice:
-        return slice(max(0, self.at + 1 - points), self.at + 1)
+        return slice(max(0, self.column + 1 - points), self.column + 1)
 
     def history(self, name: str, key: Key, seconds: float) -> Floats:
         """The signal of one entity as compared over the last `seconds`, oldest first; shape (points,)."""
         row = self[name].keys.get(key)
         points = self.world.points(seconds)
         if row is None:
-            return np.full(min(points, self.at + 1), np.nan)
+            return np.full(min(points, self.column + 1), np.nan)
         return np.asarray(self.past(name, slice(row, row + 1), points)[0])
 
     def past(self, name: str, rows: slice | list[int], points: int) -> Floats:
@@ -157,7 +157,7 @@ class EvaluationPoint:
         The current time where it does not exceed the threshold or is unknown.
         """
         row = self[name].keys.get(key)
-        points = min(self.world.points(lookback), self.at + 1)
+        points = min(self.world.points(lookback), self.column + 1)
         if row is None or not points:
             return self.time
         searched, lookup = min(FIRST_LOOKBACK_POINTS, points), (name, threshold)
@@ -175,13 +175,13 @@ class EvaluationPoint:
     def _last_within(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:
         """Index among the last `points` of the last one within `threshold` scales, by row; −1 for none."""
         signal, values = SIGNAL_BY_NAME[name], self.past(name, rows, points)
-        level, scale = self.base.of(name).of(signal.keys(self.world))[rows].T.astype(values.dtype)
+        level, scale = self.baselines.of(name).of(signal.keys(self.world))[rows].T.astype(values.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = (values - level[:, None]) / scale[:, None] * (signal.worse or 1)
             within = ~(deviation > threshold) & np.isfinite(values)
         at = rows, self._last(points)
         if signal.lower_bound is not None and (bound := signal.lower_bound(self.world, at)) is not None:
-            within |= is_sampling_noise(self.base, signal, self.world, rows, signal.values(self.world, at), bound)
+            within |= is_sampling_noise(self.baselines, signal, self.world, rows, signal.values(self.world, at), bound)
         return np.where(within.any(axis=1), points - 1 - within[:, ::-1].argmax(axis=1), -1)
 
     @property
@@ -205,22 +205,22 @@ class EvaluationPoint:
         return self.cache.get(rows_by_field, self.world.gpu_wait_pairs, "affected")
 
     @property
-    def into(self) -> Mapping[Service, list[int]]:
+    def incoming(self) -> Mapping[Service, list[int]]:
         """Rows of the incoming edges of each service."""
         return self.cache.get(rows_by_field, self.world.edges, "server")
 
     @property
-    def out(self) -> Mapping[Service, list[int]]:
+    def outgoing(self) -> Mapping[Service, list[int]]:
         """Rows of the outgoing edges of each service."""
         return self.cache.get(rows_by_field, self.world.edges, "client")
 
     def calls_to(self, service: Service) -> list[Edge]:
         """Incoming edges of a service, with those of users."""
-        return [self.world.edges[row] for row in self.into.get(service, ())]
+        return [self.world.edges[row] for row in self.incoming.get(service, ())]
 
     def calls_from(self, service: Service) -> list[Edge]:
         """Outgoing edges of a service, without virtual nodes."""
-        edges = [self.world.edges[row] for row in self.out.get(service, ())]
+        edges = [self.world.edges[row] for row in self.outgoing.get(service, ())]
         return [edge for edge in edges if edge.connection != "virtual_node"]
 
     @property

@@ -22,7 +22,7 @@ def lost(point: EvaluationPoint, service: Service) -> float:
     capacity, row = point.world.capacity, point["ready"].keys.get(service)
     if capacity is None or row is None:
         return 0.0
-    window = slice(max(0, point.at - point.world.points(LOOKBACK_SECONDS)), point.at + 1)
+    window = slice(max(0, point.column - point.world.points(LOOKBACK_SECONDS)), point.column + 1)
     wanted, ready = capacity.wanted[row, window], capacity.ready[row, window]
     known = np.isfinite(wanted) & np.isfinite(ready)
     wanted, ready = wanted[known], ready[known]

@@ -17,7 +17,7 @@ DEFAULT_DELAY_SECONDS = 420.0
 
 def scale_up_seconds(point: EvaluationPoint, service: Service) -> float:
     """Median seconds from the request to the readiness of a replica in earlier scale-ups; the default without any."""
-    state, history = capacity(point.world), slice(0, point.at + 1)
+    state, history = capacity(point.world), slice(0, point.column + 1)
     if service not in state.services:
         return DEFAULT_DELAY_SECONDS
     row = state.services.index(service)

@@ -30,7 +30,7 @@ class Slo(NamedTuple):
 def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
-    levels, error_levels = point.base.of("p95"), point.base.of("failed")
+    levels, error_levels = point.baselines.of("p95"), point.baselines.of("failed")
     for service, (level, scale) in zip(levels.entities, levels.pairs.tolist(), strict=True):
         if isinstance(service, Service) and service not in targets and not math.isnan(scale):
             factor = max(

@@ -252,7 +252,7 @@ def _suspected_neighbor(
         return neighbors[0]
     history = point.history(slow.signal, affected, REGRESSION_SECONDS)
     level, _ = point.level_and_scale(slow.signal, affected)
-    window = slice(point.at + 1 - len(history), point.at + 1)
+    window = slice(point.column + 1 - len(history), point.column + 1)
     row_by_tenant = point["busy"].keys
     rows = [[row_by_tenant[Tenant(gpu, neighbor.service)] for gpu in neighbor.gpus] for neighbor in neighbors]
     busy = np.stack([point.world.busy[own, window].sum(axis=0) for own in rows], axis=1)
@@ -289,7 +289,7 @@ def _fall(point: EvaluationPoint, sharing: GpuShares, rows: Rows) -> float:
     if not len(rows):
         return 0.0
     unknown = 0.0, SIGNAL_BY_NAME["busy"].floor
-    scales = [point.base.of("busy").get(point.world.tenants[row], unknown)[1] for row in rows]
+    scales = [point.baselines.of("busy").get(point.world.tenants[row], unknown)[1] for row in rows]
     return float(np.sum(sharing.baseline[rows] - sharing.now[rows])) / math.hypot(*scales)
 
 

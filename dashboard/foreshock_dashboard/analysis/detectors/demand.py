@@ -85,7 +85,7 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
     """
     load, growth = point.memo(request_rates), point.memo(edge_growth)
     for service in _candidates(point):
-        rows, season = point.into.get(service, []), point.world.season.of(service, point.time)
+        rows, season = point.incoming.get(service, []), point.world.season.of(service, point.time)
         more = load_growth(point, service, load, rows)
         strength = min(more.strength, max(slowdown_confidence(point, service), near_capacity(point, service)))
         if strength < MIN_STRENGTH:
@@ -214,7 +214,7 @@ def edge_growth(point: EvaluationPoint) -> Floats:
     Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
     `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
-    world, end, load = point.world, point.at + 1, point.memo(request_rates)
+    world, end, load = point.world, point.column + 1, point.memo(request_rates)
     points = max(1, world.points(WINDOW_SECONDS))
     ends = range(end, max(0, end - world.points(GROWTH_WINDOW_SECONDS)), -max(1, points // 2))  # half overlapping
     windows = [slice(max(0, last - points), last) for last in reversed(ends)]
@@ -237,7 +237,9 @@ def load_origin(point: EvaluationPoint, service: Service, growth: Floats) -> Ser
     causes further down: a gateway forwards requests of many.
     """
     edges, visited, followed = point.world.edges, {service}, -1
-    while rows := [row for row in point.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]:
+    while rows := [
+        row for row in point.incoming.get(service, ()) if edges[row].client not in visited and growth[row] > 0
+    ]:
         parts = growth[rows]
         if followed >= 0 and len(rows) > 1:
             forwarded = parts * forwarded_calls(point, followed, rows)

@@ -107,7 +107,7 @@ def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
     worse |= {
         service
         for service in point.utilizations
-        if service in point.into and slow_tokens(point, service) > MIN_STRENGTH
+        if service in point.incoming and slow_tokens(point, service) > MIN_STRENGTH
     }
     return {server: point.calls_to(server) for server in worse}
 
@@ -145,7 +145,7 @@ def _overloaded(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) 
 
 def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee only passes on what its own callees cause."""
-    edges = [point.world.edges[row] for row in point.out.get(callee, ())]
+    edges = [point.world.edges[row] for row in point.outgoing.get(callee, ())]
     z = [_z(point, edge) for edge in edges]
     worse = confidence(max(z, default=math.nan), WORSE_Z, 0.5)
     if 1 - worse < MIN_STRENGTH:
@@ -270,9 +270,9 @@ def hidden_by_fanout(point: EvaluationPoint, service: Service) -> float:
     The service fans out to the callee, and other callers find it slower.
     """
     hidden = 0.0
-    for edge in (point.world.edges[row] for row in point.out.get(service, ())):
+    for edge in (point.world.edges[row] for row in point.outgoing.get(service, ())):
         if (fanout := fans_out(point, edge)) > hidden:
-            rows = point.into[edge.server]
+            rows = point.incoming[edge.server]
             z = _largest_z([*point["edge_p95"].z[rows].tolist(), *point["edge_server"].z[rows].tolist()])
             hidden = max(hidden, min(fanout, confidence(z, WORSE_Z, 0.5)))
     return min(hidden, tail_only(point, service)) if hidden else 0.0

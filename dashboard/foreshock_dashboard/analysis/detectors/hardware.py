@@ -52,7 +52,7 @@ def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
     """Confidence (0 to 1) that a GPU is throttled or failing, for each GPU that may be."""
     clock, throttled, errors = (point[name] for name in GPU_SIGNALS)
     throttled_more = throttled.value - throttled.level
-    lost_now = health(point.world).lost[:, point.at] > 0
+    lost_now = health(point.world).lost[:, point.column] > 0
     with np.errstate(invalid="ignore"):
         clock_loss, more_errors = 1 - clock.ratio, (errors.value > 0) & ~(errors.level > 0)
         is_slow, is_throttled = clock_loss > CLOCK_LOSS.midpoint / 2, throttled_more > THROTTLED_RATIO.midpoint / 2
@@ -72,7 +72,7 @@ def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
 
 
 def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
-    faults, lost_gpus = faulty_gpus(point), health(point.world).lost[:, point.at]
+    faults, lost_gpus = faulty_gpus(point), health(point.world).lost[:, point.column]
     by_service: dict[Service, set[Gpu]] = {}
     for tenant in point.world.tenants if faults else ():
         if tenant.gpu in faults:

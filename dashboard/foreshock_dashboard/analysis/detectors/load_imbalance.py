@@ -59,7 +59,7 @@ class ReplicaLoads(NamedTuple):
 
 def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services affected by one replica with more load, or slower, than the others."""
-    since = float(point.world.times[max(0, point.at - point.world.points(WINDOW_SECONDS))])
+    since = float(point.world.times[max(0, point.column - point.world.points(WINDOW_SECONDS))])
     for service, loads in sorted(replica_loads(point).items()):
         others_seconds = loads.seconds / loads.slower
         # If the siblings are slow as well, no replica is at fault.
@@ -94,7 +94,7 @@ def replica_loads(point: EvaluationPoint) -> Mapping[Service, ReplicaLoads]:
     busy, finished = nan_mean(servers.replica_busy[:, window]), nan_mean(servers.replica_finished[:, window])
     seconds = weighted_means(servers.replica_seconds[:, window], servers.replica_finished[:, window])
     rows_by_service: dict[Service, list[int]] = {}
-    for row in np.flatnonzero(np.isfinite(servers.replica_busy[:, point.at])).tolist():
+    for row in np.flatnonzero(np.isfinite(servers.replica_busy[:, point.column])).tolist():
         rows_by_service.setdefault(servers.replicas[row].service, []).append(row)
     loads = {}
     for service, rows in rows_by_service.items():

@@ -133,7 +133,7 @@ def _slowdown(point: EvaluationPoint, service: Service) -> Slowdown:
 def _caller_growth(point: EvaluationPoint, service: Service, since: float) -> CallGrowth | None:
     """The caller with the largest growth of calls since the start of the waiting, against the minutes before."""
     step = point.world.step
-    rows = [row for row in point.into.get(service, ()) if point.world.edges[row].connection != "virtual_node"]
+    rows = [row for row in point.incoming.get(service, ()) if point.world.edges[row].connection != "virtual_node"]
     points = min(
         max(1, round((point.time - since + BASELINE_SECONDS) / step) + 1),
         round((MAX_WAIT_SECONDS + BASELINE_SECONDS) / step),
@@ -155,7 +155,7 @@ def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: E
 
     Ten requests per minute of a new kind do not show in the sum, and bursts of a caller show in all kinds.
     """
-    step, at = point.world.step, point.at + 1
+    step, at = point.world.step, point.column + 1
     points = min(at, round((point.time - since + MAX_WAIT_SECONDS) / step))
     split = points - round((point.time - since + LEAD_SECONDS) / step)
     rows, row = point.operations.get(service, []), point["rate"].keys.get(service)

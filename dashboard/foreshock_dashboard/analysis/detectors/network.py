@@ -106,7 +106,7 @@ def _ideal(point: EvaluationPoint, edge: Edge) -> float:
 def own_excess(point: EvaluationPoint, server: Service) -> float:
     """Scales by which a server or one of its callees is worse; 0 if unknown."""
     z = [point.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
-    rows = point.out.get(server, [])
+    rows = point.outgoing.get(server, [])
     z += [*point["edge_p95"].z[rows].tolist(), *point["edge_failed"].z[rows].tolist()]
     return max((value for value in z if not math.isnan(value)), default=0.0)
 
@@ -126,7 +126,7 @@ def exposed_edge(
 
     All of them cross the same links; which shows most depends on its baseline latency.
     """
-    own = [point.world.edges[row] for row in (*point.into.get(end, ()), *point.out.get(end, ()))]
+    own = [point.world.edges[row] for row in (*point.incoming.get(end, ()), *point.outgoing.get(end, ()))]
     crossing = [edge for edge in own if not lossy.keys().isdisjoint(_hosts(edge, hosts))]
     spent = {edge: point.level("edge_rate", edge) * point.level("edge_p95", edge) for edge in crossing}
     return max((edge for edge in crossing if spent[edge] > 0), key=lambda edge: (spent[edge], edge), default=None)

@@ -99,7 +99,7 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
 
 def other_reason(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
-    rows, load = point.into.get(service, []), point.memo(request_rates)
+    rows, load = point.incoming.get(service, []), point.memo(request_rates)
     mostly_retries = MOSTLY_RETRIES_RATIO.confidence(load.retried(rows))
     return max(
         min(mostly_retries, 1 - OVERLOAD_REQUEST_GROWTH.confidence(load.growth(rows))),
@@ -113,7 +113,7 @@ def _newest_replicas(point: EvaluationPoint) -> Floats:
     """Newest wanted, ready, pending, and largest allowed replicas of each service; shape (4, services)."""
     state = capacity(point.world)
     rows = state.wanted, state.ready, state.pending, state.max_replicas
-    return np.stack([_newest(point.world, values, point.at) for values in rows])
+    return np.stack([_newest(point.world, values, point.column) for values in rows])
 
 
 def _newest(world: World, rows: Floats, at: int) -> Floats:
@@ -125,7 +125,7 @@ def _newest(world: World, rows: Floats, at: int) -> Floats:
 
 def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
     """The missing replicas of the service in this row; None if there are none."""
-    state, history = capacity(point.world), slice(0, point.at + 1)
+    state, history = capacity(point.world), slice(0, point.column + 1)
     wanted, ready, pending, limit = point.memo(_newest_replicas)[:, row].tolist()
     at_limit = wanted >= limit and wanted > 0
     is_short = wanted > ready or pending > 0
@@ -157,7 +157,7 @@ def _since(point: EvaluationPoint, condition: NDArray[np.bool_], known: NDArray[
     """Unix seconds of the start of the newest uninterrupted period in which a condition holds or is unknown."""
     unmet = np.flatnonzero(known & ~condition)
     first = int(unmet[-1]) + 1 if len(unmet) else int(known.argmax())
-    return float(point.world.times[min(first, point.at)])
+    return float(point.world.times[min(first, point.column)])
 
 
 def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
@@ -166,7 +166,7 @@ def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
     Candidates are the pools of the service's GPUs. If these are unknown: pools with quota use that changed together
     with the replicas, or pools with a name that is part of the service's name.
     """
-    world, at, service = point.world, point.at, state.services[row]
+    world, at, service = point.world, point.column, state.services[row]
     quota, used = _newest(world, state.quota, at), _newest(world, state.used, at)
     full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
     pool_by_gpu = dict(zip(world.gpus, world.pool, strict=False))
@@ -189,11 +189,11 @@ def _admitted_replicas(point: EvaluationPoint, state: Capacity, row: int, pool: 
     before = max(0, int(np.searchsorted(world.times, since)) - 1)
     used, ready = state.used[[state.pools.index(pool)]], state.ready[[row]]
     gpus_added, became_ready = (
-        float((_newest(world, rows, point.at) - _newest(world, rows, before))[0]) for rows in (used, ready)
+        float((_newest(world, rows, point.column) - _newest(world, rows, before))[0]) for rows in (used, ready)
     )
     if not math.isfinite(gpus_added - became_ready):
         return 0.0
-    ready_replicas = float(_newest(world, ready, point.at)[0])
+    ready_replicas = float(_newest(world, ready, point.column)[0])
     tenants = (world.tenants[tenant] for tenant in point.tenant_rows.get(state.services[row], ()))
     gpu_count = sum(math.isfinite(point.value("busy", tenant)) for tenant in tenants)
     gpus = max(1, round(gpu_count / ready_replicas)) if ready_replicas > 0 else 1

@@ -127,7 +127,7 @@ def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mappi
     # While the service is down, each caller makes all attempts for each request that reaches it.
     amplification_if_down = amplification(client, server, rates * edge_attempts, edge_attempts, len(indices))
     loops = {}
-    for service, rows in point.into.items():
+    for service, rows in point.incoming.items():
         calls = [row for row in rows if edge_attempts[row] > 1]
         if service not in wanted or not calls:
             continue

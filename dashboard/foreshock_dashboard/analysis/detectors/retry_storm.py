@@ -62,7 +62,7 @@ def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
         return
     now = request_rates(point, MINUTE)
     for service in sorted(retried):
-        rows = point.into[service]
+        rows = point.incoming[service]
         strength = storm_strength(point, service, now, rows)
         if strength < MIN_STRENGTH:
             continue
@@ -137,7 +137,7 @@ def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> 
     )
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
-    last = max(1, point.at + 1 - world.points(retrying_seconds))
+    last = max(1, point.column + 1 - world.points(retrying_seconds))
     before = nan_mean(world.calls.rate[list(rows), max(0, last - world.points(WINDOW_SECONDS)) : last])
     return OVERLOAD_REQUEST_GROWTH.confidence(float(np.nansum(before)) / _total(point["edge_rate"].level, rows))
 
@@ -156,7 +156,7 @@ def _served(point: EvaluationPoint, service: Service) -> float:
 
 def _peak_load(point: EvaluationPoint, rows: Sequence[int]) -> float:
     """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
-    last = max(0, point.at + 1 - point.world.points(GUARD_SECONDS))
+    last = max(0, point.column + 1 - point.world.points(GUARD_SECONDS))
     first = max(0, last - point.world.points(BASELINE_HISTORY_SECONDS))
     past = np.nansum(point.world.calls.rate[list(rows), first:last], axis=0)
     healthy_load = past[(past > 0) & (past < 3 * _total(point["edge_rate"].level, rows))]

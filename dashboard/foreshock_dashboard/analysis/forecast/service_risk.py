@@ -82,7 +82,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
         breached = has_requests & ((duration.denoised > limit) | failing)
         slower = has_requests & (duration.z >= MIN_TREND_Z)
-    window = slice(max(0, point.at + 1 - max(1, world.points(SLOW_TREND_SECONDS))), point.at + 1)
+    window = slice(max(0, point.column + 1 - max(1, world.points(SLOW_TREND_SECONDS))), point.column + 1)
     with np.errstate(invalid="ignore"):
         logs = np.log(np.maximum(world.red.p95[:, window], 1e-9))
     by_latency, by_cache = _forecast(logs, np.log(limit), world.step), _forecast_kv_cache(point)
@@ -114,7 +114,7 @@ def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:
     if not servers.services:
         return {}
     lookback = point.world.points(SLOW_TREND_SECONDS + 60)
-    cache = moving_average(servers.cache[:, max(0, point.at + 1 - lookback) : point.at + 1], point.world.step)
+    cache = moving_average(servers.cache[:, max(0, point.column + 1 - lookback) : point.column + 1], point.world.step)
     logs = np.log(np.maximum(cache[:, -max(1, point.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
     breaches = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
     return {

@@ -92,7 +92,7 @@ def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Se
 
     A caller that waits for several calls, or for their threads, gains more than this.
     """
-    edges = (point.world.edges[row] for caller in callers for row in point.out.get(caller, ()))
+    edges = (point.world.edges[row] for caller in callers for row in point.outgoing.get(caller, ()))
     return best(
         of_signal(point, own, edge.client, point.value(own, edge.client) - rise(point, called, edge))
         for edge in edges
