@@ -23,12 +23,13 @@ from foreshock_dashboard.render.action import (
     reasons_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.command import COMMANDS, action_command
+from foreshock_dashboard.render.command import COMMANDS, action_command, undo_command
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
 GPU = Gpu("host-1", "0", "GPU-1b2c")
 NOON = 1_800_014_400.0
 MAX_WORDS = 12
+RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
 
 
 @pytest.mark.parametrize("kind", get_args(ActionKind))
@@ -77,7 +78,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
             True,
-            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min (too late",
+            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min, after the forecast SLO breach",
         ),
         (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, effective in 1 min"),
         (None, False, "effective in 1 min"),
@@ -105,7 +106,19 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
     ("action", "command"),
     [
         (Action("add_replicas", LLM, amount=2, current=4), "kubectl -n serving scale deployment/llm-chat --replicas=6"),
-        (Action("pause", BATCH), "kubectl -n ml scale deployment/batch --replicas=0"),
+        (
+            Action("add_replicas", LLM, amount=2, current=4, maximum=5),
+            f"{RAISE} && kubectl -n serving scale deployment/llm-chat --replicas=6",
+        ),
+        (
+            Action("add_replicas", LLM, amount=2, current=4, maximum=6),
+            "kubectl -n serving scale deployment/llm-chat --replicas=6",
+        ),
+        (Action("pause", BATCH, current=3), "kubectl -n ml scale deployment/batch --replicas=0"),
+        (
+            Action("pause", BATCH),
+            "kubectl -n ml get deployment/batch && kubectl -n ml scale deployment/batch --replicas=0",
+        ),
         (Action("roll_back", LLM), "kubectl -n serving rollout undo deployment/llm-chat"),
         (Action("restart", LLM), "kubectl -n serving rollout restart deployment/llm-chat"),
         (Action("inspect_replicas", LLM), "kubectl -n serving describe deployment/llm-chat"),
@@ -131,6 +144,30 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
 )
 def test_an_action_on_known_objects_has_an_example_command(action: Action, command: str | None) -> None:
     assert action_command(action) == command
+
+
+@pytest.mark.parametrize(
+    ("action", "command"),
+    [
+        (Action("pause", BATCH, current=3), "kubectl -n ml scale deployment/batch --replicas=3"),
+        (Action("pause", BATCH), "kubectl -n ml scale deployment/batch --replicas=N"),
+        (Action("move_off_gpus", BATCH, gpus=(GPU,)), "kubectl uncordon host-1"),
+        (Action("drain_host", target="node-1"), "kubectl uncordon node-1"),
+        (Action("pause", Service("", "batch"), current=3), None),
+        (Action("add_replicas", LLM, amount=2, current=4), None),
+    ],
+)
+def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | None) -> None:
+    assert undo_command(action) == command
+
+
+def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:
+    action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, maximum=5.0)
+    assert joined_text(action_clauses(action)) == (
+        "Scale serving/llm-chat from 4 to 6 replicas (raise the autoscaler maximum of 5)"
+    )
+    within = joined_text(action_clauses(action._replace(maximum=6.0)))
+    assert within == "Scale serving/llm-chat from 4 to 6 replicas in pool chat"
 
 
 HOSTILE = st.text(max_size=20) | st.sampled_from(

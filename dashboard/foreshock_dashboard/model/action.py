@@ -104,9 +104,10 @@ class Action(NamedTuple):
 
     service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
     target: the pool, tier, host, or replica. requests: the kind of requests. amount: the value to set, the share to
-    shed, or the number to add; current: the value now; NaN if unknown. at: Unix seconds by which it has to be done.
-    until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds: time to effect;
-    NaN if unknown. too_late: the forecast SLO breach comes first.
+    shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number that the
+    autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
+    no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
+    first forecast SLO breach comes before it.
     """
 
     kind: ActionKind
@@ -118,9 +119,20 @@ class Action(NamedTuple):
     requests: str = ""
     amount: float = math.nan
     current: float = math.nan
+    maximum: float = math.nan
     at: float = math.nan
     until_seconds: float = math.nan
     reason: Reason | None = None
     effect: Effect | None = None
     effective_seconds: float = math.nan
     too_late: bool = False
+
+    @property
+    def total(self) -> float:
+        """What there is with the amount added; NaN if unknown."""
+        return self.current + self.amount
+
+    @property
+    def exceeds_maximum(self) -> bool:
+        """Whether the autoscaler allows less than the total."""
+        return self.total > self.maximum

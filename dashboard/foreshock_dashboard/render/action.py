@@ -22,7 +22,7 @@ DUE_SECONDS = 30.0
 ACTIONS: Mapping[ActionKind, str] = {
     "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
     "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
-    "[ in pool {target}][ before {at:minute}]",
+    "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
     "balance_load": "Balance {service} by requests in flight",
     "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
@@ -107,8 +107,8 @@ def action_expected(action: Action) -> str:
     """
     seconds = action.effective_seconds
     when = f"effective in {max(1, round(seconds / 60))} min" if _known(seconds) else ""
-    too_late = " (too late for this breach)" if when and action.too_late else ""
-    return ", ".join(part for part in (_change(action.effect), when + too_late) if part)
+    too_late = "after the forecast SLO breach" if when and action.too_late else ""
+    return ", ".join(part for part in (_change(action.effect), when, too_late) if part)
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -205,12 +205,13 @@ FORMATS: Mapping[str, Callable[[float], str | Clause]] = {
 
 
 def _fields(action: Action) -> dict[str, Any]:
-    """Fields of an action as parts of a text, and `total`, the amount on top of what is there now."""
+    """Fields of an action as parts of a text, its total, and the maximum that this exceeds."""
     labels = tuple(gpu.label for gpu in action.gpus)
     return action._asdict() | {
         "callers": joined(action.callers),
         "gpus": Clause(gpu_list(action.gpus), "gpus", gpus=labels) if labels else (),
-        "total": action.current + action.amount,
+        "total": action.total,
+        "exceeded": action.maximum if action.exceeds_maximum else None,
     }
 
 

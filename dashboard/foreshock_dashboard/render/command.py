@@ -1,6 +1,6 @@
-"""Example commands of actions, for a shell.
+"""Commands of actions, for a shell.
 
-They have to be checked and adapted: the objects are known by their names in telemetry alone.
+The objects are known by their names in telemetry alone: names that differ in the cluster have to be adapted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NODE = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 """A name of a Kubernetes node."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
-
-
 DEPLOYMENT = "deployment/{}"
+
+
+Make = Callable[[Action], Sequence[Sequence[str]]]
+"""Makes the commands of an action, each in words."""
 
 
 class _NoCommandError(Exception):
@@ -29,11 +31,20 @@ class _NoCommandError(Exception):
 
 
 def action_command(action: Action) -> str | None:
-    """A command for an action, to be adapted; None where an object is unknown or has no valid Kubernetes name.
+    """A command for an action; None where an object is unknown or has no valid Kubernetes name.
 
     Names in telemetry may come from anybody: only valid names are used, and all words are quoted.
     """
-    make = COMMANDS.get(action.kind)
+    return _command(COMMANDS, action)
+
+
+def undo_command(action: Action) -> str | None:
+    """The command that ends an action that is only a stopgap; None for others, and where `action_command` is None."""
+    return _command(UNDO_COMMANDS, action)
+
+
+def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:
+    make = commands.get(action.kind)
     try:
         lines = make(action) if make else ()
     except _NoCommandError:
@@ -61,21 +72,41 @@ def _count(replicas: float) -> int:
     return round(replicas)
 
 
-def _scale(action: Action) -> Sequence[Sequence[str]]:
-    return [_kubectl(action.service, "scale", DEPLOYMENT, f"--replicas={_count(action.current + action.amount)}")]
+def _scale_to(service: Service | None, replicas: int | str) -> Sequence[str]:
+    return _kubectl(service, "scale", DEPLOYMENT, f"--replicas={replicas}")
 
 
-def _raise_maximum(action: Action) -> Sequence[Sequence[str]]:
-    patch = json.dumps({"spec": {"maxReplicas": _count(action.current) + 1}})
-    return [[*_kubectl(action.service, "patch", "hpa/{}"), "--patch", patch]]
+def _set_maximum(service: Service | None, replicas: int) -> Sequence[str]:
+    return [*_kubectl(service, "patch", "hpa/{}"), "--patch", json.dumps({"spec": {"maxReplicas": replicas}})]
+
+
+def _add_replicas(action: Action) -> Sequence[Sequence[str]]:
+    """Scale; where the autoscaler would undo that, raise its maximum before."""
+    total = _count(action.total)
+    raised = [_set_maximum(action.service, total)] if action.exceeds_maximum else []
+    return [*raised, _scale_to(action.service, total)]
+
+
+def _pause(action: Action) -> Sequence[Sequence[str]]:
+    """Scale to zero; where the number of replicas is unknown, print it before."""
+    shown = [] if action.current > 0 else [_kubectl(action.service, "get", DEPLOYMENT)]
+    return [*shown, _scale_to(action.service, 0)]
+
+
+def _resume(action: Action) -> Sequence[Sequence[str]]:
+    return [_scale_to(action.service, _count(action.current) if action.current > 0 else "N")]
+
+
+def _hosts(action: Action) -> Sequence[str]:
+    hosts = sorted({_valid(NODE, gpu.host) for gpu in action.gpus})
+    if not hosts:
+        raise _NoCommandError
+    return hosts
 
 
 def _reschedule(action: Action) -> Sequence[Sequence[str]]:
     """Keep new pods off the hosts of the GPUs, and start the service's pods again elsewhere."""
-    hosts = sorted({_valid(NODE, gpu.host) for gpu in action.gpus})
-    if not hosts:
-        raise _NoCommandError
-    return [["kubectl", "cordon", *hosts], _kubectl(action.service, "rollout", "restart", DEPLOYMENT)]
+    return [["kubectl", "cordon", *_hosts(action)], _kubectl(action.service, "rollout", "restart", DEPLOYMENT)]
 
 
 def _inspect_gpus(action: Action) -> Sequence[Sequence[str]]:
@@ -85,8 +116,8 @@ def _inspect_gpus(action: Action) -> Sequence[Sequence[str]]:
     return [["nvidia-smi", "-q", "-d", "ECC,PERFORMANCE,POWER", "-i", ",".join(uuids)]]
 
 
-COMMANDS: Mapping[ActionKind, Callable[[Action], Sequence[Sequence[str]]]] = {
-    "add_replicas": _scale,
+COMMANDS: Mapping[ActionKind, Make] = {
+    "add_replicas": _add_replicas,
     "drain_gpus": _reschedule,
     "drain_host": lambda action: [
         ["kubectl", "drain", _valid(NODE, action.target), "--ignore-daemonsets", "--delete-emptydir-data"]
@@ -94,9 +125,16 @@ COMMANDS: Mapping[ActionKind, Callable[[Action], Sequence[Sequence[str]]]] = {
     "inspect_gpus": _inspect_gpus,
     "inspect_replicas": lambda action: [_kubectl(action.service, "describe", DEPLOYMENT)],
     "move_off_gpus": _reschedule,
-    "pause": lambda action: [_kubectl(action.service, "scale", DEPLOYMENT, "--replicas=0")],
-    "raise_replica_limit": _raise_maximum,
+    "pause": _pause,
+    "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current) + 1)],
     "restart": lambda action: [_kubectl(action.service, "rollout", "restart", DEPLOYMENT)],
     "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
 }
 """Commands by kind; others need tools that the platform chooses, such as a gateway or a service mesh."""
+UNDO_COMMANDS: Mapping[ActionKind, Make] = {
+    "drain_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
+    "drain_host": lambda action: [["kubectl", "uncordon", _valid(NODE, action.target)]],
+    "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
+    "pause": _resume,
+}
+"""How to end actions that are only a stopgap, by kind. N: the number of replicas before, where that is unknown."""

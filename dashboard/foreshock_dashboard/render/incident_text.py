@@ -92,7 +92,9 @@ def _action_lines(action: Json) -> Iterator[str]:
     expected = f" Expected: {action['expected']}." if action["expected"] else ""
     yield f"  Action: {action['text']}.{expected}"
     if action["command"]:
-        yield f"    Example, to adapt: {action['command']}"
+        yield f"    Command: {action['command']}"
+    if action["undo_command"]:
+        yield f"    Undo: {action['undo_command']}"
 
 
 def _risk_text(risk: Json) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, Changes, point, since
 
+from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
 from foreshock_dashboard.analysis.incidents.content import as_of_now
 from foreshock_dashboard.analysis.remediation.actions import against_growth
@@ -103,6 +104,19 @@ def test_actions_are_in_order_of_their_time_to_effect(actions: list[Action], bre
     late = [0 < breach_seconds < action.effective_seconds for action in ordered]
     assert [action.too_late for action in ordered] == late
     assert all(first <= second for first, second in pairwise(seconds))
+
+
+def test_replicas_are_added_up_to_the_maximum_of_the_autoscaler_or_beyond_it() -> None:
+    """The newest maximum is known to the action, which says so where it needs more."""
+    now = point({("max_replicas", LLM): since(200, 8, 6)}, utilization=utilization(1.4))
+    action = against_growth(now, LLM, FRONT, 2.0)[-1]
+    assert (action.kind, action.maximum) == ("add_replicas", 6)
+    assert action.exceeds_maximum == (action.total > 6)
+    assert math.isnan(max_replicas(now, FRONT))
+
+
+def test_the_replicas_before_a_pause_are_known_during_it() -> None:
+    assert wanted_replicas(point({("wanted", LLM): since(282, 3, 0)}), LLM) == 3
 
 
 def test_replicas_take_as_long_as_earlier_ones() -> None:

@@ -1,11 +1,15 @@
-"""Replicas lost: ready before, still wanted, no longer ready."""
+"""Replicas of a service: those lost, which were ready before and are still wanted, and the bounds of their number."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold
 
 LOOKBACK_SECONDS = 3600.0
@@ -29,3 +33,23 @@ def lost(point: EvaluationPoint, service: Service) -> float:
     still_wanted = np.minimum(ready, np.minimum.accumulate(wanted[::-1])[::-1])
     highest = float(still_wanted.max(initial=0.0))
     return max(0.0, 1 - float(ready[-1]) / highest) if highest > 0 else 0.0
+
+
+def wanted_replicas(point: EvaluationPoint, service: Service) -> float:
+    """The newest number of wanted replicas above zero, which is the one before a pause; NaN if unknown."""
+    return _newest_positive(point, service, capacity(point.world).wanted)
+
+
+def max_replicas(point: EvaluationPoint, service: Service) -> float:
+    """The newest maximum of the autoscaler; NaN without one."""
+    return _newest_positive(point, service, capacity(point.world).max_replicas)
+
+
+def _newest_positive(point: EvaluationPoint, service: Service, rows: Floats) -> float:
+    """The newest value above zero within `LOOKBACK_SECONDS`; NaN without one. rows: shape (services, times)."""
+    services = capacity(point.world).services
+    if service not in services:
+        return math.nan
+    values = rows[services.index(service), point.window(LOOKBACK_SECONDS)]
+    known = values[values > 0]
+    return float(known[-1]) if len(known) else math.nan

@@ -18,6 +18,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_SLOWDOWN_RATIO, Slowdown, slowdown
 from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, BoolArray, GpuShares, Rows, pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.replicas import wanted_replicas
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding, known_evidence
 from foreshock_dashboard.analysis.detectors.hardware import clock_slowdown
@@ -175,7 +176,9 @@ def _actions(
         Action("move_off_gpus", neighbor.service, gpus=neighbor.gpus, effect=effect),
     ]
     if _is_batch(point, neighbor.service):
-        actions.insert(0, Action("pause", neighbor.service, effect=effect))
+        actions.insert(
+            0, Action("pause", neighbor.service, current=wanted_replicas(point, neighbor.service), effect=effect)
+        )
     actions[0] = actions[0]._replace(reason=reason)
     if tier and other_tier and tier != other_tier:
         actions.append(Action("dedicate_pool", target=tier))

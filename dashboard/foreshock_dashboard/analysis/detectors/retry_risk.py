@@ -81,7 +81,7 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
             severity=1.0,
             since=since,
             evidence=(
-                Evidence("short outage (baseline: longest survivable)", seconds, survivable, "s", since, str(service)),
+                Evidence("longest survivable outage", seconds, survivable, "s", since, str(service)),
                 Evidence("load with all retries", retried, 1.0, "ratio", since, str(service)),
                 Evidence("maximum attempts per call (inferred)", observed.loop.attempts, 1.0, "", since, entity(edge)),
             ),

@@ -96,11 +96,12 @@ def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Inc
 
 def advisory(known: Incident | None, finding: Finding, evaluation: Evaluation) -> Incident:
     """An advisory about a latent risk: no service is affected."""
+    reported = known or _blank(finding.service, "-weak", evaluation.point.time, evaluation.point)
     updated = replace(
-        known or _blank(finding.service, "-weak", evaluation.point.time, evaluation.point),
+        reported,
         cause=finding.cause,
         suspect=finding.suspect,
-        evidence=finding.evidence,
+        evidence=tuple(item._replace(since=reported.since) for item in finding.evidence),
         confidence=finding.strength,
         quality="inferred",
         actions=ranked(evaluation.point, finding.actions, math.inf),
@@ -162,7 +163,7 @@ def updated_incident(
 def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:
     """The incident with these actions and those that relieve its service, in order of their time to effect."""
     own, point = evaluation.own, evaluation.point
-    breach_seconds = next((risk.p50 for risk in incident.at_risk if risk.service == incident.service), math.inf)
+    breach_seconds = min((risk.p50 for risk in incident.at_risk), default=math.inf)
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None

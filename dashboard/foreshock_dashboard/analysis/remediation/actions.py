@@ -10,6 +10,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.replicas import max_replicas
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
 from foreshock_dashboard.analysis.saturation.overload import (
@@ -134,7 +135,8 @@ def shed_load(point: EvaluationPoint, service: Service, load: OfferedLoad | None
 def add_replicas(point: EvaluationPoint, service: Service, load: OfferedLoad | None) -> Action:
     """Add the replicas with which the load is within the safe limit; without a number where that is unknown."""
     pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
-    action, replicas = Action("add_replicas", service, target=pool), reporting_replicas(point, service)
+    action = Action("add_replicas", service, target=pool, maximum=max_replicas(point, service))
+    replicas = reporting_replicas(point, service)
     if load is None or not replicas:
         return action
     missing = max(1, math.ceil(replicas / load.keep - 1e-9) - replicas)

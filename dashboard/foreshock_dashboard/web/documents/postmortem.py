@@ -230,7 +230,7 @@ def _actions(actions: Sequence[Action]) -> str:
     for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
         if command := action_command(action):
-            lines.append(f"   Example, to adapt: {_text(command)}")
+            lines.append(f"   Command: {_text(command)}")
     return "\n".join(lines) or "No mitigation identified."
 
 

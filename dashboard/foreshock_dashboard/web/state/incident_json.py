@@ -23,7 +23,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
-from foreshock_dashboard.render.command import action_command
+from foreshock_dashboard.render.command import action_command, undo_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -68,7 +68,7 @@ class EffectJson(Row):
 
 
 class ActionJson(TypedDict):
-    """An action with its texts: what to do, why, the effect, and an example command."""
+    """An action with its texts: what to do, why, the effect, and the commands to do and to undo it."""
 
     kind: str
     service: str | None
@@ -79,6 +79,7 @@ class ActionJson(TypedDict):
     requests: str | None
     amount: float | None
     current: float | None
+    maximum: float | None
     at: float | None
     until_seconds: float | None
     reason: ReasonJson | None
@@ -91,6 +92,7 @@ class ActionJson(TypedDict):
     why: str | None
     expected: str | None
     command: str | None
+    undo_command: str | None
 
 
 class SuspectJson(Row):
@@ -304,6 +306,7 @@ def action(action_: Action) -> ActionJson:
         "requests": action_.requests or None,
         "amount": number(action_.amount),
         "current": number(action_.current),
+        "maximum": number(action_.maximum),
         "at": number_of_time(action_.at),
         "until_seconds": number(action_.until_seconds),
         "reason": _reason(action_.reason) if action_.reason else None,
@@ -316,6 +319,7 @@ def action(action_: Action) -> ActionJson:
         "why": action_reason(action_) or None,
         "expected": action_expected(action_) or None,
         "command": action_command(action_),
+        "undo_command": undo_command(action_),
     }
 
 
