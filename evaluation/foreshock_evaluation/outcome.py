@@ -69,8 +69,8 @@ class Outcome:
 
     scored: whether the cascade happened as expected. expects_cascade: by the scenario. cause: true cause class. gap:
     seconds from the fault to the cascade; None without one. services: number with requests. pages, early_warnings:
-    detection scores; a page counts as an advisory from its opening. verdict: on the first hit. storm: whether an
-    advisory of a retry storm was open at the onset; None for other causes.
+    detection scores; a page counts as an early warning from its opening. verdict: on the first hit. storm: whether an
+    early warning of a retry storm was open at the onset; None for other causes.
     """
 
     run: Run

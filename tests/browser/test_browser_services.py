@@ -91,7 +91,7 @@ def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
 
 
 def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: Site) -> None:
-    """An advisory without victims: nothing that reads as if it were under way, on any page."""
+    """An early warning without affected services: nothing that reads as if it were under way, on any page."""
     begun = starvation(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 def test_an_incident_counts_as_of_its_opening_and_its_first_page(stage: type[Stage]) -> None:
     """Later states are no warning."""
-    advisory = replace(stage.incident, severity="warning", suspect=SuspectedCause())
+    early = replace(stage.incident, severity="warning", suspect=SuspectedCause())
     later = replace(stage.incident, cascading=True, suspect=SuspectedCause(stage.other))
     over = replace(later, state="resolved")
-    history = ((1.0, (advisory,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
+    history = ((1.0, (early,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
 
-    assert first_open(history, ALL_SEVERITIES) == (IncidentAt(1.0, advisory),)
+    assert first_open(history, ALL_SEVERITIES) == (IncidentAt(1.0, early),)
     assert first_open(history, PAGING) == (IncidentAt(2.0, stage.incident),)
 
 
@@ -155,8 +155,8 @@ def test_a_retry_storm_is_forecast_by_an_early_warning_open_at_its_trigger(
 
 def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: type[Stage]) -> None:
     """Only services with requests are counted."""
-    advisory = replace(stage.incident, severity="warning")
-    history = ((stage.onset + 20, (advisory,)), (stage.onset + 60, (stage.incident,)))
+    early = replace(stage.incident, severity="warning")
+    history = ((stage.onset + 20, (early,)), (stage.onset + 60, (stage.incident,)))
     world = stage.world(points=481, rate={stage.other: lambda _: 0.0})
 
     outcome = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, world, history)

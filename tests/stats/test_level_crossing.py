@@ -38,7 +38,7 @@ def test_a_trend_without_noise_crosses_its_limit_when_the_line_does() -> None:
     """It rises by 0.001 per second to a limit 0.3 above: 300 seconds, plus the duration of an excursion."""
     found = forecast_crossing(of(0.0, 0.001, 0.001), 0.3, duration=STEP)
     assert found.seconds[0, MEDIAN] == pytest.approx(300, abs=2 * STEP)
-    assert found.chance[0] == pytest.approx(1.0)
+    assert found.probability[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_trend_without_noise_crosses_its_limit_when_the_line_does() -> None:
     ids=["a higher level", "more noise", "a rise"],
 )
 def test_a_gauge_closer_to_its_limit_is_more_likely_to_cross_it(calm: Trend, urgent: Trend) -> None:
-    assert forecast_crossing(calm, 1.0, 60.0).chance[0] < forecast_crossing(urgent, 1.0, 60.0).chance[0]
+    assert forecast_crossing(calm, 1.0, 60.0).probability[0] < forecast_crossing(urgent, 1.0, 60.0).probability[0]
 
 
 def test_quantiles_of_the_time_are_ordered() -> None:
@@ -75,25 +75,25 @@ def test_noise_alone_has_no_slope() -> None:
     )
 )
 def test_the_forecast_is_defined_for_missing_values(values: np.ndarray) -> None:
-    """With NaN, one sample, or constants, the chance is between 0 and 1 and times are not NaN."""
+    """With NaN, one sample, or constants, the probability is between 0 and 1 and times are not NaN."""
     found = forecast_crossing(fit_trend(values, STEP), 1.0, 60.0)
-    assert ((found.chance >= 0) & (found.chance <= 1)).all()
+    assert ((found.probability >= 0) & (found.probability <= 1)).all()
     assert not np.isnan(found.seconds).any()
     unknown = np.isfinite(values).sum(axis=1) < 3
-    assert (found.chance[unknown] == 0).all()
+    assert (found.probability[unknown] == 0).all()
 
 
 def test_beyond_the_horizon_there_is_no_time() -> None:
     found = forecast_crossing(of(0.0, 1e-4, 1e-3), 1.0, STEP)
-    assert found.chance[0] == pytest.approx(0.0)
+    assert found.probability[0] == pytest.approx(0.0)
     assert np.isinf(found.seconds).all()
     assert HORIZON_SECONDS * 1e-4 < 1.0
 
 
 @given(st.floats(-2, 2), st.floats(-0.01, 0.01), st.floats(0.01, 2), st.sampled_from([5.0, 10.0, 15.0, 60.0, 700.0]))
-def test_the_chance_of_a_near_crossing_agrees_with_the_median_time(
+def test_the_probability_of_a_near_crossing_agrees_with_the_median_time(
     level: float, slope: float, spread: float, step: float
 ) -> None:
     found = forecast_crossing(of(level, slope, spread), 1.0, 60.0, step)
-    assert (found.near_chance[0] >= 0.5 - 1e-12) == (found.seconds[0, MEDIAN] <= NEAR_SECONDS)
-    assert 0 <= found.near_chance[0] <= found.chance[0] + 1e-12 <= 1 + 1e-12
+    assert (found.near_probability[0] >= 0.5 - 1e-12) == (found.seconds[0, MEDIAN] <= NEAR_SECONDS)
+    assert 0 <= found.near_probability[0] <= found.probability[0] + 1e-12 <= 1 + 1e-12

@@ -26,9 +26,9 @@ def seen(incident: tuple[Severity, State] | None = None, outlook: Forecast = For
     return replace(found, forecast=outlook)
 
 
-def risky(chance: float, p50: float = 300.0) -> Forecast:
+def risky(probability: float, p50: float = 300.0) -> Forecast:
     """The embedder may miss its objective."""
-    return Forecast(risks=(Risk(EMBEDDER, chance, p50 / 2, p50, p50 * 2),))
+    return Forecast(risks=(Risk(EMBEDDER, probability, p50 / 2, p50, p50 * 2),))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
     assert stages[service("auth")] == "healthy"
     first = history.signs[0]
     assert (first.service, first.text) in {(EMBEDDER, "GPU wait"), (EMBEDDER, "attempts per call")}
-    assert all(sign.level < sign.threshold < sign.value for sign in history.signs)
+    assert all(sign.baseline < sign.threshold < sign.value for sign in history.signs)
     assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in history.signs if sign.service == EMBEDDER)
 
 

@@ -124,7 +124,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
             "foreshock_slo_breach_probability",
             "Probability that a service breaches its SLO within 10 minutes.",
             SERVICE,
-            [(_labels(risk.service), risk.chance) for risk in forecast.risks],
+            [(_labels(risk.service), risk.probability) for risk in forecast.risks],
         ),
         (
             "foreshock_gpu_wait_ratio",

@@ -67,12 +67,12 @@ class Utilization:
 class Risk(NamedTuple):
     """Risk of an SLO breach.
 
-    chance: probability, 0 to 1, within the next ten minutes. p20, p50, p80: quantiles of the seconds until the breach;
-    0 in breach, infinite beyond the forecast horizon.
+    probability: 0 to 1, of a breach within ten minutes. p20, p50, p80: quantiles of the seconds until the breach; 0 in
+    breach, infinite beyond the forecast horizon.
     """
 
     service: Service
-    chance: float
+    probability: float
     p20: float
     p50: float
     p80: float

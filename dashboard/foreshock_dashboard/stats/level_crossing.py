@@ -3,8 +3,8 @@
 A level crossing of a noisy trend, not of the trend itself: a bursty load exceeds a nearby limit long before its mean
 does. With y the logarithm of the gauge, mean m, slope b, spread s, and limit l, the expected number of independent
 excursions beyond the limit within h seconds is H(h) = Σ Φ((m + b·τ − l) / s) · Δτ / w (Rice, *Mathematical Analysis of
-Random Noise*, 1945, in discrete form). w is the duration from which an excursion counts. The chance of at least one
-excursion is 1 − exp(−H).
+Random Noise*, 1945, in discrete form). w is the duration from which an excursion counts. The probability of at least
+one excursion is 1 − exp(−H).
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ def fit_trend(values: Floats, step: float, level_over: float = 120.0, floor: flo
 class CrossingForecast:
     """Forecast of the crossing of each row.
 
-    `expected` (excursions) and `chance` (of at least one) within the horizon, and `near_chance` (the same within
-    `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles);
-    infinite beyond the horizon. The median is at most `NEAR_SECONDS` exactly if `near_chance` is at least 0.5.
+    `expected` (excursions) and `probability` (of at least one) within the horizon, and `near_probability` (the same
+    within `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles);
+    infinite beyond the horizon. The median is at most `NEAR_SECONDS` exactly if `near_probability` is at least 0.5.
     """
 
     expected: Floats
-    chance: Floats
-    near_chance: Floats
+    probability: Floats
+    near_probability: Floats
     seconds: Floats
 
 
@@ -95,7 +95,7 @@ def forecast_crossing(
 ) -> CrossingForecast:
     """Forecast when the trend exceeds `limit` (in the trend's unit) for `duration` seconds.
 
-    A row without a known level has chance 0.
+    A row without a known level has probability 0.
     """
     ahead = step * np.arange(1, max(1, round(horizon / step)) + 1)
     with np.errstate(invalid="ignore"):

@@ -30,9 +30,9 @@ from foreshock_dashboard.stats.level_crossing import QUANTILES
 Kit = Any
 
 
-def own_risk(chance: float, seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)) -> ServiceRisk:
+def own_risk(probability: float, seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)) -> ServiceRisk:
     """The risk of a service by its own signals."""
-    return ServiceRisk(False, chance, chance, seconds, False, None)
+    return ServiceRisk(False, probability, probability, seconds, False, None)
 
 
 def chain(kit: Kit) -> Kit:
@@ -64,13 +64,13 @@ def by_name(at_risk: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
 
 
 def test_risk_propagates_to_callers_and_their_callers_soonest_first(platforms: Kit) -> None:
-    """Each step reduces the chance and adds a delay; callees are not at risk."""
+    """Each step reduces the probability and adds a delay; callees are not at risk."""
     at_risk = risks(chain(platforms).point(), {platforms.service("model"): own_risk(1.0)})
 
     assert [str(risk.service) for risk in at_risk] == ["model", "gateway", "front"]
     assert [str(risk.through) for risk in at_risk] == ["None", "model", "gateway"]
-    chances = [risk.chance for risk in at_risk]
-    assert chances == [1.0, pytest.approx(MAX_PROPAGATED_SHARE), pytest.approx(MAX_PROPAGATED_SHARE**2, rel=0.05)]
+    probabilities = [risk.probability for risk in at_risk]
+    assert probabilities == [1.0, pytest.approx(MAX_PROPAGATED_SHARE), pytest.approx(MAX_PROPAGATED_SHARE**2, rel=0.05)]
     medians = [risk.seconds[MEDIAN_INDEX] for risk in at_risk]
     assert medians == pytest.approx([0.0, FIRST_DELAY_SECONDS + 2.0, FIRST_DELAY_SECONDS + 4.1])
 
@@ -90,7 +90,7 @@ def test_a_callee_of_few_requests_adds_little_risk(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
     at_risk = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
 
-    assert at_risk["front"].chance < 0.15
+    assert at_risk["front"].probability < 0.15
 
 
 def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
@@ -102,7 +102,7 @@ def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
 
     gateway = by_name(risks(chain(platforms).point(), own))["gateway"]
 
-    assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
+    assert (gateway.probability, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
 
 def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) -> None:
@@ -117,7 +117,7 @@ def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) 
         "gateway"
     ]
 
-    assert likely.chance == unlikely.chance == 0.9
+    assert likely.probability == unlikely.probability == 0.9
     assert likely.seconds[MEDIAN_INDEX] == pytest.approx(10.0 + FIRST_DELAY_SECONDS + 2.0)
     assert unlikely.seconds[MEDIAN_INDEX] == 800.0
 
@@ -150,7 +150,7 @@ def test_a_growing_share_of_a_full_gpu_puts_its_other_services_at_risk(platforms
     at_risk = by_name(risks(platform.point(10), {platforms.service("grows"): own_risk(1.0)}))
 
     assert at_risk.keys() == {"grows", "shares"}
-    assert at_risk["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
+    assert at_risk["shares"].probability == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
 
 
 def test_without_own_risks_no_service_is_at_risk(platforms: Kit) -> None:
@@ -181,15 +181,17 @@ def test_on_any_graph_the_risk_is_the_largest_over_all_paths(
 ) -> None:
     """The fixed point by its definition, cycles and self-calls included."""
     risk_edges = edges_of(edges)
-    chance, when, through = propagate(np.array(own), np.zeros((SERVICES, len(QUANTILES))), risk_edges)
+    probability, when, through = propagate(np.array(own), np.zeros((SERVICES, len(QUANTILES))), risk_edges)
 
     offered = np.array(own)
     np.maximum.at(
-        offered, risk_edges.target, MAX_PROPAGATED_SHARE * np.nan_to_num(risk_edges.weight) * chance[risk_edges.source]
+        offered,
+        risk_edges.target,
+        MAX_PROPAGATED_SHARE * np.nan_to_num(risk_edges.weight) * probability[risk_edges.source],
     )
-    assert chance == pytest.approx(offered, abs=2e-3)
+    assert probability == pytest.approx(offered, abs=2e-3)
     assert np.isfinite(when).all()
-    assert all(chance[i] == own[i] for i in np.flatnonzero(through < 0))
+    assert all(probability[i] == own[i] for i in np.flatnonzero(through < 0))
 
 
 @given(edges=GRAPHS, order=st.permutations(range(SERVICES)))
@@ -214,7 +216,7 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
 
     at_risk = risks(unreported.point(), {platforms.service("model"): own_risk(1.0)})
 
-    assert [(str(risk.service), round(risk.chance, 2)) for risk in at_risk] == [
+    assert [(str(risk.service), round(risk.probability, 2)) for risk in at_risk] == [
         ("model", 1.0),
         ("gateway", 0.85),
         ("front", 0.71),

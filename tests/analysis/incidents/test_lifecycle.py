@@ -67,7 +67,7 @@ LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
-    """At most an advisory says that the service is slow."""
+    """At most an early warning says that the service is slow."""
     incidents = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
     assert [item for item in incidents if item.paged is not None] == []
 
@@ -261,7 +261,7 @@ def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
 
 
 def test_baseline_failures_do_not_page(scenes: Scenes) -> None:
-    """A baseline of 7% is normal; 20% is an advisory, and its caller with a fallback does not page."""
+    """A baseline of 7% is normal; 20% is an early warning, and its caller with a fallback does not page."""
     usual = scenes.world(scenes.calm, failed=lambda _: 0.07)
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from foreshock_dashboard.analysis.incidents.content import opened_incident
-from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS, Advisory, State, states
+from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS, LatentRiskWarning, State, states
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -50,7 +50,7 @@ def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
     assert going.opened == min(incident.opened for incident in reported[-1])
 
 
-def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
+def test_an_early_warning_of_a_latent_risk_resolves(platforms: Kit) -> None:
     """`RESOLVE_AFTER_SECONDS` after it was last observed."""
     platform = platforms.Platform(services={"front": platforms.Served(), "back": platforms.Served()})
     state = list(states(State(), platform.world()))[240]
@@ -58,7 +58,7 @@ def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
     weak = opened_incident(
         IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.point(0)
     )
-    later = states(replace(state, advisories=(Advisory(weak, state.time),)), platform.world())
+    later = states(replace(state, latent_risk_warnings=(LatentRiskWarning(weak, state.time),)), platform.world())
     reported = [[(incident.state, incident.resolved) for incident in one.incidents] for one in later]
 
     over = state.time + RESOLVE_AFTER_SECONDS + platform.world().step

@@ -30,14 +30,14 @@ SUFFICIENT_CALLS_PER_REQUEST = 0.05
 MIN_CALLEE_WEIGHT = 0.5
 """Weight of a callee that takes no part of its caller's time: its errors still fail the caller."""
 MIN_PATH_SHARE = 0.5
-"""Share of a service's chance that a path must carry for its time to count."""
+"""Share of a service's breach probability that a path must carry for its time to count."""
 FIRST_DELAY_SECONDS = 40.0
 """Median time from a service's own breach to that of the first service affected by it."""
 DELAY_LOG_SPREAD = 1.3
 """Standard deviation of the logarithm of delays: they depend on the size of the first breach."""
 DELAY_RATIOS = np.array([math.exp(DELAY_LOG_SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
 """Delay at each of `QUANTILES`, as a multiple of the median."""
-MIN_CHANCE = 1e-3
+MIN_PROBABILITY = 1e-3
 """Chance below which a service is not at risk."""
 MEDIAN_INDEX = QUANTILES.index(0.5)
 
@@ -51,7 +51,7 @@ class PropagatedRisk(NamedTuple):
     """
 
     service: Service
-    chance: float
+    probability: float
     seconds: tuple[float, ...]
     through: Service | None = None
 
@@ -77,7 +77,9 @@ class RiskPropagation:
         self._edges = RiskEdges(
             *(np.concatenate(arrays) for arrays in zip(call_edges(point), gpu_edges(point), strict=True))
         )
-        self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
+        self._probability = np.array(
+            [own[service].probability if service in own else 0.0 for service in self._services]
+        )
         never = (math.inf,) * len(QUANTILES)
         seconds = [own[service].seconds if service in own else never for service in self._services]
         self._seconds = np.array(seconds).reshape(-1, len(QUANTILES))
@@ -87,36 +89,38 @@ class RiskPropagation:
 
         known: risks of some services that replace their own.
         """
-        services, chance, when = self._services, self._chance.copy(), self._seconds.copy()
+        services, probability, when = self._services, self._probability.copy(), self._seconds.copy()
         for service, risk in (known or {}).items():
             if (row := self._rows.get(service)) is not None:
-                chance[row], when[row] = risk.chance, risk.seconds
-        chances, seconds, through = propagate(np.nan_to_num(chance), when, self._edges)
-        rows = np.flatnonzero(chances >= MIN_CHANCE).tolist()
+                probability[row], when[row] = risk.probability, risk.seconds
+        probabilities, seconds, through = propagate(np.nan_to_num(probability), when, self._edges)
+        rows = np.flatnonzero(probabilities >= MIN_PROBABILITY).tolist()
         risks = [
-            PropagatedRisk(services[row], chances.item(row), tuple(times), services[origin] if origin >= 0 else None)
+            PropagatedRisk(
+                services[row], probabilities.item(row), tuple(times), services[origin] if origin >= 0 else None
+            )
             for row, times, origin in zip(rows, seconds[rows].tolist(), through[rows].tolist(), strict=True)
         ]
-        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.chance, risk.service)))
+        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.probability, risk.service)))
 
 
 def propagate(own: Floats, seconds: Floats, edges: RiskEdges) -> tuple[Floats, Floats, Rows]:
     """Chances (services,), seconds (services, quantiles), and the row each risk comes from, -1 for a service's own."""
-    chance, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
+    probability, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
     weight = MAX_PROPAGATED_SHARE * np.clip(np.nan_to_num(edges.weight), 0.0, 1.0)
     for _ in range(len(own)):
-        offered = weight * chance[edges.source]
-        better = np.flatnonzero(offered > np.maximum(chance[edges.target], MIN_CHANCE))
+        offered = weight * probability[edges.source]
+        better = np.flatnonzero(offered > np.maximum(probability[edges.target], MIN_PROBABILITY))
         if not len(better):
             break
         order = better[np.argsort(offered[better], kind="stable")]
-        chance[edges.target[order]] = offered[order]
+        probability[edges.target[order]] = offered[order]
         through[edges.target[order]] = edges.source[order]
     counts = np.flatnonzero(
-        weight * chance[edges.source] >= np.maximum(MIN_PATH_SHARE * chance[edges.target], MIN_CHANCE)
+        weight * probability[edges.source] >= np.maximum(MIN_PATH_SHARE * probability[edges.target], MIN_PROBABILITY)
     )
-    when = np.where((own >= MIN_PATH_SHARE * chance)[:, None] & ~np.isnan(seconds), seconds, math.inf)
-    return chance, _earliest(when, through, edges, counts), through
+    when = np.where((own >= MIN_PATH_SHARE * probability)[:, None] & ~np.isnan(seconds), seconds, math.inf)
+    return probability, _earliest(when, through, edges, counts), through
 
 
 def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows) -> Floats:

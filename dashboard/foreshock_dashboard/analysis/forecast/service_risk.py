@@ -36,10 +36,10 @@ MIN_KV_CACHE_RATIO = 0.45
 
 
 class Breach(NamedTuple):
-    """Chance of a breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`."""
+    """Probability of a breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`."""
 
-    chance: float
-    near_chance: float
+    probability: float
+    near_probability: float
     seconds: tuple[float, ...]
 
 
@@ -51,15 +51,15 @@ _NOW = Breach(1.0, 1.0, (0.0,) * len(QUANTILES))
 class ServiceRisk:
     """Risk that a service breaches its SLO, without that of its dependencies.
 
-    breached: the SLO is breached now. chance, near_chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`
-    and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded: its model servers are
-    overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where none is configured or
-    learned yet.
+    breached: the SLO is breached now. probability, near_probability: 0 to 1, of a breach within
+    `level_crossing.HORIZON_SECONDS` and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded:
+    its model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
+    none is configured or learned yet.
     """
 
     breached: bool
-    chance: float
-    near_chance: float
+    probability: float
+    near_probability: float
     seconds: tuple[float, ...]
     overloaded: bool
     utilization: Utilization | None
@@ -88,7 +88,9 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     by_latency, by_cache = _forecast(logs, np.log(limit), world.step), _forecast_kv_cache(point)
     risks = {}
     for i, service in enumerate(world.services):
-        breach = max(by_latency[i] if slower[i] else _NEVER, by_cache.get(service, _NEVER), key=lambda one: one.chance)
+        breach = max(
+            by_latency[i] if slower[i] else _NEVER, by_cache.get(service, _NEVER), key=lambda one: one.probability
+        )
         if breached[i]:
             breach = _NOW
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
@@ -102,9 +104,12 @@ def _forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
     slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
     fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
     sooner = fast.expected > slow.expected
-    chance, near = np.where(sooner, fast.chance, slow.chance), np.where(sooner, fast.near_chance, slow.near_chance)
+    probability, near = (
+        np.where(sooner, fast.probability, slow.probability),
+        np.where(sooner, fast.near_probability, slow.near_probability),
+    )
     seconds = np.where(sooner[:, None], fast.seconds, slow.seconds)
-    rows = zip(chance.tolist(), near.tolist(), seconds.tolist(), strict=True)
+    rows = zip(probability.tolist(), near.tolist(), seconds.tolist(), strict=True)
     return [Breach(*row[:2], tuple(row[2])) for row in rows]
 
 

@@ -94,8 +94,8 @@ def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Inc
     return _blank(origin, "", min(first, default=point.time), point)
 
 
-def advisory(known: Incident | None, finding: Finding, evaluation: Evaluation) -> Incident:
-    """An advisory about a latent risk: no service is affected."""
+def latent_risk_warning(known: Incident | None, finding: Finding, evaluation: Evaluation) -> Incident:
+    """An early warning of a latent risk: no service is affected."""
     reported = known or _blank(finding.service, "-weak", evaluation.point.time, evaluation.point)
     updated = replace(
         reported,
@@ -139,7 +139,7 @@ def updated_incident(
     else:
         cause = "overload" if candidate.origin_overloaded else "dependency"
         suspected = SuspectedCause(ranking[0].service if ranking else origin)
-        confidence, actions = candidate.chance, fallback_actions(point, cause, origin, suspected.service)
+        confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
     evidence = _evidence(finding, candidate, point)
     updated = replace(
         incident,
@@ -151,7 +151,9 @@ def updated_incident(
         suspect=suspected,
         affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
-        candidates=_candidates(suspected.service, finding, candidate.chance, ranking) if is_ranking_due else ranking,
+        candidates=_candidates(suspected.service, finding, candidate.probability, ranking)
+        if is_ranking_due
+        else ranking,
         since=min([incident.since, *(item.since for item in evidence if math.isfinite(item.since))]),
         evidence=evidence,
         confidence=confidence,
@@ -267,7 +269,9 @@ def _at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tuple[AtRi
     origin = evaluation.own.get(candidate.origin)
     if origin is None or origin.breached:
         return _near(candidate.origin, evaluation, {})
-    updated = replace(origin, chance=max(origin.chance, candidate.chance), seconds=_seconds(candidate, origin))
+    updated = replace(
+        origin, probability=max(origin.probability, candidate.probability), seconds=_seconds(candidate, origin)
+    )
     return _near(candidate.origin, evaluation, {candidate.origin: updated})
 
 
@@ -296,7 +300,7 @@ def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...
 
 
 def _candidates(
-    suspected: Service | None, finding: Finding | None, chance: float, ranking: Sequence[Candidate]
+    suspected: Service | None, finding: Finding | None, probability: float, ranking: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
     """The ranked candidates, with the service that the finding suspects first."""
     if suspected is None:
@@ -304,7 +308,7 @@ def _candidates(
     rest = [candidate for candidate in ranking if candidate.service != suspected]
     own = next((candidate for candidate in ranking if candidate.service == suspected), None)
     scores = [candidate.score for candidate in rest]
-    score = max([own.score if own else 0.0, chance, *scores])
+    score = max([own.score if own else 0.0, probability, *scores])
     cause = (Reason("cause", name=finding.cause),) if finding else ()
     first = Candidate(suspected, score, own.reasons if own else cause)
     total = (score + sum(scores)) or 1.0

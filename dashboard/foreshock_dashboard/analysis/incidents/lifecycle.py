@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.content import (
     Evaluation,
-    advisory,
+    latent_risk_warning,
     opened_incident,
     recovering_incident,
     updated_incident,
@@ -78,8 +78,8 @@ class TrackedIncident:
     recovering: Incident | None = None
 
 
-class Advisory(NamedTuple):
-    """An advisory about a latent risk, and when that was last observed (Unix seconds)."""
+class LatentRiskWarning(NamedTuple):
+    """An early warning of a latent risk, and when that was last observed (Unix seconds)."""
 
     incident: Incident
     last_observed: float
@@ -97,17 +97,17 @@ class State:
     learned: Learned = field(default_factory=Learned)
     tracked: tuple[TrackedIncident, ...] = ()
     latent: Mapping[Service, Finding] = field(default_factory=dict)
-    advisories: tuple[Advisory, ...] = ()
+    latent_risk_warnings: tuple[LatentRiskWarning, ...] = ()
     resolved: tuple[Incident, ...] = ()
     own: Mapping[Service, ServiceRisk] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
-        """Open incidents, then advisories about latent risks, then resolved incidents, newest first."""
+        """Open incidents, then early warnings of latent risks, then resolved incidents, newest first."""
         opened = [group.recovering or group.incident for group in self.tracked if group.incident]
         services = {incident.service for incident in opened}
-        latent = [advisory.incident for advisory in self.advisories if advisory.incident.service not in services]
+        latent = [item.incident for item in self.latent_risk_warnings if item.incident.service not in services]
         return (*opened, *latent, *self.resolved)
 
 
@@ -136,7 +136,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
         return replace(state, time=time)
     frozen = frozenset(service for group in state.tracked for service in group.members)
     cache = state.cache.next_step()
-    warned = frozenset(item.incident.service for item in state.advisories)
+    warned = frozenset(item.incident.service for item in state.latent_risk_warnings)
     learned = relearned(state.learned, world, at, frozen, warned, cache=cache)
     point = EvaluationPoint(world, at, learned.baselines, cache, utilizations(world, at, learned.laws))
     own = service_risks(point, slos(point, configured or {}))
@@ -144,10 +144,10 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     latent = state.latent if learned is state.learned else _latent_risks(point, own)
     candidates = incident_candidates(point, own, evaluation.findings, latent)
     tracked, ended = _advanced(state.tracked, candidates, evaluation)
-    advisories, expired = _advisories(state.advisories, latent, evaluation)
+    warnings, expired = _latent_risk_warnings(state.latent_risk_warnings, latent, evaluation)
     resolved = [_resolved(incident, time) for incident in (*ended, *expired)]
     resolved += [incident for incident in state.resolved if time - (incident.resolved or time) <= KEEP_RESOLVED_SECONDS]
-    return State(time, learned, tracked, latent, advisories, tuple(resolved), own, cache)
+    return State(time, learned, tracked, latent, warnings, tuple(resolved), own, cache)
 
 
 def _resolved(incident: Incident, time: float) -> Incident:
@@ -162,18 +162,18 @@ def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) ->
     return {finding.service: finding for finding in risks if finding.strength >= FINDING_STRENGTH}
 
 
-def _advisories(
-    previous: Sequence[Advisory], latent: Mapping[Service, Finding], evaluation: Evaluation
-) -> tuple[tuple[Advisory, ...], list[Incident]]:
-    """Advisories about latent risks of healthy services, in the order of services, and those that expired."""
+def _latent_risk_warnings(
+    previous: Sequence[LatentRiskWarning], latent: Mapping[Service, Finding], evaluation: Evaluation
+) -> tuple[tuple[LatentRiskWarning, ...], list[Incident]]:
+    """Early warnings of latent risks of healthy services, in the order of services, and those that expired."""
     point, own = evaluation.point, evaluation.own
     expired = [item for item in previous if point.time - item.last_observed > RESOLVE_AFTER_SECONDS]
-    advisories = {item.incident.service: item for item in previous if item not in expired}
+    warnings = {item.incident.service: item for item in previous if item not in expired}
     for service, finding in latent.items():
         if service in own and not (own[service].breached or own[service].overloaded):
-            known = advisories[service].incident if service in advisories else None
-            advisories[service] = Advisory(advisory(known, finding, evaluation), point.time)
-    return tuple(advisories[service] for service in sorted(advisories)), [item.incident for item in expired]
+            known = warnings[service].incident if service in warnings else None
+            warnings[service] = LatentRiskWarning(latent_risk_warning(known, finding, evaluation), point.time)
+    return tuple(warnings[service] for service in sorted(warnings)), [item.incident for item in expired]
 
 
 def _advanced(

@@ -13,9 +13,9 @@ from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
-ADVISORY_CHANCE = 0.3
+EARLY_WARNING_PROBABILITY = 0.3
 """Chance of an SLO breach from which a service belongs to an incident candidate."""
-PAGE_CHANCE = 0.6
+PAGE_PROBABILITY = 0.6
 """Chance of an SLO breach from which a candidate with a firm finding pages."""
 FINDING_STRENGTH = 0.5
 """Strength from which a finding is firm."""
@@ -44,8 +44,8 @@ class IncidentCandidate:
     origin: the service where it begins. members: anomalous services, the origin first. affected_callers: those of the
     origin, direct or not, nearest first. breaching: those of the origin and its callers that breach their SLO. cause:
     the finding that explains it best. page: it is worth a page; urgent: at once. origin_overloaded: the load of the
-    origin exceeds its safe limit. causes_outage: the cause alone takes the origin down. chance: of an SLO breach of the
-    origin, 0 to 1.
+    origin exceeds its safe limit. causes_outage: the cause alone takes the origin down. probability: of an SLO breach
+    of the origin, 0 to 1.
     """
 
     origin: Service
@@ -57,7 +57,7 @@ class IncidentCandidate:
     urgent: bool
     origin_overloaded: bool
     causes_outage: bool
-    chance: float
+    probability: float
 
 
 def incident_candidates(
@@ -69,7 +69,9 @@ def incident_candidates(
     """All incident candidates, the worst first. latent: latent retry loops by service."""
     triage = _Triage(point, risks, findings, latent)
     candidates = [triage.candidate(members) for members in triage.components()]
-    return tuple(sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.chance, candidate.origin)))
+    return tuple(
+        sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.probability, candidate.origin))
+    )
 
 
 class _Triage:
@@ -93,8 +95,8 @@ class _Triage:
     def is_overloaded(self, service: Service) -> bool:
         return service in self.risks and self.risks[service].overloaded
 
-    def chance(self, service: Service) -> float:
-        return self.risks[service].chance if service in self.risks else 0.0
+    def probability(self, service: Service) -> float:
+        return self.risks[service].probability if service in self.risks else 0.0
 
     def is_affected(self, service: Service) -> bool:
         """Whether a service is worse than at baseline for its callers."""
@@ -107,7 +109,7 @@ class _Triage:
         risky = {
             service
             for service, risk in self.risks.items()
-            if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(self.point, service))
+            if risk.overloaded or (risk.probability >= EARLY_WARNING_PROBABILITY and is_relevant(self.point, service))
         }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]
@@ -139,11 +141,11 @@ class _Triage:
             caller for caller in upstream_callers if self.is_affected(caller) and propagates(point, origin, caller)
         )
         cause, overloaded = self._cause(origin, members), self.is_overloaded(origin)
-        chance = self.chance(origin)
+        probability = self.probability(origin)
         causes_outage = False
         if cause is not None and cause.urgent and cause.severity >= OUTAGE_SEVERITY:
             causes_outage = cause.strength >= FINDING_STRENGTH and (cause.cause != "dependency" or bool(callers))
-            chance = max(chance, cause.strength) if causes_outage else chance
+            probability = max(probability, cause.strength) if causes_outage else probability
         urgent = causes_outage or overloaded  # overload is averaged over minutes already
         return IncidentCandidate(
             origin=origin,
@@ -155,14 +157,14 @@ class _Triage:
             urgent=urgent,
             origin_overloaded=overloaded,
             causes_outage=causes_outage,
-            chance=max(chance, PAGE_CHANCE) if overloaded else chance,
+            probability=max(probability, PAGE_PROBABILITY) if overloaded else probability,
         )
 
     def _origin_rank(self, service: Service, members: Set[Service]) -> tuple[float, bool, float, Service]:
         """Sort key: the origin calls the fewest members, explains its callers, and is the most anomalous member."""
         called_members = len(members & {edge.server for edge in self.point.calls_from(service)})
         strengths = [finding.strength for finding in self.firm_by_service.get(service, ())]
-        likelihood = max([*strengths, self.chance(service)])
+        likelihood = max([*strengths, self.probability(service)])
         return (
             called_members,
             not (self.is_overloaded(service) or self._explains_callers(service)),
@@ -218,7 +220,7 @@ class _Triage:
         if lacks_baseline(point, origin) and any(self.is_breaching(caller) for caller in affected_callers):
             return True  # the callers have the only SLO
         is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
-        return explained and (is_severe or self.chance(origin) >= PAGE_CHANCE)
+        return explained and (is_severe or self.probability(origin) >= PAGE_PROBABILITY)
 
 
 def _by_service(findings: Iterable[Finding]) -> Mapping[Service, list[Finding]]:

@@ -105,7 +105,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((item for item in snapshot.forecast.risks if item.service == service), None)
-    if risk and risk.chance >= DEGRADED_PROBABILITY:
+    if risk and risk.probability >= DEGRADED_PROBABILITY:
         reason = "SLO breach" if risk.p50 <= 0 else f"SLO breach forecast: {breach_bucket(risk.p50)}"
         return Advice("degraded", soon, reason)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]

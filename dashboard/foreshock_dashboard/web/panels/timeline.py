@@ -235,7 +235,7 @@ def _affected_lane(
             break
         last.insert(0, interval)
     sign = next((sign for sign in history.signs if sign.service == service), None)
-    shown = sign and _sign(sign.text, sign.entity, sign.since, sign.value, sign.level, sign.unit)
+    shown = sign and _sign(sign.text, sign.entity, sign.since, sign.value, sign.baseline, sign.unit)
     if evidence is not None and last[0].start - MAX_GAP_SECONDS < evidence.since < last[0].start:
         intervals = (*intervals[: -len(last)], Interval(evidence.since, last[0].start, "early_warning"), *last)
         last = [intervals[-len(last) - 1]]
@@ -255,8 +255,8 @@ def _lane(
     return Lane(str(service), part, None, round(first, 3), "", [], None, forecast)
 
 
-def _sign(name: str, entity: str, since: float, value: float, level: float, unit: str) -> LaneSign:
-    return LaneSign(name, entity, number_of_time(since), number(value), number(level), unit)
+def _sign(name: str, entity: str, since: float, value: float, baseline: float, unit: str) -> LaneSign:
+    return LaneSign(name, entity, number_of_time(since), number(value), number(baseline), unit)
 
 
 def _soon(risk: AtRisk) -> bool:

@@ -73,17 +73,17 @@ class ServiceForecasts:
         forecast = snapshot.forecast
         self._slos: Mapping[Service, ServiceSlo] = {item.service: item for item in forecast.slos}
         self._breaches = {item.service: item.p50 for item in forecast.risks}
-        self._chances = {item.service: item.chance for item in forecast.risks}
+        self._probabilities = {item.service: item.probability for item in forecast.risks}
         for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
             for risk in item.at_risk if item.is_open else ():
                 self._breaches[risk.service] = risk.p50
-                self._chances[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
+                self._probabilities[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
         self._loads = {item.service: item for item in forecast.loads}
         self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
 
     def is_breach_likely(self, service: Service) -> bool:
         """Whether an SLO breach is likely within the horizon; during a breach too."""
-        return self._chances.get(service, 0.0) >= LIKELY_BREACH_PROBABILITY
+        return self._probabilities.get(service, 0.0) >= LIKELY_BREACH_PROBABILITY
 
     def slo_usage(self, service: Service, p95: float | None, error_rate: float | None) -> float | None:
         """Value over SLO target, the larger of latency and errors; None without an SLO or current values."""
@@ -99,7 +99,7 @@ class ServiceForecasts:
         return {
             "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.failed), slo.learned),
             "slo_usage": None if usage is None else number(usage),
-            "breach_probability": number(self._chances.get(service, math.nan)),
+            "breach_probability": number(self._probabilities.get(service, math.nan)),
             "breach_seconds": number(self._breaches.get(service, math.nan)),
             "load": load and number(load.ratio),
             "safe_load": load and number(load.safe),

@@ -26,7 +26,7 @@ LEADING_SIGNALS = (
 class Sign(NamedTuple):
     """A figure of a service that differs from its baseline. entity: the object it is of. since: Unix seconds.
 
-    value, level, threshold: current value, baseline, and limit, in the signal's unit. scales: distance from the
+    value, baseline, threshold: current value, baseline, and limit, in the signal's unit. scales: distance from the
     baseline.
     """
 
@@ -35,7 +35,7 @@ class Sign(NamedTuple):
     entity: str
     since: float
     value: float
-    level: float
+    baseline: float
     threshold: float
     scales: float
 

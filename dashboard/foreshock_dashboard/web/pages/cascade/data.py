@@ -301,7 +301,7 @@ def _signal(sign: Sign) -> SignalRow:
         sign.entity,
         number_of_time(sign.since),
         number(sign.value),
-        number(sign.level),
+        number(sign.baseline),
         number(sign.threshold),
         sign.unit,
         meaning=SIGNAL_HINTS[sign.signal],
@@ -312,9 +312,9 @@ def _signal(sign: Sign) -> SignalRow:
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
     nearest = nearest_breaches(chosen.incidents)
-    probabilities = {risk.service: risk.chance for risk in snapshot.forecast.risks}
+    probabilities = {risk.service: risk.probability for risk in snapshot.forecast.risks}
     for risk_ in snapshot.forecast.risks:
-        if risk_.chance >= MIN_BREACH_PROBABILITY:
+        if risk_.probability >= MIN_BREACH_PROBABILITY:
             nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
     return [
         BreachRow(str(risk.service), number(probabilities.get(risk.service, math.nan)), breach_seconds(risk))

@@ -163,7 +163,7 @@ def _of_incidents(
     likely = {
         risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
         for risk in snapshot.forecast.risks
-        if risk.chance >= LIKELY_BREACH_PROBABILITY
+        if risk.probability >= LIKELY_BREACH_PROBABILITY
     }
     ahead = sorted(
         (risk.p50, service, risk)
