@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
 from foreshock_dashboard.analysis.detectors.finding import EXTREME_Z
 from foreshock_dashboard.analysis.detectors.retry_risk import SHORT_OUTAGE_SECONDS, retry_loops
-from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS
+from foreshock_dashboard.analysis.saturation.safe_limits import SAFE_LIMITS
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES

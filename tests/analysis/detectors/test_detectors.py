@@ -37,15 +37,15 @@ from tests.analysis.detectors.platform import (
 )
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
+from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 from foreshock_dashboard.analysis.remediation.actions import add_replicas, offered_load
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
@@ -55,7 +55,7 @@ from foreshock_dashboard.render.clause import joined_text
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
-    network, retry_storms, provisioning_lag, kv_cache_pressure, demand, dependency, load_imbalance, hardware,
+    network, retry_storms, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
 )  # fmt: skip
 NOW = 290
 """Grid index at which faults begin: ten points before the end."""
@@ -142,7 +142,7 @@ CASES = (
             ("ready", LLM): since(285, 2, 3),
             ("used", POOLS[0]): since(285, 2, 4),
         },
-        provisioning_lag,
+        scale_up_lag,
         LLM,
         "scale_up_lag",
         FRONT,
@@ -162,7 +162,7 @@ CASES = (
         "kv_cache_pressure",
         FRONT,
     ),
-    Case("the request rate grows", {**WAITS, **GROWS}, demand, LLM, "overload", FRONT),
+    Case("the request rate grows", {**WAITS, **GROWS}, overload, LLM, "overload", FRONT),
     Case("a store is slow", SLOW_STORE, dependency, FRONT, "dependency", STORE, QUERY[:2]),
     Case(
         "one replica is slow",
@@ -298,8 +298,8 @@ EXPLAINED: tuple[tuple[str, Changes, Detector], ...] = (
      {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storms),
     ("missing replicas of a squeezed model are no lag",
      {**WAITS, ("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2),
-      **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, provisioning_lag),
-    ("retries are no demand", STORM, demand),
+      **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, scale_up_lag),
+    ("retries are no overload", STORM, overload),
     ("a server that reports only its fast answers is not behind a slow network",
      {**STORM, ("edge_server", ASK): since(NOW, 8.5, 0.02), ("p95", GATEWAY): since(NOW, 8.5, 0.02),
       ("edge_p95", ASK): since(NOW, 8.6, 32)}, network),
@@ -326,15 +326,15 @@ def test_a_slow_callee_is_found_before_its_callers_fail() -> None:
     assert 0.5 < best.strength < 0.9
 
 
-def test_seasonal_growth_is_expected_demand() -> None:
+def test_seasonal_growth_is_expected() -> None:
     """Its action is to add replicas, not to limit callers."""
     now = point({**WAITS, **GROWS})
-    best = max(demand(now), key=lambda finding: finding.strength)
+    best = max(overload(now), key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert not best.expected
 
     seasonal = EvaluationPoint(replace(now.world, season=seasonality(now, 1.6)), now.column, now.baselines)
-    best = next(finding for finding in demand(seasonal) if finding.service == best.service)
+    best = next(finding for finding in overload(seasonal) if finding.service == best.service)
     assert best.strength > 0.8
     assert best.expected
     assert best.suspect.service == best.service
@@ -342,7 +342,7 @@ def test_seasonal_growth_is_expected_demand() -> None:
     assert any(finding.baseline == 1.6 for finding in best.evidence)
 
     more = EvaluationPoint(replace(now.world, season=seasonality(now, 1.1)), now.column, now.baselines)
-    best = max(demand(more), key=lambda finding: finding.strength)
+    best = max(overload(more), key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert not best.expected
 
@@ -353,12 +353,12 @@ def seasonality(now: EvaluationPoint, growth: float) -> Seasonality:
     return Seasonality(rows, np.array([now.time // BIN_SECONDS * BIN_SECONDS]), np.full((len(rows), 1), growth))
 
 
-def test_an_overload_is_demand_before_requests_finish() -> None:
+def test_an_overload_is_found_before_requests_finish() -> None:
     """The load exceeds the capacity, although tokens and requests are still at their baseline."""
     unchanged: Changes = {**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0}
-    assert [finding for finding in demand(point(unchanged)) if finding.strength > 0.5] == []
+    assert [finding for finding in overload(point(unchanged)) if finding.strength > 0.5] == []
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
-    best = max(demand(point(unchanged, utilization=full)), key=lambda finding: finding.strength)
+    best = max(overload(point(unchanged, utilization=full)), key=lambda finding: finding.strength)
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
@@ -367,7 +367,7 @@ def test_an_overload_is_demand_before_requests_finish() -> None:
     assert limited.effect.projected == pytest.approx(0.8 / 2.2)
     assert limited.effect.is_enough
     slowed = replace(full, slowdown=1.5)
-    assert [finding for finding in demand(point(unchanged, utilization=slowed)) if finding.strength > 0.5] == []
+    assert [finding for finding in overload(point(unchanged, utilization=slowed)) if finding.strength > 0.5] == []
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_growth_of_batch_work_is_attributed_to_it() -> None:
         ("rate", STORE): ramp(200, 280, 6, 14),
         **slow(STORE, 0.03, 0.3),
     }
-    best = next(finding for finding in demand(point(changes)) if finding.service == STORE)
+    best = next(finding for finding in overload(point(changes)) if finding.service == STORE)
     assert best.suspect.service == BATCH
     assert best.strength > 0.8
 
@@ -414,7 +414,7 @@ def test_growth_is_followed_through_a_gateway_by_forwarded_calls() -> None:
         ("rate", CODER): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
         **slow(CODER, 2, 20),
     }
-    best = next(finding for finding in demand(point(changes)) if finding.service == CODER)
+    best = next(finding for finding in overload(point(changes)) if finding.service == CODER)
     assert best.suspect.service == GATEWAY
 
 

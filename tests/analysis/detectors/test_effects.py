@@ -45,7 +45,7 @@ from tests.analysis.detectors.test_invariants import change_sets
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.incidents.content import fallback_actions
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, Unit
@@ -361,6 +361,6 @@ def test_the_baseline_rate_is_the_limit_if_it_grew(rate: float, limit: str) -> N
         ("rate", FRONT): ramp(200, 280, 5, rate),
         **{("edge_rate", edge): ramp(200, 280, 5, max(rate, 5.2)) for edge in (IN, ASK, ANSWER)},
     }
-    (finding,) = [finding for finding in demand(point(changes)) if finding.service == LLM]
+    (finding,) = [finding for finding in overload(point(changes)) if finding.service == LLM]
     assert finding.suspect.service == FRONT
     assert texts(finding.actions).startswith(limit)

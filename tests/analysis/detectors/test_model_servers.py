@@ -33,19 +33,19 @@ from tests.analysis.detectors.test_detectors import NOW, STORM, WAITS, slow
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
-from foreshock_dashboard.analysis.detectors.demand import (
-    demand,
-    drained_shares,
-    edge_growth,
-    forwarded_calls,
-    request_size_growth,
-)
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
+from foreshock_dashboard.analysis.detectors.overload import (
+    drained_shares,
+    edge_growth,
+    forwarded_calls,
+    overload,
+    request_size_growth,
+)
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, incident_candidates
 from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes
@@ -94,7 +94,7 @@ def test_slow_tokens_beyond_the_load_are_an_own_fault() -> None:
     assert result.by_itself
     assert result.severity >= 2.5
     assert any(finding.name == "time per output token" for finding in result.evidence)
-    for other in (demand, provisioning_lag, retry_storms):
+    for other in (overload, scale_up_lag, retry_storms):
         assert [finding for finding in other(now) if finding.service == LLM and finding.strength > 0.5] == []
     assert likely(dependency(point(DEPLOYED, utilization=OVERLOADED)), "dependency") == []
 
@@ -180,8 +180,8 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
         " Expected: serving/llm load 90% → 56% (safe limit 76%)."
         " Restore the previous timeout of serving/gateway for serving/llm."
     )
-    assert likely(demand(now), "overload") == []
-    assert likely(provisioning_lag(now), "scale_up_lag") == []
+    assert likely(overload(now), "overload") == []
+    assert likely(scale_up_lag(now), "scale_up_lag") == []
     assert findings(now)[0] == result
 
 
@@ -274,11 +274,11 @@ DRAINED: Changes = {
 """500 requests that arrived while capacity was lost are served faster than new ones arrive."""
 
 
-def test_draining_a_queue_is_no_demand() -> None:
-    """Neither for the model nor for its callers. With as many requests in progress all along it is demand."""
+def test_draining_a_queue_is_no_overload() -> None:
+    """Neither for the model nor for its callers. With as many requests in progress all along it is overload."""
     crowd = {**DRAINED, ("running", LLM): since(282, 20, 60), ("waiting", LLM): 0}
-    assert {finding.service for finding in demand(point(crowd)) if finding.strength > 0.5} >= {LLM, GATEWAY}
-    assert [finding.service for finding in demand(point(DRAINED)) if finding.strength > 0.5] == []
+    assert {finding.service for finding in overload(point(crowd)) if finding.strength > 0.5} >= {LLM, GATEWAY}
+    assert [finding.service for finding in overload(point(DRAINED)) if finding.strength > 0.5] == []
 
 
 @pytest.mark.parametrize("rate", [0.0, math.nan])
@@ -293,11 +293,11 @@ def test_replicas_are_added_to_the_overloaded_model_server() -> None:
     """More replicas of the gateway would only send more requests to the model."""
     more: Changes = {("rate", GATEWAY): since(282, 7, 14), ("edge_rate", ASK): since(282, 5, 12)}
     now = point({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
-    (alone,) = [finding for finding in demand(now) if finding.service == GATEWAY]
+    (alone,) = [finding for finding in overload(now) if finding.service == GATEWAY]
     assert f"Expected: {GATEWAY} load " in texts(alone.actions)
     assert texts(alone.actions).endswith(f"Add replicas of {GATEWAY}.")
     full = point({**more, ("p95", GATEWAY): since(270, 8.5, 60)}, utilization=OVERLOADED)
-    (behind,) = [finding for finding in demand(full) if finding.service == GATEWAY]
+    (behind,) = [finding for finding in overload(full) if finding.service == GATEWAY]
     assert [action.service for action in behind.actions if action.kind == "add_replicas"] == [LLM]
     assert all(action.effect.subject == LLM for action in behind.actions if action.effect)
 
@@ -337,7 +337,7 @@ def test_request_size_grows_for_a_caller_slower_than_the_others() -> None:
     longer = dict(zip(now.world.edges, request_size_growth(now), strict=True))
     assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
     assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
-    (result,) = likely(demand(now), "overload")
+    (result,) = likely(overload(now), "overload")
     assert result.suspect.service == GATEWAY
     alike = point({**changes, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not request_size_growth(alike).any()

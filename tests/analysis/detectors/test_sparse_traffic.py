@@ -6,16 +6,16 @@ import pytest
 from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE, Changes, point, ramp, since
 from tests.analysis.detectors.test_detectors import NOW, slow
 
-from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
+from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, propagates
 
 
 @pytest.mark.parametrize(
-    ("rate", "is_demand"), [(5.0, True), (1.2, True), (0.1, False)], ids=["hundreds", "two hundred", "eighteen"]
+    ("rate", "is_overload"), [(5.0, True), (1.2, True), (0.1, False)], ids=["hundreds", "two hundred", "eighteen"]
 )
-def test_token_growth_of_few_requests_is_no_demand(rate: float, is_demand: bool) -> None:
+def test_token_growth_of_few_requests_is_no_overload(rate: float, is_overload: bool) -> None:
     """Requests in three minutes."""
     changes: Changes = {
         ("generated_tokens", LLM): ramp(200, 280, 1000, 1500),
@@ -25,9 +25,11 @@ def test_token_growth_of_few_requests_is_no_demand(rate: float, is_demand: bool)
         ("edge_server", ANSWER): since(NOW, 8, 24),
     }
     findings = [
-        finding for finding in demand(point(changes)) if finding.service == LLM and finding.strength >= FINDING_STRENGTH
+        finding
+        for finding in overload(point(changes))
+        if finding.service == LLM and finding.strength >= FINDING_STRENGTH
     ]
-    assert bool(findings) == is_demand
+    assert bool(findings) == is_overload
 
 
 @pytest.mark.parametrize(

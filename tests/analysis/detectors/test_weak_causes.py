@@ -52,8 +52,8 @@ def test_an_own_fault_yields_to_a_possible_other_cause(own: float, other: float,
 
 
 def test_a_cause_with_another_suspect_does_not_yield() -> None:
-    demand = make_finding(LLM, "overload", 0.5, FRONT)
-    assert reported(LLM, demand, make_finding(LLM, "gpu_contention", 0.9, GATEWAY)) == ("overload", FRONT)
+    overload = make_finding(LLM, "overload", 0.5, FRONT)
+    assert reported(LLM, overload, make_finding(LLM, "gpu_contention", 0.9, GATEWAY)) == ("overload", FRONT)
 
 
 def test_a_weak_network_finding_of_the_suspect_is_reported() -> None:

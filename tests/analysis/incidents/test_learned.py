@@ -20,7 +20,7 @@ from tests.analysis.detectors.platform import (
 
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
-from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS, SHOWN_LIMIT, safe_limit
+from foreshock_dashboard.analysis.saturation.safe_limits import SAFE_LIMITS, SHOWN_LIMIT, safe_limit
 from foreshock_dashboard.model.service import Service
 
 BEFORE, LATER = 150, 299

@@ -22,7 +22,7 @@ from foreshock_dashboard.analysis.remediation.ranking import (
     ranked,
     with_relief,
 )
-from foreshock_dashboard.analysis.saturation.overload import safe_limit
+from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.forecast import Utilization
 

@@ -210,7 +210,7 @@ def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affecte
 
 
 def test_the_earlier_of_two_findings_is_suspected(platforms: Kit) -> None:
-    """GPU contention makes the autoscaler request replicas that do not come: provisioning lag is its consequence."""
+    """GPU contention makes the autoscaler request replicas that do not come: scale-up lag is its consequence."""
     point = chain(platforms, model=slow(platforms, 5)).point(20)
     squeeze = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
     lag = finding(

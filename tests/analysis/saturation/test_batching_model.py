@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
-from foreshock_dashboard.analysis.saturation.overload import is_overloaded
+from foreshock_dashboard.analysis.saturation.safe_limits import is_overloaded
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

@@ -13,7 +13,6 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
-from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_origin
 from foreshock_dashboard.analysis.detectors.finding import (
     MIN_STRENGTH,
     Finding,
@@ -22,8 +21,9 @@ from foreshock_dashboard.analysis.detectors.finding import (
     onset,
     slowdown_confidence,
 )
+from foreshock_dashboard.analysis.detectors.overload import edge_growth, load_origin
 from foreshock_dashboard.analysis.remediation.effect import of_signal
-from foreshock_dashboard.analysis.saturation.overload import is_overloading
+from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
-from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
@@ -15,8 +14,9 @@ from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.detectors.network import network
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
+from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 
@@ -26,12 +26,12 @@ DETECTORS: tuple[Detector, ...] = (
     network,
     hardware,
     kv_cache_pressure,
-    provisioning_lag,
+    scale_up_lag,
     retry_storms,
     client_timeout,
     dependency,
     load_imbalance,
-    demand,
+    overload,
 )
 
 

@@ -17,7 +17,6 @@ from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECOND
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
@@ -28,6 +27,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     longer_requests,
     lost_capacity,
 )
+from foreshock_dashboard.analysis.detectors.overload import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
 from foreshock_dashboard.analysis.remediation.actions import cap_retries, offered_load, shed_load
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service

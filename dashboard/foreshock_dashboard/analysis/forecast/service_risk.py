@@ -12,7 +12,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.baseline.slos import Slo
-from foreshock_dashboard.analysis.saturation.overload import is_overloading
+from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats

@@ -24,7 +24,7 @@ from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, c
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
-from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit, safe_limit
+from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit, safe_limit
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,

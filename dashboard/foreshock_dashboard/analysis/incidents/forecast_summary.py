@@ -10,7 +10,7 @@ from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
-from foreshock_dashboard.analysis.saturation.overload import safe_limit
+from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World

@@ -13,12 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
-from foreshock_dashboard.analysis.saturation.overload import (
-    is_overloading,
-    predicted_load,
-    safe_limit,
-    safe_limits,
-)
+from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading, predicted_load, safe_limit, safe_limits
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service

@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.excess import ERROR_RATE_WEIGHT
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.analysis.baseline.slos import Slo
-from foreshock_dashboard.analysis.saturation.overload import safe_limit
+from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.action import Effect, LimitKind, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge

@@ -1,4 +1,4 @@
-"""Provisioning lag: requested replicas are late, because pods wait for a node or a quota is used up.
+"""Scale-up lag: requested replicas are late, because pods wait for a node or a quota is used up.
 
 The expected delay is measured on earlier scale-ups of the service, if there were any.
 """
@@ -17,12 +17,6 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import request_ra
 from foreshock_dashboard.analysis.baseline.scale_up import scale_up_seconds
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
-from foreshock_dashboard.analysis.detectors.demand import (
-    OVERLOAD_REQUEST_GROWTH,
-    edge_growth,
-    load_origin,
-    near_capacity,
-)
 from foreshock_dashboard.analysis.detectors.finding import (
     MIN_STRENGTH,
     Finding,
@@ -30,6 +24,12 @@ from foreshock_dashboard.analysis.detectors.finding import (
     longer_requests,
     lost_capacity,
     slowdown_confidence,
+)
+from foreshock_dashboard.analysis.detectors.overload import (
+    OVERLOAD_REQUEST_GROWTH,
+    edge_growth,
+    load_origin,
+    near_capacity,
 )
 from foreshock_dashboard.analysis.remediation.actions import fewer_requests, offered_load, shed_load
 from foreshock_dashboard.model.action import Action
@@ -74,7 +74,7 @@ class ReplicaLag(NamedTuple):
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
-def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
+def scale_up_lag(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that are slow or near capacity while replicas are missing."""
     wanted, ready, pending, limit = point.memo(_newest_replicas)
     rows = np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit)).tolist()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.saturation.overload import (
+from foreshock_dashboard.analysis.saturation.safe_limits import (
     SAFE_LIMITS,
     SHOWN_LIMIT,
     is_overloaded,

@@ -13,7 +13,7 @@ from tests.analysis.detectors.test_detectors import WAITS
 
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
 from foreshock_dashboard.analysis.detectors.load_imbalance import slowest_replica, unevenness, weighted_means
-from foreshock_dashboard.analysis.detectors.provisioning_lag import change_points, provisioning_lag, replica_lag
+from foreshock_dashboard.analysis.detectors.scale_up_lag import change_points, replica_lag, scale_up_lag
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_admitted_replicas_need_no_more_quota() -> None:
     """Their GPUs count as used quota; of four missing replicas it blocks one."""
     missing: Changes = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
     one_blocked, none_blocked = ({**missing, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
-    (finding_,) = [finding for finding in provisioning_lag(point({**one_blocked, **WAITS})) if finding.service == LLM]
+    (finding_,) = [finding for finding in scale_up_lag(point({**one_blocked, **WAITS})) if finding.service == LLM]
     assert finding_.suspect.pool == POOLS[0]
     assert f"Raise the quota of pool {POOLS[0]} for 1 replica of {LLM}." in texts(finding_.actions)
     lag = replica_lag(point(none_blocked), 0)

@@ -1,4 +1,4 @@
-"""Overload of model servers, now and predicted."""
+"""Safe limits of the load of model servers, and whether they are or will be overloaded."""
 
 from __future__ import annotations
 

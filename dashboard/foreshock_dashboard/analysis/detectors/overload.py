@@ -1,4 +1,4 @@
-"""Demand: a service has more load than at baseline, and the service where that load enters.
+"""Overload: a service has more load than at baseline, and the service where that load enters.
 
 Offered load counts, not served: first attempts without any retries on the way, or an overload would look like its own
 cause. For language models load is tokens: requests differ more in length than tokens do in number. Growth is followed
@@ -30,7 +30,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     slowdown_confidence,
 )
 from foreshock_dashboard.analysis.remediation.actions import against_growth, ahead_of_recurring_load
-from foreshock_dashboard.analysis.saturation.overload import has_lasting_reason, is_overloaded, is_overloading
+from foreshock_dashboard.analysis.saturation.safe_limits import has_lasting_reason, is_overloaded, is_overloading
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -78,7 +78,7 @@ class LoadGrowth(NamedTuple):
     signal: str
 
 
-def demand(point: EvaluationPoint) -> Iterator[Finding]:
+def overload(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with more load than at baseline that are slower, or near capacity.
 
     Seasonal growth has no suspected cause: it explains only what nothing else does, and then replicas are missing.
