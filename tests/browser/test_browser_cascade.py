@@ -54,7 +54,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
     assert links["train-llm"] == "/services/train-llm?from=now-1h"
     assert links["host-0/gpu-0"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
-    assert links["Evidence (4 signals)"] == "#warnings-panel"
+    assert links["Evidence (4 signals)"] == "#evidence-panel"
     expect(page.locator("#timeline .lane")).to_have_count(4)
     for words in ("Suspected cause", "Order of impact", "At risk, not affected yet", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
@@ -63,7 +63,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
     assert names[-1] == "GPU wait: 46%, No baseline yet, embedder on train-llm"
-    expect(page.locator("#warnings tbody tr").first).to_contain_text("embedder")
+    expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
     expect(page.locator("#timeline tbody tr").last).to_contain_text("SLO breach < 5 min (80% interval: 60 s to 9 min)")

@@ -46,7 +46,7 @@ def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) 
     expect(page.get_by_role("alert")).to_have_text(
         re.compile("^Critical · firing: embedder is degraded.*Suspected cause: .*train-llm")
     )
-    expect(page.locator("#warnings")).to_contain_text("train-llm")
+    expect(page.locator("#evidence")).to_contain_text("train-llm")
     expect(page.locator("#simulated")).to_be_visible()
     expect(page.locator("#matrix")).to_contain_text("46%")
     expect(page).to_have_title("■ 1 incident · Now · foreshock")
@@ -159,7 +159,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     page.get_by_text("GPUs as a table").click()
     expect(page.locator("#grid-table tbody tr").first).to_contain_text("no datano data")
     expect(page.locator("#services tbody .state")).to_have_text(["? No data"] * 8)
-    expect(page.locator("#warnings-message")).to_contain_text("Incidents are not detected without fresh data.")
+    expect(page.locator("#evidence-message")).to_contain_text("Incidents are not detected without fresh data.")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown .value")).to_have_text(["No data"] * 12)
     page.get_by_text("As tables").click()
@@ -286,7 +286,7 @@ def test_everything_is_reached_by_tab(visit: Open) -> None:
         "timeline-panel",
         "matrix-panel",
         "services-panel",
-        "warnings-panel",
+        "evidence-panel",
     } <= seen
 
 
@@ -304,7 +304,7 @@ def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
     """Without loading the page anew; Back returns."""
     page = visit().page
     page.evaluate("window.untouched = true")
-    page.locator("#warnings").get_by_role("link", name="Slowest traces").click()
+    page.locator("#evidence").get_by_role("link", name="Slowest traces").click()
     expect(page.get_by_role("heading", name="Traces", exact=True, level=1)).to_be_visible()
     expect(page.locator("#list-hint")).to_contain_text("slowest first, service = embedder")
     expect(page.get_by_label("Service")).to_have_value("embedder")

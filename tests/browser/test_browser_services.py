@@ -95,7 +95,7 @@ def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: S
     begun = starvation(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
-    expect(page.locator("#warnings")).to_contain_text("Risk: Retry storm, since")
+    expect(page.locator("#evidence")).to_contain_text("Risk: Retry storm, since")
     page.locator("#nav-fleet").click()
     expect(page.locator("#counts")).to_contain_text("embedder: Risk: Retry storm")
     page.locator("#nav-cascade").click()

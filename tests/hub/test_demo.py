@@ -19,7 +19,7 @@ Demo = Any
 Eventually = Callable[..., None]
 
 
-def warnings(url: str) -> list[dict[str, Any]]:
+def open_incidents(url: str) -> list[dict[str, Any]]:
     """The open incidents that page."""
     answer = httpx.get(f"{url}/api/incidents?state=open", timeout=90, trust_env=False).json()
     return [incident for incident in answer["incidents"] if incident["severity"] == "critical"]
@@ -30,7 +30,7 @@ STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", 
 
 def tells_the_story(url: str) -> bool:
     """Whether a warning names the aggressor, the victim and the GPUs between them."""
-    return STORY in [(w["suspect"]["service"], w["service"], set(w["suspect"]["gpus"])) for w in warnings(url)]
+    return STORY in [(w["suspect"]["service"], w["service"], set(w["suspect"]["gpus"])) for w in open_incidents(url)]
 
 
 MIN_LEAD_SECONDS = 120.0
@@ -38,7 +38,7 @@ MIN_LEAD_SECONDS = 120.0
 
 def lead(url: str) -> float:
     """Seconds from the early warning to the page of the story's incident."""
-    (incident,) = [w for w in warnings(url) if (w["suspect"]["service"], w["service"]) == STORY[:2]]
+    (incident,) = [w for w in open_incidents(url) if (w["suspect"]["service"], w["service"]) == STORY[:2]]
     return float(incident["paged"] - incident["opened"])
 
 
@@ -58,7 +58,7 @@ def names_the_holder(url: str) -> bool:
 def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventually) -> None:
     """Its default scenario and seed, at five times the speed."""
     process = demo("--speed", "5")
-    assert warnings(process.address) == []
+    assert open_incidents(process.address) == []
 
     eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 180)
 
@@ -71,7 +71,7 @@ def test_the_page_names_the_noisy_neighbor_and_ctrl_c_leaves_nothing_behind(
 ) -> None:
     """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
     process = demo("--scenario", "starve", "--speed", "5", "--seed", "3")
-    assert warnings(process.address) == []
+    assert open_incidents(process.address) == []
     assert list(tmp_path.glob("foreshock-demo-*"))
 
     eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 60)
@@ -94,7 +94,7 @@ def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Even
 
     def ended() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            seen.extend(warnings(process.address))
+            seen.extend(open_incidents(process.address))
         return process.process.poll() is not None
 
     eventually(ended, "the demo ends", 60)
@@ -151,7 +151,7 @@ def test_no_seed_warns_without_the_aggressor(demo: Demo, eventually: Eventually,
 
     def ended() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            seen.extend(warnings(process.address))
+            seen.extend(open_incidents(process.address))
         return process.process.poll() is not None
 
     eventually(ended, "the demo ends", 200)

@@ -38,11 +38,11 @@ def running_hub(settings: Settings) -> Iterator[Callable[[str], Json]]:
 
 def story(ask: Callable[[str], Json]) -> Json:
     """Warnings without figures, and the names of all entities."""
-    warnings = ask("/api/incidents?state=open")["incidents"]
+    incidents = ask("/api/incidents?state=open")["incidents"]
     fields = ("id", "severity", "state", "service", "suspect", "cause", "since", "opened", "affected")
     contention = ask("/api/contention")
     return {
-        "warnings": [{key: warning[key] for key in fields} for warning in warnings],
+        "incidents": [{key: incident[key] for key in fields} for incident in incidents],
         "services": sorted(each["service"] for each in ask("/api/services")["services"]),
         "gpus": sorted(each["gpu"] for each in ask("/api/gpus")["gpus"]),
         "pairs": sorted((pair["victim"], pair["aggressor"]) for pair in contention["pairs"]),
@@ -64,7 +64,7 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     promtool: Callable[..., str],
     prometheus_over: Callable[[Path], str],
 ) -> None:
-    """Equal warnings, services, GPUs and pairs; figures equal to 0.1%."""
+    """Equal incidents, services, GPUs and pairs; figures equal to 0.1%."""
     path = incident(scenario)
     assert foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
@@ -78,6 +78,6 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     assert len(analysis["gpus"]) == 8
     assert request_rates(same) == pytest.approx(request_rates(figures), rel=1e-3)
     if scenario == "starve":
-        assert [(each["service"], each["suspect"]["service"]) for each in analysis["warnings"]] == [
+        assert [(each["service"], each["suspect"]["service"]) for each in analysis["incidents"]] == [
             ("serving/llm-chat", "ml/batch-embed")
         ]

@@ -151,7 +151,7 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
     hub.snapshot = SCENES["calm"]()
     hub.snapshot = type(hub.snapshot)(8, hub.snapshot.world, (), hub.snapshot.learning)
     fresh = caller.get("/api/now", {"If-None-Match": tag})
-    assert (fresh.status_code, fresh.json()["seq"], fresh.json()["warnings"]) == (200, 8, [])
+    assert (fresh.status_code, fresh.json()["seq"], fresh.json()["open_incidents"]) == (200, 8, [])
 
 
 def test_a_restarted_hub_is_never_mistaken_for_an_unchanged_one(look_at: LookAt) -> None:

@@ -13,7 +13,7 @@ export interface LivePayload {
   bounds: [start: number, end: number] | null;
   /** The id of the topology whose indices the values use. */
   topology: string;
-  warnings?: unknown[];
+  open_incidents?: unknown[];
   verdict?: { state?: string };
 }
 

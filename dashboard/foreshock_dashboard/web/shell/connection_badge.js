@@ -69,9 +69,9 @@ const describeLive = ({ changedAt }) => {
  */
 const titleText = ({ page }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
-  const warnings = live.data?.warnings?.length ?? 0;
+  const incidents = live.data?.open_incidents?.length ?? 0;
   if (state === "lost") return `✕ no connection · ${name}`;
-  if (warnings) return `■ ${plural(warnings, "incident")} · ${name}`;
+  if (incidents) return `■ ${plural(incidents, "incident")} · ${name}`;
   return live.data?.verdict?.state === "unknown" ? `? no data · ${name}` : name;
 };
 

@@ -214,7 +214,7 @@ class ServiceFigures(Row):
     word: str
     stage: Stage | None
     rate: float | None
-    failed: float | None
+    error_rate: float | None
     p50: float | None
     p95: float | None
     p99: float | None

@@ -82,17 +82,17 @@ const incidentTools = (incident) =>
   );
 
 /** @param {CascadeData} data */
-const noIncidentText = ({ error, ready, learning, warnings }) => {
+const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
   if (error && !ready) return null;
   if (!learning.done) return h("p", { class: "muted" }, "Building baseline: incidents are detected once it is ready.");
-  if (!warnings.length) return h("p", { class: "muted" }, `${EMPTY.incidents} Current state:`);
-  const open = warnings.map((incident) => [
+  if (!open.length) return h("p", { class: "muted" }, `${EMPTY.incidents} Current state:`);
+  const links = open.map((incident) => [
     " ",
     incidentState(incident),
     " ",
     link(hrefWith({ incident: incident.id }), `${incident.service}: ${causeText(incident)}`),
   ]);
-  return h("p", null, "No affected services. Open:", open);
+  return h("p", null, "No affected services. Open:", links);
 };
 
 /**

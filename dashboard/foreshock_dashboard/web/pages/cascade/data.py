@@ -121,7 +121,7 @@ class Cascade(TypedDict, total=False):
     incidents: Required[list[IncidentRow]]
     selected: Required[list[IncidentJson]]
     incident: Required[str]
-    warnings: Required[list[IncidentJson]]
+    open_incidents: Required[list[IncidentJson]]
     ready: Required[bool]
     unknown_reason: str
     earliest: float | None
@@ -156,7 +156,7 @@ def cascade(
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "selected": [incident(item) for item in chosen.incidents],
         "incident": incident_id,
-        "warnings": [incident(item) for item in open_incidents(snapshot)],
+        "open_incidents": [incident(item) for item in open_incidents(snapshot)],
         "ready": world is not None,
     }
     if world is None:
@@ -178,7 +178,7 @@ def cascade(
         "services": [
             CascadeNode(
                 *(row.id, row.condition, row.stage, roles.get(row.id, ""), positions.get(row.id)),
-                *(row.rate, row.failed, row.p95),
+                *(row.rate, row.error_rate, row.p95),
             )
             for row in rows
             if row.id in nodes

@@ -65,7 +65,7 @@ export interface CascadeData extends LivePayload, MapData {
   /** Of the last hour, with affected services. */
   incidents: Incident[];
   /** All open ones. */
-  warnings: Incident[];
+  open_incidents: Incident[];
   /** The id in the address. */
   incident: string | null;
   learning: { done: boolean };

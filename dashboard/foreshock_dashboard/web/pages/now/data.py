@@ -80,7 +80,7 @@ class Now(TypedDict, total=False):
 
     topology: Required[str]
     verdict: Required[VerdictJson]
-    warnings: Required[list[IncidentJson]]
+    open_incidents: Required[list[IncidentJson]]
     resolved: Required[list[IncidentJson]]
     ready: Required[bool]
     step: float
@@ -109,7 +109,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     shared: Now = {
         "topology": topology_id,
         "verdict": verdict_.payload(),
-        "warnings": [incident(item) for item in current],
+        "open_incidents": [incident(item) for item in current],
         "resolved": [incident(item) for item in snapshot.incidents if item.state == "resolved"][:MAX_RESOLVED],
         "ready": world is not None,
     }

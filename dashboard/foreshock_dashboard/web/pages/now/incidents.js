@@ -134,16 +134,16 @@ const openIncident = (incident, isShown, now) => {
  * @param {NowData} data
  * @param {number} now
  */
-export const drawIncidents = ({ warnings, resolved, learning, verdict }, now) => {
-  if (!warnings.length && !resolved.length) {
+export const drawIncidents = ({ open_incidents, resolved, learning, verdict }, now) => {
+  if (!open_incidents.length && !resolved.length) {
     const isLearning = learning.done ? "" : " Incidents are not detected while the baseline is being built.";
     const isUnknown = verdict.state === "unknown" ? " Incidents are not detected without fresh data." : "";
-    setPanelEmpty("warnings", `No incidents in the last hour.${isLearning}${isUnknown}`);
+    setPanelEmpty("evidence", `No incidents in the last hour.${isLearning}${isUnknown}`);
     return;
   }
   const shown = verdict.situation?.incident.id;
-  const open = warnings.map((incident) => openIncident(incident, incident.id === shown, now));
+  const open = open_incidents.map((incident) => openIncident(incident, incident.id === shown, now));
   const ended = resolved.map((incident) => resolvedIncident(incident, now));
-  put(byId("warnings"), h("ul", { class: "warnings" }, open, ended));
-  setPanel("warnings", "ready");
+  put(byId("evidence"), h("ul", { class: "incident-list" }, open, ended));
+  setPanel("evidence", "ready");
 };

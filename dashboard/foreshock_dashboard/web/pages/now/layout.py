@@ -30,7 +30,7 @@ def layout() -> Component:
                 [
                     panel("timeline", "Timeline", wide=True),
                     panel("services", "Services", wide=True),
-                    panel("warnings", "Evidence"),
+                    panel("evidence", "Evidence"),
                     panel("matrix", "GPU contention"),
                     panel("grid", "GPU utilization", wide=True),
                 ],

@@ -16,13 +16,13 @@ const pairKey = (victim, aggressor) => `${victim}\n${aggressor}`;
  * Draw the matrix; without an incident of GPU contention there is none.
  * @param {NowData} data
  */
-export const drawMatrix = ({ matrix, warnings }) => {
+export const drawMatrix = ({ matrix, open_incidents }) => {
   requireId("matrix-panel").hidden = !matrix?.victims.length;
   setPanel("matrix", "ready");
   if (!matrix?.victims.length) return;
   const { victims, aggressors, cells, jobs, hidden } = matrix;
   const label = shortLabels([...new Set([...victims, ...aggressors])]);
-  const inIncident = new Set(warnings.map(({ service, suspect }) => pairKey(service, String(suspect.service))));
+  const inIncident = new Set(open_incidents.map(({ service, suspect }) => pairKey(service, String(suspect.service))));
   const head = [
     h("th", { scope: "col" }, "Waits ↓ on →"),
     aggressors.map((name) => h("th", { scope: "col", title: name }, truncate(label(name), 14))),

@@ -51,7 +51,7 @@ export const now = {
     const time = (isPresent ? live.time : (data.data_time ?? live.time)) ?? 0;
     drawVerdict(data, time);
     if (!data.ready) {
-      setPanelsWithoutData(["timeline", "matrix", "grid", "warnings", "services"], data.error);
+      setPanelsWithoutData(["timeline", "matrix", "grid", "evidence", "services"], data.error);
       return;
     }
     drawTiles(data);

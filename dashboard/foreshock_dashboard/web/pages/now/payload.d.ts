@@ -92,7 +92,7 @@ export interface ServiceRow {
   stage: Stage | null;
   word: string;
   rate: number | null;
-  failed: number | null;
+  error_rate: number | null;
   p95: number | null;
   slo: number | null;
   closest: Reading | null;
@@ -104,7 +104,7 @@ export interface NowData extends LivePayload {
   tiles: Tile[];
   timeline: Timeline;
   matrix: Matrix | null;
-  warnings: NowIncident[];
+  open_incidents: NowIncident[];
   resolved: NowIncident[];
   services: ServiceRow[];
   hidden: number;

@@ -43,7 +43,7 @@ const closestCell = (reading) => {
 
 /** @param {ServiceRow} service */
 const serviceRow = (service) => {
-  const { id, health, stage, rate, failed, p95, spark, slo, closest } = service;
+  const { id, health, stage, rate, error_rate, p95, spark, slo, closest } = service;
   const isBreached = stage === "breached";
   return h(
     "tr",
@@ -51,7 +51,7 @@ const serviceRow = (service) => {
     h("th", { scope: "row" }, link(serviceHref(id), id)),
     h("td", { class: "text-cell" }, condition(service)),
     h("td", null, formatRate(rate)),
-    h("td", null, formatPercent(failed)),
+    h("td", null, formatPercent(error_rate)),
     h("td", null, formatSeconds(p95), isNumber(slo) ? h("span", { class: "muted" }, ` / ${formatSeconds(slo)}`) : null),
     closestCell(closest),
     h(

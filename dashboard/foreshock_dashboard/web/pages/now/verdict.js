@@ -253,8 +253,8 @@ const links = ({ incident, others }) =>
   h(
     "span",
     { class: "verdict-links" },
-    others ? h("a", { href: "#warnings-panel" }, `${plural(others, "more incident")}`) : null,
-    h("a", { href: "#warnings-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
+    others ? h("a", { href: "#evidence-panel" }, `${plural(others, "more incident")}`) : null,
+    h("a", { href: "#evidence-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     link(incidentHref(incident.id), "Cascade"),
     h("a", { href: reportHref(incident.id), download: "" }, "Report"),
   );

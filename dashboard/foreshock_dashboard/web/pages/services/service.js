@@ -338,7 +338,7 @@ const drawIncidents = ({ incidents }, now) =>
     "No incidents in the last hour.",
     h(
       "ul",
-      { class: "warnings" },
+      { class: "incident-list" },
       incidents.map((incident) => incidentItem(incident, now)),
     ),
   );
