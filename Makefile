@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test test-fast check evaluate bench soak golden picture docs clean
+.PHONY: help setup setup-tests demo test test-fast check evaluate lab bench soak golden picture docs clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -42,6 +42,11 @@ check: $(READY) $(NODE_READY) ## Lint, formatting and types
 evaluate: $(READY) ## Score the analysis on simulated platforms; ARGS="--help" lists the options
 	@$(PY) -m foreshock_evaluation $(ARGS)
 
+lab: .venv-lab/.ready ## Run a real system of processes and record it, as root; ARGS="--help" lists the commands
+	@$(PY) -m foreshock_lab $(or $(ARGS),run)
+.venv-lab/.ready: $(READY) lab/requirements.lock scripts/setup-lab
+	@scripts/setup-lab
+
 bench: setup-tests ## Print the performance table
 	@$(PY) scripts/bench.py $(ARGS)
 
@@ -64,4 +69,4 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 	@touch $@
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv .venv-docs node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	@rm -rf .venv .venv-docs .venv-lab node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

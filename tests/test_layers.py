@@ -16,6 +16,7 @@ SOURCES = {
     "foreshock_simulator": ROOT / "simulator",
     "foreshock_dashboard": ROOT / "dashboard",
     "foreshock_evaluation": ROOT / "evaluation",
+    "foreshock_lab": ROOT / "lab",
 }
 ONLY_IN = {
     "pynvml": {"foreshock_exporter.nvml"},
@@ -32,12 +33,14 @@ ONLY_IN = {
         "foreshock_dashboard.settings",
         "foreshock_dashboard.simulated",
         "foreshock_evaluation.command",
+        "foreshock_lab",
     },
     "foreshock_simulator": {
         "foreshock_simulator",
         "foreshock_dashboard.simulated",
         "foreshock_dashboard.cli",
         "foreshock_evaluation",
+        "foreshock_lab",
     },
 }
 """Libraries, and packages of ours, whose types stop in these modules and folders."""
@@ -167,7 +170,7 @@ def test_the_types_of_a_library_stop_where_they_enter(library: str) -> None:
     [
         ("foreshock_exporter", ("foreshock_dashboard", "foreshock_simulator", "numpy", "dash", "duckdb")),
         ("foreshock_simulator", ("foreshock_dashboard",)),
-        ("foreshock_dashboard", ("foreshock_evaluation",)),
+        ("foreshock_dashboard", ("foreshock_evaluation", "foreshock_lab")),
     ],
 )
 def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str, ...]) -> None:

@@ -1,0 +1,31 @@
+"""`python -m foreshock_lab`: runs systems of real processes, in namespaces of their own."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from foreshock_lab.commands import run
+from foreshock_lab.system import namespace
+
+COMMANDS = (run,)
+
+
+def main() -> int:
+    """Run the command of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m foreshock_lab", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    options = parser.parse_args()
+    namespace.enter(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
