@@ -19,8 +19,8 @@ import analysis_load
 import analysis_signs
 from analysis_run import Run, replayed
 from foreshock_dashboard.recording.meta import RecordingError
-from foreshock_evaluation import outcome
-from foreshock_evaluation.suite import ensure_recording
+from foreshock_evaluation.scores import outcome
+from foreshock_evaluation.suites.simulated import ensure_recording
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = analysis_signs.PLOTS | analysis_load.PLOTS | analysis_causes.PLOTS
 """Scenario and function that draws the SVG, by file name."""

@@ -17,7 +17,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
-from foreshock_evaluation.truth import Truth, read_truth
+from foreshock_evaluation.scores.truth import Truth, read_truth
 
 BEFORE_SECONDS, AFTER_SECONDS = 600.0, 1200.0
 """Default range of a chart around the start of the fault."""

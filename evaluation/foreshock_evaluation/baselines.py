@@ -16,8 +16,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_evaluation.protocol import Page
-from foreshock_evaluation.truth import SloTarget
+from foreshock_evaluation.scores.protocol import Page
+from foreshock_evaluation.scores.truth import SloTarget
 
 
 def rolling_sum(values: Floats, points: int) -> Floats:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.common.progress import ProgressBar
@@ -14,11 +15,12 @@ from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_evaluation.evaluation import dump_json, summarize
-from foreshock_evaluation.outcome import Run
 from foreshock_evaluation.report import between, document, terminal
+from foreshock_evaluation.scores.outcome import Run
+from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
-from foreshock_evaluation.suite import SUITES, fingerprint, instant_scenarios, load_suite
-from foreshock_evaluation.truth import expected_of
+from foreshock_evaluation.suites.lab import LAB, lab_runs
+from foreshock_evaluation.suites.simulated import SUITES, fingerprint, instant_scenarios, load_suite
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -32,6 +34,7 @@ simpler detectors.
   python -m foreshock_evaluation --suite heldout                  on the held-out seeds
   python -m foreshock_evaluation --scenarios starve,calm --runs   a subset, one line per run
   python -m foreshock_evaluation --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
+  python -m foreshock_evaluation --suite lab --recordings DIR     recordings of the laboratory (lab/README.md)
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--suite", default="dev", choices=SUITES, help="which seeds (default: dev)")
+    parser.add_argument("--suite", default="dev", choices=(*SUITES, LAB), help="which seeds (default: dev), or lab")
     parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
     parser.add_argument("--seeds", default="", metavar="SEEDS", help="these in place of the suite's, with commas")
@@ -74,23 +77,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: an option cannot be used.
     """
-    title, selected, day = _selection(arguments)
+    cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
+    title, tasks, instant, day = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
-    cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
-    specs = {run: spec_of(run) for run, _ in selected}
-    counterfactual = counterfactual_runs(specs)
-    tasks = [
-        Task(run, expected_of(specs[run]), cache, path, arguments.quick, run in counterfactual)
-        for run, path in sorted(selected, key=lambda item: -_service_seconds(item[0], specs[item[0]]))
-    ]
     began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
     minutes = (time.monotonic() - began) / 60
     bar.end(f"{len(tasks)} runs in {minutes:.1f} min, recordings in {arguments.recordings or cache}")
     day_outcome = next((entry.ours for entry in entries if entry.ours.run == day), None)
     others = [entry for entry in entries if entry.ours.run != day]
-    evaluation = summarize(title, others, instant_scenarios(), day_outcome, failed)
+    evaluation = summarize(title, others, instant, day_outcome, failed)
     if arguments.json:
         print(dump_json(evaluation).decode())
     else:
@@ -98,6 +95,46 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if page:
         Path(arguments.write_docs).write_text(between(page, arguments.suite, document(evaluation)), encoding="utf-8")
     return 1 if failed else 0
+
+
+class Selection(NamedTuple):
+    """Title of an evaluation, its tasks, scenarios that no detector can warn of in time, and the long calm run."""
+
+    title: str
+    tasks: Sequence[Task]
+    instant: frozenset[str]
+    day: Run | None = None
+
+
+def _simulated_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
+    """Runs of a suite of simulations, or those of a folder."""
+    title, selected, day = _selection(arguments)
+    specs = {run: spec_of(run) for run, _ in selected}
+    counterfactual = counterfactual_runs(specs)
+    tasks = [
+        Task(run, expected_of(specs[run]), cache, path, arguments.quick, run in counterfactual)
+        for run, path in sorted(selected, key=lambda item: -_service_seconds(item[0], specs[item[0]]))
+    ]
+    return Selection(title, tasks, instant_scenarios(), day)
+
+
+def _lab_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
+    """Recordings of the laboratory.
+
+    Raises:
+        SettingsError: no folder is given, it has none, or one cannot be used.
+    """
+    if not arguments.recordings:
+        raise SettingsError("--suite lab: name the folder of the recordings with --recordings DIR (lab/README.md)")
+    try:
+        runs = lab_runs(Path(arguments.recordings), _words(arguments.seeds), _words(arguments.scenarios))
+    except ValueError as error:
+        raise SettingsError(f"--recordings: {error}") from None
+    if not runs:
+        raise SettingsError(f"--recordings: {arguments.recordings} has no such recording of the laboratory")
+    tasks = [Task(item.run, item.expected, cache, item.path, arguments.quick) for item in runs]
+    instant = frozenset(item.run.scenario for item in runs if item.is_instant)
+    return Selection(f"Laboratory: {_runs_text([task.run for task in tasks])}", tasks, instant)
 
 
 def _service_seconds(run: Run, spec: ScenarioSpec) -> float:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.baselines import DETECTORS, alarms
-from foreshock_evaluation.outcome import Outcome
-from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, components, score_pages
 from foreshock_evaluation.ranking_baselines import RANKERS, Scores, hit_probability
-from foreshock_evaluation.resampling import Bootstrap, Estimate
-from foreshock_evaluation.truth import Expected, Truth
+from foreshock_evaluation.scores.outcome import Outcome
+from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, components, score_pages
+from foreshock_evaluation.scores.resampling import Bootstrap, Estimate
+from foreshock_evaluation.scores.truth import Expected, Truth
 
 OURS, EARLY_WARNINGS = "foreshock, pages", "foreshock, early warnings"
 

@@ -18,8 +18,8 @@ from foreshock_evaluation.comparison import (
     ranking_rows,
 )
 from foreshock_evaluation.figures import Bounds, Figure, figures
-from foreshock_evaluation.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
-from foreshock_evaluation.resampling import Bootstrap, Estimate
+from foreshock_evaluation.scores.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
+from foreshock_evaluation.scores.resampling import Bootstrap, Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from foreshock_evaluation.outcome import Groups
-from foreshock_evaluation.resampling import Bootstrap, Estimate, Sample
+from foreshock_evaluation.scores.outcome import Groups
+from foreshock_evaluation.scores.resampling import Bootstrap, Estimate, Sample
 
 ROUNDING = 1e-9
 """Tolerance of bounds, for the floating-point error of weighted means."""

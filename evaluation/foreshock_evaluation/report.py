@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from foreshock_evaluation.comparison import OperatingPoint, RankingRow
 from foreshock_evaluation.evaluation import Evaluation
 from foreshock_evaluation.figures import Bounds, Figure, Unit
-from foreshock_evaluation.outcome import Outcome, ScenarioRow
-from foreshock_evaluation.resampling import Estimate
-from foreshock_evaluation.verdict import Verdict
+from foreshock_evaluation.scores.outcome import Outcome, ScenarioRow
+from foreshock_evaluation.scores.resampling import Estimate
+from foreshock_evaluation.scores.verdict import Verdict
 
 Table = Sequence[Sequence[str]]
 _PATTERNS = {"seconds": "{:.0f} s", "points": "{:.1f}", "pages": "{:.0f}"}
@@ -210,7 +210,7 @@ def _late(evaluation: Evaluation) -> str:
     wrong = [
         f"{outcome.run.name} ({outcome.verdict.named or 'none'}, {outcome.verdict.cause})"
         for outcome in cascades
-        if outcome.verdict and not (outcome.verdict.top1 and outcome.verdict.right_cause)
+        if outcome.verdict and not (outcome.verdict.top1 and outcome.verdict.right_cause is not False)
     ]
     return (
         f"Paged after the onset (seconds after it): {', '.join(late) or 'none'}.\n\n"

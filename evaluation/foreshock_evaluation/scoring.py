@@ -16,10 +16,10 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
 from foreshock_evaluation.comparison import Entry, rank_by_baselines, score_baselines
-from foreshock_evaluation.outcome import Run, outcome_of
-from foreshock_evaluation.suite import LossyMetrics, ensure_recording
-from foreshock_evaluation.truth import Expected, Truth, read_truth
-from foreshock_evaluation.verdict import first_hit
+from foreshock_evaluation.scores.outcome import Run, outcome_of
+from foreshock_evaluation.scores.truth import Expected, Truth, read_truth
+from foreshock_evaluation.scores.verdict import first_hit
+from foreshock_evaluation.suites.simulated import LossyMetrics, ensure_recording
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 

@@ -13,8 +13,8 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Incident, Summ
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Tenant, World
-from foreshock_evaluation.protocol import Page
-from foreshock_evaluation.truth import Expected, SloTarget, Truth
+from foreshock_evaluation.scores.protocol import Page
+from foreshock_evaluation.scores.truth import Expected, SloTarget, Truth
 
 STEP = 10.0
 ENTRY, GATEWAY, MODEL = Service("product", "assistant"), Service("serving", "gateway"), Service("serving", "llm")

@@ -16,8 +16,8 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
 from foreshock_evaluation.command import cache_of, main, recordings_in
-from foreshock_evaluation.suite import LossyMetrics, uniform_hash
-from foreshock_evaluation.truth import expected_of
+from foreshock_evaluation.scores.truth import expected_of
+from foreshock_evaluation.suites.simulated import LossyMetrics, uniform_hash
 from foreshock_simulator.scenarios.load import load
 
 

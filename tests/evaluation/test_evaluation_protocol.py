@@ -9,8 +9,8 @@ import pytest
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_evaluation.protocol import components, count_pages, happened_as_expected, score_pages
-from foreshock_evaluation.truth import parse_truth
+from foreshock_evaluation.scores.protocol import components, count_pages, happened_as_expected, score_pages
+from foreshock_evaluation.scores.truth import parse_truth
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

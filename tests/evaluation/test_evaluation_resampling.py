@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from foreshock_evaluation.resampling import Bootstrap, Sample
+from foreshock_evaluation.scores.resampling import Bootstrap, Sample
 
 PAIRS = [(scenario, seed) for scenario in ("a", "b") for seed in range(1, 6)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.recording.meta import RecordingError
-from foreshock_evaluation.outcome import Run
-from foreshock_evaluation.suite import ensure_recording, fingerprint, instant_scenarios, load_suite
+from foreshock_evaluation.scores.outcome import Run
+from foreshock_evaluation.suites.simulated import ensure_recording, fingerprint, instant_scenarios, load_suite
 from foreshock_simulator.scenarios.load import load, names
 
 

@@ -14,11 +14,11 @@ from foreshock_evaluation.baselines import DETECTORS
 from foreshock_evaluation.comparison import Entry, TopHits
 from foreshock_evaluation.evaluation import Evaluation, dump_json, summarize
 from foreshock_evaluation.figures import Bounds, Figure
-from foreshock_evaluation.outcome import Outcome, Run
-from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, Page
 from foreshock_evaluation.report import between, document, format_bounds, format_number, terminal
-from foreshock_evaluation.resampling import Estimate
-from foreshock_evaluation.verdict import Eta, Verdict
+from foreshock_evaluation.scores.outcome import Outcome, Run
+from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, Page
+from foreshock_evaluation.scores.resampling import Estimate
+from foreshock_evaluation.scores.verdict import Eta, Verdict
 
 CULPRIT = Service("ml", "batch")
 RIGHT = Verdict("ml/batch", "gpu_contention", True, True, True, True, 0.8, (Eta(20.0, 30.0, 60.0, 90.0, 120.0, 110.0),))

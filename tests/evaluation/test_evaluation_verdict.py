@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, State, SuspectedCause
-from foreshock_evaluation.outcome import Run, outcome_of
-from foreshock_evaluation.verdict import (
+from foreshock_evaluation.scores.outcome import Run, outcome_of
+from foreshock_evaluation.scores.verdict import (
     ALL_SEVERITIES,
     PAGING,
     IncidentAt,
@@ -101,6 +101,13 @@ def test_a_pair_is_judged_for_gpu_contention_only(stage: type[Stage]) -> None:
     )
 
     assert (verdict.pair, verdict.cause, verdict.right_cause) == (None, "kv_cache_pressure", True)
+
+
+def test_a_cause_class_is_judged_only_where_the_truth_names_one(stage: type[Stage]) -> None:
+    """Some faults of real systems belong to no class."""
+    verdict = judge_first_page(replace(stage.truth, cause=""), stage.expected, IncidentAt(stage.onset, stage.incident))
+
+    assert verdict.right_cause is None
 
 
 def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:

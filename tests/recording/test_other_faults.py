@@ -10,7 +10,7 @@ import pytest
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
-from foreshock_evaluation.truth import read_truth
+from foreshock_evaluation.scores.truth import read_truth
 
 LATER = 600.0
 """Seconds after the page."""

@@ -1,4 +1,4 @@
-"""Runs of an evaluation from `suite.toml`, and their cached recordings, also with lost scrapes."""
+"""Runs of an evaluation from `simulated.toml`, and their cached recordings, also with lost scrapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from foreshock_dashboard.recording.meta import META, RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
 from foreshock_dashboard.store.samples.promql_functions import Ints
-from foreshock_evaluation.outcome import Run
+from foreshock_evaluation.scores.outcome import Run
 
 SUITES = ("dev", "heldout")
 
@@ -64,7 +64,7 @@ def instant_scenarios() -> frozenset[str]:
 
 
 def _content() -> Mapping[str, Any]:
-    return tomllib.loads(files("foreshock_evaluation").joinpath("suite.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(files("foreshock_evaluation.suites").joinpath("simulated.toml").read_text(encoding="utf-8"))
 
 
 def fingerprint(packages: Iterable[str]) -> str:

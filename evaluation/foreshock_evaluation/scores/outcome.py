@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.incident import Severity
 from foreshock_dashboard.model.world import World
-from foreshock_evaluation.protocol import (
+from foreshock_evaluation.scores.protocol import (
     DAY_SECONDS,
     DetectionScore,
     components,
     happened_as_expected,
     score_pages,
 )
-from foreshock_evaluation.resampling import Sample
-from foreshock_evaluation.truth import Expected, Truth
-from foreshock_evaluation.verdict import (
+from foreshock_evaluation.scores.resampling import Sample
+from foreshock_evaluation.scores.truth import Expected, Truth
+from foreshock_evaluation.scores.verdict import (
     ALL_SEVERITIES,
     PAGING,
     History,
@@ -36,18 +36,23 @@ _NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<ho
 
 
 class Run(NamedTuple):
-    """A scenario on a platform of a size, generated from a seed. duration: seconds; None: that of the scenario."""
+    """A scenario on a platform of a size, generated from a seed.
+
+    duration: seconds; None: that of the scenario. strength: of a fault of the laboratory, from 1; 0 of a simulation.
+    """
 
     scenario: str
     size: str
     seed: int
     duration: float | None = None
+    strength: int = 0
 
     @property
     def name(self) -> str:
         """`small-11-outage`, `medium-101-calm-24h`: the name of its recording's folder."""
         hours = f"-{self.duration / 3600:g}h" if self.duration else ""
-        return f"{self.size}-{self.seed}-{self.scenario}{hours}"
+        strength = f"-{self.strength}" if self.strength else ""
+        return f"{self.size}-{self.seed}-{self.scenario}{strength}{hours}"
 
     @classmethod
     def parse(cls, name: str) -> Run:

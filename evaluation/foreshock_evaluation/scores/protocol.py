@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_evaluation.truth import Expected, Truth
+from foreshock_evaluation.scores.truth import Expected, Truth
 
 MAX_DELAY_SECONDS = 300.0
 """Time after the cascade's onset in which a page is still a hit."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
-from foreshock_evaluation.protocol import DetectionScore, Page
-from foreshock_evaluation.truth import Expected, Truth
+from foreshock_evaluation.scores.protocol import DetectionScore, Page
+from foreshock_evaluation.scores.truth import Expected, Truth
 
 History = Sequence[tuple[float, tuple[Incident, ...]]]
 """All incidents at each time (Unix seconds) at which any of them changed, in order."""
@@ -89,15 +89,16 @@ class Verdict:
     """First page against the truth.
 
     named: first suspected cause. cause: cause class as in the truth. top1, top3: a right root cause is first, or among
-    the first three. pair: aggressor, victim, and pool are right; None without GPU contention. extent: F1 score of the
-    affected and at-risk services. etas: of services that breached later.
+    the first three. right_cause: None if the truth names no cause class. pair: aggressor, victim, and pool are right;
+    None without GPU contention. extent: F1 score of the affected and at-risk services. etas: of services that breached
+    later.
     """
 
     named: str
     cause: str
     top1: bool
     top3: bool
-    right_cause: bool
+    right_cause: bool | None
     pair: bool | None
     extent: float
     etas: tuple[Eta, ...]
@@ -116,7 +117,7 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
         cause=incident.cause,
         top1=top1,
         top3=top1 or not expected.root_causes.isdisjoint(ranked[:3]),
-        right_cause=incident.cause == truth.cause,
+        right_cause=incident.cause == truth.cause if truth.cause else None,
         pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "gpu_contention" else None,
         extent=f1({incident.service, *incident.affected, *(risk.service for risk in incident.at_risk)}, truth),
         etas=tuple(
