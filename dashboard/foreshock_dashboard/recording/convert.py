@@ -35,6 +35,8 @@ class Converted:
 def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: Progress) -> Converted:
     """Write a recording from an OpenMetrics file, a file of OTLP JSON lines, or both.
 
+    Spans become metrics as well, unless the samples already have those of the service graph.
+
     Raises:
         RecordingError: a file cannot be read (the message gives its line), or the folder cannot be written.
     """
@@ -57,6 +59,9 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
         if not sample_count and not span_count:
             names = " and ".join(str(path) for path in (metrics, spans) if path is not None)
             raise RecordingError(f"{names}: neither a sample nor a span is in there; nothing was written")
+        if span_count:
+            progress("counting spans", 1.0)
+            writer.count_spans()
         progress("sorting", 1.0)
     return Converted(sample_count, span_count, rejected)
 

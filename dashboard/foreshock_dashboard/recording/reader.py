@@ -21,6 +21,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
+from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.promql_functions import Ints
@@ -86,7 +87,8 @@ class SampleColumns(NamedTuple):
 class Recording:
     """An open recording, read-only. Call `close`, or use it in a `with` block.
 
-    Samples that are not grouped by series are sorted once, into a temporary folder.
+    Samples that are not grouped by series are sorted once, into a temporary folder. Spans without any samples are
+    counted there (see `RecordingWriter.count_spans`).
 
     Raises:
         RecordingError: the folder is not a recording, or one that is damaged, incomplete or of another version.
@@ -102,9 +104,11 @@ class Recording:
             self.engine = connect(self._scratch, DUCKDB_MEMORY, DUCKDB_THREADS, extra_folders=(self.path,))
             opened.callback(self.engine.close)
             with self.errors_translated():
-                self.metrics_file, self.time_sql, self.series = self._find_series()
                 self._span_rows = self._count_spans()
+                self.metrics_file, self.time_sql, self.series = self._find_series(self.path / files.METRICS)
                 self.meta = self._completed(meta)
+                if self._span_rows and not self.series:
+                    self._derive_metrics()
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -129,8 +133,25 @@ class Recording:
 
     # --- contents
 
-    def _find_series(self) -> tuple[Path | None, str, tuple[SeriesRows, ...]]:
-        file = self.path / files.METRICS
+    def _derive_metrics(self) -> None:
+        """Take the metrics that a hub would have counted from the spans of a recording without metrics."""
+        folder = self._scratch / "counted"
+        with RecordingWriter(folder) as writer:
+            for spans in self.spans():
+                writer.add_spans(spans)
+            writer.count_spans()
+        self.metrics_file, self.time_sql, self.series = self._find_series(folder / files.METRICS)
+        counted = files.read(folder)
+        self.meta = replace(
+            self.meta,
+            start=counted.start,
+            end=counted.end,
+            samples=counted.samples,
+            series=counted.series,
+            scrape_interval=counted.scrape_interval,
+        )
+
+    def _find_series(self, file: Path) -> tuple[Path | None, str, tuple[SeriesRows, ...]]:
         if not file.exists():
             return None, "", ()
         columns = self._columns(file)

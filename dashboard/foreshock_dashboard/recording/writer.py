@@ -7,7 +7,7 @@ the number of series. Equal input gives equal bytes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp.encode import encode_each
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_each, join_spans
 from foreshock_dashboard.ingest.otlp.values import valid_unicode
-from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.samples import Labels, SampleBatch, labels_of
+from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.atomic_files import new_folder
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
+from foreshock_dashboard.recording.span_counting import COUNTED_METRICS, count_spans
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
@@ -34,6 +36,10 @@ DUCKDB_MEMORY = "512MB"
 BATCH_SAMPLES = 500_000
 """Samples gathered in Python before an insert into DuckDB."""
 BATCH_SPANS = 5_000
+SPAN_SCRAPE_SECONDS = 10.0
+"""Time between two scrapes of metrics counted from spans, unless samples have another: the hub's default."""
+HUB_LABELS = {"job": "foreshock", "instance": "foreshock:8050"}
+"""Target labels of these metrics, as of a scraped hub."""
 ROW_GROUP_ROWS = 61_440
 """Rows of a Parquet row group: the least that a query of one metric reads."""
 
@@ -61,13 +67,16 @@ copy (
 ) to $out {_COPY}
 """  # noqa: S608 - constants
 _SPANS = f"copy (select * from spans order by trace_id, start_ns, span_id, kind) to $out {_COPY}"  # noqa: S608
+_SPANS_BY_END = "select resource, scope, span from spans order by end_ns, trace_id, span_id"
 _INTERVAL = """
 select median(gap) from (
   select timestamp - lag(timestamp) over (partition by series order by timestamp) as gap
-  from samples where series in (select number from names order by metric, labels limit 100)
+  from samples where list_contains($series, series)
 )
 """
-"""Median over the first hundred series."""
+"""Median over some series."""
+INTERVAL_SERIES = 100
+"""Series, spread over the names, from which the scrape interval is estimated."""
 
 
 class RecordingWriter:
@@ -88,6 +97,7 @@ class RecordingWriter:
         self._gathered: list[tuple[NDArray[Any], ...]] = []
         self._room = BATCH_SAMPLES
         self._spans: list[Span] = []
+        self._labels: dict[Labels, Labels] = {}
         self._truth: bytes | None = None
         self._counts = {"samples": 0, "spans": 0}
         self._time_ranges: dict[str, tuple[float, float]] = {}
@@ -134,6 +144,22 @@ class RecordingWriter:
         if self._room <= 0:
             self._flush_samples()
 
+    def add_batch(self, batch: SampleBatch) -> None:
+        """Add a scrape of the hub itself.
+
+        Raises:
+            RecordingError: it cannot be written.
+        """
+        series = [self.series(metric, self._hub_labels(labels)) for metric, labels, _ in batch.samples]
+        values = np.array([sample.value for sample in batch.samples])
+        self.add(np.array(series, np.int32), np.full(len(series), round(batch.time * 1000), np.int64), values)
+
+    def _hub_labels(self, own: Labels) -> Labels:
+        labels = self._labels.get(own)
+        if labels is None:
+            labels = self._labels[own] = labels_of({**HUB_LABELS, **dict(own)})
+        return labels
+
     def add_spans(self, spans: Sequence[Span]) -> None:
         """Add spans.
 
@@ -143,6 +169,32 @@ class RecordingWriter:
         self._spans += spans
         if len(self._spans) >= BATCH_SPANS:
             self._flush_spans()
+
+    def count_spans(self, interval: float | None = None) -> None:
+        """Add the service graph and span metrics of the spans added so far, as a live hub would have scraped them.
+
+        Spans that are counted already, because their metrics are among the samples, are not counted again.
+
+        interval: seconds between two scrapes; None: that of the samples, or else `SPAN_SCRAPE_SECONDS`.
+
+        Raises:
+            RecordingError: they cannot be written.
+        """
+        if any(metric in COUNTED_METRICS for metric, _ in self.numbers):
+            return
+        self._flush_spans()
+        self._flush_samples()
+        interval = interval or self._interval() or SPAN_SCRAPE_SECONDS
+        for batch in count_spans(self._spans_by_end(), interval):
+            self.add_batch(batch)
+        if self._counts["spans"]:
+            self._meta = replace(self._meta, scrape_interval=interval)
+
+    def _spans_by_end(self) -> Iterator[Sequence[Span]]:
+        with self._engine.cursor() as cursor:
+            cursor.execute(_SPANS_BY_END)
+            while rows := cursor.fetchmany(BATCH_SPANS):
+                yield decode_spans(join_spans((Origin(resource, scope), raw) for resource, scope, raw in rows)).spans
 
     def add_ground_truth(self, truth: Json) -> None:
         """Add the ground truth of a simulation, for the evaluation of detectors; services as text.
@@ -241,8 +293,10 @@ class RecordingWriter:
         self._engine.execute(_SAMPLES, {"out": str(self._folder / files.METRICS)})
 
     def _interval(self) -> float | None:
-        row = self._engine.execute(_INTERVAL).fetchone()
-        return float(row[0]) / 1e3 if row and row[0] else None
+        chosen = [self.numbers[name] for name in sorted(self.numbers)]
+        chosen = chosen[:: max(1, len(chosen) // INTERVAL_SERIES)]
+        ((interval,),) = self._engine.execute(_INTERVAL, {"series": chosen}).fetchall()
+        return float(interval) / 1e3 if interval else None
 
 
 def _labels_json(labels: Labels) -> str:

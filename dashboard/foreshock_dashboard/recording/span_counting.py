@@ -1,0 +1,70 @@
+"""Service graph and span metrics of past spans: the samples that a live hub would have stored at each scrape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from foreshock_dashboard.ingest.span_metrics import names
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
+from foreshock_dashboard.model.span import Span
+
+COUNTED_METRICS = frozenset({names.REQUESTS.name, names.CALLS.name})
+"""Metrics that only counting of spans makes; samples with one of them are of spans that are counted already."""
+GAP_SCRAPES = 3
+"""Scrapes without any span after which spans are missing, rather than zero. Absent is not zero."""
+GAP_SECONDS = 30.0
+"""Least length of such a gap."""
+PIECE_SECONDS = 5.0
+"""Spans that ended within this time arrive together, as from the batch processor of an SDK (OpenTelemetry: 5 s)."""
+
+
+def count_spans(batches: Iterable[Sequence[Span]], interval: float, target: str = "foreshock") -> Iterator[SampleBatch]:
+    """Yield the scrapes of a hub that received these spans when they ended, at multiples of `interval` seconds.
+
+    A time in which no span ends anywhere is a gap: it begins with staleness markers and holds no scrapes.
+
+    batches: spans in the order of their ends.
+    """
+    metrics, written = SpanMetrics(), frozenset[tuple[str, Labels]]()
+
+    def scrape(now: float) -> SampleBatch:
+        nonlocal written
+        samples = metrics.collect(now)
+        current = frozenset((sample.metric, sample.labels) for sample in samples)
+        ended, written = sorted(written - current), current
+        return SampleBatch(now, target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended))
+
+    due = -math.inf
+    for piece in _pieces(batches, min(PIECE_SECONDS, interval)):
+        first, last = piece[0].end_ns / 1e9, piece[-1].end_ns / 1e9
+        if first - due > max(GAP_SCRAPES * interval, GAP_SECONDS):
+            if written:
+                yield scrape(due)
+                stale = tuple(Sample(metric, labels, STALE) for metric, labels in sorted(written))
+                yield SampleBatch(due + interval, target, stale)
+                written = frozenset()
+            due = math.floor(first / interval) * interval
+        while due < last:
+            yield scrape(due)
+            due += interval
+        metrics.add(piece, last)
+    if due > -math.inf:
+        yield scrape(due)
+
+
+def _pieces(batches: Iterable[Sequence[Span]], seconds: float) -> Iterator[list[Span]]:
+    """Spans by the grid cell of `seconds` in which they ended."""
+    piece: list[Span] = []
+    cell = 0
+    for batch in batches:
+        for span in batch:
+            own = span.end_ns // round(seconds * 1e9)
+            if piece and own != cell:
+                yield piece
+                piece = []
+            cell = own
+            piece.append(span)
+    if piece:
+        yield piece

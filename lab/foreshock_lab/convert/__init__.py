@@ -1,0 +1,5 @@
+"""Converters of public data sets of incidents to labeled recordings.
+
+Imports: `foreshock_dashboard.analysis.root_cause`, `foreshock_dashboard.common`, `foreshock_dashboard.model`,
+`foreshock_dashboard.recording`.
+"""
