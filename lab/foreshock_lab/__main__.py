@@ -6,10 +6,10 @@ import argparse
 import signal
 import sys
 
-from foreshock_lab.commands import run
+from foreshock_lab.commands import campaign, run
 from foreshock_lab.system import namespace
 
-COMMANDS = (run,)
+COMMANDS = (run, campaign)
 
 
 def main() -> int:

@@ -1,0 +1,152 @@
+"""Injects planned faults into a running system one after another, and records each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from foreshock_lab.campaign.breach import (
+    STEP_SECONDS,
+    STEPS,
+    WINDOW_SECONDS,
+    UserRequest,
+    first_breach,
+    latency_targets,
+)
+from foreshock_lab.campaign.plan import PlannedFault
+from foreshock_lab.campaign.truth import Times, truth_of
+from foreshock_lab.faults import target
+from foreshock_lab.faults.injection import Injection
+from foreshock_lab.topology.model import Json
+
+HISTORY_SECONDS = 240.0
+"""Healthy time before each fault, part of its recording."""
+TAIL_SECONDS = 15.0
+"""Time after a fault that its recording has, so that the last scrapes count."""
+MAX_RECOVERY_SECONDS = 240.0
+ATTEMPTS = 2
+"""Attempts at a fault that cannot be injected or recorded."""
+
+log = logging.getLogger(__name__)
+
+
+class RecordableSystem(target.System, Protocol):
+    """A system that can be recorded."""
+
+    def user_requests(self, start: float, end: float) -> Sequence[UserRequest]:
+        """Requests of users sent in [start, end), Unix seconds."""
+
+    def record(self, out: Path, start: float, end: float, truth: Json) -> None:
+        """Write a recording of a range (Unix seconds) with its truth."""
+
+
+class NotHealthyError(Exception):
+    """Users have a breach although there is no fault."""
+
+
+class WallTime:
+    """The time by which faults happen."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+
+class Campaign:
+    """The faults of one system.
+
+    Args:
+        out: folder of the recordings; what it has already is skipped.
+        history: seconds of healthy time before each fault.
+    """
+
+    def __init__(
+        self, system: RecordableSystem, out: Path, history: float = HISTORY_SECONDS, clock: WallTime | None = None
+    ) -> None:
+        self._system, self._out, self._history, self._clock = system, out, history, clock or WallTime()
+        self._targets: Mapping[str, float] = {}
+
+    def run(self, faults: Sequence[PlannedFault], deadline: float) -> int:
+        """Record faults until the deadline (Unix seconds); returns the number of recordings.
+
+        Raises:
+            NotHealthyError: the system did not recover.
+        """
+        healthy_since, count = self._clock.now(), 0
+        pending = [fault for fault in faults if not (self._out / fault.name).exists()]
+        for fault in pending * ATTEMPTS:
+            if (self._out / fault.name).exists():
+                continue
+            try:
+                onset = self._wait_healthy(healthy_since, deadline - fault.kind.duration - TAIL_SECONDS)
+                if onset is None:
+                    break
+                self._record(fault, onset)
+                count += 1
+            except Exception:  # outermost loop: other faults can be recorded after any failure of one
+                log.exception("%s: not recorded", fault.name)
+            healthy_since = self._recovered()
+        return count
+
+    def _wait_healthy(self, since: float, latest: float) -> float | None:
+        """Wait for the healthy time before a fault, and return its end; None if that is later than `latest`."""
+        while (end := max(self._clock.now(), since + self._history)) <= latest:
+            self._sleep_until(end)
+            requests = self._system.user_requests(end - self._history, end)
+            self._targets = latency_targets(requests)
+            if (breach := first_breach(requests, self._targets, end - self._history, end)) is None:
+                return end
+            since = breach + WINDOW_SECONDS
+        return None
+
+    def _record(self, fault: PlannedFault, onset: float) -> None:
+        """Inject a fault and record it."""
+        log.info("%s: begins at %s", fault.name, fault.service)
+        injection = fault.kind.inject(self._system, fault.service)
+        try:
+            onset = max(onset, self._clock.now())
+            self._grow(fault, injection, onset)
+            self._sleep_until(onset + fault.kind.duration)
+        finally:
+            injection.clear()
+        fault_end = self._clock.now()
+        self._sleep_until(fault_end + TAIL_SECONDS)
+        start, end = onset - self._history, self._clock.now()
+        requests = self._system.user_requests(onset - WINDOW_SECONDS, end)
+        breach = first_breach(requests, self._targets, onset, end)
+        truth = truth_of(fault, self._system.topology, Times(start, onset, fault_end, end, breach))
+        self._system.record(self._out / fault.name, start, end, truth)
+        log.info("%s: %s", fault.name, "no breach" if breach is None else f"breach after {breach - onset:.0f} s")
+
+    def _recovered(self) -> float:
+        """Wait until users have no breach, and return since when they have none (Unix seconds).
+
+        Raises:
+            NotHealthyError: they still have one after `MAX_RECOVERY_SECONDS`.
+        """
+        ended = self._clock.now()
+        while (now := self._clock.now()) < ended + MAX_RECOVERY_SECONDS:
+            recent = self._system.user_requests(now - 3 * WINDOW_SECONDS, now)
+            if first_breach(recent, self._targets, now - STEPS * STEP_SECONDS, now) is None:
+                return now - WINDOW_SECONDS
+            self._clock.sleep(STEP_SECONDS)
+        raise NotHealthyError(f"users still have a breach {MAX_RECOVERY_SECONDS:.0f} s after the fault")
+
+    def _grow(self, fault: PlannedFault, injection: Injection, onset: float) -> None:
+        """Set the amount until it is full."""
+        while True:
+            elapsed = self._clock.now() - onset
+            injection.set(fault.kind.amount_at(fault.strength, elapsed))
+            if elapsed >= fault.kind.develops_seconds:
+                return
+            self._clock.sleep(STEP_SECONDS)
+
+    def _sleep_until(self, moment: float) -> None:
+        self._clock.sleep(max(0.0, moment - self._clock.now()))
