@@ -100,6 +100,22 @@ def dependency(run: Run) -> str:
     return run.chart(f"Calls to {run.origin.name}", "errors, %", lines)
 
 
+def outage(run: Run) -> str:
+    """Calls to the origin, and those that it answers."""
+    points, service = run.shown(before=120.0, after=180.0), run.origin
+    x = run.minutes(points)
+
+    def calls(point: EvaluationPoint) -> float:
+        return sum(point.value("edge_rate", edge) for edge in point.calls_to(service))
+
+    lines = [
+        SvgLine("calls by clients", x, run.over(points, calls)),
+        SvgLine("requests served", x, run.over(points, lambda point: point.value("rate", service)), color=2),
+        SvgLine("requests served, baseline", x, run.over(points, lambda point: point.level("rate", service)), color=1),
+    ]
+    return run.chart(f"Calls to {service.name}", "req/s", lines)
+
+
 def decision(run: Run) -> str:
     """Strength of the strongest finding, and probability of a breach."""
     service, points = run.origin, run.shown()
@@ -171,6 +187,7 @@ PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "slowdown": ("noisy-neighbor", slowdown),
     "excess": ("packet-loss", excess),
     "dependency": ("slow-dependency", dependency),
+    "outage": ("gpu-lost", outage),
     "ahead": ("outage", ahead),
     "decision": ("noisy-neighbor", decision),
     "weights": ("model-thrash", weights),

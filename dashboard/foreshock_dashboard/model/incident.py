@@ -93,7 +93,8 @@ class Summary(NamedTuple):
 
     symptom: None if unknown. load, safe_load: offered load over capacity and its safe limit, NaN if unknown. latent:
     nothing fails yet, but retries would make a short loss of capacity permanent. requests: kind of requests of the
-    suspected service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself.
+    suspected service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself. down:
+    the service does not answer.
     """
 
     symptom: Symptom | None = None
@@ -101,6 +102,7 @@ class Summary(NamedTuple):
     safe_load: float = math.nan
     latent: bool = False
     requests: str | None = None
+    down: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,13 @@ def suspect_clauses(incident: Incident) -> Text:
         case "load_imbalance":
             return text("load imbalance: one replica is overloaded or slow")
         case "hardware" if suspect.gpus:
-            return text("throttled or failing ", gpus_clause(incident))
+            return text("lost or failing " if incident.summary.down else "throttled or failing ", gpus_clause(incident))
         case "hardware" if suspect.host:
             return text(f"hardware fault of {suspect.host}")
         case "hardware":
             return text("lost replicas")
+        case _ if incident.summary.down:
+            return text("crashed or unreachable replicas")
         case _:
             return text("degraded dependency ", other) if other else text("no external cause found")
 
@@ -105,6 +107,8 @@ def _condition(incident: Incident) -> str:
         return "is recovering"
     if summary.latent:
         return "is at risk of a metastable failure"
+    if summary.down:
+        return "is down"
     if symptom is not None and symptom.value > symptom.slo:
         return "breaches its SLO"
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:

@@ -43,12 +43,13 @@ def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = 
     """
     content = _content()
     part: Mapping[str, Any] = content["large"] if tuple(sizes) == ("large",) else content
-    if unknown := [scenario for scenario in scenarios if scenario not in part["scenarios"]]:
-        raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(part['scenarios'])}")
+    known = [*part["scenarios"], *(part.get("dev_scenarios", ()) if name == "dev" else ())]
+    if unknown := [scenario for scenario in scenarios if scenario not in known]:
+        raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(known)}")
     runs = tuple(
         Run(scenario, size, seed)
         for size in (sizes or content["sizes"])
-        for scenario in part["scenarios"]
+        for scenario in known
         if not scenarios or scenario in scenarios
         for seed in (seeds or part["seeds"][name])
     )

@@ -90,6 +90,8 @@ class SimDriver:
     def _probe(self, gpu: int) -> _Probe:
         if not 0 <= gpu < len(self._probes):
             raise device.DeviceError("not_found", f"{self._host} has no GPU {gpu}; it has {len(self._probes)}")
+        if self._probes[gpu].gpu.lost:
+            raise device.DeviceError("lost", f"GPU {gpu} of {self._host} has fallen off the bus")
         return self._probes[gpu]
 
 

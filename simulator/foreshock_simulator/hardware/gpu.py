@@ -61,7 +61,7 @@ class Gpu:
     """One GPU.
 
     Its busy time is the integral of the held SMs: with time-slicing, the time with a resident kernel; side by side
-    (MPS, MIG), weighted by the share of the SMs. It is the sum over its contexts. `xids` is filled by faults.
+    (MPS, MIG), weighted by the share of the SMs. It is the sum over its contexts. `xids` and `lost` are set by faults.
 
     `mig_slices` has the compute slices (sevenths) of each MIG instance, with `sharing` "mig".
 
@@ -84,6 +84,7 @@ class Gpu:
         self.instances: tuple[MigInstance, ...] = mig_instances(model, mig_slices) if mig_slices else ()
         self.workers: list[GpuProcess] = []
         self.xids: list[tuple[float, int]] = []
+        self.lost = False
         """(time, number) of the Xid errors that its driver reports."""
         self.advanced_to = engine.now
         self.clock = 1.0

@@ -50,13 +50,23 @@ class TenantGrows:
 
 @dataclass(frozen=True, slots=True)
 class ReplicasFail:
-    """Some replicas of a service fail and restart cold after `duration`. `xid`: error reported by their GPUs."""
+    """Some replicas of a service (0: all) fail, and restart cold after `duration`. `xid`: error of their GPUs."""
 
     service: str
     at: float
-    replicas: int
+    replicas: int = 0
     duration: float | None = None
     xid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrashLoop:
+    """A bad release: every replica of a service crashes, and again `uptime` seconds after each cold start."""
+
+    service: str
+    at: float
+    uptime: float = 5.0
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,6 @@ class LostScrapes:
 
 
 Fault = (
-    Surge | LongerPrompts | TenantGrows | ReplicasFail | Restart | SlowerWork | FailingWork | PolicyChange | CacheFlush
-    | PacketLoss | BulkTransfer | Throttle | LostScrapes
+    Surge | LongerPrompts | TenantGrows | ReplicasFail | CrashLoop | Restart | SlowerWork | FailingWork | PolicyChange
+    | CacheFlush | PacketLoss | BulkTransfer | Throttle | LostScrapes
 )  # fmt: skip

@@ -18,6 +18,8 @@ BULK_CONNECTIONS = 64
 less."""
 RAMP_STEP_SECONDS = 5.0
 """Interval between two steps of a ramp."""
+FALLEN_OFF_BUS_XID = 79
+"""XID error of a GPU that fell off the bus (NVIDIA's XID catalog); the driver no longer answers for it."""
 
 
 def schedule_faults(platform: Platform, faults: Iterable[kinds.Fault]) -> None:
@@ -71,12 +73,28 @@ def _(fault: kinds.TenantGrows, platform: Platform) -> Process:
 @_process.register
 def _(fault: kinds.ReplicasFail, platform: Platform) -> Process:
     deployment = platform.replicas[fault.service].deployment
-    for places in deployment.fail(fault.replicas):
-        for place in places if fault.xid is not None else ():
-            platform.hosts[place.host].gpus[place.gpu].xids.append((platform.engine.now, fault.xid or 0))
+    failed = deployment.fail(fault.replicas or len(deployment.pods))
+    gpus = [platform.hosts[place.host].gpus[place.gpu] for places in failed for place in places]
+    for gpu in gpus if fault.xid is not None else ():
+        gpu.xids.append((platform.engine.now, fault.xid or 0))
+        gpu.lost = fault.xid == FALLEN_OFF_BUS_XID
     if fault.duration is not None:
         yield fault.duration
+        for gpu in gpus:
+            gpu.lost = False
         deployment.recover()
+
+
+@_process.register
+def _(fault: kinds.CrashLoop, platform: Platform) -> Process:
+    deployment = platform.replicas[fault.service].deployment
+    end = inf if fault.duration is None else fault.at + fault.duration
+    while platform.engine.now < end:
+        deployment.fail(len(deployment.pods))
+        deployment.recover()
+        while not deployment.ready and platform.engine.now < end:
+            yield 1.0
+        yield fault.uptime
 
 
 def _ramp(ramp: float) -> Iterator[tuple[float, float]]:

@@ -43,6 +43,7 @@ from foreshock_dashboard.analysis.detectors.hardware import hardware
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
+from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
@@ -55,7 +56,7 @@ from foreshock_dashboard.render.clause import joined_text
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
-    network, retry_storms, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
+    network, outage, retry_storms, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
 )  # fmt: skip
 NOW = 290
 """Grid index at which faults begin: ten points before the end."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.finding import (
@@ -67,11 +68,13 @@ FANOUT = Threshold(1.5, 0.1)
 def dependency(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for slow or failing callees, one for the callee and one for each affected caller."""
     for callee, edges in sorted(_worse(point).items()):
+        if is_down(point, callee):
+            continue
         strength = own_fault(point, callee, edges)
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
-        felt = {caller: _affects(point, caller, edges) for caller in callers}
+        felt = {caller: affects(point, caller, edges) for caller in callers}
         largest = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
         strength = min(strength, max(largest, MAX_UNFELT_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
@@ -198,7 +201,7 @@ def _z(point: EvaluationPoint, edge: Edge) -> float:
     return 0.0 if math.isnan(z) else z
 
 
-def _affects(point: EvaluationPoint, caller: Service, edges: Sequence[Edge]) -> float:
+def affects(point: EvaluationPoint, caller: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee affects a caller: its calls are worse, and explain much of its trouble."""
     if math.isnan(point.level("rate", caller)):
         return 0.0  # a service without requests has no latency

@@ -41,7 +41,7 @@ class Finding:
     service: the affected service. strength: confidence (0 to 1) in the cause; 0.5 is undecided. severity: expected
     slowdown as a ratio of latencies (1: none), or load over capacity. since: Unix seconds of the first sign. urgent: it
     takes the service down within about a minute; no trend has to be awaited. action: what to do. expected: it recurs at
-    this time every week, and explains only what nothing else does.
+    this time every week, and explains only what nothing else does. down: the suspected service does not answer.
     """
 
     service: Service
@@ -54,11 +54,12 @@ class Finding:
     actions: tuple[Action, ...]
     urgent: bool = False
     expected: bool = False
+    down: bool = False
 
     @property
     def by_itself(self) -> bool:
         """Whether the service itself is at fault: what remains if nothing else explains its trouble."""
-        return self.cause == "dependency" and self.suspect.service == self.service
+        return self.cause == "dependency" and self.suspect.service == self.service and not self.down
 
 
 def entity(key: Key) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
@@ -72,12 +73,14 @@ def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
 
 
 def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
-    faults, lost_gpus = faulty_gpus(point), health(point.world).lost[:, point.column]
+    faults, lost_gpus = point.memo(faulty_gpus), health(point.world).lost[:, point.column]
     by_service: dict[Service, set[Gpu]] = {}
     for tenant in point.world.tenants if faults else ():
         if tenant.gpu in faults:
             by_service.setdefault(tenant.service, set()).add(tenant.gpu)
     for service, group in sorted(by_service.items()):
+        if is_down(point, service):
+            continue
         gpus = tuple(sorted(group, key=gpu_order))
         felt = max(degradation(point, service), confidence(point.z("per_token", service), WORSE_Z, 0.5))
         clock = min(point.ratio("clock", gpu) for gpu in gpus)
@@ -126,7 +129,7 @@ def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with fewer ready replicas than at baseline, although as many are wanted."""
     ready = point["ready"]
     for service, row in ready.keys.items():
-        if not ready.z[row] > WORSE_Z or not isinstance(service, Service):
+        if not ready.z[row] > WORSE_Z or not isinstance(service, Service) or is_down(point, service):
             continue
         gone = lost(point, service)
         strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(point, service))

@@ -50,7 +50,7 @@ HOST_EVIDENCE = {"retransmitted": 0.001, "nic": 0.5, "dropped": 1.0}
 
 def network(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with slow or failing calls between hosts; those of one fault share a suspected cause."""
-    lossy = lossy_hosts(point)
+    lossy = point.memo(lossy_hosts)
     by_edges = list(_of_edges(point, slow_edges(point, lossy), lossy))
     yield from by_edges
     yield from _of_hosts(point, lossy, by_edges)

@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.detectors.network import network
+from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
@@ -24,6 +25,7 @@ DETECTORS: tuple[Detector, ...] = (
     gpu_contention,
     model_swapping,
     network,
+    outage,
     hardware,
     kv_cache_pressure,
     scale_up_lag,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.outages import is_outage_felt
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.baseline.slos import Slo
@@ -91,10 +92,10 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         breach = max(
             by_latency[i] if slower[i] else _NEVER, by_cache.get(service, _NEVER), key=lambda one: one.probability
         )
-        if breached[i]:
+        if breached[i] or is_outage_felt(point, service):
             breach = _NOW
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
-        risks[service] = ServiceRisk(bool(breached[i]), *breach, overloaded, utilization, slos.get(service))
+        risks[service] = ServiceRisk(breach is _NOW, *breach, overloaded, utilization, slos.get(service))
     return risks
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
+from foreshock_dashboard.analysis.baseline.outages import is_outage_felt, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
@@ -216,12 +217,15 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         safe_load=safe_limit(utilization) if utilization else math.nan,
         latent=incident.cause == "retry_storm" and incident.severity == "warning",
         requests=_requests(incident, evaluation.point),
+        down=is_outage_felt(evaluation.point, incident.service),
     )
     return replace(incident, summary=summary)
 
 
 def _symptom(service: Service, point: EvaluationPoint, slo: Slo | None) -> Symptom | None:
     failed, p95 = point.value("failed", service), point.value("p95", service)
+    if is_outage_felt(point, service):
+        failed = point.memo(outages)[service].failed  # a service that is down reports no failures itself
     if failed >= SYMPTOM_ERROR_RATE:
         return Symptom("error_rate", failed, point.level("failed", service), slo.failed if slo else math.nan)
     if not math.isfinite(p95):

@@ -71,7 +71,7 @@ ONE_OR_MORE = COUNT._replace(low=1.0)
 _FIELDS = (
     (DURATION, "at ramp pause backoff breaker_open provisioning down_window cold_start checkpoint_seconds"),
     (DURATION, "median seconds seconds_per_token swap"),
-    (SPAN, "duration timeout latency sync period work"),
+    (SPAN, "duration timeout latency sync period work uptime"),
     (SIZE, "gradient_bytes request_bytes response_bytes"),
     (SOME_BYTES, "memory_bytes nic_bytes_per_second bytes_per_second kv_bytes_per_token"),
     (SHARE, "probability hit_ratio ratio objective sm dram diurnal"),

@@ -1,0 +1,52 @@
+"""Counts behind rates, and whether they are enough for a conclusion.
+
+Arrivals of independent requests are a Poisson process, so the standard error of n requests is √n. A quantile of a
+handful of requests is that of one or two of them, and two requests instead of one are no growth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.model.service import Service
+
+MIN_REQUESTS = 30.0
+"""Requests from which p95 is more than one or two slow ones, and a finding more than chance."""
+COUNT_SECONDS = 60.0
+"""Seconds over which requests are counted, at least one grid step."""
+MAX_COUNT_SECONDS = 600.0
+"""The same over a lasting excursion: a service of three requests a minute shows a fault within ten."""
+MIN_STANDARD_ERRORS = 2.0
+"""Standard errors of a count that growth has to exceed."""
+
+
+def count_seconds(point: EvaluationPoint) -> float:
+    """Seconds of the newest count: a minute, or a grid step where that is longer."""
+    return max(COUNT_SECONDS, point.world.step)
+
+
+def request_count(point: EvaluationPoint, service: Service, since: float = math.inf) -> float:
+    """Requests to a service in the last minute, or since `since` (Unix seconds); NaN where neither side counts them.
+
+    The larger of those served and those that its clients count, because a service that is down serves none.
+    """
+    called = [point.value("edge_rate", edge) for edge in point.calls_to(service)]
+    known = [rate for rate in (point.value("rate", service), float(np.nansum(called))) if math.isfinite(rate)]
+    if not called and math.isnan(point.value("rate", service)):
+        return math.nan
+    seconds = count_seconds(point)
+    return max(known) * max(seconds, min(MAX_COUNT_SECONDS, point.time - since))
+
+
+def is_handful(point: EvaluationPoint, service: Service, since: float = math.inf) -> bool:
+    """Whether a service has too few requests for a conclusion; False where its requests are not counted."""
+    return request_count(point, service, since) < MIN_REQUESTS
+
+
+def growth_standard_errors(before: float, now: float, seconds: float) -> float:
+    """Growth of a rate, counted over `seconds`, in standard errors of the larger count."""
+    count = max(before, now) * seconds
+    return (now - before) * seconds / math.sqrt(count) if count > 0 else 0.0

@@ -1,0 +1,121 @@
+"""Services that are down: their replicas or GPUs are gone, or calls to them reach no server.
+
+A dead service reports nothing, so it looks healthy by its own signals. Its clients report failed calls without a server
+side; these calls make the clients affected services, not suspects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.counts import count_seconds
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.replicas import lost
+from foreshock_dashboard.analysis.baseline.signals import hardware
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.stats.threshold import Threshold
+
+LOST_CAPACITY_RATIO = Threshold(0.75, 0.08)
+"""Share of the replicas or GPUs that are gone from which the service is down; half of them leave an overload."""
+UNANSWERED_RATIO = Threshold(0.5, 0.06)
+"""Share of the calls without a server side, over that of the baseline."""
+SERVED_LOSS_RATIO = Threshold(0.4, 0.05)
+"""Share of the requests served at baseline that are missing: an overloaded server still serves what it can."""
+FAILED_CALL_RATIO = Threshold(0.3, 0.05)
+"""Share of failed calls above the baseline from which clients are affected."""
+MIN_FAILED_CALLS = 5.0
+"""Failed calls within a minute, or a grid step, from which a share of them counts."""
+
+
+class Outage(NamedTuple):
+    """A service that is down.
+
+    gone: confidence (0 to 1) that it is. felt: confidence that its clients are affected. lost: share of its capacity or
+    answers that is missing, 0 to 1. failed: share of failed calls.
+    """
+
+    gone: float
+    felt: float
+    lost: float
+    failed: float
+
+
+def outages(point: EvaluationPoint) -> Mapping[Service, Outage]:
+    """Services that may be down; memoize with `point.memo`."""
+    found = {}
+    for service in {*point.incoming, *point.tenant_rows, *point["ready"].keys}:
+        if isinstance(service, Service) and (outage := _outage(point, service)).gone > 0.1:
+            found[service] = outage
+    return found
+
+
+def is_down(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a service is more likely down than not."""
+    state = point.memo(outages).get(service)
+    return state is not None and state.gone >= 0.5
+
+
+def is_outage_felt(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a service is down and its clients are affected."""
+    return is_down(point, service) and point.memo(outages)[service].felt >= 0.5
+
+
+def _outage(point: EvaluationPoint, service: Service) -> Outage:
+    rows = point.incoming.get(service, [])
+    rate, failed = point["edge_rate"], point["edge_failed"]
+    calls, baseline_calls = (float(np.nansum(values[rows])) for values in (rate.value, rate.level))
+    failures = float(np.nansum(rate.value[rows] * failed.value[rows]))
+    diverted = sum(_diverted_failures(point, row) for row in rows)
+    calls, failures = calls + diverted, failures + diverted
+    baseline = float(np.nansum(rate.level[rows] * failed.level[rows]))
+    failed_ratio = failures / calls if calls > 0 else 0.0
+    rise = failed_ratio - (baseline / baseline_calls if baseline_calls > 0 else 0.0)
+    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
+    lost_share = max(lost(point, service), len(lost_gpus(point, service)) / max(1, len(gpus)))
+    gone, felt = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
+    if failures * count_seconds(point) >= MIN_FAILED_CALLS:
+        felt = FAILED_CALL_RATIO.confidence(rise)
+        unanswered, unserved = _missing_answers(point, service, calls, baseline_calls)
+        by_calls = min(UNANSWERED_RATIO.confidence(unanswered), SERVED_LOSS_RATIO.confidence(unserved))
+        if by_calls > gone:
+            gone, lost_share = by_calls, unanswered
+    return Outage(gone, felt, lost_share, failed_ratio)
+
+
+def _diverted_failures(point: EvaluationPoint, row: int) -> float:
+    """Failed calls per second that take the place of those on an edge.
+
+    A service graph names the callee of a call without a server side after its address: a new edge with failures alone,
+    from the same client, while the calls on the old edge vanish.
+    """
+    rate, failed, client = point["edge_rate"], point["edge_failed"], point.world.edges[row].client
+    missing = rate.level[row] - np.nan_to_num(rate.value[row])
+    if not missing > SERVED_LOSS_RATIO.midpoint * rate.level[row]:
+        return 0.0
+    new = [other for other in point.outgoing.get(client, ()) if np.isnan(rate.level[other]) and failed.value[other] > 0]
+    return min(float(missing), float(np.nansum(rate.value[new] * failed.value[new])))
+
+
+def _missing_answers(
+    point: EvaluationPoint, service: Service, calls: float, baseline_calls: float
+) -> tuple[float, float]:
+    """Share of calls without a server side beyond the baseline, and of the requests served at baseline that are
+    missing; NaN for a service that reports no requests.
+    """
+    served, level = np.nan_to_num(point.value("rate", service)), point.level("rate", service)
+    if not (level > 0 and baseline_calls > 0 and calls > 0):
+        return math.nan, math.nan
+    seen = min(1.0, level / baseline_calls)  # share of the calls that had a server side
+    return 1 - min(1.0, float(served) / calls / seen), 1 - float(served) / level
+
+
+def lost_gpus(point: EvaluationPoint, service: Service) -> set[Gpu]:
+    """GPUs of a service for which the driver does not answer."""
+    gone, row_of = hardware(point.world).lost[:, point.column] > 0, point["utilization"].keys
+    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
+    return {gpu for gpu in gpus if gone[row_of[gpu]]}

@@ -1,0 +1,132 @@
+"""A service that is down is the cause, and its callers are affected."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    FRONT,
+    GATEWAY,
+    GPUS,
+    HOSTS,
+    LLM,
+    QUERY,
+    STORE,
+    Changes,
+    learned_point,
+    point,
+    since,
+)
+from tests.analysis.platforms import Platform, Served, service, step
+
+from foreshock_dashboard.analysis.baseline.outages import is_down
+from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
+from foreshock_dashboard.analysis.detectors.outage import outage
+from foreshock_dashboard.analysis.detectors.registry import findings
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
+from foreshock_dashboard.analysis.incidents.triage import incident_candidates
+from foreshock_dashboard.model.incident import Cause
+from foreshock_dashboard.model.service import Service
+
+NOW = 290
+CALLS_FAIL: Changes = {
+    ("edge_failed", ANSWER): since(NOW, 0, 1),
+    ("edge_p95", ANSWER): since(NOW, 8, 0.01),
+    ("failed", GATEWAY): since(NOW, 0, 0.7),
+    ("failed", FRONT): since(NOW, 0, 0.7),
+}
+SERVES_NOTHING: Changes = {
+    ("rate", LLM): since(NOW, 5, 0),
+    **{(name, LLM): since(NOW, 1, math.nan) for name in ("failed", "p50", "p95")},
+    ("edge_server", ANSWER): since(NOW, 8, math.nan),
+}
+NO_CAPACITY: Changes = {(name, LLM): math.nan for name in ("wanted", "ready")}
+NOT_READY: Changes = {("ready", LLM): since(NOW, 2, 0)}
+GPUS_LOST: Changes = {("lost", gpu): since(NOW, 0, 1) for gpu in GPUS}
+
+
+@pytest.mark.parametrize(
+    ("shown", "cause"),
+    [
+        (NOT_READY, "dependency"),
+        ({**NO_CAPACITY, **GPUS_LOST}, "hardware"),
+        ({**NO_CAPACITY, **SERVES_NOTHING}, "dependency"),
+        ({**NOT_READY, **GPUS_LOST, **SERVES_NOTHING}, "hardware"),
+    ],
+    ids=["no replica is ready", "all GPUs are lost", "no call reaches a server", "all of it"],
+)
+def test_a_service_that_is_down_pages_as_the_cause(shown: Changes, cause: Cause) -> None:
+    now = learned_point({**CALLS_FAIL, **shown})
+    found = findings(now)
+    (candidate,) = incident_candidates(now, service_risks(now, slos(now, {})), found, {})
+    assert candidate.origin == LLM
+    assert candidate.cause is not None
+    assert (candidate.cause.cause, candidate.cause.suspect.service) == (cause, LLM)
+    assert candidate.page
+    assert set(candidate.affected_callers) == {GATEWAY, FRONT}
+    blamed = {finding.suspect.service for finding in found if finding.strength > MAX_UNFELT_STRENGTH}
+    assert blamed == {LLM}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**CALLS_FAIL, ("ready", LLM): since(NOW, 2, 1), ("edge_failed", ANSWER): since(NOW, 0, 0.4)},
+        {**CALLS_FAIL, **NO_CAPACITY, ("failed", LLM): since(NOW, 0, 1)},
+        {**CALLS_FAIL, **NO_CAPACITY, ("edge_rate", ANSWER): since(NOW, 5, 14), ("rate", LLM): since(NOW, 5, 4.5)},
+        {**NO_CAPACITY, ("rate", LLM): since(NOW, 5, 0), ("edge_rate", ANSWER): since(NOW, 5, 0)},
+    ],
+    ids=["half of it is lost", "it answers with errors", "it is overloaded by retries", "nobody calls it"],
+)
+def test_a_service_that_answers_is_not_down(changes: Changes) -> None:
+    assert not is_down(point(changes), LLM)
+
+
+def test_a_handful_of_failed_calls_is_no_outage() -> None:
+    few: Changes = {("edge_rate", ANSWER): 0.05, ("rate", LLM): since(NOW, 0.05, 0)}
+    assert not is_down(point({**CALLS_FAIL, **NO_CAPACITY, **few}), LLM)
+
+
+def test_an_outage_that_no_client_feels_is_no_firm_finding() -> None:
+    (finding,) = outage(point(NOT_READY))
+    assert finding.strength <= MAX_UNFELT_STRENGTH
+
+
+def test_calls_that_a_network_loses_are_no_outage() -> None:
+    lossy: Changes = {("retransmitted", host): since(NOW, 0, 0.3) for host in HOSTS}
+    found = outage(point({**CALLS_FAIL, **NO_CAPACITY, **SERVES_NOTHING, **lossy}))
+    assert all(finding.strength <= MAX_UNFELT_STRENGTH for finding in found)
+
+
+def test_failed_calls_to_an_address_count_for_the_service_that_vanished() -> None:
+    """A service graph without peer names shows the address of a callee that sends no spans."""
+    platform = Platform(
+        services={"front": Served(failed=step(0, 1)), "store": Served(rate=step(10, 0))},
+        calls={
+            ("user", "front"): Served(failed=step(0, 1)),
+            ("front", "store"): Served(rate=step(10, 0)),
+            ("front", "10.0.0.7:5432"): Served(rate=step(math.nan, 10), failed=step(math.nan, 1)),
+        },
+    )
+    assert is_down(platform.point(), service("store"))
+
+
+def test_a_caller_that_fails_before_its_calls_blames_nobody() -> None:
+    platform = Platform(
+        services={"front": Served(failed=step(0, 1)), "store": Served(rate=step(10, 0))},
+        calls={("user", "front"): Served(failed=step(0, 1)), ("front", "store"): Served(rate=step(10, 0))},
+    )
+    assert not is_down(platform.point(), service("store"))
+
+
+def test_a_failing_database_without_spans_is_not_down() -> None:
+    """Nothing shows whether it answers."""
+    changes: Changes = {
+        **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
+        ("edge_server", QUERY): math.nan,
+        ("edge_failed", QUERY): since(NOW, 0, 1),
+    }
+    assert not is_down(point(changes), Service("data", "store"))
