@@ -44,7 +44,7 @@ evaluate: $(READY) ## Score the analysis on simulated platforms; ARGS="--help" l
 
 lab: .venv-lab/.ready ## Run a real system of processes and record it, as root; ARGS="--help" lists the commands
 	@$(PY) -m foreshock_lab $(or $(ARGS),run)
-.venv-lab/.ready: $(READY) lab/requirements.lock scripts/setup-lab
+.venv-lab/.ready: $(READY) lab/requirements.lock lab/services/node/package-lock.json scripts/setup-lab
 	@scripts/setup-lab
 
 bench: setup-tests ## Print the performance table

@@ -42,7 +42,7 @@ class Process:
         *,
         user: str | None = None,
         cores: float = 1.0,
-        memory: int = 512 << 20,
+        memory: int = 256 << 20,
     ) -> None:
         self.name, self.ready = name, ready
         self.restarts = 0
@@ -50,7 +50,8 @@ class Process:
         """Whether it should run: false before the start and after `stop`."""
         self.started = 0.0
         """Unix time of the last start."""
-        self._command, self._env, self._user = list(command), dict(env), user
+        self._command, self.env, self._user = list(command), dict(env), user
+        self.added_env: Mapping[str, str] = {}
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.cgroup = Cgroup(f"{os.getpid()}-{time.time_ns() // 10**6}-{name}")
@@ -73,15 +74,21 @@ class Process:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, env: Mapping[str, str] | None = None) -> None:
-        """Start the process without waiting for it. `env` adds to its environment, for later starts as well."""
-        self._env |= env or {}
+    def start(self) -> None:
+        """Start the process without waiting for it."""
         base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=base | self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=self._user,
-                group=self._user, extra_groups=[] if self._user else None, cwd="/",
-            )  # fmt: skip
+                self._command,
+                env={**base, **self.env, **self.added_env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                cwd="/",
+            )
         self.cgroup.add(self._process.pid)
         self.started, self.wanted = time.time(), True
 

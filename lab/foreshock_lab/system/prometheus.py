@@ -13,7 +13,7 @@ from foreshock_lab.system.process import Process, listens
 PORT = 9090
 URL = f"http://127.0.0.1:{PORT}"
 KEPT = (
-    "up|traces_.*|foreshock_(retry|fallback|llm)_.*|vllm:.*|container_.*|kube_.*|kubelet_volume_.*|db_client_.*|"
+    "up|traces_.*|foreshock_(retry_attempts|fallback_calls|llm)_.*|vllm:.*|container_.*|kube_.*|kubelet_volume_.*|db_client_.*|"
     "process_(cpu_seconds_total|resident_memory_bytes|open_fds|max_fds|start_time_seconds)|nodejs_eventloop_lag_p99_seconds|"
     "pg_up|pg_stat_activity_(count|max_tx_duration)|pg_locks_count|pg_settings_max_connections|"
     "pg_stat_database_(xact_commit|xact_rollback|blks_read|blks_hit|tup_returned|tup_updated|deadlocks|temp_bytes)|"
@@ -23,7 +23,7 @@ KEPT = (
     "netstat_TcpExt_TCPTimeouts|uname_info)"
 )
 """Names of metrics that are stored; exporters have a thousand more."""
-DROPPED_SERIES = "pg_stat_database_.*;template.*|pg_database_size_bytes;template.*|pg_locks_count;(template.*|)"
+DROPPED_SERIES = "pg_.*;template.*;|pg_locks_count;;|redis_db_keys;;db[1-9].*"
 """Metric and database of series about nothing."""
 
 
@@ -46,7 +46,7 @@ def make_prometheus(targets: Sequence[Target], interval: float, folder: Path) ->
         f"--web.listen-address=127.0.0.1:{PORT}",
         "--log.level=warn",
     ]
-    return Process("prometheus", command, {}, folder, lambda: listens("127.0.0.1", PORT))
+    return Process("prometheus", command, {}, folder, lambda: listens("127.0.0.1", PORT), memory=1 << 30)
 
 
 def configuration(targets: Sequence[Target], interval: float) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def configuration(targets: Sequence[Target], interval: float) -> dict[str, Any]:
         jobs.setdefault(target.job, []).append({"targets": [target.address], "labels": dict(target.labels)})
     kept = [
         {"source_labels": ["__name__"], "regex": KEPT, "action": "keep"},
-        {"source_labels": ["__name__", "datname"], "regex": DROPPED_SERIES, "action": "drop"},
+        {"source_labels": ["__name__", "datname", "db"], "regex": DROPPED_SERIES, "action": "drop"},
         {"source_labels": ["__name__"], "regex": ".*_created", "action": "drop"},
     ]
     return {

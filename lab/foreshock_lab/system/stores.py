@@ -77,7 +77,7 @@ def make_postgres(address: str, folder: Path) -> tuple[Process, str]:
         [str(programs / "postgres"), "-D", str(data)],
         {},
         folder,
-        lambda: listens(address, POSTGRES_PORT),
+        lambda: not subprocess.call([programs / "pg_isready", "-q", "-h", address], stdout=subprocess.DEVNULL),
         user="postgres",
     )
     return process, f"postgresql://postgres@{address}:{POSTGRES_PORT}/postgres"

@@ -28,6 +28,17 @@ from foreshock_lab.topology.model import NAMESPACE, Json, ServiceSpec, Topology,
 
 LAB = Path(__file__).parents[2]
 PYTHON = LAB.parent / ".venv-lab" / "bin"
+NODE = LAB / "services" / "node"
+PROGRAMS = {
+    "python": (PYTHON / "opentelemetry-instrument", PYTHON / "python", LAB / "services" / "service.py"),
+    "node": (
+        "node",
+        "--require",
+        NODE / "node_modules" / "@opentelemetry" / "auto-instrumentations-node" / "build" / "src" / "register.js",
+        NODE / "service.cjs",
+    ),
+}
+"""Command of a service by stack, with OpenTelemetry's auto-instrumentation."""
 SCRAPE_SECONDS = 10.0
 HUB_PORT, OTLP_PORT = 8050, 4318
 SERVICE_PORT, METRICS_PORT = 8080, 9100
@@ -161,12 +172,17 @@ class System:
     ) -> None:
         """Start a replica, and return when it is ready.
 
+        version: its `service.version` from now on. env: added to the environment until the next `start`.
+
         Raises:
             StartError: it is not.
         """
         process = self._services[name].replicas[replica]
         with self._lock:
-            process.start({**(env or {}), **({} if version is None else self._resource(name, process.name, version))})
+            if version is not None:
+                process.env |= self._resource(name, process.name, version)
+            process.added_env = env or {}
+            process.start()
         process.wait_ready()
 
     def restart(self, name: str, version: str | None = None) -> None:
@@ -290,16 +306,13 @@ class System:
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_PYTHON_FASTAPI_EXCLUDE_SPANS": "receive,send",
+            "OTEL_NODE_ENABLED_INSTRUMENTATIONS": "http,express,undici,pg,redis",
+            "OTEL_NODE_RESOURCE_DETECTORS": "env,host",
             "PYTHONUNBUFFERED": "1",
             **self._resource(spec.name, name, "1"),
         }
-        program = [
-            str(PYTHON / "opentelemetry-instrument"),
-            str(PYTHON / "python"),
-            str(LAB / "services" / "service.py"),
-        ]
-        return Process(name, program, env, self.folder, lambda: listens(address, SERVICE_PORT, port))
+        program = PROGRAMS["node" if spec.stack == "node" else "python"]
+        return Process(name, [*map(str, program)], env, self.folder, lambda: listens(address, SERVICE_PORT, port))
 
     def _resource(self, service: str, pod: str, version: str) -> dict[str, str]:
         """Variables that name a replica in its spans."""

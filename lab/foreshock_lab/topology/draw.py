@@ -139,8 +139,8 @@ def draw(seed: int) -> Topology:
             timeout=30.0,
             retries=rng.choice((0, 1, 2)),
         ),
-        _model(rng, name["chat"], "chat", "llama-3.1-8b", replicas=rng.choice((1, 2)), slots=rng.choice((8, 12))),
-        _model(rng, name["guard"], "guard", "qwen-2.5-1.5b", replicas=1, slots=8),
+        _model(rng, name["chat"], "chat", "llama-3.1-8b", replicas=rng.choice((1, 2)), slots=rng.choice((4, 5, 6))),
+        _model(rng, name["guard"], "guard", "qwen-2.5-1.5b", replicas=1, slots=4),
         _service(rng, name, "retriever", (Operation("search", documents),), pool_size=rng.choice((3, 5))),
         _service(rng, name, "embedder", (Operation("embed", (Compute(0.003), Sleep(0.008))),), workers=4),
     ]
@@ -180,7 +180,7 @@ def _model(rng: random.Random, name: str, role: str, model: str, *, replicas: in
     spec = ModelSpec(
         model,
         slots,
-        kv_tokens=slots * rng.choice((1200, 1600)),
+        kv_tokens=slots * rng.choice((450, 600, 750)),
         step_seconds=0.012 if role == "guard" else rng.uniform(0.02, 0.03),
         sequence_seconds=0.0005 if role == "guard" else 0.001,
     )
