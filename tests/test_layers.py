@@ -33,6 +33,7 @@ ONLY_IN = {
         "foreshock_dashboard.settings",
         "foreshock_dashboard.simulated",
         "foreshock_evaluation.command",
+        "foreshock_evaluation.explain_command",
         "foreshock_lab",
     },
     "foreshock_simulator": {

@@ -1,10 +1,11 @@
-"""`python -m foreshock_evaluation` runs the command."""
+"""`python -m foreshock_evaluation` runs the command; with `explain` as first argument, the one for explanations."""
 
 from __future__ import annotations
 
 import sys
 
-from foreshock_evaluation.command import main
+from foreshock_evaluation import command, explain_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = sys.argv[1:]
+    sys.exit(explain_command.main(arguments[1:]) if arguments[:1] == ["explain"] else command.main(arguments))

@@ -15,8 +15,9 @@ from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_evaluation.evaluation import dump_json, summarize
-from foreshock_evaluation.report import between, document, terminal
+from foreshock_evaluation.report import document, terminal
 from foreshock_evaluation.scores.outcome import Run
+from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
 from foreshock_evaluation.suites.lab import LAB, lab_runs

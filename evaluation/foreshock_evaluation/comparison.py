@@ -11,9 +11,10 @@ from typing import NamedTuple
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.baselines import DETECTORS, alarms
-from foreshock_evaluation.ranking_baselines import RANKERS, Scores, hit_probability
+from foreshock_evaluation.ranking_baselines import RANKERS
 from foreshock_evaluation.scores.outcome import Outcome
 from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, components, score_pages
+from foreshock_evaluation.scores.ranking import Scores, hit_probability
 from foreshock_evaluation.scores.resampling import Bootstrap, Estimate
 from foreshock_evaluation.scores.truth import Expected, Truth
 

@@ -1,11 +1,10 @@
 """Baseline rankings of root causes, as pure functions of the World at the time of our first page.
 
-A service with a higher score is a more likely root cause; `hit_probability` breaks ties at random.
+A service with a higher score is a more likely root cause.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,32 +13,14 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import median, robust_baseline
+from foreshock_evaluation.scores.ranking import Calls, Scores, random_walk, traverse
 
 BASELINE_SECONDS, GUARD_SECONDS, PRESENT_SECONDS = 1800.0, 180.0, 30.0
 """Length of the baseline, of the pause after it, and of the present."""
 MIN_SCALE = 0.03
 """Least scale of a logarithm or a share, for nearly constant series."""
-ANOMALOUS_Z = 3.0
-"""z from which a traversal continues to a callee."""
-DAMPING = 0.85
 CORRELATION_SECONDS, MIN_CORRELATION = 600.0, 0.35
 """Window of the correlation with an antagonist's usage, and the least score to suspect it (CPI2, EuroSys 2013)."""
-
-Scores = Mapping[Service, float]
-
-
-def hit_probability(scores: Scores, right: frozenset[Service], k: int) -> float:
-    """Probability that one of the right services is among the first k, ties broken at random.
-
-    Services with a score of 0 or less do not count.
-    """
-    best = max((scores.get(service, 0.0) for service in right), default=0.0)
-    if best <= 0:
-        return 0.0
-    tied = [service for service, score in scores.items() if score == best]
-    draws = min(k - sum(score > best for score in scores.values()), len(tied))
-    wrong = len(tied) - sum(service in right for service in tied)
-    return 1.0 - math.comb(wrong, draws) / math.comb(len(tied), draws) if draws > 0 else 0.0
 
 
 def robust_z(values: Floats, world: World, point: int, log: bool) -> Floats:
@@ -70,41 +51,23 @@ def max_z(world: World, point: int, _: Service) -> Scores:
 
 def page_rank(world: World, point: int, victim: Service) -> Scores:
     """Random walk from the victim along calls, weighted by anomaly (MonitorRank, SIGMETRICS 2013)."""
-    z = max_z(world, point, victim)
-    row = {service: i for i, service in enumerate(world.services)}
-    walk = np.zeros((len(row), len(row)))
-    for edge in world.edges:
-        if edge.connection != "virtual_node" and edge.client in row and edge.server in row:
-            walk[row[edge.client], row[edge.server]] = 1.0 + z.get(edge.server, 0.0)
-    for service, i in row.items():
-        walk[i, i] += max(z.get(service, 0.0), 1e-9)  # a service more anomalous than its callees keeps the walk
-    walk /= walk.sum(axis=1, keepdims=True)
-    start = np.array([service == victim for service in world.services], np.float64)
-    if not start.any():
-        return {}
-    rank = start
-    for _ in range(100):
-        rank = (1 - DAMPING) * start + DAMPING * rank @ walk
-    return dict(zip(world.services, rank.tolist(), strict=True))
+    z = dict.fromkeys(world.services, 0.0) | dict(max_z(world, point, victim))
+    known = {service: z[service] for service in world.services}
+    return random_walk(known, _calls(world), frozenset({victim} & known.keys()))
 
 
 def traversal(world: World, point: int, victim: Service) -> Scores:
-    """Traversal from the victim to anomalous callees; those without an anomalous callee score their z."""
-    z = max_z(world, point, victim)
+    """Traversal from the victim to anomalous callees; see `traverse`."""
+    return traverse(max_z(world, point, victim), _calls(world), frozenset({victim}))
+
+
+def _calls(world: World) -> Calls:
+    """Callees by caller, without virtual nodes."""
     calls: dict[Service, list[Service]] = {}
     for edge in world.edges:
         if edge.connection != "virtual_node":
             calls.setdefault(edge.client, []).append(edge.server)
-    scores: dict[Service, float] = {}
-    visited, frontier = {victim}, [victim]
-    while frontier:
-        service = frontier.pop()
-        anomalous = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS_Z]
-        if not anomalous:
-            scores[service] = max(z.get(service, 0.0), 1e-9)
-        frontier += [callee for callee in anomalous if callee not in visited]
-        visited.update(anomalous)
-    return scores
+    return calls
 
 
 def cpi2(world: World, point: int, victim: Service) -> Scores:

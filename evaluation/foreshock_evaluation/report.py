@@ -10,9 +10,9 @@ from foreshock_evaluation.evaluation import Evaluation
 from foreshock_evaluation.figures import Bounds, Figure, Unit
 from foreshock_evaluation.scores.outcome import Outcome, ScenarioRow
 from foreshock_evaluation.scores.resampling import Estimate
+from foreshock_evaluation.scores.tables import Table, aligned, markdown
 from foreshock_evaluation.scores.verdict import Verdict
 
-Table = Sequence[Sequence[str]]
 _PATTERNS = {"seconds": "{:.0f} s", "points": "{:.1f}", "pages": "{:.0f}"}
 
 
@@ -115,20 +115,6 @@ def _verdict(verdict: Verdict) -> tuple[str, str, str]:
     return verdict.cause, verdict.named, " ".join(name for name, is_right in right.items() if is_right)
 
 
-def aligned(table: Table) -> str:
-    """Columns under each other."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return "\n".join(lines)
-
-
-def markdown(table: Table) -> str:
-    """A table of Markdown."""
-    head, *rows = table
-    lines = [f"| {' | '.join(row)} |" for row in (head, tuple("---" for _ in head), *rows)]
-    return "\n".join(lines)
-
-
 def terminal(evaluation: Evaluation, *, runs: bool) -> str:
     """Text report; with a line for each run if `runs`."""
     return _laid_out(evaluation, aligned, "\n", runs=runs)
@@ -137,20 +123,6 @@ def terminal(evaluation: Evaluation, *, runs: bool) -> str:
 def document(evaluation: Evaluation) -> str:
     """Generated part of docs/internals/evaluation.md."""
     return _laid_out(evaluation, markdown, "\n\n", runs=False) + f"\n\n{_late(evaluation)}"
-
-
-def between(text: str, name: str, part: str) -> str:
-    """A document with the part between the markers of that name replaced.
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    begin, end = f"<!-- evaluate {name} -->", f"<!-- end of evaluate {name} -->"
-    before, has_begin, rest = text.partition(begin)
-    _, has_end, after = rest.partition(end)
-    if not (has_begin and has_end):
-        raise ValueError(f"has no lines {begin!r} and {end!r}; add them around the place of the tables")
-    return f"{before}{begin}\n{part}\n{end}{after}"
 
 
 def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *, runs: bool) -> str:

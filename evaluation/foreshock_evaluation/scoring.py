@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
 from foreshock_evaluation.comparison import Entry, rank_by_baselines, score_baselines
+from foreshock_evaluation.parallel import run_parallel
 from foreshock_evaluation.scores.outcome import Run, outcome_of
 from foreshock_evaluation.scores.truth import Expected, Truth, read_truth
 from foreshock_evaluation.scores.verdict import first_hit
@@ -27,8 +24,6 @@ COUNTERFACTUAL_SIZE, MAX_COUNTERFACTUAL_SEEDS = "small", 3
 """Size and number of the platforms that are simulated again without the root cause."""
 AFTER_ONSET_SECONDS = 300.0
 """Simulated time after the cascade's onset without the root cause."""
-
-log = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
@@ -48,24 +43,7 @@ class Task(NamedTuple):
 
 def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Score tasks in parallel processes; returns the scores, and the failures as (run, reason)."""
-    entries: list[Entry] = []
-    failed: list[tuple[str, str]] = []
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        names = {pool.submit(score, task): task.run.name for task in tasks}
-        for i, future in enumerate(as_completed(names), 1):
-            name = names[future]
-            try:
-                entries.append(future.result())
-            except SourceError as error:
-                failed.append((name, str(error)))
-            except Exception as error:  # outermost loop: the other runs are scored after any failure
-                log.exception("%s cannot be scored", name)
-                failed.append((name, f"{type(error).__name__}: {error}"))
-            bar(f"{i} of {len(tasks)}: {name}", i / len(tasks))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return entries, sorted(failed)
+    return run_parallel(score, [(task.run.name, task) for task in tasks], jobs, bar)
 
 
 def score(task: Task) -> Entry:

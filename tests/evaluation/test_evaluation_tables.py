@@ -14,10 +14,11 @@ from foreshock_evaluation.baselines import DETECTORS
 from foreshock_evaluation.comparison import Entry, TopHits
 from foreshock_evaluation.evaluation import Evaluation, dump_json, summarize
 from foreshock_evaluation.figures import Bounds, Figure
-from foreshock_evaluation.report import between, document, format_bounds, format_number, terminal
+from foreshock_evaluation.report import document, format_bounds, format_number, terminal
 from foreshock_evaluation.scores.outcome import Outcome, Run
 from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, Page
 from foreshock_evaluation.scores.resampling import Estimate
+from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.verdict import Eta, Verdict
 
 CULPRIT = Service("ml", "batch")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.model.service import Service
-from foreshock_evaluation.ranking_baselines import RANKERS, cpi2, hit_probability, max_z, page_rank, traversal
+from foreshock_evaluation.ranking_baselines import RANKERS, cpi2, max_z, page_rank, traversal
+from foreshock_evaluation.scores.ranking import hit_probability
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

@@ -1,5 +1,5 @@
 """Converters of public data sets of incidents to labeled recordings.
 
-Imports: `foreshock_dashboard.analysis.root_cause`, `foreshock_dashboard.common`, `foreshock_dashboard.model`,
+Imports: `foreshock_dashboard.analysis`, `foreshock_dashboard.common`, `foreshock_dashboard.model`,
 `foreshock_dashboard.recording`.
 """

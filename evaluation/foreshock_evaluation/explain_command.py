@@ -1,0 +1,111 @@
+"""Command line of the scores of `explain`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from foreshock_dashboard.cli.commands import exit_code
+from foreshock_dashboard.common.progress import ProgressBar
+from foreshock_dashboard.settings.option_types import parse_count
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
+from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
+from foreshock_evaluation.explanations.questions import Asker
+from foreshock_evaluation.explanations.report import document, dump_json, summarize, terminal
+from foreshock_evaluation.explanations.scoring import SIGNAL_SETS, Answer, Task, score
+from foreshock_evaluation.parallel import run_parallel
+from foreshock_evaluation.scores.tables import between
+
+DESCRIPTION = """\
+Scores explain on labeled recordings: whether the root cause is among the first 1, 3, and 5 (AS@k), the share of empty
+answers, and specificity on times without a fault, beside baseline rankings.
+
+  python -m foreshock_evaluation explain --recordings DIR                all labeled recordings below DIR
+  python -m foreshock_evaluation explain --recordings DIR --live         data after each question is hidden
+  python -m foreshock_evaluation explain --recordings DIR --kinds network_delay --runs"""
+
+ASKERS: tuple[Asker, ...] = ("users", "all")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score and return the exit code: 0, 1 for a failure, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        "python -m foreshock_evaluation explain",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recordings", metavar="DIR", required=True, help="folder with labeled recordings")
+    parser.add_argument("--signals", default="", metavar="SETS", help="only these of traces, metrics, both")
+    parser.add_argument("--offsets", default="0,60", metavar="SECONDS", help="times of questions (default: 0,60)")
+    parser.add_argument("--kinds", default="", metavar="KINDS", help="only these kinds of faults")
+    parser.add_argument("--split", choices=("dev", "heldout"), help="only these recordings")
+    parser.add_argument("--ask", default="users,all", metavar="WHOM", help="service of the users, all, or both")
+    parser.add_argument("--live", action="store_true", help="hide data after each question")
+    parser.add_argument("--runs", action="store_true", help="print a line for each answer as well")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
+    parser.add_argument("--section", default="explain", metavar="NAME", help="markers of the tables (default: explain)")
+    parser.add_argument("--jobs", metavar="N", help="recordings at a time (default: as many as there are cores)")
+    arguments = parser.parse_args(argv)
+    return exit_code(lambda: evaluate(arguments))
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score; returns 0, or 1 if a recording could not be read.
+
+    Raises:
+        SettingsError: an option cannot be used.
+    """
+    tasks = _tasks(arguments)
+    signals = _words(arguments.signals) or SIGNAL_SETS
+    jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
+    page = _document(arguments.write_docs, arguments.section) if arguments.write_docs else ""
+    began, bar = time.monotonic(), ProgressBar()
+    scored, failed = run_parallel(score, tasks, jobs, bar)
+    answers: list[Answer] = [item for part in scored for item in part if item.signals in signals]
+    bar.end(f"{len(tasks)} recordings in {(time.monotonic() - began) / 60:.1f} min")
+    when = "data up to each question" if arguments.live else "data up to the end of each recording"
+    report = summarize(f"{len(tasks)} recordings, {when}", sorted(answers, key=str), failed)
+    print(dump_json(report).decode() if arguments.json else terminal(report, runs=arguments.runs))
+    if page:
+        text = between(page, arguments.section, document(report))
+        Path(arguments.write_docs).write_text(text, encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
+    folder, kinds = Path(arguments.recordings), _words(arguments.kinds)
+    offsets = tuple(parse_flag("--offsets", float, word) for word in _words(arguments.offsets))
+    askers = tuple(asker for asker in ASKERS if asker in _words(arguments.ask))
+    if not offsets or not askers:
+        raise SettingsError("--offsets, --ask: missing. Name at least one, for example --offsets 0 --ask users.")
+    if unknown := sorted({*_words(arguments.signals)} - {*SIGNAL_SETS}):
+        raise SettingsError(f"--signals: {unknown[0]!r} is not one of {', '.join(SIGNAL_SETS)}")
+    found = [
+        (str(path.relative_to(folder)), Task(path, offsets, askers, arguments.live))
+        for path in labeled_recordings(folder)
+        for incident in (read_incident(path),)
+        if (not kinds or incident.kind in kinds) and arguments.split in (None, incident.split)
+    ]
+    if not found:
+        raise SettingsError(f"--recordings: {folder} holds no labeled recording of these. Name another folder.")
+    return found
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _document(file: str, section: str) -> str:
+    """The text of a document with the markers of a section."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+        between(text, section, "")
+    except OSError as error:
+        raise SettingsError(f"--write-docs: {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"--write-docs: {file} {error}") from None
+    return text

@@ -1,0 +1,149 @@
+"""Answers of `explain` and of baseline rankings to questions about labeled recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from foreshock_dashboard.model.query import MetricSource, NoDataError
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.recording.metrics import RecordedMetrics
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.replay.explain import SourceExtent, explain
+from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
+from foreshock_evaluation.explanations.incident import FAULT_FREE, Incident, read_incident
+from foreshock_evaluation.explanations.questions import Asker, Question, fault_questions, quiet_questions
+from foreshock_evaluation.explanations.rankers import ANOMALOUS_SCORE, RANKERS, MetricScores, metric_scores
+from foreshock_evaluation.scores.ranking import Scores, hit_probability
+
+SignalSet = Literal["traces", "metrics", "both"]
+SIGNAL_SETS: tuple[SignalSet, ...] = get_args(SignalSet)
+RANKS = (1, 3, 5)
+OURS, OURS_WITH_WEAK = "explain", "explain with weak candidates"
+METHODS = (OURS, OURS_WITH_WEAK, *RANKERS)
+_OF_SPANS = ("traces_", "foreshock_llm_", "foreshock_retry_", "foreshock_fallback_", "foreshock_service_graph_",
+             "foreshock_span")  # fmt: skip
+"""Prefixes of metrics counted from spans."""
+
+
+class Task(NamedTuple):
+    """A recording to ask about. offsets: seconds after the fault was noticed. live: hide data after each question."""
+
+    path: Path
+    offsets: tuple[float, ...]
+    askers: tuple[Asker, ...]
+    live: bool
+
+
+class Answer(NamedTuple):
+    """An answer of one method.
+
+    offset: None where no root cause is to be found. hits: probability that a right service is among the first 1, 3, 5.
+    named: services in order, for the report. problem: why there is no answer.
+    """
+
+    recording: str
+    topology: str
+    kind: str
+    signals: SignalSet
+    asker: Asker
+    offset: float | None
+    method: str
+    hits: tuple[float, ...]
+    empty: bool
+    named: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def signals_of(source: MetricSource) -> SignalSet:
+    """Whether the metrics of a recording were counted from spans, or come from elsewhere, or both."""
+    kinds = {metric.startswith(_OF_SPANS) for metric in source.metric_names()}
+    return "both" if len(kinds) > 1 else "traces" if kinds == {True} else "metrics"
+
+
+def score(task: Task) -> list[Answer]:
+    """Ask all questions about a recording.
+
+    Raises:
+        SourceError: the recording cannot be read.
+    """
+    incident = read_incident(task.path)
+    with closing(Recording(task.path)) as recording:
+        source = RecordedMetrics(recording)
+        start, end = sample_range(recording, None)
+        timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
+        signals = signals_of(source)
+        questions = fault_questions(incident, end, task.offsets, task.askers, task.live)
+        known = metric_scores(source, (start + end) / 2, start, end, timing.step).robust
+        questions += quiet_questions(incident, start, end, sorted(known), task.askers, task.live)
+        scored: dict[tuple[float, float], MetricScores] = {}
+        answers: list[Answer] = []
+        for question in questions:
+            extent = SourceExtent(str(task.path), start, question.end)
+            answers += _ours(source, extent, timing, incident, question, signals)
+            window = (question.at, question.end)
+            if window not in scored:
+                scored[window] = metric_scores(source, question.at, start, question.end, timing.step)
+            answers += _baselines(scored[window], incident, question, signals)
+    return answers
+
+
+def _ours(
+    source: MetricSource,
+    extent: SourceExtent,
+    timing: ReplayTiming,
+    incident: Incident,
+    question: Question,
+    signals: SignalSet,
+) -> Iterable[Answer]:
+    asked = None if question.service is None else str(question.service)
+    problem = ""
+    strong: Sequence[Service] = ()
+    weak: Sequence[Service] = ()
+    try:
+        answer = explain(source, extent, timing, asked, question.at)
+    except NoDataError as error:
+        problem = str(error)
+    else:
+        strong, weak = ([item.service for item in part] for part in (answer.candidates, answer.weak_candidates))
+    for method, ranked in ((OURS, strong), (OURS_WITH_WEAK, [*strong, *weak])):
+        ranks = [rank for rank, service in enumerate(ranked, 1) if incident.is_root_cause(service)]
+        hits = tuple(float(any(rank <= k for rank in ranks)) for k in RANKS)
+        yield _answer(incident, question, signals, method, hits, [*map(str, ranked)], problem)
+
+
+def _baselines(scores: MetricScores, incident: Incident, question: Question, signals: SignalSet) -> Iterable[Answer]:
+    anomalous = max(scores.robust.values(), default=0.0) >= ANOMALOUS_SCORE
+    for method, ranker in RANKERS.items():
+        ranked: Scores = ranker(scores, question.service) if anomalous else {}
+        right = frozenset(service for service in ranked if incident.is_root_cause(service))
+        hits = tuple(hit_probability(ranked, right, k) for k in RANKS)
+        order = sorted(ranked, key=lambda service: -ranked[service])
+        yield _answer(incident, question, signals, method, hits, [*map(str, order)], "")
+
+
+def _answer(
+    incident: Incident,
+    question: Question,
+    signals: SignalSet,
+    method: str,
+    hits: tuple[float, ...],
+    named: Sequence[str],
+    problem: str,
+) -> Answer:
+    is_quiet = question.offset is None or not incident.is_fault
+    return Answer(
+        recording=incident.name,
+        topology=incident.topology,
+        kind=FAULT_FREE if question.offset is None else incident.kind,
+        signals=signals,
+        asker=question.asker,
+        offset=None if is_quiet else question.offset,
+        method=method,
+        hits=hits,
+        empty=not named,
+        named=tuple(named[: RANKS[-1]]),
+        problem=problem,
+    )

@@ -1,0 +1,128 @@
+"""Scores of explain on labeled recordings: questions, baselines, and shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
+from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_evaluation.explain_command import main
+from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
+from foreshock_evaluation.explanations.questions import fault_questions, quiet_questions
+from foreshock_evaluation.explanations.rankers import robust_scores, sigma_scores
+from foreshock_evaluation.explanations.report import summarize
+from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer
+
+START, ONSET, END = 1_790_000_000.0, 1_790_001_800.0, 1_790_002_400.0
+TRUTH: Json = {
+    "scenario": "cpu",
+    "kind": "cpu",
+    "seed": 1,
+    "start": START,
+    "end": END,
+    "onset": ONSET,
+    "root_cause": "cart",
+    "asked": "front",
+}
+
+
+def labeled(folder: Path, **truth: object) -> Path:
+    """A recording of CPU and latency of three services at 10 s resolution, of which `cart` gets busy at the onset."""
+    times = np.arange(START, END + 1, 10.0)
+    random = np.random.default_rng(7)
+    with RecordingWriter(folder, RecordingMeta()) as writer:
+        for service in ("front", "cart", "ads"):
+            busy = 0.2 + 0.01 * random.standard_normal(len(times))
+            busy[(times >= ONSET) & (service == "cart")] = 0.9
+            labels = (("container", service), ("namespace", "shop"), ("pod", f"{service}-0"))
+            for metric, values in (("app_busy_ratio", busy), ("app_latency_seconds", busy / 10)):
+                number = writer.series(metric, labels)
+                writer.add(np.full(len(times), number, np.int32), np.rint(times * 1000).astype(np.int64), values)
+        writer.add_ground_truth({**TRUTH, **truth})
+    return folder
+
+
+def test_a_labeled_recording_says_what_was_injected_and_who_asks(tmp_path: Path) -> None:
+    """Missing keys have defaults; users notice at the onset unless the truth says otherwise."""
+    folder = labeled(tmp_path / "nested" / "one", noticed=ONSET + 30)
+    assert [*labeled_recordings(tmp_path)] == [folder]
+    incident = read_incident(folder)
+    assert (incident.kind, incident.asked, incident.time) == ("cpu", Service("", "front"), ONSET + 30)
+    assert incident.is_root_cause(Service("shop", "cart"))
+    assert not incident.is_root_cause(Service("shop", "front"))
+
+
+def test_truth_that_cannot_be_read_names_the_recording(tmp_path: Path) -> None:
+    """The message has the folder."""
+    folder = labeled(tmp_path / "one")
+    (folder / "truth.json").write_bytes(orjson.dumps({"scenario": "cpu"}))
+    with pytest.raises(RecordingError, match=r"one: truth\.json cannot be used"):
+        read_incident(folder)
+
+
+def test_a_path_between_services_has_two_right_ends(tmp_path: Path) -> None:
+    """Either end of a network path is a right answer."""
+    incident = read_incident(labeled(tmp_path / "one", root_cause="front -> cart"))
+    assert incident.root_causes == {Service("", "front"), Service("", "cart")}
+
+
+def test_quiet_questions_keep_away_from_known_faults(tmp_path: Path) -> None:
+    """Windows before the fault count unless another fault is near; their data ends before the onset."""
+    services = [Service("", name) for name in ("front", "cart", "ads")]
+    incident = read_incident(labeled(tmp_path / "one"))
+    questions = quiet_questions(incident, START, END, services, ("users",), live=False)
+    assert questions
+    assert all(item.at < ONSET and item.end < ONSET for item in questions)
+    near = read_incident(labeled(tmp_path / "two", faults=[{"start": ONSET - 300, "end": ONSET - 60}]))
+    assert quiet_questions(near, START, END, services, ("users",), live=False) == []
+
+
+def test_a_live_question_hides_what_came_after_it(tmp_path: Path) -> None:
+    """Otherwise, the answer may use all of the recording."""
+    incident = read_incident(labeled(tmp_path / "one"))
+    assert {item.end for item in fault_questions(incident, END, (0, 60), ("users",), live=True)} == {ONSET, ONSET + 60}
+    assert {item.end for item in fault_questions(incident, END, (0, 60), ("users",), live=False)} == {END}
+
+
+@pytest.mark.parametrize(("scorer", "expected"), [(robust_scores, 4.0), (sigma_scores, 8.0)])
+def test_scorers_measure_the_distance_in_scales(scorer: Callable[[Floats, int], Floats], expected: float) -> None:
+    """Here the quartiles are 2 apart, and the standard deviation is 1; rows without enough points score 0."""
+    past = [1.0, 3.0, 1.0, 3.0, 1.0, 3.0]
+    values = np.array([[*past, 2.0, 10.0], [*past, 2.0, 2.0], [math.nan] * 6 + [1.0, 9.0]])
+    assert scorer(values, 6) == pytest.approx([expected, 0.0, 0.0])
+
+
+def test_the_command_scores_every_method_on_faults_and_fault_free_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The JSON has a row per method, and the robust scorer finds a service whose CPU and latency jump."""
+    labeled(tmp_path / "recordings" / "one")
+    assert main(["--recordings", str(tmp_path / "recordings"), "--offsets", "60", "--jobs", "1", "--json"]) == 0
+    report = orjson.loads(capsys.readouterr().out)
+    rows = {row["method"]: row for row in report["methods"] if row["group"][2] == "all services"}
+    assert rows.keys() == set(METHODS)
+    assert rows["robust scorer"]["top"][0] == 1.0
+    assert rows[OURS]["quiet"] == 1
+
+
+def test_a_folder_without_labeled_recordings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the option."""
+    assert main(["--recordings", str(tmp_path)]) == 2
+    assert "--recordings" in capsys.readouterr().err
+
+
+def test_empty_answers_to_fault_free_questions_are_specific() -> None:
+    """Specificity is the share of fault-free questions without an answer, for the same signals and asker."""
+    fault = Answer("one", "shop", "cpu", "metrics", "users", 0.0, OURS, (1.0, 1.0, 1.0), empty=False)
+    quiet = [fault._replace(kind="fault-free", offset=None, hits=(0.0,) * 3, empty=empty) for empty in (True, False)]
+    report = summarize("title", [fault, *quiet], [])
+    row = next(row for row in report.methods if row.method == OURS)
+    assert (row.top, row.empty, row.specificity, row.quiet) == ((1.0, 1.0, 1.0), 0.0, 0.5, 2)
