@@ -137,7 +137,7 @@ def test_every_example_parses(line: str) -> None:
         (["get", "services", "--out", "json"], "No such option '--out'."),
         (["get", "services", "-o", "jsn"], "'jsn' is not one of 'table', 'json', 'yaml', 'csv'."),
         (["get", "pools", "one"], "Got unexpected extra argument (one)"),
-        (["explain"], "Missing argument 'SERVICE'."),
+        (["incident", "show"], "Missing argument 'INCIDENT'."),
         (
             ["get", "gpus", "--from", "localhost:8050"],
             "--from: 'localhost:8050' is neither a folder nor a valid URL; use http",

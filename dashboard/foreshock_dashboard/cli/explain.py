@@ -1,66 +1,91 @@
-"""`foreshock explain`: likely root causes of a service's anomaly."""
+"""`foreshock explain`: likely root causes of an anomaly."""
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
-from textwrap import shorten
 
 import click
 
 from foreshock_dashboard.cli.options import EXIT_FINDINGS, GroupedCommand, output_option
-from foreshock_dashboard.cli.output import Column, plain, show
-from foreshock_dashboard.cli.source import Source, at_option, reads_source
+from foreshock_dashboard.cli.output import Column, document, plain, table
+from foreshock_dashboard.cli.source import Source, at_option, match_option, reads
+from foreshock_dashboard.common.csv_text import csv_text
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.explanation_text import below, heading
+from foreshock_dashboard.render.incident_text import printable
 from foreshock_dashboard.replay.explain import explain_recording
+from foreshock_dashboard.replay.explain_live import explain_live
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.state.incident_json import explained
 
-MAX_REASONS_LENGTH = 100
-"""Characters of the reasons in a table; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
+    ("CONFIDENCE", lambda row: row["confidence"]),
     ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.2f}"),
     ("SERVICE", lambda row: row["service"]),
-    ("REASONS", lambda row: shorten(row["why"], MAX_REASONS_LENGTH, placeholder=" …")),
+    ("REASONS", lambda row: row["why"]),
 )
+FIELDS = ("rank", "passed", "confidence", "score", "service", "why")
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("service")
-@reads_source
+@click.argument("service", required=False)
+@reads("URL of a hub or a Prometheus, or recording folder")
+@match_option
 @at_option
 @output_option("table", "json", "yaml", "csv")
 @click.option(
     "--fail-on",
     type=click.Choice(("anomaly",)),
     metavar="anomaly",
-    help="exit with code 3 if the service is anomalous",
+    help="exit with code 3 if there is a likely root cause",
 )
-def explain(source: Source, service: str, at: str | None, form: str, fail_on: str | None) -> int:
+def explain(source: Source, service: str | None, match: str, at: str | None, form: str, fail_on: str | None) -> int:
     """Rank likely root causes for a service at a point in time.
 
-    SERVICE is a name or namespace/name. Any metrics work, including ones foreshock does not recognize: each series is
-    compared with its own history and assigned to the service in its labels.
+    SERVICE is a name or namespace/name; without it, all services are ranked. Any metrics work, including ones foreshock
+    does not recognize: each series is compared with its own history and assigned to the service in its labels.
 
     \b
     Examples:
       foreshock explain llm-chat
       foreshock explain checkout --at 2026-01-05T08:42:00Z --from incident
+      foreshock explain --at now-15m --from http://prometheus:9090 --match 'namespace="shop"'
     """
-    answer = _answer(source, service, at)
-    rows = answer["candidates"]
-    when = utc_timestamp(answer["at"])
-    if form == "table" and rows:
-        click.echo(f"Likely root causes for {answer['service']} at {when}:")
-    show(form, answer, rows, COLUMNS, ("score", "service", "why"), f"{answer['service']} is healthy at {when}.")
-    return EXIT_FINDINGS if fail_on and rows else 0
+    answer = _answer(source, service, at, match)
+    rows = [
+        {"rank": rank, "passed": passed, **row}
+        for passed, listed in ((True, answer["candidates"]), (False, answer["weak_candidates"]))
+        for rank, row in enumerate(listed, 1)
+    ]
+    match form:
+        case "table":
+            click.echo(printable(heading(answer)))
+            if rows:
+                click.echo(table(rows, COLUMNS))
+            for line in below(answer):
+                click.echo(printable(line))
+        case "csv":
+            click.echo(csv_text(FIELDS, rows), nl=False)
+        case _:
+            click.echo(document(form, answer))
+    return EXIT_FINDINGS if fail_on and answer["candidates"] else 0
 
 
-def _answer(source: Source, service: str, at: str | None) -> Json:
-    if source.recording is None:
-        return source.get("/api/explain", "candidates", service=service, at=at)
-    with closing(Recording(source.recording)) as recording:
-        time = parse_flag("--at", lambda text: parse_time(text, recording.meta.end or 0.0), at or "now")
-        return plain(explained(explain_recording(recording, service, time)))
+def _answer(source: Source, service: str | None, at: str | None, match: str) -> Json:
+    if source.recording is not None:
+        with closing(Recording(source.recording)) as recording:
+            when = parse_flag("--at", lambda text: parse_time(text, recording.meta.end or 0.0), at or "now")
+            return plain(explained(explain_recording(recording, service, when)))
+    if prometheus := source.prometheus(match):
+        now = time.time()
+        when = parse_flag("--at", lambda text: parse_time(text, now), at or "now")
+        bar = ProgressBar()
+        try:
+            return plain(explained(explain_live(prometheus, service, when, now, bar)))
+        finally:
+            bar.end()
+    return source.get("/api/explain", "candidates", service=service, at=at)

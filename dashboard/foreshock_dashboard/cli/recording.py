@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 
 from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, play
-from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, hub_settings, output_option
+from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import plain, show
+from foreshock_dashboard.cli.source import credentials_option, match_option, prometheus_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
@@ -20,7 +20,6 @@ from foreshock_dashboard.replay.record import record
 from foreshock_dashboard.replay.replay import ReplayResult
 from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag
 from foreshock_dashboard.settings.times import parse_time
-from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.web.state.incident_json import replayed
 
 FILE = click.Path(path_type=Path)
@@ -29,22 +28,41 @@ FILE = click.Path(path_type=Path)
 @click.command("create", cls=GroupedCommand)
 @click.option("--start", default="now-1h", metavar="TIME", help="start of the time range (default: now-1h)")
 @click.option("--end", default="now", metavar="TIME", help="end of the time range (default: now)")
-@click.option("--all-metrics/--no-all-metrics", help="record all metrics in Prometheus, not only those the hub reads")
+@match_option
+@click.option("--known-metrics", is_flag=True, help="only metrics that the hub recognizes (smaller; explain reads any)")
 @click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
-@hub_settings("prometheus_url")
-def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: Any) -> None:  # noqa: ANN401
-    """Record a time range from Prometheus: raw samples, without traces.
+@click.option(
+    "--from",
+    "--prometheus-url",
+    "place",
+    metavar="URL",
+    help="Prometheus URL (default: prometheus-url of --config) [env var: FORESHOCK_PROMETHEUS_URL]",
+)
+@click.option("--config", metavar="FILE", help="YAML file with hub options [env var: FORESHOCK_CONFIG]")
+@credentials_option
+def create(
+    start: str,
+    end: str,
+    match: str,
+    known_metrics: bool,
+    output_dir: Path,
+    place: str | None,
+    config: str | None,
+    credentials: Path | None,
+) -> None:
+    """Record a time range from Prometheus: raw samples of all metrics, without traces.
 
     Include at least 30 min before the incident for baselines.
 
     \b
     Examples:
-      foreshock recording create --prometheus-url http://prometheus:9090 --start now-2h --output-dir incident
+      foreshock recording create --from http://prometheus:9090 --start now-2h --output-dir incident
+      foreshock recording create --from http://mimir/prometheus --match 'namespace="shop"' --output-dir incident
       foreshock recording create --config hub.yml --start 2026-11-25T09:00:00Z --end now-1d --output-dir incident
     """
-    url = load_settings(flags).prometheus_url
+    url = load_settings({"config": config, "prometheus_url": place}).prometheus_url
     if not url:
-        raise SettingsError("--prometheus-url: missing. Set it to the URL of your Prometheus.")
+        raise SettingsError("--from: missing. Set it to the URL of your Prometheus.")
     now = time.time()
     first, last = (
         parse_flag(flag, lambda t: parse_time(t, now), text) for flag, text in (("--start", start), ("--end", end))
@@ -54,8 +72,8 @@ def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: A
             "--start, --end: not a past time range; --start must be before --end, and --end not in the future."
         )
     bar = ProgressBar()
-    with closing(PrometheusSource(url)) as source:
-        count = record(source, first, last, output_dir, all_metrics, bar)
+    with closing(prometheus_source(url, credentials, match)) as source:
+        count = record(source, first, last, output_dir, known_only=known_metrics, progress=bar)
     bar.end(f"{output_dir}: {count:,} samples, in {time.time() - now:.1f} s")
 
 

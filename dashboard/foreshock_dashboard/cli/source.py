@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 import httpx
@@ -18,6 +18,9 @@ from foreshock_dashboard.render.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.sources import http_client
+
+if TYPE_CHECKING:
+    from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 
 TIMEOUT_SECONDS = 60.0
 MAX_BODY_BYTES = 64 * 2**20
@@ -45,6 +48,8 @@ class Source:
     def __init__(self, place: str, credentials: Path | None = None) -> None:
         """Raises SettingsError if the place is neither a URL nor a folder, or the credentials cannot be used."""
         self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
+        self._credentials = credentials
+        self._probed = False
         self._opened = ExitStack()
         self._headers = {}
         if self.recording:
@@ -80,6 +85,17 @@ class Source:
         hub.start()
         return hub.web.url.rstrip("/")
 
+    def prometheus(self, match: str) -> PrometheusSource | None:
+        """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this."""
+        if self.recording is not None:
+            return None
+        source = self._opened.enter_context(closing(prometheus_source(self._url, self._credentials, match)))
+        self._probed = True
+        try:
+            return source if source.answers() else None
+        except SourceError:
+            return None  # `get` names the problem
+
     def get(self, path: str, *keys: str, **parameters: str | None) -> Json:
         """The JSON object at `path` of the API, with at least these keys. None leaves a parameter out.
 
@@ -99,9 +115,8 @@ class Source:
             )
         if isinstance(content, dict) and isinstance(content.get("error"), str):
             raise AnswerError(f"{self.name}: {content['error']}", status)
-        raise AnswerError(
-            f"{self.name}: unexpected response (HTTP {status}). Check that --from points to a foreshock hub."
-        )
+        expected = "a foreshock hub or a Prometheus" if self._probed else "a foreshock hub"
+        raise AnswerError(f"{self.name}: unexpected response (HTTP {status}). Check that --from points to {expected}.")
 
     def _fetch(self, path: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
         """Status and body."""
@@ -124,32 +139,59 @@ class Source:
         return response.status_code, body
 
 
-def reads_source(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
-    """Decorator: `--from` and `--credentials`; the command's first argument is the source."""
+def prometheus_source(url: str, credentials: Path | None, match: str) -> PrometheusSource:
+    """A Prometheus. match: PromQL matchers of the series to read, with or without braces; "" for all.
 
-    @click.option(
-        "--from",
-        "place",
-        envvar="FORESHOCK_HUB",
-        default=HUB_URL,
-        metavar="URL|DIR",
-        help=f"hub URL, or recording folder (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
-    )
-    @click.option(
-        "--credentials",
-        envvar="FORESHOCK_HUB_CREDENTIALS",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="one-line file: bearer token or user:password for the hub [env var: FORESHOCK_HUB_CREDENTIALS]",
-    )
-    @wraps(function)
-    def command(place: str, credentials: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-        with closing(Source(place, credentials)) as source:
-            return function(source, *args, **kwargs)
+    Raises:
+        SettingsError: the credentials cannot be used.
+    """
+    from foreshock_dashboard.sources.prometheus.api import PrometheusSource  # not needed for a hub
 
-    return command
+    try:
+        return PrometheusSource(url, credentials=credentials, match=match.strip().removeprefix("{").removesuffix("}"))
+    except ValueError as error:
+        raise SettingsError(f"--credentials: {error}") from None
 
 
+credentials_option = click.option(
+    "--credentials",
+    envvar="FORESHOCK_HUB_CREDENTIALS",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="one-line file: bearer token or user:password for the URL [env var: FORESHOCK_HUB_CREDENTIALS]",
+)
+match_option = click.option(
+    "--match",
+    default="",
+    metavar="MATCHERS",
+    help="PromQL label matchers of the series to read from Prometheus, such as 'namespace=\"shop\"' (default: all)",
+)
+
+
+def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
+    """Decorator: `--from` and `--credentials`; the command's first argument is the source. places: help of `--from`."""
+
+    def decorate(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
+        @click.option(
+            "--from",
+            "place",
+            envvar="FORESHOCK_HUB",
+            default=HUB_URL,
+            metavar="URL|DIR",
+            help=f"{places} (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
+        )
+        @credentials_option
+        @wraps(function)
+        def command(place: str, credentials: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
+            with closing(Source(place, credentials)) as source:
+                return function(source, *args, **kwargs)
+
+        return command
+
+    return decorate
+
+
+reads_source = reads("hub URL, or recording folder")
 at_option = click.option(
     "--at", metavar="TIME", help="point in time, such as 2026-11-25T10:00:00Z or now-15m (default: now)"
 )

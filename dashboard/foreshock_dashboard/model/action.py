@@ -47,6 +47,7 @@ ReasonKind = Literal[
     "short_outage",
     "unexplained",
     # Why a service is suspected.
+    "called_in",
     "calls_grew",
     "cause",
     "failures_grew",

@@ -37,6 +37,10 @@ class SourceError(Exception):
     """A metrics or trace source cannot answer. The message names the source and the remedy."""
 
 
+class LimitError(SourceError):
+    """The answer would exceed a limit of the source in size or time; a shorter range may not."""
+
+
 class NoDataError(SourceError):
     """The source has no data for the query, now or later; a retry is useless."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
+from foreshock_dashboard.render.metric_figure import metric_figure
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
 from foreshock_dashboard.render.words import CAUSES, in_sentence
 
@@ -52,13 +53,14 @@ ACTIONS: Mapping[ActionKind, str] = {
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
+    "called_in": "called in {value:percent} of requests of {service}",
     "calls_grew": "calls to {service} {value:multiple}x baseline",
     "cause": "{name}[ of {service}]",
-    "failures_grew": "error rate +{value:points}",
-    "metric": "{name} {value:.3g} (baseline {baseline:.3g}) since {since:clock}",
+    "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
+    "metric": "{name} {before} → {after}[ since {since:clock}]",
     "no_anomaly": "no local anomaly",
     "requests_grew": "request rate {value:multiple}x baseline",
-    "slower": "latency {value:multiple}x baseline",
+    "slower": "[{name} {before} → {after}|latency {value:multiple}x baseline][ since {since:clock}]",
 }
 """Why a service is suspected."""
 REASONS: Mapping[ReasonKind, str] = {
@@ -112,12 +114,20 @@ def action_expected(action: Action) -> str:
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
-    """Why a service is suspected: `request rate 2.3x baseline`."""
-    return "; ".join(map(_suspicion, reasons))
+    """Why a service is suspected: `p95_seconds 120 ms → 2.4 s since 10:42:00`; a cause class only without a figure."""
+    listed = tuple(reasons)
+    with_figures = tuple(reason for reason in listed if reason.kind not in ("cause", "no_anomaly"))
+    return "; ".join(map(_suspicion, with_figures or listed))
 
 
 def _suspicion(reason: Reason) -> str:
     fields = reason._asdict()
+    before, value = reason.baseline, reason.value
+    now = before * value if reason.kind == "slower" else before + value if reason.kind == "failures_grew" else value
+    fields |= {"now": now} | {
+        name: metric_figure(reason.name, figure) if _known(figure) else None
+        for name, figure in (("before", before), ("after", now))
+    }
     if reason.kind == "cause":
         fields["name"] = next(
             (in_sentence(label) for cause, label in CAUSES.items() if cause == reason.name), reason.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 
@@ -92,6 +93,25 @@ SIGNAL_HINTS: Mapping[str, str] = {
     "ready": "fewer replicas are ready than desired",
 }
 """Why an anomaly of a signal matters, by signal."""
+SIGNAL_KINDS: Mapping[SignalKind, str] = {
+    "latency": "latency",
+    "errors": "error rate",
+    "traffic": "request rate",
+    "availability": "availability",
+    "resource": "resource usage",
+    "calls": "call graph",
+    "other": "other",
+}
+"""Kinds of signals that an explanation compares."""
+OPEN_QUESTIONS: Mapping[SignalKind, str] = {
+    "latency": "a service that is only slow cannot be found",
+    "errors": "a service that fails cannot be told from a slow one",
+    "traffic": "extra load cannot be told from a fault, nor lost traffic from no traffic",
+    "availability": "a dead service cannot be told from one without traffic",
+    "resource": "a saturated CPU, memory, disk, or connection pool cannot be named as the reason",
+    "calls": "a cause cannot be told from its callers",
+}
+"""The question that stays open without any signal of a kind."""
 EMPTY: Mapping[str, str] = {
     "services": "No services: no spans have arrived, and no process was seen on a GPU.",
     "gpus": "No GPUs: no target exports gpu_info.",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
-from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.query import LimitError, SourceError
 
 MAX_BODY_BYTES = 64 << 20
 """Largest response after decompression."""
@@ -164,13 +164,13 @@ class ApiClient:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > self._max_body:
-                raise SourceError(f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; {self._smaller}")
+                raise LimitError(f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; {self._smaller}")
             if self._monotonic() > end:
                 raise self._timed_out(self._max_seconds)
         return bytes(body)
 
     def _timed_out(self, seconds: float) -> SourceError:
-        return SourceError(
+        return LimitError(
             f"{self.name}: no answer within {seconds:.0f} s; ask for a shorter range, or look at its load"
         )
 

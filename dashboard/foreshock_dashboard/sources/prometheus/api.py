@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import orjson
 
-from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid, promql_string
+from foreshock_dashboard.model.query import (
+    LimitError,
+    Matcher,
+    Matrix,
+    MetricSource,
+    Query,
+    SourceError,
+    grid,
+    promql_string,
+)
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
@@ -18,6 +28,8 @@ from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
 log = logging.getLogger(__name__)
 
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
+LIMIT_STATUSES = frozenset([413, 422, 503])
+"""Statuses of queries that exceed a limit: of samples or series (422), bytes (413), or time (503)."""
 MAX_RESPONSE_SECONDS = 120.0
 """Limit of one complete response. A server that sends a byte now and then must not hold an evaluation."""
 
@@ -59,6 +71,8 @@ class PrometheusSource(MetricSource):
 
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
+        credentials: file for `authorization_header`.
+        match: PromQL matchers, such as `namespace="shop"`, of the series whose names and samples are read.
         timeout: seconds without data, also passed to the server as the limit of a query.
         transport, max_seconds, max_body: see `ApiClient`, also for the errors.
     """
@@ -67,6 +81,8 @@ class PrometheusSource(MetricSource):
         self,
         url: str,
         *,
+        credentials: Path | None = None,
+        match: str = "",
         timeout: float = 30.0,
         max_seconds: float = MAX_RESPONSE_SECONDS,
         transport: httpx.BaseTransport | None = None,
@@ -77,12 +93,14 @@ class PrometheusSource(MetricSource):
             "Prometheus",
             url,
             smaller=smaller,
+            credentials=credentials,
             timeout=timeout,
             max_seconds=max_seconds,
             max_body=max_body,
             transport=transport,
         )
-        self.name, self._timeout = self._api.name, timeout
+        self.name, self._timeout, self._match = self._api.name, timeout, match
+        self._also = f",{match}" if match else ""
         self._names_unavailable = False
 
     def close(self) -> None:
@@ -119,14 +137,39 @@ class PrometheusSource(MetricSource):
             SourceError: the source cannot answer.
         """
         window = round((end - start) * 1000)
-        params = {"query": f"{_selector(metric, ())}[{window}ms]", "time": f"{end:.3f}"}
+        selector = f"{{__name__={promql_string(metric)}{self._also}}}"
+        params = self._instant(f"{selector}[{window}ms]", end)
         data = self._data(*self._api.send("POST", "/api/v1/query", data=params))
         try:
             for one in data["result"]:
-                rows = np.array([(time, float(value)) for time, value in one["values"]])
+                rows = np.empty((len(one["values"]), 2))
+                rows[:, 0] = [time for time, _ in one["values"]]
+                rows[:, 1] = [float(value) for _, value in one["values"]]
                 yield _labels(one["metric"]), rows[rows[:, 0] > start]  # Prometheus 2 has the sample at the start
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
+
+    def series_count(self, time: float) -> int | None:
+        """Number of series at a time (Unix seconds); None if the server refuses to count them."""
+        selector = f'{{__name__=~".+"{self._also}}}'
+        try:
+            data = self._data(*self._api.send("POST", "/api/v1/query", data=self._instant(f"count({selector})", time)))
+            return int(data["result"][0]["value"][1])
+        except (SourceError, KeyError, IndexError, TypeError, ValueError):
+            return None
+
+    def answers(self) -> bool:
+        """Whether the address is that of a Prometheus API.
+
+        Raises:
+            SourceError: it cannot be reached, or demands credentials.
+        """
+        response, body = self._api.send("GET", "/api/v1/query", params={"query": "vector(1)"})
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return False
+        return response.status_code == 200 and isinstance(answer, dict) and answer.get("status") == "success"
 
     def metric_names(self) -> frozenset[str]:
         """See `MetricSource.metric_names`."""
@@ -148,7 +191,11 @@ class PrometheusSource(MetricSource):
         self._names_unavailable = False
         return names
 
+    def _instant(self, query: str, time: float) -> dict[str, str]:
+        return {"query": query, "time": f"{time:.3f}", "timeout": f"{self._timeout:.0f}s"}
+
     def _names(self, params: dict[str, str]) -> frozenset[str]:
+        params |= {"match[]": f"{{{self._match}}}"} if self._match else {}
         names = self._data(*self._api.send("GET", METRIC_NAMES_PATH, params=params))
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise self._api.unexpected("names that are no list of texts")
@@ -167,7 +214,8 @@ class PrometheusSource(MetricSource):
             raise self._api.unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
-            raise SourceError(f"{self.name}: answers {status} {kind}: {message}")
+            kind_of_error = LimitError if status in LIMIT_STATUSES else SourceError
+            raise kind_of_error(f"{self.name}: answers {status} {kind}: {message}")
         return answer["data"]
 
 

@@ -93,13 +93,13 @@ def add_list_routes(
     @get(
         api,
         "/explain",
-        "Probable root causes of a service's anomaly at a time, ranked; takes seconds",
+        "Likely root causes of an anomaly at a time, ranked, and what was compared; takes seconds",
         Explained,
     )
     def explain(request: Request, query: Annotated[ExplainParameters, Query()]) -> Response:
         now = hub.now()
         at = time_parameter("at", query.at, now, now)
-        body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service, at))
+        body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service or None, at))
         return responder.json_response(request, hub.snapshot, explained(body))
 
     @get(api, "/report/{incident}", "A postmortem of one incident: Markdown, and its plots as SVG", answers.Report)

@@ -32,7 +32,7 @@ class IncidentsParameters(AsOf):
 class ExplainParameters(AsOf):
     """`/api/explain`."""
 
-    service: str = Field(description="name, or namespace/name; unique up to case and separators")
+    service: str = Field("", description="name, or namespace/name, up to case and separators (default: any service)")
 
 
 class ReportParameters(AsOf):

@@ -1,0 +1,31 @@
+"""An explanation in words: what was found, what was compared, and which questions stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.units import counted
+from foreshock_dashboard.render.words import OPEN_QUESTIONS, SIGNAL_KINDS
+
+
+def heading(answer: Json) -> str:
+    """The sentence above the ranked services."""
+    service, when = answer["service"], utc_timestamp(answer["at"])
+    if answer["candidates"]:
+        return f"Likely root causes{f' for {service}' if service else ''} at {when}:"
+    verdict = f"{service} is not clearly anomalous" if service else "No service is clearly anomalous"
+    return f"{verdict} at {when}.{' Closest:' if answer['weak_candidates'] else ''}"
+
+
+def below(answer: Json) -> Iterator[str]:
+    """The sentences below them: what was compared with its baseline, and what cannot be told without more data."""
+    yield ""
+    if signals := answer["signals"]:
+        kinds = ", ".join(f"{SIGNAL_KINDS[row['kind']]} {row['series']:,}" for row in signals)
+        series = sum(row["series"] for row in signals)
+        services = counted(max(row["services"] for row in signals), "service")
+        yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
+    for kind in answer["missing"]:
+        yield f"No {SIGNAL_KINDS[kind]}: {OPEN_QUESTIONS[kind]}."

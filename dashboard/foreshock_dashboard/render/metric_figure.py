@@ -1,0 +1,36 @@
+"""Values of arbitrary metrics as text, with the unit that the name of the metric states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from foreshock_dashboard.render.units import duration, percent, significant
+
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_FORMATS: Mapping[str, Callable[[float], str]] = {
+    r"(^|_)(seconds|p\d\d)$": duration,
+    r"_(milliseconds|millis|msec|ms)$": lambda value: duration(value / 1e3),
+    r"_(microseconds|usec|us)$": lambda value: duration(value / 1e6),
+    r"_(nanoseconds|nsec|ns)$": lambda value: duration(value / 1e9),
+    r"_bytes$": lambda value: byte_size(value),
+    r"_(ratio|share)$": percent,
+    r"_(percent|percentage|pct)$": lambda value: percent(value / 100),
+}
+"""Formats by the end of the name, as Prometheus' naming practices and the OpenMetrics units have it."""
+
+
+def metric_figure(metric: str, value: float) -> str:
+    """A value of a metric: `2.4 s` for `latency_seconds`, `310 MiB` for `rss_bytes`; the number for other units."""
+    for pattern, form in _FORMATS.items():
+        if value >= 0 and re.search(pattern, metric, re.IGNORECASE):
+            return form(value)
+    return significant(value)
+
+
+def byte_size(size: float) -> str:
+    """A number of bytes in IEC units: `310 MiB`."""
+    power = 0
+    while size >= 1024 and power < len(_BYTE_UNITS) - 1:
+        size, power = size / 1024, power + 1
+    return f"{significant(size)} {_BYTE_UNITS[power]}"
