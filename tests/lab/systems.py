@@ -139,6 +139,9 @@ class System:
         times = [start + i for i in range(int(min(end, self.clock.time) - start))]
         return [Request(time, "home", self.seen(time), True) for time in times if time >= START]
 
-    def record(self, out: Path, start: float, end: float, truth: dict[str, Any]) -> None:
+    def record(
+        self, out: Path, start: float, end: float, truth: dict[str, Any], left_out: Sequence[tuple[float, float]] = ()
+    ) -> None:
         out.mkdir(parents=True)
-        (out / "truth.json").write_bytes(orjson.dumps(truth | {"recorded": [start, end]}))
+        assert (truth["start"], truth["end"]) == (start, end)
+        (out / "truth.json").write_bytes(orjson.dumps(truth | {"left out": left_out}))

@@ -10,12 +10,14 @@ from tests.lab.systems import START, Request, System
 
 from foreshock_lab.campaign.breach import first_breach, latency_targets
 from foreshock_lab.campaign.plan import HELD_OUT_SEED, PlannedFault, plan, split_of
-from foreshock_lab.campaign.runner import Campaign, NotHealthyError
+from foreshock_lab.campaign.runner import LEARNED_SECONDS, Campaign, NotHealthyError
 from foreshock_lab.campaign.truth import Times, truth_of
 from foreshock_lab.faults.catalog import KINDS
 from foreshock_lab.topology.draw import draw
 
-HISTORY = 240.0
+HISTORY = 300.0
+FIRST = START + LEARNED_SECONDS
+"""Onset of the first fault."""
 
 
 def planned(system: System, kind: str, strength: int = 2) -> PlannedFault:
@@ -26,37 +28,51 @@ def planned(system: System, kind: str, strength: int = 2) -> PlannedFault:
 def test_a_fault_is_recorded_with_its_history_and_when_users_noticed(tmp_path: Path) -> None:
     """Users see 1 s instead of 20 ms from 100 s after the onset on."""
     system = System(tmp_path)
-    onset = START + HISTORY
-    system.seen = lambda time: 1.0 if onset + 100 <= time < onset + 230 else 0.02
+    system.seen = lambda time: 1.0 if FIRST + 100 <= time < FIRST + 230 else 0.02
     fault = planned(system, "slow-handler")
 
     assert Campaign(system, tmp_path / "out", HISTORY, system.clock).run([fault], START + 3600) == 1
 
     truth = orjson.loads((tmp_path / "out" / fault.name / "truth.json").read_bytes())
-    assert (truth["start"], truth["onset"], truth["root_cause"]) == (START, onset, f"shop/{fault.service}")
-    assert truth["fault_end"] == pytest.approx(onset + fault.kind.duration)
-    assert onset + 100 < truth["noticed"] <= onset + 110
+    assert (truth["start"], truth["onset"], truth["root_cause"]) == (START, FIRST, f"shop/{fault.service}")
+    assert truth["fault_end"] == pytest.approx(FIRST + fault.kind.duration)
+    assert FIRST + 100 < truth["noticed"] <= FIRST + 110
     assert truth["victims"] == [truth["asked"]] == [f"shop/{system.topology.front.name}"]
     assert system.behaviors[fault.service] == {}
 
 
 def test_the_next_fault_waits_until_users_see_nothing_of_the_last_one(tmp_path: Path) -> None:
+    """And its recording leaves the last one out."""
     system = System(tmp_path)
     first = planned(system, "exception")
-    ended = START + HISTORY + first.kind.duration
-    system.seen = lambda time: 1.0 if START + HISTORY <= time < ended + 100 else 0.02
+    ended = FIRST + first.kind.duration
+    system.seen = lambda time: 1.0 if FIRST <= time < ended + 100 else 0.02
     second = planned(system, "failing-handler")
 
     assert Campaign(system, tmp_path, HISTORY, system.clock).run([first, second], START + 7200) == 2
 
     truth = orjson.loads((tmp_path / second.name / "truth.json").read_bytes())
-    assert truth["start"] >= ended + 100
-    assert truth["onset"] == truth["start"] + HISTORY
+    ((left, until),) = truth["left out"]
+    assert left == FIRST
+    assert ended + 100 <= until <= truth["onset"] - HISTORY
+
+
+def test_healthy_data_of_the_last_hour_suffice_for_the_analysis(tmp_path: Path) -> None:
+    """After some faults, half of the hour before an onset may be left out, and no more."""
+    system = System(tmp_path)
+    faults = plan(system.topology, ["failing-handler", "slow-handler", "exception"])
+
+    Campaign(system, tmp_path, HISTORY, system.clock).run(faults, START + 14_400)
+
+    for path in tmp_path.glob("*/truth.json"):
+        truth = orjson.loads(path.read_bytes())
+        missing = sum(until - max(left, truth["start"]) for left, until in truth["left out"] if until > truth["start"])
+        assert truth["onset"] - truth["start"] - missing >= LEARNED_SECONDS
 
 
 def test_a_system_that_does_not_recover_is_given_up(tmp_path: Path) -> None:
     system = System(tmp_path)
-    system.seen = lambda time: 1.0 if time >= START + HISTORY else 0.02
+    system.seen = lambda time: 1.0 if time >= FIRST else 0.02
 
     with pytest.raises(NotHealthyError, match="still have a breach"):
         Campaign(system, tmp_path, HISTORY, system.clock).run([planned(system, "exception")], START + 7200)
@@ -67,7 +83,7 @@ def test_a_campaign_continues_where_it_ended_and_keeps_its_deadline(tmp_path: Pa
     faults = [planned(system, kind) for kind in ("exception", "failing-handler", "slow-handler")]
     (tmp_path / faults[0].name).mkdir()
 
-    count = Campaign(system, tmp_path, HISTORY, system.clock).run(faults, START + 600)
+    count = Campaign(system, tmp_path, HISTORY, system.clock).run(faults, FIRST + 300)
 
     assert count == 1
     assert (tmp_path / faults[1].name).exists()

@@ -15,8 +15,8 @@ Split = Literal["dev", "heldout"]
 HELD_OUT_SEED = 100
 """Seeds from here on are held out: they only score, and nothing is set on them."""
 STRENGTHS = (1, 2, 3)
-FAULTS_PER_SYSTEM = 8
-"""Faults of about an hour: the plan of the next seed begins where that of an hour ends."""
+FAULTS_PER_SYSTEM = 22
+"""Faults of a system in four hours: the plan of the next seed begins where that of such a time ends."""
 
 
 class PlannedFault(NamedTuple):

@@ -20,10 +20,14 @@ from foreshock_lab.campaign.plan import PlannedFault
 from foreshock_lab.campaign.truth import Times, truth_of
 from foreshock_lab.faults import target
 from foreshock_lab.faults.injection import Injection
+from foreshock_lab.record.record import Range
 from foreshock_lab.topology.model import Json
 
-HISTORY_SECONDS = 240.0
-"""Healthy time before each fault, part of its recording."""
+HISTORY_SECONDS = 300.0
+"""Healthy time right before each fault."""
+LOOKBACK_SECONDS, LEARNED_SECONDS = 3600.0, 1900.0
+"""A recording begins so long before its fault, and has healthy data of so much of it: the analysis needs half an hour
+of the last hour before it opens incidents."""
 TAIL_SECONDS = 15.0
 """Time after a fault that its recording has, so that the last scrapes count."""
 MAX_RECOVERY_SECONDS = 240.0
@@ -39,8 +43,8 @@ class RecordableSystem(target.System, Protocol):
     def user_requests(self, start: float, end: float) -> Sequence[UserRequest]:
         """Requests of users sent in [start, end), Unix seconds."""
 
-    def record(self, out: Path, start: float, end: float, truth: Json) -> None:
-        """Write a recording of a range (Unix seconds) with its truth."""
+    def record(self, out: Path, start: float, end: float, truth: Json, left_out: Sequence[Range] = ()) -> None:
+        """Write a recording of a range (Unix seconds) without some ranges in it, with its truth."""
 
 
 class NotHealthyError(Exception):
@@ -72,6 +76,9 @@ class Campaign:
     ) -> None:
         self._system, self._out, self._history, self._clock = system, out, history, clock or WallTime()
         self._targets: Mapping[str, float] = {}
+        self._began = self._clock.now()
+        self._faulty: list[Range] = []
+        """Times of faults until the system had recovered; recordings of later faults leave them out."""
 
     def run(self, faults: Sequence[PlannedFault], deadline: float) -> int:
         """Record faults until the deadline (Unix seconds); returns the number of recordings.
@@ -84,15 +91,16 @@ class Campaign:
         for fault in pending * ATTEMPTS:
             if (self._out / fault.name).exists():
                 continue
+            onset = self._wait_healthy(healthy_since, deadline - fault.kind.duration - TAIL_SECONDS)
+            if onset is None:
+                break
             try:
-                onset = self._wait_healthy(healthy_since, deadline - fault.kind.duration - TAIL_SECONDS)
-                if onset is None:
-                    break
                 self._record(fault, onset)
                 count += 1
             except Exception:  # outermost loop: other faults can be recorded after any failure of one
                 log.exception("%s: not recorded", fault.name)
             healthy_since = self._recovered()
+            self._faulty.append((onset, healthy_since))
         return count
 
     def _wait_healthy(self, since: float, latest: float) -> float | None:
@@ -101,10 +109,18 @@ class Campaign:
             self._sleep_until(end)
             requests = self._system.user_requests(end - self._history, end)
             self._targets = latency_targets(requests)
-            if (breach := first_breach(requests, self._targets, end - self._history, end)) is None:
+            if (breach := first_breach(requests, self._targets, end - self._history, end)) is not None:
+                since = breach + WINDOW_SECONDS
+            elif self._learned(end) >= LEARNED_SECONDS:
                 return end
-            since = breach + WINDOW_SECONDS
+            else:
+                self._clock.sleep(STEP_SECONDS)
         return None
+
+    def _learned(self, now: float) -> float:
+        """Seconds of healthy data in the last `LOOKBACK_SECONDS`."""
+        first = max(self._began, now - LOOKBACK_SECONDS)
+        return now - first - sum(max(0.0, end - max(first, start)) for start, end in self._faulty)
 
     def _record(self, fault: PlannedFault, onset: float) -> None:
         """Inject a fault and record it."""
@@ -118,11 +134,11 @@ class Campaign:
             injection.clear()
         fault_end = self._clock.now()
         self._sleep_until(fault_end + TAIL_SECONDS)
-        start, end = onset - self._history, self._clock.now()
+        start, end = max(self._began, onset - LOOKBACK_SECONDS), self._clock.now()
         requests = self._system.user_requests(onset - WINDOW_SECONDS, end)
         breach = first_breach(requests, self._targets, onset, end)
         truth = truth_of(fault, self._system.topology, Times(start, onset, fault_end, end, breach))
-        self._system.record(self._out / fault.name, start, end, truth)
+        self._system.record(self._out / fault.name, start, end, truth, self._faulty)
         log.info("%s: %s", fault.name, "no breach" if breach is None else f"breach after {breach - onset:.0f} s")
 
     def _recovered(self) -> float:

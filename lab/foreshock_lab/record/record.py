@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +18,52 @@ PIECE_SECONDS = 600.0
 TRACE_SECONDS = 60.0
 """Time of which `TRACES` newest traces are kept, and as many with errors."""
 TRACES = 2
+Range = tuple[float, float]
+"""Unix seconds of start and end."""
 
 
 def record(
     metrics: PrometheusSource, traces: TraceSource, start: float, end: float, out: Path, meta: RecordingMeta,
-    truth: dict[str, Any],
+    truth: dict[str, Any], left_out: Sequence[Range] = (),
 ) -> None:  # fmt: skip
-    """Write a recording of a range (Unix seconds) with its ground truth.
+    """Write a recording of a range (Unix seconds) with its ground truth, as if nothing was scraped in `left_out`.
 
     Raises:
         SourceError: Prometheus or the hub cannot answer.
         RecordingError: the folder exists, or cannot be written.
     """
     with RecordingWriter(out, meta) as writer:
+        ranges = kept_ranges(start, end, left_out)
         for name in sorted(metrics.names_between(start, end) or ()):
-            for begin in np.arange(start, end, PIECE_SECONDS).tolist():
-                for labels, samples in metrics.samples(name, begin, min(end, begin + PIECE_SECONDS)):
+            for begin, until in (piece for kept in ranges for piece in pieces(*kept, PIECE_SECONDS)):
+                for labels, samples in metrics.samples(name, begin, until):
                     series = np.full(len(samples), writer.series(name, labels), np.int32)
                     writer.add(series, np.rint(samples[:, 0] * 1000).astype(np.int64), samples[:, 1])
-        writer.add_spans([*sampled_spans(traces, start, end)])
+        for kept in ranges:
+            writer.add_spans([*sampled_spans(traces, *kept)])
         writer.add_ground_truth(truth)
+
+
+def kept_ranges(start: float, end: float, left_out: Sequence[Range]) -> list[Range]:
+    """The parts of a range that are not left out. `left_out` is in order of time."""
+    kept = []
+    for first, last in left_out:
+        if start < min(first, end):
+            kept.append((start, min(first, end)))
+        start = max(start, last)
+    return [*kept, (start, end)] if start < end else kept
+
+
+def pieces(start: float, end: float, seconds: float) -> Iterator[Range]:
+    """Ranges of at most some seconds."""
+    for begin in np.arange(start, end, seconds).tolist():
+        yield begin, min(end, begin + seconds)
 
 
 def sampled_spans(traces: TraceSource, start: float, end: float) -> Iterator[Span]:
     """Spans of some traces of each minute, with and without errors: the metrics count all of them."""
     seen: set[str] = set()
-    for begin in np.arange(start, end, TRACE_SECONDS).tolist():
-        until = min(end, begin + TRACE_SECONDS)
+    for begin, until in pieces(start, end, TRACE_SECONDS):
         for query in (
             TraceQuery(begin, until, limit=TRACES),
             TraceQuery(begin, until, status="error", limit=TRACES),

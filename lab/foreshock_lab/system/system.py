@@ -21,7 +21,7 @@ from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.settings.settings import load_settings
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.web.state.incident_json import incident
-from foreshock_lab.record.record import record
+from foreshock_lab.record.record import Range, record
 from foreshock_lab.system import container_metrics, prometheus, stores
 from foreshock_lab.system.process import Process, listens
 from foreshock_lab.topology.model import NAMESPACE, Json, ServiceSpec, Topology, service_json
@@ -206,13 +206,16 @@ class System:
 
     # --- observation
 
-    def record(self, out: Path, start: float, end: float, truth: Json) -> None:
-        """Write a recording of a range (Unix seconds) with its ground truth; `end` may not lie in the future."""
+    def record(self, out: Path, start: float, end: float, truth: Json, left_out: Sequence[Range] = ()) -> None:
+        """Write a recording of a range (Unix seconds) with its ground truth, as if nothing was scraped in `left_out`.
+
+        `end` may not lie in the future.
+        """
         meta = RecordingMeta(
             scenario=truth.get("kind"), seed=self.topology.seed, scrape_interval=SCRAPE_SECONDS, span_sampling=None
         )
         with closing(PrometheusSource(prometheus.URL)) as source:
-            record(source, self._hub.traces, start, end, out, meta, truth)
+            record(source, self._hub.traces, start, end, out, meta, truth, left_out)
 
     def user_requests(self, start: float, end: float) -> list[UserRequest]:
         """What users saw of requests sent in [start, end), Unix seconds, by the time of their answer."""
