@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.hub import self_metrics
+from foreshock_dashboard.hub.analysis_loop import evaluation_durations
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics import names as span_families
 from foreshock_dashboard.ingest.span_metrics.registry import Family
@@ -56,6 +57,7 @@ VITALS = HubStats(
     time=0.0,
     snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),
     evaluation_seconds=0.0,
+    durations=evaluation_durations(),
     store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, ""),
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),

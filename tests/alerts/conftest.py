@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 import yaml
 
+from foreshock_dashboard.hub.analysis_loop import evaluation_durations
 from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
@@ -113,6 +114,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 time=NOW,
                 snapshot=Snapshot(1, None, tuple(incidents), Learning(0.0, 1800.0), forecast=_OUTLOOK),
                 evaluation_seconds=0.1,
+                durations=evaluation_durations(),
                 store=stats,
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
@@ -69,6 +70,20 @@ def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path
     again.close()
 
     assert found.values.tolist() == [[2.0]]
+
+
+def test_durations_of_all_evaluations_are_counted(hub: Hub) -> None:
+    """As a histogram, from whose buckets a dashboard computes percentiles."""
+    for _ in range(3):
+        hub.evaluate()
+
+    families = {family.name: family for family in text_string_to_metric_families(hub.metrics_text())}
+    durations = families["foreshock_evaluation_duration_seconds"]
+    found = {(sample.name.rsplit("_", 1)[1], sample.labels.get("le")): sample.value for sample in durations.samples}
+    assert durations.type == "histogram"
+    assert found["bucket", "+Inf"] == found["count", None] == 3
+    assert found["sum", None] > 0
+    assert {kind for kind, _ in found} == {"bucket", "count", "sum"}
 
 
 def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None:

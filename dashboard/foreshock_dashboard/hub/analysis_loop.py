@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from prometheus_client import Histogram
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
@@ -39,6 +40,8 @@ WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
 MAX_WORLD_BYTES = 176 * 2.0**20
 """Memory of the World; with thousands of GPUs it holds less than `WORLD_HISTORY_SECONDS`."""
+DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds of the histogram of evaluation durations: milliseconds for a few services, seconds for thousands of GPUs."""
 _MAX_INTERVAL_RATIO = 1.2
 """Measured over configured scrape interval, from which the measured one is used."""
 
@@ -60,11 +63,21 @@ class LoopInputs(NamedTuple):
     simulated: bool = False
 
 
+def evaluation_durations() -> Histogram:
+    """The metric of evaluation durations, empty. It belongs to one hub, not to the process."""
+    return Histogram(
+        "foreshock_evaluation_duration_seconds",
+        "Duration of evaluations.",
+        buckets=DURATION_BUCKETS_SECONDS,
+        registry=None,
+    )
+
+
 class AnalysisLoop:
     """Evaluates a source step by step. One thread evaluates, one may load seasons, and all may read the results.
 
     slos, tiers: those of the settings. snapshot: result of the newest evaluation, which took `evaluation_seconds`.
-    time_travel: results of earlier instants.
+    durations: of all evaluations. time_travel: results of earlier instants.
     """
 
     def __init__(self, settings: Settings, clock: Clock, inputs: LoopInputs) -> None:
@@ -75,6 +88,7 @@ class AnalysisLoop:
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
         self.evaluation_seconds = 0.0
+        self.durations = evaluation_durations()
         self._state = State()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
         self._interval_known = inputs.is_own_store
@@ -92,6 +106,7 @@ class AnalysisLoop:
             self._fail(f"the last evaluation failed: {error}; the log has the details")
         gc.collect(0)  # HTTP clients leave each response, whole pages of metrics, in a reference cycle
         self.evaluation_seconds = time.perf_counter() - begin
+        self.durations.observe(self.evaluation_seconds)
 
     def load_seasons(self, now: float) -> bool:
         """Load the load of earlier weeks around this time of the week; whether all of it could be read."""

@@ -267,6 +267,7 @@ class Hub:
             time=self.now(),
             snapshot=self.snapshot,
             evaluation_seconds=self._loop.evaluation_seconds,
+            durations=self._loop.durations,
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),

@@ -76,9 +76,9 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
         ("baseline_history_seconds", "History that baselines are computed from.", learning.have),
         ("baseline_required_seconds", "History that baselines require.", learning.need),
         ("evaluation_success", "1 if the last evaluation read its metrics source, else 0.", not stats.snapshot.error),
-        ("evaluation_duration_seconds", "Duration of the last evaluation.", stats.evaluation_seconds),
     ):
         yield GaugeMetricFamily(f"foreshock_{name}", text, value=float(value))
+    yield from map(_without_created, stats.durations.collect())
     unmatched = (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
     yield _gauge(
         "foreshock_config_unmatched_service",
@@ -192,6 +192,12 @@ def _labels(service: Service) -> tuple[str, str]:
 
 def _pool_labels(load: Load) -> tuple[str, ...]:
     return (*_labels(load.service), load.pool)
+
+
+def _without_created(family: Metric) -> Metric:
+    """The family without `_created` samples, which the text format does not know."""
+    family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+    return family
 
 
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from prometheus_client import Histogram
+
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -19,7 +21,7 @@ from foreshock_dashboard.store import StoreStats
 class HubStats:
     """State of the hub's parts at one moment.
 
-    time: Unix seconds. evaluation_seconds: duration of the newest evaluation.
+    time: Unix seconds. evaluation_seconds: duration of the newest evaluation. durations: of all since the start.
     spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
     """
@@ -28,6 +30,7 @@ class HubStats:
     time: float
     snapshot: Snapshot
     evaluation_seconds: float
+    durations: Histogram
     store: StoreStats
     receiver: ReceiverStats
     scrapes: tuple[ScrapeState, ...]
