@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.lab.systems import System
 
-from foreshock_lab.faults import packet_queue
+from foreshock_lab.faults import packet_queue, resources
 from foreshock_lab.faults.catalog import KINDS
 from foreshock_lab.faults.injection import FaultKind, eligible_services
 from foreshock_lab.topology.draw import draw
@@ -130,18 +130,21 @@ def test_skewed_clocks_leave_timers_alone_and_go_back(tmp_path: Path) -> None:
     assert system.log[-1].endswith("LD_PRELOAD= FAKETIME=")
 
 
-def test_busy_neighbors_run_in_the_cgroup_of_each_replica(tmp_path: Path) -> None:
-    """As many as the amount says, and none afterwards."""
-    system, kind = System(tmp_path), KINDS["cpu-hog"]
-    service = at(system, kind)
-    injection = kind.inject(system, service)
+@pytest.mark.parametrize("name", ["cpu-hog", "cpu-limit"])
+def test_cpu_limits_come_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy neighbor runs in the cgroup of each replica, and ends with the fault."""
+    monkeypatch.setattr(resources, "MEASURED_SECONDS", 0.001)
+    system, kind = System(tmp_path), KINDS[name]
+    groups = [replica.cgroup for replica in system.service(at(system, kind)).replicas]
+    injection = kind.inject(system, at(system, kind))
 
     injection.set(1.0)
-    injection.set(2.0)
-    pids = [pid for replica in system.service(service).replicas for pid in replica.cgroup.pids]
-    assert len(pids) == 2 * _replicas(system, service)
+    pids = [pid for group in groups for pid in group.pids]
+    assert len(pids) == (len(groups) if name == "cpu-hog" else 0)
+    assert all(group.state.cpu_cores < 1.0 for group in groups)
 
     injection.clear()
+    assert all(group.state.cpu_cores == 1.0 for group in groups)
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)

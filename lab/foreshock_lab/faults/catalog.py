@@ -28,8 +28,8 @@ KINDS: Mapping[str, FaultKind] = {
     kind.name: kind
     for kind in (
         growing(
-            "cpu-hog", "", "busy processes per replica", (1, 2, 5), "called", CpuHog,
-            "Busy processes run in the cgroup of each replica and compete for its CPU limit.",
+            "cpu-hog", "", "times the CPU limit", (0.7, 1, 2), "called", CpuHog,
+            "A busy process runs in the cgroup of each replica, whose limit is three times its usual CPU use.",
         ),
         growing(
             "cpu-limit", "", "times the usual CPU use", (1.1, 0.8, 0.5), "called", CpuLimit,
@@ -92,7 +92,7 @@ KINDS: Mapping[str, FaultKind] = {
             "Queries of the service scan more and more rows in PostgreSQL.", begin=1.0,
         ),
         FaultKind(
-            "query-fan-out", "change", "queries in place of one", (10, 30, 100), "postgres",
+            "query-fan-out", "change", "queries in place of one", (30, 100, 300), "postgres",
             behavior(lambda count: {"query_repeat": round(count)}),
             "The service repeats each query, as an ORM does that loads items one by one.",
         ),

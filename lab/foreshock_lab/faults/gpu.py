@@ -40,7 +40,7 @@ class GpuNeighbor:
     def clear(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 def without_gpu() -> str:

@@ -58,7 +58,7 @@ class PacketDelay:
         """Delay nothing."""
         subprocess.run(["iptables", "-D", *self._rule], check=True)
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 class NameFailure:

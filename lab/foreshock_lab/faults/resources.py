@@ -10,57 +10,92 @@ import time
 
 from foreshock_lab.faults.target import System
 
-BURN = "while True: pass"
-MEASURED_SECONDS = 20.0
-"""Time over which the usual CPU use of a replica is measured before it is limited."""
 POSTGRES = "postgres"
 CHUNK_BYTES = 1 << 20
+BURN = """
+import sys, threading, time
+cores = 0.0
+def burn():
+    while True:
+        end = time.thread_time() + cores * 0.02
+        while time.thread_time() < end:
+            pass
+        time.sleep(max(0.0, 1.0 - cores) * 0.02)
+threading.Thread(target=burn, daemon=True).start()
+for line in sys.stdin:
+    cores = float(line)
+"""
+"""Uses as much of a core as the last line of its input says."""
+MEASURED_SECONDS = 20.0
+"""Time over which the usual CPU use of a replica is measured before it is limited."""
+MIN_CORES = 0.1
+POD_LIMIT_FACTOR = 3.0
+"""CPU limit of a pod with a busy neighbor, as a multiple of its usual use."""
+
+
+class UsualCpu:
+    """Control groups of the replicas of a service, their usual CPU use in cores, and their limits."""
+
+    def __init__(self, system: System, name: str) -> None:
+        self.cgroups = [replica.cgroup for replica in system.service(name).replicas]
+        began, before = time.monotonic(), [cgroup.usage() for cgroup in self.cgroups]
+        time.sleep(MEASURED_SECONDS)
+        seconds = time.monotonic() - began
+        self.cores = [
+            (cgroup.usage().cpu_seconds - usage.cpu_seconds) / seconds
+            for cgroup, usage in zip(self.cgroups, before, strict=True)
+        ]
+        self._limits = [usage.cpu_cores for usage in before]
+
+    def restore(self) -> None:
+        """Restore the limits."""
+        for cgroup, cores in zip(self.cgroups, self._limits, strict=True):
+            cgroup.cpu_limit(None if cores == float("inf") else cores)
 
 
 class CpuHog:
-    """Busy processes in the cgroup of each replica, which compete with it for its CPU limit."""
+    """A busy process in the cgroup of each replica, as of a sidecar, which competes with it for its CPU limit."""
 
     def __init__(self, system: System, name: str) -> None:
-        self._replicas = system.service(name).replicas
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def set(self, amount: float) -> None:
-        """Have `amount` busy processes per replica."""
-        while len(self._processes) < round(amount) * len(self._replicas):
-            process = subprocess.Popen([sys.executable, "-S", "-c", BURN])
-            self._replicas[len(self._processes) % len(self._replicas)].cgroup.add(process.pid)
+        self._usual = UsualCpu(system, name)
+        self._limits = [max(MIN_CORES, POD_LIMIT_FACTOR * cores) for cores in self._usual.cores]
+        self._processes: list[subprocess.Popen[str]] = []
+        for cgroup, cores in zip(self._usual.cgroups, self._limits, strict=True):
+            cgroup.cpu_limit(cores)
+            command = [sys.executable, "-S", "-c", BURN]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+            cgroup.add(process.pid)
             self._processes.append(process)
 
+    def set(self, amount: float) -> None:
+        """Try to use `amount` times the CPU limit of each replica."""
+        for process, cores in zip(self._processes, self._limits, strict=True):
+            assert process.stdin is not None
+            process.stdin.write(f"{amount * cores}\n")
+            process.stdin.flush()
+
     def clear(self) -> None:
-        """End the busy processes."""
+        """End the busy processes, and restore the limits."""
         for process in self._processes:
             process.kill()
-            process.wait()
+            process.communicate()
+        self._usual.restore()
 
 
 class CpuLimit:
     """A CPU limit of each replica, as a multiple of its usual use."""
 
     def __init__(self, system: System, name: str) -> None:
-        self._cgroups = [replica.cgroup for replica in system.service(name).replicas]
-        began, before = time.monotonic(), [cgroup.usage() for cgroup in self._cgroups]
-        time.sleep(MEASURED_SECONDS)
-        seconds = time.monotonic() - began
-        self._limits = [usage.cpu_cores for usage in before]
-        self._usual = [
-            (cgroup.usage().cpu_seconds - usage.cpu_seconds) / seconds
-            for cgroup, usage in zip(self._cgroups, before, strict=True)
-        ]
+        self._usual = UsualCpu(system, name)
 
     def set(self, amount: float) -> None:
         """Limit the CPU of each replica to `amount` times its usual use."""
-        for cgroup, cores in zip(self._cgroups, self._usual, strict=True):
+        for cgroup, cores in zip(self._usual.cgroups, self._usual.cores, strict=True):
             cgroup.cpu_limit(amount * cores)
 
     def clear(self) -> None:
         """Restore the limits."""
-        for cgroup, cores in zip(self._cgroups, self._limits, strict=True):
-            cgroup.cpu_limit(None if cores == float("inf") else cores)
+        self._usual.restore()
 
 
 class MemoryLeak:
