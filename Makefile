@@ -42,8 +42,8 @@ check: $(READY) $(NODE_READY) ## Lint, formatting and types
 evaluate: $(READY) ## Score the analysis on simulated platforms; ARGS="--help" lists the options
 	@$(PY) -m foreshock_evaluation $(ARGS)
 
-lab: .venv-lab/.ready ## Run a real system of processes and record it, as root; ARGS="--help" lists the commands
-	@$(PY) -m foreshock_lab $(or $(ARGS),run)
+lab: .venv-lab/.ready ## Check the laboratory of real processes in two minutes, as root; ARGS="--help" lists its commands
+	@$(PY) -m foreshock_lab $(or $(ARGS),check)
 .venv-lab/.ready: $(READY) lab/requirements.lock lab/services/node/package-lock.json scripts/setup-lab
 	@scripts/setup-lab
 

@@ -6,10 +6,10 @@ import argparse
 import signal
 import sys
 
-from foreshock_lab.commands import campaign, run
+from foreshock_lab.commands import campaign, check, run
 from foreshock_lab.system import namespace
 
-COMMANDS = (run, campaign)
+COMMANDS = (check, run, campaign)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 PIECE_SECONDS = 600.0
 """Length of a request to Prometheus."""
 TRACE_SECONDS = 60.0
-"""Time of which `TRACES` newest traces are kept, and as many with errors."""
+"""Time of which `TRACES` newest traces are kept, as many of the slowest, and as many with errors."""
 TRACES = 2
 Range = tuple[float, float]
 """Unix seconds of start and end."""
@@ -66,6 +66,7 @@ def sampled_spans(traces: TraceSource, start: float, end: float) -> Iterator[Spa
     for begin, until in pieces(start, end, TRACE_SECONDS):
         for query in (
             TraceQuery(begin, until, limit=TRACES),
+            TraceQuery(begin, until, order="slowest", limit=TRACES),
             TraceQuery(begin, until, status="error", limit=TRACES),
         ):
             for trace in traces.search(query):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,10 @@ from typing import NamedTuple
 ROOT = Path("/sys/fs/cgroup")
 PARENT = "foreshock-lab"
 PERIOD_MICROSECONDS = 100_000
+WEIGHT = 16
+"""CPU share of all groups together, in processes: what else runs on the machine is not part of a recording."""
+STALE_SECONDS = 3600.0
+"""Age from which an empty group is one that a killed run left behind."""
 NO_LIMIT_BYTES = 1 << 62
 """From here on a memory limit of v1 means none."""
 
@@ -50,6 +55,9 @@ class Cgroup:
         if self._is_v2:
             for folder in (root, root / PARENT):
                 (folder / "cgroup.subtree_control").write_text("+cpu +memory")
+            (root / PARENT / "cpu.weight").write_text(str(100 * WEIGHT))
+        else:
+            (root / "cpu" / PARENT / "cpu.shares").write_text(str(1024 * WEIGHT))
 
     def add(self, pid: int) -> None:
         """Move a process into the group."""
@@ -109,6 +117,15 @@ class Cgroup:
         for folder in dict.fromkeys((self._cpu, self._account, self._memory)):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def remove_stale(root: Path = ROOT) -> None:
+    """Remove the groups that killed runs left behind."""
+    for parent in (root / PARENT, *(root / name / PARENT for name in ("cpu", "cpuacct", "memory"))):
+        for folder in parent.glob("*/"):
+            if folder.stat().st_mtime < time.time() - STALE_SECONDS:
+                with contextlib.suppress(OSError):  # one with processes stays
+                    folder.rmdir()
 
 
 def _number(path: Path) -> float:

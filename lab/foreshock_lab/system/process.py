@@ -54,7 +54,7 @@ class Process:
         self.added_env: Mapping[str, str] = {}
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.cgroup = Cgroup(f"{os.getpid()}-{time.time_ns() // 10**6}-{name}")
+        self.cgroup = Cgroup(f"{time.time_ns() // 1000}-{name}")
         self.cgroup.cpu_limit(cores)
         self.cgroup.memory_limit(memory)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.web.state.incident_json import incident
 from foreshock_lab.record.record import Range, record
 from foreshock_lab.system import container_metrics, prometheus, stores
+from foreshock_lab.system.cgroups import Cgroup, remove_stale
 from foreshock_lab.system.process import Process, listens
 from foreshock_lab.topology.model import NAMESPACE, Json, ServiceSpec, Topology, service_json
 
@@ -85,6 +87,7 @@ class System:
         self._hosts = dict(self._addresses)
         self._services: dict[str, Service] = {}
         self._behaviors: dict[str, Json] = {}
+        self._cgroup = Cgroup(f"{time.time_ns() // 1000}-lab")
         self._lock = threading.RLock()
         self._closing = threading.Event()
 
@@ -92,6 +95,8 @@ class System:
         with ExitStack() as opened:
             for name in ("control", "volumes", "specs"):
                 (self.folder / name).mkdir(parents=True)
+            remove_stale()
+            self._cgroup.add(os.getpid())
             self._mount_hosts()
             self._start_stores(opened)
             self._start_observers(opened)
@@ -250,6 +255,7 @@ class System:
         self._hosts_file.write_text("\n".join((*lines, "")))
 
     def _start_stores(self, opened: ExitStack) -> None:
+        opened.callback(subprocess.run, ["umount", "--lazy", str(self.volume(POSTGRES))], check=False)
         database, self._dsn = stores.make_postgres(self._addresses[POSTGRES], self.folder)
         cache = stores.make_valkey(self._addresses[VALKEY], self.folder)
         self._exporters = stores.make_exporters(self._dsn, self._addresses[VALKEY], self.folder)
