@@ -43,6 +43,19 @@ class Event(NamedTuple):
     attributes: Attributes
 
 
+EXCEPTION_EVENT, EXCEPTION_TYPE = "exception", "exception.type"
+"""Name of an event that records an exception, and the attribute with its type (OpenTelemetry conventions)."""
+
+
+def exceptions_of(events: Iterable[Event]) -> tuple[str, ...]:
+    """Types of the recorded exceptions, `unknown` without a type."""
+    if not events:
+        return ()
+    return tuple(
+        str(event.attributes.get(EXCEPTION_TYPE) or "unknown") for event in events if event.name == EXCEPTION_EVENT
+    )
+
+
 class Link(NamedTuple):
     """A link to a span other than the parent."""
 
@@ -68,6 +81,7 @@ class Outline(NamedTuple):
     """The fields of a span that pairing and span metrics need; a `Span` has all of them.
 
     parent_key: b"" for a root span. start_ns, end_ns: as in `Span`. attributes: at least those that span metrics read.
+    exceptions: types of the recorded exceptions.
     """
 
     key: SpanKey
@@ -82,6 +96,7 @@ class Outline(NamedTuple):
     service: Service
     attributes: Attributes
     links: tuple[Link, ...]
+    exceptions: tuple[str, ...] = ()
 
     @property
     def occupancy(self) -> bool:
@@ -148,6 +163,11 @@ class Span:
         return self.name == OCCUPANCY_NAME and self.resource.get("service.name") == EXPORTER_NAME
 
     @property
+    def exceptions(self) -> tuple[str, ...]:
+        """Types of the exceptions that the span's events record."""
+        return exceptions_of(self.events)
+
+    @property
     def duration_ns(self) -> int:
         """Duration in nanoseconds, ≥ 0."""
         return self.end_ns - self.start_ns
@@ -168,6 +188,7 @@ class Outlines(NamedTuple):
     service: list[Service]
     attributes: list[Attributes]
     links: list[tuple[Link, ...]]
+    exceptions: list[tuple[str, ...]]
 
     def rows(self) -> Iterator[OutlineRow]:
         """Iterate over the outlines as tuples."""
@@ -183,8 +204,9 @@ SpanLike = Span | Outline
 """A span that can be paired."""
 
 OutlineRow = tuple[
-    SpanKey, SpanKey, str, Kind, int, int, Status, bool, Attributes, Service, Attributes, tuple[Link, ...]
-]
+    SpanKey, SpanKey, str, Kind, int, int, Status, bool, Attributes, Service, Attributes, tuple[Link, ...],
+    tuple[str, ...],
+]  # fmt: skip
 """The fields of an `Outline`, in order."""
 
 

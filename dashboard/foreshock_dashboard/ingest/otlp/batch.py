@@ -54,6 +54,11 @@ def links_of(span: OtlpSpan) -> tuple[Link, ...]:
     return tuple(Link(link.trace_id.hex(), link.span_id.hex(), attributes_of(link.attributes)) for link in span.links)
 
 
+def events_of(span: OtlpSpan) -> tuple[Event, ...]:
+    """Return the events of an OTLP span."""
+    return tuple(Event(event.time_unix_nano, event.name, attributes_of(event.attributes)) for event in span.events)
+
+
 def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
     origin, raw = raw_span
     sent = OtlpSpan.FromString(raw)
@@ -69,7 +74,7 @@ def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
         status_message=sent.status.message,
         resource=outline.resource,
         attributes=attributes_of(sent.attributes),
-        events=tuple(Event(event.time_unix_nano, event.name, attributes_of(event.attributes)) for event in sent.events),
+        events=events_of(sent),
         links=links_of(sent),
         scope=InstrumentationScope.FromString(origin.scope).name,
         trace_state=sent.trace_state,

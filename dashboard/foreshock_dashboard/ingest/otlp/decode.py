@@ -24,11 +24,22 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from foreshock_dashboard.ingest.otlp.attribute_reader import NO_ATTRIBUTES, NO_SEARCH_COLUMNS, AttributeReader
-from foreshock_dashboard.ingest.otlp.batch import RawSpans, SpanBatch, links_of
+from foreshock_dashboard.ingest.otlp.batch import RawSpans, SpanBatch, events_of, links_of
 from foreshock_dashboard.ingest.otlp.columns import DataBytes, SpanFields, span_fields
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status, service_of
+from foreshock_dashboard.model.span import (
+    EXCEPTION_EVENT,
+    Attributes,
+    AttributeValue,
+    Kind,
+    Link,
+    Origin,
+    Outlines,
+    Status,
+    exceptions_of,
+    service_of,
+)
 
 MAX_SPAN_BYTES = 1 << 20
 """Largest span; a larger one is rejected alone."""
@@ -51,6 +62,7 @@ KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 T = TypeVar("T")
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
+_EXCEPTION = EXCEPTION_EVENT.encode()
 _LAST_TIME_NS = 2**63 - 1
 _KIND_OF = dict(enumerate(KINDS))
 _TRACE_SIZES, _ID_SIZES, _PARENT_SIZES = frozenset((16,)), frozenset((8,)), frozenset((0, 8))
@@ -153,6 +165,12 @@ def _batch(
         links = [
             links_of(OtlpSpan.FromString(raw)) if link else () for raw, link in zip(raws, fields.links, strict=True)
         ]
+    exceptions: list[tuple[str, ...]] = [()] * len(raws)
+    if any(fields.events):
+        exceptions = [
+            exceptions_of(events_of(OtlpSpan.FromString(raw))) if event and _EXCEPTION in raw else ()
+            for raw, event in zip(raws, fields.events, strict=True)
+        ]
     clamped = [*map(gt, starts, ends)]
     outlines = Outlines(
         [*map(add, traces, fields.ids)],
@@ -170,6 +188,7 @@ def _batch(
         services,
         attributes,
         links,
+        exceptions,
     )
     return SpanBatch(outlines, raw_spans, search_columns)
 

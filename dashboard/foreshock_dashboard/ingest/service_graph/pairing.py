@@ -134,7 +134,7 @@ class ServiceGraph:
         ]
         self._count_root_servers(root_servers, outlines)
         remaining = [not done for done in map(or_, internal, root_servers)]
-        for kind, (key, parent_key, name, _, start, end, status, _, _, service, attributes, links) in compress(
+        for kind, (key, parent_key, name, _, start, end, status, _, _, service, attributes, links, _) in compress(
             zip(kinds, outlines.rows(), strict=True), remaining
         ):
             if kind == "client" or kind == "producer":

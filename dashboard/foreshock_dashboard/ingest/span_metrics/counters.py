@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import compress
 
@@ -11,13 +13,17 @@ from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import Observation
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER, Registry, Series
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Kind, Outlines, SpanKey, Status
+from foreshock_dashboard.model.span import AttributeValue, Kind, Outlines, SpanKey, Status
 from foreshock_dashboard.model.world import Edge
 
 MAX_SPAN_NAMES = 200
 """Span names per service in metrics; further ones are counted as `OTHER`."""
 MAX_MODELS = 50
 """Models per service in metrics; further ones are counted as `OTHER`."""
+MAX_EXCEPTION_TYPES = 100
+"""Types of exceptions per service in metrics; further ones are counted as `OTHER`."""
+STATUS_CODE = re.compile(r"[1-5]\d\d")
+"""HTTP status codes; other values would make series without limit."""
 MAX_SERVICES = 10_000
 """Services with remembered span names, or models."""
 MAX_CACHED_OPERATIONS = 20_000
@@ -80,6 +86,32 @@ class OperationCounter:
                 self.cache.clear()
             self.cache[operation] = calls, seconds.row
         return calls, seconds.row
+
+
+class OutcomeCounter:
+    """Counts recorded exceptions of all spans, and HTTP status codes of the responses of SERVER spans."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._exceptions = _LimitedNames(MAX_EXCEPTION_TYPES)
+
+    def count_exceptions(self, outlines: Outlines, now: float) -> None:
+        """Count exceptions."""
+        if not any(outlines.exceptions):
+            return
+        spans = zip(outlines.service, outlines.kind, outlines.status, outlines.exceptions, strict=True)
+        for service, kind, status, types in compress(spans, outlines.exceptions):
+            for name in types:
+                shown = self._exceptions.get(service, name[: names.MAX_LABEL_CHARACTERS])
+                labels = names.exception_labels(service, kind, status, shown)
+                self._registry.get(names.EXCEPTIONS, labels, now).add(1.0, now)
+
+    def count_responses(self, outlines: Outlines, codes: Iterable[AttributeValue], now: float) -> None:
+        """Count responses. codes: the status code of each span, None without one."""
+        rows = zip(outlines.service, codes, outlines.kind, strict=True)
+        for (service, code), count in Counter((row[0], row[1]) for row in rows if row[2] == "server").items():
+            if code is not None and STATUS_CODE.fullmatch(str(code)):
+                self._registry.get(names.RESPONSES, names.response_labels(service, str(code)), now).add(count, now)
 
 
 class EdgeCounter:

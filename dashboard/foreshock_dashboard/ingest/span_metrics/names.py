@@ -29,6 +29,8 @@ FALLBACKS = _counter(
 )
 CALLS = _counter("traces_span_metrics_calls_total", "Spans by operation.")
 DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans by operation.")
+EXCEPTIONS = _counter("exceptions_total", "Exceptions that spans record as events.")
+RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses by status code, seen by the server.")
 LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Seconds that requests to a model were queued.")
 LLM_FIRST_TOKEN = _histogram(
     "foreshock_llm_time_to_first_token_seconds", "Seconds until the first token of a response (TTFT)."
@@ -49,7 +51,7 @@ ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVER
 
 MAX_LABEL_CHARACTERS = 200
 """Longest label value; the rest is cut off."""
-BOUNDED_LABELS = ("connection_type", "span_kind", "status_code", "gen_ai_token_type")
+BOUNDED_LABELS = ("connection_type", "span_kind", "status_code", "http_response_status_code", "gen_ai_token_type")
 """Labels with few values. Overflow series keep them."""
 
 
@@ -58,6 +60,21 @@ def operation_labels(service: Service, name: str, kind: Kind, status: Status) ->
     return _service_labels(
         service, span_name=name, span_kind=f"SPAN_KIND_{kind.upper()}", status_code=f"STATUS_CODE_{status.upper()}"
     )
+
+
+def exception_labels(service: Service, kind: Kind, status: Status, exception: str) -> Labels:
+    """Return the labels of an exception type, those of the Collector's exceptions connector."""
+    return _service_labels(
+        service,
+        span_kind=f"SPAN_KIND_{kind.upper()}",
+        status_code=f"STATUS_CODE_{status.upper()}",
+        exception_type=exception,
+    )
+
+
+def response_labels(service: Service, code: str) -> Labels:
+    """Return the labels of the responses of a service with an HTTP status code."""
+    return _service_labels(service, http_response_status_code=code)
 
 
 def unpaired_labels(span: Unpaired) -> Labels:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import compress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, repeat
 from operator import and_, not_
 
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
-from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter
+from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter, OutcomeCounter
 from foreshock_dashboard.ingest.span_metrics.exposition import render_series
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
-from foreshock_dashboard.model.span import OCCUPANCY_NAME, Kind, Outline, Outlines, Span, SpanKey, outlines_of
+from foreshock_dashboard.model.span import (
+    OCCUPANCY_NAME,
+    AttributeValue,
+    Kind,
+    Outline,
+    Outlines,
+    Span,
+    SpanKey,
+    outlines_of,
+)
 
 MAX_SEEN_SPANS = 2_000_000
 """Spans remembered to recognize duplicates, about 100 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
+STATUS_CODE_KEY = "http.response.status_code"
 _SLOT_NS = 10_000_000_000
 
 
@@ -61,6 +71,7 @@ class SpanMetrics:
         self._counters = {family: self._accounting.get(family, (), 0.0) for family in names.ACCOUNTING_FAMILIES}
         self._expired = 0
         self._operations = OperationCounter(self._registry)
+        self._outcomes = OutcomeCounter(self._registry)
         self._edges = EdgeCounter(self._registry)
 
     def add(self, spans: Sequence[Span], now: float) -> None:
@@ -75,9 +86,13 @@ class SpanMetrics:
         for row, request in requests.items():
             if accepted[row]:
                 self._llm.add(outlines.key[row], outlines.parent_key[row], outlines.service[row], request, now)
+        codes = _status_codes(spans, outlines)
         if not all(accepted):
+            codes = compress(codes, accepted)
             outlines = Outlines._make([*compress(column, accepted)] for column in outlines)
         self._operations.count(outlines, now)
+        self._outcomes.count_exceptions(outlines, now)
+        self._outcomes.count_responses(outlines, codes, now)
         self._graph.add_batch(outlines, now)
         self._flush(now)
 
@@ -157,6 +172,14 @@ class SpanMetrics:
             self._edges.cache.clear()
         yield from self._registry.read(reader, now, zero_for)
         yield from self._accounting.read(reader, now, zero_for)
+
+
+def _status_codes(spans: Sequence[Span], outlines: Outlines) -> Iterable[AttributeValue]:
+    """HTTP status code of each span, None without one; received batches hold it as a column for searches."""
+    if not isinstance(spans, SpanBatch):
+        return (attributes.get(STATUS_CODE_KEY) for attributes in outlines.attributes)
+    column = spans.search_columns.columns.get(STATUS_CODE_KEY)
+    return repeat(None, len(spans)) if column is None else map(spans.search_columns.texts.__getitem__, column.tolist())
 
 
 class _SeenSpans:

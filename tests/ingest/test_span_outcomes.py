@@ -1,0 +1,69 @@
+"""Exceptions and status codes that spans report are counted, however the spans arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
+from foreshock_dashboard.ingest.span_metrics.counters import MAX_EXCEPTION_TYPES
+from foreshock_dashboard.ingest.span_metrics.names import EXCEPTIONS, RESPONSES
+from foreshock_dashboard.ingest.span_metrics.registry import OTHER
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.model.span import TRACE_KEYS, Event, Kind, Span
+
+Make = Callable[..., Span]
+Arrive = Callable[[Sequence[Span]], Sequence[Span]]
+
+
+def as_sent(spans: Sequence[Span]) -> Sequence[Span]:
+    """Spans as a receiver decodes them."""
+    return decode_spans(encode_spans(spans), attribute_reader(TRACE_KEYS)).spans
+
+
+def counted(spans: Sequence[Span], now: float, metric: str, label: str) -> dict[str, float]:
+    """Values of a metric by one of its labels."""
+    metrics = SpanMetrics()
+    metrics.add(spans, now)
+    metrics.collect(now)
+    return {dict(sample.labels)[label]: sample.value for sample in metrics.collect(now + 1) if sample.metric == metric}
+
+
+@pytest.mark.parametrize("arrive", [as_sent, list])
+@pytest.mark.parametrize("kind", ["internal", "server"])
+def test_exceptions_are_counted_by_type_in_spans_of_all_kinds(
+    span: Make, now: float, kind: Kind, arrive: Arrive
+) -> None:
+    """Other events do not count, and an exception without a type is unknown."""
+    events = (
+        Event(1, "retry", {}),
+        Event(2, "exception", {"exception.type": "TimeoutError"}),
+        Event(3, "exception", {"exception.type": "TimeoutError"}),
+        Event(4, "exception", {}),
+    )
+    spans = [replace(span(kind, "cart", 1), events=events), span("server", "cart", 2)]
+    found = counted(arrive(spans), now, EXCEPTIONS.name, "exception_type")
+    assert found == {"TimeoutError": 2.0, "unknown": 1.0}
+
+
+def test_further_exception_types_are_counted_together(span: Make, now: float) -> None:
+    """A message in place of a type does not make series without limit."""
+    events = tuple(Event(1, "exception", {"exception.type": f"E{i}"}) for i in range(MAX_EXCEPTION_TYPES + 5))
+    found = counted([replace(span("server", "cart", 1), events=events)], now, EXCEPTIONS.name, "exception_type")
+    assert len(found) == MAX_EXCEPTION_TYPES + 1
+    assert found[OTHER] == 5.0
+
+
+@pytest.mark.parametrize("arrive", [as_sent, list])
+def test_responses_are_counted_by_status_code_at_the_server(span: Make, now: float, arrive: Arrive) -> None:
+    """Client spans and values that are no status code do not count."""
+    codes = [("server", 200), ("server", 200), ("server", 404), ("server", 99_999), ("client", 500)]
+    spans = [
+        replace(span(kind, "cart", number), attributes={"http.response.status_code": code})
+        for number, (kind, code) in enumerate(codes, 1)
+    ]
+    assert counted(arrive(spans), now, RESPONSES.name, "http_response_status_code") == {"200": 2.0, "404": 1.0}
