@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.panels import Dashboard, Link, Panel, Query, Row, Variable
-from grafana.promql import HOST, SERVICE, TIME, TO_SERVICE, TO_TRACES, named, p95, placed, rate
+from grafana.promql import HOST, SERVICE, TIME, TO_SERVICE, TO_TRACES, named, placed, rate
 
 GPU = "{{instance}} gpu {{gpu}}"
 OUTWARD = 'device!="lo"'
@@ -204,8 +204,14 @@ HEALTH = Row(
         ),
         Panel(
             "Evaluation duration",
-            "p95 of the duration of the hub's evaluations. Above the evaluation interval, the hub falls behind.",
-            (Query(p95("foreshock_evaluation_duration_seconds", "instance"), "{{instance}}"),),
+            "Mean duration of the hub's evaluations. Above the evaluation interval, the hub falls behind.",
+            (
+                Query(
+                    f"{rate('foreshock_evaluation_duration_seconds_sum')}"
+                    f" / {rate('foreshock_evaluation_duration_seconds_count')}",
+                    "{{instance}}",
+                ),
+            ),
             "s", width=8,
         ),
     ),

@@ -112,7 +112,10 @@ def _hub_page(recording: Path) -> str:
 
 
 def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
-    """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end."""
+    """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end.
+
+    The hub started half a minute before, with counters at 0.
+    """
     with exported.open() as lines:
         for line in lines:
             if line.partition("{")[0].partition(" ")[0] in wanted:
@@ -120,6 +123,8 @@ def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) 
     for name, labels, value in re.findall(r"^(foreshock_\w+)(?:\{(.*)\})? (\S+)$", page, re.MULTILINE):
         if name in wanted:
             given = ",".join(filter(None, (labels, 'job="foreshock-hub"', 'instance="hub:8050"')))
+            if name.endswith(("_total", "_sum", "_count", "_bucket")):
+                yield f"{name}{{{given}}} 0 {end - 30:.3f}\n"
             yield f"{name}{{{given}}} {value} {end:.3f}\n"
     yield "# EOF\n"
 
