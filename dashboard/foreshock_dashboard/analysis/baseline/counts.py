@@ -47,6 +47,8 @@ def is_handful(point: EvaluationPoint, service: Service, since: float = math.inf
 
 
 def growth_standard_errors(before: float, now: float, seconds: float) -> float:
-    """Growth of a rate, counted over `seconds`, in standard errors of the larger count."""
-    count = max(before, now) * seconds
-    return (now - before) * seconds / math.sqrt(count) if count > 0 else 0.0
+    """Growth of a rate, counted over `seconds`, in standard errors.
+
+    The square root of a count has a standard error of one half, whatever the count is (Anscombe, Biometrika 1948).
+    """
+    return 2 * (math.sqrt(now * seconds + 0.375) - math.sqrt(before * seconds + 0.375))

@@ -29,7 +29,7 @@ SERVED_LOSS_RATIO = Threshold(0.4, 0.05)
 FAILED_CALL_RATIO = Threshold(0.3, 0.05)
 """Share of failed calls above the baseline from which clients are affected."""
 MIN_FAILED_CALLS = 5.0
-"""Failed calls within a minute, or a grid step, from which a share of them counts."""
+"""Failed calls per minute, or per step if longer, from which a share of them counts."""
 
 
 class Outage(NamedTuple):

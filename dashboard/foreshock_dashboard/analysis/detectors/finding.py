@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import is_handful
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
@@ -24,7 +25,7 @@ points."""
 MIN_STRENGTH = 0.1
 """Strength below which there is no finding."""
 MAX_UNFELT_STRENGTH = 0.45
-"""Largest strength of a fault that affects no service."""
+"""Largest strength of a fault that affects no service, or only a handful of requests."""
 MAX_SEVERITY = 100.0
 LOST_GPU_TIME = Threshold(0.15, 0.04)
 """Ratio of its GPU time that a service lost to others."""
@@ -60,6 +61,16 @@ class Finding:
     def by_itself(self) -> bool:
         """Whether the service itself is at fault: what remains if nothing else explains its trouble."""
         return self.cause == "dependency" and self.suspect.service == self.service and not self.down
+
+
+def counted(point: EvaluationPoint, finding: Finding) -> Finding:
+    """The finding, weak if its service has had a handful of requests since it began.
+
+    One about a service that is down counts the calls that fail.
+    """
+    if finding.down or not is_handful(point, finding.service, finding.since):
+        return finding
+    return replace(finding, strength=min(finding.strength, MAX_UNFELT_STRENGTH))
 
 
 def entity(key: Key) -> str:

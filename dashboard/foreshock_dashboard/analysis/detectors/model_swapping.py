@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_STANDARD_ERRORS, count_seconds, growth_standard_errors
 from foreshock_dashboard.analysis.baseline.excess import (
     LOAD_PERCENTILE,
     MAX_SLOWDOWN_RATIO,
@@ -147,6 +148,8 @@ def _caller_growth(point: EvaluationPoint, service: Service, since: float) -> Ca
     largest = int(growth.argmax())
     before, after = float(baseline[largest]), float(now[largest])
     z = (after - before) / SIGNAL_BY_NAME["edge_rate"].floor
+    if growth_standard_errors(math.exp(before), math.exp(after), count_seconds(point)) < MIN_STANDARD_ERRORS:
+        z = 0.0
     return CallGrowth(point.world.edges[rows[largest]], math.exp(before), math.exp(after), z)
 
 
@@ -171,5 +174,7 @@ def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: E
     if not np.isfinite(growth).any():
         return None
     largest = int(np.nanargmax(growth))
+    if growth_standard_errors(baseline[largest], now[largest], count_seconds(point)) < MIN_STANDARD_ERRORS:
+        return None
     kind = point.world.operations[rows[largest]].name
     return CallGrowth(edge, float(baseline[largest]), float(now[largest]), float(growth[largest]), kind)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_STANDARD_ERRORS
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import (
     WINDOW_SECONDS,
@@ -42,8 +43,6 @@ TOKEN_GROWTH = Threshold(1.2, 0.04)
 """Tokens over their baseline; means of three minutes scatter by 4 to 9 %."""
 OVERLOAD_REQUEST_GROWTH = Threshold(1.3, 0.08)
 """Requests over their baseline from which load grew; they scatter by up to a quarter."""
-MIN_STANDARD_ERRORS = 2.0
-"""Standard errors of a count, √n of n, that growth has to exceed."""
 LENGTH_VARIANCE = 2.0
 """Variance of the tokens of n requests over that of n: 1 + the squared coefficient of variation of lengths, about one.
 """

@@ -8,7 +8,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.dependency import dependency
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import Finding, counted
 from foreshock_dashboard.analysis.detectors.hardware import hardware
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
@@ -38,6 +38,6 @@ DETECTORS: tuple[Detector, ...] = (
 
 
 def findings(point: EvaluationPoint) -> tuple[Finding, ...]:
-    """The findings of all detectors, the strongest first."""
-    every = (finding for detect in DETECTORS for finding in detect(point))
+    """The findings of all detectors, the strongest first; none is firm that rests on a handful of requests."""
+    every = (counted(point, finding) for detect in DETECTORS for finding in detect(point))
     return tuple(sorted(every, key=lambda finding: (-finding.strength, finding.cause, finding.service)))

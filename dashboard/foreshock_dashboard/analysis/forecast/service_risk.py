@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.outages import is_outage_felt
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
@@ -26,10 +27,8 @@ FULL_KV_CACHE_RATIO = 0.9
 """KV cache utilization at which requests begin to queue."""
 SLO_WINDOW_SECONDS = 60.0
 """Duration that an excursion must have to count as an SLO breach."""
-MIN_REQUESTS_PER_WINDOW = 30.0
-"""Requests per minute, or per step if longer, from which p95 is more than one or two slow requests."""
 MIN_FAILED_REQUESTS = 5.0
-"""Failed requests per minute from which an error rate counts."""
+"""Failed requests per minute, or per step if longer, from which an error rate counts."""
 MIN_TREND_Z = 2.0
 """Scales above the baseline from which a trend is forecast."""
 MIN_KV_CACHE_RATIO = 0.45
@@ -77,9 +76,9 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         np.array([target.seconds for target in targets]),
         np.array([target.failed for target in targets]),
     )
-    has_requests = rate.value * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
+    has_requests = rate.value * count_seconds(point) >= MIN_REQUESTS
     with np.errstate(invalid="ignore"):
-        failures = failed.value * rate.value * SLO_WINDOW_SECONDS
+        failures = failed.value * rate.value * count_seconds(point)
         failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
         breached = has_requests & ((duration.denoised > limit) | failing)
         slower = has_requests & (duration.z >= MIN_TREND_Z)

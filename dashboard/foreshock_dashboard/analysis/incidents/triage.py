@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS, ServiceRisk
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -213,7 +214,7 @@ class _Triage:
             cause is not None
             and cause.strength >= FINDING_STRENGTH
             and cause.cause in ("gpu_contention", "hardware", "network", "kv_cache_pressure")
-            and point.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
+            and request_count(point, origin) >= MIN_REQUESTS
         )
         if self.is_breaching(origin):
             return explained or bool(affected_callers) or not point.upstream[origin]

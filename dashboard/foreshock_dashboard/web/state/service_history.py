@@ -9,12 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at, is_sampling_noise
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
-from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS
+from foreshock_dashboard.analysis.forecast.service_risk import SLO_WINDOW_SECONDS
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
@@ -145,7 +146,7 @@ class _HistoryBuilder:
         baseline = np.array([self.base.of("failed").get(service, (0.0, 0.0))[0] for service in world.services])
         max_p95 = np.array([slo.seconds for slo in self.slos])[:, None]
         max_failed = np.array([slo.failed for slo in self.slos])[:, None]
-        busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
+        busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS
 
         def lasting(anomalous: BoolArray) -> BoolArray:
             return long_runs(busy_enough & anomalous, self.min_degraded_points, self.max_gap_points)
