@@ -95,9 +95,9 @@ def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: S
     begun = starvation(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
-    expect(page.locator("#evidence")).to_contain_text("Risk: Retry storm, since")
+    expect(page.locator("#evidence")).to_contain_text("Retry storm. Observed since")
     page.locator("#nav-fleet").click()
-    expect(page.locator("#counts")).to_contain_text("embedder: Risk: Retry storm")
+    expect(page.locator("#counts")).to_contain_text("Latent risk embedder: Retry storm")
     page.locator("#nav-cascade").click()
     expect(page.locator("#chooser")).to_contain_text("No affected services. Open:")
 

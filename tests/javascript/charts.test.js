@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { captionPlace, latestStage, timelineTicks } = await import("#web/assets/timeline/timeline.js");
+const { forecastRange, latestStage, timelineTicks } = await import("#web/assets/timeline/timeline.js");
 const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
 const { scalePosition } = await import("#web/pages/cascade/cascade.js");
 const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");
@@ -30,16 +30,21 @@ test("the latest stage counts only while it lasts", () => {
   assert.equal(latestStage(lane, 200, stages), "healthy");
 });
 
-test("a caption stands in the first place that has room, else in the widest", () => {
-  /** @type {[number, number, string][]} */
-  const places = [
-    [0, 40, "before"],
-    [100, 180, "after"],
-    [200, 320, "beyond"],
-  ];
-  assert.equal(captionPlace(places, 30)[2], "before");
-  assert.equal(captionPlace(places, 60)[2], "after");
-  assert.equal(captionPlace(places, 500)[2], "beyond");
+test("a forecast beyond the end of the axis is open, and its median is not drawn there", () => {
+  const axis = { now: 1000, end: 1600 };
+  assert.deepEqual(forecastRange({ p10: 60, p20: 90, p50: 240, p90: 500 }, axis), {
+    low: 1060,
+    middle: 1240,
+    high: 1500,
+    isOpen: false,
+  });
+  assert.deepEqual(forecastRange({ p10: null, p20: 90, p50: null, p90: null }, axis), {
+    low: 1090,
+    middle: null,
+    high: 1600,
+    isOpen: true,
+  });
+  assert.equal(forecastRange({ p10: 60, p20: 90, p50: 900, p90: 1200 }, axis).middle, null);
 });
 
 test("the matrix is ordered as the hub says, by name, or by a row or column", () => {

@@ -23,7 +23,7 @@ from foreshock_dashboard.render.action import (
     reasons_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.command import COMMANDS, action_command, undo_command
+from foreshock_dashboard.render.command import COMMANDS, action_command, revert_command
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
 GPU = Gpu("host-1", "0", "GPU-1b2c")
@@ -158,7 +158,7 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
     ],
 )
 def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | None) -> None:
-    assert undo_command(action) == command
+    assert revert_command(action) == command
 
 
 def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:

@@ -30,13 +30,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge, Target
-from foreshock_dashboard.render.clause import Clause
+from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.impact import impact, share_above
-from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.pages.now.verdict import Breach, verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.panels import vitals
@@ -44,6 +44,8 @@ from foreshock_dashboard.web.panels.topology import topology
 from foreshock_dashboard.web.state import conditions, lists, numbers
 from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.service_history import HistoryCache
+from foreshock_dashboard.web.state.stages import STAGES
 
 Golden = Callable[[str, str], None]
 
@@ -55,10 +57,10 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "calm"
-    assert (
+    assert [joined_text(risk) for risk in seen.risks] == [
         "embedder is at risk of a metastable failure. Client retries would prevent recovery from a brief capacity loss."
-        in seen.detail
-    )
+    ]
+    assert seen.payload()["risks"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -148,7 +150,7 @@ def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     alone = replace(starvation(starving()), suspect=SuspectedCause(), cause="scale_up_lag")
     seen = snapshot(starving(), alone)
     said = verdict(seen)
-    assert said.headline == "embedder is degraded."
+    assert said.headline == "embedder is degraded"
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
     assert lists.incidents(seen, "open")["incidents"][0]["suspect"].service is None
 
@@ -195,7 +197,7 @@ def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -
     ("scene", "state", "words"),
     [
         ("calm", "calm", "No incidents: 12 services on 32 GPUs"),
-        ("starving", "critical", "embedder is degraded."),
+        ("starving", "critical", "embedder is degraded"),
         ("learning", "learning", "Building baseline: 12 of 30 min"),
         ("empty", "empty", "No services and no GPUs yet"),
         ("error", "error", "Cannot read the source: prometheus http://127.0.0.1:9090 refuses connections"),
@@ -234,9 +236,31 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     assert situation["reading"]
     assert (situation["reading"].metric, situation["reading"].limit) == ("p95", 0.2)
     quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
-    said = verdict(quiet, stages={item.service: "healthy" for item in slos})
+    history = HistoryCache().get(quiet, calm(), None, NOW - 900)
+    said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
     assert (said.state, said.headline) == ("calm", "All 2 services within SLO")
     assert said.closest[0].service == "embedder"
+
+
+def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller_leads() -> None:
+    """Its metric, and since when; the service at which it starts is named as the origin."""
+    world, origin, caller = starving(), service("embedder"), service("rag-api")
+    slos = (ServiceSlo(origin, 9.0, 0.5, learned=False), ServiceSlo(caller, 0.001, 0.5, learned=False))
+    item = replace(starvation(world), affected=(origin, caller))
+    seen = replace(snapshot(world, item), forecast=Forecast(slos=slos))
+    history = HistoryCache().get(seen, world, item.since, NOW - 900)
+    stages = np.zeros_like(history.stages)
+    stages[history.services.index(caller), -9:] = STAGES.index("breached")
+    said = verdict(seen, history=replace(history, stages=stages))
+    assert said.headline == "rag-api breaches its SLO"
+    situation = said.situation
+    assert situation
+    assert situation["reading"]
+    assert situation["origin"]
+    assert (situation["reading"].service, situation["origin"].service) == ("rag-api", "embedder")
+    assert situation["breach"] == Breach(float(history.times[-9]), None, earlier=False)
+    recovering = verdict(replace(seen, incidents=(replace(item, state="recovering"),)), history=history)
+    assert recovering.headline == "embedder is recovering"
 
 
 def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:

@@ -9,6 +9,7 @@ Stage = Literal["healthy", "early_warning", "degraded", "breached"]
 ConditionKind = Literal[
     "healthy",
     "affected",
+    "recovering",
     "at_risk",
     "noisy_neighbor",
     "suspected_cause",

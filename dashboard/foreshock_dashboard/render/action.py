@@ -16,6 +16,8 @@ from foreshock_dashboard.render.words import CAUSES, in_sentence
 
 MIN_ATTEMPTS = 1.1
 """Attempts per call from which they are named."""
+MAX_GPUS = 2
+"""GPUs that an action names; of more, their number."""
 DUE_SECONDS = 30.0
 """Seconds before and after the expected time within which replicas are due."""
 
@@ -219,7 +221,7 @@ def _fields(action: Action) -> dict[str, Any]:
     labels = tuple(gpu.label for gpu in action.gpus)
     return action._asdict() | {
         "callers": joined(action.callers),
-        "gpus": Clause(gpu_list(action.gpus), "gpus", gpus=labels) if labels else (),
+        "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
         "total": action.total,
         "exceeded": action.maximum if action.exceeds_maximum else None,
     }

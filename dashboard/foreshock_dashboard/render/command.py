@@ -38,9 +38,9 @@ def action_command(action: Action) -> str | None:
     return _command(COMMANDS, action)
 
 
-def undo_command(action: Action) -> str | None:
+def revert_command(action: Action) -> str | None:
     """The command that ends an action that is only a stopgap; None for others, and where `action_command` is None."""
-    return _command(UNDO_COMMANDS, action)
+    return _command(REVERT_COMMANDS, action)
 
 
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:
@@ -81,7 +81,7 @@ def _set_maximum(service: Service | None, replicas: int) -> Sequence[str]:
 
 
 def _add_replicas(action: Action) -> Sequence[Sequence[str]]:
-    """Scale; where the autoscaler would undo that, raise its maximum before."""
+    """Scale; where the autoscaler would revert that, raise its maximum before."""
     total = _count(action.total)
     raised = [_set_maximum(action.service, total)] if action.exceeds_maximum else []
     return [*raised, _scale_to(action.service, total)]
@@ -131,7 +131,7 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
 }
 """Commands by kind; others need tools that the platform chooses, such as a gateway or a service mesh."""
-UNDO_COMMANDS: Mapping[ActionKind, Make] = {
+REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "drain_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "drain_host": lambda action: [["kubectl", "uncordon", _valid(NODE, action.target)]],
     "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],

@@ -10,6 +10,7 @@ from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text,
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_percent, percent
 from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
+BREACHES_SLO = "breaches its SLO"
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
@@ -29,9 +30,12 @@ def headline_clauses(incident: Incident) -> Text:
     return text(condition_clauses(incident), *((f": {metric}",) if metric else ()))
 
 
-def condition_clauses(incident: Incident) -> Text:
-    """The service and its condition, without values: `llm breaches its SLO`."""
-    return text(incident.service, f" {_condition(incident)}")
+def condition_clauses(incident: Incident, breaches_slo: bool | None = None) -> Text:
+    """The service and its condition, without values: `llm breaches its SLO`.
+
+    breaches_slo: whether it does; by default its symptom tells.
+    """
+    return text(incident.service, f" {_condition(incident, breaches_slo)}")
 
 
 def incident_sentence(incident: Incident) -> str:
@@ -99,8 +103,10 @@ def gpus_clause(incident: Incident) -> Clause:
     return Clause(gpu_list(gpus), "gpus", gpus=tuple(gpu.label for gpu in gpus))
 
 
-def _condition(incident: Incident) -> str:
+def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
     symptom, summary = incident.summary.symptom, incident.summary
+    if breaches_slo is None:
+        breaches_slo = symptom is not None and symptom.value > symptom.slo
     if incident.state == "resolved":
         return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
     if incident.state == "recovering":
@@ -109,8 +115,8 @@ def _condition(incident: Incident) -> str:
         return "is at risk of a metastable failure"
     if summary.down:
         return "is down"
-    if symptom is not None and symptom.value > symptom.slo:
-        return "breaches its SLO"
+    if breaches_slo:
+        return BREACHES_SLO
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
     return "is degraded" if _is_degraded(symptom) else "is at risk"

@@ -93,8 +93,8 @@ def _action_lines(action: Json) -> Iterator[str]:
     yield f"  Action: {action['text']}.{expected}"
     if action["command"]:
         yield f"    Command: {action['command']}"
-    if action["undo_command"]:
-        yield f"    Undo: {action['undo_command']}"
+    if action["revert_command"]:
+        yield f"    Revert: {action['revert_command']}"
 
 
 def _risk_text(risk: Json) -> str:

@@ -54,6 +54,7 @@ PAST_STAGES: Mapping[Stage, str] = {
 CONDITIONS: Mapping[ConditionKind, str] = {
     "healthy": "Healthy",
     "affected": "Affected",
+    "recovering": "Recovering",
     "at_risk": "At risk",
     "noisy_neighbor": "Noisy neighbor",
     "suspected_cause": "Suspected cause",
@@ -75,6 +76,8 @@ VERDICTS: Mapping[Verdict, str] = {
 Role = Literal["suspect", "affected", "at_risk"]
 ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected", "at_risk": "at risk"}
 """Roles of services in an incident."""
+RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
+"""Incidents that affect no service yet."""
 SIGNAL_HINTS: Mapping[str, str] = {
     "p95": "callers wait longer",
     "failed": "callers get errors",
@@ -141,6 +144,7 @@ def words_module() -> str:
         "PAST_STAGES": PAST_STAGES.items(),
         "CONDITIONS": CONDITIONS.items(),
         "ROLES": ROLES.items(),
+        "RISKS": RISKS.items(),
         "VERDICTS": VERDICTS.items(),
         "EMPTY": EMPTY.items(),
     }

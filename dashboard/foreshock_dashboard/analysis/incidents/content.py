@@ -322,10 +322,15 @@ def _candidates(
 def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
     origin = candidate.origin
     signals = [(name, origin) for name in EVIDENCE_SIGNALS if point.z(name, origin) >= EVIDENCE_Z]
-    callers = [caller for caller in candidate.affected_callers[:3] if math.isfinite(point.value("p95", caller))]
+    callers = [caller for caller in candidate.affected_callers[:3] if point.z("p95", caller) > 0]
     signals += [("p95", caller) for caller in callers]
     evidence = [*(finding.evidence if finding else ()), *(evidence_of(point, *signal) for signal in signals)]
-    return tuple({(item.name, item.entity): item for item in evidence}.values())
+    return tuple({(item.name, item.entity): item for item in evidence if not _is_at_baseline(item)}.values())
+
+
+def _is_at_baseline(item: Evidence) -> bool:
+    """Whether value and baseline are equal as they are shown, with three digits."""
+    return f"{item.value:.3g}" == f"{item.baseline:.3g}"
 
 
 def fallback_actions(

@@ -155,6 +155,9 @@ export const formatInterval = (low, high) => {
  */
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/** @param {string} text */
+export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /**
  * Text of at most so many characters; what is longer ends in "…".
  * @param {string} text

@@ -67,8 +67,11 @@ export interface Action {
   clauses: Clause[];
   /** What it would change, and when. */
   expected: string | null;
-  /** An example for a shell. */
+  effect: unknown;
+  /** For a shell. */
   command: string | null;
+  /** Ends a stopgap. */
+  revert_command: string | null;
 }
 
 export type Cause = keyof typeof CAUSES;

@@ -54,6 +54,7 @@ export const PAST_STAGES = /** @type {const} */ ({
 export const CONDITIONS = /** @type {const} */ ({
   healthy: "Healthy",
   affected: "Affected",
+  recovering: "Recovering",
   at_risk: "At risk",
   noisy_neighbor: "Noisy neighbor",
   suspected_cause: "Suspected cause",
@@ -67,6 +68,10 @@ export const ROLES = /** @type {const} */ ({
   suspect: "suspected cause",
   affected: "affected",
   at_risk: "at risk",
+});
+
+export const RISKS = /** @type {const} */ ({
+  latent: "Latent risk",
 });
 
 export const VERDICTS = /** @type {const} */ ({

@@ -273,8 +273,7 @@ def _suspicion(item: Incident) -> str:
     if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
         return "its requests delay others"
     if contention and item.suspect.gpus:
-        same = (Reason("cause", item.service, item.cause), cause)
-        further = reasons_text(reason for reason in reasons if reason not in same)
+        further = reasons_text(reason for reason in reasons if reason.kind != "cause")
         count = len(item.suspect.gpus)
         return f"uses {count} shared {plural(count, 'GPU')}" + (f": {further}" if further else "")
     if item.cause == "overload" and reasons in ((), (cause,)):

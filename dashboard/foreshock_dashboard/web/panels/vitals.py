@@ -18,7 +18,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import robust_baseline
+from foreshock_dashboard.stats.robust import moving_average, robust_baseline
 from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
 from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
@@ -85,14 +85,15 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     incidents = [item for item in open_incidents(snapshot) if item.affected]
     onsets = [item.since for item in incidents if item.severity == "critical"]
     columns, past = _columns(world, min(onsets, default=math.inf))
-    found = readings(snapshot, history.now())
+    found, red = readings(snapshot, history.now()), world.red
+    slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
     recent = columns[past:]
     breaches = Vital(_breached(history, world, recent), "/services")
     return [
         _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
-        _limited("Worst p95", "s", _of_service(world, world.red.p95, recent, worst(found, "p95"))),
-        _limited("Worst error rate", "ratio", _of_service(world, world.red.failed, recent, worst(found, "error rate"))),
+        _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
+        _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.failed, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past),
     ]
@@ -218,21 +219,21 @@ def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading |
 def load_ratios(world: World, columns: Columns, judged: Mapping[Service, BatchingLaw]) -> Floats:
     """Load of every service with model servers at some columns; shape (services with servers, points).
 
+    Of the demand as averaged for the current load, so that both are one figure.
     judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit of its own.
     """
     servers = model_servers(world)
     laws = {**fit_batching_laws(world, len(world.times) - 1), **judged}
-    server_count = servers.reporting_replicas(slice(None))[:, columns]
+    server_count = servers.reporting_replicas(slice(None))
     with np.errstate(invalid="ignore", divide="ignore"):
-        busy = (servers.running[:, columns] + np.nan_to_num(servers.waiting[:, columns])) / server_count
-        cache_capacity = np.where(
-            servers.cache > 0.02, servers.running / servers.reporting_replicas(slice(None)) / servers.cache, np.nan
-        )
-    out = np.full(busy.shape, np.nan)
+        queued = np.nan_to_num(servers.waiting)
+        demand = moving_average((servers.running + queued) / server_count, world.step)[:, columns]
+        cache_capacity = np.where(servers.cache > 0.02, servers.running / server_count / servers.cache, np.nan)
+    out = np.full(demand.shape, np.nan)
     for i, service in enumerate(servers.services):
         known = cache_capacity[i][np.isfinite(cache_capacity[i])]
         if service in laws and len(known):
-            out[i] = laws[service].offered_load(busy[i], float(np.median(known)))
+            out[i] = laws[service].offered_load(demand[i], float(np.median(known)))
     return out
 
 

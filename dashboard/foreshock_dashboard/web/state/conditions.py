@@ -164,14 +164,17 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
     """The condition by the role of a service in the open incidents; None without a role. breached: its SLO is."""
     affected: ConditionKind = "slo_breach" if breached else "affected"
     incidents = [incident for incident in incidents if incident.affected]  # others affect no service yet
+    named = [incident for incident in incidents if service in incident.affected]
+    if named and not breached and all(incident.state == "recovering" for incident in named):
+        return Condition("ok", "recovering")
     for incident in incidents:
         if service == incident.service:
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
             return Condition("critical" if grave else "warning", "at_risk" if soon else affected)
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
-        contends = suspected[0].cause == "gpu_contention"
-        return Condition("warning", "noisy_neighbor" if contends else "suspected_cause")
+        contends, recovers = suspected[0].cause == "gpu_contention", suspected[0].state == "recovering"
+        return Condition("ok" if recovers else "warning", "noisy_neighbor" if contends else "suspected_cause")
     if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
         return Condition("critical" if breached and "critical" in severities else "warning", affected)
     if any(risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk):

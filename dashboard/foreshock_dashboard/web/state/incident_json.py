@@ -23,7 +23,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
-from foreshock_dashboard.render.command import action_command, undo_command
+from foreshock_dashboard.render.command import action_command, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -68,7 +68,7 @@ class EffectJson(Row):
 
 
 class ActionJson(TypedDict):
-    """An action with its texts: what to do, why, the effect, and the commands to do and to undo it."""
+    """An action with its texts: what to do, why, the effect, and the commands to take and to revert it."""
 
     kind: str
     service: str | None
@@ -92,7 +92,7 @@ class ActionJson(TypedDict):
     why: str | None
     expected: str | None
     command: str | None
-    undo_command: str | None
+    revert_command: str | None
 
 
 class SuspectJson(Row):
@@ -319,7 +319,7 @@ def action(action_: Action) -> ActionJson:
         "why": action_reason(action_) or None,
         "expected": action_expected(action_) or None,
         "command": action_command(action_),
-        "undo_command": undo_command(action_),
+        "revert_command": revert_command(action_),
     }
 
 

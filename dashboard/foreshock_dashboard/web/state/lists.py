@@ -17,7 +17,7 @@ from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
-from foreshock_dashboard.web.state.placement import pairs
+from foreshock_dashboard.web.state.placement import contended_time, pairs
 
 Figure = float | None
 RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
@@ -208,8 +208,9 @@ def gpus(snapshot: Snapshot) -> Gpus:
     shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     for tenant, share in zip(world.tenants, shares, strict=True):
         tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
-    columns = (world.utilization, world.contended, world.memory_used, world.memory_total, world.power)
-    figures: Iterator[tuple[Any, ...]] = zip(*map(last, (*columns, world.temperature)), strict=True)
+    columns = (world.memory_used, world.memory_total, world.power, world.temperature)
+    contended = map(number, contended_time(world).tolist())
+    figures: Iterator[tuple[Any, ...]] = zip(last(world.utilization), contended, *map(last, columns), strict=True)
     return {
         "gpus": [
             GpuRow(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, *(*newest, tenants.get(gpu, [])))

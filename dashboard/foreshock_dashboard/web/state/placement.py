@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, World
-from foreshock_dashboard.web.state.numbers import last, number
+from foreshock_dashboard.web.state.numbers import last, newest, number
 
 Rows = NDArray[np.int64]
 PairRows = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
@@ -81,6 +82,11 @@ def _pair_rows(pairs: tuple[GpuWaitPair, ...]) -> PairRows:
     return tuple((pair, tuple(rows[pair])) for pair in sorted(rows))
 
 
+def contended_time(world: World) -> Floats:
+    """Share of time, 0 to 1, in which several services want the GPU, newest; part of its busy time. Shape (gpus,)."""
+    return np.minimum(newest(world.contended), np.clip(newest(world.utilization), 0.0, 1.0))
+
+
 MIN_WAIT_RATIO = 0.005
 """Share of time from which a wait is worth a line."""
 
@@ -96,6 +102,11 @@ class Pair(NamedTuple):
     aggressor: Service
     ratio: float | None
     gpus: tuple[tuple[Gpu, float | None], ...]
+
+    @property
+    def measured_gpus(self) -> tuple[Gpu, ...]:
+        """The GPUs that the mean is of; all without data."""
+        return tuple(gpu for gpu, ratio in self.gpus if ratio is not None or self.ratio is None)
 
 
 def pairs(world: World) -> tuple[Pair, ...]:

@@ -1,10 +1,11 @@
 // What several pages say of an incident.
 import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
-import { clausesText } from "#web/assets/clock.js";
+import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
+import { capitalized, formatDuration } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
-import { CAUSES, SEVERITIES, STATES } from "#web/assets/words.js";
+import { CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -12,20 +13,90 @@ import { CAUSES, SEVERITIES, STATES } from "#web/assets/words.js";
 const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 
 /**
- * The cause of an incident in words; a risk of it where no service is affected.
- * @param {Pick<Incident, "cause" | "affected">} incident
+ * The cause of an incident in words.
+ * @param {Pick<Incident, "cause">} incident
  */
-export const causeText = ({ cause, affected }) => (affected.length ? CAUSES[cause] : `Risk: ${CAUSES[cause]}`);
+export const causeText = ({ cause }) => CAUSES[cause];
 
 /**
- * The recommended actions against an incident, in order of their time to effect.
+ * A button that copies a command.
+ * @param {string} text
+ * @param {string} command
+ */
+const copyButton = (text, command) =>
+  h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
+
+/**
+ * The commands of an action, to copy; a phone has no room for the text of the second.
+ * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command">} action
+ */
+const commandRows = ({ command, revert_command: revert }) => {
+  if (!command) return null;
+  const isCountUnknown = revert?.endsWith("=N");
+  return [
+    h(
+      "p",
+      { class: "command" },
+      h("code", { title: `${command}\nNames are those in telemetry: check them in the cluster.` }, command),
+      copyButton("Copy", command),
+      revert ? copyButton("Copy revert", revert) : null,
+    ),
+    revert
+      ? h(
+          "p",
+          { class: "command revert" },
+          h("span", { class: "muted" }, "Revert:"),
+          h("code", null, revert),
+          isCountUnknown ? h("span", { class: "muted" }, "N: replicas before the pause") : null,
+        )
+      : null,
+  ];
+};
+
+/** @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action */
+const expectedText = ({ expected, effect }) => {
+  if (!expected) return null;
+  return effect ? `Expected: ${expected}` : capitalized(expected);
+};
+
+/**
+ * The recommended actions against an incident, in order of their time to effect, with their commands.
  * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
  */
-export const actionSteps = (actions) =>
-  actions.map(({ clauses, expected }, i) => {
-    const sentences = `${clausesText(clauses)}.${expected ? ` Expected: ${expected}.` : ""}`;
-    return h("p", { class: "step" }, h("b", null, i ? "Then: " : "Action: "), sentences);
-  });
+export const actionCard = (actions) =>
+  h(
+    "div",
+    { class: "action" },
+    h("h2", null, actions.length > 1 ? "Actions" : "Action"),
+    actions.length
+      ? h(
+          "ol",
+          null,
+          actions.map((action) =>
+            h(
+              "li",
+              null,
+              h("b", null, clausesText(action.clauses)),
+              h("p", { class: "expected" }, expectedText(action)),
+              commandRows(action),
+            ),
+          ),
+        )
+      : h("p", null, "No mitigation identified."),
+  );
+
+/**
+ * When an incident began, opened, and paged: "First anomaly 08:40:20 (4 min 23 s ago), paged 08:44:10".
+ * @param {Pick<Incident, "since" | "opened" | "paged"> & { affected?: readonly string[] }} incident
+ * @param {number | null} now Unix seconds
+ */
+export const courseOf = ({ since, opened, paged, affected }, now) => [
+  affected?.length === 0 ? "Observed since " : "First anomaly ",
+  timeElement(since, now),
+  ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
+  opened > since && (paged === null || paged > opened) ? [", early warning ", timeElement(opened, now)] : null,
+  paged === null ? null : [", paged ", timeElement(paged, now)],
+];
 
 /**
  * The parameters from and to that show an ended incident as it was shortly before its end; null each while it is open.
@@ -37,20 +108,23 @@ export const incidentRange = ({ since, resolved }) => ({
 });
 
 /**
- * The severity and the state of an incident as words: "Critical · firing".
+ * The severity and the state of an incident as words: "Critical · firing", "Recovering · was critical".
  * @param {Pick<Incident, "severity" | "state">} incident
  */
-export const stateWords = ({ severity, state }) => `${SEVERITIES[severity]} · ${STATES[state]}`;
+export const stateWords = ({ severity, state }) =>
+  state === "recovering"
+    ? `${capitalized(STATES[state])} · was ${SEVERITIES[severity].toLowerCase()}`
+    : `${SEVERITIES[severity]} · ${STATES[state]}`;
 
 /**
- * The severity and the state of an incident.
- * @param {Pick<Incident, "severity" | "state">} incident
+ * The severity and the state of an incident; one that affects no service is a latent risk.
+ * @param {Pick<Incident, "severity" | "state" | "affected">} incident
  */
-export const incidentState = ({ severity, state }) =>
-  healthState(
-    state === "resolved" ? "idle" : severity,
-    state === "firing" ? SEVERITIES[severity] : `${SEVERITIES[severity]}, ${STATES[state]}`,
-  );
+export const incidentState = ({ severity, state, affected }) => {
+  const word = affected.length ? SEVERITIES[severity] : RISKS.latent;
+  const isActive = affected.length > 0 && state === "firing";
+  return healthState(isActive ? severity : "idle", state === "firing" ? word : `${word}, ${STATES[state]}`);
+};
 
 /**
  * The address of the runbook for an incident.

@@ -1,6 +1,6 @@
 // A cascade as lanes, one per service, in the order of the first anomaly; beyond now the forecast, hatched.
 import { link, serviceHref } from "#web/assets/address.js";
-import { timeElement } from "#web/assets/clock.js";
+import { formatTimestamp, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
   formatBucket,
@@ -20,14 +20,18 @@ import { EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 /** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 
-const ROW_HEIGHT = 32;
+const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
 const TOP_MARGIN = 8;
 const AXIS_HEIGHT = 26;
-const RIGHT_MARGIN = 26;
+/** Right of the lanes, without and with labels of forecasts. */
+const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 84];
 const MIN_PICTURE_WIDTH = 600;
-const LABEL_CHARACTER_WIDTH = 7.4;
-const CAPTION_CHARACTER_WIDTH = 6.3;
+/** Of the column with the names and their signals, in pixels, and as a share of the picture. */
+const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
+const NAME_LEFT = 28;
+const NAME_CHARACTER_WIDTH = 7.4;
+const SIGN_CHARACTER_WIDTH = 6;
 const LATEST_WITHIN_SECONDS = 30;
 const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
@@ -126,7 +130,7 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
     h(
       "div",
       { class: "lane-foot" },
-      isNarrow ? null : h("p", { class: "legend" }, legend(data.lanes, data.stages)),
+      isNarrow ? null : h("p", { class: "legend" }, legend(data)),
       data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
       h("details", { class: "twin" }, h("summary", null, "Table"), laneTable(data)),
     ),
@@ -136,10 +140,11 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
 
 /**
  * An entry for each kind of mark that the picture has.
- * @param {readonly Lane[]} lanes
- * @param {readonly Stage[]} stages
+ * @param {Timeline} data
  */
-const legend = (lanes, stages) => {
+const legend = (data) => {
+  const { lanes, stages } = data;
+  const forecasts = lanes.flatMap(({ forecast }) => forecast ?? []);
   const hasPart = (/** @type {string} */ name) => lanes.some((lane) => lane.part === name);
   const drawn = new Set(lanes.flatMap((lane) => lane.intervals.map(([, , stage]) => stages[stage])));
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
@@ -153,8 +158,13 @@ const legend = (lanes, stages) => {
         ? h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGES[stage]}`)
         : null,
     ),
-    lanes.some((lane) => lane.forecast)
-      ? h("span", { class: "lane-key forecast" }, "SLO breach forecast: bar = 80% interval, tick = median")
+    forecasts.length
+      ? h(
+          "span",
+          { class: "lane-key forecast" },
+          "SLO breach forecast: bar = 80% interval, tick = median",
+          forecasts.some((forecast) => forecastRange(forecast, data).isOpen) ? ", › = longer" : "",
+        )
       : null,
   ];
 };
@@ -215,9 +225,12 @@ const laneList = (data) =>
  */
 const picture = (data, width) => {
   const label = shortLabels(data.lanes.map((lane) => lane.service));
-  const longest = Math.max(...data.lanes.map((lane) => label(lane.service).length));
-  const left = Math.min(210, Math.max(130, longest * LABEL_CHARACTER_WIDTH + 62));
-  const right = width - RIGHT_MARGIN;
+  const widths = data.lanes.map((lane) =>
+    Math.max(label(lane.service).length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
+  );
+  const most = Math.min(MAX_NAMES_WIDTH, MAX_NAMES_SHARE * width);
+  const left = Math.min(most, Math.max(MIN_NAMES_WIDTH, NAME_LEFT + Math.max(...widths) + 16));
+  const right = width - (data.lanes.some((lane) => lane.forecast) ? LABELS_MARGIN : RIGHT_MARGIN);
   const x = (/** @type {number} */ unix) => {
     const within = Math.max(data.start, Math.min(data.end, unix));
     return left + ((within - data.start) / (data.end - data.start)) * (right - left);
@@ -247,17 +260,12 @@ const picture = (data, width) => {
       return laneStrip(lane, data, y, scale, label(lane.service));
     }),
     s("line", { x1: scale.now, x2: scale.now, y1: TOP_MARGIN - 4, y2: bottom + 4, class: "now-line" }),
-    s("text", { x: scale.now, y: textY, class: "now-text", "text-anchor": "middle" }, data.past ? "then" : "now"),
+    s(
+      "text",
+      { x: scale.now, y: textY, class: "now-text", "text-anchor": "middle" },
+      data.past ? formatTimestamp(data.now) : "now",
+    ),
   );
-};
-
-/**
- * A lane's words: the sign, or the forecast where there is no sign or no effect yet.
- * @param {Lane} lane
- */
-const captionText = (lane) => {
-  const { forecast } = lane;
-  return forecast && (lane.part === "at_risk" || !signText(lane)) ? formatBucket(forecast.p50) : signText(lane);
 };
 
 /**
@@ -303,8 +311,13 @@ const laneStrip = (lane, data, y, scale, name) => {
         : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? "⚑" : "…"),
       s(
         "text",
-        { x: 28, y: y + 4, class: "lane-name" },
-        truncate(name, Math.floor((left - 44) / LABEL_CHARACTER_WIDTH)),
+        { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
+        truncate(name, Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
+      ),
+      s(
+        "text",
+        { x: NAME_LEFT, y: y + 12, class: "lane-words" },
+        truncate(signText(lane), Math.floor((left - NAME_LEFT - 8) / SIGN_CHARACTER_WIDTH)),
       ),
     ),
     isSuspect
@@ -325,7 +338,6 @@ const laneStrip = (lane, data, y, scale, name) => {
       .filter(([, , stage], i) => (intervals[i - 1]?.[2] ?? -1) < stage)
       .map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
     isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
-    caption(lane, data, y, scale),
   );
 };
 
@@ -344,86 +356,39 @@ const stageMark = (stage, x, y) => {
 };
 
 /**
- * The ends of a forecast's interval in the picture.
- * @param {LaneForecast} forecast
- * @param {Timeline} data
- * @param {(unix: number) => number} x
- * @returns {[low: number, high: number]}
+ * The range of a forecast in the picture, and whether it goes on beyond the end of the axis.
+ * @param {LaneForecast} forecast seconds from now, null beyond the horizon
+ * @param {Pick<Timeline, "now" | "end">} range in Unix seconds
+ * @returns {{ low: number, middle: number | null, high: number, isOpen: boolean }} in Unix seconds; middle: null beyond
+ * the end of the axis
  */
-const forecastEnds = ({ p10, p20, p90 }, data, x) => [
-  x(data.now + (isNumber(p10) ? p10 : p20)),
-  x(isNumber(p90) ? data.now + p90 : data.end),
-];
+export const forecastRange = ({ p10, p20, p50, p90 }, { now, end }) => ({
+  low: Math.min(end, now + (isNumber(p10) ? p10 : p20)),
+  middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
+  high: isNumber(p90) ? Math.min(end, now + p90) : end,
+  isOpen: !isNumber(p90) || now + p90 > end,
+});
 
 /**
+ * A forecast with its label; a bar that goes on beyond the end of the axis is open on its right.
  * @param {LaneForecast} forecast
  * @param {Timeline} data
  * @param {number} y
  * @param {(unix: number) => number} x
  */
 const forecastBar = (forecast, data, y, x) => {
-  const [low, high] = forecastEnds(forecast, data, x);
-  const middle = x(data.now + (forecast.p50 || 0));
-  const box = { x: low, y: y - BAR_HEIGHT / 2, width: Math.max(3, high - low), height: BAR_HEIGHT, rx: 3 };
+  const { low, middle, high, isOpen } = forecastRange(forecast, data);
+  const [start, top, bottom] = [x(low), y - BAR_HEIGHT / 2, y + BAR_HEIGHT / 2];
+  const end = Math.max(start + 3, x(high));
   return s(
     "g",
     { class: "lane-forecast" },
-    s("rect", { ...box, class: "ahead" }),
-    s("rect", { ...box, class: "ahead-hatch", fill: "url(#hatch)" }),
-    s("line", {
-      x1: middle,
-      x2: middle,
-      y1: y - BAR_HEIGHT / 2 - 3,
-      y2: y + BAR_HEIGHT / 2 + 3,
-      class: "ahead-middle",
-    }),
+    s("rect", { x: start, y: top, width: end - start, height: BAR_HEIGHT, class: "ahead-hatch", fill: "url(#hatch)" }),
+    s("path", { d: `M${end} ${top}H${start}V${bottom}H${end}${isOpen ? "" : "z"}`, class: "ahead" }),
+    isOpen ? s("path", { d: `M${end + 3} ${y - 5}l5 5l-5 5`, class: "ahead-open" }) : null,
+    middle === null
+      ? null
+      : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
+    s("text", { x: end + 13, y: y + 4, class: "lane-label" }, formatBucket(forecast.p50)),
   );
 };
-
-/**
- * A lane's words: before its mark, after now, or on its bar, in the first place with room for all of them, else in the
- * widest.
- * @param {Lane} lane
- * @param {Timeline} data
- * @param {number} y
- * @param {Scale} scale
- */
-const caption = (lane, data, y, { x, left, right, now }) => {
-  const text = captionText(lane);
-  if (!text) return null;
-  const first = x(lane.first);
-  const [low, high] = lane.forecast ? forecastEnds(lane.forecast, data, x) : [right, right];
-  /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
-  const afterForecast = lane.forecast || !hasBegun(lane) ? [[high + 9, right, "start"]] : [];
-  /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
-  const places = !hasBegun(lane)
-    ? [...afterForecast, [left, now - 8, "end"]]
-    : [
-        [left, first - 11, "end"],
-        [now + 8, lane.forecast ? low - 6 : right, "start"],
-        ...afterForecast,
-        [first + 11, now - 8, "start"],
-      ];
-  const [start, end, anchor] = captionPlace(places, text.length * CAPTION_CHARACTER_WIDTH);
-  return s(
-    "text",
-    {
-      x: anchor === "start" ? start : end,
-      y: lane.part === "suspect" && start > first && end < now ? y - 6 : y + 4, // beside its thin bar, not on it
-      class: "lane-words",
-      "text-anchor": anchor,
-    },
-    truncate(text, Math.max(6, Math.floor((end - start) / CAPTION_CHARACTER_WIDTH))),
-  );
-};
-
-/**
- * The first place that is wide enough, else the widest.
- * @template {readonly [start: number, end: number, ...rest: unknown[]]} P
- * @param {readonly P[]} places
- * @param {number} width
- * @returns {P}
- */
-export const captionPlace = (places, width) =>
-  places.find(([start, end]) => end - start >= width) ??
-  places.reduce((widest, place) => (place[1] - place[0] > widest[1] - widest[0] ? place : widest));

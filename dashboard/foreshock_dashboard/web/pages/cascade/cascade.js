@@ -45,7 +45,7 @@ const incidentItem = (incident, data, now) => {
   const isSelected = data.selected.some(({ id }) => id === incident.id);
   const age = incident.resolved
     ? `resolved ${formatDuration(now - incident.resolved)} ago`
-    : ["since ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)})`];
+    : ["first anomaly ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)} ago)`];
   const href = hrefWith({ incident: incident.id, ...incidentRange(incident) });
   return h(
     "li",

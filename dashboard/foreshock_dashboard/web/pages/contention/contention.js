@@ -1,6 +1,6 @@
 // The Contention page: the longest wait, GPU wait by pair, the use of GPU time, and the open pair.
 import { gpuHref, hrefWith, link, navigate, pageHref, serviceHref, serviceLink } from "#web/assets/address.js";
-import { clausesText, timeElement } from "#web/assets/clock.js";
+import { clausesText } from "#web/assets/clock.js";
 import {
   byId,
   closest,
@@ -13,17 +13,9 @@ import {
   setPanelEmpty,
   setPanelsWithoutData,
 } from "#web/assets/dom.js";
-import {
-  formatDuration,
-  formatPercent,
-  isNumber,
-  NOT_KNOWN,
-  plural,
-  shortLabels,
-  truncate,
-} from "#web/assets/format.js";
+import { formatPercent, isNumber, NOT_KNOWN, plural, shortLabels, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionSteps, incidentHref } from "#web/assets/timeline/incident.js";
+import { actionCard, courseOf, incidentHref } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
@@ -69,7 +61,7 @@ const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
  * @param {number} now
  */
 const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
-  incident ? actionSteps(incident.actions) : null,
+  incident ? actionCard(incident.actions) : null,
   h(
     "p",
     { class: "facts" },
@@ -77,10 +69,7 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
       ? h("span", null, "GPU wait ", h("b", null, `≤ ${formatPercent(ratio)}`), " of the time (sampled, upper bound)")
       : null,
     incident
-      ? [
-          h("span", null, "since ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)})`),
-          link(incidentHref(incident.id), "Incident"),
-        ]
+      ? [h("span", null, courseOf(incident, now)), link(incidentHref(incident.id), "Incident")]
       : h("span", null, "No open incident"),
     serviceLink(victim),
     serviceLink(aggressor),

@@ -20,7 +20,7 @@ from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detai
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, newest, number
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, pairs, placement
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, contended_time, pairs, placement
 
 MAX_PAIRS = 600
 """Pairs on the page, the longest waits first; /api/contention and its CSV have all."""
@@ -126,7 +126,7 @@ class ContentionPage(TypedDict, total=False):
 def gpu_time(world: World) -> GpuTime:
     """The use of the time of each GPU in the newest evaluation; shape (gpus,)."""
     busy = np.clip(newest(world.utilization), 0.0, 1.0)
-    contended = np.minimum(newest(world.contended), busy)
+    contended = contended_time(world)
     return GpuTime(busy - np.nan_to_num(contended), contended, 1.0 - busy)
 
 
@@ -153,7 +153,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
                 index[str(pair.victim)],
                 index[str(pair.aggressor)],
                 pair.ratio,
-                len(pair.gpus),
+                len(pair.measured_gpus),
                 roles.get((pair.victim, pair.aggressor), ""),
             )
             for pair in listed
@@ -206,7 +206,9 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRo
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     subject = f"{worst.victim}{'' if worst.victim in serving else ' (no requests)'}"
     wait = f"{subject} waits on {worst.aggressor} up to {percent(worst.ratio or 0.0)} of the time"
-    return f"{wait} on {counted(len(worst.gpus), 'GPU')}.{'' if in_incident else ' No open incident on a pair.'}"
+    return (
+        f"{wait} on {counted(len(worst.measured_gpus), 'GPU')}.{'' if in_incident else ' No open incident on a pair.'}"
+    )
 
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:

@@ -48,12 +48,14 @@ class PairGpu(Row):
 
 
 class PairIncident(Row):
-    """The open incident of a pair. since: Unix seconds. confidence: 0 to 1."""
+    """The open incident of a pair. since, opened, paged: Unix seconds. confidence: 0 to 1."""
 
     id: str
     severity: Severity
     state: State
     since: float | None
+    opened: float | None
+    paged: float | None
     confidence: float | None
     confidence_level: ConfidenceLevel
     quality: Quality
@@ -106,13 +108,14 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
 
 
 def _incident(item: Incident) -> PairIncident:
-    since, confidence = number_of_time(item.since), number(item.confidence)
-    certainty = confidence, item.confidence_level, item.quality
-    return PairIncident(item.id, item.severity, item.state, since, *certainty, list(map(action, item.actions)))
+    since, opened, paged = map(number_of_time, (item.since, item.opened, item.paged))
+    certainty = number(item.confidence), item.confidence_level, item.quality
+    actions = list(map(action, item.actions))
+    return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, actions)
 
 
 def _sentence(world: World, pair: Pair) -> str:
-    gpus = counted(len(pair.gpus), "GPU")
+    gpus = counted(len(pair.measured_gpus), "GPU")
     if pair.ratio is None:
         return f"No data on how long {pair.victim} waits on {pair.aggressor} ({gpus} shared)."
     latency = _latency_text(world, pair.victim)

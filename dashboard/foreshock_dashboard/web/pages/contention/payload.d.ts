@@ -24,6 +24,8 @@ export interface PairIncident {
   severity: Severity;
   state: IncidentState;
   since: number;
+  opened: number;
+  paged: number | null;
   confidence: number;
   confidence_level: ConfidenceLevel;
   quality: string;

@@ -13,8 +13,8 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
-from foreshock_dashboard.web.state.placement import gpus_in_incidents, placement
+from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed
+from foreshock_dashboard.web.state.placement import contended_time, gpus_in_incidents, placement
 
 ERROR_WINDOW_SECONDS = 900.0
 MIN_CONTENDED_RATIO = 0.1
@@ -83,7 +83,7 @@ def _memory(world: World) -> Floats:
 
 METRICS: Mapping[str, Metric] = {
     "busy": Metric("Busy", "ratio", lambda world: newest(world.utilization)),
-    "contended": Metric("Contended", "ratio", lambda world: newest(world.contended)),
+    "contended": Metric("Contended", "ratio", contended_time),
     "memory": Metric("Memory", "ratio", _memory),
     "power": Metric("Power", "W", lambda world: newest(world.power), 0.0, None),
     "temperature": Metric("Temperature", "°C", lambda world: newest(world.temperature), MIN_CELSIUS, MAX_CELSIUS),
@@ -312,7 +312,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
 
 def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
     def at_least(name: str, threshold: float) -> int | None:
-        values = columns[name]
+        values = np.round(columns[name] * FULL_SCALE_BYTE) / FULL_SCALE_BYTE  # as the grid, which has bytes, counts
         return int((values >= threshold).sum()) if np.isfinite(values).any() else None
 
     return GpuCounts(

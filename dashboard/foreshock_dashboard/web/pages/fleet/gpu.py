@@ -128,6 +128,7 @@ class GpuIncident(Row):
     summary_clauses: list[ClauseJson]
     severity: Severity
     state: State
+    affected: list[str]
 
 
 class XidRow(Row):
@@ -189,7 +190,14 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "services": _services(world, gpu),
         "pairs": _waits(world, gpu),
         "incidents": [
-            GpuIncident(item.id, incident_sentence(item), clauses(summary_clauses(item)), item.severity, item.state)
+            GpuIncident(
+                item.id,
+                incident_sentence(item),
+                clauses(summary_clauses(item)),
+                item.severity,
+                item.state,
+                list(map(str, item.affected)),
+            )
             for item in open_incidents(snapshot)
             if gpu in item.suspect.gpus
         ],

@@ -67,7 +67,7 @@ def _usage(world: World, row: int) -> _Series:
     rows = [i for i, tenant in enumerate(world.tenants) if tenant.gpu == world.gpus[row]]
     rows.sort(key=lambda i: -float(np.nansum(world.busy[i])))
     services = [Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]]
-    contended = Line("contended", world.contended[row], "data", fill=True)
+    contended = Line("contended", np.minimum(world.contended[row], world.utilization[row]), "data", fill=True)
     series = [Line("busy", world.utilization[row], "text"), contended, *services]
     return _Series(series, "ratio", "No data on GPU time in this range.", 1.0)
 

@@ -1,6 +1,6 @@
 // The values of the Fleet page, as the hub's JSON has them.
 import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
-import type { Cause, Clause, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
+import type { Cause, Incident, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** What the grid can show. */
 export type Metric = "busy" | "contended" | "memory" | "power" | "temperature" | "throttled" | "nvlink" | "errors";
@@ -30,7 +30,7 @@ export interface OpenGpu {
   /** Whether the hardware has a fault; null where unknown. */
   faulty: boolean | null;
   health: string;
-  incidents: { id: string; severity: Severity; state: IncidentState; summary: string; summary_clauses: Clause[] }[];
+  incidents: Pick<Incident, "id" | "severity" | "state" | "affected" | "summary" | "summary_clauses">[];
   pairs: { victim: string; aggressor: string; wait: number }[];
   xids: { xid: number; description: string; events: number; last: number | null }[];
   services: {

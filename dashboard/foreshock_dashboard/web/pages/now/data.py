@@ -20,7 +20,7 @@ from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incide
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, gpus_in_incidents, pairs
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, contended_time, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MIN_ROWS, MAX_ROWS = 5, 8
@@ -105,7 +105,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS)) if world else None
     )
     stages = history.now() if history else {}
-    verdict_ = verdict(snapshot, time, stages)
+    verdict_ = verdict(snapshot, time, history)
     shared: Now = {
         "topology": topology_id,
         "verdict": verdict_.payload(),
@@ -119,7 +119,8 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = gpu_wait = busy[:0]
     usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
-    rows = most_affected(service_rows(snapshot, history), {str(item.service) for item in current}, usage)
+    named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
+    rows = most_affected(service_rows(snapshot, history), named, usage)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
@@ -142,7 +143,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
             for row in rows[:shown]
         ],
         "hidden": len(rows) - shown,
-        "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
+        "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(contended_time(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},
         "marked": gpus_in_incidents(world, current),
         "missing": list(world.missing),
@@ -173,7 +174,7 @@ def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     cells: list[list[Cell | None]] = [[None] * len(columns) for _ in rows]
     for pair in listed:
         if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
-            cells[row][column] = Cell(pair.ratio, [gpu.label for gpu, _ in pair.gpus])
+            cells[row][column] = Cell(pair.ratio, [gpu.label for gpu in pair.measured_gpus])
     jobs = [str(service) for service in rows if service not in serving]
     hidden = max(len(victims) - len(rows), len(aggressors) - len(columns))
     return Matrix(list(map(str, rows)), jobs, list(map(str, columns)), cells, hidden)

@@ -4,7 +4,9 @@ import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, formatValue } from "#web/assets/format.js";
 import {
+  actionCard,
   causeText,
+  courseOf,
   incidentRange,
   incidentState,
   reportHref,
@@ -18,6 +20,7 @@ import { breakable } from "#web/assets/widgets/widgets.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
 
 const MAX_CANDIDATES = 4;
+const MAX_ACTIONS = 2;
 
 /** @param {NowIncident} incident */
 const incidentLinks = (incident) => {
@@ -109,22 +112,24 @@ const suspectList = ({ suspect, candidates, confidence_level, confidence, qualit
  * @param {number} now
  */
 const openIncident = (incident, isShown, now) => {
-  const { severity, service, since, evidence } = incident;
+  const { severity, state, service, affected, actions, evidence } = incident;
   return h(
     "li",
-    { "data-severity": severity },
+    { "data-severity": affected.length && state === "firing" ? severity : "inactive" },
     h(
       "p",
       { class: "warning-head" },
       incidentState(incident),
       " ",
       serviceLink(service),
-      h("span", { class: "muted" }, ` ${causeText(incident)}, since `, timeElement(since, now)),
+      h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
       " ",
       incidentLinks(incident),
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
+    isShown || !actions.length ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     evidence.length ? evidenceTable(incident, now) : null,
+    state === "recovering" ? h("p", { class: "note" }, "Values when symptoms were last seen.") : null,
     suspectList(incident),
   );
 };

@@ -39,7 +39,12 @@ export interface Impact {
 
 export interface Situation {
   incident: NowIncident;
+  /** The service of the headline, and of the reading, the impact, and the breach. */
+  service: string;
   reading: Reading | null;
+  /** The reading of the incident's own service, if that is another one. */
+  origin: Reading | null;
+  breach: { since: number; until: number | null; earlier: boolean } | null;
   impact: Impact | null;
   /** Other services that breach their SLO. */
   breached: string[];
@@ -53,6 +58,8 @@ export interface Verdict {
   headline: string;
   clauses: Clause[];
   notes: Clause[][];
+  /** Latent ones, which affect no service yet. */
+  risks: Clause[][];
   since: number | null;
   situation: Situation | null;
   closest: Reading[];
@@ -89,6 +96,7 @@ export interface Matrix {
 export interface ServiceRow {
   id: string;
   health: Health;
+  condition: string;
   stage: Stage | null;
   word: string;
   rate: number | null;

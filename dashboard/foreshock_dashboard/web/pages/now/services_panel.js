@@ -22,8 +22,9 @@ import { EMPTY } from "#web/assets/words.js";
 const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
 
 /** @param {ServiceRow} service */
-const condition = ({ health, stage, word }) => {
-  if (stage && stage !== "healthy") return stageState(stage);
+const condition = ({ health, condition: kind, stage, word }) => {
+  const isOver = kind === "recovering" && stage === "early_warning";
+  if (stage && stage !== "healthy" && !isOver) return stageState(stage);
   return healthState(health, word);
 };
 
@@ -69,7 +70,7 @@ const serviceRow = (service) => {
  */
 export const drawServices = ({ services, hidden, verdict }) => {
   const title = verdict.closest.length ? "Services closest to their limits" : "Services";
-  setText(requireId("services-title"), verdict.situation ? "Affected services" : title);
+  setText(requireId("services-title"), verdict.situation ? "Services, most affected first" : title);
   if (!services.length) {
     setPanelEmpty("services", EMPTY.services);
     return;

@@ -10,13 +10,21 @@ import {
   formatPercent,
   formatValue,
   plural,
+  shortLabels,
 } from "#web/assets/format.js";
-import { causeText, incidentHref, incidentRange, reportHref, stateWords } from "#web/assets/timeline/incident.js";
+import {
+  actionCard,
+  causeText,
+  courseOf,
+  incidentHref,
+  incidentRange,
+  reportHref,
+  stateWords,
+} from "#web/assets/timeline/incident.js";
 import { hiddenSign } from "#web/assets/timeline/signs.js";
 import { VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
-/** @typedef {import("#web/assets/payload.d.ts").Action} Action */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
 /** @typedef {import("#web/pages/now/payload.d.ts").Impact} Impact */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -28,6 +36,8 @@ import { VERDICTS } from "#web/assets/words.js";
 const MAX_NAMED_SERVICES = 4;
 const MAX_NAMED_GPUS = 2;
 const MAX_CANDIDATES = 3;
+/** The Cascade page has all actions. */
+const MAX_ACTIONS = 2;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
 
@@ -62,7 +72,7 @@ const gpuLinks = (gpus) => {
     return [link(gpuHref(first), first), second ? [" and ", link(gpuHref(second), second)] : ""];
   }
   const hosts = new Set(gpus.map((gpu) => gpu.split("/")[0])).size;
-  return link(gpuHref(first), `${gpus.length} GPUs on ${plural(hosts, "host")}`, gpus.join(", "));
+  return link(gpuHref(first), `${gpus.length} GPUs of ${plural(hosts, "host")}`, gpus.join(", "));
 };
 
 /**
@@ -85,9 +95,23 @@ const impactText = ({ requests, failed, slow }) => {
   if (bad < 1) return "No requests failed or slowed so far";
   const of = `About ${formatCount(bad)} of ${formatCount(requests)} requests`;
   if (slow < 1) return `${of} failed`;
-  return failed < 1
-    ? `${of} slower than the SLO`
-    : `${of} failed (${formatCount(failed)}) or slower than the SLO (${formatCount(slow)})`;
+  return failed < 1 ? `${of} were too slow` : `${of} failed or were too slow`;
+};
+
+/** @param {Impact} impact */
+const impactTitle = ({ service, failed, slow }) =>
+  `Since the first anomaly, of ${service}: ${formatCount(failed)} failed, ${formatCount(slow)} were slower than the SLO`;
+
+/**
+ * @param {NonNullable<Situation["breach"]>} breach
+ * @param {number} now
+ */
+const breachText = ({ since, until, earlier }, now) => {
+  const length = `(${earlier ? "over " : ""}${formatDuration((until ?? now) - since)})`;
+  const start = earlier ? "before " : "";
+  return until === null
+    ? [`SLO breach since ${start}`, timeElement(since, now), ` ${length}`]
+    : ["SLO breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
 };
 
 /** @param {NowIncident} incident */
@@ -102,67 +126,31 @@ const suspectedCause = (incident) => {
   }
   const host = suspect.host ? ` on ${suspect.host}` : "";
   const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
-  const who = suspect.service && suspect.service !== incident.service ? [": ", serviceLink(suspect.service)] : "";
+  const by = ["overload", "scale_up_lag"].includes(incident.cause) ? ": extra load from " : ": ";
+  const who = suspect.service && suspect.service !== incident.service ? [by, serviceLink(suspect.service)] : "";
   return [causeText(incident), who, where, " ", level];
 };
-
-/**
- * @param {Action} action
- * @param {boolean} isFirst
- */
-const actionStep = ({ clauses, expected, command }, isFirst) => {
-  const imperative = clausesText(clauses);
-  return [
-    isFirst
-      ? h(
-          "p",
-          { class: "do" },
-          h("b", null, imperative),
-          expected ? h("span", { class: "expected" }, `Expected: ${expected}`) : null,
-        )
-      : h(
-          "p",
-          { class: "then" },
-          h("b", null, "Then: "),
-          imperative,
-          expected ? h("span", { class: "wide-only" }, `. Expected: ${expected}`) : null,
-        ),
-    command
-      ? h(
-          "p",
-          { class: "command" },
-          h("span", { class: "muted" }, "Example:"),
-          h("code", { title: `${command}\nAdapt the names to your cluster.` }, command),
-          h("button", { type: "button", class: "quiet", "data-copy": command, "data-copy-name": "Command" }, "Copy"),
-        )
-      : null,
-  ];
-};
-
-/** @param {readonly Action[]} actions */
-const actionCard = (actions) =>
-  h(
-    "div",
-    { class: "action" },
-    h("h2", null, "Action"),
-    actions.length
-      ? actions.slice(0, 2).map((action, i) => actionStep(action, i === 0))
-      : h("p", null, "No mitigation identified."),
-  );
 
 /** @param {Situation["at_risk"]} atRisk */
 const nextAtRisk = (atRisk) => {
   if (!atRisk.length) return "No further SLO breach expected in the next 30 min";
+  const label = shortLabels(atRisk.map(({ service }) => service));
+  const bucketOf = (/** @type {Situation["at_risk"][number]} */ { breach_seconds: { p50 } }) => formatBucket(p50);
+  const buckets = [...new Set(atRisk.map(bucketOf))];
   return h(
     "ul",
     { class: "chips" },
-    atRisk.map(({ service, breach_seconds: { p10, p50, p90 } }) =>
+    buckets.map((bucket) =>
       h(
         "li",
-        { title: `80% interval: ${formatInterval(p10, p90)}` },
-        serviceLink(service),
-        " ",
-        h("b", null, formatBucket(p50)),
+        null,
+        h("b", null, bucket),
+        atRisk
+          .filter((risk) => bucketOf(risk) === bucket)
+          .map(({ service, breach_seconds: { p10, p90 } }, i) => [
+            i ? ", " : " ",
+            link(serviceHref(service), label(service), `${service}, 80% interval: ${formatInterval(p10, p90)}`),
+          ]),
       ),
     ),
   );
@@ -170,33 +158,45 @@ const nextAtRisk = (atRisk) => {
 
 /**
  * @param {Situation} situation
+ * @param {Verdict["risks"]} risks
  * @param {number} now
  */
-const situationFacts = ({ incident, reading, impact, breached, at_risk }, now) => {
-  const { since, actions } = incident;
-  const paged = incident.paged ? [", paged ", timeElement(incident.paged, now)] : "";
+const situationFacts = ({ incident, reading, origin, breach, impact, breached, at_risk }, risks, now) => {
+  const { state, actions } = incident;
+  const isRecovering = state === "recovering";
   return [
     h(
       "p",
-      { class: "lead" },
-      "Since ",
-      timeElement(since, now),
-      ` (${formatDuration(now - since)})`,
-      paged,
-      impact ? `. ${impactText(impact)}.` : ".",
+      { class: "lead", title: impact ? impactTitle(impact) : null },
+      breach ? [breachText(breach, now), ". "] : null,
+      impact ? `${impactText(impact)}.` : null,
     ),
-    h("dl", { class: "facts" }, row("Suspected cause", suspectedCause(incident))),
-    incident.state === "recovering" ? null : actionCard(actions),
+    h("p", { class: "lead muted" }, courseOf(incident, now), "."),
     h(
       "dl",
       { class: "facts" },
-      incident.state === "recovering" ? row("Action", "None needed: resolves after 5 min without symptoms") : null,
+      row("Suspected cause", suspectedCause(incident)),
+      origin ? row("Origin", serviceLink(origin.service), ` ${readingText(origin)}`) : null,
+    ),
+    isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
+    h(
+      "dl",
+      { class: "facts" },
+      isRecovering ? row("Action", "None needed now: resolves after 5 min without symptoms") : null,
+      isRecovering && actions.length ? row("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
       row("Next at risk", nextAtRisk(at_risk)),
       breached.length ? row((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
-      row("Changes", h("span", { class: "muted" }, "No change events received")),
+      risks.length ? row("Latent risk", latentRisks(risks)) : null,
+      row("Changes", h("span", { class: "muted" }, "Not tracked: check deploys")),
     ),
   ];
 };
+
+/** @param {Verdict["risks"]} risks */
+const latentRisks = (risks) => [
+  risks.map((risk) => [clausesText(risk), " "]),
+  h("a", { href: "#evidence-panel" }, "Actions and evidence"),
+];
 
 /** @param {Reading} reading */
 const headroomText = ({ value, unit, limit }) =>
@@ -208,7 +208,7 @@ const headroomText = ({ value, unit, limit }) =>
  * @param {Verdict} verdict
  * @param {number} now
  */
-const calmFacts = ({ state, since, closest: [reading], resolved }, now) => [
+const calmFacts = ({ state, since, closest: [reading], risks, resolved }, now) => [
   state === "unknown" && since
     ? h("p", { class: "lead" }, "Last data ", timeElement(since, now), ` (${formatDuration(now - since)} ago).`)
     : null,
@@ -223,6 +223,7 @@ const calmFacts = ({ state, since, closest: [reading], resolved }, now) => [
           reading.usage <= 1 ? `, headroom ${headroomText(reading)}` : "",
         )
       : null,
+    risks.length ? row("Latent risk", latentRisks(risks)) : null,
     resolved ? row("Last incident", resolvedIncident(resolved, now)) : null,
   ),
 ];
@@ -266,7 +267,7 @@ const links = ({ incident, others }) =>
 const suspectText = ({ incident }) => {
   const { service, suspect, confidence_level } = incident;
   const who = suspect.service && suspect.service !== service ? `, ${suspect.service}` : "";
-  return ` Suspected cause: ${causeText(incident)}${who} (${confidence_level} confidence).`;
+  return `. Suspected cause: ${causeText(incident)}${who} (${confidence_level} confidence).`;
 };
 
 /**
@@ -281,15 +282,10 @@ export const drawVerdict = ({ verdict }, now) => {
   requireId("verdict").dataset.state = state;
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(byId("verdict-state"), h("span", { class: "chip" }, h("span", null, words)), situation ? links(situation) : null);
-  put(
-    byId("headline"),
-    reading
-      ? [serviceLink(reading.service), " ", readingText(reading)]
-      : clauses.map(situation ? clauseLink : clauseText),
-  );
+  put(byId("headline"), clauses.map(situation ? clauseLink : clauseText), reading ? `: ${readingText(reading)}` : null);
   put(
     byId("verdict-detail"),
-    situation ? situationFacts(situation, now) : calmFacts(verdict, now),
+    situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

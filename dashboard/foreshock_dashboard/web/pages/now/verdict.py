@@ -16,11 +16,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
-from foreshock_dashboard.render.incident_summary import condition_clauses, summary_clauses
+from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
-from foreshock_dashboard.web.panels.limits import Reading, readings, worst
-from foreshock_dashboard.web.panels.timeline import nearest_breaches
+from foreshock_dashboard.web.panels.limits import Metric, Reading, readings, worst
+from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS, nearest_breaches
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -32,10 +32,12 @@ from foreshock_dashboard.web.state.incident_json import (
     incident,
 )
 from foreshock_dashboard.web.state.numbers import Row, number_of_time
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "calm", "unknown", "learning", "empty", "error"]
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
+SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
 
@@ -47,15 +49,31 @@ class AtRiskRow(Row):
     breach_seconds: BreachSeconds
 
 
+class Breach(Row):
+    """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
+
+    earlier: whether it began before `since`, which is then the first time that was looked at.
+    """
+
+    since: float
+    until: float | None
+    earlier: bool
+
+
 class Situation(TypedDict):
     """Details of an open incident.
 
-    reading: the metric of its service that uses most of the SLO. breached: other services that breach their SLO.
-    at_risk: services that will, the soonest first. others: number of further open incidents.
+    service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
+    furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline. origin: the
+    metric of the incident's own service that uses most of its SLO, if that is another one. breached: other services
+    that breach their SLO. at_risk: services that will, the soonest first. others: number of further open incidents.
     """
 
     incident: IncidentJson
+    service: str
     reading: Reading | None
+    origin: Reading | None
+    breach: Breach | None
     impact: Impact | None
     breached: list[str]
     at_risk: list[AtRiskRow]
@@ -70,6 +88,7 @@ class VerdictJson(TypedDict):
     clauses: list[ClauseJson]
     detail: list[str]
     notes: list[list[ClauseJson]]
+    risks: list[list[ClauseJson]]
     since: float | None
     situation: Situation | None
     closest: list[Reading]
@@ -81,13 +100,15 @@ class Verdict:
     """The headline and the notes below it.
 
     The headline changes only with its meaning, as screen readers read it aloud; all else may change with every
-    evaluation. clauses: the headline in parts that link to their evidence. since: Unix seconds of the last data where
+    evaluation. clauses: the headline in parts that link to their evidence. risks: latent ones, which affect no service
+    yet. since: Unix seconds of the last data where
     there is none now. resolved: the incident that ended last.
     """
 
     state: State
     clauses: Text
     notes: tuple[Text, ...] = ()
+    risks: tuple[Text, ...] = ()
     since: float | None = None
     situation: Situation | None = None
     closest: tuple[Reading, ...] = ()
@@ -110,7 +131,8 @@ class Verdict:
             "headline": self.headline,
             "clauses": clauses(self.clauses),
             "detail": list(self.detail),
-            "notes": [clauses(note) for note in self.notes],
+            "notes": list(map(clauses, self.notes)),
+            "risks": list(map(clauses, self.risks)),
             "since": number_of_time(self.since),
             "situation": self.situation,
             "closest": list(self.closest),
@@ -118,34 +140,39 @@ class Verdict:
         }
 
 
-def verdict(
-    snapshot: Snapshot, now: float | None = None, stages: Mapping[Service, Stage | None] | None = None
-) -> Verdict:
-    """The verdict on a snapshot. now: the hub's time in Unix seconds; default: the World's. stages: of the services."""
-    world, stages = snapshot.world, stages or {}
-    if world is None:
+def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistory | None = None) -> Verdict:
+    """The verdict on a snapshot.
+
+    now: the hub's time in Unix seconds; default: the World's. history: the stages of the services during the incident.
+    """
+    if (world := snapshot.world) is None:
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), (text(_FIRST_STEPS),))
+    risks = tuple(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected)
+    return replace(_verdict(snapshot, world, now, history), risks=risks)
+
+
+def _verdict(snapshot: Snapshot, world: World, now: float | None, history: ServiceHistory | None) -> Verdict:
+    """The same without the latent risks."""
     seen = freshness(world)
     gaps = _gaps(snapshot, world, seen)
     frozen = bool(snapshot.error) and now is not None and now - world.time > fresh_seconds(world.step)
     since = world.time if frozen else seen.since
     unknown = _unknown("any target" if frozen else seen.no_data and f"any {seen.no_data}", since)
     current = tuple(item for item in open_incidents(snapshot) if item.affected)
-    gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected))
     if current:
         notes = (text("The state may have changed. ", unknown), *gaps) if unknown else gaps
-        return replace(_of_incidents(snapshot, world, current, stages), notes=notes)
+        return replace(_of_incidents(snapshot, world, current, history), notes=notes)
     if not world.services and not world.gpus and not seen.stale_targets:
         return Verdict("empty", text("No services and no GPUs yet"), (text(_FIRST_STEPS), *gaps))
     if unknown and (since is not None or snapshot.learning.done or seen.stale_targets):
-        return Verdict("unknown", unknown, gaps, since)
+        return Verdict("unknown", unknown, gaps, since=since)
     if not snapshot.learning.done:
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
-    return _without_incident(snapshot, stages, seen, gaps)
+    return _without_incident(snapshot, history.now() if history else {}, seen, gaps)
 
 
 _FIRST_STEPS = (
@@ -155,11 +182,20 @@ _FIRST_STEPS = (
 
 
 def _of_incidents(
-    snapshot: Snapshot, world: World, current: tuple[Incident, ...], stages: Mapping[Service, Stage | None]
+    snapshot: Snapshot, world: World, current: tuple[Incident, ...], history: ServiceHistory | None
 ) -> Verdict:
-    item = current[0]
-    slo = _slos(snapshot).get(item.service)
-    breached = [service for service, stage in stages.items() if stage == "breached" and service != item.service]
+    item, stages = current[0], history.now() if history else {}
+    found = readings(snapshot, stages)
+    own = worst(found, *SLO_METRICS, service=item.service)
+    subject = _subject(item, own, found)
+    reading = worst(found, *SLO_METRICS, service=subject)
+    breaches_slo = None if reading is None else reading.usage > 1
+    headline = condition_clauses(item, breaches_slo)
+    if subject != item.service:
+        headline = text(subject, f" {BREACHES_SLO}")
+    elif "overloaded" in joined_text(headline):
+        reading = worst(found, "load", service=subject) or reading
+    breached = [service for service, stage in stages.items() if stage == "breached" and service != subject]
     likely = {
         risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
         for risk in snapshot.forecast.risks
@@ -172,14 +208,43 @@ def _of_incidents(
     )
     situation: Situation = {
         "incident": incident(item),
-        "reading": worst(readings(snapshot, stages), "p95", "error rate", service=item.service),
-        "impact": impact(world, item.service, slo, item.since),
+        "service": str(subject),
+        "reading": reading,
+        "origin": own if subject != item.service else None,
+        "breach": _breach(history, subject, item.since) if history else None,
+        "impact": impact(world, subject, _slos(snapshot).get(subject), item.since),
         "breached": list(map(str, breached)),
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
         "others": len(current) - 1,
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
-    return Verdict(state, text(condition_clauses(item), "."), since=item.since, situation=situation)
+    return Verdict(state, headline, since=item.since, situation=situation)
+
+
+def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
+    """The service of the headline: the incident's own, or an affected one that breaches its SLO before it."""
+    if item.state != "firing" or (own is not None and own.usage > 1):
+        return item.service
+    near = {*item.affected, *(risk.service for risk in item.at_risk)} - {item.service}
+    usages = {service: reading for service in near if (reading := worst(found, *SLO_METRICS, service=service))}
+    beyond = [service for service, reading in usages.items() if reading.status == "critical"]
+    return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
+
+
+def _breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
+    """The SLO breach of a service from the onset of an incident on; None without one."""
+    if service not in history.services:
+        return None
+    breached = [
+        interval
+        for interval in history.intervals(service)
+        if interval.stage == "breached" and interval.end >= onset - RELATED_BEFORE_SECONDS
+    ]
+    if not breached:
+        return None
+    since, until = breached[0].start, breached[-1].end
+    lasts = history.now()[service] == "breached"
+    return Breach(round(since, 3), None if lasts else round(until, 3), earlier=bool(since <= history.times[0]))
 
 
 def _without_incident(

@@ -3,7 +3,6 @@ import { gpuHref, link, onNavigation, pageHref, pairHref } from "#web/assets/add
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
-  formatDuration,
   formatGibibytes,
   formatLoad,
   formatPercent,
@@ -16,7 +15,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionSteps, causeText, incidentState } from "#web/assets/timeline/incident.js";
+import { actionCard, causeText, courseOf, incidentState } from "#web/assets/timeline/incident.js";
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
@@ -308,10 +307,8 @@ const drawGpus = ({ gpu_list: rows }) =>
  * @param {number | null} now
  */
 const incidentItem = (incident, now) => {
-  const { severity, state, suspect, service, since, resolved } = incident;
-  const when = resolved
-    ? ["ended ", timeElement(resolved, now)]
-    : ["since ", timeElement(since, now), ` (${formatDuration((now ?? since) - since)})`];
+  const { severity, state, suspect, service, resolved } = incident;
+  const when = resolved ? ["Resolved ", timeElement(resolved, now)] : courseOf(incident, now);
   return h(
     "li",
     { "data-severity": severity, class: state === "resolved" ? "over" : null },
@@ -321,7 +318,7 @@ const incidentItem = (incident, now) => {
       incidentState(incident),
       " ",
       h("b", null, suspect.service && suspect.service !== service ? `${suspect.service} → ${service}` : service),
-      h("span", { class: "muted" }, ` ${causeText(incident)}, `, when),
+      h("span", { class: "muted" }, ` ${causeText(incident)}. `, when),
     ),
     h("p", null, clausesText(incident.summary_clauses)),
   );
@@ -351,7 +348,7 @@ const drawLinks = (data) => {
   put(
     byId("service-links"),
     detail.length ? h("p", null, clausesText(detail)) : null,
-    actionSteps(actions.slice(0, MAX_ACTIONS)),
+    actions.length ? actionCard(actions.slice(0, MAX_ACTIONS)) : null,
     h(
       "p",
       { class: "facts" },
