@@ -48,6 +48,7 @@ OTHERS = (
     ("bench_core.py",),
     ("bench_tick.py", "--world"),
     ("bench_replay.py",),
+    ("bench_explain.py",),
     ("bench_page.py",),
     ("bench_simulate.py",),
     ("bench_simulate.py", "--size", "large", "--minutes", "2"),

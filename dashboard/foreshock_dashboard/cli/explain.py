@@ -22,11 +22,13 @@ from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.state.incident_json import explained
 
+MAX_REASONS = 2
+"""Reasons of a candidate in a table; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
     ("CONFIDENCE", lambda row: row["confidence"]),
     ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.2f}"),
     ("SERVICE", lambda row: row["service"]),
-    ("REASONS", lambda row: row["why"]),
+    ("REASONS", lambda row: "; ".join(row["why"].split("; ")[:MAX_REASONS])),
 )
 FIELDS = ("rank", "passed", "confidence", "score", "service", "why")
 
@@ -66,7 +68,7 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
             click.echo(printable(heading(answer)))
             if rows:
                 click.echo(table(rows, COLUMNS))
-            for line in below(answer):
+            for line in ("", *below(answer)) if any(below(answer)) else ():
                 click.echo(printable(line))
         case "csv":
             click.echo(csv_text(FIELDS, rows), nl=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import counted
-from foreshock_dashboard.render.words import OPEN_QUESTIONS, SIGNAL_KINDS
+from foreshock_dashboard.render.words import SIGNAL_KINDS, UNKNOWN_WITHOUT
 
 
 def heading(answer: Json) -> str:
@@ -20,12 +20,11 @@ def heading(answer: Json) -> str:
 
 
 def below(answer: Json) -> Iterator[str]:
-    """The sentences below them: what was compared with its baseline, and what cannot be told without more data."""
-    yield ""
+    """The sentences below them: what was compared with its baseline, and what stays unknown without more data."""
     if signals := answer["signals"]:
         kinds = ", ".join(f"{SIGNAL_KINDS[row['kind']]} {row['series']:,}" for row in signals)
         series = sum(row["series"] for row in signals)
         services = counted(max(row["services"] for row in signals), "service")
         yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
     for kind in answer["missing"]:
-        yield f"No {SIGNAL_KINDS[kind]}: {OPEN_QUESTIONS[kind]}."
+        yield f"No {SIGNAL_KINDS[kind]}: unknown {UNKNOWN_WITHOUT[kind]}."

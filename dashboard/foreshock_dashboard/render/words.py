@@ -106,15 +106,29 @@ SIGNAL_KINDS: Mapping[SignalKind, str] = {
     "other": "other",
 }
 """Kinds of signals that an explanation compares."""
-OPEN_QUESTIONS: Mapping[SignalKind, str] = {
-    "latency": "a service that is only slow cannot be found",
-    "errors": "a service that fails cannot be told from a slow one",
-    "traffic": "extra load cannot be told from a fault, nor lost traffic from no traffic",
-    "availability": "a dead service cannot be told from one without traffic",
-    "resource": "a saturated CPU, memory, disk, or connection pool cannot be named as the reason",
-    "calls": "a cause cannot be told from its callers",
+UNKNOWN_WITHOUT: Mapping[SignalKind, str] = {
+    "latency": "which service is slow",
+    "errors": "which service fails",
+    "traffic": "whether load grew, or traffic was lost",
+    "availability": "whether a service is down or has no traffic",
+    "resource": "which resource is exhausted (CPU, memory, disk, connections)",
+    "calls": "which service is the cause, and which only calls it",
+    "other": "",
 }
-"""The question that stays open without any signal of a kind."""
+"""The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
+HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
+    "Requests": "which service is slow, fails, or breaches its SLO",
+    "Calls": "which service is the cause, which only calls it, and where a slowdown spreads",
+    "GPUs": "how busy a GPU is",
+    "GPU use by service": "which service keeps a GPU busy",
+    "GPU wait": "which service a noisy neighbor slows",
+    "GPU health": "whether a slow GPU is throttled, failing, or lost",
+    "Model servers": "whether a model server is overloaded, and when it will be",
+    "Replicas": "whether lost or pending replicas are the cause",
+    "Quota": "whether more replicas fit into the quota",
+    "Network": "whether the network is the cause",
+}
+"""The question that the hub cannot answer without a signal, by its name on the Status page."""
 EMPTY: Mapping[str, str] = {
     "services": "No services: no spans have arrived, and no process was seen on a GPU.",
     "gpus": "No GPUs: no target exports gpu_info.",

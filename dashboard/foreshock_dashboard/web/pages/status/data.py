@@ -13,6 +13,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
+from foreshock_dashboard.render.words import HUB_UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -49,13 +50,17 @@ class TargetLine(Row):
 
 
 class SignalRow(Row):
-    """A kind of data, how many objects of a kind report it, the features that need it, and how to collect it."""
+    """A kind of data, how many objects of a kind report it, the features that need it, and how to collect it.
+
+    unknown: the question that stays unanswerable without it.
+    """
 
     name: str
     kind: str
     count: int
     available: bool
     features: str
+    unknown: str
     remedy: str
 
 
@@ -222,7 +227,7 @@ def signals(world: World | None) -> list[SignalRow]:
     listed = []
     for name, kind, values, features, remedy in rows:
         count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
-        listed.append(SignalRow(name, kind, count, count > 0, features, remedy))
+        listed.append(SignalRow(name, kind, count, count > 0, features, HUB_UNKNOWN_WITHOUT[name], remedy))
     return listed
 
 

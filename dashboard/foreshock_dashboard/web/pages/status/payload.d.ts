@@ -9,6 +9,8 @@ export interface Signal {
   kind: string;
   /** The features that need it. */
   features: string;
+  /** The question that stays unanswerable without it. */
+  unknown: string;
   remedy: string;
 }
 

@@ -103,11 +103,11 @@ const drawFigures = (data) => {
 const MISSING_COLUMNS = [
   { key: "name", name: "Missing signal", text: true, cell: ({ name }) => healthState("unknown", name) },
   {
-    key: "features",
-    name: "Used for",
+    key: "unknown",
+    name: "Unknown without it",
     text: true,
     fixed: true,
-    cell: ({ features }) => h("span", { class: "wide-cell" }, features),
+    cell: ({ unknown }) => h("span", { class: "wide-cell" }, unknown),
   },
   {
     key: "remedy",
