@@ -297,6 +297,16 @@ def test_a_wrong_option_is_named(
     assert names in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_variables_of_a_kubernetes_service_are_no_options() -> None:
+    """Kubernetes sets them for a Service `foreshock-exporter` unless enableServiceLinks is false."""
+    links = {
+        "FORESHOCK_EXPORTER_PORT": "tcp://10.0.0.1:10877",
+        "FORESHOCK_EXPORTER_SERVICE_HOST": "10.0.0.1",
+        "FORESHOCK_EXPORTER_PORT_10877_TCP": "tcp://10.0.0.1:10877",
+    }
+    assert parse([], links) == parse([], {})
+
+
 def test_a_wrong_option_ends_the_command_with_two() -> None:
     ran = once("--sampling.period=0")
     assert (ran.returncode, b"--sampling.period" in ran.stderr, ran.stdout) == (2, True, b"")

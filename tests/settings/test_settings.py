@@ -124,6 +124,16 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             {"FORESHOCK_OBJECTIVES": "a=1s"},
             "unknown environment variable 'FORESHOCK_OBJECTIVES'. It was renamed to 'FORESHOCK_SLO' in 0.2.",
         ),
+        (
+            [],
+            {"FORESHOCK_PORT": "tcp://10.0.0.1:8050"},
+            (
+                "FORESHOCK_PORT: 'tcp://10.0.0.1:8050' comes from the Kubernetes Service 'foreshock'; "
+                "set enableServiceLinks: false in the pod spec"
+            ),
+        ),
+        ([], {"FORESHOCK_OTLP_GRPC_PORT": "tcp://10.0.0.1:4317"}, "the Kubernetes Service 'foreshock-otlp-grpc'"),
+        ([], {"FORESHOCK_PORT": "http"}, "FORESHOCK_PORT: 'http' is not a valid port; use 1 to 65535"),
         ([], {"FORESHOCK_STORE": "/data"}, "It was renamed to 'FORESHOCK_STORE_PATH' in 0.2."),
         (["--log-level", "loud"], {}, "is not a valid value; use debug, info"),
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),

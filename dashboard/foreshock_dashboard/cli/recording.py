@@ -93,6 +93,8 @@ def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) 
     began, bar = time.monotonic(), ProgressBar()
     converted = import_files(openmetrics, otlp_json, output_dir, bar)
     bar.end(f"{output_dir}: {_counts_text(converted)}, in {time.monotonic() - began:.1f} s")
+    if converted.renamed:
+        bar.end(f"{openmetrics}: {converted.renamed} series of a 0.1 exporter, imported under their new names")
     for reason, count in sorted(converted.rejected.items()):
         bar.end(f"{otlp_json}: {count} spans dropped: {reason}")
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.recording import openmetrics
 from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.recording.renamed_metrics import current_names
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode_json, encode_json
 
@@ -25,10 +27,11 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Numbers of converted samples and spans, and of rejected spans by reason."""
+    """Numbers of converted samples and spans, of series renamed from 0.1, and of rejected spans by reason."""
 
     samples: int = 0
     spans: int = 0
+    renamed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -41,11 +44,18 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
         RecordingError: a file cannot be read (the message gives its line), or the folder cannot be written.
     """
     rejected: Counter[str] = Counter()
-    sample_count = span_count = 0
+    sample_count = span_count = renamed = 0
     with RecordingWriter(out, RecordingMeta()) as writer:
+
+        def series(metric: str, labels: Labels) -> int:
+            nonlocal renamed
+            current = current_names(metric, labels)
+            renamed += current != (metric, labels)
+            return writer.series(*current)
+
         if metrics is not None:
             with _open(metrics) as (file, size):
-                for batch in openmetrics.parse(file, str(metrics), writer.series):
+                for batch in openmetrics.parse(file, str(metrics), series):
                     writer.add(*batch)
                     sample_count += len(batch.series)
                     progress(f"reading {metrics.name}", file.tell() / size)
@@ -63,7 +73,7 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
             progress("counting spans", 1.0)
             writer.count_spans()
         progress("sorting", 1.0)
-    return Converted(sample_count, span_count, rejected)
+    return Converted(sample_count, span_count, renamed, rejected)
 
 
 def export(recording: Recording, metrics: Path | None, spans: Path | None, progress: Progress) -> Converted:

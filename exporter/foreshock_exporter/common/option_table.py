@@ -14,6 +14,9 @@ from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""Value of the variable `NAME_PORT` that Kubernetes sets for the Service `name`."""
+
 
 class InvalidOptionError(ValueError):
     """Raised for an invalid value. The message names its source, the value, and the remedy.
@@ -146,8 +149,13 @@ def _parsed(item: Option, source: str, place: str, text: str) -> object:
     try:
         return item.parse(text)
     except ValueError as error:
-        quoted = "" if item.separator else f"{text!r} "
-        raise InvalidOptionError(source, f"{place}: {quoted}{error}") from None
+        problem = f"{error}" if item.separator else f"{text!r} {error}"
+        if source == "variable" and place.endswith("_PORT") and _SERVICE_LINK.match(text):
+            service = place.removesuffix("_PORT").lower().replace("_", "-")
+            problem = (
+                f"{text!r} comes from the Kubernetes Service {service!r}; set enableServiceLinks: false in the pod spec"
+            )
+        raise InvalidOptionError(source, f"{place}: {problem}") from None
 
 
 def one_of(words: Sequence[str]) -> Callable[[str], str]:
