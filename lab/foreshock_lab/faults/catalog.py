@@ -115,7 +115,7 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "name-failure", "network", "", (1, 1, 1), "network", NameFailure,
-            "The name of the service resolves no longer; open connections stay.",
+            "The name of the service resolves no longer, and its open connections are closed.",
         ),
         FaultKind(
             "short-timeout", "change", "seconds", (0.1, 0.05, 0.02), "caller",
@@ -128,7 +128,7 @@ KINDS: Mapping[str, FaultKind] = {
             "longer.",
         ),
         growing(
-            "traffic-surge", "overload", "times the requests", (2, 3, 5), "users", Surge,
+            "traffic-surge", "overload", "times the requests", (4, 8, 12), "users", Surge,
             "Users send more requests.", begin=1.0,
         ),
         growing(

@@ -62,7 +62,7 @@ class PacketDelay:
 
 
 class NameFailure:
-    """The name of a service does not resolve."""
+    """The name of a service does not resolve, and its connections are closed, as when its pods move."""
 
     def __init__(self, system: System, name: str) -> None:
         self._system, self._name = system, name
@@ -70,6 +70,8 @@ class NameFailure:
     def set(self, _amount: float) -> None:
         """Take the name away."""
         self._system.resolve(self._name, works=False)
+        closed = ["ss", "--kill", "dst", self._system.address(self._name), "dport", "=", f":{SERVICE_PORT}"]
+        subprocess.run(closed, check=True, stdout=subprocess.DEVNULL)
 
     def clear(self) -> None:
         """Give the name back."""
