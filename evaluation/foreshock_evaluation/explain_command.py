@@ -43,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kinds", default="", metavar="KINDS", help="only these kinds of faults")
     parser.add_argument("--split", choices=("dev", "heldout"), help="only these recordings")
     parser.add_argument("--ask", default="users,all", metavar="WHOM", help="service of the users, all, or both")
+    parser.add_argument(
+        "--separate", action="store_true", help="ask with traces and metrics alone as well if a recording has both"
+    )
     parser.add_argument("--live", action="store_true", help="hide data after each question")
     parser.add_argument("--runs", action="store_true", help="print a line for each answer as well")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -85,7 +88,7 @@ def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
     if unknown := sorted({*_words(arguments.signals)} - {*SIGNAL_SETS}):
         raise SettingsError(f"--signals: {unknown[0]!r} is not one of {', '.join(SIGNAL_SETS)}")
     found = [
-        (str(path.relative_to(folder)), Task(path, offsets, askers, arguments.live))
+        (str(path.relative_to(folder)), Task(path, offsets, askers, arguments.live, arguments.separate))
         for path in labeled_recordings(folder)
         for incident in (read_incident(path),)
         if (not kinds or incident.kind in kinds) and arguments.split in (None, incident.split)

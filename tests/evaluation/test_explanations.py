@@ -13,13 +13,15 @@ import pytest
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
+from foreshock_dashboard.recording.metrics import RecordedMetrics
+from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_evaluation.explain_command import main
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import fault_questions, quiet_questions
 from foreshock_evaluation.explanations.rankers import robust_scores, sigma_scores
 from foreshock_evaluation.explanations.report import summarize
-from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer
+from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer, services_of, signal_sets
 
 START, ONSET, END = 1_790_000_000.0, 1_790_001_800.0, 1_790_002_400.0
 TRUTH: Json = {
@@ -111,6 +113,20 @@ def test_the_command_scores_every_method_on_faults_and_fault_free_times(
     assert rows.keys() == set(METHODS)
     assert rows["robust scorer"]["top"][0] == 1.0
     assert rows[OURS]["quiet"] == 1
+
+
+def test_signals_can_be_scored_separately(tmp_path: Path) -> None:
+    """Of a recording with both, traces alone are the metrics counted from spans, and metrics alone are the others."""
+    with RecordingWriter(tmp_path / "one", RecordingMeta()) as writer:
+        for metric in ("traces_span_metrics_calls_total", "app_busy_ratio"):
+            number = writer.series(metric, (("service_name", "cart"),))
+            writer.add(np.array([number], np.int32), np.array([1000], np.int64), np.array([1.0]))
+    with Recording(tmp_path / "one") as recording:
+        sets = {name: source.metric_names() for name, source in signal_sets(RecordedMetrics(recording), separate=True)}
+        assert services_of(recording) == [Service("", "cart")]
+    assert sets["traces"] == {"traces_span_metrics_calls_total"}
+    assert sets["metrics"] == {"app_busy_ratio"}
+    assert sets["both"] == sets["traces"] | sets["metrics"]
 
 
 def test_a_folder_without_labeled_recordings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

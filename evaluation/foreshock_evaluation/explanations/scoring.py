@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from foreshock_dashboard.model.query import MetricSource, NoDataError
+from foreshock_dashboard.analysis.root_cause.metric_anomalies import owner
+from foreshock_dashboard.ingest.span_metrics import names
+from foreshock_dashboard.ingest.span_metrics.registry import Family
+from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
@@ -23,18 +26,23 @@ SIGNAL_SETS: tuple[SignalSet, ...] = get_args(SignalSet)
 RANKS = (1, 3, 5)
 OURS, OURS_WITH_WEAK = "explain", "explain with weak candidates"
 METHODS = (OURS, OURS_WITH_WEAK, *RANKERS)
-_OF_SPANS = ("traces_", "foreshock_llm_", "foreshock_retry_", "foreshock_fallback_", "foreshock_service_graph_",
-             "foreshock_span")  # fmt: skip
-"""Prefixes of metrics counted from spans."""
+_SERVICE_LABELS = frozenset(("service_name", "pod"))
+_OF_SPANS = tuple(family.name for family in vars(names).values() if isinstance(family, Family))
+"""Names of the metrics counted from spans; those of histograms have suffixes."""
 
 
 class Task(NamedTuple):
-    """A recording to ask about. offsets: seconds after the fault was noticed. live: hide data after each question."""
+    """A recording to ask about.
+
+    offsets: seconds after the fault was noticed. live: hide data after each question. separate: ask with traces and
+    metrics alone as well if the recording has both.
+    """
 
     path: Path
     offsets: tuple[float, ...]
     askers: tuple[Asker, ...]
     live: bool
+    separate: bool
 
 
 class Answer(NamedTuple):
@@ -57,10 +65,31 @@ class Answer(NamedTuple):
     problem: str = ""
 
 
-def signals_of(source: MetricSource) -> SignalSet:
-    """Whether the metrics of a recording were counted from spans, or come from elsewhere, or both."""
-    kinds = {metric.startswith(_OF_SPANS) for metric in source.metric_names()}
-    return "both" if len(kinds) > 1 else "traces" if kinds == {True} else "metrics"
+def signal_sets(source: MetricSource, *, separate: bool) -> Iterator[tuple[SignalSet, MetricSource]]:
+    """The signals that a source has, and the source. separate: traces and metrics alone as well if it has both."""
+    of_spans = {metric: metric.startswith(_OF_SPANS) for metric in source.metric_names()}
+    kinds = {*of_spans.values()}
+    yield "both" if len(kinds) > 1 else "traces" if kinds == {True} else "metrics", source
+    if separate and len(kinds) > 1:
+        yield "traces", SelectedMetrics(source, lambda metric: of_spans.get(metric, False))
+        yield "metrics", SelectedMetrics(source, lambda metric: not of_spans.get(metric, True))
+
+
+class SelectedMetrics(MetricSource):
+    """Some of the metrics of a source."""
+
+    def __init__(self, source: MetricSource, selected: Callable[[str], bool]) -> None:
+        self._source, self._selected = source, selected
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return frozenset(filter(self._selected, self._source.metric_names()))
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        if self._selected(query.series_name):
+            return self._source.fetch(query, start, end, step)
+        return Matrix.empty(grid(start, end, step))
 
 
 def score(task: Task) -> list[Answer]:
@@ -70,24 +99,30 @@ def score(task: Task) -> list[Answer]:
         SourceError: the recording cannot be read.
     """
     incident = read_incident(task.path)
+    answers: list[Answer] = []
     with closing(Recording(task.path)) as recording:
-        source = RecordedMetrics(recording)
         start, end = sample_range(recording, None)
         timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
-        signals = signals_of(source)
-        questions = fault_questions(incident, end, task.offsets, task.askers, task.live)
-        known = metric_scores(source, (start + end) / 2, start, end, timing.step).robust
-        questions += quiet_questions(incident, start, end, sorted(known), task.askers, task.live)
-        scored: dict[tuple[float, float], MetricScores] = {}
-        answers: list[Answer] = []
-        for question in questions:
-            extent = SourceExtent(str(task.path), start, question.end)
-            answers += _ours(source, extent, timing, incident, question, signals)
-            window = (question.at, question.end)
-            if window not in scored:
-                scored[window] = metric_scores(source, question.at, start, question.end, timing.step)
-            answers += _baselines(scored[window], incident, question, signals)
+        questions = [
+            *fault_questions(incident, end, task.offsets, task.askers, task.live),
+            *quiet_questions(incident, start, end, services_of(recording), task.askers, task.live),
+        ]
+        for signals, source in signal_sets(RecordedMetrics(recording), separate=task.separate):
+            scored: dict[tuple[float, float], MetricScores] = {}
+            for question in questions:
+                extent = SourceExtent(str(task.path), start, question.end)
+                answers += _ours(source, extent, timing, incident, question, signals)
+                window = (question.at, question.end)
+                if window not in scored:
+                    scored[window] = metric_scores(source, question.at, start, question.end, timing.step)
+                answers += _baselines(scored[window], incident, question, signals)
     return answers
+
+
+def services_of(recording: Recording) -> list[Service]:
+    """The services that spans or pods of a recording name."""
+    named = ((series.metric, dict(series.labels)) for series in recording.series)
+    return sorted({owner(metric, labels) for metric, labels in named if not _SERVICE_LABELS.isdisjoint(labels)})
 
 
 def _ours(
