@@ -23,7 +23,7 @@ Course = float | Callable[[int], float]
 class Served:
     """What a service, or an edge as its server sees it, shows: per second, seconds, ratio.
 
-    p50 is a quarter of p95, or of `tailless` where that is given.
+    p50 is a quarter of p95, or of `tailless` where that is given; p99 is p95 unless given.
     """
 
     rate: Course = 10.0
@@ -31,6 +31,7 @@ class Served:
     failed: Course = 0.0
     attempts: Course = 1.0
     tailless: Course | None = None
+    p99: Course | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Platform:
         p95 = self._rows([item.p95 for item in served])
         rate, failed = self._rows([item.rate for item in served]), self._rows([item.failed for item in served])
         usual = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
-        return Red(rate, failed, usual / 4, p95, p95)
+        p99 = self._rows([item.p95 if item.p99 is None else item.p99 for item in served])
+        return Red(rate, failed, usual / 4, p95, p99)
 
 
 def service(name: str) -> Service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 from tests.analysis.detectors.platform import (
@@ -17,11 +18,13 @@ from tests.analysis.detectors.platform import (
     since,
     world,
 )
+from tests.analysis.platforms import Course, Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
@@ -72,3 +75,43 @@ def test_an_excursion_begins_with_the_first_known_value(first: int, began: int) 
     excursion = world({("p95", LLM): lambda i: math.nan if i < first and first != 290 else 8.0 if i < first else 40.0})
     now = EvaluationPoint(excursion, 299, baselines)
     assert now.since("p95", LLM) == excursion.times[began]
+
+
+LOCKED: Mapping[str, Mapping[str, Course]] = {
+    "each query waits": {"p95": step(0.02, 2.0), "p99": step(0.03, 2.5)},
+    "one query in forty waits": {"p95": 0.02, "p99": step(0.03, 2.5)},
+}
+
+
+@pytest.mark.parametrize("seconds", LOCKED.values(), ids=LOCKED.keys())
+def test_a_locked_database_is_the_cause_not_the_service_that_waits_for_it(seconds: Mapping[str, Course]) -> None:
+    """The service makes six queries per request; nothing but its client spans tells of the database."""
+    slow = step(0.3, 2.6)
+    platform = Platform(
+        services={"front": Served(p95=step(0.35, 2.7)), "orders": Served(p95=slow)},
+        calls={
+            ("user", "front"): Served(p95=step(0.35, 2.7)),
+            ("front", "orders"): Served(p95=slow),
+            ("orders", "postgres"): Served(rate=60.0, **seconds),
+        },
+        unseen=frozenset({"postgres"}),
+    )
+    now = platform.point()
+    found_ = findings(now)
+    (candidate,) = incident_candidates(now, service_risks(now, slos(now, {})), found_, {})
+    assert candidate.cause is not None
+    assert (candidate.origin, candidate.cause.suspect.service) == (service("postgres"), service("postgres"))
+    assert candidate.page
+    assert {finding.suspect.service for finding in found_ if finding.strength >= 0.5} == {service("postgres")}
+
+
+def test_a_slow_tail_of_few_queries_is_chance() -> None:
+    platform = Platform(
+        services={"orders": Served(rate=1.0)},
+        calls={
+            ("user", "orders"): Served(rate=1.0),
+            ("orders", "postgres"): Served(rate=2.0, p95=0.02, p99=step(0.03, 2.5)),
+        },
+        unseen=frozenset({"postgres"}),
+    )
+    assert not any(finding.strength >= 0.5 for finding in findings(platform.point()))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.analysis.detectors.platform import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Changes, point, since
+from tests.analysis.detectors.test_detectors import NOW, slow
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding
+from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Action
@@ -119,3 +121,9 @@ def test_fan_out_to_a_slow_callee_explains_a_slow_tail(
     )
     own = [finding for finding in dependency(now) if finding.service == FRONT and finding.by_itself]
     assert bool(own and own[0].strength >= 0.5) == is_own_fault
+
+
+def test_longer_requests_do_not_fill_a_kv_cache_that_is_used_no_more_than_before() -> None:
+    """Requests that wait for a database elsewhere leave fewer on the model server, and more cache for each of them."""
+    changes: Changes = {("running", LLM): since(NOW, 20, 12), **slow(LLM, 8, 30)}
+    assert [finding for finding in kv_cache_pressure(point(changes)) if finding.strength > MIN_STRENGTH] == []

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import count_seconds
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
@@ -63,6 +64,8 @@ MAX_FORECAST_STRENGTH = 0.8
 """Largest strength of an effect that has not happened yet."""
 FANOUT = Threshold(1.5, 0.1)
 """Calls per request from which a service fans out."""
+MIN_TAIL_REQUESTS = 150.0
+"""Calls per minute, or per step if longer, from which p99 is more than one or two slow calls."""
 
 
 def dependency(point: EvaluationPoint) -> Iterator[Finding]:
@@ -81,9 +84,12 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         severity = _severity(point, callee, edges)
         since = min(
             *(point.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")),
-            *(point.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges),
+            *(point.since(name, edge) for edge in edges for name in (_latency_signal(point, edge), "edge_failed")),
         )
-        evidence = (*_figures(point, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(point, worst, EDGE_SIGNALS))
+        evidence = (
+            *_figures(point, callee, (*SERVICE_SIGNALS, "per_token")),
+            *_figures(point, worst, (*EDGE_SIGNALS, *(("edge_p99",) if shows_in_tail(point, worst) else ()))),
+        )
         for service in (callee, *callers):
             is_callee = service == callee
             affected = callers if is_callee else (service,)
@@ -106,7 +112,10 @@ def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
     slow, failing, client = point["edge_server"], point["edge_failed"], point["edge_p95"]
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (client.z > WORSE_Z))
+        tail = np.isnan(slow.value) & (point["edge_p99"].z > WORSE_Z) & ~away
     worse = {point.world.edges[row].server for row in np.flatnonzero(away)}
+    edges = (point.world.edges[row] for row in np.flatnonzero(tail))
+    worse |= {edge.server for edge in edges if shows_in_tail(point, edge)}
     worse |= {
         service
         for service in point.utilizations
@@ -157,7 +166,7 @@ def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> fl
         explained_share(point, callee, edge, own, called)
         for edge, edge_z in zip(edges, z, strict=True)
         if edge_z > 1
-        for own, called in SIGNAL_PAIRS
+        for own, called in _signal_pairs(point, edge)
     ]
     return max(worse, INHERITED_SHARE.confidence(max(shares, default=math.nan)))
 
@@ -190,6 +199,8 @@ def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tupl
     for edge in edges:
         server = point.z("edge_server", edge)
         slow.append(point.z("edge_p95", edge) if math.isnan(server) else server)
+        if shows_in_tail(point, edge):
+            slow.append(point.z("edge_p99", edge))
         if math.isnan(point.value("failed", callee)):
             failing.append(point.z("edge_failed", edge))
     return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
@@ -197,7 +208,8 @@ def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tupl
 
 def _z(point: EvaluationPoint, edge: Edge) -> float:
     """Scales by which an edge is worse for its client; 0 if unknown."""
-    z = _largest_z(point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server"))
+    tail = ("edge_p99",) if shows_in_tail(point, edge) else ()
+    z = _largest_z(point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server", *tail))
     return 0.0 if math.isnan(z) else z
 
 
@@ -217,7 +229,7 @@ def _slows(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
             confidence(point.z(called, edge), WORSE_Z, 0.5),
             EXPLAINED_SHARE.confidence(explained_share(point, caller, edge, own, called)),
         )
-        for own, called in SIGNAL_PAIRS
+        for own, called in _signal_pairs(point, edge)
     )
 
 
@@ -248,6 +260,7 @@ def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> flo
 def _severity(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     ratios = [point.ratio(name, callee) for name in ("p95", "per_token")]
     ratios += [point.ratio("edge_p95", edge) for edge in edges]
+    ratios += [point.ratio("edge_p99", edge) for edge in edges if shows_in_tail(point, edge)]
     return min(MAX_SEVERITY, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
 
 
@@ -259,6 +272,27 @@ def fans_out(point: EvaluationPoint, edge: Edge) -> float:
     """Confidence (0 to 1) that a client makes several calls on an edge per request."""
     requests = point.level("rate", edge.client)
     return FANOUT.confidence(point.level("edge_rate", edge) / requests) if requests > 0 else 0.0
+
+
+def _latency_signal(point: EvaluationPoint, edge: Edge) -> str:
+    """The signal of an edge that shows where the callee is slow: at the server, if that reports it."""
+    if not math.isnan(point.level("edge_server", edge)):
+        return "edge_server"
+    return "edge_p99" if shows_in_tail(point, edge) else "edge_p95"
+
+
+def shows_in_tail(point: EvaluationPoint, edge: Edge) -> bool:
+    """Whether calls to a service that only clients report slow its callers while their p95 stays normal.
+
+    A database gets several queries per request, of which one waits for a lock.
+    """
+    is_counted = point.value("edge_rate", edge) * count_seconds(point) >= MIN_TAIL_REQUESTS
+    return is_counted and math.isnan(point.level("edge_server", edge)) and fans_out(point, edge) > 0.5
+
+
+def _signal_pairs(point: EvaluationPoint, edge: Edge) -> Sequence[tuple[str, str]]:
+    """Signals of a caller, and those of its calls on an edge that they follow."""
+    return (*SIGNAL_PAIRS, ("p95", "edge_p99")) if shows_in_tail(point, edge) else SIGNAL_PAIRS
 
 
 def tail_only(point: EvaluationPoint, service: Service) -> float:

@@ -7,6 +7,7 @@ follow one answer later. When the cache is full, requests wait or are preempted,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,6 +33,8 @@ from foreshock_dashboard.stats.threshold import Threshold
 REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
 """Cache per request over its baseline from which requests are longer: over a minute it scatters by 4 to 9 %, and drifts
 as much over the hours of a day."""
+KV_CACHE_GROWTH = Threshold(1.15, 0.05)
+"""KV cache in use over its baseline from which longer requests fill it."""
 PRESSURE_KV_CACHE_RATIO = Threshold(0.65, 0.07)
 """Current ratio of the KV cache in use from which it is short. Above `OVERLOAD_KV_CACHE_RATIO`, which bounds a mean of
 minutes."""
@@ -58,7 +61,10 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
             slowdown_confidence(point, service),
             float(is_overloading(point, service)),
         )
-        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), felt)
+        # Fewer running requests also raise the cache per request.
+        cache_growth = point.ratio("cache", service)
+        used_more = 1.0 if math.isnan(cache_growth) else KV_CACHE_GROWTH.confidence(cache_growth)
+        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), used_more, felt)
         if strength < MIN_STRENGTH:
             continue
         client = load_origin(point, service, weights)
