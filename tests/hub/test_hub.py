@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
 
 Eventually = Callable[..., None]
@@ -121,3 +123,20 @@ def test_a_tick_lets_go_of_what_came_in_cycles_since_the_last_one(hub: Hub) -> N
     hub.evaluate()
 
     assert seen() is None
+
+
+def test_a_target_that_is_assigned_to_a_service_has_its_labels(tmp_path: Path) -> None:
+    """They win over labels of the series, so that a model server is no second service named after its model."""
+    targets = (TargetOption("http://vllm:8000/metrics", "serving/llm-chat"), TargetOption("http://gpu-1:10877/metrics"))
+    hub = Hub(replace(settings(tmp_path), targets=targets), Clock())
+    labels = [dict(state.target.target_labels) for state in hub.scraper.states()]
+    hub.close()
+    assert labels == [
+        {
+            "service_name": "llm-chat",
+            "service_namespace": "serving",
+            "job": "llm-chat",
+            "instance": "vllm:8000",
+        },
+        {"job": "foreshock-exporter", "instance": "gpu-1:10877"},
+    ]

@@ -63,7 +63,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     by_file = load_settings(parsed("--config", str(file)), {})
 
     assert by_flags == by_variables == by_file
-    assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
+    assert [target.url for target in by_flags.targets] == ["http://a:1/metrics", "http://b:2/metrics"]
     assert by_flags.at == 1795600800.0
     assert by_flags.slo == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
     assert by_flags.tiers == (("llm-chat", "gold"), ("ml/batch", "bronze"))
@@ -171,14 +171,15 @@ def test_an_invalid_file_is_named(tmp_path: Path, text: str, message: str) -> No
 
 
 def test_a_target_without_a_port_gets_the_exporters_port() -> None:
-    """A URL stays as it is."""
-    settings = load_settings(parsed("--targets", "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics"), {})
-
-    assert settings.targets == (
-        "http://gpu-1:10877/metrics",
-        "http://gpu-2:9000/metrics",
-        "https://gpu-3/gpu/metrics",
-    )
+    """A URL stays as it is; a service before it is the one that it is assigned to."""
+    text = "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics,serving/llm-chat=http://vllm:8000/metrics,embedder=tei:80"
+    assert [tuple(target) for target in load_settings(parsed("--targets", text), {}).targets] == [
+        ("http://gpu-1:10877/metrics", ""),
+        ("http://gpu-2:9000/metrics", ""),
+        ("https://gpu-3/gpu/metrics", ""),
+        ("http://vllm:8000/metrics", "serving/llm-chat"),
+        ("http://tei:80/metrics", "embedder"),
+    ]
 
 
 @pytest.mark.parametrize(("interval", "window"), [("5s", 59.0), ("10s", 59.0), ("30s", 119.0), ("1m", 239.0)])

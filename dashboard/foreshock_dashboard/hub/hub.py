@@ -19,6 +19,7 @@ from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.model.types import Json
@@ -28,6 +29,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
+from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
@@ -52,6 +54,15 @@ MAX_EXPLAINED_METRICS = 5000
 """Metrics of the source that a request to explain may read: 720 points of each series."""
 EXPLAINED_SECONDS = 2.5 * 3600
 """Time before the explained one that is read."""
+
+
+def _scrape_target(option: TargetOption) -> ScrapeTarget:
+    """A target of the settings. The service that it is assigned to wins over labels of its series."""
+    if not option.service:
+        return ScrapeTarget(option.url, "foreshock-exporter", {})
+    service = Service.parse(option.service)
+    labels = {"service_name": service.name, "service_namespace": service.namespace}
+    return ScrapeTarget(option.url, service.name, {name: value for name, value in labels.items() if value})
 
 
 class Hub:
@@ -117,7 +128,7 @@ class Hub:
             )
             self.grpc = opened.enter_context(closing(otlp_listener(GrpcListener, self.receiver, settings)))
             self.http = opened.enter_context(closing(otlp_listener(HttpListener, self.receiver, settings)))
-            exporters = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
+            exporters = list(map(_scrape_target, settings.targets))
             self.scraper = Scraper(
                 [*exporters, *targets],
                 sink=self.store.append_samples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from typing import NamedTuple
 
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_exporter.common.durations import parse_duration
@@ -51,9 +52,22 @@ def parse_url(text: str) -> str:
     return text.strip().rstrip("/")
 
 
-def parse_targets(text: str) -> tuple[str, ...]:
-    """Scrape URLs from a comma-separated list of exporters: `host-1`, `host-1:10877`, or a URL."""
-    return tuple(parse_url(word if "://" in word else f"http://{_with_port(word)}/metrics") for word in _split(text))
+class TargetOption(NamedTuple):
+    """A scrape URL, and the service whose metrics are there, `name` or `namespace/name`; "" where the series say it."""
+
+    url: str
+    service: str = ""
+
+
+def parse_targets(text: str) -> tuple[TargetOption, ...]:
+    """Scrape targets from a comma-separated list: `host-1`, `host-1:10877`, or a URL; `SERVICE=` assigns one."""
+    return tuple(map(_target, _split(text)))
+
+
+def _target(word: str) -> TargetOption:
+    match = re.fullmatch(r"(?:((?:[\w.\-]+/)?[\w.\-]+)=)?(.+)", word)
+    service, place = (match[1] or "", match[2]) if match else ("", word)
+    return TargetOption(parse_url(place if "://" in place else f"http://{_with_port(place)}/metrics"), service)
 
 
 def _with_port(host: str) -> str:

@@ -87,8 +87,11 @@ class Settings:
     otlp_tls_cert: Path | None = _otlp(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
     otlp_tls_key: Path | None = _otlp(Path, None, "private key of the OTLP receivers, PEM", "FILE")
     otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
-    targets: tuple[str, ...] = _source(
-        types.parse_targets, tuple, "comma-separated scrape targets: HOST[:PORT] or URL", "TARGET,..."
+    targets: tuple[types.TargetOption, ...] = _source(
+        types.parse_targets,
+        tuple,
+        "comma-separated scrape targets: HOST[:PORT] or URL; SERVICE=TARGET assigns a model server to a service",
+        "TARGET,...",
     )
     scrape_interval: float = _source(
         parse_duration,
