@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
 from foreshock_lab.commands import campaign, check, run
@@ -20,7 +19,6 @@ def main() -> int:
         command.add_parser(commands)
     options = parser.parse_args()
     namespace.enter(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.command(options))
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 from fastapi import Request, Response
@@ -154,6 +154,23 @@ class Engine:
         return int(self._behavior.number("kv_tokens", self._model["kv_tokens"])) // BLOCK_TOKENS
 
 
+async def unless_disconnected(request: Request, work: Coroutine[None, None, Sequence]) -> Sequence | None:
+    """The result of work; None if the client leaves before, which cancels it as in vLLM."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnection(request))
+    await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    return None
+
+
+async def disconnection(request: Request) -> None:
+    """Return when the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def generating(
     engine: Engine, steps: Steps, operation: str, behavior: Behavior
 ) -> Callable[[Request], Awaitable[Response]]:
@@ -165,7 +182,9 @@ def generating(
         prompt = int(request.query_params.get("prompt", 200))
         output = int(float(request.query_params.get("output", 40)) * current.get("output_token_factor", 1.0))
         with TRACER.start_as_current_span("llm_request", kind=trace.SpanKind.SERVER) as span:
-            sequence = await engine.generate(prompt, output)
+            sequence = await unless_disconnected(request, engine.generate(prompt, output))
+            if sequence is None:
+                return Response(status_code=499)
             span.set_attributes(
                 {
                     "gen_ai.request.model": engine.name,

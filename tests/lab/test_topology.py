@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from foreshock_lab.topology.draw import NAMES, draw
+from foreshock_lab.topology import desk, shop
+from foreshock_lab.topology.draw import draw
 from foreshock_lab.topology.model import Call, Topology, service_json
 
 SEEDS = range(20)
@@ -28,11 +29,15 @@ def test_seeds_differ_in_names_and_edges() -> None:
     assert len(names) == len(SEEDS)
 
 
-def test_every_system_has_a_shop_and_an_ai_path(topology: Topology) -> None:
+def test_every_system_has_an_ai_path_beside_other_services(topology: Topology) -> None:
     roles = {spec.role for spec in topology.services}
-    assert {"front", "catalog", "cart", "checkout", "gateway", "chat", "guard", "embedder", "retriever"} <= roles
-    assert roles <= NAMES.keys()
-    assert len(topology.services) >= 8
+    assert {"front", "gateway", "chat", "guard", "embedder", "retriever"} <= roles
+    assert roles <= (shop.NAMES.keys() if topology.name.startswith("shop") else desk.NAMES.keys())
+    assert len(topology.services) >= 10
+
+
+def test_both_kinds_of_systems_are_drawn() -> None:
+    assert {draw(seed).name.partition("-")[0] for seed in SEEDS} == {"shop", "desk"}
 
 
 def test_every_call_goes_to_an_operation_that_exists(topology: Topology) -> None:

@@ -14,6 +14,7 @@ from foreshock_lab.system.system import System, UserRequest
 from foreshock_lab.topology.draw import draw
 
 NORMAL_SECONDS, FAULT_SECONDS = 50.0, 60.0
+SEED = 0
 DELAY_SECONDS = 1.0
 MAX_BYTES = 300 << 10
 EXPECTED = (
@@ -35,13 +36,12 @@ EXPECTED = (
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's options."""
     parser = commands.add_parser("check", help="run one system with one fault for two minutes, and check its recording")
-    parser.add_argument("--seed", type=int, default=0, help="seed of topology and load (default: 0)")
     parser.set_defaults(command=check)
 
 
-def check(options: argparse.Namespace) -> int:
+def check(_: argparse.Namespace) -> int:
     """Delay the payment service, and compare what users see before and after; 1 if anything is missing."""
-    topology = draw(options.seed)
+    topology = draw(SEED)
     slow = next(spec.name for spec in topology.services if spec.role == "payment")
     with tempfile.TemporaryDirectory(prefix="foreshock-lab-") as base:
         folder, out = Path(base) / "system", Path(base) / "recording"

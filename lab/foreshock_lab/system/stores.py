@@ -27,6 +27,15 @@ create table reviews as select g % 2000 + 1 as product, g % 5 + 1 as stars, repe
 create index on reviews (product);
 create table documents as select g as id, g % 50 as topic, repeat('text ', 40) as text from generate_series(1, 5000) g;
 create index on documents (topic);
+create table tickets as select g as id, g % 40 as agent, 'subject ' || g as subject, 'open' as state
+  from generate_series(1, 2000) g;
+alter table tickets add primary key (id);
+create index on tickets (agent);
+create table customers as select g as id, 'customer ' || g as name, 'plan ' || g % 3 as plan
+  from generate_series(1, 2000) g;
+alter table customers add primary key (id);
+create table messages (id bigserial primary key, ticket int, created timestamptz);
+create table events (id bigserial primary key, ticket int, created timestamptz);
 analyze;
 """
 
