@@ -125,7 +125,7 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("empty", "No GPUs."),
+        ("empty", "No GPUs: no target exports gpu_info."),
         ("blind", "No data on GPU wait."),
         ("error", "foreshock cannot read its source."),
     ],

@@ -51,7 +51,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
         (dark(), "No data on GPU wait."),
-        (bare(), "No GPUs."),
+        (bare(), "No GPUs: no target exports gpu_info."),
     ],
 )
 def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, words: str) -> None:

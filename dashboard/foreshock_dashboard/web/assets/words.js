@@ -84,11 +84,19 @@ export const VERDICTS = /** @type {const} */ ({
 });
 
 export const EMPTY = /** @type {const} */ ({
-  services: "No services: no spans have arrived, and no process was seen on a GPU.",
+  services: "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
   gpus: "No GPUs: no target exports gpu_info.",
-  calls: "No calls: no spans with a caller and a callee have arrived.",
+  own_gpus: "Runs on no known GPU.",
+  neighbors: "No other service on its GPUs.",
+  pairs: "No services share a GPU.",
+  gpu_wait: "No data on GPU wait.",
+  calls: "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+  callers: "No callers observed.",
+  dependencies: "No calls to other services observed.",
+  replicas: "No fresh data of its replicas.",
   incidents: "No incidents in the last hour.",
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
   breaches: "No SLO breach forecast in the next 30 min.",
+  first_evaluation: "No data yet.",
 });

@@ -12,7 +12,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { HEALTH_SIGNS, healthState, STAGE_SIGNS } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, STAGES } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
@@ -35,7 +35,6 @@ const MANY_ATTEMPTS = 1.2;
 const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency" };
 /** @type {readonly Health[]} */
 const STATE_ORDER = ["critical", "warning", "ok", "idle", "unknown"];
-const NO_CALLS = "No calls between services: no spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
 
 /** @param {string[]} names */
 const keyOf = (...names) => names.join("\n");
@@ -79,7 +78,7 @@ export const drawServiceMap = (data, topology) => {
   if (!body) return;
   const { nodes, hidden } = topology.map;
   if (!nodes.length) {
-    setPanelEmpty("map", NO_CALLS);
+    setPanelEmpty("map", EMPTY.calls);
     return;
   }
   const width = body.clientWidth;

@@ -15,6 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, percent
+from foreshock_dashboard.render.words import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -143,7 +144,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
     time, serving = gpu_time(world), serving_services(world)
     return {
         "ready": True,
-        "headline": headline(all_pairs, serving, roles) if world.gpus else "No GPUs.",
+        "headline": headline(all_pairs, serving, roles) if world.gpus else EMPTY["gpus"],
         "services": names,
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
@@ -196,9 +197,9 @@ def worst_first(
 def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRoles) -> str:
     """The pair of the open incident, else the longest wait of a serving victim, as a sentence; or why there is none."""
     if not pairs_:
-        return "No services share a GPU."
+        return EMPTY["pairs"]
     if all(pair.ratio is None for pair in pairs_):
-        return "No data on GPU wait."
+        return EMPTY["gpu_wait"]
     waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
     if not waiting:
         return f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting."

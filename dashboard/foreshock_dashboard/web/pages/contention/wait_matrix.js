@@ -4,6 +4,7 @@ import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/
 import { formatPercent, isNumber, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
+import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitPair} WaitPair */
@@ -70,7 +71,7 @@ const choice = (name, value, isPressed, text) =>
 export const drawWaitMatrix = (data) => {
   if (!data.pairs.length) {
     const missing = data.missing.length ? ` Missing metrics: ${data.missing.join(", ")}.` : "";
-    setPanelEmpty("waits", `No services share a GPU.${missing}`);
+    setPanelEmpty("waits", EMPTY.pairs + missing);
     return;
   }
   const relevant = relevantPairs(data);

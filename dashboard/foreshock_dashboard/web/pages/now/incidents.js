@@ -14,6 +14,7 @@ import {
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
+import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -143,7 +144,7 @@ export const drawIncidents = ({ open_incidents, resolved, learning, verdict }, n
   if (!open_incidents.length && !resolved.length) {
     const isLearning = learning.done ? "" : " Incidents are not detected while the baseline is being built.";
     const isUnknown = verdict.state === "unknown" ? " Incidents are not detected without fresh data." : "";
-    setPanelEmpty("evidence", `No incidents in the last hour.${isLearning}${isUnknown}`);
+    setPanelEmpty("evidence", EMPTY.incidents + isLearning + isUnknown);
     return;
   }
   const shown = verdict.situation?.incident.id;

@@ -18,6 +18,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
+from foreshock_dashboard.render.words import EMPTY
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.panels.limits import Metric, Reading, readings, worst
 from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS, nearest_breaches
@@ -299,7 +300,7 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
         if names:
             sentences.append(f"No fresh data from {len(names)} of {count} {plural(count, noun)}: {name_list(names)}.")
     if not world.gpus:
-        sentences.append("No GPUs: no target exports gpu_info.")
+        sentences.append(EMPTY["gpus"])
     if world.gpus and not world.services:
         sentences.append("No services: no spans received.")
     return tuple(map(text, sentences))

@@ -19,6 +19,7 @@ import { actionCard, causeText, courseOf, incidentState } from "#web/assets/time
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
+import { EMPTY } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
@@ -47,7 +48,6 @@ const MAX_REPLICAS = 60;
 const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
 const MIN_IMBALANCE = 1.05;
-const NO_GPUS = "Runs on no known GPU.";
 const VERDICT_STATES = { ok: "calm", idle: "calm", unknown: "blind", warning: "warning", critical: "critical" };
 const PANELS = ["neighbors", "callers", "dependencies", "replicas", "service-gpus", "service-incidents"];
 const INFERENCE_PANELS = ["service-queue", "service-cache", "service-first-token", "service-per-token", "replicas"];
@@ -136,7 +136,7 @@ const waitLink = (ratio, href) => (isNumber(ratio) ? link(href, shareCell(ratio,
 /** @param {ServiceData} data */
 const drawNeighbors = ({ service, neighbors, gpus }) => {
   const label = shortLabels(neighbors.map(({ id }) => id));
-  fillTable("neighbors", gpus ? "No other service on its GPUs." : NO_GPUS, {
+  fillTable("neighbors", gpus ? EMPTY.neighbors : EMPTY.own_gpus, {
     id: "neighbors-table",
     label: "GPU neighbors",
     param: "neighbors-table",
@@ -198,14 +198,14 @@ const CALLERS = /** @type {const} */ ({
   label: "Callers",
   heading: "Caller",
   param: "callers-table",
-  empty: "No callers observed.",
+  empty: EMPTY.callers,
 });
 const DEPENDENCIES = /** @type {const} */ ({
   name: "dependencies",
   label: "Dependencies",
   heading: "Dependency",
   param: "dependencies-table",
-  empty: "No calls to other services observed.",
+  empty: EMPTY.dependencies,
 });
 
 /**
@@ -249,7 +249,7 @@ const drawReplicas = ({ inference, capacity, imbalance }) => {
     isNumber(imbalance) && imbalance >= MIN_IMBALANCE ? `busiest at ${imbalance.toFixed(1)}x the mean load` : "",
     inference.stale ? `${plural(inference.stale, "replica")} without fresh data` : "",
   ].filter(Boolean);
-  fillTable("replicas", "No fresh data of its replicas.", {
+  fillTable("replicas", EMPTY.replicas, {
     id: "replicas-table",
     label: "Replicas",
     param: "replicas-table",
@@ -282,7 +282,7 @@ const drawReplicas = ({ inference, capacity, imbalance }) => {
 
 /** @param {ServiceData} data */
 const drawGpus = ({ gpu_list: rows }) =>
-  fillTable("service-gpus", NO_GPUS, {
+  fillTable("service-gpus", EMPTY.own_gpus, {
     id: "gpus-table",
     label: "GPUs",
     param: "gpus-table",
@@ -332,7 +332,7 @@ const drawIncidents = ({ incidents }, now) =>
   fillPanel(
     "service-incidents",
     incidents.length > 0,
-    "No incidents in the last hour.",
+    EMPTY.incidents,
     h(
       "ul",
       { class: "incident-list" },
@@ -403,9 +403,9 @@ const nameService = (name) => {
 const drawWithoutData = ({ error }) => {
   requireId("service-verdict").dataset.state = error ? "error" : "empty";
   for (const name of PANELS) {
-    setPanel(name, error ? "error" : "empty", error || "No data yet.");
+    setPanel(name, error ? "error" : "empty", error || EMPTY.first_evaluation);
   }
-  put(byId("service-state"), error || "No data yet.");
+  put(byId("service-state"), error || EMPTY.first_evaluation);
 };
 
 /** @param {ServiceData} data */

@@ -4,6 +4,7 @@ import { formatRate, formatSeconds, isNumber, plural } from "#web/assets/format.
 import { healthLegend, healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
+import { EMPTY } from "#web/assets/words.js";
 import {
   breachCell,
   errorRateCell,
@@ -106,7 +107,7 @@ export const services = {
     }
     const { services: rows, hidden } = data;
     if (!rows.length) {
-      setPanelEmpty("service-list", "No services in this time range. Send OTLP spans or run foreshock-exporter.");
+      setPanelEmpty("service-list", EMPTY.services);
       return;
     }
     const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"));
