@@ -12,7 +12,8 @@ from tests.lab.systems import System
 
 from foreshock_lab.faults import packet_queue, resources
 from foreshock_lab.faults.catalog import KINDS
-from foreshock_lab.faults.injection import FaultKind, eligible_services
+from foreshock_lab.faults.injection import FaultKind
+from foreshock_lab.faults.placement import call_rates, eligible_services, most_called, needed_services
 from foreshock_lab.topology.draw import draw
 
 README = Path(__file__).parents[2] / "lab" / "README.md"
@@ -77,6 +78,19 @@ def test_a_half_of_the_faults_develops_over_minutes() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_every_kind_can_happen_somewhere(seed: int) -> None:
     assert all(eligible_services(draw(seed), kind.place) for kind in KINDS.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_faults_happen_where_users_notice(seed: int) -> None:
+    """Not at services whose failure their callers bear; rates add up to the users' requests."""
+    topology = draw(seed)
+    rates = call_rates(topology)
+    optional = {item.name for item in topology.services if item.role == "reviews"}
+
+    assert topology.front.name in needed_services(topology)
+    assert needed_services(topology).isdisjoint(optional)
+    assert sum(rate for (caller, _), rate in rates.items() if caller == topology.front.name) >= topology.rate * 0.99
+    assert most_called(topology, topology.front.name) in topology.front.callees
 
 
 @pytest.mark.parametrize("name", BEHAVIORS)

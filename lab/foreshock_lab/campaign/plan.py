@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from foreshock_lab.faults.catalog import KINDS
-from foreshock_lab.faults.injection import FaultKind, eligible_services
+from foreshock_lab.faults.injection import FaultKind
+from foreshock_lab.faults.placement import eligible_services
 from foreshock_lab.topology.model import Topology
 
 Split = Literal["dev", "heldout"]

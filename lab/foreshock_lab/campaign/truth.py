@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from foreshock_lab.campaign.plan import PlannedFault, split_of
+from foreshock_lab.faults.placement import most_called
 from foreshock_lab.topology.model import NAMESPACE, Topology
 
 
@@ -50,12 +51,11 @@ def truth_of(fault: PlannedFault, topology: Topology, times: Times) -> dict[str,
 
 def also_right(fault: PlannedFault, topology: Topology) -> Sequence[str]:
     """Further services that are right as a culprit: the other end of a network path, or of a change between two."""
-    service = topology.service(fault.service)
     match fault.kind.name:
         case "packet-loss" | "packet-delay" | "name-failure":
             return [service_text(name) for name in sorted(topology.callers(fault.service))]
         case "retry-storm":
-            return [service_text(min(service.callees))]
+            return [service_text(most_called(topology, fault.service))]
         case "slow-query":
             return ["postgres"]
         case "cache-flush":

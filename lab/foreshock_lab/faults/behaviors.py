@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from foreshock_lab.faults.injection import Inject
+from foreshock_lab.faults.placement import call_rates, most_called
 from foreshock_lab.faults.target import System
 
 Behavior = Callable[[float], Mapping[str, Any]]
@@ -39,19 +40,28 @@ def early_return(system: System, name: str) -> Misbehavior:
 
 
 class RetryStorm:
-    """A service has short timeouts and many retries, and the service that it calls is slow for a while."""
+    """A service has short timeouts and many retries, and the service that it calls most becomes expensive.
 
-    TRIGGER_SECONDS = 0.4
+    Each of its requests then takes CPU time: it would be busy for `BUSY_RATIO` of the time without retries. What its
+    callers gave up is computed all the same: more load than it can carry, until the fault ends.
+    """
+
+    BUSY_RATIO = 0.6
+    MAX_CPU_SECONDS = 0.2
     TIMEOUT_SECONDS = 0.3
 
     def __init__(self, system: System, name: str) -> None:
         self._system, self._name = system, name
-        self._callee = min(system.topology.service(name).callees)
+        rates = call_rates(system.topology)
+        self._callee = most_called(system.topology, name)
+        rate = sum(calls for (_, callee), calls in rates.items() if callee == self._callee)
+        replicas = len(system.service(self._callee).replicas)
+        self._seconds = min(self.MAX_CPU_SECONDS, self.BUSY_RATIO * replicas / rate)
 
     def set(self, amount: float) -> None:
-        """Retry `amount` times, and slow the callee down."""
+        """Retry `amount` times, and make the callee expensive."""
         self._system.behave(self._name, retries=round(amount), timeout_seconds=self.TIMEOUT_SECONDS)
-        self._system.behave(self._callee, delay_seconds=self.TRIGGER_SECONDS, delay_ratio=0.5)
+        self._system.behave(self._callee, cpu_seconds=self._seconds)
 
     def clear(self) -> None:
         """Restore both."""

@@ -11,7 +11,7 @@ from foreshock_lab.faults.injection import FaultKind
 from foreshock_lab.faults.network import NameFailure, PacketDelay, PacketLoss
 from foreshock_lab.faults.processes import ClockSkew, Crashes, Hang, Loss, rollout, scrape_gap
 from foreshock_lab.faults.resources import CpuHog, CpuLimit, FullDisk, MemoryLeak
-from foreshock_lab.faults.stores import cache_flush, table_lock
+from foreshock_lab.faults.stores import cache_flush, cache_stall, table_lock
 from foreshock_lab.faults.traffic import LongerRequests, Surge
 
 GROWS_SECONDS = 180.0
@@ -106,6 +106,10 @@ KINDS: Mapping[str, FaultKind] = {
             "All keys of Valkey are deleted again and again.", root_cause="valkey",
         ),
         growing(
+            "cache-stall", "dependency", "share of time", (0.1, 0.3, 0.8), "valkey", cache_stall,
+            "Valkey answers nobody for a share of every 10 s (CLIENT PAUSE).", root_cause="valkey",
+        ),
+        growing(
             "packet-loss", "network", "share of packets", (0.02, 0.08, 0.25), "network", PacketLoss,
             "The kernel drops packets to and from the service (nftables), so that TCP retransmits.",
         ),
@@ -124,8 +128,8 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         FaultKind(
             "retry-storm", "retry_storm", "retries", (2, 4, 8), "caller", RetryStorm,
-            "The service retries without backoff after 0.3 s, and a half of the answers of its callee takes 0.4 s "
-            "longer.",
+            "The service retries after 0.3 s, and each request of its callee takes CPU time, so that it cannot carry "
+            "the retries.",
         ),
         growing(
             "traffic-surge", "overload", "times the requests", (4, 8, 12), "users", Surge,
@@ -137,7 +141,8 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         growing(
             "disk-full", "", "share of the free space", (1.0, 1.2, 1.5), "postgres", FullDisk,
-            "Something else fills the volume of PostgreSQL.", root_cause="postgres",
+            "Something else fills the volume of PostgreSQL, and the log of its writes (WAL) finds no room.",
+            root_cause="postgres",
         ),
         growing(
             "gpu-contention", "gpu_contention", "share of time", (0.3, 0.6, 0.95), "called", GpuNeighbor,

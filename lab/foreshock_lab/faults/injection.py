@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from foreshock_lab.faults.target import System
-from foreshock_lab.topology.model import Topology
 
 Place = Literal["called", "caller", "network", "users", "postgres", "valkey"]
 """Where a kind can happen: a service that others call, one that calls others, the network before a called service, the
@@ -66,17 +65,3 @@ class FaultKind:
         full = self.amounts[strength - 1]
         progress = min(1.0, seconds / self.develops_seconds) if self.develops_seconds else 1.0
         return self.begin + (full - self.begin) * progress**2
-
-
-def eligible_services(topology: Topology, place: Place) -> Sequence[str]:
-    """Names of the services at which a kind can happen, sorted."""
-    called = {callee for service in topology.services for callee in service.callees}
-    chosen = {
-        "called": called,
-        "network": called,
-        "caller": (service.name for service in topology.services if service.callees),
-        "users": (topology.front.name,),
-        "postgres": (service.name for service in topology.services if "postgres" in service.stores),
-        "valkey": (service.name for service in topology.services if "valkey" in service.stores),
-    }
-    return sorted(chosen[place])

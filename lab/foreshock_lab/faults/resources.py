@@ -12,6 +12,8 @@ from foreshock_lab.faults.target import System
 
 POSTGRES = "postgres"
 CHUNK_BYTES = 1 << 20
+RESERVED_FILES = 4
+"""WAL files of 16 MiB that PostgreSQL may have made in advance."""
 BURN = """
 import sys, threading, time
 cores = 0.0
@@ -117,7 +119,7 @@ class MemoryLeak:
 
 
 class FullDisk:
-    """Something else fills the volume of PostgreSQL, which then cannot write."""
+    """Something else fills the volume of PostgreSQL, which ends when its log of writes (WAL) needs a further file."""
 
     FILE = "backup.tar"
 
@@ -125,6 +127,7 @@ class FullDisk:
         self._file = system.volume(POSTGRES) / self.FILE
         stat = os.statvfs(self._file.parent)
         self._free = stat.f_bavail * stat.f_frsize
+        self._dsn = system.postgres
 
     def set(self, amount: float) -> None:
         """Fill a share of `amount` of what is free."""
@@ -132,6 +135,14 @@ class FullDisk:
             while (missing := round(amount * self._free) - file.tell()) > 0:
                 file.write(bytes(min(CHUNK_BYTES, missing)))
                 file.flush()
+        if amount >= 1.0:
+            self._use_up_reserve()
+
+    def _use_up_reserve(self) -> None:
+        """Switch through the WAL files that PostgreSQL keeps in reserve, as hours of writes would."""
+        switch = "select pg_logical_emit_message(false, 'lab', 'switch'), pg_switch_wal()"
+        command = ["psql", "-q", "-d", self._dsn, *(part for _ in range(RESERVED_FILES) for part in ("-c", switch))]
+        subprocess.run(command, check=False, capture_output=True)
 
     def clear(self) -> None:
         """Make room. PostgreSQL that ended because of it starts again on its own."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from foreshock_lab.faults.target import System
 
 LOCK_SECONDS = 10.0
-"""Period of locks."""
+"""Period of locks and stalls."""
 LOCK = """
 do $$ declare name text; begin
   for name in select quote_ident(tablename) from pg_tables where schemaname = 'public' loop
@@ -66,9 +66,24 @@ def cache_flush(system: System, _name: str) -> Periodic:
     """All keys of Valkey are deleted, `amount` times per minute."""
 
     def flush(rate: float) -> float:
-        with contextlib.suppress(OSError), socket.create_connection(system.valkey, timeout=2.0) as connection:
-            connection.sendall(b"FLUSHALL\r\n")
-            connection.recv(64)
+        tell(system.valkey, "FLUSHALL")
         return 60.0 / max(rate, 1.0)
 
     return Periodic(flush)
+
+
+def cache_stall(system: System, _name: str) -> Periodic:
+    """Valkey answers nobody for a share of every ten seconds, as during a command over all keys."""
+
+    def stall(share: float) -> float:
+        tell(system.valkey, f"CLIENT PAUSE {round(1000 * min(share, 1.0) * LOCK_SECONDS)} ALL")
+        return LOCK_SECONDS
+
+    return Periodic(stall)
+
+
+def tell(address: tuple[str, int], command: str) -> None:
+    """Send a command to Valkey, and read its answer."""
+    with contextlib.suppress(OSError), socket.create_connection(address, timeout=2.0) as connection:
+        connection.sendall(f"{command}\r\n".encode())
+        connection.recv(64)
