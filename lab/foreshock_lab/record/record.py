@@ -16,8 +16,9 @@ from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 PIECE_SECONDS = 600.0
 """Length of a request to Prometheus."""
 TRACE_SECONDS = 60.0
-"""Time of which `TRACES` newest traces are kept, as many of the slowest, and as many with errors."""
-TRACES = 2
+"""Time of which the newest trace is kept, the slowest, and the newest with an error."""
+REDUNDANT = ("traces_span_metrics_duration_seconds_bucket", ("span_kind", "SPAN_KIND_CLIENT"))
+"""Metric and label of series that say what the edges of the service graph say, a fifth of all samples."""
 Range = tuple[float, float]
 """Unix seconds of start and end."""
 
@@ -37,6 +38,8 @@ def record(
         for name in sorted(metrics.names_between(start, end) or ()):
             for begin, until in (piece for kept in ranges for piece in pieces(*kept, PIECE_SECONDS)):
                 for labels, samples in metrics.samples(name, begin, until):
+                    if name == REDUNDANT[0] and REDUNDANT[1] in labels:
+                        continue
                     series = np.full(len(samples), writer.series(name, labels), np.int32)
                     writer.add(series, np.rint(samples[:, 0] * 1000).astype(np.int64), samples[:, 1])
         for kept in ranges:
@@ -65,9 +68,9 @@ def sampled_spans(traces: TraceSource, start: float, end: float) -> Iterator[Spa
     seen: set[str] = set()
     for begin, until in pieces(start, end, TRACE_SECONDS):
         for query in (
-            TraceQuery(begin, until, limit=TRACES),
-            TraceQuery(begin, until, order="slowest", limit=TRACES),
-            TraceQuery(begin, until, status="error", limit=TRACES),
+            TraceQuery(begin, until, limit=1),
+            TraceQuery(begin, until, order="slowest", limit=1),
+            TraceQuery(begin, until, status="error", limit=1),
         ):
             for trace in traces.search(query):
                 if trace.trace_id not in seen:
