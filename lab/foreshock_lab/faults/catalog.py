@@ -92,7 +92,7 @@ KINDS: Mapping[str, FaultKind] = {
             "Queries of the service scan more and more rows in PostgreSQL.", begin=1.0,
         ),
         FaultKind(
-            "query-fan-out", "change", "queries in place of one", (30, 100, 300), "postgres",
+            "query-fan-out", "change", "queries in place of one", (20, 60, 150), "postgres",
             behavior(lambda count: {"query_repeat": round(count)}),
             "The service repeats each query, as an ORM does that loads items one by one.",
         ),
@@ -132,7 +132,7 @@ KINDS: Mapping[str, FaultKind] = {
             "the retries.",
         ),
         growing(
-            "traffic-surge", "overload", "times the requests", (4, 8, 12), "users", Surge,
+            "traffic-surge", "overload", "times the requests", (3, 6, 10), "users", Surge,
             "Users send more requests.", begin=1.0,
         ),
         growing(

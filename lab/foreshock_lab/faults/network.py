@@ -70,8 +70,8 @@ class NameFailure:
     def set(self, _amount: float) -> None:
         """Take the name away."""
         self._system.resolve(self._name, works=False)
-        closed = ["ss", "--kill", "dst", self._system.address(self._name), "dport", "=", f":{SERVICE_PORT}"]
-        subprocess.run(closed, check=True, stdout=subprocess.DEVNULL)
+        closed = ["ss", "--ipv4", "--kill", "dst", self._system.address(self._name), "dport", "=", f":{SERVICE_PORT}"]
+        subprocess.run(closed, check=True, capture_output=True)
 
     def clear(self) -> None:
         """Give the name back."""
