@@ -86,11 +86,11 @@ _index = whole(0, 255)
 class MigInstance:
     """MIG instance of a device."""
 
-    uuid: str = key(text, "", "the UUID of the instance, MIG-…")
-    gpu_instance: int = key(_index, 0, "its GPU instance; instances of the same one share its memory")
-    compute_instance: int = key(_index, 0, "its compute instance")
+    uuid: str = key(text, "", "UUID of the instance, MIG-…")
+    gpu_instance: int = key(_index, 0, "GPU instance; MIG instances of one GPU instance share its memory")
+    compute_instance: int = key(_index, 0, "compute instance")
     profile: str = key(text, "", "such as 1g.10gb")
-    memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of its GPU instance")
+    memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of the GPU instance")
 
     def now(self, used: float) -> Instance:
         """Instance as driver value."""
@@ -103,35 +103,31 @@ class MigInstance:
 class Device:
     """Properties of a GPU. It starts without processes, settings, and faults; the same UUID keeps its counters."""
 
-    model: str = key(text, "Mock H100 80GB", "name of the model")
-    uuid: str = key(text, "", "GPU-…; default: one made of host and index")
-    pci_bus_id: str = key(text, "", "such as 00000000:10:00.0; default: one made of the index")
-    driver_version: str = key(text, "0.0", "version of the driver")
-    cuda_version: str = key(text, "0.0", "version of CUDA that the driver knows")
+    model: str = key(text, "Mock H100 80GB", "model name")
+    uuid: str = key(text, "", "GPU-…; default: derived from host and index")
+    pci_bus_id: str = key(text, "", "such as 00000000:10:00.0; default: derived from the index")
+    driver_version: str = key(text, "0.0", "driver version")
+    cuda_version: str = key(text, "0.0", "highest CUDA version that the driver supports")
     sharing: Sharing | Literal[""] = key(
-        one_of(get_args(Sharing)), "", "without it: mig with instances, mps with an MPS client, else time-slicing"
+        one_of(get_args(Sharing)), "", "default: mig with instances, mps with an MPS client, else time-slicing"
     )
-    memory_bytes: float = key(_positive_bytes, 80 * GIB, "all of its memory")
-    memory_reserved_bytes: float = key(_bytes, 0.6 * GIB, "what the driver keeps to itself")
-    power_limit_watts: float = key(_watts, 700.0, "the limit; full load draws 97% of it")
-    idle_watts: float = key(_watts, 70.0, "what it draws idle")
+    memory_bytes: float = key(_positive_bytes, 80 * GIB, "total memory")
+    memory_reserved_bytes: float = key(_bytes, 0.6 * GIB, "memory reserved by the driver")
+    power_limit_watts: float = key(_watts, 700.0, "power limit; full load draws 97% of it")
+    idle_watts: float = key(_watts, 70.0, "idle power")
     sm_clock_max_hertz: float = key(_hertz, 1.98e9, "highest SM clock")
     memory_clock_max_hertz: float = key(_hertz, 2.619e9, "highest memory clock")
-    nvlinks: int = key(whole(0, MAX_LINKS), 18, "how many NVLinks it has; 0: none, and nothing is said of them")
-    pcie_link_width_max: int = key(whole(1, 32), 16, "lanes of the slot")
+    nvlinks: int = key(whole(0, MAX_LINKS), 18, "number of NVLinks; 0: none, and NVLink metrics are absent")
+    pcie_link_width_max: int = key(whole(1, 32), 16, "PCIe lanes of the slot")
     pcie_link_generation_max: int = key(whole(1, 9), 5, "PCIe generation of the slot")
-    sample_period: float = key(number(0.05, 1.0, "seconds"), 1 / 6, "seconds that each sample of the driver covers")
-    idle_samples: bool = key(flag, True, "whether the driver keeps samples of idle periods too")
-    instances: tuple[MigInstance, ...] = key(
-        list_of(dataclass_reader(MigInstance), MAX_INSTANCES), (), "its MIG instances"
-    )
-    refuses: frozenset[str] = key(
-        some_of((*METHODS, *FIELDS)), frozenset(), "driver calls, or single values, that it does not support"
-    )
+    sample_period: float = key(number(0.05, 1.0, "seconds"), 1 / 6, "seconds per utilization sample of the driver")
+    idle_samples: bool = key(flag, True, "whether the driver also keeps samples of idle periods")
+    instances: tuple[MigInstance, ...] = key(list_of(dataclass_reader(MigInstance), MAX_INSTANCES), (), "MIG instances")
+    refuses: frozenset[str] = key(some_of((*METHODS, *FIELDS)), frozenset(), "unsupported driver calls or values")
     wraps: Mapping[str, float] = key(
         fields_reader(dict.fromkeys(WRAPPING, number(1, 2.0**64))),
         {},
-        "at which value of its unit a counter starts again at 0",
+        "value at which a counter wraps to 0, in its unit",
     )
 
 
@@ -139,41 +135,47 @@ class Device:
 class Process:
     """Process that uses the GPU. Omitted values stay unchanged."""
 
-    pid: int = key(whole(1, MAX_PID), 0, "its pid; always needed")
+    pid: int = key(whole(1, MAX_PID), 0, "process ID; required")
     service: tuple[str, str] | None = key(_service, None, "namespace/name, or name; default: unknown")
-    memory_bytes: float | Literal["unknown"] | None = key(_memory, None, 'what it holds; at first "unknown"')
-    sm: Wave | None = key(_share, None, "share of the SM time that it wants, 0 to 1; at first 0")
-    mps: bool | None = key(flag, None, "whether it is a client of MPS; at first not")
+    memory_bytes: float | Literal["unknown"] | None = key(_memory, None, 'memory in use; initially "unknown"')
+    sm: Wave | None = key(_share, None, "share of SM time that it requests, 0 to 1; initially 0")
+    mps: bool | None = key(flag, None, "whether it is an MPS client; initially false")
     instance: str | None = key(text, None, "UUID of the MIG instance that it runs on")
-    ends: bool = key(flag, False, "true: it is gone")
+    ends: bool = key(flag, False, "true: the process ends")
 
 
 SETTINGS: Mapping[str, tuple[Reader[Wave], str]] = {
     "power_watts": (
         wave(0, MAX_WATTS, "a number of watts"),
-        "default: from idle_watts to 97% of the limit as it is busy",
+        "default: from idle_watts to 97% of the limit, in proportion to the load",
     ),
-    "temperature_celsius": (wave(0, 200, "a temperature"), "default: 34 °C and 42 °C more as it is busy"),
-    "memory_temperature_celsius": (wave(0, 200, "a temperature"), "default: 40 °C and 44 °C more as it is busy"),
+    "temperature_celsius": (wave(0, 200, "a temperature"), "default: 34 °C idle, 76 °C at full load"),
+    "memory_temperature_celsius": (wave(0, 200, "a temperature"), "default: 40 °C idle, 84 °C at full load"),
     "sm_clock_hertz": (
         wave(0, MAX_HERTZ, "a number of hertz"),
-        "default: the highest while busy, 65% of it while throttled, 345 MHz while idle",
+        "default: the maximum under load, 65% of it while throttled, 345 MHz while idle",
     ),
-    "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "default: the highest"),
+    "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "default: the maximum"),
     "memory_busy_ratio": (_share, "default: 60% of the busy share"),
-    "unattributed": (_share, "share of the GPU's time that no process accounts for; default: 0"),
+    "unattributed": (_share, "share of GPU time without a process; default: 0"),
     "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; default: 0"),
     "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; default: 0"),
     "nvlink_transmit_bytes_per_second": (
         wave(0, MAX_RATE, "bytes per second"),
-        "sent over all NVLinks, which share it evenly; default: 0",
+        "sent over all NVLinks, split evenly; default: 0",
     ),
     "nvlink_receive_bytes_per_second": (
         wave(0, MAX_RATE, "bytes per second"),
-        "received over all NVLinks, the same way",
+        "received over all NVLinks, split evenly; default: 0",
     ),
-    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "NVLinks that are up; default: all"),
-    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "lanes in use; default: those of the slot"),
+    "nvlinks_up": (
+        lambda value: Wave(float(whole(0, MAX_LINKS)(value))),
+        "number of NVLinks that are up; default: all",
+    ),
+    "pcie_link_width": (
+        lambda value: Wave(float(whole(1, 32)(value))),
+        "PCIe lanes in use; default: those of the slot",
+    ),
     "pcie_link_generation": (
         lambda value: Wave(float(whole(1, 9)(value))),
         "PCIe generation in use; default: that of the slot",

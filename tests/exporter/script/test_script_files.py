@@ -245,7 +245,7 @@ def test_the_mock_host_has_a_network_and_pressure_that_grow() -> None:
 def table(record: type) -> str:
     """The keys of an object, as the documentation has them."""
     rows = [f"| `{part.name}` | {part.metadata['help']} |" for part in dataclasses.fields(record)]
-    return "\n".join(["| key | what it is |", "|---|---|", *rows])
+    return "\n".join(["| key | meaning |", "|---|---|", *rows])
 
 
 @pytest.mark.parametrize("record", [Device, MigInstance, Process])
@@ -259,7 +259,7 @@ def test_every_setting_and_every_action_is_documented() -> None:
     text = DOCS.read_text()
     rows = [f"| `{name}` | {meaning} |" for name, (_, meaning) in SETTINGS.items()]
 
-    assert "\n".join(["| key | what holds |", "|---|---|", *rows]) in text
+    assert "\n".join(["| key | meaning |", "|---|---|", *rows]) in text
     assert [name for name in ACTIONS if f"| `{name}` |" not in text] == []
 
 
