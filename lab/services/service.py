@@ -19,7 +19,8 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import start_http_server
 
 from behavior import Behavior, Json, strikes
-from model_server import Engine, generating
+from engine import Engine
+from model_server import generating
 from steps import CallError, Steps, cached, pooled
 
 Handler = Callable[[Request], Awaitable[Response]]
