@@ -74,8 +74,8 @@ def own_constants(module: ModuleType) -> dict[str, tuple[float, ...]]:
     return {name: told for name in sorted(names) if (told := numbers(getattr(module, name)))}
 
 
-UNPLOTTED = ("Load imbalance", "Hardware", "Client timeouts")
-"""No scenario that comes along has such a fault."""
+UNPLOTTED = ("Load imbalance", "Hardware", "Client timeouts", "Root causes in any metrics")
+"""No scenario that comes along has such a fault; the last one is about metrics of other platforms."""
 SECTIONS = tuple(sections())
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from foreshock_dashboard.model.types import Floats
 Reduce = Literal["last", "rate", "increase", "buckets"]
 MatchOp = Literal["=", "!=", "=~", "!~"]
 
-MAX_LAST_WINDOW_SECONDS = 300.0
-"""Longest window of `last`: Prometheus looks back five minutes for an instant value."""
+MAX_LAST_WINDOW_SECONDS = 900.0
+"""Longest window of `last`. A Prometheus server looks back five minutes for an instant value unless configured."""
 MAX_POINTS = 11_000
 """Limit of points per series in one result, as in Prometheus (web/api/v1/api.go)."""
 
@@ -88,7 +88,7 @@ class Query:
     metric: name of the series; for `buckets`, of the histogram without `_bucket`.
     by: labels by which series are summed after `reduce`; `None` does not aggregate.
     reduce, over the half-open window (t - window, t] that ends at each step:
-        last      the latest sample; absent once the series is stale (window up to 300 s)
+        last      the latest sample; absent once the series is stale (window up to 900 s)
         rate      per-second increase of a counter, resets handled, extrapolated as Prometheus does
         increase  the same, times the window
         buckets   `increase` of every `<metric>_bucket`; grouped by `le` and `by`
@@ -167,6 +167,15 @@ class Matrix:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class MetricSeries(NamedTuple):
+    """All series of one metric; `counts` and `buckets` belong to the sums of a histogram or summary."""
+
+    metric: str
+    values: Matrix
+    counts: Matrix | None = None
+    buckets: Matrix | None = None
 
 
 class MetricSource(Protocol):

@@ -1,46 +1,34 @@
-"""Root-cause ranking for one service at one time, from any metrics of a recording."""
+"""Root-cause ranking for one service at one time, from any metrics of a source."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.incidents.retrospective import retrospective
-from foreshock_dashboard.analysis.root_cause.anomaly_ranking import GenericAnomalies, group_by_service
-from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations
+from foreshock_dashboard.analysis.root_cause.parameters import (
+    AFTER,
+    BASELINE_POINTS,
+    BEFORE,
+    GAP,
+    MAX_WEAK_CANDIDATES,
     MIN_BASELINE_POINTS,
-    AnalysisWindow,
-    MetricAnomaly,
-    call_of,
-    histogram_means,
-    metric_anomalies,
 )
-from foreshock_dashboard.analysis.root_cause.rank import rank_causes_over_time
-from foreshock_dashboard.model.explanation import Explanation
-from foreshock_dashboard.model.incident import Candidate
-from foreshock_dashboard.model.query import MetricSource, NoDataError, grid
+from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
+from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
+from foreshock_dashboard.model.explanation import SIGNAL_KINDS, Explanation, MissingSignal, SignalCount, SignalKind
+from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError, grid
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
-from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
+from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
-from foreshock_dashboard.world.builder import build_world
-
-BEFORE_SECONDS, AFTER_SECONDS = 300.0, 600.0
-"""Analyzed time before and after the given one, which may be that of the cause or of the effect."""
-MIN_POINTS_BEFORE, MIN_POINTS_AFTER = 3, 5
-"""Least number of analyzed points, for sparse samples."""
-BASELINE_POINTS = 720
-"""Points of the baseline: two hours at the default step."""
-
-
-MAX_WEAK_CANDIDATES = 5
 
 
 class SourceExtent(NamedTuple):
@@ -72,29 +60,37 @@ def explain(
         SourceError: the source cannot answer.
     """
     window = analysis_window(extent, at, timing.step)
-    world = load_world(source, window, timing)
-    anomalies = find_anomalies(source, window, timing.step, world.services)
-    strengths = {item.service: item.strength for item in anomalies.by_service.values()}
-    ranked = sorted(strengths, key=lambda item: (-strengths[item], item))
-    weak = tuple(Candidate(item, 1.0, anomalies.by_service[item].reasons) for item in ranked[:MAX_WEAK_CANDIDATES])
-    if service is None:
-        return Explanation(None, at, weak)
-    target = resolve_service(service, {*anomalies.by_service, *world.services}, extent.name)
-    walks = retrospective(world, at, float(window.times[window.first]))
-    candidates = rank_causes_over_time(walks, target, anomalies)
-    return Explanation(target, at, candidates, () if candidates else weak)
+    found = deviations(signal_rows(read_metrics(source, window), window.baseline_end, window.step), window)
+    everything = Evidence(found)
+    target = None if service is None else resolve_service(service, everything.services, extent.name)
+    evidence = everything if target is None else Evidence(found, (target,))
+    ranking = rank_signals(evidence, target)
+    signals = counted(found)
+    weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]
+    missing = tuple(
+        MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
+    )
+    return Explanation(target, at, ranking.candidates if ranking.passed else (), weak, signals, missing)
 
 
-def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> World:
-    """The World of the analyzed time and its baseline, from the metrics that the hub reads.
+def counted(found: Deviations) -> tuple[SignalCount, ...]:
+    """Number of signals of each kind, and of their services."""
+    series: dict[SignalKind, int] = {}
+    services: dict[SignalKind, set[object]] = {}
+    for row in found.rows:
+        kind: SignalKind = row.kind if isinstance(row.entity, Service) else "calls"
+        series[kind] = series.get(kind, 0) + 1
+        services.setdefault(kind, set()).update([row.entity] if isinstance(row.entity, Service) else row.entity)
+    return tuple(SignalCount(kind, series[kind], len(services[kind])) for kind in SIGNAL_KINDS if kind in series)
+
+
+def read_metrics(source: MetricSource, window: AnalysisWindow) -> Iterator[MetricSeries]:
+    """All series of a source on the grid of the window, as they are sampled.
 
     Raises:
         SourceError: the source cannot answer.
     """
-    begin, end = float(window.times[0]), float(window.times[-1])
-    observer, seasons = readers(source, timing, begin)
-    seasons.load(begin, end)
-    return seasons.attach(build_world(observer.read(end), timing.step))
+    yield from read_all_series(source, float(window.times[0]), float(window.times[-1]), window.step)
 
 
 def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWindow:
@@ -104,44 +100,24 @@ def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWin
         NoDataError: the source lacks that time, or a baseline before it.
     """
     place, start, end = extent
+    at = end if end < at <= end + AFTER.at(step) else at
     if not start <= at <= end:
         raise NoDataError(
             f"{place}: no data at {utc_timestamp(at)}. Choose one from {utc_timestamp(start)} to {utc_timestamp(end)}."
         )
-    before = min(max(BEFORE_SECONDS, MIN_POINTS_BEFORE * step), max(0.0, (at - start) / 2))
+    before = min(BEFORE.at(step), max(0.0, (at - start) / 2))
     first = math.ceil((at - before) / step) * step
-    oldest = max(math.ceil(start / step) * step, first - BASELINE_POINTS * step)
-    if first - oldest < MIN_BASELINE_POINTS * step:
+    available = (first - math.ceil(start / step) * step) / step
+    if available < MIN_BASELINE_POINTS:
         raise NoDataError(
             f"{place}: {at - start:.0f} s of data before {utc_timestamp(at)} are too few for a baseline. Choose a time "
             f"at least {2 * MIN_BASELINE_POINTS * step:.0f} s after {utc_timestamp(start)}."
         )
-    last = min(end, at + max(AFTER_SECONDS, MIN_POINTS_AFTER * step))
-    times = grid(oldest, max(first, last), step)
-    return AnalysisWindow(times, int(np.searchsorted(times, first)))
-
-
-def find_anomalies(
-    source: MetricSource, window: AnalysisWindow, step: float, known: Iterable[Service] = ()
-) -> GenericAnomalies:
-    """Anomalies of all metrics of a source. known: services besides those of its metrics.
-
-    Raises:
-        SourceError: the source cannot answer.
-    """
-    anomalies: list[MetricAnomaly] = []
-    calls: dict[Service, dict[Service, None]] = {}
-    for metric, series, counts in read_all_series(source, float(window.times[0]), float(window.times[-1]), step):
-        if counts is None:
-            anomalies += metric_anomalies(metric, series, window)
-        else:
-            anomalies += metric_anomalies(f"{metric}_count", counts, window)
-            anomalies += metric_anomalies(metric, histogram_means(series, counts), window, counter=False)
-        for labels in series.labels:
-            if call := call_of(dict(labels)):
-                calls.setdefault(call[0], {})[call[1]] = None
-    callees = {client: tuple(servers) for client, servers in calls.items()}
-    return GenericAnomalies(group_by_service(anomalies, known), callees, step)
+    gap = min(round(GAP.at(step) / step), max(0, int(available / 3) - MIN_BASELINE_POINTS))
+    oldest = first - min(available, gap + BASELINE_POINTS) * step
+    times = grid(oldest, max(first, min(end, at + AFTER.at(step))), step)
+    place_of_first = int(np.searchsorted(times, first - step / 2))
+    return AnalysisWindow(times, place_of_first - gap, place_of_first, at)
 
 
 def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:

@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW_SECONDS, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import (
+    MAX_LAST_WINDOW_SECONDS,
+    Matrix,
+    MetricSeries,
+    MetricSource,
+    Query,
+    SourceError,
+    grid,
+)
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.observer import extend
 
 BUCKETS = "_bucket"
+MIN_LOOKBACK_SECONDS = 150.0
+"""Metrics of one source are sampled at different intervals, and late."""
+OWN_METRICS = (
+    "foreshock_spans_",
+    "foreshock_span_metrics_",
+    "foreshock_service_graph_",
+    "foreshock_hub_",
+    "foreshock_store_",
+)
+"""Metrics about Foreshock itself."""
 SUM, COUNT = "_sum", "_count"
 
 
-class MetricSeries(NamedTuple):
-    """All series of one metric; `counts` belong to the sums of a histogram or summary."""
-
-    metric: str
-    values: Matrix
-    counts: Matrix | None = None
-
-
 def read_all_series(source: MetricSource, start: float, end: float, step: float) -> Iterator[MetricSeries]:
-    """Every metric except histogram buckets, on the grid from `start` to `end` (Unix seconds).
+    """Every metric, on the grid from `start` to `end` (Unix seconds); histograms with their sums and counts.
 
-    A point has the newest sample of the 2.5 steps before it, at most of five minutes.
+    A point has the newest sample of the 2.5 steps before it, and of at least `MIN_LOOKBACK_SECONDS`.
 
     Raises:
         SourceError: the source cannot answer.
     """
     names = source.metric_names()
-    window = min(MAX_LAST_WINDOW_SECONDS, 2.5 * step)
+    window = min(MAX_LAST_WINDOW_SECONDS, max(MIN_LOOKBACK_SECONDS, 2.5 * step))
 
     def read(metric: str) -> Matrix:
         query = Query(metric, by=None, reduce="last", window=window)
         return _in_parts(source, query, grid(start, end, step), step)
 
-    for metric in sorted(names):
-        if metric.endswith(BUCKETS):
-            continue
-        base = metric.removesuffix(SUM)
-        if metric.endswith(SUM) and base + COUNT in names:
-            yield MetricSeries(base, read(metric), read(base + COUNT))
-        else:
+    for metric in sorted(name for name in names if not name.startswith(OWN_METRICS)):
+        base = next((metric.removesuffix(end) for end in (SUM, COUNT, BUCKETS) if metric.endswith(end)), metric)
+        is_distribution = base != metric and {base + SUM, base + COUNT} <= names
+        if is_distribution and metric.endswith(SUM):
+            buckets = read(base + BUCKETS) if base + BUCKETS in names else None
+            yield MetricSeries(base, read(metric), read(base + COUNT), buckets)
+        elif not is_distribution and not metric.endswith(BUCKETS):
             yield MetricSeries(metric, read(metric))
 
 

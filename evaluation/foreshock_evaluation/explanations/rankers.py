@@ -7,15 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
-    call_of,
-    histogram_means,
-    increases,
-    is_counter,
-    owner,
-)
+from foreshock_dashboard.analysis.root_cause.series_owner import call_of, owner
+from foreshock_dashboard.analysis.root_cause.signal_rows import increases, is_counter
 from foreshock_dashboard.ingest.span_metrics.names import ACCOUNTING_FAMILIES
-from foreshock_dashboard.model.query import MetricSource, grid
+from foreshock_dashboard.model.query import Matrix, MetricSource, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.all_series import read_all_series
@@ -51,11 +46,11 @@ def metric_scores(source: MetricSource, at: float, start: float, end: float, ste
     robust: dict[Service, float] = {}
     sigma: dict[Service, float] = {}
     calls: dict[Service, dict[Service, None]] = {}
-    for metric, series, counts in read_all_series(source, float(times[0]), float(times[-1]), step):
+    for metric, series, counts, _ in read_all_series(source, float(times[0]), float(times[-1]), step):
         if metric in _OWN:
             continue
         if counts is not None:
-            means = histogram_means(series, counts)
+            means = _histogram_means(series, counts)
             tables = [(counts, increases(counts.values)), (means, means.values)]
         else:
             counter = is_counter(metric, series.values[:, :first])
@@ -69,6 +64,19 @@ def metric_scores(source: MetricSource, at: float, start: float, end: float, ste
             if call := call_of(dict(labels)):
                 calls.setdefault(call[0], {})[call[1]] = None
     return MetricScores(robust, sigma, {client: tuple(servers) for client, servers in calls.items()})
+
+
+def _histogram_means(sums: Matrix, counts: Matrix) -> Matrix:
+    """Mean observation of a histogram or summary between grid points; NaN without observations."""
+    row_of = {labels: row for row, labels in enumerate(counts.labels)}
+    counted, summed = increases(counts.values), increases(sums.values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = {
+            labels: np.where(counted[row_of[labels]] > 0, increase / counted[row_of[labels]], np.nan)
+            for labels, increase in zip(sums.labels, summed, strict=True)
+            if labels in row_of
+        }
+    return Matrix.of(sums.times, means)
 
 
 def robust_scores(values: Floats, first: int) -> Floats:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from foreshock_dashboard.analysis.root_cause.metric_anomalies import owner
+from foreshock_dashboard.analysis.root_cause.series_owner import owner
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query, grid

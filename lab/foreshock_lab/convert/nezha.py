@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from foreshock_dashboard.analysis.root_cause.metric_anomalies import without_pod_suffix
+from foreshock_dashboard.analysis.root_cause.series_owner import without_pod_suffix
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.samples import SampleBatch, labels_of
 from foreshock_dashboard.model.span import Attributes, Kind, Span

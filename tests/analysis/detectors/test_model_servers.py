@@ -26,7 +26,6 @@ from tests.analysis.detectors.platform import (
     ramp,
     since,
     texts,
-    world,
 )
 from tests.analysis.detectors.test_detectors import NOW, STORM, WAITS, slow
 
@@ -46,10 +45,8 @@ from foreshock_dashboard.analysis.detectors.overload import (
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
-from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, incident_candidates
-from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes
-from foreshock_dashboard.model.action import Action, Reason
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import SuspectedCause
 
@@ -97,24 +94,6 @@ def test_slow_tokens_beyond_the_load_are_an_own_fault() -> None:
     for other in (overload, scale_up_lag, retry_storms):
         assert [finding for finding in other(now) if finding.service == LLM and finding.strength > 0.5] == []
     assert likely(dependency(point(DEPLOYED, utilization=OVERLOADED)), "dependency") == []
-
-
-def test_a_retrospective_ranks_a_slow_model_server_first() -> None:
-    """The batching law is learned from the time before."""
-
-    def waves(i: int) -> float:
-        return 20 + 8 * math.sin(i / 9)
-
-    changes: Changes = {
-        **DEPLOYED,
-        ("running", LLM): lambda i: waves(i) * (1 if i < NOW else 3),
-        ("per_token", LLM): lambda i: (0.012 + 0.0004 * waves(i) / 2) * (1 if i < NOW else 3),
-    }
-    made = world(changes)
-    walks = retrospective(made, made.times[NOW + 5], made.times[NOW - 5])
-    first = mean_ranking([rank_causes(walk, (LLM,)) for walk in walks])[0]
-    assert first.service == LLM
-    assert first.reasons == (Reason("cause", LLM, "dependency"),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""How far each signal is from its normal range, with respect to the number of requests behind it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
+from foreshock_dashboard.model.explanation import SignalKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+
+BoolArray = NDArray[np.bool_]
+FAMILIES: tuple[SignalKind, ...] = ("resource", "other", "latency")
+"""Kinds whose series are compared with those of the same metric of other services."""
+LOGARITHMIC = ("latency", "traffic")
+"""Kinds compared as ratios."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisWindow:
+    """Grid times (Unix seconds): those before index `baseline_end` are the baseline, from `first` on are analyzed.
+
+    at: the time that was asked for.
+    """
+
+    times: Floats
+    baseline_end: int
+    first: int
+    at: float
+
+    @property
+    def step(self) -> float:
+        """Seconds between grid points."""
+        return float(self.times[1] - self.times[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """Deviation of each signal from its normal range, in the analyzed time.
+
+    rows: the signals with a baseline. level: shape (rows,), in the signal's unit. values, counts (of
+    requests, NaN if unknown), z: shape (rows, points); z is the distance from the level in scales, positive is worse
+    for latency, errors, and availability, more for others. scale: shape (rows, 2), downwards and upwards, in logarithms
+    for latency and traffic.
+    """
+
+    rows: tuple[SignalRow, ...]
+    level: Floats
+    values: Floats
+    counts: Floats
+    z: Floats
+    scale: Floats
+    times: Floats
+    step: float
+    at: float
+    by_entity: Mapping[Entity, Mapping[SignalKind, Sequence[int]]]
+
+
+def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviations:
+    """Compare each signal with its own past; those without enough points of it are left out."""
+    analyzed = slice(window.first, len(window.times))
+    kept: list[SignalRow] = []
+    levels, values, zs, scales, numbers = [], [], [], [], []
+    by_kind: dict[SignalKind, list[SignalRow]] = defaultdict(list)
+    for row in signals:
+        by_kind[row.kind].append(row)
+    for kind, rows in by_kind.items():
+        stacked = np.stack([row.values for row in rows])
+        past = stacked[:, : window.baseline_end]
+        known = (np.isfinite(past).sum(axis=1) >= use.MIN_BASELINE_POINTS) & np.isfinite(stacked[:, analyzed]).any(
+            axis=1
+        )
+        chosen = np.flatnonzero(known)
+        if not len(chosen):
+            continue
+        rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
+        counts = np.stack([np.full(stacked.shape[1], np.nan) if row.counts is None else row.counts for row in rows])
+        level, z, scale = _compared(kind, rows, stacked, counts, window)
+        scales.append(scale)
+        numbers.append(counts[:, analyzed])
+        kept += rows
+        levels.append(level)
+        values.append(stacked[:, analyzed])
+        zs.append(z)
+    points = len(window.times) - window.first
+    empty = np.empty((0, points))
+    by_entity: dict[Entity, dict[SignalKind, list[int]]] = {}
+    for i, row in enumerate(kept):
+        by_entity.setdefault(row.entity, {}).setdefault(row.kind, []).append(i)
+    return Deviations(
+        tuple(kept), np.concatenate(levels or [np.empty(0)]), np.concatenate(values or [empty]),
+        np.concatenate(numbers or [empty]), np.concatenate(zs or [empty]), np.concatenate(scales or [np.empty((0, 2))]),
+        window.times[analyzed], window.step, window.at, by_entity,
+    )  # fmt: skip
+
+
+def _compared(
+    kind: SignalKind, rows: Sequence[SignalRow], values: Floats, counts: Floats, window: AnalysisWindow
+) -> tuple[Floats, Floats, Floats]:
+    """Level, z, and scale of signals of one kind."""
+    if kind == "availability":
+        values = -values
+    compared = values
+    if kind == "latency":
+        compared = np.log(np.where(values > 0, values, np.nan))
+    elif kind == "traffic":
+        middle = np.nanmedian(values[:, : window.baseline_end], axis=1)[:, None]
+        compared = np.log(np.maximum(values, 0.0) + np.maximum(0.02 * middle, np.finfo(float).tiny))
+    past, after = compared[:, : window.baseline_end], compared[:, window.first :]
+    level, spread, up, down = normal_range(past)
+    floor = _floor(kind, rows, compared, level)
+    lasting = _trailing(np.abs(past - level[:, None]) > use.LASTING_SCALES * np.maximum(spread, floor)[:, None], past)
+    if lasting.any():
+        past = np.where(lasting, np.nan, past)
+        level, spread, up, down = normal_range(past)
+    if kind == "latency":
+        most = use.MAX_TAIL_RATIO * np.maximum(spread, floor)
+        up, down = np.minimum(up, most), np.minimum(down, most)
+    noise = sampling_noise(kind, rows, counts[:, window.first :], level)
+    widen = 1 + use.SMALL_SAMPLE_POINTS / np.isfinite(past).sum(axis=1)
+    both = np.maximum(np.stack([down, up], axis=1) * widen[:, None], floor[:, None])
+    if kind in FAMILIES:
+        both *= _family_factor(rows, (past - level[:, None]) / both[:, 1:])[:, None]
+    deviation = after - level[:, None]
+    z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
+    plain = np.exp(level) if kind in LOGARITHMIC else -level if kind == "availability" else level
+    return plain, z, both
+
+
+def _trailing(over: BoolArray, past: Floats) -> BoolArray:
+    """Where an excursion lasts until the end of the past; at most a third of it. Such a time is not normal."""
+    reached = np.logical_and.accumulate((over | np.isnan(past))[:, ::-1], axis=1)[:, ::-1]
+    reached[:, : past.shape[1] - past.shape[1] // 3] = False
+    return np.asarray(reached & np.isfinite(past))
+
+
+def _family_factor(rows: Sequence[SignalRow], z: Floats) -> Floats:
+    """Factor of the scale of each row: how far a typical series of the same metric deviated in its past."""
+    groups: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        groups[row.metric, row.statistic, isinstance(row.entity, Service)].append(i)
+    factor = np.ones(len(rows))
+    for members in groups.values():
+        if len(members) >= use.MIN_FAMILY_SERIES:
+            largest = np.median(np.nanmax(z[members], axis=1))
+            factor[members] = max(1.0, float(largest) / use.MAX_PAST_SCALES)
+    return factor
+
+
+def normal_range(past: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Median of each row of `past` (rows, times), the scale of its middle, and the scales upwards and downwards.
+
+    A scale is the larger of 1.4826 MAD, the interquartile range of a normal distribution, and what makes the tail
+    quantile of the period ordinary: a nearly constant series with recurring peaks has no width otherwise.
+    """
+    ordered, count = np.sort(past, axis=1), np.isfinite(past).sum(axis=1)
+    index = np.arange(len(past))
+
+    def quantile(share: float) -> Floats:
+        rank = np.round(share * np.maximum(count - 1, 0)).astype(np.intp)
+        return np.asarray(ordered[index, rank])
+
+    level = np.nanmedian(past, axis=1)
+    spread = 1.4826 * np.nanmedian(np.abs(past - level[:, None]), axis=1)
+    spread = np.maximum(spread, (quantile(0.75) - quantile(0.25)) / 1.349)
+    up = np.maximum(spread, (quantile(use.TAIL_QUANTILE) - level) / use.TAIL_SCALES)
+    down = np.maximum(spread, (level - quantile(1 - use.TAIL_QUANTILE)) / use.TAIL_SCALES)
+    return level, spread, up, down
+
+
+def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: Floats) -> Floats:
+    if kind == "latency":
+        return np.full(len(rows), use.MIN_LATENCY_SCALE)
+    if kind == "traffic":
+        return np.full(len(rows), use.MIN_TRAFFIC_SCALE)
+    if kind == "errors" or kind == "availability":
+        whole = np.array([100.0 if abs(middle) > 1.5 else 1.0 for middle in level.tolist()])
+        return whole * use.MIN_ERROR_SCALE
+    peak = np.nanmax(np.abs(values), axis=1)
+    floor = np.maximum(use.MIN_SCALE_TO_LEVEL_RATIO * np.abs(level), use.MIN_SCALE_TO_PEAK_RATIO * peak)
+    return np.asarray(np.maximum(floor, np.finfo(float).tiny), np.float64)
+
+
+def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, level: Floats) -> Floats:
+    """Standard error of each value, given the number of requests behind it; NaN where that is unknown."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if kind == "latency":
+            factor = np.array([_latency_noise(row.statistic) for row in rows])
+            return np.asarray(factor[:, None] / np.sqrt(counts), np.float64)
+        if kind == "traffic":
+            return np.asarray(1.5 / np.sqrt(np.maximum(counts, 1.0)), np.float64)
+        if kind == "errors":
+            rate = np.clip(level, 0.0, 1.0)[:, None]
+            return np.asarray(np.maximum(np.sqrt(rate * (1 - rate) / counts), 1.0 / counts), np.float64)
+    return np.full_like(counts, np.nan)
+
+
+def _latency_noise(statistic: str) -> float:
+    if statistic in ("", "mean"):
+        return use.MEAN_NOISE
+    return use.TAIL_NOISE if statistic in ("p99", "p999", "max") else use.QUANTILE_NOISE
+
+
+def sustained(values: Floats, points: int) -> Floats:
+    """Minimum over each point and the `points` - 1 after it; missing points are skipped."""
+    minimum = values.copy()
+    for offset in range(1, min(points, values.shape[1])):
+        later = np.full_like(values, np.nan)
+        later[:, : values.shape[1] - offset] = values[:, offset:]
+        minimum = np.where(np.isnan(later), minimum, np.minimum(minimum, later))
+    return minimum

@@ -1,0 +1,78 @@
+"""What a metric of any name measures: its kind, and the statistic that it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from foreshock_dashboard.model.explanation import SignalKind
+
+MetricKind = SignalKind | Literal["success"]
+_WORDS: tuple[tuple[MetricKind, str], ...] = (
+    ("success", r"availability|success"),
+    ("availability", r"availab|(^|_)up$|healthy|(^|_)ready"),
+    ("errors", r"error|fail|fault|5xx|exception|abort|timeouts?(_|$)"),
+    ("other", r"network.*(byte|packet)|(receive|transmit|rx|tx)_?(byte|packet)"),
+    ("resource", r"(^|_)(cpu|gc|gpu|busy|idle|iowait|disk|fs|filesystem|io)(_|$)|throttl"),
+    ("latency", r"latenc|duration|response_?time|elapsed|(^|_)rtt|delay|time_to|(^|_)time(_|$)"),
+    ("resource", r"cpu|mem|rss|heap|disk|(^|_)fs|inode|thread|goroutine|(^|_)f?ds?(_|$)|conn|pool|socket|retrans"),
+    (
+        "resource",
+        r"network|(^|_)net|byte|packet|restart|swap|load(1|5|15)|power|temp|clock|oom|evict|queue|cache|lock",
+    ),
+    ("latency", r"(^|_)(milli|micro)?seconds(_|$)|_(ms|us)$|(^|_)p(50|75|90|95|99)(_|$)"),
+    ("traffic", r"request|calls|quer(y|ies)|messages|tokens|events|received|sent|throughput"),
+    ("traffic", r"(^|_)(load|qps|rps|hits|workload)"),
+)
+_KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _WORDS)
+STATISTIC_LABELS = ("quantile", "stat", "statistic", "percentile", "aggregation", "aggregate", "agg")
+_STATISTIC = re.compile(
+    r"(?:^|_)(p\d\d(?:_?\d)?|avg|average|mean|max|maximum|min|minimum|median|sum|samplecount|count)(?:_|$)"
+)
+_SAME = {"avg": "mean", "average": "mean", "median": "p50", "maximum": "max", "minimum": "min", "samplecount": "count"}
+_STATUS_LABELS = (
+    *("status_code", "http_response_status_code", "http_status_code", "status", "code", "response_code", "http_code"),
+    *("grpc_status", "grpc_response_status", "rpc_grpc_status_code", "outcome", "result"),
+)
+_FAILED = re.compile(
+    r"5\d\d|5xx|status_code_error|(server_?)?error|fail(ed|ure)?|exception"
+    r"|unavailable|internal|aborted|deadline_exceeded|unknown",
+    re.IGNORECASE,
+)
+_GRPC_ERRORS = frozenset(("2", "4", "13", "14", "15"))
+
+
+def metric_kind(metric: str) -> MetricKind:
+    """The kind of a metric by the words of its name; "success" is the complement of errors."""
+    name = metric.lower()
+    return next((kind for kind, pattern in _KINDS if pattern.search(name)), "other")
+
+
+def statistic(metric: str, labels: Mapping[str, str]) -> str:
+    """The statistic that a gauge of a latency is: "mean", "p95", "max", …; "" if unknown."""
+    for label in STATISTIC_LABELS:
+        if text := labels.get(label, "").lower():
+            if re.fullmatch(r"0?\.\d+", text):
+                return f"p{round(float(text) * 1000) / 10:g}".replace(".", "")
+            found = _STATISTIC.search(re.sub(r"[^a-z0-9]+", "_", text))
+            return _SAME.get(found[1], found[1]) if found else text
+    found = _STATISTIC.search(metric.lower())
+    return _SAME.get(found[1], found[1]).replace("_", "") if found else ""
+
+
+def quantile_of(name: str) -> float | None:
+    """The quantile, 0 to 1, that a statistic is; None for a mean or an unknown one."""
+    if name == "max":
+        return 0.999
+    if not re.fullmatch(r"p\d\d+", name):
+        return None
+    return float(f"0.{name[1:]}")
+
+
+def is_failure(labels: Mapping[str, str]) -> bool:
+    """Whether the labels of a series say that it counts failed requests."""
+    for label in _STATUS_LABELS:
+        if value := labels.get(label, ""):
+            return value in _GRPC_ERRORS if "grpc" in label and value.isdigit() else bool(_FAILED.fullmatch(value))
+    return False

@@ -1,0 +1,120 @@
+"""All parameters of the root-cause ranking in one table.
+
+Every duration is given in seconds and in points of the data, and the larger one counts: ten seconds or five minutes may
+lie between two points. The values were set on development data only; `docs/internals/analysis.md` names the sets.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Duration(NamedTuple):
+    """A duration in seconds and in points; the larger one counts."""
+
+    seconds: float
+    points: int
+
+    def at(self, step: float) -> float:
+        """The duration in seconds, for a distance of points in seconds."""
+        return max(self.seconds, self.points * step)
+
+
+# Windows around the given time.
+BEFORE = Duration(300.0, 2)
+"""Analyzed time before the given one, which may be when the problem was first noticed."""
+AFTER = Duration(600.0, 2)
+"""Analyzed time after it, which may be when the cause began, and takes minutes to show."""
+EARLY = Duration(60.0, 1)
+"""Time before the given one in which a deviation counts in full; earlier ones count less, by `ONSET_DECAY`."""
+GAP = Duration(900.0, 2)
+"""Time before the analyzed one that is neither: the problem may have been noticed late. Left out of short histories."""
+BASELINE_POINTS = 720
+"""Points of the baseline: two hours at 10 s, two and a half days at 300 s."""
+MIN_BASELINE_POINTS = 5
+"""Fewest points of a baseline."""
+SUSTAINED = Duration(60.0, 1)
+"""Duration for which a deviation must last."""
+SMOOTHED_STEP_SECONDS = 30.0
+"""Distance of points up to which gauges are smoothed by a median of three; beyond, it would dilute short faults."""
+
+RESOURCE_SUSTAINED = Duration(120.0, 1)
+"""The same for resources, which have bursts of a sample."""
+
+# The normal range.
+TAIL_QUANTILE = 0.98
+"""Quantile of the normal period that is worth `TAIL_SCALES`, so that recurring peaks are no anomaly."""
+TAIL_SCALES = 2.33
+"""Scales of the tail quantile: those of a normal distribution's 99% quantile."""
+MAX_TAIL_RATIO = 3.0
+"""Most that the tail widens the scale of a latency: the history holds earlier incidents, too."""
+LASTING_SCALES = 6.0
+"""Scales of the middle from which an excursion at the end of the past is no part of the baseline."""
+MAX_PAST_SCALES = 4.0
+"""Scales that the largest past deviation of a typical series of a metric may be worth: among many services with bursts,
+one always has one."""
+MIN_FAMILY_SERIES = 5
+"""Series of a metric from which they are compared with each other."""
+SMALL_SAMPLE_POINTS = 4.0
+"""A scale from n points is 1 + this / n wider, as of Student's t."""
+MIN_LATENCY_SCALE = 0.06
+"""Least scale of the logarithm of a latency."""
+MIN_TRAFFIC_SCALE = 0.12
+"""Least scale of the logarithm of a request rate."""
+MIN_ERROR_SCALE = 0.004
+"""Least scale of an error rate."""
+MIN_SCALE_TO_LEVEL_RATIO = 0.05
+"""Least scale of other metrics over their level: a change of a few percent is never an anomaly."""
+MIN_SCALE_TO_PEAK_RATIO = 0.02
+"""Least scale over the largest value: a series that was always 0 scores at most 50."""
+DECREASE_WEIGHT = 0.5
+"""Weight of a decrease of a resource against an increase: a failing service makes others idle."""
+
+# Counts before conclusions: standard error of a statistic of n requests, times the root of n, as log ratio.
+MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.0, 1.5, 2.2
+"""Of the mean, of quantiles up to p95, and of p99, of exponentially distributed latencies."""
+
+# The joint gate.
+AFFECTED_Z = 2.0
+"""Scales from which the asked service is moderately anomalous."""
+JOINT_Z = 3.5
+"""Geometric mean of the deviations of the asked service and of the strongest candidate from which there is an incident:
+a moderate anomaly of one needs a strong one of the other."""
+MIN_SYMPTOM_Z = 1.0
+"""Scales that the asked service has to show at least."""
+STRONG_Z = 5.0
+"""Scales of the strongest service from which there is an incident where all services were asked about."""
+ANOMALOUS_Z = 3.0
+"""Scales from which a series is named as a reason, and a service is a candidate without calls."""
+
+# The flow of suspicion.
+CONFIDENCE_SCALES = 2.5
+"""Scales at which the confidence in an anomaly is 1 - 1/e."""
+ONSET_DECAY = Duration(120.0, 1)
+"""Time constant of the weight of a cause that begins after its effect."""
+ONSET_TOLERANCE_POINTS = 1
+"""Points by which a cause may be seen later than its effect without loss: bins start at different times."""
+UNINSTRUMENTED_WEIGHT = 0.2
+"""Weight of external hosts and virtual nodes against services that report themselves."""
+CLIENT_ONLY_PRIOR = 0.7
+"""Share given to the callee of an excess that only the client measures, where no other calls tell which side it is."""
+TIMEOUT_SLOWDOWN = 3.0
+"""Slowdown of a callee from which its timeouts may be the errors of a caller that is slow as well."""
+TIMEOUT_WEIGHT = 0.5
+"""Weight of that explanation."""
+RESOURCE_WEIGHT = 1.0
+"""Weight of an anomalous resource of a service for the suspicion that stays there."""
+EXONERATED_WEIGHT = 0.1
+"""Weight of an anomalous resource of a service whose own latency and errors are normal."""
+UNREACHABLE_WEIGHT = 0.5
+"""Weight of anomalous services that no known call leads to: maps of calls are incomplete."""
+UNREACHABLE_EXPONENT = 3.0
+"""Power of the ratio of strengths by which they are compared with what calls lead to."""
+
+# Robust scores without a map of calls.
+TOP_METRICS = 3
+"""Metrics of a service that count, and that are reported."""
+PROPAGATING_WEIGHT = 0.7
+"""Weight of latency, errors, and traffic, which propagate along calls, against CPU, memory, and disk."""
+MAX_WEAK_CANDIDATES = 5
+"""Services reported where the gate does not pass."""

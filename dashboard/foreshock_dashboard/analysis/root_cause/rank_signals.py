@@ -1,0 +1,127 @@
+"""Ranking of suspected causes from the deviations of any signals, and the gate that it has to pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
+from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
+from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
+from foreshock_dashboard.model.service import Service
+
+MIN_CANDIDATE_SHARE = 0.01
+"""Share of all suspicion below which a candidate is not reported."""
+
+
+class Ranking(NamedTuple):
+    """Candidates, the most likely first, scores sum to 1; `passed`: the joint gate."""
+
+    candidates: tuple[Candidate, ...]
+    passed: bool
+
+
+def rank_signals(evidence: Evidence, affected: Service | None) -> Ranking:
+    """Suspected causes of the anomaly of a service, or of all services without one."""
+    starts = _starts(evidence, affected)
+    masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
+    masses = {
+        service: mass * (1 + use.RESOURCE_WEIGHT * confidence(evidence.local(service).z / 2))
+        for service, mass in masses.items()
+    }
+    masses = _with_unreached(evidence, masses, affected)
+    masses = merged_aliases(masses)
+    total = sum(masses.values())
+    if total <= 0:
+        return Ranking((), passed=False)
+    ranked = sorted(masses, key=lambda service: (-masses[service], service))
+    shares = {service: masses[service] / total for service in ranked if masses[service] >= MIN_CANDIDATE_SHARE * total}
+    passed, z = _gate(evidence, affected, shares)
+    whole = sum(shares.values())
+    level = _confidence_level(z)
+    return Ranking(
+        tuple(Candidate(service, share / whole, evidence.reasons(service), level) for service, share in shares.items()),
+        passed,
+    )
+
+
+def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
+    """Where suspicion starts: at the affected service, or at all with a symptom, by how large it is."""
+    if affected is not None:
+        has_calls = bool(evidence.callees.get(affected))
+        return {affected: 1.0} if has_calls else {}
+    sizes = {service: _symptom(evidence, service) for service in evidence.services if evidence.callees.get(service)}
+    largest = max(sizes.values(), default=0.0)
+    return {
+        service: confidence(z) * z / largest
+        for service, z in sizes.items()
+        if z >= use.AFFECTED_Z and z >= largest / 10
+    }
+
+
+def _symptom(evidence: Evidence, service: Service) -> float:
+    """Deviation of what users of a service notice, in scales."""
+    z = [item.z for item in evidence.latencies(service)] + [evidence.errors(service).z]
+    z += [item.z for item in evidence.of(service, "availability")]
+    z += [-item.z for item in evidence.of(service, "traffic")]
+    for callee in evidence.callees.get(service, ()):
+        call = service, callee
+        exposed = math.sqrt(min(1.0, evidence.calls_per_request(call)))
+        z += [exposed * evidence.worst(call, kind).z for kind in ("latency", "errors")]
+    return max(z, default=0.0)
+
+
+def _with_unreached(
+    evidence: Evidence, masses: Mapping[Service, float], affected: Service | None
+) -> dict[Service, float]:
+    """Suspicion with that of anomalous services that the flow did not reach: maps of calls are incomplete.
+
+    They are compared with the services reached by the strength of what each shows.
+    """
+    strengths = {service: evidence.strength(service) for service in evidence.services}
+    if not masses:
+        return {service: strength**use.UNREACHABLE_EXPONENT for service, strength in strengths.items() if strength > 0}
+    total = sum(masses.values())
+    reached = {service: mass / total for service, mass in masses.items() if mass > 0}
+    scale = sum(share * strengths.get(service, 0.0) for service, share in reached.items())
+    reachable = _reachable(evidence, affected)
+    out = dict(reached)
+    for service, strength in strengths.items():
+        if reached.get(service, 0.0) >= 0.05 or scale <= 0 or evidence.local(service).z < use.ANOMALOUS_Z:
+            continue
+        weight = 1.0 if service in reachable else use.UNREACHABLE_WEIGHT
+        if evidence.is_exonerated(service):
+            weight *= use.EXONERATED_WEIGHT
+        out[service] = out.get(service, 0.0) + weight * min(10.0, (strength / scale) ** use.UNREACHABLE_EXPONENT)
+    return out
+
+
+def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
+    if affected is None:
+        return set(evidence.services)
+    reached, frontier = {affected}, [affected]
+    while frontier:
+        found = {callee for caller in frontier for callee in evidence.callees.get(caller, ())} - reached
+        reached |= found
+        frontier = sorted(found)
+    return reached
+
+
+def _gate(evidence: Evidence, affected: Service | None, shares: Mapping[Service, float]) -> tuple[bool, float]:
+    """Whether the evidence is jointly strong enough, and its strength in scales."""
+    strongest = max(
+        (evidence.largest.get(service, 0.0) for service, share in shares.items() if share >= 0.1), default=0.0
+    )
+    if affected is None:
+        return strongest >= use.STRONG_Z, strongest
+    symptom = _symptom(evidence, affected)
+    if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
+        symptom = max(symptom, evidence.largest.get(affected, 0.0))
+    joint = math.sqrt(max(0.0, symptom) * max(symptom, strongest))
+    return symptom >= use.MIN_SYMPTOM_Z and joint >= use.JOINT_Z, joint
+
+
+def _confidence_level(z: float) -> ConfidenceLevel:
+    return "high" if z >= 4 * use.JOINT_Z else "medium" if z >= 2 * use.JOINT_Z else "low"

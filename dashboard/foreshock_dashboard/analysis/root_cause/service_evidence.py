@@ -1,0 +1,328 @@
+"""What each service and call shows while the affected service is anomalous."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.deviation import Deviations, sampling_noise, sustained
+from foreshock_dashboard.analysis.root_cause.metric_kinds import quantile_of
+from foreshock_dashboard.analysis.root_cause.signal_rows import Call, Entity
+from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.explanation import SignalKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+
+PROPAGATING: tuple[SignalKind, ...] = ("latency", "errors", "traffic")
+"""Kinds that spread along calls; the others stay where they are."""
+
+
+class Deviation(NamedTuple):
+    """Deviation of one signal: in scales, in its unit, and as a log ratio. since: Unix seconds."""
+
+    row: int
+    kind: SignalKind
+    statistic: str
+    metric: str
+    z: float
+    now: float
+    level: float
+    since: float
+
+    @property
+    def amount(self) -> float:
+        """Excess in the signal's unit."""
+        return self.now - self.level
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the ratio to the level."""
+        return math.log(self.now / self.level) if self.now > 0 and self.level > 0 else 0.0
+
+
+NONE = Deviation(-1, "other", "", "", 0.0, 0.0, 0.0, math.inf)
+
+
+def confidence(z: float) -> float:
+    """Confidence, 0 to 1, that a deviation of `z` scales is an anomaly."""
+    return 1 - math.exp(-((z / use.CONFIDENCE_SCALES) ** 2)) if z > 0 else 0.0
+
+
+class Evidence:
+    """Deviations of services and calls, as means over the points at which the affected services are anomalous.
+
+    Args:
+        found: deviations of all signals.
+        affected: the services that were asked about; all of them if empty.
+    """
+
+    def __init__(self, found: Deviations, affected: Sequence[Service] = ()) -> None:
+        self.found = found
+        entities = list(found.by_entity)
+        self.calls = [entity for entity in entities if not isinstance(entity, Service)]
+        self.services = sorted(
+            {*(entity for entity in entities if isinstance(entity, Service)), *(s for call in self.calls for s in call)}
+        )
+        self.callees: dict[Service, list[Service]] = defaultdict(list)
+        self.callers: dict[Service, list[Service]] = defaultdict(list)
+        for client, server in self.calls:
+            self.callees[client].append(server)
+            self.callers[server].append(client)
+        self._points = max(1, round(use.SUSTAINED.at(found.step) / found.step))
+        early = (found.at - use.EARLY.at(found.step)) - found.times
+        self._weights = np.exp(-np.maximum(0.0, early) / use.ONSET_DECAY.at(found.step))
+        self._columns = self._anomalous_columns(affected)
+        self._calls_per_request: dict[Call, float] = {}
+        self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
+        self._z, self._now = self._pooled(self._columns)
+
+    def _pooled(self, columns: list[int]) -> tuple[Floats, Floats]:
+        """z and value of each signal over some points together, each point with the weight of its requests."""
+        found, rows = self.found, self.found.rows
+        values, counts = found.values[:, columns], found.counts[:, columns]
+        known = np.isfinite(values)
+        weights = np.where(known, np.where(np.isfinite(counts), counts, 1.0), 0.0)
+        with np.errstate(all="ignore"):
+            now = np.where(known, values, 0.0)
+            now = (now * weights).sum(axis=1) / weights.sum(axis=1)
+            now = np.where([row.kind == "traffic" for row in rows], np.nanmean(values, axis=1), now)
+            z = np.nanmean(found.z[:, columns], axis=1)
+            number = np.nansum(counts, axis=1) / (self._points if found.step < use.SUSTAINED.seconds else 1)
+            for kind in ("latency", "errors"):
+                at = np.flatnonzero([row.kind == kind and row.counts is not None for row in rows])
+                if not len(at):
+                    continue
+                chosen = [rows[i] for i in at.tolist()]
+                noise = sampling_noise(kind, chosen, number[at, None], found.level[at])[:, 0]
+                level = found.level[at]
+                deviation = np.log(now[at] / level) if kind == "latency" else now[at] - level
+                scale = np.where(deviation > 0, found.scale[at, 1], found.scale[at, 0])
+                z[at] = deviation / np.fmax(scale, noise)
+        return z, now
+
+    def _anomalous_columns(self, affected: Sequence[Service]) -> list[int]:
+        """Points at which the affected services deviate at least half as much as at most."""
+        found = self.found
+        rows = [row for service in affected for row in [*self.visible_rows(service), *self._outgoing_rows(service)]]
+        if not rows:
+            rows = [i for i, row in enumerate(found.rows) if row.kind in ("latency", "errors")] or list(
+                range(len(found.rows))
+            )
+        z = found.z[rows]
+        size = np.where(np.array([found.rows[row].kind == "traffic" for row in rows])[:, None], -z, z)
+        combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self._points)), 0.0, None))
+        over_time = (
+            combined.max(axis=0) if affected else np.sort(combined, axis=0)[-max(1, len(rows) // 10) :].mean(axis=0)
+        )
+        over_time = over_time * self._weights
+        highest = float(over_time.max(initial=0.0))
+        if highest <= 0:
+            return list(range(len(found.times)))
+        begins = np.flatnonzero(over_time >= 0.7 * highest)
+        hot = {column + k for column in begins.tolist() for k in range(self._points)}
+        return sorted(column for column in hot if column < len(found.times))
+
+    def visible_rows(self, service: Service) -> list[int]:
+        """Signals that users of a service notice; of the calls to it, or everything else, where it has none."""
+        kinds = self.found.by_entity.get(service, {})
+        rows = [row for kind in ("latency", "errors", "availability", "traffic") for row in kinds.get(kind, ())]
+        if not any(self.found.rows[row].kind != "traffic" for row in rows):
+            rows += [
+                row
+                for caller in self.callers.get(service, ())
+                for kind in ("latency", "errors")
+                for row in self.found.by_entity.get((caller, service), {}).get(kind, ())
+            ]
+        return rows or [row for rows_of in kinds.values() for row in rows_of]
+
+    def _outgoing_rows(self, service: Service) -> list[int]:
+        """Signals of the calls that a service makes: each of its requests waits for some of them."""
+        calls = [self.found.by_entity.get((service, callee), {}) for callee in self.callees.get(service, ())]
+        return [row for kinds in calls for kind in ("latency", "errors") for row in kinds.get(kind, ())]
+
+    def of(self, entity: Entity, kind: SignalKind, side: str = "") -> tuple[Deviation, ...]:
+        """Deviations of one kind, the largest first. side: of a call, as one side measured it."""
+        key = entity, kind, side
+        if key not in self._cache:
+            rows = self.found.by_entity.get(entity, {}).get(kind, ())
+            made = [self._deviation(row) for row in rows if not side or self.found.rows[row].side in ("", side)]
+            self._cache[key] = tuple(sorted((item for item in made if math.isfinite(item.z)), key=lambda item: -item.z))
+        return self._cache[key]
+
+    def _deviation(self, row: int) -> Deviation:
+        signal, found = self.found.rows[row], self.found
+        z, now = float(self._z[row]), float(self._now[row])
+        if signal.kind not in PROPAGATING:
+            points = max(1, round(use.RESOURCE_SUSTAINED.at(found.step) / found.step))
+            lasting, falls = (sustained(sign * found.z[row : row + 1], points)[0] * self._weights for sign in (1, -1))
+            up, down = np.nanmax(lasting, initial=-np.inf), np.nanmax(falls, initial=-np.inf)
+            weight = use.DECREASE_WEIGHT if signal.kind in ("resource", "other") else 0.0
+            z = float(max(up, weight * down))
+            at = int(np.nanargmax(lasting if up >= weight * down else falls)) if math.isfinite(z) else 0
+            now = float(found.values[row, at])
+        return Deviation(
+            row, signal.kind, signal.statistic, signal.metric, z, now, float(found.level[row]), self._onset(row, z)
+        )
+
+    def _onset(self, row: int, z: float) -> float:
+        over = np.abs(np.nan_to_num(self.found.z[row])) >= max(use.ANOMALOUS_Z, z / 4)
+        return float(self.found.times[int(over.argmax())]) if over.any() else math.inf
+
+    def worst(self, entity: Entity, kind: SignalKind, side: str = "") -> Deviation:
+        """The largest deviation of one kind."""
+        return next(iter(self.of(entity, kind, side)), NONE)
+
+    def latencies(self, service: Service) -> tuple[Deviation, ...]:
+        """Latencies of a service, as it measured them; of the calls to it where it does not."""
+        return self.of(service, "latency") or self._from_callers(service, "latency")
+
+    def errors(self, service: Service) -> Deviation:
+        """Error rate of a service; of the calls to it where it reports none."""
+        return (
+            self.worst(service, "errors")
+            if self.of(service, "errors")
+            else next(iter(self._from_callers(service, "errors")), NONE)
+        )
+
+    def _from_callers(self, service: Service, kind: SignalKind) -> tuple[Deviation, ...]:
+        sides = [self.of((caller, service), kind) for caller in self.callers.get(service, ())]
+        return max(sides, key=lambda side: side[0].z if side else -math.inf, default=())
+
+    def reports(self, service: Service) -> bool:
+        """Whether a service reports anything about itself."""
+        return service in self.found.by_entity
+
+    @cached_property
+    def largest(self) -> Mapping[Service, float]:
+        """Largest deviation of each service in scales, whatever the signal."""
+        return {service: max([item.z for item in self.metrics(service)], default=0.0) for service in self.services}
+
+    def metrics(self, service: Service) -> list[Deviation]:
+        """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""
+        items = [item for kind in self.found.by_entity.get(service, {}) for item in self.of(service, kind)]
+        for caller in self.callers.get(service, ()):
+            items += [*self.of((caller, service), "latency")[:1], *self.of((caller, service), "errors")[:1]]
+        items = [
+            item._replace(z=abs(item.z) * use.DECREASE_WEIGHT) if item.kind == "traffic" else item for item in items
+        ]
+        return sorted(items, key=lambda item: (-item.z, item.metric))
+
+    def strength(self, service: Service) -> float:
+        """Mean of the highest log score and of the mean of the `TOP_METRICS` highest: a cause shows in several."""
+        weights = sorted(
+            (
+                math.log1p(max(0.0, item.z))
+                * (1.0 if item.kind in ("resource", "availability") else use.PROPAGATING_WEIGHT)
+                for item in self._by_metric(service)
+            ),
+            reverse=True,
+        )[: use.TOP_METRICS]
+        return (weights[0] + sum(weights) / len(weights)) / 2 if weights else 0.0
+
+    def _by_metric(self, service: Service) -> Iterable[Deviation]:
+        best: dict[str, Deviation] = {}
+        for item in self.metrics(service):
+            best.setdefault(item.metric, item)
+        return best.values()
+
+    def local(self, service: Service) -> Deviation:
+        """The largest deviation of what does not spread along calls: resources and availability."""
+        kinds: tuple[SignalKind, ...] = ("resource", "availability")
+        return max((self.worst(service, kind) for kind in kinds), key=lambda item: item.z)
+
+    def is_exonerated(self, service: Service) -> bool:
+        """Whether the latency and the errors of a service are known and normal, also as its callers measure them."""
+        seen = [*self.of(service, "latency"), *self.of(service, "errors")]
+        for caller in self.callers.get(service, ()):
+            seen += [*self.of((caller, service), "latency"), *self.of((caller, service), "errors")]
+        return bool(seen) and max(item.z for item in seen) < use.AFFECTED_Z
+
+    def rate(self, entity: Entity) -> tuple[float, float]:
+        """Requests per second normally and now; NaN if unknown."""
+        rows = self.of(entity, "traffic")
+        if not rows and isinstance(entity, Service):
+            into = [self.rate((caller, entity)) for caller in self.callers.get(entity, ())]
+            return (sum(level for level, _ in into), sum(now for _, now in into)) if into else (math.nan, math.nan)
+        best = max(rows, key=lambda item: item.level, default=None)
+        if best is None:
+            return math.nan, math.nan
+        scale = self._traffic_scales.get(best.metric, 1.0) if isinstance(entity, Service) else 1.0
+        return best.level * scale, best.now * scale
+
+    @cached_property
+    def _traffic_scales(self) -> Mapping[str, float]:
+        """Factor from each traffic metric of services to the unit of the calls to them: it may count per minute."""
+        ratios: dict[str, list[float]] = {}
+        for service, callers in self.callers.items():
+            own = max(self.of(service, "traffic"), key=lambda item: item.level, default=None)
+            into = sum(self.rate((caller, service))[0] for caller in callers)
+            if own is not None and own.level > 0 and into > 0:
+                ratios.setdefault(own.metric, []).append(into / own.level)
+        return {metric: float(np.median(values)) for metric, values in ratios.items()}
+
+    def calls_per_request(self, call: Call) -> float:
+        """How many calls a request of the client makes, the larger of normally and now.
+
+        Without a count of the calls, each caller makes the callee's requests in proportion to its own; 1 if unknown.
+        """
+        if call not in self._calls_per_request:
+            client, server = call
+            calls = self.rate(call)
+            whole = self.rate(client)
+            if not math.isfinite(calls[0]) and not math.isfinite(calls[1]):
+                calls = self.rate(server)
+                callers = [self.rate(caller) for caller in self.callers[server]]
+                whole = sum(level for level, _ in callers), sum(now for _, now in callers)
+            elif not whole[0] > 0:
+                others = [self.rate((client, callee)) for callee in self.callees[client]]
+                whole = max(level for level, _ in others), max(now for _, now in others)
+            ratios = [mine / of for mine, of in zip(calls, whole, strict=True) if of > 0 and mine >= 0]
+            self._calls_per_request[call] = max(ratios, default=1.0)
+        return self._calls_per_request[call]
+
+    def reasons(self, service: Service) -> tuple[Reason, ...]:
+        """Its most anomalous signals."""
+        named = [item for item in self._by_metric(service) if item.z >= use.AFFECTED_Z]
+        return tuple(_reason(service, item) for item in named[: use.TOP_METRICS])
+
+
+def _reason(service: Service, item: Deviation) -> Reason:
+    if item.kind == "latency" and item.level > 0:
+        return Reason("slower", service, item.metric, item.now / item.level, item.level, item.since)
+    if item.kind == "errors" and 0 <= item.now <= 1:
+        return Reason("failures_grew", service, item.metric, item.amount, item.level, item.since)
+    return Reason("metric", service, item.metric, item.now, item.level, item.since)
+
+
+def reach(statistic: str, calls_per_request: float) -> float:
+    """Share of what a statistic shows that calls in so many requests can cause.
+
+    A mean moves with every call. A quantile q moves as a whole once 1 - q of the requests are slow.
+    """
+    quantile = quantile_of(statistic)
+    if quantile is None or calls_per_request >= 1:
+        return calls_per_request
+    return min(1.0, calls_per_request / (1 - quantile))
+
+
+def nearest(items: Sequence[Deviation], to: Deviation) -> Deviation:
+    """The deviation that is the same statistic of the same metric, or the nearest to it."""
+
+    def rank(item: Deviation) -> tuple[bool, float, float]:
+        mine, other = quantile_of(item.statistic), quantile_of(to.statistic)
+        distance = 0.0 if item.statistic == to.statistic else abs((mine or 0.6) - (other or 0.6)) + 0.01
+        return item.metric != to.metric, distance, -item.z
+
+    return min(items, key=rank, default=NONE)
+
+
+def in_same_unit(one: Deviation, other: Deviation) -> bool:
+    """Whether two latencies can be subtracted: of one metric, or both in seconds by their names."""
+    seconds = ("_seconds", "_milliseconds")
+    return one.metric == other.metric or (one.metric.endswith(seconds) and other.metric.endswith(seconds))

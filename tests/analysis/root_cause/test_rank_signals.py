@@ -1,0 +1,149 @@
+"""Ranking by the deviations of any signals, on generated service graphs with a known fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
+from foreshock_dashboard.analysis.root_cause.excess_flow import merged_aliases
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
+from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
+from foreshock_dashboard.model.query import Matrix, MetricSeries
+from foreshock_dashboard.model.samples import labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+
+POINTS, FIRST, LENGTH = 80, 60, 3
+CALLS = {
+    ("web", "cart"): 1.0,
+    ("web", "search"): 0.5,
+    ("cart", "store"): 2.0,
+    ("search", "store"): 1.0,
+    ("web", "ads"): 0.03,
+}
+OWN_SECONDS = {"web": 0.02, "cart": 0.03, "search": 0.05, "store": 0.01, "ads": 0.02}
+Metrics = Mapping[str, Mapping[tuple[tuple[str, str], ...], Floats]]
+
+
+def noise(seed: int, spread: float = 0.04) -> Floats:
+    """Factors around 1."""
+    return np.exp(spread * np.random.default_rng(seed).standard_normal(POINTS))
+
+
+def during(seconds: float) -> Floats:
+    """A value during the fault, else 0."""
+    return np.where((np.arange(POINTS) >= FIRST) & (np.arange(POINTS) < FIRST + LENGTH), seconds, 0.0)
+
+
+def latencies(extra: Mapping[str, Floats], seed: int = 0) -> dict[str, Floats]:
+    """Mean latency of each service: its own time, and that of its calls."""
+    totals: dict[str, Floats] = {}
+    for i, name in enumerate(("store", "ads", "cart", "search", "web")):
+        own = OWN_SECONDS[name] * noise(seed + i) + extra.get(name, 0.0)
+        called = [ratio * totals[server] for (client, server), ratio in CALLS.items() if client == name]
+        totals[name] = own + np.sum(called, axis=0) if called else own
+    return totals
+
+
+def graph(extra: Mapping[str, Floats], step: float, seed: int = 0) -> Metrics:
+    """Gauges of latency, counters of requests and of calls."""
+    rates = {"web": 20.0, "cart": 20.0, "search": 10.0, "store": 50.0, "ads": 0.6}
+    return {
+        "latency_avg": {labels_of({"service": name}): row for name, row in latencies(extra, seed).items()},
+        "requests_total": {
+            labels_of({"service": name}): np.cumsum(np.round(rate * step * noise(90 + i)))
+            for i, (name, rate) in enumerate(rates.items())
+        },
+        "traces_service_graph_request_total": {
+            labels_of({"client": client, "server": server}): np.cumsum(
+                np.round(rates[client] * ratio * step * noise(70))
+            )
+            for (client, server), ratio in CALLS.items()
+        },
+    }
+
+
+def ranked(metrics: Metrics, step: float, affected: str | None = "web") -> Ranking:
+    """Candidates around the first point of the fault."""
+    times = step * np.arange(POINTS, dtype=np.float64)
+    window = AnalysisWindow(times, FIRST - 4, FIRST - 2, float(times[FIRST]))
+    series = [MetricSeries(name, Matrix.of(times, dict(rows))) for name, rows in metrics.items()]
+    found = deviations(signal_rows(series, window.baseline_end, step), window)
+    service = None if affected is None else Service("", affected)
+    return rank_signals(Evidence(found, (service,) if service else ()), service)
+
+
+@pytest.mark.parametrize("step", [10.0, 60.0, 300.0])
+@pytest.mark.parametrize("culprit", ["store", "cart", "search", "web"])
+@pytest.mark.parametrize("affected", ["web", None])
+def test_the_service_with_its_own_excess_ranks_first(step: float, culprit: str, affected: str | None) -> None:
+    """Not those that inherit it, at any resolution, whether or not the affected service is given."""
+    ranking = ranked(
+        graph({culprit: during(0.4) if step > 10 else np.where(np.arange(POINTS) >= FIRST, 0.4, 0.0)}, step),
+        step,
+        affected,
+    )
+    assert ranking.passed
+    assert ranking.candidates[0].service.name == culprit
+    assert sum(item.score for item in ranking.candidates) == pytest.approx(1.0)
+
+
+def test_a_callee_in_few_requests_cannot_take_the_blame() -> None:
+    """It is slower by more, but three in a hundred requests call it."""
+    ranking = ranked(graph({"ads": during(0.6), "web": during(0.3)}, 300.0), 300.0)
+    assert ranking.candidates[0].service.name == "web"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_healthy_platform_passes_no_gate(seed: int) -> None:
+    """It still lists what is closest to anomalous."""
+    ranking = ranked(graph({}, 300.0, 1000 * seed), 300.0)
+    assert not ranking.passed
+    assert ranking.candidates
+
+
+def test_a_strongly_anomalous_service_outside_the_map_is_a_candidate() -> None:
+    """The map of calls is incomplete: a shared host saturates."""
+    cpu = {labels_of({"service": name}): 0.01 * noise(40 + i) for i, name in enumerate(OWN_SECONDS)}
+    cpu[labels_of({"service": "batch"})] = 0.007 * noise(50) + during(0.99)
+    metrics = {**graph({"web": during(0.1)}, 300.0), "cpu_usage": cpu}
+    assert ranked(metrics, 300.0).candidates[0].service.name == "batch"
+
+
+def test_without_a_map_the_most_anomalous_service_ranks_first() -> None:
+    """By its resources more than by what propagates."""
+    rows = latencies({"store": during(0.4)})
+    cpu = {labels_of({"service": name}): 0.2 * noise(30 + i) for i, name in enumerate(rows)}
+    cpu[labels_of({"service": "store"})] = 0.2 * noise(35) + during(0.7)
+    latency = {labels_of({"service": name}): row for name, row in rows.items()}
+    assert ranked({"latency_avg": latency, "cpu": cpu}, 300.0).candidates[0].service.name == "store"
+
+
+def test_a_failing_service_is_not_explained_by_a_slow_callee_that_does_not_fail() -> None:
+    """Errors come from where they begin."""
+    metrics = dict(graph({"search": during(0.02)}, 300.0))
+    metrics["availability"] = {
+        labels_of({"service": name}): 100.0 - (during(30.0) if name in ("web", "cart") else 0.0 * during(1.0))
+        for name in OWN_SECONDS
+    }
+    assert ranked(metrics, 300.0).candidates[0].service.name == "cart"
+
+
+def test_no_conclusion_from_a_handful_of_requests() -> None:
+    """Two requests in five minutes say nothing about a latency."""
+    step, rate = 300.0, np.cumsum(np.full(POINTS, 2.0))
+    metrics: Metrics = {
+        "latency_avg": {labels_of({"service": "web"}): 0.2 * noise(1) + during(0.6)},
+        "requests_total": {labels_of({"service": "web"}): rate},
+    }
+    assert not ranked(metrics, step).passed
+
+
+def test_a_load_balancer_of_a_service_is_that_service() -> None:
+    """Their suspicion is one."""
+    web, balancer, other = Service("", "web"), Service("", "web-lb"), Service("", "cart")
+    assert merged_aliases({web: 0.3, balancer: 0.3, other: 0.4}) == {web: 0.6, other: 0.4}
