@@ -28,8 +28,8 @@ KINDS: Mapping[str, FaultKind] = {
     kind.name: kind
     for kind in (
         growing(
-            "cpu-hog", "", "times the CPU limit", (0.7, 1, 2), "called", CpuHog,
-            "A busy process runs in the cgroup of each replica, whose limit is three times its usual CPU use.",
+            "cpu-hog", "", "times the CPU limit", (0.5, 1, 3), "called", CpuHog,
+            "A busy process runs in the cgroup of each replica, whose limit is 1.5 times its usual CPU use.",
         ),
         growing(
             "cpu-limit", "", "times the usual CPU use", (1.1, 0.8, 0.5), "called", CpuLimit,

@@ -30,8 +30,8 @@ for line in sys.stdin:
 """Uses as much of a core as the last line of its input says."""
 MEASURED_SECONDS = 20.0
 """Time over which the usual CPU use of a replica is measured before it is limited."""
-MIN_CORES = 0.1
-POD_LIMIT_FACTOR = 3.0
+MIN_CORES = 0.05
+POD_LIMIT_FACTOR = 1.5
 """CPU limit of a pod with a busy neighbor, as a multiple of its usual use."""
 
 
