@@ -49,9 +49,9 @@ def default(function: object, name: str) -> int:
 LIMITS = {
     "bytes, as sent": size(receiver.MAX_REQUEST_BYTES),
     "bytes of JSON": f"{size(receiver.MAX_REQUEST_BYTES // receiver.JSON_SIZE_FACTOR)}; {receiver.MAX_JSON_VALUES:,}",
-    "spans, scopes and resources": f"{split.MAX_FIELDS:,}",
+    "spans, scopes, and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
-    "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
+    "time until it": f"{otlp_http.BODY_SECONDS:g} s",
     "bytes": size(decode.MAX_SPAN_BYTES),
     "bytes of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
     "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL_REQUEST_BYTES)} "
@@ -63,8 +63,8 @@ LIMITS = {
     "characters of a service's name": f"{span.MAX_SERVICE_CHARS}",
     "characters of a label": f"{names.MAX_LABEL_CHARACTERS}",
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
-    "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
-    "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
+    "series derived from spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
+    "span IDs that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
     "spans of one trace": f"{StoreLimits().max_trace_spans:,}; {parameters.MAX_SPANS:,}",
 }
 
