@@ -9,6 +9,7 @@ from pathlib import Path
 
 from foreshock_lab.system.process import Process, StartError, listens
 
+POSTGRES, VALKEY = "postgres", "valkey"
 POSTGRES_PORT, VALKEY_PORT = 5432, 6379
 POSTGRES_EXPORTER_PORT, VALKEY_EXPORTER_PORT, NODE_EXPORTER_PORT = 9187, 9121, 9100
 POSTGRES_DISK = "320m"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -25,31 +23,23 @@ from foreshock_dashboard.web.state.incident_json import incident
 from foreshock_lab.record.record import Range, record
 from foreshock_lab.system import container_metrics, prometheus, stores
 from foreshock_lab.system.cgroups import Cgroup, remove_stale
-from foreshock_lab.system.process import Process, listens
-from foreshock_lab.topology.model import NAMESPACE, Json, ServiceSpec, Topology, service_json
+from foreshock_lab.system.kubelet import Kubelet
+from foreshock_lab.system.process import Process
+from foreshock_lab.system.replicas import (
+    OTLP_PORT,
+    SERVICE_PORT,
+    Place,
+    make_replica,
+    resource_env,
+    scrape_target,
+    write_json,
+)
+from foreshock_lab.system.stores import POSTGRES, VALKEY
+from foreshock_lab.topology.model import NAMESPACE, Json, Topology
 
-LAB = Path(__file__).parents[2]
-PYTHON = LAB.parent / ".venv-lab" / "bin"
-NODE = LAB / "services" / "node"
-PROGRAMS = {
-    "python": (PYTHON / "opentelemetry-instrument", PYTHON / "python", LAB / "services" / "service.py"),
-    "node": (
-        "node",
-        "--require",
-        NODE / "node_modules" / "@opentelemetry" / "auto-instrumentations-node" / "build" / "src" / "register.js",
-        NODE / "service.cjs",
-    ),
-}
-"""Command of a service by stack, with OpenTelemetry's auto-instrumentation."""
 SCRAPE_SECONDS = 10.0
-HUB_PORT, OTLP_PORT = 8050, 4318
-SERVICE_PORT, METRICS_PORT = 8080, 9100
-POSTGRES, VALKEY = "postgres", "valkey"
+HUB_PORT = 8050
 STORE_ADDRESSES = {POSTGRES: "127.0.11.1", VALKEY: "127.0.11.2"}
-BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 30.0
-"""Time before a failed replica starts again, doubled with each failure; kubelet's is 10 s to 300 s."""
-STABLE_SECONDS = 60.0
-"""A replica that ran so long starts again without waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +71,12 @@ class System:
 
     def __init__(self, topology: Topology, folder: Path) -> None:
         self.topology, self.folder = topology, folder
-        self.restart_policy = True
-        """Whether a replica that ended by itself starts again."""
         self._addresses = {spec.name: f"127.0.10.{n}" for n, spec in enumerate(topology.services, 1)} | STORE_ADDRESSES
         self._hosts = dict(self._addresses)
         self._services: dict[str, Service] = {}
         self._behaviors: dict[str, Json] = {}
         self._cgroup = Cgroup(f"{time.time_ns() // 1000}-lab")
-        self._lock = threading.RLock()
-        self._closing = threading.Event()
+        self._kubelet = Kubelet()
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -104,10 +91,8 @@ class System:
             self._load = self._make_load()
             opened.callback(self._load.close)
             self._load.start()
-            watch = threading.Thread(target=self._restart_ended, name="kubelet")
-            watch.start()
-            opened.callback(watch.join)
-            opened.callback(self._closing.set)
+            opened.callback(self._kubelet.close)
+            self._kubelet.start([replica for service in self._services.values() for replica in service.replicas])
             self._opened = opened.pop_all()
         return self
 
@@ -118,6 +103,15 @@ class System:
         self._opened.__exit__(kind, error, trace)
 
     # --- parts
+
+    @property
+    def restart_policy(self) -> bool:
+        """Whether a replica that ended by itself starts again."""
+        return self._kubelet.restarts
+
+    @restart_policy.setter
+    def restart_policy(self, restarts: bool) -> None:
+        self._kubelet.restarts = restarts
 
     def service(self, name: str) -> Service:
         """A service, or a store by the names `postgres` and `valkey`.
@@ -165,11 +159,11 @@ class System:
     def behave(self, name: str, **behavior: Any) -> None:  # noqa: ANN401 - JSON
         """Change what a service does from its next request on (README.md lists the keys); without any, restore it."""
         self._behaviors[name] = (self._behaviors.get(name, {}) | behavior) if behavior else {}
-        _write_json(self.folder / "control" / f"{name}.json", self._behaviors[name])
+        write_json(self.folder / "control" / f"{name}.json", self._behaviors[name])
 
     def stop(self, name: str, replica: int = 0, *, kill: bool = False) -> None:
         """End a replica; it stays ended."""
-        with self._lock:
+        with self._kubelet.paused:
             self._services[name].replicas[replica].stop(kill=kill)
 
     def start(
@@ -183,9 +177,9 @@ class System:
             StartError: it is not.
         """
         process = self._services[name].replicas[replica]
-        with self._lock:
+        with self._kubelet.paused:
             if version is not None:
-                process.env |= self._resource(name, process.name, version)
+                process.env |= resource_env(name, process.name, version)
             process.added_env = env or {}
             process.start()
         process.wait_ready()
@@ -207,7 +201,7 @@ class System:
     def load(self, rate_factor: float = 1.0, prompt_factor: float = 1.0, output_factor: float = 1.0) -> None:
         """Set factors on the arrival rate and on the length of prompts and outputs."""
         factors = {"rate_factor": rate_factor, "prompt_factor": prompt_factor, "output_factor": output_factor}
-        _write_json(self.folder / "control" / "load.json", factors)
+        write_json(self.folder / "control" / "load.json", factors)
 
     # --- observation
 
@@ -270,12 +264,13 @@ class System:
             process.start()
 
     def _start_observers(self, opened: ExitStack) -> None:
+        dsn = self._dsn.replace(self._addresses[POSTGRES], POSTGRES)
         for spec in self.topology.services:
-            self._services[spec.name] = Service(
-                spec.name, [self._make_replica(spec, number) for number in range(spec.replicas)]
-            )
-        replicas = {service.name: service.replicas for service in self._services.values()}
-        metrics = container_metrics.ContainerMetrics(replicas, {"postgres-data": self.volume(POSTGRES)})
+            place = Place(self.folder, self.volume(spec.name), self._addresses[spec.name], dsn)
+            replicas = [make_replica(spec, number, place) for number in range(spec.replicas)]
+            self._services[spec.name] = Service(spec.name, replicas)
+        pods = {service.name: service.replicas for service in self._services.values()}
+        metrics = container_metrics.ContainerMetrics(pods, {"postgres-data": self.volume(POSTGRES)})
         opened.callback(metrics.serve())
         self._prometheus = prometheus.make_prometheus(self._targets(), SCRAPE_SECONDS, self.folder)
         opened.callback(self._prometheus.close)
@@ -296,41 +291,6 @@ class System:
         for replica in (*started, *self._exporters):
             replica.wait_ready()
 
-    def _make_replica(self, spec: ServiceSpec, number: int) -> Process:
-        name, address, port = f"{spec.name}-{number}", self._addresses[spec.name], METRICS_PORT + number
-        specification = self.folder / "specs" / f"{spec.name}.json"
-        _write_json(specification, service_json(spec))
-        volume = self.volume(spec.name)
-        volume.mkdir(exist_ok=True)
-        env = {
-            "LAB_SPEC": str(specification),
-            "LAB_CONTROL": str(self.folder / "control" / f"{spec.name}.json"),
-            "LAB_ADDRESS": address,
-            "LAB_METRICS_PORT": str(port),
-            "LAB_DSN": self._dsn.replace(self._addresses[POSTGRES], POSTGRES),
-            "LAB_CACHE_URL": f"redis://{VALKEY}:{stores.VALKEY_PORT}",
-            "LAB_VOLUME": str(volume / "data"),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{OTLP_PORT}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_NODE_ENABLED_INSTRUMENTATIONS": "http,express,undici,pg,redis",
-            "OTEL_NODE_RESOURCE_DETECTORS": "env,host",
-            "PYTHONUNBUFFERED": "1",
-            **self._resource(spec.name, name, "1"),
-        }
-        program = PROGRAMS["node" if spec.stack == "node" else "python"]
-        return Process(name, [*map(str, program)], env, self.folder, lambda: listens(address, SERVICE_PORT, port))
-
-    def _resource(self, service: str, pod: str, version: str) -> dict[str, str]:
-        """Variables that name a replica in its spans."""
-        attributes = {"service.namespace": NAMESPACE, "service.version": version, "k8s.pod.name": pod}
-        return {
-            "OTEL_SERVICE_NAME": service,
-            "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in attributes.items()),
-        }
-
     def _targets(self) -> list[prometheus.Target]:
         local = {
             "postgres": stores.POSTGRES_EXPORTER_PORT,
@@ -347,15 +307,7 @@ class System:
             for job, port in local.items()
         ]
         for spec in self.topology.services:
-            for number in range(spec.replicas):
-                labels = {
-                    "namespace": NAMESPACE,
-                    "pod": f"{spec.name}-{number}",
-                    "service_name": spec.name,
-                    "service_namespace": NAMESPACE,
-                }
-                address = f"{self._addresses[spec.name]}:{METRICS_PORT + number}"
-                targets.append(prometheus.Target(spec.name, address, labels))
+            targets += [scrape_target(spec, number, self._addresses[spec.name]) for number in range(spec.replicas)]
         return targets
 
     def _make_load(self) -> Process:
@@ -368,40 +320,10 @@ class System:
             "results": str(self.folder / "users.csv"),
         }
         path = self.folder / "load.json"
-        _write_json(path, config)
+        write_json(path, config)
         command = [sys.executable, "-m", "foreshock_lab.load.generator", str(path)]
         return Process("users", command, {}, self.folder, lambda: True)
 
     def _volumes(self) -> dict[str, Path]:
         folder = self.folder / "volumes"
         return {spec.name: folder / spec.name for spec in self.topology.services} | {POSTGRES: self.folder / "postgres"}
-
-    def _restart_ended(self) -> None:
-        """Start replicas again that ended by themselves, with a delay that grows as kubelet's does."""
-        due: dict[str, float] = {}
-        delays: dict[str, float] = {}
-        while not self._closing.wait(0.5):
-            if not self.restart_policy:
-                continue
-            for replica in [item for service in self._services.values() for item in service.replicas]:
-                with self._lock:
-                    if replica.running or not replica.wanted:
-                        due.pop(replica.name, None)
-                        continue
-                    now = time.time()
-                    if replica.name not in due:
-                        stable = now - replica.started > STABLE_SECONDS
-                        delay = BACKOFF_SECONDS if stable else delays.get(replica.name, BACKOFF_SECONDS)
-                        due[replica.name] = now + delay
-                        delays[replica.name] = min(MAX_BACKOFF_SECONDS, 2 * delay)
-                    elif now >= due[replica.name]:
-                        del due[replica.name]
-                        replica.restarts += 1
-                        replica.start()
-
-
-def _write_json(path: Path, content: Json) -> None:
-    """Replace a file at once, so that no reader sees half of it."""
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(content))
-    new.replace(path)
