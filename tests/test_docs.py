@@ -49,7 +49,7 @@ def hub_metrics_table() -> str:
         for family in self_metrics.metric_families(VITALS)
     ]
     lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in rows]
-    return "\n".join(["| metric | type | what it is |", "|---|---|---|", *lines])
+    return "\n".join(["| metric | type | meaning |", "|---|---|---|", *lines])
 
 
 VITALS = HubStats(

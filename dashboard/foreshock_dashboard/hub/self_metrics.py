@@ -67,14 +67,14 @@ def metrics_text(stats: HubStats, *, openmetrics: bool = False) -> str:
 def metric_families(stats: HubStats) -> Iterator[Metric]:
     """All metrics of the hub itself, in the order of the page."""
     yield InfoMetricFamily(
-        "foreshock_build", "The hub's version.", {"version": stats.version, "python": platform.python_version()}
+        "foreshock_build", "Version of the hub.", {"version": stats.version, "python": platform.python_version()}
     )
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
     learning = stats.snapshot.learning
     for name, text, value in (
-        ("baseline_history_seconds", "History that baselines are computed from.", learning.have),
-        ("baseline_required_seconds", "History that baselines require.", learning.need),
+        ("baseline_history_seconds", "Seconds of history available for baselines.", learning.have),
+        ("baseline_required_seconds", "Seconds of history required for baselines.", learning.need),
         ("evaluation_success", "1 if the last evaluation read its metrics source, else 0.", not stats.snapshot.error),
     ):
         yield GaugeMetricFamily(f"foreshock_{name}", text, value=float(value))
@@ -82,7 +82,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     unmatched = (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
     yield _gauge(
         "foreshock_config_unmatched_service",
-        "1 for each service in the value of an option that has not been seen so far.",
+        "1 for each service named by an option that no data matches.",
         ("option", *SERVICE),
         (((option, *_labels(item.service)), 1.0) for option, items in unmatched for item in items),
     )
@@ -137,7 +137,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_retry_amplification_ratio",
-            "Attempts per call between two services; 1 without retries.",
+            "Attempts per call between two services; 1 is no retries.",
             EDGE,
             [((*_labels(item.client), *_labels(item.server)), item.ratio) for item in forecast.amplification],
         ),
@@ -149,13 +149,13 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_service_safe_load_ratio",
-            "Safe limit of the load ratio: up to it, bursts of the service do no harm.",
+            "Safe limit of the load ratio, with headroom for bursts.",
             (*SERVICE, "pool"),
             [(_pool_labels(load), load.safe) for load in forecast.loads],
         ),
         (
             "foreshock_service_load_imbalance_ratio",
-            "Load of a service's busiest replica over the mean of all; 1 is even.",
+            "Load of the busiest replica over the mean of all replicas; 1 is even.",
             SERVICE,
             [(_labels(item.service), item.ratio) for item in forecast.imbalance],
         ),
@@ -217,7 +217,7 @@ def _store(stats: StoreStats) -> Iterator[Family]:
     gauge, counter = GaugeMetricFamily, CounterMetricFamily
     for family, name, text, value in (
         (gauge, "disk_bytes", "Disk space used by the embedded store.", stats.disk_bytes),
-        (gauge, "wal_rows", "Rows in the WAL that no block holds yet.", stats.wal_rows),
+        (gauge, "wal_rows", "Rows in the WAL that are not in a block yet.", stats.wal_rows),
         (gauge, "blocks", "Blocks on disk.", stats.blocks),
         (gauge, "series", "Series in memory.", stats.series),
         (gauge, "healthy", "1 if the last append and maintenance succeeded, else 0.", float(not stats.last_error)),

@@ -22,20 +22,20 @@ REQUESTS = _counter("traces_service_graph_request_total", "Requests between two 
 FAILED = _counter("traces_service_graph_request_failed_total", "Failed requests between two services.")
 CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Duration of requests, seen by the client.")
 SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Duration of requests, seen by the server.")
-RETRIES = _counter("foreshock_retry_attempts_total", "Requests that repeat a failed one.")
+RETRIES = _counter("foreshock_retry_attempts_total", "Requests that retry a failed one.")
 FALLBACKS = _counter(
     "foreshock_fallback_calls_total",
-    "Failed attempts for which another service or model answered instead.",
+    "Failed attempts that another service or model replaced.",
 )
 CALLS = _counter("traces_span_metrics_calls_total", "Spans by operation.")
 DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans by operation.")
-EXCEPTIONS = _counter("exceptions_total", "Exceptions that spans record as events.")
+EXCEPTIONS = _counter("exceptions_total", "Exceptions recorded as span events.")
 RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses by status code, seen by the server.")
-LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Seconds that requests to a model were queued.")
+LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Queue time of requests to a model.")
 LLM_FIRST_TOKEN = _histogram(
-    "foreshock_llm_time_to_first_token_seconds", "Seconds until the first token of a response (TTFT)."
+    "foreshock_llm_time_to_first_token_seconds", "Time to first token (TTFT) of requests to a model."
 )
-LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Tokens of requests to a model and of its responses.")
+LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Input and output tokens of requests to a model.")
 UNPAIRED = _counter("foreshock_service_graph_unpaired_spans_total", "Spans whose peer span did not arrive in time.")
 DROPPED = _counter("foreshock_service_graph_dropped_spans_total", "Spans not paired because the buffer was full.")
 LATE = _counter("foreshock_spans_late_total", "Spans not counted because they ended too long ago.")
