@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -13,7 +14,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from foreshock_lab.system.cgroups import PERIOD_MICROSECONDS, CgroupUsage
-from foreshock_lab.system.process import Process
 from foreshock_lab.topology.model import NAMESPACE
 
 PORT = 9102
@@ -34,10 +34,36 @@ _GAUGES: Mapping[str, Callable[[CgroupUsage], float]] = {
 }
 
 
+class Group(Protocol):
+    """A control group."""
+
+    def usage(self) -> CgroupUsage:
+        """Its present counters."""
+
+
+class Container(Protocol):
+    """A replica. name: of its pod. restarts: after it ended by itself."""
+
+    name: str
+    restarts: int
+
+    @property
+    def cgroup(self) -> Group:
+        """Its control group."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+
+    @property
+    def ready(self) -> Callable[[], bool]:
+        """Tells whether it answers."""
+
+
 class ContainerMetrics(Collector):
     """Metrics of replicas by service, and of volumes by their claim; `serve` has them at `PORT`."""
 
-    def __init__(self, replicas: Mapping[str, Sequence[Process]], volumes: Mapping[str, Path]) -> None:
+    def __init__(self, replicas: Mapping[str, Sequence[Container]], volumes: Mapping[str, Path]) -> None:
         self._replicas, self._volumes = replicas, volumes
 
     def serve(self) -> Callable[[], None]:
@@ -68,7 +94,7 @@ class ContainerMetrics(Collector):
         yield from self._deployments()
         yield from self._disks()
 
-    def _pods(self, pods: Sequence[tuple[str, Process]]) -> Iterator[Metric]:
+    def _pods(self, pods: Sequence[tuple[str, Container]]) -> Iterator[Metric]:
         restarts = CounterMetricFamily("kube_pod_container_status_restarts", "restarts", labels=_LABELS)
         ready = GaugeMetricFamily("kube_pod_status_ready", "ready", labels=("namespace", "pod", "condition"))
         for service, replica in pods:
