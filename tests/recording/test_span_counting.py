@@ -88,8 +88,9 @@ def test_import_of_spans_alone_gives_their_metrics(calls: list[Span], tmp_path: 
     """The recording answers queries on the service graph, and says how often it was scraped."""
     file = tmp_path / "traces.json"
     file.write_bytes(encode_json(calls) + b"\n")
-    import_files(None, file, tmp_path / "out", lambda *_: None)
+    converted = import_files(None, file, tmp_path / "out", lambda *_: None)
     with Recording(tmp_path / "out") as recording:
+        assert converted.counted == recording.meta.samples > 0
         assert names.REQUESTS.name in RecordedMetrics(recording).metric_names()
         assert recording.meta.scrape_interval == INTERVAL
 

@@ -163,4 +163,5 @@ def _require(openmetrics: Path | None, otlp_json: Path | None) -> None:
 
 
 def _counts_text(converted: Converted) -> str:
-    return f"{converted.samples:,} samples, {converted.spans:,} spans"
+    counted = f" counted as {converted.counted:,} samples" if converted.counted else ""
+    return f"{converted.samples:,} samples, {converted.spans:,} spans{counted}"

@@ -27,11 +27,13 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Numbers of converted samples and spans, of series renamed from 0.1, and of rejected spans by reason."""
+    """Numbers of converted samples and spans, of series renamed from 0.1, of samples counted from spans, and of
+    rejected spans by reason."""
 
     samples: int = 0
     spans: int = 0
     renamed: int = 0
+    counted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -44,6 +46,7 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
         RecordingError: a file cannot be read (the message gives its line), or the folder cannot be written.
     """
     rejected: Counter[str] = Counter()
+    counted = 0
     sample_count = span_count = renamed = 0
     with RecordingWriter(out, RecordingMeta()) as writer:
 
@@ -71,9 +74,9 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
             raise RecordingError(f"{names}: neither a sample nor a span is in there; nothing was written")
         if span_count:
             progress("counting spans", 1.0)
-            writer.count_spans()
+            counted = writer.count_spans()
         progress("sorting", 1.0)
-    return Converted(sample_count, span_count, renamed, rejected)
+    return Converted(sample_count, span_count, renamed, counted, rejected)
 
 
 def export(recording: Recording, metrics: Path | None, spans: Path | None, progress: Progress) -> Converted:

@@ -170,10 +170,11 @@ class RecordingWriter:
         if len(self._spans) >= BATCH_SPANS:
             self._flush_spans()
 
-    def count_spans(self, interval: float | None = None) -> None:
+    def count_spans(self, interval: float | None = None) -> int:
         """Add the service graph and span metrics of the spans added so far, as a live hub would have scraped them.
 
-        Spans that are counted already, because their metrics are among the samples, are not counted again.
+        Spans that are counted already, because their metrics are among the samples, are not counted again. Returns the
+        number of added samples.
 
         interval: seconds between two scrapes; None: that of the samples, or else `SPAN_SCRAPE_SECONDS`.
 
@@ -181,14 +182,17 @@ class RecordingWriter:
             RecordingError: they cannot be written.
         """
         if any(metric in COUNTED_METRICS for metric, _ in self.numbers):
-            return
+            return 0
         self._flush_spans()
         self._flush_samples()
         interval = interval or self._interval() or SPAN_SCRAPE_SECONDS
+        added = 0
         for batch in count_spans(self._spans_by_end(), interval):
             self.add_batch(batch)
+            added += len(batch.samples)
         if self._counts["spans"]:
             self._meta = replace(self._meta, scrape_interval=interval)
+        return added
 
     def _spans_by_end(self) -> Iterator[Sequence[Span]]:
         with self._engine.cursor() as cursor:
