@@ -155,9 +155,9 @@ class World:
         """Unix seconds of the last grid point."""
         return float(self.times[-1])
 
-    def points(self, seconds: float) -> int:
-        """Number of grid steps in a time span, rounded; 0 for spans of less than half a step."""
-        return round(seconds / self.step)
+    def points(self, seconds: float, least: int = 1) -> int:
+        """Number of grid steps in a time span, rounded, but at least `least`."""
+        return max(least, round(seconds / self.step))
 
 
 def gpu_order(gpu: Gpu) -> tuple[str, int, str, str]:

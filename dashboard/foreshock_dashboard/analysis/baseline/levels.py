@@ -16,8 +16,10 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 
 BASELINE_HISTORY_SECONDS = 7200.0
-"""Longest history behind a baseline: two hours, so that it follows the daily load."""
+MIN_HISTORY_POINTS = 60
+"""Longest history behind a baseline: two hours, so that it follows the daily load, or as many grid points."""
 GUARD_SECONDS = 180.0
+MIN_GUARD_POINTS = 3
 """Newest part of the history left out of the baseline, so that a beginning incident does not shift it."""
 SPACING_SECONDS = 60.0
 """Distance of the points of a baseline: rates over a minute carry no more information."""
@@ -104,8 +106,8 @@ def baselines_at(
 
 
 def _columns(world: World, at: int) -> slice:
-    guard, history = world.points(GUARD_SECONDS), world.points(BASELINE_HISTORY_SECONDS)
-    stride = max(1, world.points(SPACING_SECONDS))
+    guard = world.points(GUARD_SECONDS, MIN_GUARD_POINTS)
+    history, stride = world.points(BASELINE_HISTORY_SECONDS, MIN_HISTORY_POINTS), world.points(SPACING_SECONDS)
     last = max(0, at - guard)
     first = max(0, last - history)
     return slice(first + (last - first) % stride, last, stride)

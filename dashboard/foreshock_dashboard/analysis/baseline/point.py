@@ -28,9 +28,16 @@ from foreshock_dashboard.stats.robust import median
 
 Result = TypeVar("Result")
 SMOOTHING_POINTS = 3
-"""Grid points of the median that is the current value; one lost scrape or slow request does not change it."""
+MAX_SMOOTHING_SECONDS = 60.0
+"""Grid points of the median that is the current value, and the longest time that they span; one lost scrape or slow
+request does not change it, and a fault of a minute is not diluted."""
 FIRST_LOOKBACK_POINTS = 12
 """Grid points of all rows searched first for the start of an excursion: most signals were normal so recently."""
+
+
+def smoothing_points(world: World) -> int:
+    """Grid points of the median that is the current value."""
+    return min(SMOOTHING_POINTS, world.points(MAX_SMOOTHING_SECONDS))
 
 
 class SignalAt(NamedTuple):
@@ -113,7 +120,7 @@ class EvaluationPoint:
 
     def _compute(self, signal: Signal) -> SignalAt:
         keys = signal.keys(self.world)
-        at = ALL_ROWS, self._last(1 if signal.unsmoothed else SMOOTHING_POINTS)
+        at = ALL_ROWS, self._last(1 if signal.unsmoothed else smoothing_points(self.world))
         value = median(signal.values(self.world, at))
         level, scale = self.baselines.of(signal.name).of(keys).T
         level_value = np.exp(level) if signal.log else level
@@ -132,7 +139,7 @@ class EvaluationPoint:
         return self.baselines.of(name).get(key)
 
     def window(self, seconds: float) -> slice:
-        """The columns of the last `seconds`, this grid point included; empty for less than half a step."""
+        """The columns of the last `seconds`, this grid point included; at least that."""
         return self._last(self.world.points(seconds))
 
     def _last(self, points: int) -> slice:

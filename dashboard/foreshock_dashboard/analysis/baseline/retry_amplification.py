@@ -59,7 +59,7 @@ def _over(part: Floats, whole: Floats) -> float:
 def request_rates(point: EvaluationPoint, seconds: float = WINDOW_SECONDS) -> RequestRates:
     """Request rates of every edge, mean of the last `seconds`."""
     world = point.world
-    window = slice(max(0, point.column + 1 - max(1, world.points(seconds))), point.column + 1)
+    window = slice(max(0, point.column + 1 - world.points(seconds)), point.column + 1)
     offered = nan_mean(world.calls.rate[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         first = nan_mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))

@@ -42,7 +42,8 @@ MIN_DEMAND_RATIO = 0.85
 MIN_STRENGTH = 0.2
 """Strength below which there is no finding."""
 REGRESSION_SECONDS = 600.0
-"""Seconds of history in which a slowdown is explained by shares of neighbors."""
+MIN_REGRESSION_POINTS = 10
+"""Seconds of history, or grid points if longer, in which a slowdown is explained by shares of neighbors."""
 EFFECT_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of the expected effect, the first that is known."""
 
@@ -253,7 +254,7 @@ def _suspected_neighbor(
     """The neighbor with the largest share: its growth times the cost per unit from the regression."""
     if len(neighbors) == 1:
         return neighbors[0]
-    history = point.history(slow.signal, affected, REGRESSION_SECONDS)
+    history = point.history(slow.signal, affected, max(REGRESSION_SECONDS, MIN_REGRESSION_POINTS * point.world.step))
     level, _ = point.level_and_scale(slow.signal, affected)
     window = slice(point.column + 1 - len(history), point.column + 1)
     row_by_tenant = point["busy"].keys

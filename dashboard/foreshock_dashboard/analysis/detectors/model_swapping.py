@@ -137,10 +137,10 @@ def _caller_growth(point: EvaluationPoint, service: Service, since: float) -> Ca
     rows = [row for row in point.incoming.get(service, ()) if point.world.edges[row].connection != "virtual_node"]
     points = min(
         max(1, round((point.time - since + BASELINE_SECONDS) / step) + 1),
-        round((MAX_WAIT_SECONDS + BASELINE_SECONDS) / step),
+        point.world.points(MAX_WAIT_SECONDS + BASELINE_SECONDS),
     )
     rates = point.past("edge_rate", rows, points)
-    split = min(rates.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
+    split = min(rates.shape[1], point.world.points(BASELINE_SECONDS - LEAD_SECONDS))
     baseline, now = median(rates[:, :split]), percentile(rates[:, split:], LOAD_PERCENTILE)
     growth = np.where(np.isfinite(baseline) & np.isfinite(now), np.exp(now) - np.exp(baseline), -np.inf)
     if not np.isfinite(growth).any():

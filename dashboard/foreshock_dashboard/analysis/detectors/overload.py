@@ -214,7 +214,7 @@ def edge_growth(point: EvaluationPoint) -> Floats:
     `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
     world, end, load = point.world, point.column + 1, point.memo(request_rates)
-    points = max(1, world.points(WINDOW_SECONDS))
+    points = world.points(WINDOW_SECONDS)
     ends = range(end, max(0, end - world.points(GROWTH_WINDOW_SECONDS)), -max(1, points // 2))  # half overlapping
     windows = [slice(max(0, last - points), last) for last in reversed(ends)]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -265,7 +265,7 @@ def forwarded_calls(point: EvaluationPoint, row: int, callers: Sequence[int]) ->
     known = np.isfinite(callee_rates)
     alike = callee_rates[known].sum() / max(caller_rates[known].sum(), 1e-9)
     baseline = _share(callee_rates, caller_rates, RIDGE_PENALTY, np.full(len(callers), alike))
-    late = slice(-max(1, point.world.points(RECENT_ROUTING_SECONDS)), None)
+    late = slice(-point.world.points(RECENT_ROUTING_SECONDS), None)
     return _share(callee_rates[late], caller_rates[late], RECENT_RIDGE_PENALTY, baseline)
 
 

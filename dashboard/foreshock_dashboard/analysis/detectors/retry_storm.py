@@ -132,9 +132,8 @@ def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> 
     if retrying_seconds > TRIGGER_SECONDS:
         return 0.0
     points = world.points(MINUTE)
-    tokens = np.exp(point.history("tokens", service, retrying_seconds + MINUTE)[:points]) / point.level(
-        "tokens", service
-    )
+    past = point.history("tokens", service, retrying_seconds + (points + 1) * world.step)  # the first retries included
+    tokens = np.exp(past[:points]) / point.level("tokens", service)
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
     last = max(1, point.column + 1 - world.points(retrying_seconds))
@@ -175,7 +174,7 @@ def loop_gain(point: EvaluationPoint, rows: Sequence[int], seconds: float = 300.
     offered = world.calls.rate[list(rows), window]
     with np.errstate(invalid="ignore", divide="ignore"):
         retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
-    return lagged_slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, world.points(RETRY_LAG_SECONDS)))
+    return lagged_slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), world.points(RETRY_LAG_SECONDS))
 
 
 def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:

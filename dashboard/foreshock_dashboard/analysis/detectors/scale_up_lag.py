@@ -118,7 +118,7 @@ def _newest_replicas(point: EvaluationPoint) -> Floats:
 
 def _newest(world: World, rows: Floats, at: int) -> Floats:
     """Newest value of the last `STATE_SECONDS` per row: cluster state is exported less often than it is read."""
-    newest_first = rows[:, max(0, at + 1 - max(1, world.points(STATE_SECONDS))) : at + 1][:, ::-1]
+    newest_first = rows[:, max(0, at + 1 - world.points(STATE_SECONDS)) : at + 1][:, ::-1]
     newest: Floats = newest_first[np.arange(len(rows)), np.isfinite(newest_first).argmax(axis=1)]
     return newest
 

@@ -22,7 +22,8 @@ from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forec
 from foreshock_dashboard.stats.robust import moving_average
 
 SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
-"""Lookback of the two trends; the one that forecasts more excursions counts."""
+MIN_SLOW_TREND_POINTS, MIN_FAST_TREND_POINTS = 10, 4
+"""Lookback of the two trends, or grid points if longer; the one that forecasts more excursions counts."""
 FULL_KV_CACHE_RATIO = 0.9
 """KV cache utilization at which requests begin to queue."""
 SLO_WINDOW_SECONDS = 60.0
@@ -82,7 +83,8 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
         breached = has_requests & ((duration.denoised > limit) | failing)
         slower = has_requests & (duration.z >= MIN_TREND_Z)
-    window = slice(max(0, point.column + 1 - max(1, world.points(SLOW_TREND_SECONDS))), point.column + 1)
+    trend_points = world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
+    window = slice(max(0, point.column + 1 - trend_points), point.column + 1)
     with np.errstate(invalid="ignore"):
         logs = np.log(np.maximum(world.red.p95[:, window], 1e-9))
     by_latency, by_cache = _forecast(logs, np.log(limit), world.step), _forecast_kv_cache(point)
@@ -100,7 +102,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
 
 def _forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
     """The breach of a limit by each row, by the slow or the fast trend."""
-    recent = logs[:, -max(1, round(FAST_TREND_SECONDS / step)) :]
+    recent = logs[:, -max(MIN_FAST_TREND_POINTS, round(FAST_TREND_SECONDS / step)) :]
     slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
     fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
     sooner = fast.expected > slow.expected
@@ -118,9 +120,10 @@ def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:
     servers = model_servers(point.world)
     if not servers.services:
         return {}
-    lookback = point.world.points(SLOW_TREND_SECONDS + 60)
+    points = point.world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
+    lookback = points + point.world.points(60)
     cache = moving_average(servers.cache[:, max(0, point.column + 1 - lookback) : point.column + 1], point.world.step)
-    logs = np.log(np.maximum(cache[:, -max(1, point.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
+    logs = np.log(np.maximum(cache[:, -points:], 1e-3))
     breaches = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
     return {
         service: breach

@@ -91,7 +91,7 @@ def _max_sequences(world: World, columns: slice) -> Floats:
 def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
     """Utilization of every service with model servers at grid point `at`."""
     servers = model_servers(world)
-    window = slice(max(0, at + 1 - max(1, world.points(LOAD_WINDOWS_SECONDS[-1]))), at + 1)
+    window = slice(max(0, at + 1 - world.points(LOAD_WINDOWS_SECONDS[-1])), at + 1)
     sequences, queued = _per_replica(world, window), servers.waiting[:, window] / servers.reporting_replicas(window)
     running, waiting = moving_average(sequences, world.step), np.nan_to_num(moving_average(queued, world.step))
     demand = sequences + np.nan_to_num(queued)

@@ -123,7 +123,7 @@ def _has_figures(world: World, service: Service) -> bool:
     rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
     if world.model_servers is not None and service in world.model_servers.services:
         rows.append(world.model_servers.running[world.model_servers.services.index(service)])
-    recent = max(1, world.points(REPLICA_LOAD_SECONDS))
+    recent = world.points(REPLICA_LOAD_SECONDS)
     return any(bool(np.isfinite(row[-recent:]).any()) for row in rows)
 
 
@@ -168,7 +168,7 @@ def _replicas(world: World | None, load: Load) -> Iterator[ReplicaHeadroom]:
         return
     servers = world.model_servers
     rows = [row for row, replica in enumerate(servers.replicas) if replica.service == load.service]
-    recent = servers.replica_busy[rows, -max(1, world.points(REPLICA_LOAD_SECONDS)) :]
+    recent = servers.replica_busy[rows, -world.points(REPLICA_LOAD_SECONDS) :]
     is_reporting = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)
     reporting = [row for row, is_alive in zip(rows, is_reporting, strict=True) if is_alive]
     busy = np.nanmean(recent[is_reporting], axis=1) if reporting else np.empty(0)

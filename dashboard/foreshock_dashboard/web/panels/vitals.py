@@ -150,7 +150,7 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
     last = len(world.times) - 1
     first = max(0, last - world.points(SPARKLINE_SECONDS))
     spark = np.unique(np.linspace(first, last, SPARKLINE_POINTS).round().astype(np.intp))
-    stride = max(1, world.points(SPACING_SECONDS))
+    stride = world.points(SPACING_SECONDS)
     end = max(0, last - world.points(max(SPARKLINE_SECONDS, GUARD_SECONDS)))
     end = min(end, int(np.searchsorted(world.times, trouble)))
     history = np.arange(max(0, end - world.points(BASELINE_HISTORY_SECONDS)), end, stride)
@@ -257,7 +257,7 @@ def _worst_row(values: Floats) -> int | None:
 
 def sparkline(world: World, row: Floats) -> list[float | None]:
     """The last `SPARKLINE_SECONDS` of a row in up to `SPARKLINE_POINTS` points, each the maximum of its bucket."""
-    points = row[-max(1, world.points(SPARKLINE_SECONDS)) :]
+    points = row[-world.points(SPARKLINE_SECONDS) :]
     size = max(1, -(-len(points) // SPARKLINE_POINTS))
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
     return [None if math.isnan(value) else float(f"{value:.3g}") for value in np.fmax.reduce(padded, axis=1).tolist()]

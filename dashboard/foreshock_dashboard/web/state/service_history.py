@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at, is_sampling_noise
-from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
@@ -170,12 +170,12 @@ class _HistoryBuilder:
         lower_bound = signal.lower_bound and signal.lower_bound(self.world, (ALL_ROWS, self.columns))
         if lower_bound is None:
             return np.zeros(p95.shape, np.bool_)
-        smoothed = moving_median(lower_bound, SMOOTHING_POINTS)
+        smoothed = moving_median(lower_bound, smoothing_points(self.world))
         return is_sampling_noise(self.base, signal, self.world, ALL_ROWS, p95, smoothed)
 
     def _smoothed(self, signal: Signal, keys: Sequence[Hashable], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as in the analysis, and their deviations."""
-        values = values if signal.unsmoothed else moving_median(values, SMOOTHING_POINTS)
+        values = values if signal.unsmoothed else moving_median(values, smoothing_points(self.world))
         return values, self._deviations(signal, keys, values)
 
     def _deviations(self, signal: Signal, keys: Sequence[Hashable], values: Floats) -> Floats:

@@ -52,7 +52,7 @@ def error_counts(world: World) -> Floats:
     """Hardware XID errors and uncorrected memory errors within `ERROR_WINDOW_SECONDS`; shape (gpus,)."""
     if world.hardware is None:
         return all_unknown(world)
-    rate = world.hardware.errors[:, -max(1, world.points(ERROR_WINDOW_SECONDS)) :]
+    rate = world.hardware.errors[:, -world.points(ERROR_WINDOW_SECONDS) :]
     known = np.isfinite(rate)
     counted = np.where(known, rate, 0.0).sum(axis=1, dtype=np.float64) * world.step
     return np.where(known.any(axis=1), np.round(counted), np.nan)
