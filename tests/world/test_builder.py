@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshock_dashboard.common.series_index import CachedLabelHasher, SeriesIndex, label_hashes
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
@@ -17,7 +18,6 @@ from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, bu
 from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
-from foreshock_dashboard.world.series_index import CachedLabelHasher, SeriesIndex, label_hashes
 
 STEP = 10.0
 POINTS = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers
+from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.row import CatalogueRow, RateWindows
 
@@ -16,6 +16,7 @@ PARTS = {
     "Model servers": model_servers,
     "The cluster": cluster,
     "Hosts": hosts,
+    "Resources": resources,
 }
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "collected-metrics.md").read_text()
 

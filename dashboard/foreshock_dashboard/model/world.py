@@ -15,6 +15,7 @@ from foreshock_dashboard.model.world_sections import (
     Hardware,
     ModelServers,
     Network,
+    Resources,
     Seasonality,
 )
 
@@ -109,7 +110,7 @@ class World:
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
-    model_servers, capacity, network, hardware: None where nothing reports them.
+    model_servers, capacity, network, hardware, resources: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate.
     targets: scrape targets of the samples. missing: names of the metric families that no source reports.
@@ -146,6 +147,7 @@ class World:
     capacity: Capacity | None = None
     network: Network | None = None
     hardware: Hardware | None = None
+    resources: Resources | None = None
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
     season: Seasonality = UNKNOWN_SEASONALITY

@@ -138,6 +138,35 @@ class Hardware:
         return cls(nothing, nothing, nothing, nothing)
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Arrays of shape (services, times); NaN is no sample.
+
+    cpu_throttled: share of CPU periods, 0 to 1. memory, disk, files, pool: used share of the limit, 0 to 1, of memory,
+    volumes, file descriptors, and database connections. pool_wait: mean seconds until a connection was free. Each is
+    that of the worst pod. restarts, oom_kills: per second. pool_pending: requests that wait for a connection. up: share
+    of the scrape targets that answer.
+    """
+
+    services: tuple[Service, ...]
+    cpu_throttled: Floats = field(repr=False)
+    memory: Floats = field(repr=False)
+    disk: Floats = field(repr=False)
+    files: Floats = field(repr=False)
+    pool: Floats = field(repr=False)
+    pool_wait: Floats = field(repr=False)
+    restarts: Floats = field(repr=False)
+    oom_kills: Floats = field(repr=False)
+    pool_pending: Floats = field(repr=False)
+    up: Floats = field(repr=False)
+
+    @classmethod
+    def empty(cls, points: int) -> Resources:
+        """Nothing is known of resources."""
+        none = np.empty((0, points))
+        return cls((), *[none] * 10)
+
+
 class SeasonalGrowth(NamedTuple):
     """Normal load over the load of the two hours before, at least 1, and since when (Unix seconds)."""
 

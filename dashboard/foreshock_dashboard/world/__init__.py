@@ -1,4 +1,4 @@
 """Constructor of the World: reads the query catalogue on the evaluation grid and builds arrays by entity.
 
-Imports: `model`, `stats`.
+Imports: `common`, `model`, `stats`.
 """

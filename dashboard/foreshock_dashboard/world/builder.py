@@ -18,6 +18,7 @@ from foreshock_dashboard.world.cluster import ClusterRows
 from foreshock_dashboard.world.gpus import GPU_GAUGES, TENANT_READINGS, GpuRows
 from foreshock_dashboard.world.hosts import HostRows
 from foreshock_dashboard.world.model_servers import ModelServerRows
+from foreshock_dashboard.world.resources import ResourceRows
 from foreshock_dashboard.world.row import LabelMap, Readings
 from foreshock_dashboard.world.row_math import LabelFacts, last_sample_time
 from foreshock_dashboard.world.section import Sections
@@ -72,6 +73,7 @@ class WorldBuilder:
         self._operations = OperationRows(self._sections)
         self._serving = ModelServerRows(self._sections)
         self._network = HostRows(self._sections, self._hosts)
+        self._resources = ResourceRows(self._sections, self._cluster.workload_of)
         self._known_services: tuple[tuple[object, ...], frozenset[Service]] = ((), frozenset())
         self._last_simulated = -np.inf
 
@@ -101,7 +103,16 @@ class WorldBuilder:
         self._operations.update(readings, since, self._gpus.tenants.keys)
         known = self._services()
         self._calls.set_services(known or self._cluster.workloads.keys)
-        parts = (self._cluster, self._gpus, self._network, self._serving, self._calls, self._operations)
+        self._resources.update(readings, since, known, moved)
+        parts = (
+            self._cluster,
+            self._gpus,
+            self._network,
+            self._serving,
+            self._calls,
+            self._operations,
+            self._resources,
+        )
         growth = [columns for part in parts for columns in part.columns(readings)]
         for section, figures in growth:
             section.grow(len(self._times), figures)
@@ -159,6 +170,7 @@ class WorldBuilder:
             capacity=self._cluster.capacity(known),
             network=self._network.network(),
             hardware=gpus.hardware(since),
+            resources=self._resources.resources(),
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,

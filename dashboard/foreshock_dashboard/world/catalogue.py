@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers
+from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.row import Catalogue, RateWindows
 
 
@@ -14,5 +14,5 @@ def catalogue(window: float, quick: float = 29.0) -> Catalogue:
         quick: rate window of readings that must react at once to a neighbor; see `quick_window`.
     """
     windows = RateWindows(window, quick)
-    parts = (gpus, calls, model_servers, cluster, hosts)
+    parts = (gpus, calls, model_servers, cluster, hosts, resources)
     return {key: row for part in parts for key, row in part.readings(windows).items()}

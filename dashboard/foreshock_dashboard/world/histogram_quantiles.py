@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foreshock_dashboard.common.series_index import CachedLabelHasher, IntArray, LabelHasher, SeriesIndex, label_hashes
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import Share, histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.world.row import Readings
-from foreshock_dashboard.world.series_index import CachedLabelHasher, IntArray, LabelHasher, SeriesIndex, label_hashes
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
 WITH_LOWER_BOUND = ("served_seconds", "client_seconds")

@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.common.series_index import Hashes, IntArray, label_hashes
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.row import LabelMap
-from foreshock_dashboard.world.series_index import Hashes, IntArray, label_hashes
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from foreshock_dashboard.common.series_index import CachedLabelHasher, IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.row import LabelMap, Readings
 from foreshock_dashboard.world.row_math import sums_by_group
-from foreshock_dashboard.world.series_index import CachedLabelHasher, IntArray, SeriesIndex
 from foreshock_dashboard.world.targets import Targets
 
 Key = TypeVar("Key", bound=Hashable)

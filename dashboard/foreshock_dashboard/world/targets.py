@@ -7,10 +7,10 @@ from collections.abc import Mapping, Set
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.common.series_index import IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Target
-from foreshock_dashboard.world.series_index import IntArray, SeriesIndex
 
 BoolArray = NDArray[np.bool_]
 Address = tuple[str, str]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from tests.analysis.detectors.platform import (
     ANSWER,
@@ -15,14 +17,20 @@ from tests.analysis.detectors.platform import (
     QUERY,
     STORE,
     Changes,
+    Shape,
+    last_point,
     learned_point,
     point,
     since,
+    world,
 )
+from tests.analysis.detectors.test_detectors import SLOW_STORE
 from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.outages import is_down
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
 from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.registry import findings
@@ -30,6 +38,7 @@ from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import Resources
 
 NOW = 290
 CALLS_FAIL: Changes = {
@@ -130,3 +139,27 @@ def test_a_failing_database_without_spans_is_not_down() -> None:
         ("edge_failed", QUERY): since(NOW, 0, 1),
     }
     assert not is_down(point(changes), Service("data", "store"))
+
+
+def with_resource(changes: Changes, service_: Service, name: str, shape: Shape) -> EvaluationPoint:
+    """The last grid point of the platform, where a service reports one resource."""
+    built = world(changes)
+    values = np.array([[float(shape(index)) for index in range(len(built.times))]])
+    unknown = np.full_like(values, np.nan)
+    rows = {item.name: unknown for item in fields(Resources) if item.name != "services"}
+    return last_point(replace(built, resources=Resources((service_,), **{**rows, name: values})))
+
+
+def test_a_service_with_targets_that_are_down_is_down_if_calls_fail() -> None:
+    """One that lost its scrapes alone is not."""
+    down = since(NOW, 1, 0)
+    assert is_down(with_resource({**CALLS_FAIL, **NO_CAPACITY}, LLM, "up", down), LLM)
+    assert not is_down(with_resource(NO_CAPACITY, LLM, "up", down), LLM)
+
+
+def test_a_throttled_cpu_is_evidence_of_a_slow_callee() -> None:
+    now = with_resource(SLOW_STORE, STORE, "cpu_throttled", since(NOW, 0.01, 0.7))
+    (finding,) = (item for item in dependency(now) if item.service == STORE)
+    assert [(item.value, item.baseline) for item in finding.evidence if item.name == "throttled CPU periods"] == [
+        (0.7, 0.01)
+    ]

@@ -80,6 +80,9 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     gone, felt = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
     if failures * count_seconds(point) >= MIN_FAILED_CALLS:
         felt = FAILED_CALL_RATIO.confidence(rise)
+        targets_down = 1 - point.ratio("up", service)
+        if (by_targets := min(LOST_CAPACITY_RATIO.confidence(targets_down), felt)) > gone:
+            gone, lost_share = by_targets, targets_down
         unanswered, unserved = _missing_answers(point, service, calls, baseline_calls)
         by_calls = min(UNANSWERED_RATIO.confidence(unanswered), SERVED_LOSS_RATIO.confidence(unserved))
         if by_calls > gone:

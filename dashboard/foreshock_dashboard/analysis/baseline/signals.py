@@ -9,7 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
-from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Resources
 from foreshock_dashboard.stats.robust import moving_average
 
 Key = Hashable
@@ -36,6 +36,11 @@ def network(world: World) -> Network:
 def hardware(world: World) -> Hardware:
     """GPU health of the World; NaN where unknown."""
     return world.hardware or Hardware.empty(len(world.gpus), len(world.times))
+
+
+def resources(world: World) -> Resources:
+    """Resources of services; empty where unknown."""
+    return world.resources or Resources.empty(len(world.times))
 
 
 class Signal(NamedTuple):
@@ -144,6 +149,13 @@ def _models(world: World) -> Sequence[Key]:
     return model_servers(world).services
 
 
+def _resource(name: str, text: str, unit: str, floor: float, worse: int = 1, *, unsmoothed: bool = False) -> Signal:
+    """A signal of a resource, compared as a difference."""
+    return Signal(
+        name, text, unit, lambda w: resources(w).services, _field(resources, name), False, floor, worse, unsmoothed
+    )
+
+
 def _gpus(world: World) -> Sequence[Key]:
     return world.gpus
 
@@ -239,8 +251,22 @@ SIGNALS: tuple[Signal, ...] = (
         False,
         3e-3,
     ),
+    _resource("cpu_throttled", "throttled CPU periods", "ratio", 0.05),
+    _resource("memory", "memory of limit", "ratio", 0.05),
+    _resource("disk", "disk usage", "ratio", 0.05),
+    _resource("files", "open file descriptors of limit", "ratio", 0.05),
+    _resource("pool", "database connections of pool", "ratio", 0.1),
+    _resource("pool_wait", "connection wait time", "s", 0.01),
+    _resource("pool_pending", "requests waiting for a connection", "", 1.0),
+    _resource("restarts", "container restarts", "1/s", 0.001, unsmoothed=True),
+    _resource("oom_kills", "OOM kills", "1/s", 0.001, unsmoothed=True),
+    _resource("up", "scrape targets up", "ratio", 0.1, -1),
     Signal("dropped", "dropped packets", "1/s", lambda w: network(w).hosts, _field(network, "dropped"), False, 1.0),
 )
+RESOURCE_SIGNALS = (
+    "cpu_throttled", "memory", "disk", "files", "pool", "pool_wait", "pool_pending", "restarts", "oom_kills", "up",
+)  # fmt: skip
+"""Signals of resources of a service, which are evidence of its own fault."""
 SIGNAL_BY_NAME: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
 

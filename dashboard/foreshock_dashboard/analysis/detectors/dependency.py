@@ -18,7 +18,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.signals import Key
+from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, Key
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
@@ -88,6 +88,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         )
         evidence = (
             *_figures(point, callee, (*SERVICE_SIGNALS, "per_token")),
+            *(evidence_of(point, name, callee) for name in RESOURCE_SIGNALS if point.z(name, callee) >= WORSE_Z),
             *_figures(point, worst, (*EDGE_SIGNALS, *(("edge_p99",) if shows_in_tail(point, worst) else ()))),
         )
         for service in (callee, *callers):

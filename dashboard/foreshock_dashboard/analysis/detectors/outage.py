@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 from foreshock_dashboard.analysis.baseline.outages import Outage, lost_gpus, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.detectors.dependency import affects
 from foreshock_dashboard.analysis.detectors.finding import (
     MAX_UNFELT_STRENGTH,
     MIN_STRENGTH,
+    WORSE_Z,
     Finding,
     evidence_of,
     known_evidence,
@@ -73,7 +75,8 @@ def _faulty_gpus(point: EvaluationPoint, service: Service) -> tuple[Gpu, ...]:
 
 def _evidence(point: EvaluationPoint, service: Service, gpus: tuple[Gpu, ...]) -> tuple[Evidence, ...]:
     edges = sorted(point.calls_to(service), key=lambda edge: -_failures(point, edge))
-    figures = [evidence_of(point, "ready", service), evidence_of(point, "rate", service)]
+    figures = [evidence_of(point, name, service) for name in RESOURCE_SIGNALS if point.z(name, service) >= WORSE_Z]
+    figures += [evidence_of(point, "ready", service), evidence_of(point, "rate", service)]
     figures += [evidence_of(point, name, edge) for edge in edges[:1] for name in ("edge_failed", "edge_rate")]
     figures += [evidence_of(point, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
     known = [item for item in known_evidence(*figures) if item.value != item.baseline]

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from foreshock_dashboard.analysis.baseline.outages import is_outage_felt, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
@@ -42,7 +43,7 @@ from foreshock_dashboard.model.service import Service
 SYMPTOM_SIGNALS = ("p95", "failed", "flight")
 SYMPTOM_ERROR_RATE = 0.02
 """Error rate from which it is the symptom of an incident, instead of p95."""
-EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token")
+EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token", *RESOURCE_SIGNALS)
 EVIDENCE_Z = 2.0
 """Scales above the baseline from which a signal is evidence."""
 FIRST_SIGN_Z = 2.5

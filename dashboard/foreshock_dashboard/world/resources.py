@@ -1,0 +1,171 @@
+"""Resources of workloads (CPU, memory, disk, file descriptors, connection pools): queries, and rows of the World.
+
+Sources: cAdvisor and the kubelet by pod, process and pool metrics by service, pod, or job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Matcher, Query
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import Resources
+from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
+from foreshock_dashboard.world.row import SERVICE_LABELS, TARGET_LABELS, Catalogue, LabelMap, RateWindows, Readings, row
+from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
+
+POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
+PROCESS_LABELS = (*TARGET_LABELS, *SERVICE_LABELS, *POD_LABELS)
+SHARES: Mapping[str, tuple[str, str]] = {
+    "cpu_throttled": ("cpu_throttled_periods", "cpu_periods"),
+    "memory": ("container_memory", "container_memory_limit"),
+    "disk": ("disk_used", "disk_size"),
+    "files": ("open_files", "max_files"),
+    "pool": ("pool_used", "pool_size"),
+    "pool_wait": ("pool_wait_sum", "pool_wait_count"),
+}
+"""Figures that are one reading over another, by pod; the largest counts."""
+TOTALS = ("restarts", "oom_kills", "pool_pending")
+"""Figures that are summed over pods."""
+MAX_LIMIT_BYTES = 2.0**60
+"""Memory limit from which there is none: cAdvisor reports 0, or the largest number of the kernel."""
+_CONTAINER = Matcher("container", "!~", "|POD")
+_USED = Matcher("state", "=", "used")
+_NEW_USED = Matcher("db_client_connection_state", "=", "used")
+
+
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings of resources.
+
+    Names: cAdvisor's prometheus metrics, kube-state-metrics/docs/metrics (pod), kubelet's volume stats, the clients of
+    Prometheus (process metrics), OpenTelemetry's semantic conventions for database clients (old and new names), and
+    HikariCP with Micrometer.
+    """
+    last, rate = windows.last, windows.rate
+
+    def container(query: Callable[..., Query], metric: str) -> tuple[Query, Query]:
+        """By container, else by pod, because the kubelet reports the sum over a pod's containers as well."""
+        return query(metric, POD_LABELS, _CONTAINER), query(metric, POD_LABELS)
+
+    def process(query: Callable[..., Query], metric: str, *matchers: Matcher) -> Query:
+        return query(metric, PROCESS_LABELS, *matchers)
+
+    cpu, memory, disk, files = "CPU throttling", "memory limits", "full disks", "file descriptors"
+    pool, wait = "connection pools", "waiting for connections"
+    volume = (*NAMESPACE_LABELS, "persistentvolumeclaim")
+    old, new, hikari = "db_client_connections", "db_client_connection", "hikaricp_connections"
+    return {
+        "cpu_throttled_periods": row(cpu, *container(rate, "container_cpu_cfs_throttled_periods_total")),
+        "cpu_periods": row(cpu, *container(rate, "container_cpu_cfs_periods_total")),
+        "container_memory": row(memory, *container(last, "container_memory_working_set_bytes")),
+        "container_memory_limit": row(memory, *container(last, "container_spec_memory_limit_bytes")),
+        "restarts": row("restarts", rate("kube_pod_container_status_restarts_total", POD_LABELS)),
+        "oom_kills": row("OOM kills", *container(rate, "container_oom_events_total")),
+        "disk_used": row(disk, last("kubelet_volume_stats_used_bytes", volume)),
+        "disk_size": row(disk, last("kubelet_volume_stats_capacity_bytes", volume)),
+        "open_files": row(files, process(last, "process_open_fds")),
+        "max_files": row(files, process(last, "process_max_fds")),
+        "pool_used": row(
+            pool,
+            process(last, f"{old}_usage", _USED),
+            process(last, f"{new}_count", _NEW_USED),
+            process(last, f"{hikari}_active"),
+        ),
+        "pool_size": row(pool, *(process(last, f"{name}_max") for name in (old, new, hikari))),
+        "pool_pending": row(
+            wait,
+            *(process(last, f"{name}_pending_requests") for name in (old, new)),
+            process(last, f"{hikari}_pending"),
+        ),
+        "pool_wait_sum": row(wait, *_wait_times(process, rate, "sum", old, new, hikari)),
+        "pool_wait_count": row(wait, *_wait_times(process, rate, "count", old, new, hikari)),
+    }
+
+
+def _wait_times(
+    process: Callable[..., Query], rate: Callable[..., Query], part: str, old: str, new: str, hikari: str
+) -> tuple[Query, ...]:
+    names = (f"{old}_wait_time_seconds", f"{new}_wait_time_seconds", f"{hikari}_acquire_seconds")
+    return tuple(process(rate, f"{name}_{part}") for name in names)
+
+
+class Pod(NamedTuple):
+    """A pod, a process, or a volume of a service."""
+
+    service: Service
+    name: str
+
+
+class ResourceRows:
+    """Rows of pods and their services. `workload_of` maps the labels of a pod to the name of its workload."""
+
+    def __init__(self, sections: Sections, workload_of: Callable[[LabelMap], str]) -> None:
+        self._workload_of = workload_of
+        self._services: Set[Service] = frozenset()
+        self._by_name: dict[str, list[Service]] = {}
+        self.pods = Section(sections, tuple, self._pod)
+        self.services: Section[Service] = Section(sections, tuple, service_of)
+        self._service_of_pod = Grouping(self.pods, self.services, lambda pod: pod.service)
+
+    def update(self, readings: Readings, since: float, services: Set[Service], renamed: bool) -> None:
+        """Register the entities of new readings; `renamed`: names of workloads changed. Only `services` have rows."""
+        if renamed or services is not self._services:
+            self._services, self._by_name = services, {}
+            for service in services:
+                self._by_name.setdefault(service.name, []).append(service)
+            self.pods.forget()
+        self.pods.register(readings, [*(key for pair in SHARES.values() for key in pair), *TOTALS, "up"], since)
+        self._service_of_pod.update()
+
+    def columns(self, readings: Readings) -> Growth:
+        """New columns of every figure."""
+        figures = {}
+        for name, (part, whole) in SHARES.items():
+            used, limit = (self.pods.rows(key, readings[key]) for key in (part, whole))
+            share = safe_ratio(used, np.where(limit < MAX_LIMIT_BYTES, limit, np.nan))
+            figures[name] = self._largest(share if name == "pool_wait" else clipped_share(share))
+        figures |= {key: self._service_of_pod.sums(self.pods.rows(key, readings[key])) for key in TOTALS}
+        up = self.pods.rows("up", readings["up"])
+        counted = np.where(np.isnan(up), np.nan, 1.0)
+        figures["up"] = safe_ratio(*map(self._service_of_pod.sums, (up, counted)))
+        return [(self.services, figures)]
+
+    def resources(self) -> Resources | None:
+        """Resources by service; None where nothing reports them."""
+        if not self.services.keys:
+            return None
+        return Resources(self.services.keys, **{name: self.services[name] for name in (*SHARES, *TOTALS, "up")})
+
+    def _largest(self, rows: Floats) -> Floats:
+        largest = np.full((len(self.services.keys), rows.shape[1]), np.nan)
+        np.fmax.at(largest, self._service_of_pod.index, rows)
+        return largest
+
+    def _pod(self, labels: LabelMap) -> Pod | None:
+        claim = labels.get("persistentvolumeclaim", "")
+        pod = labels.get("exported_pod") or labels.get("pod") or claim.partition("-")[2]
+        service = self._known(*self._named(labels, pod))
+        return service and Pod(service, pod or labels.get("instance", ""))
+
+    def _named(self, labels: LabelMap, pod: str) -> tuple[str, str]:
+        """Namespace and name of the service that is named, else of the pod's workload, else of the job.
+
+        A job is `namespace/name` or `name` (OpenTelemetry's compatibility with Prometheus).
+        """
+        if service := service_of(labels):
+            return service
+        if pod:
+            return namespace_of(labels), self._workload_of({**labels, "pod": pod})
+        namespace, _, name = labels.get("job", "").rpartition("/")
+        return namespace, name
+
+    def _known(self, namespace: str, name: str) -> Service | None:
+        """The service of this name: with this namespace, else the only one."""
+        same = self._by_name.get(name, [])
+        exact = Service(namespace, name)
+        return exact if exact in same else same[0] if len(same) == 1 else None

@@ -1,0 +1,101 @@
+"""Resources of services, by the labels of cAdvisor, kube-state-metrics, the kubelet, processes, and pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.world.scraped import world_scraped
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+
+ORDERS, STORE = Service("shop", "orders"), Service("shop", "store")
+
+
+def spans(t: float) -> str:
+    """Two services with requests."""
+    return "\n".join(
+        f'traces_span_metrics_calls_total{{service_name="{service.name}",service_namespace="shop",'
+        f'span_kind="SPAN_KIND_SERVER"}} {10 * t}'
+        for service in (ORDERS, STORE)
+    )
+
+
+def kubelet(t: float) -> str:
+    """Two pods of one service, each also as a whole; the second is throttled half of the time and nearly full."""
+    first = 'namespace="shop",pod="orders-7d4b9c6f5d-x2x4z"'
+    second = 'namespace="shop",pod="orders-7d4b9c6f5d-q8k2m"'
+    pods = "\n".join(
+        f"""
+container_cpu_cfs_periods_total{{{pod},container="{container}"}} {10 * t}
+container_cpu_cfs_throttled_periods_total{{{pod},container="{container}"}} {throttled * t}
+container_memory_working_set_bytes{{{pod},container="{container}"}} {memory}
+container_spec_memory_limit_bytes{{{pod},container="{container}"}} 1000
+container_oom_events_total{{{pod},container="{container}"}} {0.1 * t}
+"""
+        for pod, throttled, memory in ((first, 0, 300), (second, 5, 950))
+        for container in ("app", "")
+    )
+    return f"""{pods}
+kube_pod_container_status_restarts_total{{{second},container="app"}} {0.2 * t}
+kube_deployment_spec_replicas{{namespace="shop",deployment="orders"}} 2
+kubelet_volume_stats_used_bytes{{namespace="shop",persistentvolumeclaim="data-store-0"}} 90
+kubelet_volume_stats_capacity_bytes{{namespace="shop",persistentvolumeclaim="data-store-0"}} 100
+kube_statefulset_replicas{{namespace="shop",statefulset="store"}} 1
+"""
+
+
+def process(t: float) -> str:
+    """A process without labels of its own, found by its job."""
+    return f"""
+process_open_fds 90
+process_max_fds 100
+db_client_connections_usage{{pool_name="postgres",state="used"}} 9
+db_client_connections_usage{{pool_name="postgres",state="idle"}} 1
+db_client_connections_max{{pool_name="postgres"}} 10
+db_client_connections_pending_requests{{pool_name="postgres"}} 4
+db_client_connections_wait_time_seconds_sum{{pool_name="postgres"}} {2 * t}
+db_client_connections_wait_time_seconds_count{{pool_name="postgres"}} {10 * t}
+"""
+
+
+def world(folder: Path) -> World:
+    """The platform after two minutes; one of two targets of `orders` is down since the start."""
+    pages = {
+        ("collector", "c:8889"): spans,
+        ("kubelet", "node-1:10250"): kubelet,
+        ("shop/orders", "orders-1:8080"): process,
+        ("shop/orders", "orders-2:8080"): lambda _: None,
+    }
+    return world_scraped(folder, pages)
+
+
+def test_resources_are_those_of_the_worst_pod_of_each_service(tmp_path: Path) -> None:
+    found = world(tmp_path).resources
+    assert found
+    assert found.services == (ORDERS, STORE)
+    figures = {
+        "cpu_throttled": 0.5, "memory": 0.95, "files": 0.9, "pool": 0.9, "pool_wait": 0.2, "pool_pending": 4.0,
+        "restarts": 0.2, "oom_kills": 0.2, "up": 0.5,
+    }  # fmt: skip
+    assert {name: getattr(found, name)[0, -1] for name in figures} == pytest.approx(figures)
+    assert found.disk[1, -1] == pytest.approx(0.9)
+
+
+def test_a_container_without_a_limit_has_no_share_of_it(tmp_path: Path) -> None:
+    """cAdvisor reports 0, or the largest number of the kernel."""
+
+    def unlimited(t: float) -> str:
+        return kubelet(t).replace("} 1000\n", "} 9.223372036854772e18\n")
+
+    found = world_scraped(tmp_path, {("collector", "c:8889"): spans, ("kubelet", "n:10250"): unlimited}).resources
+    assert found
+    assert not (found.memory[0] >= 0).any()
+
+
+def test_workloads_that_are_no_service_have_no_rows(tmp_path: Path) -> None:
+    found = world_scraped(
+        tmp_path, {("kubelet", "n:10250"): kubelet, ("collector", "c:8889"): lambda _: "x 1"}
+    ).resources
+    assert found is None
