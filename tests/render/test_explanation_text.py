@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ def test_every_kind_of_signal_has_a_name_and_a_question() -> None:
         (Reason("failures_grew", FRONT, "failed", 0.12, 0.001, NOON), "error rate 0.1% → 12% since 12:00:00"),
         (Reason("failures_grew", FRONT, value=0.12), "error rate +12 pp"),
         (Reason("metric", FRONT, "throttled_ratio", 0.85, 0.0, NOON), "throttled_ratio 0% → 85% since 12:00:00"),
+        (Reason("metric", FRONT, "queue", 7.0, 2.0, math.inf), "queue 2 → 7"),
         (Reason("called_in", FRONT, value=0.96), "called in 96% of requests of shop/front"),
     ],
 )
@@ -89,6 +91,7 @@ def test_a_cause_class_gives_way_to_figures() -> None:
         ("queue_length", 1250.0, "1,250"),
         ("container_cpu_usage_seconds_total", 0.52, "0.52"),
         ("drift_seconds", -3.0, "-3"),
+        ("requests_running", 2.2e-308, "0"),
     ],
 )
 def test_the_unit_of_a_figure_is_that_of_the_name(metric: str, value: float, expected: str) -> None:

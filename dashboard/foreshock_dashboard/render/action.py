@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Formatter
@@ -123,7 +124,7 @@ def reasons_text(reasons: Iterable[Reason]) -> str:
 
 
 def _suspicion(reason: Reason) -> str:
-    fields = reason._asdict()
+    fields = reason._asdict() | {"since": reason.since if math.isfinite(reason.since) else None}
     before, value = reason.baseline, reason.value
     now = before * value if reason.kind == "slower" else before + value if reason.kind == "failures_grew" else value
     fields |= {"now": now} | {

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.render.units import duration, percent, significant
 
+NOTHING = 1e-9
+"""Absolute value below which a figure is zero: a rounding error, or the floor of a logarithm."""
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _FORMATS: Mapping[str, Callable[[float], str]] = {
     r"(^|_)(seconds|p\d\d)$": duration,
@@ -22,6 +24,7 @@ _FORMATS: Mapping[str, Callable[[float], str]] = {
 
 def metric_figure(metric: str, value: float) -> str:
     """A value of a metric: `2.4 s` for `latency_seconds`, `310 MiB` for `rss_bytes`; the number for other units."""
+    value = 0.0 if abs(value) < NOTHING else value
     for pattern, form in _FORMATS.items():
         if value >= 0 and re.search(pattern, metric, re.IGNORECASE):
             return form(value)

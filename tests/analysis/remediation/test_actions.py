@@ -12,8 +12,8 @@ from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, Chang
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
-from foreshock_dashboard.analysis.incidents.content import as_of_now
-from foreshock_dashboard.analysis.remediation.actions import against_growth
+from foreshock_dashboard.analysis.incidents.content import Evaluation, as_of_now, with_actions
+from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
 from foreshock_dashboard.analysis.remediation.ranking import (
     LIMIT_SECONDS,
     MAX_ACTIONS,
@@ -25,6 +25,7 @@ from foreshock_dashboard.analysis.remediation.ranking import (
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.forecast import Utilization
+from foreshock_dashboard.model.incident import Incident
 
 
 def utilization(load: float, baseline: float = 0.5, peak: float = 0.7) -> Utilization:
@@ -179,3 +180,11 @@ def test_an_action_of_an_earlier_evaluation_shows_the_present_load_and_rate() ->
     assert (risen.effect.now, risen.effect.projected) == (1.58, limit.effect.projected)
     assert risen.current == pytest.approx(14.0)
     assert as_of_now(limit, point(rates, utilization=utilization(limit.effect.projected))).effect is None
+
+
+@pytest.mark.parametrize(("confidence", "kinds"), [(0.3, {"degrade"}), (0.6, {"roll_back", "degrade"})])
+def test_nothing_is_undone_at_low_confidence(confidence: float, kinds: set[str]) -> None:
+    """It may hit a bystander."""
+    incident = Incident("1", "warning", "firing", "dependency", FRONT, since=0.0, opened=0.0, confidence=confidence)
+    actions = roll_back(LLM, (FRONT,), None)
+    assert {action.kind for action in with_actions(incident, actions, Evaluation(point(), {}, ())).actions} == kinds

@@ -58,6 +58,8 @@ IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
 """The same for a cause that takes a service down by itself, and for overloaded model servers."""
 SUSPECTED_RATIO = 0.5
 """Strength of another finding over that of a fault of the service itself, from which the other one is reported."""
+REVERTING = frozenset({"roll_back", "restart", "restore_timeout"})
+"""Actions that hit a bystander if the suspected cause is wrong."""
 MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
@@ -165,8 +167,13 @@ def updated_incident(
 
 
 def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:
-    """The incident with these actions and those that relieve its service, in order of their time to effect."""
+    """The incident with these actions and those that relieve its service, in order of their time to effect.
+
+    At low confidence in the cause, nothing is undone or restarted: that may hit a bystander.
+    """
     own, point = evaluation.own, evaluation.point
+    if incident.confidence_level == "low":
+        actions = [action for action in actions if action.kind not in REVERTING]
     breach_seconds = min((risk.p50 for risk in incident.at_risk), default=math.inf)
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
