@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -12,7 +12,6 @@ from foreshock_evaluation.explanations.scoring import METHODS, OURS, OURS_WITH_W
 from foreshock_evaluation.scores.tables import Table, aligned, markdown
 
 VERSION = 1
-_TOP = (*(f"AS@{k}" for k in RANKS), "empty")
 
 
 class Row(NamedTuple):
@@ -94,18 +93,47 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def method_table(rows: Sequence[Row]) -> Table:
-    """A line for each method and group."""
-    head = ("system", "signals", "asked about", "at", "method", *_TOP, "faults", "specificity", "fault-free")
-    return [head, *((*_cells(row), _share(row.specificity), str(row.quiet)) for row in rows)]
+    """A line for each method and group, with all times beside each other."""
+    head = ("system", "signals", "asked about", "method")
+    return [
+        (*head, *_time_heads(rows), "faults", "specificity", "fault-free"),
+        *(
+            (*key, *cells, _share(last.specificity), str(last.quiet))
+            for key, cells, last in _by_time(rows, lambda row: (*row.group[:3], row.method))
+        ),
+    ]
 
 
 def kind_table(rows: Sequence[Row]) -> Table:
-    """A line for each kind of fault."""
-    return [("system", "signals", "asked about", "at", "fault", "method", *_TOP, "faults"), *map(_cells, rows)]
+    """A line for each kind of fault, with all times beside each other."""
+    head = ("system", "signals", "asked about", "fault")
+    lines = _by_time(rows, lambda row: (*row.group[:3], row.group[4]))
+    return [(*head, *_time_heads(rows), "faults"), *((*key, *cells) for key, cells, _ in lines)]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (*row.group, row.method, *map(_share, row.top), _share(row.empty), str(row.questions))
+def _time_heads(rows: Sequence[Row]) -> list[str]:
+    names = "/".join(f"{k}" for k in RANKS)
+    return [head for time in _times(rows) for head in (f"AS@{names} at {time}", "empty")]
+
+
+def _times(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.group[3] for row in rows}, key=lambda time: (len(time), time))
+
+
+def _by_time(
+    rows: Sequence[Row], key: Callable[[Row], tuple[str, ...]]
+) -> Iterator[tuple[tuple[str, ...], list[str], Row]]:
+    """Key, cells of all times with the number of faults, and one row, of the rows that only differ in time."""
+    groups: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), {})[row.group[3]] = row
+    for name, by_time in groups.items():
+        cells: list[str] = []
+        for time in _times(rows):
+            found = by_time.get(time)
+            cells += ("–", "–") if found is None else (" / ".join(map(_share, found.top)), _share(found.empty))
+        counts = dict.fromkeys(str(row.questions) for row in by_time.values())
+        yield name, [*cells, ", ".join(counts)], next(iter(by_time.values()))
 
 
 def answer_table(answers: Sequence[Answer]) -> Table:
