@@ -19,6 +19,8 @@ TRACE_SECONDS = 60.0
 """Time of which the newest trace is kept, the slowest, and the newest with an error."""
 REDUNDANT = ("traces_span_metrics_duration_seconds_bucket", ("span_kind", "SPAN_KIND_CLIENT"))
 """Metric and label of series that say what the edges of the service graph say, a fifth of all samples."""
+ABOUT_SCRAPES = "scrape_"
+"""Metrics that Prometheus adds to each target besides `up`."""
 Range = tuple[float, float]
 """Unix seconds of start and end."""
 
@@ -35,7 +37,8 @@ def record(
     """
     with RecordingWriter(out, meta) as writer:
         ranges = kept_ranges(start, end, left_out)
-        for name in sorted(metrics.names_between(start, end) or ()):
+        names = (name for name in metrics.names_between(start, end) or () if not name.startswith(ABOUT_SCRAPES))
+        for name in sorted(names):
             for begin, until in (piece for kept in ranges for piece in pieces(*kept, PIECE_SECONDS)):
                 for labels, samples in metrics.samples(name, begin, until):
                     if name == REDUNDANT[0] and REDUNDANT[1] in labels:
