@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from tests.analysis.detectors.platform import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Changes, point, since
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    ASK,
+    CODE,
+    DIRECT,
+    FEED,
+    FRONT,
+    GATEWAY,
+    HOSTS,
+    IN,
+    LLM,
+    QUERY,
+    STORE,
+    Changes,
+    point,
+    since,
+)
 from tests.analysis.detectors.test_detectors import NOW, slow
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
 
 SLOW: Changes = {
     ("p95", FRONT): since(290, 9, 40),
@@ -127,3 +147,19 @@ def test_longer_requests_do_not_fill_a_kv_cache_that_is_used_no_more_than_before
     """Requests that wait for a database elsewhere leave fewer on the model server, and more cache for each of them."""
     changes: Changes = {("running", LLM): since(NOW, 20, 12), **slow(LLM, 8, 30)}
     assert [finding for finding in kv_cache_pressure(point(changes)) if finding.strength > MIN_STRENGTH] == []
+
+
+@pytest.mark.parametrize(
+    ("slow_edges", "suspect"),
+    [((ANSWER,), LLM), ((ANSWER, CODE), GATEWAY), ((ASK,), FRONT), ((QUERY, FEED), STORE)],
+    ids=["one of a gateway's calls", "all of its calls", "one of many to a gateway", "all calls to a store"],
+)
+def test_a_network_delay_is_at_the_end_that_the_slow_calls_have_in_common(
+    slow_edges: tuple[Edge, ...], suspect: Service
+) -> None:
+    """Without host counters."""
+    seconds = {ASK: 8.6, ANSWER: 8.1, CODE: 2.1, QUERY: 0.03, FEED: 0.03}
+    delayed: Changes = {("edge_p95", edge): since(NOW, seconds[edge], 4 * seconds[edge]) for edge in slow_edges}
+    unknown: Changes = {("retransmitted", host): math.nan for host in HOSTS}
+    found = [item for item in network(point({**delayed, **unknown})) if item.service == slow_edges[0].client]
+    assert [item.suspect.service for item in found] == [suspect]

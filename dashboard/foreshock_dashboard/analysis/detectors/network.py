@@ -137,15 +137,31 @@ def _hosts(edge: Edge, hosts: Mapping[Service, Set[str]]) -> Set[str]:
     return hosts.get(edge.client, set()) | hosts.get(edge.server, set())
 
 
+def _common_end(point: EvaluationPoint, slow: Mapping[Edge, float], worst: Edge, lossy: Mapping[str, float]) -> Service:
+    """The service at which most slow edges begin or end (greedy set cover).
+
+    Of a single slow edge it is the end with the larger share of slow edges, because a delay at a service shows in all
+    of its calls; the server with equal shares. Where hosts lose packets, they tell the end, and the client names it.
+    """
+    ends = Counter(end for edge in slow for end in edge[:2])
+    shared = max(ends, key=lambda end: (ends[end], end))
+    if ends[shared] > 1:
+        return shared
+    if lossy:
+        return worst.client
+    excess = point["excess"].z
+
+    def known_edges(end: Service) -> int:
+        return int(np.isfinite(excess[[*point.incoming.get(end, ()), *point.outgoing.get(end, ())]]).sum())
+
+    return worst.client if known_edges(worst.client) < known_edges(worst.server) else worst.server
+
+
 def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping[str, float]) -> Iterator[Finding]:
     if not slow:
         return
     hosts, worst = hosts_of_services(point), next(iter(slow))
-    # Most slow edges begin or end at one service (greedy set cover).
-    ends = Counter(end for edge in slow for end in edge[:2])
-    shared = max(ends, key=lambda end: (ends[end], end))
-    if ends[shared] == 1:
-        shared = worst.client
+    shared = _common_end(point, slow, worst, lossy)
     path = exposed_edge(point, shared, lossy, hosts) or worst
 
     def rank(host: str) -> tuple[float, float, str]:
