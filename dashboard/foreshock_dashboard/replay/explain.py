@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations
+from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import (
     AFTER,
     BASELINE_POINTS,
@@ -18,7 +20,7 @@ from foreshock_dashboard.analysis.root_cause.parameters import (
     MAX_WEAK_CANDIDATES,
     MIN_BASELINE_POINTS,
 )
-from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
+from foreshock_dashboard.analysis.root_cause.rank_signals import rank_inference, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
 from foreshock_dashboard.model.explanation import SIGNAL_KINDS, Explanation, MissingSignal, SignalCount, SignalKind
@@ -27,8 +29,17 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
-from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
+from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
+from foreshock_dashboard.world.builder import build_world
+from foreshock_dashboard.world.catalogue import catalogue
+
+INFERENCE_METRICS = frozenset(
+    query.series_name
+    for name in ("busy", "running", "waiting")
+    for query in catalogue(DEFAULTS.window, DEFAULTS.window)[name].queries
+)
+"""Metrics of GPU tenants and model servers."""
 
 
 class SourceExtent(NamedTuple):
@@ -65,12 +76,30 @@ def explain(
     target = None if service is None else resolve_service(service, everything.services, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
     ranking = rank_signals(evidence, target)
+    if target is not None and (walks := _inference_walks(source, window, timing)):
+        ranking = rank_inference(walks, target, ranking)
     signals = counted(found)
     weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]
     missing = tuple(
         MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
     )
     return Explanation(target, at, ranking.candidates if ranking.passed else (), weak, signals, missing)
+
+
+def _inference_walks(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> tuple[GraphWalk, ...]:
+    """Graphs of an inference platform; none of other platforms.
+
+    Contention for GPUs, batching, and load follow laws of their own, which the signals of services do not show.
+    """
+    if source.metric_names().isdisjoint(INFERENCE_METRICS):
+        return ()
+    begin, end = float(window.times[0]), float(window.times[-1])
+    observer, seasons = readers(source, timing, begin)
+    seasons.load(begin, end)
+    world = seasons.attach(build_world(observer.read(end), timing.step))
+    if not world.tenants and not (world.model_servers and world.model_servers.services):
+        return ()
+    return retrospective(world, window.at, float(window.times[window.first]))
 
 
 def counted(found: Deviations) -> tuple[SignalCount, ...]:

@@ -18,7 +18,7 @@ from foreshock_dashboard.model.types import Floats
 BoolArray = NDArray[np.bool_]
 FAMILIES: tuple[SignalKind, ...] = ("resource", "other", "latency")
 """Kinds whose series are compared with those of the same metric of other services."""
-LOGARITHMIC = ("latency", "traffic")
+LOGARITHMIC = ("latency", "traffic", "calls")
 """Kinds compared as ratios."""
 
 
@@ -109,7 +109,7 @@ def _compared(
     compared = values
     if kind == "latency":
         compared = np.log(np.where(values > 0, values, np.nan))
-    elif kind == "traffic":
+    elif kind in ("traffic", "calls"):
         middle = np.nanmedian(values[:, : window.baseline_end], axis=1)[:, None]
         compared = np.log(np.maximum(values, 0.0) + np.maximum(0.02 * middle, np.finfo(float).tiny))
     past, after = compared[:, : window.baseline_end], compared[:, window.first :]
@@ -177,7 +177,7 @@ def normal_range(past: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: Floats) -> Floats:
     if kind == "latency":
         return np.full(len(rows), use.MIN_LATENCY_SCALE)
-    if kind == "traffic":
+    if kind in ("traffic", "calls"):
         return np.full(len(rows), use.MIN_TRAFFIC_SCALE)
     if kind == "errors" or kind == "availability":
         whole = np.array([100.0 if abs(middle) > 1.5 else 1.0 for middle in level.tolist()])
@@ -193,7 +193,7 @@ def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, 
         if kind == "latency":
             factor = np.array([_latency_noise(row.statistic) for row in rows])
             return np.asarray(factor[:, None] / np.sqrt(counts), np.float64)
-        if kind == "traffic":
+        if kind in ("traffic", "calls"):
             return np.asarray(1.5 / np.sqrt(np.maximum(counts, 1.0)), np.float64)
         if kind == "errors":
             rate = np.clip(level, 0.0, 1.0)[:, None]

@@ -104,6 +104,8 @@ TIMEOUT_WEIGHT = 0.5
 """Weight of that explanation."""
 RESOURCE_WEIGHT = 1.0
 """Weight of an anomalous resource of a service for the suspicion that stays there."""
+INDUCED_WEIGHT = 0.3
+"""Weight of changed calls of a service with slow or failing callees: what follows them is not called."""
 EXONERATED_WEIGHT = 0.1
 """Weight of an anomalous resource of a service whose own latency and errors are normal."""
 UNREACHABLE_WEIGHT = 0.5
@@ -116,5 +118,7 @@ TOP_METRICS = 3
 """Metrics of a service that count, and that are reported."""
 PROPAGATING_WEIGHT = 0.7
 """Weight of latency, errors, and traffic, which propagate along calls, against CPU, memory, and disk."""
+SIGNALS_WEIGHT = 0.25
+"""Weight of the ranking by any signals on an inference platform, whose GPUs and batching follow laws of their own."""
 MAX_WEAK_CANDIDATES = 5
 """Services reported where the gate does not pass."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
+from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
+from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes_over_time
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
 from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
 from foreshock_dashboard.model.service import Service
@@ -28,7 +30,7 @@ def rank_signals(evidence: Evidence, affected: Service | None) -> Ranking:
     starts = _starts(evidence, affected)
     masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
     masses = {
-        service: mass * (1 + use.RESOURCE_WEIGHT * confidence(evidence.local(service).z / 2))
+        service: mass * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
         for service, mass in masses.items()
     }
     masses = _with_unreached(evidence, masses, affected)
@@ -45,6 +47,22 @@ def rank_signals(evidence: Evidence, affected: Service | None) -> Ranking:
         tuple(Candidate(service, share / whole, evidence.reasons(service), level) for service, share in shares.items()),
         passed,
     )
+
+
+def _local_z(evidence: Evidence, service: Service) -> float:
+    """Deviation of what does not come from callees, in scales."""
+    return max(evidence.local(service).z, evidence.changed_calls(service).z)
+
+
+def rank_inference(walks: Sequence[GraphWalk], affected: Service, ranking: Ranking) -> Ranking:
+    """The ranking of an inference platform: what its graphs say, refined by all signals."""
+    known = rank_causes_over_time(walks, affected)
+    if not known:
+        reports = any(walk.reports_signals(affected) for walk in walks)
+        return Ranking(ranking.candidates, passed=ranking.passed and not reports)
+    both = mean_ranking((known, ranking.candidates), (1 - use.SIGNALS_WEIGHT, use.SIGNALS_WEIGHT))
+    level = ranking.candidates[0].confidence if ranking.candidates else "low"
+    return Ranking(tuple(item._replace(confidence=level) for item in both), passed=True)
 
 
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
@@ -66,6 +84,7 @@ def _symptom(evidence: Evidence, service: Service) -> float:
     z = [item.z for item in evidence.latencies(service)] + [evidence.errors(service).z]
     z += [item.z for item in evidence.of(service, "availability")]
     z += [-item.z for item in evidence.of(service, "traffic")]
+    z.append(evidence.changed_calls(service).z)
     for callee in evidence.callees.get(service, ()):
         call = service, callee
         exposed = math.sqrt(min(1.0, evidence.calls_per_request(call)))
@@ -89,10 +108,10 @@ def _with_unreached(
     reachable = _reachable(evidence, affected)
     out = dict(reached)
     for service, strength in strengths.items():
-        if reached.get(service, 0.0) >= 0.05 or scale <= 0 or evidence.local(service).z < use.ANOMALOUS_Z:
+        if reached.get(service, 0.0) >= 0.05 or scale <= 0 or _local_z(evidence, service) < use.ANOMALOUS_Z:
             continue
         weight = 1.0 if service in reachable else use.UNREACHABLE_WEIGHT
-        if evidence.is_exonerated(service):
+        if evidence.is_exonerated(service) and evidence.changed_calls(service).z < use.ANOMALOUS_Z:
             weight *= use.EXONERATED_WEIGHT
         out[service] = out.get(service, 0.0) + weight * min(10.0, (strength / scale) ** use.UNREACHABLE_EXPONENT)
     return out

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-PROPAGATING: tuple[SignalKind, ...] = ("latency", "errors", "traffic")
+PROPAGATING: tuple[SignalKind, ...] = ("latency", "errors", "traffic", "calls")
 """Kinds that spread along calls; the others stay where they are."""
 
 
@@ -94,14 +94,15 @@ class Evidence:
             now = np.where([row.kind == "traffic" for row in rows], np.nanmean(values, axis=1), now)
             z = np.nanmean(found.z[:, columns], axis=1)
             number = np.nansum(counts, axis=1) / (self._points if found.step < use.SUSTAINED.seconds else 1)
-            for kind in ("latency", "errors"):
+            for kind in ("latency", "errors", "calls"):
                 at = np.flatnonzero([row.kind == kind and row.counts is not None for row in rows])
                 if not len(at):
                     continue
                 chosen = [rows[i] for i in at.tolist()]
                 noise = sampling_noise(kind, chosen, number[at, None], found.level[at])[:, 0]
                 level = found.level[at]
-                deviation = np.log(now[at] / level) if kind == "latency" else now[at] - level
+                least = 0.02 * level if kind == "calls" else 0.0
+                deviation = now[at] - level if kind == "errors" else np.log((now[at] + least) / (level + least))
                 scale = np.where(deviation > 0, found.scale[at, 1], found.scale[at, 0])
                 z[at] = deviation / np.fmax(scale, noise)
         return z, now
@@ -233,8 +234,15 @@ class Evidence:
 
     def local(self, service: Service) -> Deviation:
         """The largest deviation of what does not spread along calls: resources and availability."""
-        kinds: tuple[SignalKind, ...] = ("resource", "availability")
-        return max((self.worst(service, kind) for kind in kinds), key=lambda item: item.z)
+        return max(self.worst(service, "resource"), self.worst(service, "availability"), key=lambda item: item.z)
+
+    def changed_calls(self, service: Service) -> Deviation:
+        """The largest change of how many calls a request of a service makes; less where its callees are to blame."""
+        calls = [(service, callee) for callee in self.callees.get(service, ())]
+        changes = [item._replace(z=abs(item.z)) for call in calls for item in self.of(call, "calls")]
+        largest = max(changes, key=lambda item: item.z, default=NONE)
+        worse = max([self.worst(call, kind).z for call in calls for kind in ("latency", "errors")], default=0.0)
+        return largest._replace(z=largest.z * (use.INDUCED_WEIGHT if worse >= use.ANOMALOUS_Z else 1.0))
 
     def is_exonerated(self, service: Service) -> bool:
         """Whether the latency and the errors of a service are known and normal, also as its callers measure them."""

@@ -70,7 +70,8 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     )
     rows += _error_rates(failures, rows)
     rows_by_entity = _traffic_by_entity(rows)
-    return [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
+    rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
+    return rows + _calls_per_request(rows_by_entity)
 
 
 def _side(metric: str) -> str:
@@ -266,6 +267,22 @@ def _traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[Signal
         if row.kind == "traffic" and row.counts is not None:
             traffic.setdefault(row.entity, []).append(row)
     return traffic
+
+
+def _calls_per_request(traffic: Mapping[Entity, Sequence[SignalRow]]) -> list[SignalRow]:
+    """How many calls a request of each client makes, with the number of calls that are normal for its requests."""
+    made = []
+    for call, rows in traffic.items():
+        if isinstance(call, Service) or not (served := traffic.get(call[0])):
+            continue
+        calls, requests = rows[0].counts, served[0].counts
+        if calls is None or requests is None:
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(requests > 0, np.nan_to_num(calls) / requests, np.nan)
+        normal = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 0.0
+        made.append(SignalRow(call, "calls", rows[0].metric, ratio, "", requests * normal))
+    return made
 
 
 def _with_counts(row: SignalRow, traffic: Sequence[SignalRow]) -> SignalRow:
