@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import closing
 
 import click
@@ -57,7 +58,9 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
       foreshock explain checkout --at 2026-01-05T08:42:00Z --from incident
       foreshock explain --at now-15m --from http://prometheus:9090 --match 'namespace="shop"'
     """
-    answer = _answer(source, service, at, match)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about series without data: their NaN is meant
+        answer = _answer(source, service, at, match)
     rows = [
         {"rank": rank, "passed": passed, **row}
         for passed, listed in ((True, answer["candidates"]), (False, answer["weak_candidates"]))
