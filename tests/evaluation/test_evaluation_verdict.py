@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, State, SuspectedCause
+from foreshock_dashboard.model.service import Service
 from foreshock_evaluation.scores.outcome import Run, outcome_of
 from foreshock_evaluation.scores.verdict import (
     ALL_SEVERITIES,
@@ -124,6 +125,20 @@ def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
     assert top1(SuspectedCause(stage.gateway))
     assert not top1(SuspectedCause(edge=(stage.model, stage.gateway)))
     assert not top1(SuspectedCause(stage.batch))
+
+
+def test_a_path_between_right_root_causes_is_right_where_no_path_is_expected(stage: type[Stage]) -> None:
+    """Of a service with several callers, any path to it counts."""
+    expected = replace(stage.expected, root_causes=frozenset({stage.gateway, stage.entry, stage.model}))
+    blank = replace(stage.incident, candidates=())
+
+    def top1(edge: tuple[Service, Service]) -> bool:
+        incident = replace(blank, suspect=SuspectedCause(edge=edge))
+        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, incident)).top1
+
+    assert top1((stage.gateway, stage.model))
+    assert top1((stage.entry, stage.model))
+    assert not top1((stage.batch, stage.model))
 
 
 def test_times_to_breach_are_judged_for_services_that_breach_later(stage: type[Stage]) -> None:

@@ -109,7 +109,7 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
     incident = page.incident
     edge = incident.suspect.edge
     named = incident.suspect.service or (incident.candidates[0].service if incident.candidates else None)
-    on_edge = edge is not None and edge == expected.edge
+    on_edge = edge is not None and _is_right_edge(edge, expected)
     top1 = on_edge or named in expected.root_causes
     ranked = list(dict.fromkeys((*([named] if named else ()), *(item.service for item in incident.candidates))))
     return Verdict(
@@ -126,6 +126,11 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
             if risk.p50 > 0 and truth.breached.get(risk.service, 0.0) > page.time
         ),
     )
+
+
+def _is_right_edge(edge: tuple[Service, Service], expected: Expected) -> bool:
+    """Whether it is the expected path, or joins two right root causes if no path is expected."""
+    return edge == expected.edge if expected.edge else expected.root_causes.issuperset(edge)
 
 
 def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool:
