@@ -24,6 +24,8 @@ PACKAGES = [
         "exporter/foreshock_exporter",
         "simulator/foreshock_simulator",
         "evaluation/foreshock_evaluation",
+        "lab/foreshock_lab",
+        "lab/services",
         "grafana",
     )
     for path in sorted((ROOT / package).rglob("*.py"))

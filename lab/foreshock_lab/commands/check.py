@@ -55,6 +55,7 @@ def check(_: argparse.Namespace) -> int:
             time.sleep(FAULT_SECONDS)
             end = time.time()
             system.record(out, start, end, {"kind": "slow_handler", "culprit": slow, "start": fault, "end": end})
+            failed = sum(not item.succeeded for item in system.user_requests(start, fault))
             before, after = (
                 _seconds(system.user_requests(*span), "buy") for span in ((start, fault), (fault, end - 5.0))
             )
@@ -63,6 +64,7 @@ def check(_: argparse.Namespace) -> int:
             spans = recording.meta.spans
         size = sum(path.stat().st_size for path in out.iterdir())
     findings = {
+        f"{failed} failed requests without the fault": failed == 0,
         f"users wait {before:.2f} s for a purchase, {after:.2f} s with the fault": after > before + DELAY_SECONDS / 2,
         f"missing metrics: {', '.join(sorted(set(EXPECTED) - names)) or 'none'}": set(EXPECTED) <= names,
         f"{spans} spans": spans > 0,

@@ -29,10 +29,10 @@ KINDS: Mapping[str, FaultKind] = {
     for kind in (
         growing(
             "cpu-hog", "", "times the CPU limit", (0.5, 1, 3), "called", CpuHog,
-            "A busy process runs in the cgroup of each replica, whose limit is 1.5 times its usual CPU use.",
+            "A busy process runs in the cgroup of each replica, whose limit is 1.5 times its normal CPU use.",
         ),
         growing(
-            "cpu-limit", "", "times the usual CPU use", (1.1, 0.8, 0.5), "called", CpuLimit,
+            "cpu-limit", "", "times the normal CPU use", (1.1, 0.8, 0.5), "called", CpuLimit,
             "The CPU quota of the cgroup of each replica falls.", begin=4.0,
         ),
         growing(

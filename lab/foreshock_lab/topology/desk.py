@@ -19,9 +19,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit", "events"),
     **AI_NAMES,
 }
-OPTIONS = ("api", "files", "audit", "customer cache", "inbox cache", "parallel", "guard first", "answer cache")
+OPTIONS = ("api", "files", "audit", "customer cache", "list cache", "parallel", "guard first", "answer cache")
 TICKET = "select id, subject, state from tickets where id = $1"
-INBOX = "select id, subject, state from tickets where agent = $1 % 40 order by id limit 20"
+OVERVIEW = "select id, subject, state from tickets where agent = mod($1, 40) order by id limit 20"
 NEW_TICKET = "insert into messages (ticket, created) values ($1, now())"
 CLOSE = "update tickets set state = 'answered' where id = $1"
 CUSTOMER = "select id, name, plan from customers where id = $1"
@@ -41,7 +41,7 @@ def draw_desk(seed: int, rng: random.Random) -> Topology:
     event = (call("audit", "event", required=False),) if has("audit") else ()
     services = [
         *draft.front(
-            Operation("inbox", (call("tickets", "inbox"),)),
+            Operation("overview", (call("tickets", "overview"),)),
             Operation("open", group(call("tickets", "ticket"), customer, *files)),
             Operation("reply", (call("tickets", "reply"), *event)),
             Operation("new", (call("triage", "sort"), call("tickets", "create"), *event)),
@@ -49,7 +49,7 @@ def draw_desk(seed: int, rng: random.Random) -> Topology:
         ),
         service(
             "tickets",
-            Operation("inbox", (*cached("inbox cache", "inbox", Query(INBOX)), customer)),
+            Operation("overview", (*cached("list cache", "overview", Query(OVERVIEW)), customer)),
             Operation("ticket", (Query(TICKET),)),
             Operation("reply", (Query(CLOSE), call("notify", "send"))),
             Operation("create", (Query(NEW_TICKET), call("notify", "send", 0.5, required=False))),
@@ -66,7 +66,7 @@ def draw_desk(seed: int, rng: random.Random) -> Topology:
     missing = {role for role in ("files", "audit") if not has(role)}
     present = tuple(item for item in services if item.role not in missing)
     entries = (
-        *(Entry("inbox", 0.35), Entry("open", 0.3), Entry("reply", 0.15)),
+        *(Entry("overview", 0.35), Entry("open", 0.3), Entry("reply", 0.15)),
         *(Entry("new", 0.06), Entry("suggest", 0.14)),
     )
     return Topology(f"desk-{seed}", seed, present, entries, rate=rng.uniform(5.0, 8.0))

@@ -26,7 +26,7 @@ AI_NAMES: Mapping[str, tuple[str, ...]] = {
     "embedder": ("embedder", "vectorizer"),
     "retriever": ("retriever", "knowledge", "search"),
 }
-NEIGHBORS = "select id, text from documents where topic = $1 % 50 order by abs(id - $1) limit 5"
+NEIGHBORS = "select id, text from documents where topic = mod($1, 50) order by abs(id - $1) limit 5"
 COMPLETIONS = "v1/chat/completions"
 PAGE_SECONDS, CALL_SECONDS, MODEL_SECONDS = 30.0, 5.0, 60.0
 """Timeouts of services in front of an AI path, of others, and of model servers."""

@@ -25,7 +25,7 @@ OPTIONS = (
     *("parallel", "guard first", "answer cache", "shared search"),
 )
 PRODUCT = "select id, name, price from products where id = $1"
-PRODUCTS = "select id, name, price from products where category = $1 % 40 order by price limit 20"
+PRODUCTS = "select id, name, price from products where category = mod($1, 40) order by price limit 20"
 STOCK = "update stock set quantity = quantity - 1 where product = $1"
 ORDER = "insert into orders (product, created) values ($1, now())"
 CART = "insert into carts (product, created) values ($1, now())"
