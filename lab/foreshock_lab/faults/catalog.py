@@ -107,7 +107,7 @@ KINDS: Mapping[str, FaultKind] = {
         ),
         growing(
             "cache-stall", "dependency", "share of time", (0.1, 0.3, 0.8), "valkey", cache_stall,
-            "Valkey answers nobody for a share of every 10 s (CLIENT PAUSE).", root_cause="valkey",
+            "Valkey does not answer for a share of every 10 s (CLIENT PAUSE).", root_cause="valkey",
         ),
         growing(
             "packet-loss", "network", "share of packets", (0.02, 0.08, 0.25), "network", PacketLoss,
@@ -124,7 +124,7 @@ KINDS: Mapping[str, FaultKind] = {
         FaultKind(
             "short-timeout", "change", "seconds", (0.1, 0.05, 0.02), "caller",
             behavior(lambda seconds: {"timeout_seconds": seconds}),
-            "The service gives up its calls of other services too early.",
+            "The timeout of calls to other services is too short.",
         ),
         FaultKind(
             "retry-storm", "retry_storm", "retries", (2, 4, 8), "caller", RetryStorm,
