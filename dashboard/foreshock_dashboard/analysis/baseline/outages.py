@@ -48,10 +48,22 @@ class Outage(NamedTuple):
 def outages(point: EvaluationPoint) -> Mapping[Service, Outage]:
     """Services that may be down; memoize with `point.memo`."""
     found = {}
-    for service in {*point.incoming, *point.tenant_rows, *point["ready"].keys}:
-        if isinstance(service, Service) and (outage := _outage(point, service)).gone > 0.1:
+    for service in _suspects(point):
+        if (outage := _outage(point, service)).gone > 0.1:
             found[service] = outage
     return found
+
+
+def _suspects(point: EvaluationPoint) -> set[Service]:
+    """Services with missing replicas or lost GPUs, and all callees of clients with failed calls; the others are up."""
+    world, ready = point.world, point["ready"]
+    gone = hardware(world).lost[:, point.column] > 0
+    lost_gpu = {world.gpus[row] for row in np.flatnonzero(gone)}
+    suspects = {tenant.service for tenant in world.tenants if tenant.gpu in lost_gpu} if lost_gpu else set()
+    suspects |= {key for key, row in ready.keys.items() if ready.value[row] < 1 and isinstance(key, Service)}
+    with np.errstate(invalid="ignore"):
+        failing = {world.edges[row].client for row in np.flatnonzero(point["edge_failed"].value > 0)}
+    return suspects | {world.edges[row].server for client in failing for row in point.outgoing.get(client, ())}
 
 
 def is_down(point: EvaluationPoint, service: Service) -> bool:
