@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 BoolArray = NDArray[np.bool_]
-FAMILIES: tuple[SignalKind, ...] = ("resource", "other", "latency")
+FAMILIES: tuple[SignalKind, ...] = ("resource", "other", "latency", "errors")
 """Kinds whose series are compared with those of the same metric of other services."""
 LOGARITHMIC = ("latency", "traffic", "calls")
 """Kinds compared as ratios."""

@@ -77,7 +77,7 @@ MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.0, 1.5, 2.2
 # The joint gate.
 AFFECTED_Z = 2.0
 """Scales from which the asked service is moderately anomalous."""
-JOINT_Z = 3.5
+JOINT_Z = 3.0
 """Geometric mean of the deviations of the asked service and of the strongest candidate from which there is an incident:
 a moderate anomaly of one needs a strong one of the other."""
 MIN_SYMPTOM_Z = 1.0
