@@ -71,8 +71,8 @@ DECREASE_WEIGHT = 0.5
 """Weight of a decrease of a resource against an increase: a failing service makes others idle."""
 
 # Counts before conclusions: standard error of a statistic of n requests, times the root of n, as log ratio.
-MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.0, 1.5, 2.2
-"""Of the mean, of quantiles up to p95, and of p99, of exponentially distributed latencies."""
+MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
+"""Of the mean, of quantiles up to p95, and of p99, of latencies somewhat more spread than exponential ones."""
 
 # The joint gate.
 AFFECTED_Z = 2.0
