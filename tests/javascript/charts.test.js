@@ -32,19 +32,19 @@ test("the latest stage counts only while it lasts", () => {
 
 test("a forecast beyond the end of the axis is open, and its median is not drawn there", () => {
   const axis = { now: 1000, end: 1600 };
-  assert.deepEqual(forecastRange({ p10: 60, p20: 90, p50: 240, p90: 500 }, axis), {
+  assert.deepEqual(forecastRange({ p10: 60, p20: 90, p50: 240, p80: 400, p90: 500 }, axis), {
     low: 1060,
     middle: 1240,
     high: 1500,
     isOpen: false,
   });
-  assert.deepEqual(forecastRange({ p10: null, p20: 90, p50: null, p90: null }, axis), {
+  assert.deepEqual(forecastRange({ p10: null, p20: 90, p50: null, p80: null, p90: null }, axis), {
     low: 1090,
     middle: null,
     high: 1600,
     isOpen: true,
   });
-  assert.equal(forecastRange({ p10: 60, p20: 90, p50: 900, p90: 1200 }, axis).middle, null);
+  assert.equal(forecastRange({ p10: 60, p20: 90, p50: 900, p80: 1000, p90: 1200 }, axis).middle, null);
 });
 
 test("the matrix is ordered as the hub says, by name, or by a row or column", () => {

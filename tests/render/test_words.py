@@ -156,7 +156,10 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load > 3x capacity (safe limit 55%)"),
         ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
         ({"summary": Summary()}, "llm is at risk"),
-        ({"cause": "retry_storm", "summary": Summary(latent=True)}, "llm is at risk of a metastable failure"),
+        (
+            {"cause": "retry_storm", "summary": Summary(latent=True)},
+            "llm would not recover by itself from a brief capacity loss",
+        ),
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         ({"state": "resolved"}, "llm has recovered from overload"),
         ({"state": "resolved", "cause": "gpu_contention"}, "llm has recovered from GPU contention"),
@@ -174,7 +177,8 @@ def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
     assert incident_sentence(latent) == (
-        "llm is at risk of a metastable failure. Client retries would prevent recovery from a brief capacity loss."
+        "llm would not recover by itself from a brief capacity loss. "
+        "Client retries would keep it overloaded (metastable failure)."
     )
 
 

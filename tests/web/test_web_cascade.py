@@ -59,7 +59,7 @@ def serving(world: World) -> World:
 
 
 def _chosen(*incidents: Incident) -> ChosenIncidents:
-    return ChosenIncidents(incidents, NOW - 190)
+    return ChosenIncidents(incidents, NOW - 190, {})
 
 
 def _asked(world: World, culprit: str, origin: str) -> Incident:

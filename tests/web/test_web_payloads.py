@@ -57,9 +57,10 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "calm"
-    assert [joined_text(risk) for risk in seen.risks] == [
-        "embedder is at risk of a metastable failure. Client retries would prevent recovery from a brief capacity loss."
-    ]
+    assert "".join(joined_text(risk) for risk in seen.risks) == (
+        "embedder would not recover by itself from a brief capacity loss. "
+        "Client retries would keep it overloaded (metastable failure)."
+    )
     assert seen.payload()["risks"]
 
 
@@ -352,7 +353,7 @@ def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
     forecast = Forecast(slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0),))
     seen = replace(snapshot(world), forecast=forecast)
     page = data.now(seen, "t")
-    assert page["tiles"][0].slo == vitals.SloStatus(0, 1, 0, len(world.services) - 1)
+    assert page["tiles"][0].slo == vitals.SloStatus(0, 0, 1, 0, len(world.services) - 1)
     assert next(row.condition for row in page["services"] if row.id == "auth") == "at_risk"
     assert next(row["word"] for row in services(seen)["services"] if row["id"] == "auth") == "At risk"
 

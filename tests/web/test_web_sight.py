@@ -174,7 +174,7 @@ def test_blind_figures_are_unknown_not_zero() -> None:
     assert without_slo["SLO status"].value is None
     slos = tuple(ServiceSlo(service(name), 9.0, 0.1, learned=False) for name in ("gateway", "embedder"))
     told = {item.name: item for item in data.now(replace(snapshot(dim()), forecast=Forecast(slos=slos)), "x")["tiles"]}
-    assert told["SLO status"].slo == SloStatus(breached=0, at_risk=0, within=2, without=10)
+    assert told["SLO status"].slo == SloStatus(breached=0, degraded=0, at_risk=0, within=2, without=10)
 
 
 @pytest.mark.parametrize(

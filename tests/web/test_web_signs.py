@@ -11,13 +11,14 @@ import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
-from foreshock_dashboard.model.forecast import Forecast, Load, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Evidence
+from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
 from foreshock_dashboard.stats.runs import long_runs, moving_median
-from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
+from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, suspicion, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals
 from foreshock_dashboard.web.state.service_history import HistoryCache, service_history
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -148,17 +149,44 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
         ("gateway", "at_risk", None),
     ]
     culprit, victim, _, following = told["lanes"]
-    assert culprit["why"].startswith("uses 2 shared GPUs")
+    assert culprit["why"] == ""
     assert victim["intervals"][-1][1:] == [NOW, 3]
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0
     assert told["end"] == NOW + FORECAST_SECONDS
 
 
+SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"evidence": (SHARE,)}, "share of GPU time 18% → 41%"),
+        ({"evidence": (SHARE,), "state": "recovering"}, "share of GPU time 18% → 41% during the incident"),
+        ({"candidates": (Candidate(service("train-llm"), 0.9, (Reason("cause", name="gpu_contention"),)),)}, ""),
+        (
+            {"candidates": (Candidate(service("train-llm"), 0.9, (Reason("requests_grew", value=5.6),)),)},
+            "request rate 5.6x baseline",
+        ),
+    ],
+)
+def test_a_suspicion_is_the_anomalous_signal_or_a_reason_with_a_figure(changes: dict[str, Any], why: str) -> None:
+    """The cause class alone is beside it already."""
+    assert suspicion(replace(starvation(starving()), **changes)) == why
+
+
+def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> None:
+    """Everything that the verdict lists as next at risk is on the timeline."""
+    seen = replace(_seen(), forecast=Forecast(risks=(Risk(GATEWAY, 0.9, 60.0, 120.0, 400.0),)))
+    lane = next(lane for lane in _lanes(seen)["lanes"] if lane["service"] == "gateway")
+    assert (lane["part"], lane["forecast"]["p50"]) == ("at_risk", 120.0)
+
+
 def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
     """Before a figure has lasted for a minute, the analysis has weighed it already."""
     world = starving()
-    early = Evidence("GPU wait", 0.46, 0.01, "ratio", NOW - 300, "embedder by train-llm")
+    early = Evidence("GPU wait", 0.46, 0.01, "ratio", NOW - 300, "embedder waiting on train-llm")
     late = Evidence("p95", 0.4, 0.1, "s", NOW - 100, "rag-api")
     item = replace(starvation(world), evidence=(early, late))
     lanes = {lane["service"]: lane for lane in _lanes(snapshot(world, item))["lanes"]}
@@ -178,7 +206,7 @@ def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
     """By its id."""
     seen = _seen()
     assert chosen_incidents(seen, seen.incidents[0].id).incidents == seen.incidents
-    assert chosen_incidents(seen, "nobody") == ((), None)
+    assert chosen_incidents(seen, "nobody") == ((), None, {})
 
 
 def test_each_number_has_its_limit_and_its_evidence() -> None:
@@ -187,7 +215,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     told = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
     wait = told["GPU wait"]
     assert wait["value"] == pytest.approx(0.46)
-    assert wait["who"] == "embedder on train-llm"
+    assert wait["who"] == "embedder waiting on train-llm"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
     assert len(wait["spark"]) == 45

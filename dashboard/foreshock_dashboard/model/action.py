@@ -108,7 +108,7 @@ class Action(NamedTuple):
     shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number that the
     autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
     no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
-    first forecast SLO breach comes before it.
+    forecast SLO breach of the service that it helps comes before it, else the first one.
     """
 
     kind: ActionKind

@@ -113,8 +113,8 @@ class Incident:
     decreases. state: `recovering` after the symptoms have ended, until it is resolved. service: the first one at risk
     or affected. cascading: other services breach their SLO too, or did. affected: affected services, the first one
     first. at_risk: services about to breach their SLO, the soonest first. candidates: suspected causes, the likeliest
-    first. since (the first anomaly), opened, paged, and resolved: Unix seconds; None if it has not happened.
-    confidence: 0 to 1.
+    first. since (the first anomaly), opened, paged, recovering_since (while it recovers), and resolved: Unix seconds;
+    None if it has not happened. confidence: 0 to 1.
     """
 
     id: str
@@ -125,6 +125,7 @@ class Incident:
     since: float
     opened: float
     paged: float | None = None
+    recovering_since: float | None = None
     resolved: float | None = None
     cascading: bool = False
     suspect: SuspectedCause = SuspectedCause()

@@ -112,7 +112,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
-        return "is at risk of a metastable failure"
+        return "would not recover by itself from a brief capacity loss"
     if summary.down:
         return "is down"
     if breaches_slo:
@@ -147,7 +147,7 @@ def _metric(incident: Incident) -> str:
 def _suspicion(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
     if incident.summary.latent:
-        return text("Client retries would prevent recovery from a brief capacity loss")
+        return text("Client retries would keep it overloaded (metastable failure)")
     names = [candidate.service for candidate in incident.candidates[:3]]
     if incident.confidence_level == "low" and len(names) > 1:
         return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))

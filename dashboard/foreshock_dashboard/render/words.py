@@ -40,13 +40,13 @@ HEALTHS: Mapping[Health, str] = {
 }
 STAGES: Mapping[Stage, str] = {
     "healthy": "Healthy",
-    "early_warning": "Early warning",
+    "early_warning": "Anomalous",
     "degraded": "Degraded",
     "breached": "SLO breach",
 }
 PAST_STAGES: Mapping[Stage, str] = {
     "healthy": "",
-    "early_warning": "had an early warning",
+    "early_warning": "was anomalous",
     "degraded": "was degraded",
     "breached": "had breached SLO",
 }

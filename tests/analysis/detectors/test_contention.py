@@ -88,7 +88,7 @@ def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
     assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
         ("llm", 0.28, 0.80),
         ("batch", 0.72, 0.18),
-        ("llm by batch", 0.72, 0.18),
+        ("llm waiting on batch", 0.72, 0.18),
         ("llm", 0.1, 0.1),
     ]
 

@@ -97,7 +97,7 @@ ACTIONS = (
 @given(st.permutations(ACTIONS), st.sampled_from([0.0, 30.0, 120.0, 400.0, math.inf, math.nan]))
 def test_actions_are_in_order_of_their_time_to_effect(actions: list[Action], breach_seconds: float) -> None:
     """Those of one time stay in the order given; what takes effect after the breach is marked, but not during one."""
-    ordered = ranked(point(), actions, breach_seconds)
+    ordered = ranked(point(), actions, {LLM: breach_seconds})
     assert len(ordered) == MAX_ACTIONS
     seconds = [action.effective_seconds for action in ordered]
     assert seconds == [LIMIT_SECONDS, LIMIT_SECONDS, RESTART_SECONDS, DEFAULT_DELAY_SECONDS]
@@ -122,7 +122,7 @@ def test_the_replicas_before_a_pause_are_known_during_it() -> None:
 
 def test_replicas_take_as_long_as_earlier_ones() -> None:
     now = point({("wanted", LLM): since(100, 2, 3), ("ready", LLM): since(118, 2, 3)})
-    (action,) = ranked(now, [Action("add_replicas", LLM)], math.inf)
+    (action,) = ranked(now, [Action("add_replicas", LLM)], {})
     assert action.effective_seconds == 180
 
 
@@ -142,7 +142,7 @@ FAILING: Changes = {("failed", LLM): since(282, 0, 0.79), ("attempts", ANSWER): 
 )
 def test_relief_comes_before_the_cause_is_removed(changes: Changes, load: float, kinds: list[str]) -> None:
     now = point(changes, utilization=utilization(load))
-    actions = ranked(now, with_relief(now, LLM, [Action("move_off_gpus", FRONT)]), 0.0)
+    actions = ranked(now, with_relief(now, LLM, [Action("move_off_gpus", FRONT)]), {LLM: 0.0})
     assert [action.kind for action in actions] == kinds
     assert all(action.service == GATEWAY for action in actions if action.kind == "cap_retries")
 
@@ -163,7 +163,9 @@ def test_load_is_not_shed_where_a_limit_is_enough() -> None:
 
 def test_after_the_symptoms_no_relief_is_left() -> None:
     now = point(FAILING, utilization=utilization(12.0))
-    actions = ranked(now, with_relief(now, LLM, [Action("move_off_gpus", FRONT), Action("inspect_links", FRONT)]), 5.0)
+    actions = ranked(
+        now, with_relief(now, LLM, [Action("move_off_gpus", FRONT), Action("inspect_links", FRONT)]), {LLM: 5.0}
+    )
     assert [(action.kind, action.effect, action.too_late) for action in durable(actions)] == [
         ("move_off_gpus", None, False),
         ("inspect_links", None, False),

@@ -214,7 +214,7 @@ def _evidence(
 ) -> tuple[Evidence, ...]:
     now, baseline, since = point.value(slow.signal, affected), point.level(slow.signal, affected), pair.since
     share, neighbor_share = "share of GPU time", pair.neighbor_baseline + pair.neighbor_growth
-    wait = f"{affected} by {neighbor.service}"
+    wait = f"{affected} waiting on {neighbor.service}"
     return known_evidence(
         Evidence(share, pair.now, pair.baseline, "ratio", since, str(affected)),
         Evidence(share, neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),

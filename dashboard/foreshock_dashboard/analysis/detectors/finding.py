@@ -82,7 +82,7 @@ def entity(key: Key) -> str:
     if isinstance(key, Tenant):
         return f"{key.service} on {key.gpu.label}"
     if isinstance(key, GpuWaitPair):
-        return f"{key.affected} by {key.noisy_neighbor} on {key.gpu.label}"
+        return f"{key.affected} waiting on {key.noisy_neighbor}, {key.gpu.label}"
     return str(key)
 
 

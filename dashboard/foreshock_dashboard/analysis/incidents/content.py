@@ -108,7 +108,7 @@ def latent_risk_warning(known: Incident | None, finding: Finding, evaluation: Ev
         evidence=tuple(item._replace(since=reported.since) for item in finding.evidence),
         confidence=finding.strength,
         quality="inferred",
-        actions=ranked(evaluation.point, finding.actions, math.inf),
+        actions=ranked(evaluation.point, finding.actions, {}),
     )
     return with_summary(updated, evaluation)
 
@@ -174,13 +174,13 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     own, point = evaluation.own, evaluation.point
     if incident.confidence_level == "low":
         actions = [action for action in actions if action.kind not in REVERTING]
-    breach_seconds = min((risk.p50 for risk in incident.at_risk), default=math.inf)
+    breaches = {risk.service: risk.p50 for risk in incident.at_risk}
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None
         risk = own.get(subject) if isinstance(subject, Service) else None
         limited.append(action._replace(effect=with_slo(action.effect, risk.slo)) if risk else action)
-    return replace(incident, actions=ranked(point, limited, breach_seconds))
+    return replace(incident, actions=ranked(point, limited, breaches))
 
 
 def as_of_now(action: Action, point: EvaluationPoint) -> Action:
@@ -207,10 +207,16 @@ def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     return with_summary(replace(incident, at_risk=at_risk, actions=actions), evaluation)
 
 
-def recovering_incident(incident: Incident, evaluation: Evaluation) -> Incident:
-    """The incident while it recovers: no service is at risk."""
-    actions = durable(incident.actions)
-    recovering = replace(incident, state="recovering", at_risk=(), quality="sampled", actions=actions)
+def recovering_incident(incident: Incident, since: float, evaluation: Evaluation) -> Incident:
+    """The incident while it recovers, since Unix seconds: no service is at risk."""
+    recovering = replace(
+        incident,
+        state="recovering",
+        recovering_since=since,
+        at_risk=(),
+        quality="sampled",
+        actions=durable(incident.actions),
+    )
     return with_summary(recovering, evaluation)
 
 

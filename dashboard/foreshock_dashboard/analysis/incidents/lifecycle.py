@@ -264,7 +264,7 @@ def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> Tracke
         last_data=point.time,
         paging_points=0,
         merged_points=0,
-        recovering=recovering_incident(group.incident, evaluation),
+        recovering=recovering_incident(group.incident, point.time - recovered_seconds, evaluation),
     )
 
 

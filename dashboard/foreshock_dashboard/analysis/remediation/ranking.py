@@ -53,14 +53,24 @@ REPLICA_KINDS: Set[ActionKind] = {
 """Actions that need further replicas, which take `scale_up_seconds`."""
 
 
-def ranked(point: EvaluationPoint, actions: Iterable[Action], breach_seconds: float) -> tuple[Action, ...]:
+def ranked(point: EvaluationPoint, actions: Iterable[Action], breaches: Mapping[Service, float]) -> tuple[Action, ...]:
     """Actions by their time to effect, with those that come after the forecast SLO breach marked.
 
-    breach_seconds: median time to the breach; 0 during a breach, infinite without one in sight.
+    breaches: median seconds to the breach by service; 0 during a breach.
     """
     timed = (action._replace(effective_seconds=_seconds(point, action)) for action in actions)
     first = sorted(timed, key=lambda action: _last_if_unknown(action.effective_seconds))[:MAX_ACTIONS]
-    return tuple(action._replace(too_late=0 < breach_seconds < action.effective_seconds) for action in first)
+    return tuple(
+        action._replace(too_late=0 < _breach_seconds(action, breaches) < action.effective_seconds) for action in first
+    )
+
+
+def _breach_seconds(action: Action, breaches: Mapping[Service, float]) -> float:
+    """Seconds to the breach of the service whose figure an action improves; else to the first breach."""
+    subject = action.effect.subject if action.effect else None
+    if isinstance(subject, Service) and subject in breaches:
+        return breaches[subject]
+    return min(breaches.values(), default=math.inf)
 
 
 def _seconds(point: EvaluationPoint, action: Action) -> float:

@@ -64,15 +64,22 @@ const formatTime = (unix, now) => {
 export const formatTimestamp = (unix) => (isNumber(unix) ? formatTime(unix, live.time) : NOT_KNOWN);
 
 /**
+ * The name of the shown zone at a time: "UTC", "GMT+2".
+ * @param {number} [unix] seconds; by default now
+ */
+export const zoneName = (unix = Date.now() / 1000) => {
+  if (zone === "utc") return "UTC";
+  const parts = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
+  return parts.find(({ type }) => type === "timeZoneName")?.value ?? "local";
+};
+
+/**
  * A time of day with the name of its zone, for a place where no other time stands beside it.
  * @param {number | null | undefined} unix seconds
  */
 export const formatTimestampWithZone = (unix) => {
   if (!isNumber(unix)) return NOT_KNOWN;
-  const named = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
-  const parts = zone === "utc" ? [] : named.formatToParts(new Date(unix * 1000));
-  const name = parts.find(({ type }) => type === "timeZoneName")?.value;
-  return name ? `${formatTimestamp(unix)} ${name}` : formatTimestamp(unix);
+  return zone === "utc" ? formatTimestamp(unix) : `${formatTimestamp(unix)} ${zoneName(unix)}`;
 };
 
 /**

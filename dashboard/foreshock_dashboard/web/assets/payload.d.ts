@@ -102,6 +102,7 @@ export interface Incident {
   since: number;
   opened: number;
   paged: number | null;
+  recovering_since: number | null;
   resolved: number | null;
   headline: string;
   summary: string;
@@ -112,7 +113,7 @@ export interface Incident {
   quality: string;
 }
 
-export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p90"> & { p20: number };
+export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p80" | "p90"> & { p20: number };
 
 export interface Lane {
   service: string;

@@ -39,14 +39,14 @@ export const HEALTHS = /** @type {const} */ ({
 
 export const STAGES = /** @type {const} */ ({
   healthy: "Healthy",
-  early_warning: "Early warning",
+  early_warning: "Anomalous",
   degraded: "Degraded",
   breached: "SLO breach",
 });
 
 export const PAST_STAGES = /** @type {const} */ ({
   healthy: "",
-  early_warning: "had an early warning",
+  early_warning: "was anomalous",
   degraded: "was degraded",
   breached: "had breached SLO",
 });

@@ -1,11 +1,11 @@
 """Colors as tokens: one table per theme, from which the style sheet and the figures are made.
 
-Each color has one meaning. Status: `crit`, `warn`, `ok`, `unknown`, and `idle`, each with a wash; they own red, amber,
-and green, and always come with a shape and a word. `link` is for links, `focus` for the focused element, `control` for
-the borders of controls. Charts: `data` is a measured series, `ramp` a magnitude from low to high in equal steps of
-OKLab lightness, the high end the most saturated, and `services` the identity of a service in a chart: neither red,
-amber, nor pink. Marks have a contrast of at least 3:1 and text of 4.5:1; on the ramp the better of `on-ramp-light` and
-`on-ramp-dark` has it.
+Each color has one meaning. Status: `crit`, `warn`, `recovering`, `ok`, `unknown`, and `idle`, most with a wash; they
+own red, amber, and green, and always come with a shape and a word. `link` is for links, `focus` for the focused
+element, `control` for the borders of controls. Charts: `data` is a measured series, `ramp` a magnitude from low to high
+in equal steps of OKLab lightness, the high end the most saturated, and `services` the identity of a service in a chart:
+neither red, amber, nor pink. Marks have a contrast of at least 3:1 and text of 4.5:1; on the ramp the better of `on-
+ramp-light` and `on-ramp-dark` has it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ LIGHT: Mapping[str, str] = {
     "link": "#0B57B8",
     "focus": "#0B57B8",
     "ok": "#15704A",
+    "recovering": "#3B5B7A",
     "warn": "#8A5000",
     "crit": "#B3152E",
     "idle": "#6B7280",
@@ -50,6 +51,7 @@ DARK: Mapping[str, str] = {
     "link": "#84B6FF",
     "focus": "#84B6FF",
     "ok": "#4CC38A",
+    "recovering": "#9DB9D6",
     "warn": "#F0A93C",
     "crit": "#FF6E6E",
     "idle": "#939DAB",

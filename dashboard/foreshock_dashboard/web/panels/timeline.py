@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.render.units import plural
-from foreshock_dashboard.render.words import CAUSES
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.render.incident_text import figure
+from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -42,10 +41,11 @@ _PARTS = ("suspect", "affected", "at_risk")
 
 
 class ChosenIncidents(NamedTuple):
-    """The open incidents, or a chosen one. onset: their first anomaly, None without any."""
+    """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service."""
 
     incidents: tuple[Incident, ...]
     onset: float | None
+    risks: Mapping[Service, AtRisk]
 
 
 class LaneSign(Row):
@@ -93,7 +93,8 @@ def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenInciden
         incidents = tuple(item for item in snapshot.incidents if item.id == incident_id)
     else:
         incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
-    return ChosenIncidents(incidents, min((first_sign(item) for item in incidents), default=None))
+    onset = min((first_sign(item) for item in incidents), default=None)
+    return ChosenIncidents(incidents, onset, nearest_breaches(snapshot, incidents))
 
 
 def first_sign(incident: Incident) -> float:
@@ -142,7 +143,7 @@ def timeline(
     Unix seconds; stages are indexes into `stages`.
     """
     place = {service: i for i, service in enumerate(order, 1)}
-    risks = nearest_breaches(chosen.incidents)
+    risks = chosen.risks
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
     affected = _affected(history, named, chosen.onset)
     suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
@@ -163,7 +164,7 @@ def timeline(
         if lane is None:
             lane = _lane(service, first_sign(item), risks)
             lanes.append(lane)
-        lane.part, lane.why, lane.first = "suspect", _suspicion(item), round(min(lane.first, first_sign(item)), 3)
+        lane.part, lane.why, lane.first = "suspect", suspicion(item), round(min(lane.first, first_sign(item)), 3)
     last = len(place) + 1
     lanes.sort(key=lambda lane: (_PARTS.index(lane.part), place.get(lane.service, last), lane.first, lane.service))
     further = count(last)
@@ -180,7 +181,7 @@ def timeline(
 
 def _forecast_seconds(lanes: Sequence[Lane]) -> float:
     """Time beyond now that holds the forecasts of the lanes, within bounds; 0 without any."""
-    ends = [lane.forecast.p90 or FORECAST_SECONDS for lane in lanes if lane.forecast]
+    ends = [lane.forecast.p90 or lane.forecast.p80 or FORECAST_SECONDS for lane in lanes if lane.forecast]
     return min(FORECAST_SECONDS, max(MIN_FORECAST_SECONDS, *ends)) if ends else 0.0
 
 
@@ -189,14 +190,20 @@ def _worst(intervals: Sequence[Interval]) -> int:
     return max((STAGES.index(interval.stage) for interval in intervals), default=0)
 
 
-def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
-    """The nearest breach that open ones of the incidents forecast, by service."""
+def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
+    """The nearest SLO breach by service: of those that incidents forecast while open, else a likely one by itself."""
+    current = [item for item in incidents if item.resolved is None]
     nearest: dict[Service, AtRisk] = {}
-    for item in incidents:
-        for risk in item.at_risk if item.resolved is None else ():
+    for item in current:
+        for risk in item.at_risk:
             if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
                 nearest[risk.service] = risk
-    return nearest
+    likely = {
+        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
+        for risk in snapshot.forecast.risks
+        if current and risk.probability >= LIKELY_BREACH_PROBABILITY
+    }
+    return likely | nearest
 
 
 def _affected(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
@@ -215,10 +222,10 @@ def _affected(history: ServiceHistory, named: set[Service], onset: float | None)
 def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
     first: dict[str, Evidence] = {}
     for item in incidents:
-        for figure in item.evidence if item.resolved is None else ():
-            service = figure.entity.partition(" ")[0] if " -> " not in figure.entity else ""
-            if service and (service not in first or figure.since < first[service].since):
-                first[service] = figure
+        for row in item.evidence if item.resolved is None else ():
+            service = row.entity.partition(" ")[0] if " -> " not in row.entity else ""
+            if service and (service not in first or row.since < first[service].since):
+                first[service] = row
     return first
 
 
@@ -264,18 +271,22 @@ def _soon(risk: AtRisk) -> bool:
     return risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
-def _suspicion(item: Incident) -> str:
+def suspicion(item: Incident) -> str:
+    """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause."""
     service, contention = item.suspect.service, item.cause == "gpu_contention"
+    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
+        return "its requests delay others"
+    past = " during the incident" if item.state == "recovering" else ""
+    own = next((row for row in item.evidence if row.entity == str(service) != str(item.service)), None)
+    if own is not None:
+        return f"{own.name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{past}"
     reasons = next(
         (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
     )
-    cause = Reason("cause", name=item.cause)
-    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
-        return "its requests delay others"
-    if contention and item.suspect.gpus:
-        further = reasons_text(reason for reason in reasons if reason.kind != "cause")
-        count = len(item.suspect.gpus)
-        return f"uses {count} shared {plural(count, 'GPU')}" + (f": {further}" if further else "")
-    if item.cause == "overload" and reasons in ((), (cause,)):
-        return "request rate above baseline"
-    return reasons_text(reasons) or CAUSES[item.cause]
+    if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
+        return "request rate above baseline" if item.cause == "overload" else ""
+    return f"{reasons_text(reasons)}{past}"
+
+
+def _figure(value: float, unit: str) -> str:
+    return percent(value) if unit == "ratio" else figure(value, unit)

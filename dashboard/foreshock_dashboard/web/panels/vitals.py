@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -51,16 +51,17 @@ class Vital(NamedTuple):
 
 
 class SloStatus(Row):
-    """Services with an SLO, by state; and those without one, such as batch jobs."""
+    """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs."""
 
     breached: int
+    degraded: int
     at_risk: int
     within: int
     without: int
 
 
 class VitalJson(Row):
-    """A number, its sparkline, and its limit. limit_kind: what the limit is, such as `SLO` or `baseline`."""
+    """A number, its sparkline, and its limit. limit_kind: what the limit is: an SLO, a safe limit, or the baseline."""
 
     name: str
     unit: str
@@ -83,8 +84,8 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     if world is None:
         return []
     incidents = [item for item in open_incidents(snapshot) if item.affected]
-    onsets = [item.since for item in incidents if item.severity == "critical"]
-    columns, past = _columns(world, min(onsets, default=math.inf))
+    critical = [item for item in incidents if item.severity == "critical"]
+    columns, past = _columns(world, min((item.since for item in critical), default=math.inf))
     found, red = readings(snapshot, history.now()), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
@@ -95,23 +96,24 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
         _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
         _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.failed, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
-        _waiting(_waits(world, columns), past),
+        _waiting(_waits(world, columns), past, [(item.service, item.suspect.service) for item in critical]),
     ]
 
 
 def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
-    """How many of the services with an SLO breach it, will soon, or are within it."""
+    """How many of the services with an SLO breach it, are degraded, will breach it soon, or are within it."""
     stages = history.now()
     tracked = [slo.service for slo in snapshot.forecast.slos]
     breached = {service for service in tracked if stages.get(service) == "breached"}
+    degraded = {service for service in tracked if stages.get(service) == "degraded"}
     forecasts = ServiceForecasts(snapshot)
-    at_risk = {service for service in tracked if forecasts.is_breach_likely(service)} - breached
-    within = len(tracked) - len(breached) - len(at_risk)
-    return SloStatus(len(breached), len(at_risk), within, len(snapshot.services) - len(tracked))
+    at_risk = {service for service in tracked if forecasts.is_breach_likely(service)} - breached - degraded
+    counts = len(breached), len(degraded), len(at_risk)
+    return SloStatus(*counts, len(tracked) - sum(counts), len(snapshot.services) - len(tracked))
 
 
 def _slo_tile(status: SloStatus, breaches: Vital, *, unknown: bool) -> VitalJson:
-    color: Status = "critical" if status.breached else "warning" if status.at_risk else "ok"
+    color: Status = "critical" if status.breached else "warning" if status.degraded or status.at_risk else "ok"
     spark = list(map(number, breaches.values.tolist()))
     value, color = (None, "unknown") if unknown else (float(status.breached), color)
     return VitalJson(
@@ -128,14 +130,20 @@ def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
     return VitalJson(name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark)
 
 
-def _waiting(vital: Vital, past: int) -> VitalJson:
-    """The tile of the longest wait, whose limit is the upper end of its normal range."""
+def _waiting(vital: Vital, past: int, critical: Sequence[tuple[Service, Service | None]]) -> VitalJson:
+    """The tile of the longest wait with its baseline; beyond the normal range it is a warning.
+
+    critical: affected service and suspected cause of each critical incident, in the color of which its pair is.
+    """
     value = float(vital.values[-1]) if len(vital.values) else math.nan
-    history, limit = vital.values[:past], math.nan
+    history, limit, most = vital.values[:past], math.nan, math.nan
     if np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
         baseline = robust_baseline(history[None], MIN_WAIT_SCALE, 1)
-        limit = float(baseline.level[0] + BAND_SCALES * baseline.scale[0])
-    status: Status = "unknown" if math.isnan(value) else "warning" if value > limit else "ok"
+        limit = float(baseline.level[0])
+        most = limit + BAND_SCALES * float(baseline.scale[0])
+    status: Status = "unknown" if math.isnan(value) else "warning" if value > most else "ok"
+    if status == "warning" and any(vital.who == _pair(*pair) for pair in critical):
+        status = "critical"
     kind = "" if math.isnan(limit) else "baseline"
     spark = list(map(number, vital.values[past:].tolist()))
     who = vital.who if math.isfinite(value) else ""
@@ -177,7 +185,7 @@ def _of_service(world: World, values: Floats, columns: Columns, reading: Reading
 
 
 def _waits(world: World, columns: Columns) -> Vital:
-    """The pair with the longest wait, mean over the GPUs that the two share. Only serving victims count.
+    """The pair with the longest wait now, mean over the GPUs that the two share. Only serving victims count.
 
     A batch job that waits is how GPUs are shared.
     """
@@ -198,7 +206,11 @@ def _waits(world: World, columns: Columns) -> Vital:
         return Vital(_maximum(means), "/contention")
     victim, aggressor = serving_pairs[row][0]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
-    return Vital(_maximum(means), f"/contention?{query}", f"{victim} on {aggressor}")
+    return Vital(means[row], f"/contention?{query}", _pair(victim, aggressor))
+
+
+def _pair(affected: Service, neighbor: Service | None) -> str:
+    return f"{affected} waiting on {neighbor}"
 
 
 def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading | None) -> Vital:

@@ -173,8 +173,9 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
             grave = incident.severity == "critical" and not soon
             return Condition("critical" if grave else "warning", "at_risk" if soon else affected)
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
-        contends, recovers = suspected[0].cause == "gpu_contention", suspected[0].state == "recovering"
-        return Condition("ok" if recovers else "warning", "noisy_neighbor" if contends else "suspected_cause")
+        if suspected[0].state == "recovering":
+            return Condition("ok", "recovering")
+        return Condition("warning", "noisy_neighbor" if suspected[0].cause == "gpu_contention" else "suspected_cause")
     if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
         return Condition("critical" if breached and "critical" in severities else "warning", affected)
     if any(risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk):

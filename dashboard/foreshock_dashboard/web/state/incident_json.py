@@ -177,6 +177,7 @@ class IncidentJson(Assessment):
     since: float | None
     opened: float | None
     paged: float | None
+    recovering_since: float | None
     resolved: float | None
     evidence: list[EvidenceJson]
     quality: Quality
@@ -253,6 +254,7 @@ def incident(item: Incident) -> IncidentJson:
         "since": number_of_time(item.since),
         "opened": number_of_time(item.opened),
         "paged": number_of_time(item.paged),
+        "recovering_since": number_of_time(item.recovering_since),
         "resolved": number_of_time(item.resolved),
         **_assessment(item),
         "evidence": list(map(_evidence, item.evidence)),

@@ -27,7 +27,8 @@ const copyButton = (text, command) =>
   h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
 
 /**
- * The commands of an action, to copy; a phone has no room for the text of the second.
+ * The commands of an action, to copy; a phone has no room for the text of the second. Without the number of replicas to
+ * go back to, that is only shown.
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command">} action
  */
 const commandRows = ({ command, revert_command: revert }) => {
@@ -39,7 +40,7 @@ const commandRows = ({ command, revert_command: revert }) => {
       { class: "command" },
       h("code", { title: `${command}\nNames are those in telemetry: check them in the cluster.` }, command),
       copyButton("Copy", command),
-      revert ? copyButton("Copy revert", revert) : null,
+      revert && !isCountUnknown ? copyButton("Copy revert", revert) : null,
     ),
     revert
       ? h(

@@ -42,6 +42,12 @@ export const stageState = (stage) =>
     : healthState("unknown", HEALTHS.unknown);
 
 /**
+ * The state of a service that recovers.
+ * @param {string} word
+ */
+export const recoveringState = (word) => h("span", { class: "state recovering" }, hiddenSign("◐"), ` ${word}`);
+
+/**
  * A legend of the signs of states.
  * @param {readonly Health[]} [healths]
  */

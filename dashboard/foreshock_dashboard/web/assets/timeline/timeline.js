@@ -45,7 +45,7 @@ const signText = ({ why, sign }) => {
 
 /** @param {LaneForecast} forecast */
 const forecastText = ({ p10, p50, p90 }) =>
-  `SLO breach ${formatBucket(p50)} (80% interval: ${formatInterval(p10, p90)})`;
+  `SLO breach ${formatBucket(p50)}${isNumber(p10) ? ` (80% interval: ${formatInterval(p10, p90)})` : ""}`;
 
 /** @param {Lane} lane */
 const partText = ({ part, order }) => (part === "affected" ? `${ROLES[part]} (${order})` : ROLES[part]);
@@ -146,16 +146,24 @@ const legend = (data) => {
   const { lanes, stages } = data;
   const forecasts = lanes.flatMap(({ forecast }) => forecast ?? []);
   const hasPart = (/** @type {string} */ name) => lanes.some((lane) => lane.part === name);
-  const drawn = new Set(lanes.flatMap((lane) => lane.intervals.map(([, , stage]) => stages[stage])));
+  const intervals = lanes.flatMap((lane) =>
+    lane.intervals.filter(([, end]) => end >= data.start).map(([, , stage]) => stage),
+  );
+  const marks = lanes.flatMap((lane) => markedIntervals(lane, data).map(([, , stage]) => stage));
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
     hasPart("suspect") ? entry("⚑", "lane-dots", "Suspected cause") : null,
     hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
     hasPart("at_risk") ? entry("…", "lane-dots", "At risk, not affected yet") : null,
-    /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map((stage) =>
-      drawn.has(stage)
-        ? h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGES[stage]}`)
+    stages.map((stage, i) =>
+      i && intervals.includes(i)
+        ? h(
+            "span",
+            { class: `lane-key stage ${stage}` },
+            marks.includes(i) ? [hiddenSign(STAGE_SIGNS[stage]), " "] : null,
+            STAGES[stage],
+          )
         : null,
     ),
     forecasts.length
@@ -334,11 +342,19 @@ const laneStrip = (lane, data, y, scale, name) => {
       }),
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
-    intervals
-      .filter(([, , stage], i) => (intervals[i - 1]?.[2] ?? -1) < stage)
-      .map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
+    markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
     isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
   );
+};
+
+/**
+ * The intervals that begin with a mark: those that are worse than the one before.
+ * @param {Lane} lane
+ * @param {Timeline} data
+ */
+const markedIntervals = ({ intervals }, { start }) => {
+  const shown = intervals.filter(([, end]) => end >= start);
+  return shown.filter(([, , stage], i) => (shown[i - 1]?.[2] ?? -1) < stage);
 };
 
 /**
@@ -362,12 +378,15 @@ const stageMark = (stage, x, y) => {
  * @returns {{ low: number, middle: number | null, high: number, isOpen: boolean }} in Unix seconds; middle: null beyond
  * the end of the axis
  */
-export const forecastRange = ({ p10, p20, p50, p90 }, { now, end }) => ({
-  low: Math.min(end, now + (isNumber(p10) ? p10 : p20)),
-  middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
-  high: isNumber(p90) ? Math.min(end, now + p90) : end,
-  isOpen: !isNumber(p90) || now + p90 > end,
-});
+export const forecastRange = ({ p10, p20, p50, p80, p90 }, { now, end }) => {
+  const [low, high] = isNumber(p10) ? [p10, p90] : [p20, p80]; // a service by itself has no 80% interval
+  return {
+    low: Math.min(end, now + low),
+    middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
+    high: isNumber(high) ? Math.min(end, now + high) : end,
+    isOpen: !isNumber(high) || now + high > end,
+  };
+};
 
 /**
  * A forecast with its label; a bar that goes on beyond the end of the axis is open on its right.

@@ -24,7 +24,6 @@ from foreshock_dashboard.web.panels.timeline import (
     Timeline,
     affected_order,
     chosen_incidents,
-    nearest_breaches,
     timeline,
 )
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
@@ -311,7 +310,7 @@ def _signal(sign: Sign) -> SignalRow:
 
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
-    nearest = nearest_breaches(chosen.incidents)
+    nearest = dict(chosen.risks)
     probabilities = {risk.service: risk.probability for risk in snapshot.forecast.risks}
     for risk_ in snapshot.forecast.risks:
         if risk_.probability >= MIN_BREACH_PROBABILITY:

@@ -110,7 +110,9 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "topology": topology_id,
         "verdict": verdict_.payload(),
         "open_incidents": [incident(item) for item in current],
-        "resolved": [incident(item) for item in snapshot.incidents if item.state == "resolved"][:MAX_RESOLVED],
+        "resolved": [incident(item) for item in snapshot.incidents if item.state == "resolved" and item.affected][
+            :MAX_RESOLVED
+        ],
         "ready": world is not None,
     }
     if world is None or history is None:

@@ -1,6 +1,8 @@
-"""The requests to a service that an incident has cost so far. Pure."""
+"""The requests to a service that an SLO breach or an incident has cost so far. Pure."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from foreshock_dashboard.web.state.numbers import Row
 
 
 class Impact(Row):
-    """An estimate: requests to a service since an incident began, and those of them that failed or were too slow."""
+    """An estimate: requests to a service in a time range, and those of them that failed or were too slow."""
 
     service: str
     requests: float
@@ -20,15 +22,17 @@ class Impact(Row):
     slow: float
 
 
-def impact(world: World, service: Service, slo: ServiceSlo | None, since: float) -> Impact | None:
-    """Requests since `since` (Unix seconds), integrated over the request rate; None where the rate is unknown.
+def impact(
+    world: World, service: Service, slo: ServiceSlo | None, since: float, until: float = math.inf
+) -> Impact | None:
+    """Requests from `since` to `until` (Unix seconds), integrated over the request rate; None where that is unknown.
 
     Failed requests are not counted as slow too. Without an SLO none is slow.
     """
     if service not in world.services:
         return None
     row, red = world.services.index(service), world.red
-    columns = slice(int(np.searchsorted(world.times, since, side="right")), None)
+    columns = slice(*np.searchsorted(world.times, (since, until), side="right").tolist())
     rate = red.rate[row, columns].astype(np.float64)
     if not np.isfinite(rate).any():
         return None

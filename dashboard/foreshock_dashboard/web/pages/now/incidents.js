@@ -21,6 +21,8 @@ import { EMPTY } from "#web/assets/words.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
 
 const MAX_CANDIDATES = 4;
+/** Share of all suspicion from which a further suspect is named. */
+const MIN_SCORE = 0.2;
 const MAX_ACTIONS = 2;
 
 /** @param {NowIncident} incident */
@@ -92,11 +94,11 @@ const suspectList = ({ suspect, candidates, confidence_level, confidence, qualit
   h(
     "p",
     { class: "suspects" },
-    candidates.length ? "Suspects, most likely first: " : null,
     candidates
       .slice(0, MAX_CANDIDATES)
+      .filter(({ score }, i) => !i || score >= MIN_SCORE)
       .map(({ service, score, why }, i) => [
-        i ? ", " : "",
+        ["Suspected: ", ". Less likely: "][i] ?? ", ",
         h("span", { title: `score ${score.toFixed(2)}` }, serviceLink(service)),
         why ? h("span", { class: "muted" }, ` (${why})`) : "",
       ]),
@@ -113,7 +115,7 @@ const suspectList = ({ suspect, candidates, confidence_level, confidence, qualit
  * @param {number} now
  */
 const openIncident = (incident, isShown, now) => {
-  const { severity, state, service, affected, actions, evidence } = incident;
+  const { severity, state, service, affected, actions, evidence, recovering_since } = incident;
   return h(
     "li",
     { "data-severity": affected.length && state === "firing" ? severity : "inactive" },
@@ -122,15 +124,18 @@ const openIncident = (incident, isShown, now) => {
       { class: "warning-head" },
       incidentState(incident),
       " ",
+      isShown ? "Incident above, which began at " : null,
       serviceLink(service),
-      h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
+      h("span", { class: "muted" }, isShown ? "." : [` ${causeText(incident)}. `, courseOf(incident, now)]),
       " ",
       incidentLinks(incident),
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
     isShown || !actions.length ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     evidence.length ? evidenceTable(incident, now) : null,
-    state === "recovering" ? h("p", { class: "note" }, "Values when symptoms were last seen.") : null,
+    recovering_since
+      ? h("p", { class: "note" }, "Values when symptoms were last seen, ", timeElement(recovering_since, now), ".")
+      : null,
     suspectList(incident),
   );
 };

@@ -29,7 +29,7 @@ export interface Reading {
   status: "critical" | "warning" | "ok" | "unknown";
 }
 
-/** Requests to a service since an incident began: an estimate. */
+/** Requests to a service during its SLO breach, else since the first anomaly: an estimate. */
 export interface Impact {
   service: string;
   requests: number;
@@ -46,6 +46,12 @@ export interface Situation {
   origin: Reading | null;
   breach: { since: number; until: number | null; earlier: boolean } | null;
   impact: Impact | null;
+  /** Why the suspected cause is one; "" if only its cause class is known. */
+  suspicion: string;
+  /** What tells why the incident recovers. */
+  recovery: { service: string; signal: "request rate" | "ready replicas"; worst: number; now: number }[];
+  /** Unix seconds at which a recovering incident resolves without new symptoms. */
+  resolves: number | null;
   /** Other services that breach their SLO. */
   breached: string[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
@@ -70,7 +76,7 @@ export interface Tile {
   name: string;
   value: number | null;
   unit: string;
-  slo: { breached: number; at_risk: number; within: number; without: number } | null;
+  slo: { breached: number; degraded: number; at_risk: number; within: number; without: number } | null;
   who: string;
   href: string;
   limit: number | null;

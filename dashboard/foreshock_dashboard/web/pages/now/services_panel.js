@@ -10,9 +10,9 @@ import {
   isNumber,
   NOT_KNOWN,
 } from "#web/assets/format.js";
-import { healthState, stageState } from "#web/assets/timeline/signs.js";
-import { sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY } from "#web/assets/words.js";
+import { healthState, recoveringState, stageState } from "#web/assets/timeline/signs.js";
+import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
+import { EMPTY, ROLES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -25,36 +25,55 @@ const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
 const condition = ({ health, condition: kind, stage, word }) => {
   const isOver = kind === "recovering" && stage === "early_warning";
   if (stage && stage !== "healthy" && !isOver) return stageState(stage);
-  return healthState(health, word);
+  return kind === "recovering" ? recoveringState(word) : healthState(health, word);
 };
 
-/** @param {Reading | null} reading */
-const closestCell = (reading) => {
-  if (!reading) return h("td", null, NOT_KNOWN);
-  const { metric, value, limit, unit, status, limit_kind } = reading;
-  const format = (/** @type {number} */ shown) => (metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
+/**
+ * The metric that uses most of its limit, with p95 below it where that is another one.
+ * @param {ServiceRow} service
+ */
+const limitCell = ({ closest, p95, slo }) => {
+  const isP95 = !closest || closest.metric === "p95";
+  const p95Text = `p95 ${formatSeconds(p95)}${isNumber(slo) ? ` / ${formatSeconds(slo)}` : ""}`;
   return h(
     "td",
     null,
-    `${metric} `,
-    h("span", { class: VALUE_CLASSES[status] }, format(value)),
-    h("span", { class: "muted" }, ` (${limit_kind} ${format(limit)})`),
+    closest ? limitText(closest) : null,
+    isP95 && closest ? null : h(closest ? "small" : "span", { class: "muted" }, isNumber(p95) ? p95Text : NOT_KNOWN),
   );
 };
 
-/** @param {ServiceRow} service */
-const serviceRow = (service) => {
-  const { id, health, stage, rate, error_rate, p95, spark, slo, closest } = service;
+/** @param {Reading} reading */
+const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
+  const format = (/** @type {number} */ shown) => (metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
+  return [
+    `${metric} `,
+    h("span", { class: VALUE_CLASSES[status] }, format(value)),
+    h("span", { class: "muted" }, ` (${limit_kind} ${format(limit)})`),
+  ];
+};
+
+/**
+ * @param {ServiceRow} service
+ * @param {ReadonlySet<string | null>} suspects
+ */
+const serviceRow = (service, suspects) => {
+  const { id, health, condition: kind, stage, rate, error_rate, spark, slo } = service;
+  const isTagged = suspects.has(id) && kind !== "noisy_neighbor" && kind !== "suspected_cause";
   const isBreached = stage === "breached";
   return h(
     "tr",
     { "data-health": isBreached ? "critical" : health },
-    h("th", { scope: "row" }, link(serviceHref(id), id)),
-    h("td", { class: "text-cell" }, condition(service)),
+    h("th", { scope: "row" }, link(serviceHref(id), breakable(id))),
+    h(
+      "td",
+      { class: "text-cell" },
+      condition(service),
+      isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
+    ),
     h("td", null, formatRate(rate)),
     h("td", null, formatPercent(error_rate)),
-    h("td", null, formatSeconds(p95), isNumber(slo) ? h("span", { class: "muted" }, ` / ${formatSeconds(slo)}`) : null),
-    closestCell(closest),
+    limitCell(service),
     h(
       "td",
       { class: "minor" },
@@ -68,7 +87,8 @@ const serviceRow = (service) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, hidden, verdict }) => {
+export const drawServices = ({ services, hidden, verdict, open_incidents }) => {
+  const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
   const title = verdict.closest.length ? "Services closest to their limits" : "Services";
   setText(requireId("services-title"), verdict.situation ? "Services, most affected first" : title);
   if (!services.length) {
@@ -78,12 +98,17 @@ export const drawServices = ({ services, hidden, verdict }) => {
   const head = [
     h("th", { scope: "col" }, "Service"),
     h("th", { scope: "col", class: "text-cell" }, "State"),
-    ...headCells(["Request rate", "Error rate", "p95 / SLO", "Closest limit"]),
+    ...headCells(["Request rate", "Error rate", "Closest limit"]),
     h("th", { scope: "col", class: "minor" }, "p95, 15 min"),
   ];
   put(
     byId("services"),
-    scrollTable("Services", { class: "services" }, head, services.map(serviceRow)),
+    scrollTable(
+      "Services",
+      { class: "services" },
+      head,
+      services.map((service) => serviceRow(service, suspects)),
+    ),
     h("p", { class: "note" }, link(pageHref("/services"), hidden ? `All services: ${hidden} more` : "All services")),
   );
   setPanel("services", "ready");

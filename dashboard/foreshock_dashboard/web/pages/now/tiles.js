@@ -20,11 +20,28 @@ const withRange = (href) => {
   return pageHref(path, Object.fromEntries(new URLSearchParams(query)));
 };
 
+/** @typedef {NonNullable<Tile["slo"]>} SloStatus */
+/** @type {readonly (readonly ["breached" | "degraded" | "at_risk", (slo: SloStatus) => string])[]} */
+const SLO_STATES = [
+  ["breached", ({ breached }) => `${breached} breached`],
+  ["degraded", ({ degraded }) => `${degraded} degraded`],
+  ["at_risk", ({ at_risk }) => `${at_risk} at risk`],
+];
+
+/** @param {SloStatus} slo */
+const withinText = ({ within, without }) => `${within} within SLO${without ? `, ${without} without SLO` : ""}`;
+
+/**
+ * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
+ * @param {Tile} tile
+ * @param {string} note
+ */
+const whoText = ({ who, slo }, note) => (slo && note !== withinText(slo) ? withinText(slo) : who);
+
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {
   if (!isNumber(value)) return NOT_KNOWN;
-  if (slo?.breached) return `${slo.breached} breached`;
-  if (slo) return slo.at_risk ? `${slo.at_risk} at risk` : "Met";
+  if (slo) return SLO_STATES.find(([state]) => slo[state])?.[1](slo) ?? "Met";
   return name === "Peak load" ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -34,15 +51,13 @@ const valueText = ({ name, value, unit, slo }) => {
  */
 const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) => {
   if (slo) {
-    const atRisk = slo.breached && slo.at_risk ? `${slo.at_risk} at risk` : "";
-    return [atRisk, `${slo.within} within SLO`, slo.without ? `${slo.without} without SLO` : ""]
-      .filter(Boolean)
-      .join(", ");
+    const further = SLO_STATES.filter(([state]) => slo[state]).slice(1);
+    return further.map(([, text]) => text(slo)).join(", ") || withinText(slo);
   }
   if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
   if (!isNumber(limit)) return "No baseline yet";
   const text = name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit);
-  return `${limit_kind}${limit_kind === "baseline" ? " ≤" : ""} ${text}`;
+  return `${limit_kind} ${text}`;
 };
 
 /**
@@ -50,14 +65,16 @@ const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) =>
  * @param {boolean} isLearning
  */
 const tileLink = (tile, isLearning) => {
-  const { name, who, status, href, limit, spark } = tile;
+  const { name, status, href, limit, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
+  const who = whoText(tile, note);
   return h(
     "a",
     {
       class: `figure ${status}`,
       href: withRange(href),
       "data-go": true,
+      title: "Chart: last 15 min",
       "aria-label": [`${name}: ${value}`, note, who].filter(Boolean).join(", "),
     },
     h("span", { class: "figure-name" }, name),

@@ -1,6 +1,6 @@
 // The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
 import { gpuHref, link, pageHref, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
-import { clausesText, clauseText, timeElement } from "#web/assets/clock.js";
+import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setText } from "#web/assets/dom.js";
 import {
   formatBucket,
@@ -8,7 +8,9 @@ import {
   formatDuration,
   formatInterval,
   formatPercent,
+  formatRate,
   formatValue,
+  isNumber,
   plural,
   shortLabels,
 } from "#web/assets/format.js";
@@ -92,15 +94,15 @@ export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
 /** @param {Impact} impact */
 const impactText = ({ requests, failed, slow }) => {
   const bad = failed + slow;
-  if (bad < 1) return "No requests failed or slowed so far";
-  const of = `About ${formatCount(bad)} of ${formatCount(requests)} requests`;
+  if (bad < 1) return "no requests failed or were too slow";
+  const of = `about ${formatCount(bad)} of ${formatCount(requests)} requests`;
   if (slow < 1) return `${of} failed`;
   return failed < 1 ? `${of} were too slow` : `${of} failed or were too slow`;
 };
 
 /** @param {Impact} impact */
 const impactTitle = ({ service, failed, slow }) =>
-  `Since the first anomaly, of ${service}: ${formatCount(failed)} failed, ${formatCount(slow)} were slower than the SLO`;
+  `Requests to ${service}: ${formatCount(failed)} failed, ${formatCount(slow)} were slower than the SLO`;
 
 /**
  * @param {NonNullable<Situation["breach"]>} breach
@@ -114,8 +116,22 @@ const breachText = ({ since, until, earlier }, now) => {
     : ["SLO breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
 };
 
-/** @param {NowIncident} incident */
-const suspectedCause = (incident) => {
+/**
+ * The time range of the impact.
+ * @param {Situation["breach"]} breach
+ * @param {Impact | null} impact
+ * @param {number} now
+ */
+const impactSince = (breach, impact, now) => {
+  if (breach) return breachText(breach, now);
+  return impact ? "Since the first anomaly" : null;
+};
+
+/**
+ * @param {NowIncident} incident
+ * @param {string} why
+ */
+const suspectedCause = (incident, why) => {
   const { suspect, candidates, confidence, confidence_level, quality } = incident;
   const title = `confidence ${formatPercent(confidence)}, ${quality}`;
   const level = h("span", { class: "level", title }, `${confidence_level} confidence`);
@@ -128,7 +144,7 @@ const suspectedCause = (incident) => {
   const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
   const by = ["overload", "scale_up_lag"].includes(incident.cause) ? ": extra load from " : ": ";
   const who = suspect.service && suspect.service !== incident.service ? [by, serviceLink(suspect.service)] : "";
-  return [causeText(incident), who, where, " ", level];
+  return [causeText(incident), who, where, why ? `, ${why}` : "", " ", level];
 };
 
 /** @param {Situation["at_risk"]} atRisk */
@@ -149,7 +165,11 @@ const nextAtRisk = (atRisk) => {
           .filter((risk) => bucketOf(risk) === bucket)
           .map(({ service, breach_seconds: { p10, p90 } }, i) => [
             i ? ", " : " ",
-            link(serviceHref(service), label(service), `${service}, 80% interval: ${formatInterval(p10, p90)}`),
+            link(
+              serviceHref(service),
+              label(service),
+              isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
+            ),
           ]),
       ),
     ),
@@ -161,28 +181,36 @@ const nextAtRisk = (atRisk) => {
  * @param {Verdict["risks"]} risks
  * @param {number} now
  */
-const situationFacts = ({ incident, reading, origin, breach, impact, breached, at_risk }, risks, now) => {
+const situationFacts = (situation, risks, now) => {
+  const { incident, reading, origin, suspicion, breach, impact, recovery, resolves, breached, at_risk } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   return [
     h(
       "p",
       { class: "lead", title: impact ? impactTitle(impact) : null },
-      breach ? [breachText(breach, now), ". "] : null,
-      impact ? `${impactText(impact)}.` : null,
+      impactSince(breach, impact, now),
+      impact ? `: ${impactText(impact)}` : null,
+      breach || impact ? "." : null,
     ),
-    h("p", { class: "lead muted" }, courseOf(incident, now), "."),
+    h("p", { class: "lead muted" }, courseOf(incident, now), `. Times: ${zoneName()}.`),
     h(
       "dl",
       { class: "facts" },
-      row("Suspected cause", suspectedCause(incident)),
+      row("Suspected cause", suspectedCause(incident, suspicion)),
       origin ? row("Origin", serviceLink(origin.service), ` ${readingText(origin)}`) : null,
     ),
     isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     h(
       "dl",
       { class: "facts" },
-      isRecovering ? row("Action", "None needed now: resolves after 5 min without symptoms") : null,
+      recovery.length
+        ? row(
+            "Recovery",
+            recovery.map((found, i) => [i ? "; " : "", recoveryText(found)]),
+          )
+        : null,
+      isRecovering ? row("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
       isRecovering && actions.length ? row("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
       row("Next at risk", nextAtRisk(at_risk)),
       breached.length ? row((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
@@ -191,6 +219,19 @@ const situationFacts = ({ incident, reading, origin, breach, impact, breached, a
     ),
   ];
 };
+
+/** @param {Situation["recovery"][number]} recovery */
+const recoveryText = ({ service, signal, worst, now }) => {
+  const isRate = signal === "request rate";
+  const [before, after] = isRate ? [formatRate(worst), formatRate(now)] : [formatCount(worst), formatCount(now)];
+  return [`${signal} of `, serviceLink(service), ` ${before} → ${after} (${isRate ? "peak" : "lowest"} → now)`];
+};
+
+/**
+ * @param {number} resolves Unix seconds
+ * @param {number} now
+ */
+const resolvesText = (resolves, now) => [": resolves at about ", timeElement(resolves, now), " without new symptoms"];
 
 /** @param {Verdict["risks"]} risks */
 const latentRisks = (risks) => [

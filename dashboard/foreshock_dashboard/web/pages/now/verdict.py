@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.health import Stage
-from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, summary_clauses
@@ -21,8 +24,8 @@ from foreshock_dashboard.render.units import counted, minutes_of, name_list, plu
 from foreshock_dashboard.render.words import EMPTY
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.panels.limits import Metric, Reading, readings, worst
-from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS, nearest_breaches
-from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, conditions, open_incidents
+from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS, nearest_breaches, suspicion
+from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
     BreachSeconds,
@@ -32,13 +35,15 @@ from foreshock_dashboard.web.state.incident_json import (
     clauses,
     incident,
 )
-from foreshock_dashboard.web.state.numbers import Row, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, number_of_time, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "calm", "unknown", "learning", "empty", "error"]
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
+MAX_RECOVERED_RATIO = 0.7
+"""Request rate over its peak up to which load explains a recovery."""
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
 
@@ -61,13 +66,24 @@ class Breach(Row):
     earlier: bool
 
 
+class Recovery(Row):
+    """A figure that has returned from its worst value of an incident: request rate (req/s) or ready replicas."""
+
+    service: str
+    signal: Literal["request rate", "ready replicas"]
+    worst: float
+    now: float
+
+
 class Situation(TypedDict):
     """Details of an open incident.
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline. origin: the
-    metric of the incident's own service that uses most of its SLO, if that is another one. breached: other services
-    that breach their SLO. at_risk: services that will, the soonest first. others: number of further open incidents.
+    metric of the incident's own service that uses most of its SLO, if that is another one. suspicion: why the suspected
+    cause is one. recovery: why it recovers. resolves: Unix seconds at which it does if it stays so. breached: other
+    services that breach their SLO. at_risk: services that will, the soonest first. others: number of further open
+    incidents.
     """
 
     incident: IncidentJson
@@ -76,6 +92,9 @@ class Situation(TypedDict):
     origin: Reading | None
     breach: Breach | None
     impact: Impact | None
+    suspicion: str
+    recovery: list[Recovery]
+    resolves: float | None
     breached: list[str]
     at_risk: list[AtRiskRow]
     others: int
@@ -197,14 +216,10 @@ def _of_incidents(
     elif "overloaded" in joined_text(headline):
         reading = worst(found, "load", service=subject) or reading
     breached = [service for service, stage in stages.items() if stage == "breached" and service != subject]
-    likely = {
-        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
-        for risk in snapshot.forecast.risks
-        if risk.probability >= LIKELY_BREACH_PROBABILITY
-    }
+    breach = _breach(history, subject, item.since) if history else None
     ahead = sorted(
         (risk.p50, service, risk)
-        for service, risk in (likely | nearest_breaches(current)).items()
+        for service, risk in nearest_breaches(snapshot, current).items()
         if 0 < risk.p50 <= MAX_BREACH_SECONDS and stages.get(service) != "breached"
     )
     situation: Situation = {
@@ -212,8 +227,11 @@ def _of_incidents(
         "service": str(subject),
         "reading": reading,
         "origin": own if subject != item.service else None,
-        "breach": _breach(history, subject, item.since) if history else None,
-        "impact": impact(world, subject, _slos(snapshot).get(subject), item.since),
+        "suspicion": suspicion(item),
+        "breach": breach,
+        "impact": _impact(snapshot, world, subject, breach, item.since),
+        "recovery": _recovery(world, item),
+        "resolves": number_of_time(item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS),
         "breached": list(map(str, breached)),
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
         "others": len(current) - 1,
@@ -248,6 +266,34 @@ def _breach(history: ServiceHistory, service: Service, onset: float) -> Breach |
     return Breach(round(since, 3), None if lasts else round(until, 3), earlier=bool(since <= history.times[0]))
 
 
+def _impact(snapshot: Snapshot, world: World, service: Service, breach: Breach | None, onset: float) -> Impact | None:
+    """Requests to a service during its SLO breach; without one since the onset of the incident (Unix seconds)."""
+    since, until = (breach.since - world.step, breach.until or math.inf) if breach else (onset, math.inf)
+    return impact(world, service, _slos(snapshot).get(service), since, until)
+
+
+def _recovery(world: World, item: Incident) -> list[Recovery]:
+    """What tells why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
+    if item.state != "recovering":
+        return []
+    found: list[Recovery] = []
+    columns = slice(int(np.searchsorted(world.times, item.since)), None)
+    service = item.suspect.service or item.service
+    if service in world.services:
+        rate = _known(world.red.rate[world.services.index(service), columns])
+        if len(rate) and rate[-1] <= MAX_RECOVERED_RATIO * rate.max():
+            found.append(Recovery(str(service), "request rate", rounded(float(rate.max())), rounded(float(rate[-1]))))
+    if world.capacity and item.service in world.capacity.services:
+        ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])
+        if len(ready) and ready[-1] > ready.min():
+            found.append(Recovery(str(item.service), "ready replicas", float(ready.min()), float(ready[-1])))
+    return found
+
+
+def _known(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
 def _without_incident(
     snapshot: Snapshot, stages: Mapping[Service, Stage | None], seen: Freshness, gaps: tuple[Text, ...]
 ) -> Verdict:
@@ -256,7 +302,7 @@ def _without_incident(
     erring = [str(service) for service, state in conditions(snapshot).items() if state.kind == "errors"]
     found = [reading for reading in readings(snapshot, stages) if math.isfinite(reading.usage)]
     closest = tuple(sorted(found, key=lambda reading: -reading.usage)[:MAX_CLOSEST])
-    ended = [item for item in snapshot.incidents if item.resolved is not None]
+    ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached:
         verb = plural(len(breached), "breaches its", "breach their")

@@ -91,7 +91,8 @@ const fillTable = (name, reason, spec) => {
 
 /** @param {ServiceData} data */
 const drawFigures = (data) => {
-  const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad } = data;
+  const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, gpu_list: gpuList } = data;
+  const measured = gpuList.filter((row) => isNumber(row.wait)).length;
   const isCritical = data.health === "critical";
   put(
     byId("service-figures"),
@@ -119,7 +120,7 @@ const drawFigures = (data) => {
       : null,
     gpus
       ? figure("GPU wait", formatPercent(wait), {
-          note: `on ${plural(gpus, "GPU")}`,
+          note: measured < gpus ? `on ${measured} of ${plural(gpus, "GPU")}` : `on ${plural(gpus, "GPU")}`,
           mark: (wait ?? 0) >= WAIT_LIMITS.poor ? "poor" : "",
           title: "share of time that it waits on other services on its GPUs, upper bound",
         })
