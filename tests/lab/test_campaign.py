@@ -78,6 +78,19 @@ def test_a_system_that_does_not_recover_is_given_up(tmp_path: Path) -> None:
         Campaign(system, tmp_path, HISTORY, system.clock).run([planned(system, "exception")], START + 7200)
 
 
+def test_a_breach_before_a_growing_fault_has_an_effect_is_not_recorded_as_its_own(tmp_path: Path) -> None:
+    """Something else disturbed users. The fault is tried again."""
+    system = System(tmp_path)
+    system.seen = lambda time: 1.0 if FIRST <= time < FIRST + 60 else 0.02
+    fault = planned(system, "slow-handler")
+
+    assert Campaign(system, tmp_path, HISTORY, system.clock).run([fault], START + 7200) == 1
+
+    truth = orjson.loads((tmp_path / fault.name / "truth.json").read_bytes())
+    assert truth["onset"] > FIRST + 60
+    assert truth["noticed"] is None
+
+
 def test_a_campaign_continues_where_it_ended_and_keeps_its_deadline(tmp_path: Path) -> None:
     system = System(tmp_path)
     faults = [planned(system, kind) for kind in ("exception", "failing-handler", "slow-handler")]

@@ -31,6 +31,8 @@ of the last hour before it opens incidents."""
 TAIL_SECONDS = 15.0
 """Time after a fault that its recording has, so that the last scrapes count."""
 MAX_RECOVERY_SECONDS = 240.0
+UNNOTICED_RATIO = 0.15
+"""Part of the time in which a fault develops: it has 2% of its amount then, so an earlier breach is another one."""
 ATTEMPTS = 2
 """Attempts at a fault that cannot be injected or recorded."""
 
@@ -137,6 +139,8 @@ class Campaign:
         start, end = max(self._began, onset - LOOKBACK_SECONDS), self._clock.now()
         requests = self._system.user_requests(onset - WINDOW_SECONDS, end)
         breach = first_breach(requests, self._targets, onset, end)
+        if breach is not None and breach < onset + UNNOTICED_RATIO * fault.kind.develops_seconds:
+            raise NotHealthyError(f"users had a breach {breach - onset:.0f} s after the onset, too early for the fault")
         truth = truth_of(fault, self._system.topology, Times(start, onset, fault_end, end, breach))
         self._system.record(self._out / fault.name, start, end, truth, self._faulty)
         log.info("%s: %s", fault.name, "no breach" if breach is None else f"breach after {breach - onset:.0f} s")
