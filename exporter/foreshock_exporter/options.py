@@ -129,7 +129,7 @@ class Options:
     host: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "host metrics (node_*): on, off, or auto, which leaves them to node_exporter where it runs",
+        "host metrics (node_*): on, off, or auto (off where node_exporter runs)",
         "MODE",
         flag="--collector.host",
     )

@@ -101,9 +101,9 @@ def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) 
 
 @click.command("export", cls=GroupedCommand)
 @click.argument("recording", type=FILE)
-@click.option("--openmetrics", type=FILE, metavar="FILE", help="OpenMetrics file to create for the samples")
+@click.option("--openmetrics", type=FILE, metavar="FILE", help="OpenMetrics output file for the samples")
 @click.option(
-    "--otlp-json", type=FILE, metavar="FILE", help="OTLP/JSON file to create for the spans, one request per line"
+    "--otlp-json", type=FILE, metavar="FILE", help="OTLP/JSON output file for the spans, one request per line"
 )
 def export_(recording: Path, openmetrics: Path | None, otlp_json: Path | None) -> None:
     """Convert a recording to OpenMetrics and OTLP files.

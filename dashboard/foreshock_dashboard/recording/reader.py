@@ -201,7 +201,7 @@ class Recording:
             return 0
         columns = self._columns(file)
         if missing := [name for name in ("resource", "scope", "span") if columns.get(name) != "BLOB"]:
-            raise RecordingError(f"recording {self.path}: {files.SPANS} has no column {', '.join(missing)} of bytes")
+            raise RecordingError(f"recording {self.path}: {files.SPANS} has no binary column {', '.join(missing)}")
         return int(self._fetch("select count(*) from read_parquet($file)", file)[0][0])
 
     def _completed(self, meta: files.RecordingMeta) -> files.RecordingMeta:

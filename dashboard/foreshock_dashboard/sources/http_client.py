@@ -149,7 +149,7 @@ class ApiClient:
                 f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
             ) from error
         if (status := response.status_code) in (401, 403):
-            raise SourceError(f"{self.name}: answers {status}; pass the required credentials or tenant")
+            raise SourceError(f"{self.name}: returned {status}; pass the required credentials or tenant")
         if response.is_redirect:
             raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
         return response, body
@@ -170,21 +170,19 @@ class ApiClient:
         return bytes(body)
 
     def _timed_out(self, seconds: float) -> SourceError:
-        return LimitError(
-            f"{self.name}: no answer within {seconds:.0f} s; ask for a shorter range, or look at its load"
-        )
+        return LimitError(f"{self.name}: no response within {seconds:.0f} s; use a shorter range, or check its load")
 
     def _failed(self, response: httpx.Response, body: bytes) -> SourceError:
         status = response.status_code
         text = body[: 4 * _MAX_REASON_CHARACTERS].decode(errors="replace")
         reason = " ".join(text.split())[:_MAX_REASON_CHARACTERS] or "no reason"
-        remedy = "ask for a shorter range or other conditions"
+        remedy = "use a shorter range or other conditions"
         if status == 429:
             wait = response.headers.get("retry-after", "")
-            remedy = f"ask again {f'in {wait} s' if wait.isdecimal() else 'later'}, or raise the limits it has"
+            remedy = f"retry {f'in {wait} s' if wait.isdecimal() else 'later'}, or raise its limits"
         elif status >= 500:
-            remedy = "its log has the reason"
-        return SourceError(f"{self.name}: answers {status}: {reason}; {remedy}")
+            remedy = "see its log"
+        return SourceError(f"{self.name}: returned {status}: {reason}; {remedy}")
 
 
 def _base_url(kind: str, url: str) -> httpx.URL:

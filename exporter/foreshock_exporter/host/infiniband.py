@@ -95,7 +95,7 @@ class SysInfiniband:
                 counters = ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in port.saturated)
                 self._problems.report(
                     subject,
-                    f"dropped, because they are at their maximum until a reset (perfquery -R): {counters}",
+                    f"counters at their maximum are dropped until a reset (perfquery -R): {counters}",
                 )
             else:
                 self._problems.resolve(subject)

@@ -118,7 +118,9 @@ def fields_reader(readers: Mapping[str, Reader[Any]]) -> Reader[dict[Any, Any]]:
 
     def read(value: object) -> dict[Any, Any]:
         if not isinstance(value, dict) or not value:
-            raise ReadError(f"{quoted(value)} is not an object with some of the keys {', '.join(readers)}")
+            raise ReadError(
+                f"{quoted(value)} is not a valid object; use an object with any of the keys {', '.join(readers)}"
+            )
         values = {}
         for name, inner in value.items():
             if name not in readers:

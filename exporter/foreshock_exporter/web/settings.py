@@ -148,7 +148,7 @@ def _client_certificates(section: Section) -> tuple[ClientCertificates, Path | N
     if value in _UNVERIFIED:
         raise section.wrong(
             "client_auth_type",
-            f"is {value!r}, which takes any certificate unverified and is not offered; "
+            f"is {value!r}, which takes any certificate unverified and is not supported; "
             "use RequireAndVerifyClientCert with a client_ca_file",
         )
     kind: ClientCertificates = section.one_of("client_auth_type", _CLIENT_AUTH, "NoClientCert")
@@ -173,7 +173,9 @@ def _allowed_sans(section: Section, kind: ClientCertificates) -> frozenset[str]:
 def _versions(section: Section) -> tuple[str, str]:
     for key in ("min_version", "max_version"):
         if section.text(key) in _OLD_VERSIONS:
-            raise section.wrong(key, f"is {section.text(key)}, which is broken (RFC 8996) and not offered; use TLS12")
+            raise section.wrong(
+                key, f"is {section.text(key)}, which is deprecated (RFC 8996) and not supported; use TLS12"
+            )
     minimum: str = section.one_of("min_version", _VERSIONS, "TLS12")
     maximum: str = section.one_of("max_version", _VERSIONS, "TLS13")
     if minimum > maximum:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 _NOT_OFFERED = {
-    "rate_limit": "is not offered; the exporter bounds connections and renders once for all, so remove it",
-    "cert": "is not offered inline; put the certificate in a file and name it as cert_file",
-    "key": "is not offered inline; put the key in a file and name it as key_file",
-    "client_ca": "is not offered inline; put the certificate in a file and name it as client_ca_file",
+    "rate_limit": "is not supported; the exporter limits connections, so remove it",
+    "cert": "is not supported inline; put the certificate in a file and set cert_file",
+    "key": "is not supported inline; put the key in a file and set key_file",
+    "client_ca": "is not supported inline; put the certificate in a file and set client_ca_file",
 }
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

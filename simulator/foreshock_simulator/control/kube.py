@@ -63,7 +63,7 @@ POD_SCHEDULED = _gauge("pod_status_scheduled", (*_POD, "condition"), "1 for whet
 QUOTA = _gauge(
     "resourcequota",
     ("namespace", "resourcequota", "resource", "type"),
-    "What a quota allows (`hard`) and what is used of it.",
+    "Hard limit and used amount of a resource quota.",
 )
 
 

@@ -111,7 +111,7 @@ class Network:
             ValueError: the ratio is not from 0 to 1.
         """
         if not 0.0 <= ratio <= 1.0:
-            raise ValueError(f"{ratio} is no share of packets to lose; give one from 0 to 1")
+            raise ValueError(f"{ratio} is not a valid loss ratio; use 0 to 1")
         hosts_b = tuple(hosts_b)
         for a in hosts_a:
             for b in hosts_b:

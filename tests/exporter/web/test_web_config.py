@@ -58,7 +58,7 @@ BAD = {
     "a key twice": (TLS + "  key_file: key.pem\n", "line 4: .*'key_file' is given twice"),
     "a section that is a list": ("tls_server_config: [a]\n", "tls_server_config must be a mapping"),
     "a section that is unknown": ("tls_config:\n  cert_file: a\n", "tls_config is not known; known are tls_server"),
-    "a key that is unknown": (TLS + "  cert: cert.pem\n  certfile: a\n", r"tls_server_config\.cert is not offered"),
+    "a key that is unknown": (TLS + "  cert: cert.pem\n  certfile: a\n", r"tls_server_config\.cert is not supported"),
     "a key that is misspelt": (TLS + "  certfile: a\n", r"tls_server_config\.certfile is not known; known are cert_"),
     "no certificate": ("tls_server_config:\n  key_file: key.pem\n", r"tls_server_config\.cert_file is missing"),
     "no key": ("tls_server_config:\n  cert_file: cert.pem\n", r"tls_server_config\.key_file is missing"),
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_configuration_is_named(data: bytes | None, says: str,
 
 
 def test_an_unknown_section_is_refused_with_a_remedy(config: Callable[[str], Path]) -> None:
-    with pytest.raises(ConfigError, match=r"rate_limit is not offered; .* remove it"):
+    with pytest.raises(ConfigError, match=r"rate_limit is not supported; .* remove it"):
         load(config("rate_limit: {interval: 1s, burst: 2}\n"))
 
 

@@ -85,13 +85,13 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
         "cannot be reached (Connection refused)",
     ),
     "no words": (raising(httpx.ReadError("")), "cannot be reached (ReadError)"),
-    "slow": (raising(httpx.ReadTimeout("")), "no answer within 30 s; ask for a shorter range"),
+    "slow": (raising(httpx.ReadTimeout("")), "no response within 30 s; use a shorter range"),
     "HTML": (answering(200, html="<html>"), "text/html; charset=utf-8, not Prometheus' JSON"),
-    "a 404 page": (answering(404, text="404 page not found"), "answers 404 with text/plain; charset=utf-8"),
-    "a query error": (answering(422, json=failing("execution", "too many")), "answers 422 execution: too many"),
-    "overload": (answering(503, json=failing("timeout", "in queue")), "answers 503 timeout: in queue"),
-    "no credentials": (answering(401, text="Unauthorized"), "answers 401; pass the required credentials or tenant"),
-    "no tenant": (answering(403, text="no org id"), "answers 403; pass the required credentials or tenant"),
+    "a 404 page": (answering(404, text="404 page not found"), "returned 404 with text/plain; charset=utf-8"),
+    "a query error": (answering(422, json=failing("execution", "too many")), "returned 422 execution: too many"),
+    "overload": (answering(503, json=failing("timeout", "in queue")), "returned 503 timeout: in queue"),
+    "no credentials": (answering(401, text="Unauthorized"), "returned 401; pass the required credentials or tenant"),
+    "no tenant": (answering(403, text="no org id"), "returned 403; pass the required credentials or tenant"),
     "a redirect": (answering(302, headers={"location": "https://login/"}), "redirects to https://login/; use that"),
     "another JSON": (answering(200, json=[1]), STRANGE + "(200 without a status field)"),
     "half an answer": (answering(200, json={"status": "success", "data": {}}), STRANGE + "(KeyError 'result')"),
@@ -130,7 +130,7 @@ def test_an_endless_answer_is_cut() -> None:
 def test_a_real_refusal_carries_prometheus_own_words(prometheus: object) -> None:
     """The expression passes our check of regular expressions and not RE2's."""
     real = PrometheusSource(prometheus.url)  # type: ignore[attr-defined]  # the fixture's Server
-    with pytest.raises(SourceError, match=r"answers 400 bad_data: .*error parsing regexp"):
+    with pytest.raises(SourceError, match=r"returned 400 bad_data: .*error parsing regexp"):
         real.fetch(Query("m", (Matcher("a", "=~", "(?=x)y"),)), 0, 10, 1)
     real.close()
 
@@ -174,7 +174,7 @@ def test_a_response_that_takes_too_long_as_a_whole_is_given_up() -> None:
     drips = PrometheusSource(
         "http://prom", max_seconds=-1.0, transport=httpx.MockTransport(lambda _: httpx.Response(200, text="{}"))
     )
-    with pytest.raises(SourceError, match="no answer within"):
+    with pytest.raises(SourceError, match="no response within"):
         drips.fetch(Query("m"), 1.0, 4.0, 1)
 
 
@@ -196,7 +196,7 @@ def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: py
     asked.names_between(1.5, 3.0)
     asked.names_between(1.5, 4.0)
     assert caplog.messages == [told, told]  # it began anew
-    assert "the list of metrics is not available: Prometheus http://prom:9090/base: answers 403" in told
+    assert "the list of metrics is not available: Prometheus http://prom:9090/base: returned 403" in told
 
 
 def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_names(

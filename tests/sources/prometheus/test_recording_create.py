@@ -92,7 +92,7 @@ class _Limited:
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:  # noqa: ARG002
         self.lengths.append(end - start)
         if end - start > self.limit:
-            raise LimitError("limited: answers 422 execution: query would load too many samples.")
+            raise LimitError("limited: returned 422 execution: query would load too many samples.")
         times = np.arange(start + 1, end + 1)
         yield labels_of({"a": "b"}), np.column_stack([times, times])
 

@@ -54,7 +54,7 @@ def test_its_pages_show_tempos_traces_and_say_when_it_does_not_answer(
 
     double.instead = Reply(503, b"no ring", "text/plain")
     eventually(lambda: get("/readyz").status_code == 503, "it says that Tempo is away")
-    why = f"Tempo {double_url(hub)}: answers 503: no ring; its log has the reason"
+    why = f"Tempo {double_url(hub)}: returned 503: no ring; see its log"
     assert get("/readyz").text == f"not ready: {why}\n"
     assert get("/api/status").json()["reason"] == why
     assert get("/api/services").status_code == 200

@@ -49,7 +49,7 @@ def test_conditions_are_sent_under_both_names_of_each_parameter(span: MakeSpan) 
     double.spans = [
         span(n, name="x", service="pay", namespace="shop", start=0.6, attributes={"a": "b"}) for n in range(1, 300)
     ]
-    assert over(double, max_rounds=1).search(query).note.endswith("some may be missing; ask for a shorter range")
+    assert over(double, max_rounds=1).search(query).note.endswith("some may be missing; use a shorter range")
     (_, all_of_them), (path, given) = double.asked
     assert "query.durationMin" not in all_of_them  # how long a trace took is not how long its spans did
     assert path == "/api/v3/traces"
@@ -94,8 +94,8 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "its own page": (lambda _: httpx.Response(200, html="<html>"), "answers what Jaeger does not"),
     "another's JSON": (lambda _: httpx.Response(200, json=[1]), "answers what Jaeger does not"),
     "spans that are none": (lambda _: httpx.Response(200, json={"result": {"resourceSpans": 5}}), "Jaeger does not"),
-    "a refusal": (lambda _: httpx.Response(400, text="malformed"), "answers 400: malformed; ask for a shorter range"),
-    "a failure": (lambda _: httpx.Response(500, text="no storage"), "answers 500: no storage; its log has the reason"),
+    "a refusal": (lambda _: httpx.Response(400, text="malformed"), "returned 400: malformed; use a shorter range"),
+    "a failure": (lambda _: httpx.Response(500, text="no storage"), "returned 500: no storage; see its log"),
 }
 
 
@@ -114,7 +114,7 @@ def test_a_probe_reports_whether_the_api_answers(span: MakeSpan) -> None:
     assert over(JaegerDouble(spans=[span()])).probe() == ""
     assert over(JaegerDouble()).probe() == ""
     assert source(lambda _: httpx.Response(200, json={"services": None})).probe() == ""
-    assert "answers 503" in over(JaegerDouble(instead=Reply(503))).probe()
+    assert "returned 503" in over(JaegerDouble(instead=Reply(503))).probe()
     assert "to a question for its services" in source(lambda _: httpx.Response(404, text="x")).probe()
 
 

@@ -196,7 +196,7 @@ def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     assert len(found) == 50
     assert len([path for path, _ in double.asked if path == "/api/search"]) == 4  # with a root, and without
     assert "returns the first matches, not the slowest: after 2 requests" in found.note
-    assert "ask for a longer minimum duration or a shorter range" in found.note
+    assert "use a longer minimum duration or a shorter range" in found.note
 
 
 @pytest.mark.parametrize("recent", [True, False])
@@ -303,16 +303,16 @@ GZIP = {"content-encoding": "gzip"}
 STRANGE = "answers what Tempo does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
     "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
-    "slow": (raising(httpx.ReadTimeout("")), "no answer within 30 s; ask for a shorter range"),
-    "unauthenticated": (answering(401), "answers 401; pass the required credentials or tenant"),
-    "no tenant": (answering(401, text="no org id"), "answers 401; pass the required credentials or tenant"),
-    "forbidden": (answering(403), "answers 403; pass the required credentials"),
+    "slow": (raising(httpx.ReadTimeout("")), "no response within 30 s; use a shorter range"),
+    "unauthenticated": (answering(401), "returned 401; pass the required credentials or tenant"),
+    "no tenant": (answering(401, text="no org id"), "returned 401; pass the required credentials or tenant"),
+    "forbidden": (answering(403), "returned 403; pass the required credentials"),
     "moved": (answering(302, headers={"location": "https://x/"}), "redirects to https://x/; use that address"),
-    "too long a range": (answering(400, text="too long"), "answers 400: too long; ask for a shorter range"),
-    "limited": (answering(429, text="many", headers={"retry-after": "7"}), "answers 429: many; ask again in 7 s"),
-    "limited, no word when": (answering(429), "answers 429: no reason; ask again later"),
-    "failed": (answering(500, text="a\n b" + "c" * 500), "answers 500: a b" + "c" * 197 + "; its log has the reason"),
-    "gone": (answering(503), "answers 503: no reason; its log has the reason"),
+    "too long a range": (answering(400, text="too long"), "returned 400: too long; use a shorter range"),
+    "limited": (answering(429, text="many", headers={"retry-after": "7"}), "returned 429: many; retry in 7 s"),
+    "limited, no word when": (answering(429), "returned 429: no reason; retry later"),
+    "failed": (answering(500, text="a\n b" + "c" * 500), "returned 500: a b" + "c" * 197 + "; see its log"),
+    "gone": (answering(503), "returned 503: no reason; see its log"),
     "HTML": (answering(200, html="<html>"), STRANGE),
     "broken gzip": (answering(200, content=b"none", headers=GZIP), "cannot be reached"),
     "another's JSON": (answering(200, json={"status": "success"}), STRANGE),
@@ -322,7 +322,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "an id that is none": (answering(200, json={"traces": [{"traceID": "x"}]}), f"{STRANGE}(trace id 'x'"),
     "a time that is none": (answering(200, json={"traces": [{"traceID": "1", "startTimeUnixNano": "x"}]}), STRANGE),
     "endless": (
-        answering(200, content=bytes(http_client.MAX_BODY_BYTES + 1)), "larger than 64 MiB; ask for fewer traces"
+        answering(200, content=bytes(http_client.MAX_BODY_BYTES + 1)), "larger than 64 MiB; request fewer traces"
     ),
 }  # fmt: skip
 
@@ -350,7 +350,7 @@ def test_a_malformed_trace_is_an_error(body: bytes) -> None:
 def test_an_answer_that_trickles_is_given_up() -> None:
     """Though each piece comes in time."""
     times = iter(range(0, 1000, 20))
-    with pytest.raises(SourceError, match="no answer within 30 s"):
+    with pytest.raises(SourceError, match="no response within 30 s"):
         source(answering(200, content=(b"{" for _ in range(9))), monotonic=lambda: next(times)).search(ASKED)
 
 
@@ -359,7 +359,7 @@ def test_a_probe_reports_whether_the_api_answers() -> None:
     assert over(TempoDouble()).probe() == ""
     assert "cannot be reached (refused)" in source(raising(httpx.ConnectError("refused"))).probe()
     assert "404 at /api/echo" in source(answering(404)).probe()
-    assert "answers 503" in over(TempoDouble(instead=Reply(503))).probe()
+    assert "returned 503" in over(TempoDouble(instead=Reply(503))).probe()
 
 
 WORDS = ["traces", "traceID", "spanSets", "spans", "attributes", "key", "value", "stringValue", "trace", "tagValues",

@@ -112,7 +112,7 @@ class PrometheusSource(MetricSource):
         times = grid(start, end, step)
         first, width = round(start * 1000), round(step * 1000)
         if width < 1:
-            raise ValueError(f"step must be a millisecond at least, not {step} s")
+            raise ValueError(f"step: {step} s is too short. Use at least 1 ms")
         params = {
             "query": promql(query),
             "start": _seconds(first),
@@ -207,7 +207,7 @@ class PrometheusSource(MetricSource):
             answer = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise SourceError(
-                f"{self.name}: answers {status} with {response.headers.get('content-type', 'no content type')}, not "
+                f"{self.name}: returned {status} with {response.headers.get('content-type', 'no content type')}, not "
                 f"Prometheus' JSON ({body[:60]!r}); give the base address of its API, without /graph or /api/v1"
             ) from error
         if not isinstance(answer, dict) or "status" not in answer:
@@ -215,7 +215,7 @@ class PrometheusSource(MetricSource):
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
             kind_of_error = LimitError if status in LIMIT_STATUSES else SourceError
-            raise kind_of_error(f"{self.name}: answers {status} {kind}: {message}")
+            raise kind_of_error(f"{self.name}: returned {status} {kind}: {message}")
         return answer["data"]
 
 

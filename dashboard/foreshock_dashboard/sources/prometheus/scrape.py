@@ -200,13 +200,13 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     try:
         with client.stream("GET", url, timeout=timeout) as response:
             if response.status_code != httpx.codes.OK:
-                raise ScrapeError(f"answers {response.status_code}; give the URL of its metrics page")
+                raise ScrapeError(f"returned {response.status_code}; use the URL of its metrics page")
             if response.headers.get("content-type", "").startswith("text/html"):
                 raise ScrapeError("answers HTML, not metrics; most URLs end in /metrics")
             body = _read(response, deadline, timeout, max_body)
             encoding = response.headers.get("content-encoding", "identity")
     except httpx.TimeoutException:
-        raise ScrapeError(f"no answer within {timeout:g} s; raise the timeout or look at its load") from None
+        raise ScrapeError(f"no response within {timeout:g} s; raise the timeout or check its load") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ScrapeError(f"cannot be reached ({error_text(error)}); is it running there?") from error
     try:
@@ -226,5 +226,5 @@ def _read(response: httpx.Response, deadline: float, timeout: float, max_body: i
         if len(body) > max_body:
             raise ScrapeError(f"its page is larger than allowed: more than {max_body} bytes")
         if time.monotonic() > deadline:
-            raise ScrapeError(f"no whole answer within {timeout:g} s; raise the timeout or look at its load")
+            raise ScrapeError(f"no complete response within {timeout:g} s; raise the timeout or check its load")
     return bytes(body)

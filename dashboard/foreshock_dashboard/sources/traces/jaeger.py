@@ -72,7 +72,7 @@ class JaegerTraces(HttpTraceSource):
         by_span = has_span_conditions and (query.order == "slowest" or query.min_duration is not None)
         why = "by their spans' durations" if complete else f"after {self._max_rounds} requests there are more"
         note = (
-            f"{self.name} gives the first traces that it finds: {why}, and some may be missing; ask for a shorter range"
+            f"{self.name} returns the first traces that it finds: {why}, and some may be missing; use a shorter range"
         )
         return hits + best, note if by_span or not complete else ""
 

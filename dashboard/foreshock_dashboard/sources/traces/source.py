@@ -80,7 +80,7 @@ class HttpTraceSource(ABC):
         self._api = ApiClient(
             self.kind,
             url,
-            smaller="ask for fewer traces or a shorter range",
+            smaller="request fewer traces or a shorter range",
             headers={self.tenant_header: tenant} if tenant else None,
             credentials=credentials,
             ca=ca,

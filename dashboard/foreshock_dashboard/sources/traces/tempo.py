@@ -94,7 +94,7 @@ class TempoTraces(HttpTraceSource):
             try:
                 rooted, complete = self._top_hits(query, partial(fetch, roots=True))
             except SourceError as error:
-                if "answers 400" not in str(error):
+                if "returned 400" not in str(error):
                     raise
                 self._has_root_spans = False  # an old Tempo, or one that refuses any search, as the next one shows
         least = rooted[-1].rank(query) if len(rooted) == query.limit else None
@@ -107,7 +107,7 @@ class TempoTraces(HttpTraceSource):
         if not (complete and rootless_complete):
             note = (
                 f"{self.name} returns the first matches, not the {query.order}: after {self._max_rounds} "
-                "requests there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
+                "requests there are more, and some may be missing; use a longer minimum duration or a shorter range"
             )
         elif not self._has_root_spans and len(rootless) == query.limit:
             no_roots = f"{self.name} does not return root spans (Tempo 2.5 does)"

@@ -37,7 +37,7 @@ class Steps:
         """Return the grid of `model.query.grid` in milliseconds. Raises ValueError, also for a shorter step."""
         count = len(grid(start, end, step))
         if step < 0.001:
-            raise ValueError(f"step must be a millisecond at least, not {step} s")
+            raise ValueError(f"step: {step} s is too short. Use at least 1 ms")
         return cls(round(start * 1000), round(step * 1000), count)
 
     @property

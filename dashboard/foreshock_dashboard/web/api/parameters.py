@@ -85,7 +85,7 @@ class InventoryParameters(AsOf):
     """`/api/csv/gpus`."""
 
     q: Annotated[str, AfterValidator(_filter)] = Field(
-        "", description="only GPUs with this text in their name, UUID, model, pool or services"
+        "", description="only GPUs with this text in their name, UUID, model, pool, or services"
     )
     sort: Annotated[str, AfterValidator(_column)] = Field(
         Selection().sort, description="a column of the inventory, - before it for the largest first; default -contended"

@@ -157,7 +157,7 @@ class SpanOnGpu(SpanJson):
         Field(description="what it had of its GPU; null where it is not known to have run on a shared one"),
     ]
     critical: Annotated[list[list[float]], Field(description="offset and duration of each part of the critical path")]
-    gaps: Annotated[list[list[float]], Field(description="offset and duration of each part that no child explains")]
+    gaps: Annotated[list[list[float]], Field(description="offset and duration of each part that no child span covers")]
 
 
 class ClockRow(TypedDict):
