@@ -43,7 +43,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in (
         "Critical · firing",
         "embedder is degraded",
-        "About 120 of 3,400 requests failed.",
+        "SLO breach since 18:57:00 (3 min 3 s): about 120 of 3,400 requests failed.",
         "First anomaly 18:56:50 (3 min 13 s ago), paged 18:57:30.",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
@@ -63,7 +63,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "gateway: at risk, SLO breach < 5 min (80% interval: 60 s to 9 min)"
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "GPU wait: 46%, No baseline yet, embedder on train-llm"
+    assert names[-1] == "GPU wait: 46%, No baseline yet, embedder waiting on train-llm"
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
