@@ -180,7 +180,7 @@ def test_the_same_seed_loses_the_same_packets() -> None:
     [
         (lambda net: net.add("a", 1e9), "host 'a' is there already"),
         (lambda net: net.add("z", 0.0), "no capacity"),
-        (lambda net: net.lose(["a"], ["b"], 1.5), "from 0 to 1"),
+        (lambda net: net.lose(["a"], ["b"], 1.5), "use 0 to 1"),
         (lambda net: net.bulk("a", "b", 0), "no transfer"),
     ],
 )

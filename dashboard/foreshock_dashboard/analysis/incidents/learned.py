@@ -25,23 +25,18 @@ class Learned:
 
 
 def relearned(
-    known: Learned,
-    world: World,
-    at: int,
-    frozen: Set[Service],
-    warned: Set[Service] = frozenset(),
-    cache: IdentityCache | None = None,
+    known: Learned, world: World, at: int, frozen: Set[Service], cache: IdentityCache | None = None
 ) -> Learned:
     """Learn again if `LEARN_SECONDS` have passed. What concerns `frozen` services stays, if it is known.
 
-    So the state during a long incident does not become the baseline. Of services with an early warning, `warned`, only
-    the law stays, and with it their safe limit.
+    So the state during a long incident does not become the baseline. A latent risk freezes nothing: it may last for
+    days, and the first batching law of a service rests on few loads.
     """
     time = float(world.times[at])
     if known.baselines.levels and time // LEARN_SECONDS == known.baselines.time // LEARN_SECONDS:
         return known
     baselines, laws = baselines_at(world, at, cache=cache), fit_batching_laws(world, at)
-    laws = {**laws, **{service: law for service, law in known.laws.items() if service in frozen | warned}}
+    laws = {**laws, **{service: law for service, law in known.laws.items() if service in frozen}}
     if not frozen or not known.baselines.levels:
         return Learned(baselines, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)

@@ -97,7 +97,7 @@ ONSET_TOLERANCE_POINTS = 1
 UNINSTRUMENTED_WEIGHT = 0.2
 """Weight of external hosts and virtual nodes against services that report themselves."""
 CLIENT_ONLY_PRIOR = 0.7
-"""Share given to the callee of an excess that only the client measures, where no other calls tell which side it is."""
+"""Share given to the callee of an excess that only the client measures, where no other calls show which side it is."""
 TIMEOUT_SLOWDOWN = 3.0
 """Slowdown of a callee from which its timeouts may be the errors of a caller that is slow as well."""
 TIMEOUT_WEIGHT = 0.5
