@@ -155,6 +155,16 @@ def test_requests_carry_credentials_and_the_grid() -> None:
     np.testing.assert_array_equal(matrix.values, [[2, np.nan, np.inf]])
 
 
+def test_a_native_histogram_does_not_hide_the_other_series() -> None:
+    """The API has `histograms` in place of `values` for a series that holds nothing else."""
+    result = [
+        {"metric": {"__name__": "m", "a": "native"}, "histograms": [[1.0, {"count": "3", "sum": "6"}]]},
+        {"metric": {"__name__": "m", "a": "float"}, "values": [[1.0, "2"]]},
+    ]
+    found = source(answering(200, json={"status": "success", "data": {"result": result}})).samples("m", 0, 10)
+    assert [(labels, rows.tolist()) for labels, rows in found] == [((("a", "float"),), [[1.0, 2.0]])]
+
+
 @pytest.mark.parametrize("url", ["", "prom:9090", "ftp://prom", "http://", "http://prom:port"])
 def test_an_invalid_address_is_refused_at_once(url: str) -> None:
     """With the form it should have."""

@@ -131,7 +131,8 @@ class PrometheusSource(MetricSource):
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
         """The samples of a metric in (start, end], Unix seconds, as they were scraped: labels, and shape (samples, 2).
 
-        The columns are Unix seconds and values. The server leaves out staleness markers.
+        The columns are Unix seconds and values. The server leaves out staleness markers. Native
+        histograms have no values, and are left out.
 
         Raises:
             SourceError: the source cannot answer.
@@ -142,6 +143,8 @@ class PrometheusSource(MetricSource):
         data = self._data(*self._api.send("POST", "/api/v1/query", data=params))
         try:
             for one in data["result"]:
+                if "values" not in one and "histograms" in one:
+                    continue
                 rows = np.empty((len(one["values"]), 2))
                 rows[:, 0] = [time for time, _ in one["values"]]
                 rows[:, 1] = [float(value) for _, value in one["values"]]
