@@ -14,6 +14,7 @@ import yaml
 from tests.web.worlds import SCENES, FakeHub, request
 
 from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.web.app import create_app
@@ -99,6 +100,29 @@ def test_explain_fails_on_an_anomaly(hub: FakeHub, capsys: pytest.CaptureFixture
     finally:
         hub.candidates = CANDIDATES
     assert "search is not clearly anomalous at " in capsys.readouterr().out
+
+
+def test_a_table_of_root_causes_leaves_out_unlikely_ones(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the third; the confidence is that of the answer, and no row is without a reason."""
+    slower = (Reason("slower", Service("", "a"), value=2.3),)
+    shares = {"a": 0.9, "b": 0.03, "c": 0.03, "d": 0.02, "e": 0.02}
+    hub.candidates = tuple(Candidate(Service("", name), share, slower, "high") for name, share in shares.items())
+    hub.candidates = (*hub.candidates[:2], hub.candidates[2]._replace(reasons=()), *hub.candidates[3:])
+    try:
+        assert main(["explain"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert main(["explain", "-o", "json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+    finally:
+        hub.candidates = CANDIDATES
+    assert lines[0].endswith(" UTC. Confidence: high.")
+    assert [line.split(maxsplit=2)[1:] for line in lines[2:] if line] == [
+        ["a", "latency 2.3x baseline"],
+        ["b", "latency 2.3x baseline"],
+        ["c", "none of its signals is anomalous"],
+    ]
+    assert answer["confidence"] == "high"
+    assert [row["service"] for row in answer["candidates"]] == [*shares]
 
 
 def test_the_status_of_a_hub_that_is_not_ready_is_an_exit_code(

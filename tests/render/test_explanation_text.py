@@ -28,8 +28,14 @@ def answer(**changes: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"candidates": [1]}, "Likely root causes at 2026-01-05 08:42:00 UTC:"),
-        ({"candidates": [1], "service": "front"}, "Likely root causes for front at 2026-01-05 08:42:00 UTC:"),
+        (
+            {"candidates": [1], "confidence": "high"},
+            "Likely root causes at 2026-01-05 08:42:00 UTC. Confidence: high.",
+        ),
+        (
+            {"candidates": [1], "confidence": "low", "service": "front"},
+            "Likely root causes for front at 2026-01-05 08:42:00 UTC. Confidence: low.",
+        ),
         ({}, "No service is clearly anomalous at 2026-01-05 08:42:00 UTC."),
         ({"weak_candidates": [1]}, "No service is clearly anomalous at 2026-01-05 08:42:00 UTC. Closest:"),
         (

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.incident_text import printable
+from foreshock_dashboard.render.words import NO_REASON
 from foreshock_dashboard.replay.explain import explain_recording
 from foreshock_dashboard.replay.explain_live import explain_live
 from foreshock_dashboard.settings.settings import parse_flag
@@ -25,11 +26,12 @@ from foreshock_dashboard.web.state.incident_json import explained
 
 MAX_REASONS = 2
 """Reasons of a candidate in a table; the other formats have all."""
+MIN_SCORE, MIN_ROWS = 0.05, 3
+"""Score below which a table leaves out candidates after the first `MIN_ROWS`; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
-    ("CONFIDENCE", lambda row: row["confidence"]),
     ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.2f}"),
     ("SERVICE", lambda row: row["service"]),
-    ("REASONS", lambda row: "; ".join(row["why"].split("; ")[:MAX_REASONS])),
+    ("REASONS", lambda row: "; ".join(row["why"].split("; ")[:MAX_REASONS]) or NO_REASON),
 )
 FIELDS = ("rank", "passed", "confidence", "score", "service", "why")
 
@@ -50,7 +52,8 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
     """Rank likely root causes for a service at a point in time.
 
     SERVICE is a name or namespace/name; without it, all services are ranked. Any metrics work, including ones foreshock
-    does not recognize: each series is compared with its own history and assigned to the service in its labels.
+    does not recognize: each series is assigned to the service in its labels. The time from 5 min before --at to 10 min
+    after it is compared with the hours before.
 
     \b
     Examples:
@@ -62,7 +65,7 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about series without data: their NaN is meant
         answer = _answer(source, service, at, match)
     rows = [
-        {"rank": rank, "passed": passed, **row}
+        {"rank": rank, "passed": passed, "confidence": answer["confidence"], **row}
         for passed, listed in ((True, answer["candidates"]), (False, answer["weak_candidates"]))
         for rank, row in enumerate(listed, 1)
     ]
@@ -70,7 +73,8 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
         case "table":
             click.echo(printable(heading(answer)))
             if rows:
-                click.echo(table(rows, COLUMNS))
+                shown = [row for row in rows if row["rank"] <= MIN_ROWS or (row["score"] or 0) >= MIN_SCORE]
+                click.echo(table(shown, COLUMNS))
             for line in ("", *below(answer)) if any(below(answer)) else ():
                 click.echo(printable(line))
         case "csv":

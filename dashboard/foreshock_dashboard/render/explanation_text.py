@@ -14,7 +14,8 @@ def heading(answer: Json) -> str:
     """The sentence above the ranked services."""
     service, when = answer["service"], utc_timestamp(answer["at"])
     if answer["candidates"]:
-        return f"Likely root causes{f' for {service}' if service else ''} at {when}:"
+        whose = f" for {service}" if service else ""
+        return f"Likely root causes{whose} at {when}. Confidence: {answer['confidence']}."
     verdict = f"{service} is not clearly anomalous" if service else "No service is clearly anomalous"
     return f"{verdict} at {when}.{' Closest:' if answer['weak_candidates'] else ''}"
 

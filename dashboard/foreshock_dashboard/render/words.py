@@ -30,6 +30,8 @@ CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
     "medium": "medium confidence",
     "high": "high confidence",
 }
+NO_REASON = "none of its signals is anomalous"
+"""Why a service is a candidate that shows no anomaly itself."""
 QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled", "inferred": "inferred"}
 HEALTHS: Mapping[Health, str] = {
     "ok": "Healthy",

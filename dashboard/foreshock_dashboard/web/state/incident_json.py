@@ -133,12 +133,6 @@ class CandidateJson(Row):
     reasons: list[ReasonJson]
 
 
-class ExplainedCandidateJson(CandidateJson):
-    """A suspected service of an explanation, with the confidence in its anomaly."""
-
-    confidence: ConfidenceLevel
-
-
 class EvidenceJson(Row):
     """A signal that supports an incident."""
 
@@ -207,14 +201,16 @@ class SignalCountJson(TypedDict):
 class Explained(TypedDict):
     """Ranked root causes; only weak candidates where the evidence is within what is normal.
 
-    service: null if the question was which of all services. missing: kinds of signals that no source has.
+    service: null if the question was which of all services. confidence: in the anomaly; null without `candidates`.
+    missing: kinds of signals that no source has.
     """
 
     version: int
     service: str | None
     at: float | None
-    candidates: list[ExplainedCandidateJson]
-    weak_candidates: list[ExplainedCandidateJson]
+    confidence: ConfidenceLevel | None
+    candidates: list[CandidateJson]
+    weak_candidates: list[CandidateJson]
     signals: list[SignalCountJson]
     missing: list[str]
 
@@ -225,8 +221,9 @@ def explained(item: Explanation) -> Explained:
         "version": EXPLAIN_VERSION,
         "service": _text(item.service),
         "at": number_of_time(item.at),
-        "candidates": list(map(_explained_candidate, item.candidates)),
-        "weak_candidates": list(map(_explained_candidate, item.weak_candidates)),
+        "confidence": item.candidates[0].confidence if item.candidates else None,
+        "candidates": list(map(candidate, item.candidates)),
+        "weak_candidates": list(map(candidate, item.weak_candidates)),
         "signals": [{"kind": row.kind, "series": row.series, "services": row.services} for row in item.signals],
         "missing": [row.kind for row in item.missing],
     }
@@ -345,11 +342,6 @@ def candidate(item: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
     reasons = list(map(_reason, item.reasons))
     return CandidateJson(str(item.service), number(item.score), reasons_text(item.reasons), reasons)
-
-
-def _explained_candidate(item: Candidate) -> ExplainedCandidateJson:
-    row = candidate(item)
-    return ExplainedCandidateJson(row.service, row.score, row.why, row.reasons, item.confidence)
 
 
 def _text(service: Service | None) -> str | None:
