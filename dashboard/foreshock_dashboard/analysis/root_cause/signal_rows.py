@@ -21,7 +21,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
 
-COUNTER_SUFFIXES = ("_total", "_count", "_sum", "_bucket")
+COUNTER_SUFFIXES = ("_total", "_bucket")
+AMBIGUOUS_SUFFIXES = ("_count", "_sum")
+"""Suffixes of counters and of OpenTelemetry's UpDownCounters, such as `jvm_thread_count`."""
+MAX_RESET_RATIO = 0.1
+"""Falls of a counter over its increases, up to which they are resets."""
 ROUNDING_RATIO = 1e-9
 """Growth of a counter over its value, up to which it is a rounding error."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -312,11 +316,17 @@ def _error_rates(failures: Sequence[SignalRow], rows: Sequence[SignalRow]) -> li
 
 
 def is_counter(metric: str, past: Floats) -> bool:
-    """Whether a metric is a counter, by its name or because it almost only increased in the past."""
+    """Whether a metric is a counter, by its name or because it almost only increased in the past.
+
+    An ambiguous name needs few increases.
+    """
     if metric.endswith(COUNTER_SUFFIXES):
         return True
     steps = np.diff(past, axis=1)
     steps = steps[np.isfinite(steps)]
+    if metric.endswith(AMBIGUOUS_SUFFIXES):
+        rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
+        return rises >= MIN_BASELINE_POINTS and falls <= MAX_RESET_RATIO * rises
     return steps.size >= MIN_BASELINE_POINTS and float((steps > 0).mean()) >= 0.5 and float((steps < 0).mean()) <= 0.01
 
 
