@@ -65,6 +65,7 @@ def test_calls_are_recognized_by_the_labels_of_service_graphs_and_meshes() -> No
         ("http_requests_total", "traffic"),
         ("availability_percent", "success"),
         ("up", "availability"),
+        ("kube_deployment_status_replicas_unavailable", "availability"),
         ("container_cpu_usage_seconds_total", "resource"),
         ("container_cpu_cfs_throttled_periods_total", "resource"),
         ("container_memory_working_set_bytes", "resource"),

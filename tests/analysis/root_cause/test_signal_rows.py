@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.root_cause.signal_rows import is_counter
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
+from foreshock_dashboard.analysis.root_cause.signal_rows import is_counter, signal_rows
+from foreshock_dashboard.model.query import Matrix, MetricSeries
+from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.types import Floats
 
 POINTS = 60
@@ -31,3 +34,26 @@ RESTARTED: Floats = np.concatenate([GROWING[:40], GROWING[:20]])
 def test_a_metric_named_count_is_a_counter_only_if_it_grew(metric: str, past: Floats, expected: bool) -> None:
     """An UpDownCounter of OpenTelemetry has the same suffix."""
     assert is_counter(metric, past[None]) is expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "before", "after"),
+    [
+        ("kube_deployment_status_replicas_available", {}, 3.0, 1.0),
+        ("kube_deployment_status_replicas_unavailable", {}, 0.0, 2.0),
+        ("envoy_cluster_membership_unhealthy", {}, 0.0, 2.0),
+        ("kube_pod_status_ready", {"condition": "true"}, 1.0, 0.0),
+        ("kube_pod_status_ready", {"condition": "false"}, 0.0, 1.0),
+    ],
+)
+def test_lost_availability_is_worse_whichever_way_it_is_counted(
+    metric: str, labels: dict[str, str], before: float, after: float
+) -> None:
+    """A series of the opposite condition says the same twice and is left out."""
+    times = 60.0 * np.arange(POINTS, dtype=np.float64)
+    values = np.where(np.arange(POINTS) < 50, before, after)
+    series = MetricSeries(metric, Matrix.of(times, {labels_of({"service": "store", **labels}): values}))
+    found = deviations(signal_rows([series], 40, 60.0), AnalysisWindow(times, 40, 45, times[50]))
+    assert [row.kind for row in found.rows] == ([] if labels.get("condition") == "false" else ["availability"])
+    assert (found.z[:, -1] > 4).all()
+    assert found.level.tolist() == [before] * len(found.rows)

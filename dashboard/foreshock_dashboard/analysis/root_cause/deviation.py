@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.metric_kinds import is_unavailability
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
@@ -104,8 +105,10 @@ def _compared(
     kind: SignalKind, rows: Sequence[SignalRow], values: Floats, counts: Floats, window: AnalysisWindow
 ) -> tuple[Floats, Floats, Floats]:
     """Level, z, and scale of signals of one kind."""
+    signs = np.ones(len(rows))
     if kind == "availability":
-        values = -values
+        signs = np.array([1.0 if is_unavailability(row.metric) else -1.0 for row in rows])
+        values = values * signs[:, None]
     compared = values
     if kind == "latency":
         compared = np.log(np.where(values > 0, values, np.nan))
@@ -129,7 +132,7 @@ def _compared(
         both *= _family_factor(rows, (past - level[:, None]) / both[:, 1:])[:, None]
     deviation = after - level[:, None]
     z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
-    plain = np.exp(level) if kind in LOGARITHMIC else -level if kind == "availability" else level
+    plain = np.exp(level) if kind in LOGARITHMIC else level * signs
     return plain, z, both
 
 

@@ -10,8 +10,8 @@ from foreshock_dashboard.model.explanation import SignalKind
 
 MetricKind = SignalKind | Literal["success"]
 _WORDS: tuple[tuple[MetricKind, str], ...] = (
-    ("success", r"availability|success"),
-    ("availability", r"availab|(^|_)up$|healthy|(^|_)ready"),
+    ("success", r"(?<!un)availability|success"),
+    ("availability", r"availab|(^|_)up$|healthy|(^|_)(not_?)?ready"),
     ("errors", r"error|fail|fault|5xx|exception|abort|timeouts?(_|$)"),
     ("other", r"network.*(byte|packet)|(receive|transmit|rx|tx)_?(byte|packet)"),
     ("resource", r"(^|_)(cpu|gc|gpu|busy|idle|iowait|disk|fs|filesystem|io)(_|$)|throttl"),
@@ -25,6 +25,7 @@ _WORDS: tuple[tuple[MetricKind, str], ...] = (
     ("traffic", r"request|calls|quer(y|ies)|messages|tokens|events|received|sent|throughput"),
     ("traffic", r"(^|_)(load|qps|rps|hits|workload)"),
 )
+_UNAVAILABLE = re.compile(r"unavailab|unhealthy|(^|_)not_?ready")
 _KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _WORDS)
 STATISTIC_LABELS = ("quantile", "stat", "statistic", "percentile", "aggregation", "aggregate", "agg")
 _STATISTIC = re.compile(
@@ -47,6 +48,11 @@ def metric_kind(metric: str) -> MetricKind:
     """The kind of a metric by the words of its name; "success" is the complement of errors."""
     name = metric.lower()
     return next((kind for kind, pattern in _KINDS if pattern.search(name)), "other")
+
+
+def is_unavailability(metric: str) -> bool:
+    """Whether more of a metric of availability is worse, such as the number of unavailable replicas."""
+    return bool(_UNAVAILABLE.search(metric.lower()))
 
 
 def statistic(metric: str, labels: Mapping[str, str]) -> str:

@@ -218,8 +218,8 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
     rows = []
     for row, labels in enumerate(map(dict, matrix.labels)):
         entity = _entity(metric, labels)
-        if entity is None:
-            continue
+        if entity is None or (kind == "availability" and labels.get("condition", "true") != "true"):
+            continue  # kube-state-metrics has a series per condition, of which "false" and "unknown" are complements
         if kind == "latency" and side == "client" and isinstance(entity, Service):
             rows.append(SignalRow(entity, "other", metric, values[row]))  # it waits for others
         elif kind == "latency":
