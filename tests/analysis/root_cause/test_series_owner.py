@@ -102,6 +102,15 @@ def test_a_latency_is_a_mean_or_a_quantile(metric: str, labels: dict[str, str], 
 
 def test_a_failed_request_is_recognized_by_its_status() -> None:
     """HTTP, gRPC, and spans."""
-    failed = ({"code": "503"}, {"status_code": "STATUS_CODE_ERROR"}, {"grpc_status": "14"}, {"outcome": "SERVER_ERROR"})
-    assert all(map(is_failure, failed))
-    assert not any(map(is_failure, ({"code": "200"}, {"status_code": "STATUS_CODE_UNSET"}, {"grpc_status": "0"}, {})))
+    failed: tuple[dict[str, str], ...] = (
+        *({"code": "503"}, {"status_code": "STATUS_CODE_ERROR"}, {"grpc_status": "14"}, {"outcome": "SERVER_ERROR"}),
+        {"response_code": "200", "grpc_response_status": "14"},
+        *({"grpc_code": "Unavailable"}, {"grpc_code": "DeadlineExceeded"}, {"rpc_grpc_status_code": "12"}),
+        *({"rpc_response_status_code": "DEADLINE_EXCEEDED"}, {"grpc_code": "Unimplemented"}),
+    )
+    assert [labels for labels in failed if not is_failure(labels)] == []
+    passed: tuple[dict[str, str], ...] = (
+        *({"code": "200"}, {"status_code": "STATUS_CODE_UNSET"}, {"grpc_status": "0"}, {}),
+        *({"grpc_code": "NotFound"}, {"rpc_response_status_code": "5"}, {"status": "", "code": "404"}),
+    )
+    assert [labels for labels in passed if is_failure(labels)] == []

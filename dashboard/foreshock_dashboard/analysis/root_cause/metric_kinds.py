@@ -34,14 +34,16 @@ _STATISTIC = re.compile(
 _SAME = {"avg": "mean", "average": "mean", "median": "p50", "maximum": "max", "minimum": "min", "samplecount": "count"}
 _STATUS_LABELS = (
     *("status_code", "http_response_status_code", "http_status_code", "status", "code", "response_code", "http_code"),
-    *("grpc_status", "grpc_response_status", "rpc_grpc_status_code", "outcome", "result"),
+    *("grpc_status", "grpc_response_status", "grpc_code", "rpc_grpc_status_code", "rpc_response_status_code"),
+    *("outcome", "result"),
 )
 _FAILED = re.compile(
-    r"5\d\d|5xx|status_code_error|(server_?)?error|fail(ed|ure)?|exception"
-    r"|unavailable|internal|aborted|deadline_exceeded|unknown",
-    re.IGNORECASE,
+    r"5\d\d|5xx|statuscodeerror|(server)?error|fail(ed|ure)?|exception"
+    r"|unavailable|internal|aborted|deadlineexceeded|unknown|unimplemented|dataloss"
 )
-_GRPC_ERRORS = frozenset(("2", "4", "13", "14", "15"))
+"""Values in lower case without separators: gRPC codes are DEADLINE_EXCEEDED or DeadlineExceeded."""
+_GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
+"""Codes that are errors of a server in OpenTelemetry's semantic conventions for gRPC."""
 
 
 def metric_kind(metric: str) -> MetricKind:
@@ -77,8 +79,11 @@ def quantile_of(name: str) -> float | None:
 
 
 def is_failure(labels: Mapping[str, str]) -> bool:
-    """Whether the labels of a series say that it counts failed requests."""
-    for label in _STATUS_LABELS:
-        if value := labels.get(label, ""):
-            return value in _GRPC_ERRORS if "grpc" in label and value.isdigit() else bool(_FAILED.fullmatch(value))
-    return False
+    """Whether a label of a series says that it counts failed requests: gRPC failures have HTTP status 200."""
+    return any(_is_failed(label, labels[label]) for label in _STATUS_LABELS if label in labels)
+
+
+def _is_failed(label: str, value: str) -> bool:
+    if label.startswith(("grpc", "rpc")) and value.isdigit():
+        return value in _GRPC_ERRORS
+    return _FAILED.fullmatch(re.sub(r"[^a-z0-9]", "", value.lower())) is not None
