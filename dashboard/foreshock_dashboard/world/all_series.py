@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+
+import numpy as np
 
 from foreshock_dashboard.model.query import (
     MAX_LAST_WINDOW_SECONDS,
@@ -27,7 +29,11 @@ OWN_METRICS = (
     "foreshock_store_",
 )
 """Metrics about Foreshock itself."""
-SUM, COUNT = "_sum", "_count"
+SUM, COUNT, TOTAL = "_sum", "_count", "_total"
+CREATED = "_created"
+"""Suffix of the Unix time at which a counter, histogram, or summary of OpenMetrics began."""
+MIN_UNIX_TIME = 1e9
+"""Seconds from which a value is taken for a Unix time."""
 
 
 def read_all_series(source: MetricSource, start: float, end: float, step: float) -> Iterator[MetricSeries]:
@@ -51,8 +57,15 @@ def read_all_series(source: MetricSource, start: float, end: float, step: float)
         if is_distribution and metric.endswith(SUM):
             buckets = read(base + BUCKETS) if base + BUCKETS in names else None
             yield MetricSeries(base, read(metric), read(base + COUNT), buckets)
-        elif not is_distribution and not metric.endswith(BUCKETS):
-            yield MetricSeries(metric, read(metric))
+        elif not is_distribution and not metric.endswith(BUCKETS) and not _is_start_of_another(metric, names):
+            series = MetricSeries(metric, read(metric))
+            if not (metric.endswith(CREATED) and np.nanmin(series.values.values, initial=np.inf) >= MIN_UNIX_TIME):
+                yield series
+
+
+def _is_start_of_another(metric: str, names: Set[str]) -> bool:
+    base = metric.removesuffix(CREATED)
+    return base != metric and not names.isdisjoint((base + TOTAL, base + COUNT))
 
 
 def _in_parts(source: MetricSource, query: Query, times: Floats, step: float) -> Matrix:
