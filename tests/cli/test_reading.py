@@ -183,6 +183,24 @@ def test_an_error_names_the_input_and_the_remedy(
     assert "Errno" not in said
 
 
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("ftp://admin:s3cret@prom", 2),
+        ("https://admin:s3/cret@prom:9090", 2),
+        ("http://admin:s3?cret@prom:9090", 2),
+        ("http://127.0.0.1:1/s3cret@prom", 1),
+        ("http://admin:s3cret@127.0.0.1:1", 1),
+    ],
+)
+def test_a_password_of_the_url_is_not_printed(capsys: pytest.CaptureFixture[str], url: str, code: int) -> None:
+    """Whether the URL is valid, or fails because `/` and `?` in the password are not escaped."""
+    assert main(["get", "gpus", "--from", url]) == code
+    said = capsys.readouterr()
+    assert "s3" not in said.out + said.err
+    assert "admin" not in said.err
+
+
 def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the file of credentials it answers."""
     from foreshock_dashboard.web.http.authentication import Access

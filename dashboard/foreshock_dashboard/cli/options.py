@@ -11,6 +11,7 @@ import click
 from foreshock_dashboard.render.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_past, parse_port, parse_url
 from foreshock_dashboard.settings.settings import OPTIONS, SettingsError, describe
+from foreshock_dashboard.sources.http_client import without_credentials
 from foreshock_exporter.common.durations import parse_duration
 
 EXIT_FINDINGS = 3
@@ -37,7 +38,7 @@ class Parsed(click.ParamType[Any]):
             place = (
                 param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx) if param and ctx else ""
             )
-            raise SettingsError(f"{place}: {value!r} {error}") from None
+            raise SettingsError(f"{place}: {without_credentials(value)!r} {error}") from None
 
 
 DURATION = Parsed("duration", parse_duration)

@@ -58,7 +58,8 @@ class Source:
         try:
             self._url = parse_url(place)
         except ValueError:
-            raise SettingsError(f"--from: {place!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
+            shown = http_client.without_credentials(place)
+            raise SettingsError(f"--from: {shown!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
         self.name = http_client.without_credentials(self._url)
         try:
             if credentials:

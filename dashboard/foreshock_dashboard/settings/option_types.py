@@ -47,7 +47,7 @@ def parse_port(text: str) -> int:
 
 def parse_url(text: str) -> str:
     """An http or https URL, without a trailing slash."""
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text.strip()):
+    if not re.fullmatch(r"https?://([^\s/?#]*@)?(\[[^\s/?#\]]+\]|[^\s/?#:@\[\]]+)(:\d+)?(/[^\s?#]*)?", text.strip()):
         raise ValueError("is not a valid URL; use http://127.0.0.1:9090")
     return text.strip().rstrip("/")
 

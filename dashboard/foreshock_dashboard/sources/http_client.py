@@ -23,8 +23,12 @@ _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 def without_credentials(url: str) -> str:
-    """The URL without user and password, for messages, logs, and the API."""
-    return re.sub(r"(?<=//)[^/?#]*@", "", url, count=1)
+    """The text without user and password, for messages, logs, and the API.
+
+    Everything up to the last `@` goes, since a password with an unescaped `/`, or a URL that is invalid, is a mistake
+    in which the password must not show either.
+    """
+    return re.sub(r"(?<=//).*@", "", url, count=1, flags=re.DOTALL)
 
 
 def error_text(error: Exception) -> str:
@@ -188,8 +192,8 @@ class ApiClient:
 def _base_url(kind: str, url: str) -> httpx.URL:
     try:
         base = httpx.URL(url.rstrip("/"))
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{kind} {without_credentials(url)!r}: {error}; write http://HOST:PORT") from None
+    except httpx.InvalidURL:  # its text quotes the URL
+        raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT") from None
     if base.scheme not in ("http", "https") or not base.host:
         raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT")
     return base
