@@ -50,6 +50,18 @@ def test_exceptions_are_counted_by_type_in_spans_of_all_kinds(
     assert found == {"TimeoutError": 2.0, "unknown": 1.0}
 
 
+@pytest.mark.parametrize("arrive", [as_sent, list])
+@pytest.mark.parametrize("kind", ["internal", "server"])
+@pytest.mark.parametrize(("ended", "seconds"), [("now and again", 0.0), ("too long ago", 1000.0)])
+def test_exceptions_of_late_and_duplicate_spans_are_not_counted(
+    span: Make, now: float, kind: Kind, arrive: Arrive, ended: str, seconds: float
+) -> None:
+    """A batch that is sent again after a lost answer holds the same spans."""
+    failed = replace(span(kind, "cart", 1), events=(Event(1, "exception", {"exception.type": "E"}),))
+    found = counted(arrive([failed, failed]), now + seconds, EXCEPTIONS.name, "exception_type")
+    assert found == ({} if seconds else {"E": 1.0}), ended
+
+
 def test_further_exception_types_are_counted_together(span: Make, now: float) -> None:
     """A message in place of a type does not make series without limit."""
     events = tuple(Event(1, "exception", {"exception.type": f"E{i}"}) for i in range(MAX_EXCEPTION_TYPES + 5))

@@ -99,14 +99,15 @@ class SpanMetrics:
     def _accepted(self, outlines: Outlines, requests: Collection[int], now: float) -> list[bool]:
         """Return which spans to count and pair; late, early and duplicate ones are counted as such.
 
-        INTERNAL spans without a model request are always accepted. `requests` are the rows of model requests.
+        INTERNAL spans are always accepted, except those with a model request or an exception, which count as such.
+        `requests` are the rows of model requests.
         """
         accepted = [True] * len(outlines.key)
         if OCCUPANCY_NAME in outlines.name:
             accepted = [not Outline._make(row).occupancy for row in outlines.rows()]
         earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
         keys, kinds, ends = outlines.key, outlines.kind, outlines.end_ns
-        checked = [kind != "internal" for kind in kinds]
+        checked = [kind != "internal" or bool(types) for kind, types in zip(kinds, outlines.exceptions, strict=True)]
         for row in requests:
             checked[row] = True
         if not earliest <= min(ends, default=earliest) <= max(ends, default=latest) <= latest:
