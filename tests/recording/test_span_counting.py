@@ -78,6 +78,21 @@ def test_a_time_without_any_span_is_a_gap(calls: list[Span]) -> None:
     assert requests == [60.0, 70.0]
 
 
+@pytest.mark.parametrize("second", [200.0, 500.0], ids=["before a gap", "at the end"])
+def test_the_only_burst_of_a_service_rises_from_0(calls: list[Span], span: MakeSpan, second: float) -> None:
+    """`rate` would miss a series that ends at 0, and one that begins above 0."""
+    burst = span(600, 1, start=second, duration=0.05, service="mail", kind="server")
+    spans = sorted([*calls, burst], key=lambda item: item.end_ns)
+    end = second + 100
+    values = [
+        sample.value
+        for batch in count_spans([spans], INTERVAL)
+        for sample in batch.samples
+        if sample.metric == names.CALLS.name and ("service_name", "mail") in sample.labels and batch.time < T0 + end
+    ]
+    assert [value for value in values if not is_stale(value)][:2] == [0.0, 1.0]
+
+
 def test_failed_calls_are_counted(calls: list[Span]) -> None:
     """The last scrape has every call, and one in ten of them as failed."""
     *_, last = count_spans([calls], INTERVAL)

@@ -36,14 +36,23 @@ def count_spans(batches: Iterable[Sequence[Span]], interval: float, target: str 
         ended, written = sorted(written - current), current
         return SampleBatch(now, target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended))
 
+    def last_scrapes() -> Iterator[SampleBatch]:
+        """Scrape until nothing changes: a new series is 0 at first."""
+        nonlocal due
+        shown: tuple[Sample, ...] = ()
+        while (batch := scrape(due)).samples != shown:
+            yield batch
+            shown = batch.samples
+            due += interval
+
     due = -math.inf
     for piece in _pieces(batches, min(PIECE_SECONDS, interval)):
         first, last = piece[0].end_ns / 1e9, piece[-1].end_ns / 1e9
         if first - due > max(GAP_SCRAPES * interval, GAP_SECONDS):
-            if written:
-                yield scrape(due)
+            if due > -math.inf:
+                yield from last_scrapes()
                 stale = tuple(Sample(metric, labels, STALE) for metric, labels in sorted(written))
-                yield SampleBatch(due + interval, target, stale)
+                yield SampleBatch(due, target, stale)
                 written = frozenset()
             due = math.floor(first / interval) * interval
         while due < last:
@@ -51,7 +60,7 @@ def count_spans(batches: Iterable[Sequence[Span]], interval: float, target: str 
             due += interval
         metrics.add(piece, last)
     if due > -math.inf:
-        yield scrape(due)
+        yield from last_scrapes()
 
 
 def _pieces(batches: Iterable[Sequence[Span]], seconds: float) -> Iterator[list[Span]]:
