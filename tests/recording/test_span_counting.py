@@ -93,6 +93,23 @@ def test_the_only_burst_of_a_service_rises_from_0(calls: list[Span], span: MakeS
     assert [value for value in values if not is_stale(value)][:2] == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("second", [200.0, 500.0], ids=["before a gap", "at the end"])
+def test_a_call_of_a_dead_server_is_counted_though_nothing_follows(
+    calls: list[Span], span: MakeSpan, second: float
+) -> None:
+    """It waits for its server side at first, longer than the spans go on."""
+    dead = {"service": "front", "kind": "client", "status": "error", "attributes": {"server.address": "mail"}}
+    spans = sorted([*calls, span(600, 1, start=second, duration=0.05, **dead)], key=lambda item: item.end_ns)
+    values = [
+        sample.value
+        for batch in count_spans([spans], INTERVAL)
+        for sample in batch.samples
+        if sample.metric == names.FAILED.name and ("server", "mail") in sample.labels
+        if batch.time < T0 + second + 100 and not is_stale(sample.value)
+    ]
+    assert values == [0.0, 1.0]
+
+
 def test_failed_calls_are_counted(calls: list[Span]) -> None:
     """The last scrape has every call, and one in ten of them as failed."""
     *_, last = count_spans([calls], INTERVAL)

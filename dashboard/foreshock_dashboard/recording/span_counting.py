@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from foreshock_dashboard.ingest.span_metrics import names
-from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.ingest.span_metrics.span_metrics import PATIENCE_SECONDS, TTL_SECONDS, SpanMetrics
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 
@@ -18,49 +18,59 @@ GAP_SECONDS = 30.0
 """Least length of such a gap."""
 PIECE_SECONDS = 5.0
 """Spans that ended within this time arrive together, as from the batch processor of an SDK (OpenTelemetry: 5 s)."""
+SETTLED_SECONDS = PATIENCE_SECONDS + 2 * TTL_SECONDS
+"""Time after which no call is pending: it waits for its server side, and then for the outcome of its retries."""
 
 
 def count_spans(batches: Iterable[Sequence[Span]], interval: float, target: str = "foreshock") -> Iterator[SampleBatch]:
     """Yield the scrapes of a hub that received these spans when they ended, at multiples of `interval` seconds.
 
-    A time in which no span ends anywhere is a gap: it begins with staleness markers and holds no scrapes.
+    A time in which no span ends anywhere is a gap: it begins with staleness markers and holds no scrapes. Calls that
+    are pending then, such as those of a dead server, are counted at its start, as they stood when it ended.
 
     batches: spans in the order of their ends.
     """
     metrics, written = SpanMetrics(), frozenset[tuple[str, Labels]]()
+    due = -math.inf
 
-    def scrape(now: float) -> SampleBatch:
+    def scrape(now: float, decided: float) -> SampleBatch:
         nonlocal written
-        samples = metrics.collect(now)
+        samples = metrics.collect(decided)
         current = frozenset((sample.metric, sample.labels) for sample in samples)
         ended, written = sorted(written - current), current
         return SampleBatch(now, target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended))
 
-    def last_scrapes() -> Iterator[SampleBatch]:
-        """Scrape until nothing changes: a new series is 0 at first."""
-        nonlocal due
-        shown: tuple[Sample, ...] = ()
-        while (batch := scrape(due)).samples != shown:
-            yield batch
-            shown = batch.samples
-            due += interval
+    def last_scrapes(decided: float, until: float) -> Iterator[SampleBatch]:
+        """Scrape once as usual, and then, with the calls decided that are pending, until nothing changes.
 
-    due = -math.inf
+        A new series is 0 at first, so its value takes one more scrape.
+        """
+        nonlocal due
+        batch = scrape(due, due)
+        shown: tuple[Sample, ...] = ()
+        while batch.samples != shown:
+            yield batch
+            due += interval
+            if due >= until:
+                break
+            shown, batch = batch.samples, scrape(due, decided)
+
     for piece in _pieces(batches, min(PIECE_SECONDS, interval)):
         first, last = piece[0].end_ns / 1e9, piece[-1].end_ns / 1e9
+        begin = math.floor(first / interval) * interval
         if first - due > max(GAP_SCRAPES * interval, GAP_SECONDS):
             if due > -math.inf:
-                yield from last_scrapes()
+                yield from last_scrapes(min(first, due + SETTLED_SECONDS), begin - interval)
                 stale = tuple(Sample(metric, labels, STALE) for metric, labels in sorted(written))
                 yield SampleBatch(due, target, stale)
                 written = frozenset()
-            due = math.floor(first / interval) * interval
+            due = begin
         while due < last:
-            yield scrape(due)
+            yield scrape(due, due)
             due += interval
         metrics.add(piece, last)
     if due > -math.inf:
-        yield from last_scrapes()
+        yield from last_scrapes(due + SETTLED_SECONDS, math.inf)
 
 
 def _pieces(batches: Iterable[Sequence[Span]], seconds: float) -> Iterator[list[Span]]:

@@ -30,6 +30,9 @@ MAX_SEEN_SPANS = 2_000_000
 """Spans remembered to recognize duplicates, about 100 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
+TTL_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
+"""Times that a call waits for its server side, and that it may wait longer (see `ServiceGraph`)."""
 STATUS_CODE_KEY = "http.response.status_code"
 _SLOT_NS = 10_000_000_000
 
@@ -53,8 +56,8 @@ class SpanMetrics:
     def __init__(
         self,
         *,
-        ttl: float = 10.0,
-        patience: float = 120.0,
+        ttl: float = TTL_SECONDS,
+        patience: float = PATIENCE_SECONDS,
         slack: float = 30.0,
         max_items: int = 200_000,
         max_series: int = MAX_SERIES,
