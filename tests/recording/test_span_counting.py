@@ -136,10 +136,26 @@ def test_a_recording_of_spans_alone_is_counted_when_it_is_opened(calls: list[Spa
         assert recording.meta.series == len(recording.series) > 0
 
 
-def test_spans_whose_metrics_are_recorded_are_not_counted_again(calls: list[Span], tmp_path: Path) -> None:
-    """A hub or a Collector has counted them already, also those that were not sampled."""
+@pytest.mark.parametrize(
+    ("recorded", "added", "left_out"),
+    [
+        ([names.CALLS.name, names.REQUESTS.name], "", "traces_"),
+        ([names.CALLS.name, "traces_span_metrics_duration_milliseconds_count"], names.REQUESTS.name, names.CALLS.name),
+        ([f"{names.DURATION.name}_count"], names.REQUESTS.name, names.DURATION.name),
+        ([f"{names.SERVER_SECONDS.name}_count"], names.CALLS.name, "traces_service_graph_"),
+        (["up"], names.REQUESTS.name, "other"),
+    ],
+    ids=["hub", "Collector", "durations", "service graph", "no spans"],
+)
+def test_metrics_of_spans_that_are_recorded_are_not_counted_again(
+    calls: list[Span], tmp_path: Path, recorded: list[str], added: str, left_out: str
+) -> None:
+    """Each connector has counted its own, also of spans that were not sampled; the others are missing."""
     with RecordingWriter(tmp_path / "out", RecordingMeta()) as writer:
-        writer.series(names.CALLS.name, (("service_name", "front"),))
+        for metric in recorded:
+            writer.series(metric, (("service_name", "front"),))
         writer.add_spans(calls)
-        writer.count_spans()
-        assert len(writer.numbers) == 1
+        counted = writer.count_spans()
+        new = [metric for metric, _ in [*writer.numbers][len(recorded) :]]
+    assert not [metric for metric in new if metric.startswith(left_out)]
+    assert added in new if added else not counted

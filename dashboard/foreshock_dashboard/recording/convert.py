@@ -40,7 +40,7 @@ class Converted:
 def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: Progress) -> Converted:
     """Write a recording from an OpenMetrics file, a file of OTLP JSON lines, or both.
 
-    Spans become metrics as well, unless the samples already have those of the service graph.
+    Spans become metrics as well, except those that the samples already have.
 
     Raises:
         RecordingError: a file cannot be read (the message gives its line), or the folder cannot be written.

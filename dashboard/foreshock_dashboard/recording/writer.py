@@ -28,7 +28,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.atomic_files import new_folder
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
-from foreshock_dashboard.recording.span_counting import COUNTED_METRICS, count_spans
+from foreshock_dashboard.recording.span_counting import already_counted, count_spans
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
@@ -173,7 +173,7 @@ class RecordingWriter:
     def count_spans(self, interval: float | None = None) -> int:
         """Add the service graph and span metrics of the spans added so far, as a live hub would have scraped them.
 
-        Spans that are counted already, because their metrics are among the samples, are not counted again. Returns the
+        Metrics of spans that are among the samples already are not counted again (see `already_counted`). Returns the
         number of added samples.
 
         interval: seconds between two scrapes; None: that of the samples, or else `SPAN_SCRAPE_SECONDS`.
@@ -181,13 +181,14 @@ class RecordingWriter:
         Raises:
             RecordingError: they cannot be written.
         """
-        if any(metric in COUNTED_METRICS for metric, _ in self.numbers):
+        without = already_counted({metric for metric, _ in self.numbers})
+        if without is None:
             return 0
         self._flush_spans()
         self._flush_samples()
         interval = interval or self._interval() or SPAN_SCRAPE_SECONDS
         added = 0
-        for batch in count_spans(self._spans_by_end(), interval):
+        for batch in count_spans(self._spans_by_end(), interval, without=without):
             self.add_batch(batch)
             added += len(batch.samples)
         if self._counts["spans"]:
