@@ -25,6 +25,11 @@ def as_sent(spans: Sequence[Span]) -> Sequence[Span]:
     return decode_spans(encode_spans(spans), attribute_reader(TRACE_KEYS)).spans
 
 
+def as_sent_without_search(spans: Sequence[Span]) -> Sequence[Span]:
+    """Spans as a receiver decodes them if no attribute is indexed."""
+    return decode_spans(encode_spans(spans), attribute_reader(())).spans
+
+
 def counted(spans: Sequence[Span], now: float, metric: str, label: str) -> dict[str, float]:
     """Values of a metric by one of its labels."""
     metrics = SpanMetrics()
@@ -70,12 +75,23 @@ def test_further_exception_types_are_counted_together(span: Make, now: float) ->
     assert found[OTHER] == 5.0
 
 
-@pytest.mark.parametrize("arrive", [as_sent, list])
-def test_responses_are_counted_by_status_code_at_the_server(span: Make, now: float, arrive: Arrive) -> None:
+@pytest.mark.parametrize("arrive", [as_sent, as_sent_without_search, list])
+@pytest.mark.parametrize("key", ["http.response.status_code", "http.status_code"], ids=["current", "old"])
+def test_responses_are_counted_by_status_code_at_the_server(span: Make, now: float, key: str, arrive: Arrive) -> None:
     """Client spans and values that are no status code do not count."""
     codes = [("server", 200), ("server", 200), ("server", 404), ("server", 99_999), ("client", 500)]
     spans = [
-        replace(span(kind, "cart", number), attributes={"http.response.status_code": code})
-        for number, (kind, code) in enumerate(codes, 1)
+        replace(span(kind, "cart", number), attributes={key: code}) for number, (kind, code) in enumerate(codes, 1)
     ]
     assert counted(arrive(spans), now, RESPONSES.name, "http_response_status_code") == {"200": 2.0, "404": 1.0}
+
+
+@pytest.mark.parametrize("arrive", [as_sent, as_sent_without_search, list])
+def test_of_both_status_codes_the_current_one_counts(span: Make, now: float, arrive: Arrive) -> None:
+    """SDKs send both during a migration, and a service may be mixed."""
+    both = {"http.response.status_code": 500, "http.status_code": 404}
+    spans = [
+        replace(span("server", "cart", number), attributes=attributes)
+        for number, attributes in enumerate([both, {"http.status_code": 404}], 1)
+    ]
+    assert counted(arrive(spans), now, RESPONSES.name, "http_response_status_code") == {"500": 1.0, "404": 1.0}

@@ -32,14 +32,15 @@ _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
 _GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # on gRPC's own span of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
 _ERROR = "error.type"
-_HTTP_CODES = ("http.response.status_code", "http.status_code")
+HTTP_CODES = ("http.response.status_code", "http.status_code")
+"""Current and old (OpenTelemetry semantic conventions before 1.20) attribute of the status code."""
 _RPC_CODES = ("rpc.grpc.status_code", "rpc.response.status_code")
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
 _RECEIVE = ("messaging.operation.type", "messaging.operation")
-_FACTS = (*_CALLEE, *_RESENDS, _ERROR, *_HTTP_CODES, *_RPC_CODES, *OPERATION, *MODEL)
+_FACTS = (*_CALLEE, *_RESENDS, _ERROR, *HTTP_CODES, *_RPC_CODES, *OPERATION, *MODEL)
 CLIENT_KEYS = frozenset((*_FACTS, *_URL, *_RECEIVE))
 """Attributes that pairing reads from CLIENT and PRODUCER spans."""
 SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
@@ -271,7 +272,7 @@ def _cached_facts(key_set: _KeySet, attributes: Attributes) -> _Facts:
 def _parse_facts(attributes: Attributes) -> _Facts:
     get = attributes.get
     callee = _parse_callee(attributes)
-    http_codes = [code for code in map(get, _HTTP_CODES) if code is not None]
+    http_codes = [code for code in map(get, HTTP_CODES) if code is not None]
     rpc_ok = [ok for ok in map(_is_rpc_ok, map(get, _RPC_CODES)) if ok is not None]
     has_error = bool(get(_ERROR))
     return _Facts(

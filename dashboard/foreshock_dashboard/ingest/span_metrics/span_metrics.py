@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress, repeat
 from operator import and_, not_
 
+import numpy as np
+
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
+from foreshock_dashboard.ingest.service_graph.call_sides import HTTP_CODES
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter, OutcomeCounter
@@ -33,7 +36,6 @@ MAX_SERIES = 100_000
 TTL_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 """Times that a call waits for its server side, and that it may wait longer (see `ServiceGraph`)."""
-STATUS_CODE_KEY = "http.response.status_code"
 _SLOT_NS = 10_000_000_000
 
 
@@ -179,11 +181,15 @@ class SpanMetrics:
 
 
 def _status_codes(spans: Sequence[Span], outlines: Outlines) -> Iterable[AttributeValue]:
-    """HTTP status code of each span, None without one; received batches hold it as a column for searches."""
+    """HTTP status code of each span, None without one; received batches hold it in columns."""
+    current, old = HTTP_CODES
     if not isinstance(spans, SpanBatch):
-        return (attributes.get(STATUS_CODE_KEY) for attributes in outlines.attributes)
-    column = spans.search_columns.columns.get(STATUS_CODE_KEY)
-    return repeat(None, len(spans)) if column is None else map(spans.search_columns.texts.__getitem__, column.tolist())
+        return (attributes.get(current) or attributes.get(old) for attributes in outlines.attributes)
+    columns, texts = spans.search_columns.columns, spans.search_columns.texts
+    found = [columns[key] for key in HTTP_CODES if key in columns]
+    if not found:
+        return repeat(None, len(spans))
+    return map(texts.__getitem__, np.where(found[0], found[0], found[-1]).tolist())
 
 
 class _SeenSpans:
