@@ -9,12 +9,14 @@ import pytest
 
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.explanation import SIGNAL_KINDS
+from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.metric_figure import metric_figure
 from foreshock_dashboard.render.words import SIGNAL_KINDS as KIND_NAMES
 from foreshock_dashboard.render.words import UNKNOWN_WITHOUT
+from foreshock_dashboard.web.state.incident_json import candidate
 
 AT, NOON = 1_767_602_520.0, 1_800_014_400.0
 FRONT = Service("shop", "front")
@@ -79,6 +81,27 @@ def test_a_reason_is_a_figure_before_and_after(reason: Reason, expected: str) ->
     assert reasons_text([reason]) == expected
 
 
+@pytest.mark.parametrize(
+    ("reason", "value", "ratio", "unit"),
+    [
+        (Reason("slower", FRONT, "p95", 20.0, 0.12, NOON), 2.4, 20.0, "s"),
+        (Reason("slower", FRONT, "latency_ms", 20.0, 120.0, NOON), 2400.0, 20.0, "ms"),
+        (Reason("slower", FRONT, value=2.3), 2.3, 2.3, "ratio"),
+        (Reason("failures_grew", FRONT, "failed", 0.12, 0.01, NOON), 0.13, None, "ratio"),
+        (Reason("failures_grew", FRONT, value=0.12), 0.12, None, "ratio"),
+        (Reason("metric", FRONT, "rss_bytes", 7.0, 2.0), 7.0, None, "bytes"),
+        (Reason("metric", FRONT, "queue", 7.0, 2.0), 7.0, None, ""),
+        (Reason("cause", FRONT, "dependency"), None, None, ""),
+    ],
+)
+def test_the_value_of_a_reason_is_in_the_unit_of_its_baseline(
+    reason: Reason, value: float | None, ratio: float | None, unit: str
+) -> None:
+    """Or it is the change, where the baseline is unknown."""
+    (row,) = candidate(Candidate(FRONT, 1.0, (reason,))).reasons
+    assert (row.value, row.ratio, row.unit) == (pytest.approx(value) if value else None, ratio, unit)
+
+
 def test_a_cause_class_gives_way_to_figures() -> None:
     """A class alone says nothing that could be checked."""
     cause = Reason("cause", FRONT, "dependency")
@@ -95,7 +118,8 @@ def test_a_cause_class_gives_way_to_figures() -> None:
         ("cpu_usage_ratio", 0.853, "85%"),
         ("disk_used_percent", 97.0, "97%"),
         ("queue_length", 1250.0, "1,250"),
-        ("container_cpu_usage_seconds_total", 0.52, "0.52"),
+        ("container_cpu_usage_seconds_total", 0.52, "0.52 cores"),
+        ("container_network_receive_bytes_total", 2048.0, "2 KiB/s"),
         ("drift_seconds", -3.0, "-3"),
         ("requests_running", 2.2e-308, "0"),
     ],

@@ -64,7 +64,8 @@ class Reason(NamedTuple):
     """Why a service is suspected, or why an action is recommended.
 
     The kind says which fields are set. name: a cause or a metric. value, baseline: the figure now and normally, in the
-    kind's unit; NaN if unknown. since: Unix seconds.
+    kind's unit; NaN if unknown. `slower` has the ratio to the baseline as value, `failures_grew` the difference from
+    it. since: Unix seconds.
     """
 
     kind: ReasonKind
@@ -73,6 +74,13 @@ class Reason(NamedTuple):
     value: float = math.nan
     baseline: float = math.nan
     since: float = math.nan
+
+    @property
+    def now(self) -> float:
+        """The present figure in the unit of the baseline; NaN if unknown."""
+        if self.kind == "slower":
+            return self.baseline * self.value
+        return self.baseline + self.value if self.kind == "failures_grew" else self.value
 
 
 class Effect(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
-from foreshock_dashboard.render.metric_figure import metric_figure
+from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
 from foreshock_dashboard.render.words import CAUSES, in_sentence
 
@@ -123,13 +123,20 @@ def reasons_text(reasons: Iterable[Reason]) -> str:
     return "; ".join(map(_suspicion, with_figures or listed))
 
 
+def reason_unit(reason: Reason) -> str:
+    """Unit of the figures of a reason: `s`, `ratio`, `bytes`, …; "" for a count, or if unknown."""
+    if reason.kind == "short_outage":
+        return "s"
+    if reason.kind == "metric" or (reason.kind == "slower" and math.isfinite(reason.baseline)):
+        return metric_unit(reason.name)
+    return "ratio" if math.isfinite(reason.value) else ""
+
+
 def _suspicion(reason: Reason) -> str:
     fields = reason._asdict() | {"since": reason.since if math.isfinite(reason.since) else None}
-    before, value = reason.baseline, reason.value
-    now = before * value if reason.kind == "slower" else before + value if reason.kind == "failures_grew" else value
-    fields |= {"now": now} | {
+    fields |= {"now": reason.now} | {
         name: metric_figure(reason.name, figure) if _known(figure) else None
-        for name, figure in (("before", before), ("after", now))
+        for name, figure in (("before", reason.baseline), ("after", reason.now))
     }
     if reason.kind == "cause":
         fields["name"] = next(

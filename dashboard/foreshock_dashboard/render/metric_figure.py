@@ -10,25 +10,38 @@ from foreshock_dashboard.render.units import duration, percent, significant
 NOTHING = 1e-9
 """Absolute value below which a figure is zero: a rounding error, or the floor of a logarithm."""
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_FORMATS: Mapping[str, Callable[[float], str]] = {
-    r"(^|_)(seconds|p\d\d)$": duration,
-    r"_(milliseconds|millis|msec|ms)$": lambda value: duration(value / 1e3),
-    r"_(microseconds|usec|us)$": lambda value: duration(value / 1e6),
-    r"_(nanoseconds|nsec|ns)$": lambda value: duration(value / 1e9),
-    r"_bytes$": lambda value: byte_size(value),
-    r"_(ratio|share)$": percent,
-    r"_(percent|percentage|pct)$": lambda value: percent(value / 100),
+_FORMATS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    r"(^|_)cpu.*_seconds_total$": ("cores", lambda value: f"{significant(value)} cores"),
+    r"(^|_)(seconds|p\d\d)$": ("s", duration),
+    r"_(milliseconds|millis|msec|ms)$": ("ms", lambda value: duration(value / 1e3)),
+    r"_(microseconds|usec|us)$": ("us", lambda value: duration(value / 1e6)),
+    r"_(nanoseconds|nsec|ns)$": ("ns", lambda value: duration(value / 1e9)),
+    r"_bytes_total$": ("bytes/s", lambda value: f"{byte_size(value)}/s"),
+    r"_bytes$": ("bytes", lambda value: byte_size(value)),
+    r"_(ratio|share)$": ("ratio", percent),
+    r"_(percent|percentage|pct)$": ("percent", lambda value: percent(value / 100)),
 }
-"""Formats by the end of the name, as Prometheus' naming practices and the OpenMetrics units have it."""
+"""Units and formats by the end of the name, as Prometheus' naming practices and the OpenMetrics units have it.
+
+Counters are compared as rates: seconds of CPU time per second are cores.
+"""
 
 
 def metric_figure(metric: str, value: float) -> str:
     """A value of a metric: `2.4 s` for `latency_seconds`, `310 MiB` for `rss_bytes`; the number for other units."""
     value = 0.0 if abs(value) < NOTHING else value
-    for pattern, form in _FORMATS.items():
-        if value >= 0 and re.search(pattern, metric, re.IGNORECASE):
-            return form(value)
-    return significant(value)
+    _, form = _format(metric)
+    return form(value) if value >= 0 else significant(value)
+
+
+def metric_unit(metric: str) -> str:
+    """The unit of a metric by its name: `s`, `bytes`, `ratio`, …; "" if the name has none."""
+    return _format(metric)[0]
+
+
+def _format(metric: str) -> tuple[str, Callable[[float], str]]:
+    found = (known for pattern, known in _FORMATS.items() if re.search(pattern, metric, re.IGNORECASE))
+    return next(found, ("", significant))
 
 
 def byte_size(size: float) -> str:

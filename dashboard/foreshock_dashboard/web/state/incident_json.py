@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from typing_extensions import TypedDict
@@ -21,7 +22,7 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
-from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reasons_text
+from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reason_unit, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.command import action_command, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
@@ -44,7 +45,10 @@ class ClauseJson(Row):
 
 
 class ReasonJson(Row):
-    """The reason of a suspicion or an action."""
+    """The reason of a suspicion or an action.
+
+    value: now, in the unit of the baseline; without a baseline the change. ratio: of value to baseline, of latency.
+    """
 
     kind: str
     service: str | None
@@ -52,6 +56,8 @@ class ReasonJson(Row):
     value: float | None
     baseline: float | None
     since: float | None
+    ratio: float | None
+    unit: str
 
 
 class EffectJson(Row):
@@ -329,8 +335,10 @@ def _effect(effect: Effect) -> EffectJson:
 
 
 def _reason(reason: Reason) -> ReasonJson:
-    value, baseline, since = number(reason.value), number(reason.baseline), number_of_time(reason.since)
-    return ReasonJson(reason.kind, _text(reason.service), reason.name or None, value, baseline, since)
+    value = number(reason.now if math.isfinite(reason.now) else reason.value)
+    baseline, since = number(reason.baseline), number_of_time(reason.since)
+    ratio, unit = number(reason.value) if reason.kind == "slower" else None, reason_unit(reason)
+    return ReasonJson(reason.kind, _text(reason.service), reason.name or None, value, baseline, since, ratio, unit)
 
 
 def breach_seconds(risk: AtRisk) -> BreachSeconds:
