@@ -99,3 +99,43 @@ def test_workloads_that_are_no_service_have_no_rows(tmp_path: Path) -> None:
         tmp_path, {("kubelet", "n:10250"): kubelet, ("collector", "c:8889"): lambda _: "x 1"}
     ).resources
     assert found is None
+
+
+def one_of_two_pools(t: float) -> str:
+    """A pool that is exhausted beside a large idle one, under OpenTelemetry's old names."""
+    return f"""
+db_client_connections_usage{{pool_name="orders",state="used"}} 5
+db_client_connections_max{{pool_name="orders"}} 5
+db_client_connections_usage{{pool_name="audit",state="used"}} 0
+db_client_connections_max{{pool_name="audit"}} 95
+db_client_connections_wait_time_milliseconds_sum{{pool_name="orders"}} {2000 * t}
+db_client_connections_wait_time_milliseconds_count{{pool_name="orders"}} {10 * t}
+"""
+
+
+def hikari(t: float) -> str:
+    """A pool of HikariCP."""
+    return f"""
+hikaricp_connections_active{{pool="main"}} 6
+hikaricp_connections_max{{pool="main"}} 10
+hikaricp_connections_pending{{pool="main"}} 3
+hikaricp_connections_acquire_seconds_sum{{pool="main"}} {t}
+hikaricp_connections_acquire_seconds_count{{pool="main"}} {10 * t}
+"""
+
+
+def test_pools_of_all_clients_are_read_and_the_fullest_counts(tmp_path: Path) -> None:
+    """One service reports in another form than the next."""
+    found = world_scraped(
+        tmp_path,
+        {
+            ("collector", "c:8889"): spans,
+            ("shop/orders", "orders-1:8080"): one_of_two_pools,
+            ("shop/store", "store-1:8080"): hikari,
+        },
+    ).resources
+    assert found
+    assert found.services == (ORDERS, STORE)
+    assert found.pool[:, -1] == pytest.approx([1.0, 0.6])
+    assert found.pool_wait[:, -1] == pytest.approx([0.2, 0.1])
+    assert found.pool_pending[1, -1] == pytest.approx(3.0)

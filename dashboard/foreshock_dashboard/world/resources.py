@@ -15,12 +15,25 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import Resources
 from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
-from foreshock_dashboard.world.row import SERVICE_LABELS, TARGET_LABELS, Catalogue, LabelMap, RateWindows, Readings, row
+from foreshock_dashboard.world.row import (
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    Catalogue,
+    CatalogueRow,
+    LabelMap,
+    Producer,
+    RateWindows,
+    Readings,
+    row,
+)
 from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of
 from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 
 POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
 PROCESS_LABELS = (*TARGET_LABELS, *SERVICE_LABELS, *POD_LABELS)
+POOL_NAME_LABELS = ("pool_name", "db_client_connection_pool_name", "pool")
+"""Labels for the name of a connection pool: OpenTelemetry's old and new one, and that of HikariCP."""
+PART_LABELS = POOL_NAME_LABELS
 SHARES: Mapping[str, tuple[str, str]] = {
     "cpu_throttled": ("cpu_throttled_periods", "cpu_periods"),
     "memory": ("container_memory", "container_memory_limit"),
@@ -29,7 +42,7 @@ SHARES: Mapping[str, tuple[str, str]] = {
     "pool": ("pool_used", "pool_size"),
     "pool_wait": ("pool_wait_sum", "pool_wait_count"),
 }
-"""Figures that are one reading over another, by pod; the largest counts."""
+"""Figures that are one reading over another, by pod, process, or pool; the largest counts."""
 TOTALS = ("restarts", "oom_kills", "pool_pending")
 """Figures that are summed over pods."""
 MAX_LIMIT_BYTES = 2.0**60
@@ -55,6 +68,9 @@ def readings(windows: RateWindows) -> Catalogue:
     def process(query: Callable[..., Query], metric: str, *matchers: Matcher) -> Query:
         return query(metric, PROCESS_LABELS, *matchers)
 
+    def pools(query: Callable[..., Query], metric: str, *matchers: Matcher) -> Query:
+        return query(metric, (*PROCESS_LABELS, *POOL_NAME_LABELS), *matchers)
+
     cpu, memory, disk, files = "CPU throttling", "memory limits", "full disks", "file descriptors"
     pool, wait = "connection pools", "waiting for connections"
     volume = (*NAMESPACE_LABELS, "persistentvolumeclaim")
@@ -72,33 +88,41 @@ def readings(windows: RateWindows) -> Catalogue:
         "max_files": row(files, process(last, "process_max_fds")),
         "pool_used": row(
             pool,
-            process(last, f"{old}_usage", _USED),
-            process(last, f"{new}_count", _NEW_USED),
-            process(last, f"{hikari}_active"),
+            pools(last, f"{old}_usage", _USED),
+            also=(pools(last, f"{new}_count", _NEW_USED), pools(last, f"{hikari}_active")),
         ),
-        "pool_size": row(pool, *(process(last, f"{name}_max") for name in (old, new, hikari))),
+        "pool_size": row(
+            pool, pools(last, f"{old}_max"), also=tuple(pools(last, f"{name}_max") for name in (new, hikari))
+        ),
         "pool_pending": row(
             wait,
-            *(process(last, f"{name}_pending_requests") for name in (old, new)),
-            process(last, f"{hikari}_pending"),
+            pools(last, f"{old}_pending_requests"),
+            also=(pools(last, f"{new}_pending_requests"), pools(last, f"{hikari}_pending")),
         ),
-        "pool_wait_sum": row(wait, *_wait_times(process, rate, "sum", old, new, hikari)),
-        "pool_wait_count": row(wait, *_wait_times(process, rate, "count", old, new, hikari)),
+        "pool_wait_sum": _wait_times("sum", 0.001, lambda metric: pools(rate, metric)),
+        "pool_wait_count": _wait_times("count", 1.0, lambda metric: pools(rate, metric)),
     }
 
 
-def _wait_times(
-    process: Callable[..., Query], rate: Callable[..., Query], part: str, old: str, new: str, hikari: str
-) -> tuple[Query, ...]:
-    names = (f"{old}_wait_time_seconds", f"{new}_wait_time_seconds", f"{hikari}_acquire_seconds")
-    return tuple(process(rate, f"{name}_{part}") for name in names)
+def _wait_times(part: str, scale: float, query: Callable[[str], Query]) -> CatalogueRow:
+    """Sum or count of waits. OpenTelemetry's old metric is in milliseconds; `scale` makes its values seconds."""
+    old, *others = (
+        *("db_client_connections_wait_time_milliseconds", "db_client_connections_wait_time_seconds"),
+        *("db_client_connection_wait_time_seconds", "hikaricp_connections_acquire_seconds"),
+    )
+    return row(
+        "waiting for connections",
+        Producer(query(f"{old}_{part}"), scale=scale),
+        also=tuple(query(f"{name}_{part}") for name in others),
+    )
 
 
 class Pod(NamedTuple):
-    """A pod, a process, or a volume of a service."""
+    """A pod, a process, or a volume of a service. part: name of a connection pool in it, or ""."""
 
     service: Service
     name: str
+    part: str
 
 
 class ResourceRows:
@@ -150,7 +174,8 @@ class ResourceRows:
         claim = labels.get("persistentvolumeclaim", "")
         pod = labels.get("exported_pod") or labels.get("pod") or claim.partition("-")[2]
         service = self._known(*self._named(labels, pod))
-        return service and Pod(service, pod or labels.get("instance", ""))
+        part = next((labels[label] for label in PART_LABELS if labels.get(label)), "")
+        return service and Pod(service, pod or labels.get("instance", ""), part)
 
     def _named(self, labels: LabelMap, pod: str) -> tuple[str, str]:
         """Namespace and name of the service that is named, else of the pod's workload, else of the job.
