@@ -83,6 +83,29 @@ def test_resources_are_those_of_the_worst_pod_of_each_service(tmp_path: Path) ->
     assert found.disk[1, -1] == pytest.approx(0.9)
 
 
+def test_the_fullest_container_counts_not_the_sum_of_its_pod(tmp_path: Path) -> None:
+    """The kernel limits each container; a sidecar without a limit has no share."""
+
+    def with_sidecars(t: float) -> str:
+        pod = 'namespace="shop",pod="orders-7d4b9c6f5d-x2x4z"'
+        return "\n".join(
+            f"""
+container_cpu_cfs_periods_total{{{pod},container="{container}"}} {10 * t}
+container_cpu_cfs_throttled_periods_total{{{pod},container="{container}"}} {throttled * t}
+container_memory_working_set_bytes{{{pod},container="{container}"}} {memory}
+container_spec_memory_limit_bytes{{{pod},container="{container}"}} {limit}
+"""
+            for container, throttled, memory, limit in (
+                ("app", 8, 950, 1000), ("proxy", 0, 100, 9000), ("logs", 0, 5000, 0), ("agent", 0, 10, 2**63)
+            )
+        )  # fmt: skip
+
+    found = world_scraped(tmp_path, {("collector", "c:8889"): spans, ("kubelet", "n:10250"): with_sidecars}).resources
+    assert found
+    assert found.memory[0, -1] == pytest.approx(0.95)
+    assert found.cpu_throttled[0, -1] == pytest.approx(0.8)
+
+
 def test_a_container_without_a_limit_has_no_share_of_it(tmp_path: Path) -> None:
     """cAdvisor reports 0, or the largest number of the kernel."""
 

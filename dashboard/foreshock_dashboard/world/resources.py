@@ -33,7 +33,7 @@ POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
 PROCESS_LABELS = (*TARGET_LABELS, *SERVICE_LABELS, *POD_LABELS)
 POOL_NAME_LABELS = ("pool_name", "db_client_connection_pool_name", "pool")
 """Labels for the name of a connection pool: OpenTelemetry's old and new one, and that of HikariCP."""
-PART_LABELS = POOL_NAME_LABELS
+PART_LABELS = ("container", *POOL_NAME_LABELS)
 SHARES: Mapping[str, tuple[str, str]] = {
     "cpu_throttled": ("cpu_throttled_periods", "cpu_periods"),
     "memory": ("container_memory", "container_memory_limit"),
@@ -42,7 +42,7 @@ SHARES: Mapping[str, tuple[str, str]] = {
     "pool": ("pool_used", "pool_size"),
     "pool_wait": ("pool_wait_sum", "pool_wait_count"),
 }
-"""Figures that are one reading over another, by pod, process, or pool; the largest counts."""
+"""Figures that are one reading over another, by container, process, or pool; the largest counts."""
 TOTALS = ("restarts", "oom_kills", "pool_pending")
 """Figures that are summed over pods."""
 MAX_LIMIT_BYTES = 2.0**60
@@ -62,8 +62,8 @@ def readings(windows: RateWindows) -> Catalogue:
     last, rate = windows.last, windows.rate
 
     def container(query: Callable[..., Query], metric: str) -> tuple[Query, Query]:
-        """By container, else by pod, because the kubelet reports the sum over a pod's containers as well."""
-        return query(metric, POD_LABELS, _CONTAINER), query(metric, POD_LABELS)
+        """By container, which the kernel limits, else by pod: the kubelet reports the sum over its containers, too."""
+        return query(metric, (*POD_LABELS, "container"), _CONTAINER), query(metric, POD_LABELS)
 
     def process(query: Callable[..., Query], metric: str, *matchers: Matcher) -> Query:
         return query(metric, PROCESS_LABELS, *matchers)
@@ -118,7 +118,7 @@ def _wait_times(part: str, scale: float, query: Callable[[str], Query]) -> Catal
 
 
 class Pod(NamedTuple):
-    """A pod, a process, or a volume of a service. part: name of a connection pool in it, or ""."""
+    """A pod, a process, or a volume of a service. part: name of a container or connection pool in it, or ""."""
 
     service: Service
     name: str
