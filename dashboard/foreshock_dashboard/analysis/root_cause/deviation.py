@@ -73,6 +73,8 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
         by_kind[row.kind].append(row)
     for kind, rows in by_kind.items():
         stacked = np.stack([row.values for row in rows])
+        if kind == "latency":
+            stacked = np.where(stacked > 0, stacked, np.nan)  # compared as logarithms
         past = stacked[:, : window.baseline_end]
         known = (np.isfinite(past).sum(axis=1) >= use.MIN_BASELINE_POINTS) & np.isfinite(stacked[:, analyzed]).any(
             axis=1
@@ -111,7 +113,7 @@ def _compared(
         values = values * signs[:, None]
     compared = values
     if kind == "latency":
-        compared = np.log(np.where(values > 0, values, np.nan))
+        compared = np.log(values)
     elif kind in ("traffic", "calls"):
         middle = np.nanmedian(values[:, : window.baseline_end], axis=1)[:, None]
         compared = np.log(np.maximum(values, 0.0) + np.maximum(0.02 * middle, np.finfo(float).tiny))

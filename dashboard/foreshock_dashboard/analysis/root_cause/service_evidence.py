@@ -91,8 +91,8 @@ class Evidence:
         with np.errstate(all="ignore"):
             now = np.where(known, values, 0.0)
             now = (now * weights).sum(axis=1) / weights.sum(axis=1)
-            now = np.where([row.kind == "traffic" for row in rows], np.nanmean(values, axis=1), now)
-            z = np.nanmean(found.z[:, columns], axis=1)
+            now = np.where([row.kind == "traffic" for row in rows], _mean_of_known(values), now)
+            z = _mean_of_known(found.z[:, columns])
             number = np.nansum(counts, axis=1) / (self._points if found.step < use.SUSTAINED.seconds else 1)
             for kind in ("latency", "errors", "calls"):
                 at = np.flatnonzero([row.kind == kind and row.counts is not None for row in rows])
@@ -115,6 +115,8 @@ class Evidence:
             rows = [i for i, row in enumerate(found.rows) if row.kind in ("latency", "errors")] or list(
                 range(len(found.rows))
             )
+        if not rows:
+            return list(range(len(found.times)))
         z = found.z[rows]
         size = np.where(np.array([found.rows[row].kind == "traffic" for row in rows])[:, None], -z, z)
         combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self._points)), 0.0, None))
@@ -300,7 +302,16 @@ class Evidence:
         return tuple(_reason(service, item) for item in named[: use.TOP_METRICS])
 
 
+def _mean_of_known(values: Floats) -> Floats:
+    """Mean of each row without missing values; NaN for a row without any."""
+    known = np.isfinite(values)
+    number = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
 def _reason(service: Service, item: Deviation) -> Reason:
+    item = item if math.isfinite(item.since) else item._replace(since=math.nan)
     if item.kind == "latency" and item.level > 0:
         return Reason("slower", service, item.metric, item.now / item.level, item.level, item.since)
     if item.kind == "errors" and 0 <= item.now <= 1:
