@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
@@ -27,6 +28,7 @@ from tests.analysis.detectors.platform import (
 from tests.analysis.detectors.test_detectors import SLOW_STORE
 from tests.analysis.platforms import Platform, Served, service, step
 
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
@@ -121,6 +123,42 @@ def test_failed_calls_to_an_address_count_for_the_service_that_vanished() -> Non
         },
     )
     assert is_down(platform.point(), service("store"))
+
+
+def checkout_without(calls: Mapping[tuple[str, str], Served]) -> Platform:
+    """A checkout that calls payments, which dies, and then shipping."""
+    return Platform(
+        services={
+            "checkout": Served(failed=step(0, 1)),
+            "payments": Served(rate=step(10, 0)),
+            "shipping": Served(rate=step(14, 4) if calls else step(10, 0)),
+        },
+        calls={
+            ("user", "checkout"): Served(failed=step(0, 1)),
+            ("checkout", "payments"): Served(rate=step(10, 0)),
+            ("checkout", "shipping"): Served(rate=step(10, 0)),
+            ("checkout", "10.0.0.7:5432"): Served(rate=step(math.nan, 10), failed=step(math.nan, 1)),
+            **calls,
+        },
+    )
+
+
+def test_a_service_that_others_still_call_is_not_down_because_a_failing_client_stopped() -> None:
+    now = checkout_without({("admin", "shipping"): Served(rate=4.0)}).point()
+    assert is_down(now, service("payments"))
+    assert not is_down(now, service("shipping"))
+
+
+def test_of_two_services_whose_calls_vanished_the_one_without_targets_is_down() -> None:
+    """Nobody else calls either of them."""
+    platform = checkout_without({})
+    built, names = platform.world(), (service("payments"), service("shipping"))
+    unknown = np.full((2, len(built.times)), np.nan)
+    up = np.array([[step(1, 0)(i) for i in range(len(built.times))], np.ones(len(built.times))])
+    rows = {item.name: unknown for item in fields(Resources) if item.name != "services"}
+    built = replace(built, resources=Resources(names, **{**rows, "up": up}))
+    now = EvaluationPoint(built, platform.at + 5, baselines_at(built, platform.at))
+    assert [is_down(now, name) for name in names] == [True, False]
 
 
 def test_a_caller_that_fails_before_its_calls_blames_nobody() -> None:

@@ -87,8 +87,7 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     baseline = float(np.nansum(rate.level[rows] * failed.level[rows]))
     failed_ratio = failures / calls if calls > 0 else 0.0
     rise = failed_ratio - (baseline / baseline_calls if baseline_calls > 0 else 0.0)
-    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
-    lost_share = max(lost(point, service), len(lost_gpus(point, service)) / max(1, len(gpus)))
+    lost_share = _lost_share(point, service)
     gone, felt = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
     if failures * count_seconds(point) >= MIN_FAILED_CALLS:
         felt = FAILED_CALL_RATIO.confidence(rise)
@@ -102,18 +101,46 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     return Outage(gone, felt, lost_share, failed_ratio)
 
 
+def _lost_share(point: EvaluationPoint, service: Service) -> float:
+    """Share of the replicas or GPUs of a service that are gone."""
+    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
+    return max(lost(point, service), len(lost_gpus(point, service)) / max(1, len(gpus)))
+
+
 def _diverted_failures(point: EvaluationPoint, row: int) -> float:
     """Failed calls per second that take the place of those on an edge.
 
     A service graph names the callee of a call without a server side after its address: a new edge with failures alone,
-    from the same client, while the calls on the old edge vanish.
+    from the same client, while the calls on the old edge vanish. A client that fails stops its later calls as well:
+    the edges to servers with the strongest sign of an outage share the failures.
     """
-    rate, failed, client = point["edge_rate"], point["edge_failed"], point.world.edges[row].client
-    missing = rate.level[row] - np.nan_to_num(rate.value[row])
-    if not missing > SERVED_LOSS_RATIO.midpoint * rate.level[row]:
+    rate, failed, edges = point["edge_rate"], point["edge_failed"], point.world.edges
+    made = point.outgoing.get(edges[row].client, ())
+    vanished = [other for other in made if _has_vanished(point, other)]
+    signs = {other: _outage_sign(point, edges[other].server) for other in vanished}
+    if not signs.get(row) or signs[row] < max(signs.values()):
         return 0.0
-    new = [other for other in point.outgoing.get(client, ()) if np.isnan(rate.level[other]) and failed.value[other] > 0]
-    return min(float(missing), float(np.nansum(rate.value[new] * failed.value[new])))
+    missing = rate.level - np.nan_to_num(rate.value)
+    share = missing[row] / missing[[other for other, sign in signs.items() if sign == signs[row]]].sum()
+    new = [other for other in made if np.isnan(rate.level[other]) and failed.value[other] > 0]
+    return min(float(missing[row]), float(share * np.nansum(rate.value[new] * failed.value[new])))
+
+
+def _has_vanished(point: EvaluationPoint, row: int) -> bool:
+    """Whether the calls on an edge fell far below their baseline."""
+    rate = point["edge_rate"]
+    missing = rate.level[row] - np.nan_to_num(rate.value[row])
+    return bool(missing > SERVED_LOSS_RATIO.midpoint * rate.level[row])
+
+
+def _outage_sign(point: EvaluationPoint, server: Service) -> int:
+    """2 if its targets, replicas, or GPUs are gone, 1 if the calls of all its clients vanished, else 0."""
+    if any(
+        share >= LOST_CAPACITY_RATIO.midpoint for share in (1 - point.ratio("up", server), _lost_share(point, server))
+    ):
+        return 2
+    called = [row for row in point.incoming.get(server, ()) if point["edge_rate"].level[row] > 0]
+    return int(all(_has_vanished(point, row) for row in called))
 
 
 def _missing_answers(
