@@ -214,7 +214,7 @@ def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
 
 
 def test_what_was_seen_of_a_service_stays_in_the_picture_where_it_lasts_longer_than_the_range(visit: Open) -> None:
-    """There is room neither before its first sign nor beyond now: it stands whole on the bar."""
+    """It stands below the name, left of all bars."""
     page = visit("/cascade?from=now-2m").page
     _ready(page)
     expect(page.locator("#timeline .lane-words").first).to_be_visible()

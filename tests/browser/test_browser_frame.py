@@ -55,9 +55,9 @@ def test_the_past_is_shown_as_past(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/cascade"])
-def test_the_lanes_of_the_past_end_then_and_not_now(visit: Open, path: str) -> None:
+def test_the_lanes_of_the_past_end_at_their_time_and_not_now(visit: Open, path: str) -> None:
     """A picture that is sent on says by itself that it is of another time."""
-    expect(visit(f"{path}?to=2025-11-25T09:59:00Z").page.locator("#timeline .now-text")).to_have_text("then")
+    expect(visit(f"{path}?to=2025-11-25T09:59:00Z").page.locator("#timeline .now-text")).to_have_text("18:59:00")
 
 
 @pytest.mark.parametrize(

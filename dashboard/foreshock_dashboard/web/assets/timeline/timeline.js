@@ -322,11 +322,12 @@ const laneStrip = (lane, data, y, scale, name) => {
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
         truncate(name, Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
       ),
-      s(
-        "text",
-        { x: NAME_LEFT, y: y + 12, class: "lane-words" },
-        truncate(signText(lane), Math.floor((left - NAME_LEFT - 8) / SIGN_CHARACTER_WIDTH)),
-      ),
+      signText(lane) &&
+        s(
+          "text",
+          { x: NAME_LEFT, y: y + 12, class: "lane-words" },
+          truncate(signText(lane), Math.floor((left - NAME_LEFT - 8) / SIGN_CHARACTER_WIDTH)),
+        ),
     ),
     isSuspect
       ? s("rect", { x: first, y: y - 3, width: Math.max(2, now - first), height: 6, rx: 3, class: "lane-suspect" })
