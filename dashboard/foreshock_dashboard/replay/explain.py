@@ -11,6 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations
+from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import (
     AFTER,
@@ -71,11 +72,13 @@ def explain(
         SourceError: the source cannot answer.
     """
     window = analysis_window(extent, at, timing.step)
-    found = deviations(signal_rows(read_metrics(source, window), window.baseline_end, window.step), window)
+    rows = signal_rows(read_metrics(source, window), window.baseline_end, window.step)
+    found = deviations(rows, window)
     everything = Evidence(found)
     target = None if service is None else resolve_service(service, everything.services, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
-    ranking = rank_signals(evidence, target)
+    columns = [window.first + column for column in evidence.columns]
+    ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns))
     if target is not None and (walks := _inference_walks(source, window, timing)):
         ranking = rank_inference(walks, target, ranking)
     signals = counted(found)

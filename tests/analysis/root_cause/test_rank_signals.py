@@ -9,6 +9,7 @@ import pytest
 
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
 from foreshock_dashboard.analysis.root_cause.excess_flow import merged_aliases
+from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
@@ -72,9 +73,11 @@ def ranked(metrics: Metrics, step: float, affected: str | None = "web") -> Ranki
     times = step * np.arange(POINTS, dtype=np.float64)
     window = AnalysisWindow(times, FIRST - 4, FIRST - 2, float(times[FIRST]))
     series = [MetricSeries(name, Matrix.of(times, dict(rows))) for name, rows in metrics.items()]
-    found = deviations(signal_rows(series, window.baseline_end, step), window)
+    rows = signal_rows(series, window.baseline_end, step)
     service = None if affected is None else Service("", affected)
-    return rank_signals(Evidence(found, (service,) if service else ()), service)
+    evidence = Evidence(deviations(rows, window), (service,) if service else ())
+    columns = [window.first + column for column in evidence.columns]
+    return rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns))
 
 
 @pytest.mark.parametrize("step", [10.0, 60.0, 300.0])

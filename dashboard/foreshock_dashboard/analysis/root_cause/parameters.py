@@ -113,6 +113,14 @@ UNREACHABLE_WEIGHT = 0.5
 UNREACHABLE_EXPONENT = 3.0
 """Power of the ratio of strengths by which they are compared with what calls lead to."""
 
+# The mass of excess latency.
+CALLEE_PRIOR, CALLER_PRIOR = 0.3, 0.15
+"""Weights with which the callee and the caller of a call start to share what only the caller measures."""
+MIN_MEAN_SCALE = 0.1
+"""Least standard error of a mean over its level."""
+HALF_MASS_RATIO = 0.05
+"""Excess over the seconds that all services normally spend at which the mass weighs as much as the flow."""
+
 # Robust scores without a map of calls.
 TOP_METRICS = 3
 """Metrics of a service that count, and that are reported."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
+from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes_over_time
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
@@ -25,7 +26,7 @@ class Ranking(NamedTuple):
     passed: bool
 
 
-def rank_signals(evidence: Evidence, affected: Service | None) -> Ranking:
+def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMass) -> Ranking:
     """Suspected causes of the anomaly of a service, or of all services without one."""
     starts = _starts(evidence, affected)
     masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
@@ -33,20 +34,29 @@ def rank_signals(evidence: Evidence, affected: Service | None) -> Ranking:
         service: mass * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
         for service, mass in masses.items()
     }
-    masses = _with_unreached(evidence, masses, affected)
-    masses = merged_aliases(masses)
-    total = sum(masses.values())
-    if total <= 0:
+    judged = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
+    masses = _with_excess(evidence, masses, affected, excess)
+    shares = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
+    if not shares:
         return Ranking((), passed=False)
-    ranked = sorted(masses, key=lambda service: (-masses[service], service))
-    shares = {service: masses[service] / total for service in ranked if masses[service] >= MIN_CANDIDATE_SHARE * total}
-    passed, z = _gate(evidence, affected, shares)
+    passed, z = _gate(evidence, affected, judged)
     whole = sum(shares.values())
     level = _confidence_level(z)
     return Ranking(
         tuple(Candidate(service, share / whole, evidence.reasons(service), level) for service, share in shares.items()),
         passed,
     )
+
+
+def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
+    """Shares of all suspicion, the largest first, without the small ones."""
+    total = sum(masses.values())
+    ranked = sorted(masses, key=lambda service: (-masses[service], service))
+    return {
+        service: masses[service] / total
+        for service in ranked
+        if total > 0 and masses[service] >= MIN_CANDIDATE_SHARE * total
+    }
 
 
 def _local_z(evidence: Evidence, service: Service) -> float:
@@ -115,6 +125,28 @@ def _with_unreached(
             weight *= use.EXONERATED_WEIGHT
         out[service] = out.get(service, 0.0) + weight * min(10.0, (strength / scale) ** use.UNREACHABLE_EXPONENT)
     return out
+
+
+def _with_excess(
+    evidence: Evidence, masses: Mapping[Service, float], affected: Service | None, excess: ExcessMass
+) -> dict[Service, float]:
+    """Suspicion with that by the mass of excess latency, which weighs more the larger it is.
+
+    Errors have none, so it weighs as much as latency does among the symptoms.
+    """
+    reachable = _reachable(evidence, affected)
+    own = {service: mass for service, mass in excess.by_service.items() if mass > 0 and service in reachable}
+    whole, known = sum(masses.values()), sum(own.values())
+    slow = max((item.z for service in evidence.services for item in evidence.latencies(service)), default=0.0)
+    failing = max((evidence.errors(service).z for service in evidence.services), default=0.0)
+    if known <= 0 or slow <= 0 or whole <= 0:
+        return dict(masses)
+    weight = known / (known + use.HALF_MASS_RATIO * excess.normal)
+    weight *= slow**2 / (slow**2 + max(0.0, failing) ** 2)
+    return {
+        service: (1 - weight) * masses.get(service, 0.0) / whole + weight * own.get(service, 0.0) / known
+        for service in {*masses, *own}
+    }
 
 
 def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:

@@ -60,6 +60,9 @@ class Evidence:
     Args:
         found: deviations of all signals.
         affected: the services that were asked about; all of them if empty.
+
+    Attributes:
+        columns: indexes of those points in the analyzed time.
     """
 
     def __init__(self, found: Deviations, affected: Sequence[Service] = ()) -> None:
@@ -77,10 +80,10 @@ class Evidence:
         self._points = max(1, round(use.SUSTAINED.at(found.step) / found.step))
         early = (found.at - use.EARLY.at(found.step)) - found.times
         self._weights = np.exp(-np.maximum(0.0, early) / use.ONSET_DECAY.at(found.step))
-        self._columns = self._anomalous_columns(affected)
+        self.columns = self._anomalous_columns(affected)
         self._calls_per_request: dict[Call, float] = {}
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
-        self._z, self._now = self._pooled(self._columns)
+        self._z, self._now = self._pooled(self.columns)
 
     def _pooled(self, columns: list[int]) -> tuple[Floats, Floats]:
         """z and value of each signal over some points together, each point with the weight of its requests."""
@@ -91,8 +94,8 @@ class Evidence:
         with np.errstate(all="ignore"):
             now = np.where(known, values, 0.0)
             now = (now * weights).sum(axis=1) / weights.sum(axis=1)
-            now = np.where([row.kind == "traffic" for row in rows], _mean_of_known(values), now)
-            z = _mean_of_known(found.z[:, columns])
+            now = np.where([row.kind == "traffic" for row in rows], mean_of_known(values), now)
+            z = mean_of_known(found.z[:, columns])
             number = np.nansum(counts, axis=1) / (self._points if found.step < use.SUSTAINED.seconds else 1)
             for kind in ("latency", "errors", "calls"):
                 at = np.flatnonzero([row.kind == kind and row.counts is not None for row in rows])
@@ -302,7 +305,7 @@ class Evidence:
         return tuple(_reason(service, item) for item in named[: use.TOP_METRICS])
 
 
-def _mean_of_known(values: Floats) -> Floats:
+def mean_of_known(values: Floats) -> Floats:
     """Mean of each row without missing values; NaN for a row without any."""
     known = np.isfinite(values)
     number = known.sum(axis=1)
