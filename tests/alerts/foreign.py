@@ -79,6 +79,24 @@ PRODUCERS = (
         "kube_deployment_spec_replicas kube_deployment_status_replicas_ready"),
     _of("kube-state-metrics, stateful sets", "namespace statefulset",
         "kube_statefulset_replicas kube_statefulset_status_replicas_ready"),
+    _of("kube-state-metrics, containers", "namespace pod container uid", "kube_pod_container_status_restarts_total"),
+    _of("cAdvisor, in the kubelet", "namespace pod container id image name",
+        """container_cpu_cfs_throttled_periods_total container_cpu_cfs_periods_total container_memory_working_set_bytes
+        container_spec_memory_limit_bytes container_oom_events_total"""),
+    _of("the kubelet, volume statistics", "namespace persistentvolumeclaim",
+        "kubelet_volume_stats_used_bytes kubelet_volume_stats_capacity_bytes"),
+    _of("Prometheus client libraries, of their process; Kubernetes discovery adds the namespace", "namespace",
+        "process_open_fds process_max_fds"),
+    _of("OpenTelemetry's semantic conventions, database clients, before and after they were renamed in 2024",
+        "namespace state db_client_connection_state pool_name db_client_connection_pool_name",
+        """db_client_connections_usage db_client_connections_max db_client_connections_pending_requests
+        db_client_connections_wait_time_milliseconds_sum db_client_connections_wait_time_milliseconds_count
+        db_client_connections_wait_time_seconds_sum db_client_connections_wait_time_seconds_count
+        db_client_connection_count db_client_connection_max db_client_connection_pending_requests
+        db_client_connection_wait_time_seconds_sum db_client_connection_wait_time_seconds_count"""),
+    _of("HikariCP, by Micrometer", "namespace pool",
+        """hikaricp_connections_active hikaricp_connections_max hikaricp_connections_pending
+        hikaricp_connections_acquire_seconds_sum hikaricp_connections_acquire_seconds_count"""),
     _of("kube-state-metrics, resource quotas", "namespace resourcequota resource type", "kube_resourcequota"),
 )  # fmt: skip
 FOREIGN: Mapping[str, frozenset[str]] = {metric: each.labels for each in PRODUCERS for metric in each.metrics}

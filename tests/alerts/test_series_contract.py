@@ -31,8 +31,9 @@ MADE = frozenset({"direction", "kind", "reason", "sli", "deployment", "xid", "uu
 """Labels that the rules themselves make."""
 CONFIGURED = frozenset({"service:slo_violations:rate5m", "service:slo_error_budget:ratio"})
 """What `foreshock generate rules` writes for each SLO."""
-SOMETIMES = frozenset({"connection_type", "model_name"})
-"""Labels that only some have of what is asked alike: callees without spans, model servers of more than one model."""
+SOMETIMES = frozenset({"connection_type", "model_name", "pool", "pool_name", "db_client_connection_pool_name"})
+"""Labels that only some have of what is asked alike: callees without spans, model servers of more than one model, and
+connection pools, whose name has a label of its own in each library."""
 
 
 @pytest.fixture

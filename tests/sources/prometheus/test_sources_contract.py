@@ -127,7 +127,7 @@ def test_a_metric_may_be_named_like_a_word_of_promql(load: Load, word: str) -> N
 
 @pytest.mark.parametrize(
     ("start", "end", "step", "message"),
-    [(10, 5, 1, "lies before"), (0, 1e6, 1, "at most 11000"), (0, 1, 0, "positive"), (0, 0.1, 1e-4, "millisecond")],
+    [(10, 5, 1, "lies before"), (0, 1e6, 1, "at most 11000"), (0, 1, 0, "positive"), (0, 0.1, 1e-4, "at least 1 ms")],
 )
 def test_a_malformed_range_is_refused(load: Load, start: float, end: float, step: float, message: str) -> None:
     """Before anything is read."""
