@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from contextlib import closing
 
 import click
@@ -61,9 +60,7 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
       foreshock explain checkout --at 2026-01-05T08:42:00Z --from incident
       foreshock explain --at now-15m --from http://prometheus:9090 --match 'namespace="shop"'
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, about series without data: their NaN is meant
-        answer = _answer(source, service, at, match)
+    answer = _answer(source, service, at, match)
     rows = [
         {"rank": rank, "passed": passed, "confidence": answer["confidence"], **row}
         for passed, listed in ((True, answer["candidates"]), (False, answer["weak_candidates"]))

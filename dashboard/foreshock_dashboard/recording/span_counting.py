@@ -58,7 +58,7 @@ def count_spans(
         return SampleBatch(now, target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended))
 
     def last_scrapes(decided: float, until: float) -> Iterator[SampleBatch]:
-        """Scrape once as usual, and then, with the calls decided that are pending, until nothing changes.
+        """Scrape once, then decide the pending calls and scrape until nothing changes.
 
         A new series is 0 at first, so its value takes one more scrape.
         """

@@ -120,7 +120,7 @@ def reasons_text(reasons: Iterable[Reason]) -> str:
     """Why a service is suspected: `p95_seconds 120 ms → 2.4 s since 10:42:00`; a cause class only without a figure."""
     listed = tuple(reasons)
     with_figures = tuple(reason for reason in listed if reason.kind not in ("cause", "no_anomaly"))
-    return "; ".join(map(_suspicion, with_figures or listed))
+    return "; ".join(dict.fromkeys(map(_suspicion, with_figures or listed)))
 
 
 def reason_unit(reason: Reason) -> str:

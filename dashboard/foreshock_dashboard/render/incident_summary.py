@@ -33,7 +33,7 @@ def headline_clauses(incident: Incident) -> Text:
 def condition_clauses(incident: Incident, breaches_slo: bool | None = None) -> Text:
     """The service and its condition, without values: `llm breaches its SLO`.
 
-    breaches_slo: whether it does; by default its symptom tells.
+    breaches_slo: whether it breaches its SLO; by default, as its symptom shows.
     """
     return text(incident.service, f" {_condition(incident, breaches_slo)}")
 

@@ -107,7 +107,7 @@ def _largest(now: Floats, level: Floats, scale: Floats, points: Floats) -> Float
 
 
 def _starts(scores: MetricScores, asked: Service | None) -> frozenset[Service]:
-    """The service asked about, or else those that nobody calls."""
+    """The service asked about; without one, all services without a caller."""
     if asked is not None:
         return frozenset({asked})
     called = {server for servers in scores.calls.values() for server in servers}

@@ -12,7 +12,7 @@ from foreshock_dashboard.stats.runs import BoolArray
 LATENCY_FACTOR = 2.0
 """Latency target of an operation, as a multiple of its p95 before the fault."""
 MIN_LATENCY_SECONDS = 0.05
-"""Least latency target: below, nobody notices."""
+"""Least latency target, in seconds: users do not feel less."""
 SLO_RATIO = 0.95
 """Share of requests that succeed within the latency target."""
 MAX_ERROR_RATIO, MIN_ERRORS = 0.01, 5

@@ -1,4 +1,4 @@
-"""Faults inside the code of a service, which misbehaves for real when it is told to."""
+"""Faults inside the code of a service: real sleeps, errors, and allocations, switched on from outside."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from foreshock_lab.faults.behaviors import RetryStorm, behavior, early_return
 from foreshock_lab.faults.gpu import GpuNeighbor, without_gpu
 from foreshock_lab.faults.injection import FaultKind
 from foreshock_lab.faults.network import NameFailure, PacketDelay, PacketLoss
-from foreshock_lab.faults.processes import ClockSkew, Crashes, Hang, Loss, rollout, scrape_gap
+from foreshock_lab.faults.processes import ClockSkew, Hang, Loss, crashes, rollout, scrape_gap
 from foreshock_lab.faults.resources import CpuHog, CpuLimit, FullDisk, MemoryLeak
 from foreshock_lab.faults.stores import cache_flush, cache_stall, table_lock
 from foreshock_lab.faults.traffic import LongerRequests, Surge
@@ -71,7 +71,7 @@ KINDS: Mapping[str, FaultKind] = {
             "rollback.",
         ),
         FaultKind(
-            "crash-loop", "", "seconds until a crash", (20, 8, 3), "called", Crashes,
+            "crash-loop", "", "seconds until a crash", (20, 8, 3), "called", crashes,
             "All replicas are killed (SIGKILL) that long after each start, and start again with a growing backoff.",
         ),
         FaultKind(

@@ -34,7 +34,7 @@ class FaultKind:
     cause: its cause class, "" if none fits. amounts: of the three strengths, in `unit`. place: where it can happen.
     inject: makes it. done: what is done, for the README. begin: amount from which it grows. develops_seconds: time
     until its full amount, 0 for at once. holds_seconds: time at its full amount. root_cause: the store that is at
-    fault, where it is not the service. lookalike: users see nothing, and nobody may be paged. unavailable: why it
+    fault, where it is not the service. lookalike: users see nothing, and no page may be sent. unavailable: why it
     cannot be run here, "" if it can.
     """
 

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 
 from foreshock_lab.faults.behaviors import Behavior
 from foreshock_lab.faults.injection import Inject
+from foreshock_lab.faults.periodic import Periodic
 from foreshock_lab.faults.target import System
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 """libfaketime as Debian installs it."""
+CRASH_POLL_SECONDS = 0.2
+"""Time between two looks at the replicas that crash."""
 
 
 class Rollout:
@@ -55,37 +58,6 @@ class ClockSkew(Rollout):
     def clear(self) -> None:
         """Restart with the right time."""
         self._roll(None, {"LD_PRELOAD": "", "FAKETIME": ""})
-
-
-class Crashes:
-    """All replicas are killed `amount` seconds after each start; they start again with a backoff, as pods do."""
-
-    POLL_SECONDS = 0.2
-
-    def __init__(self, system: System, name: str) -> None:
-        self._system, self._name = system, name
-        self._uptime = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="crashes")
-
-    def set(self, amount: float) -> None:
-        """Begin to crash."""
-        self._uptime = amount
-        if not self._thread.ident:
-            self._thread.start()
-
-    def clear(self) -> None:
-        """Crash no longer."""
-        self._ended.set()
-        if self._thread.ident:
-            self._thread.join()
-
-    def _run(self) -> None:
-        seen: dict[int, float] = {}
-        while not self._ended.wait(self.POLL_SECONDS):
-            for replica in self._system.service(self._name).replicas:
-                if replica.running and time.monotonic() - seen.setdefault(replica.pid, time.monotonic()) > self._uptime:
-                    os.kill(replica.pid, signal.SIGKILL)
 
 
 class Loss:
@@ -151,3 +123,16 @@ def rollout(version: str | None = None, behavior: Behavior = lambda _amount: {})
 def scrape_gap(system: System, _name: str) -> ScrapeGap:
     """A time without scrapes."""
     return ScrapeGap(system)
+
+
+def crashes(system: System, name: str) -> Periodic:
+    """All replicas are killed `amount` seconds after each start; they start again with a backoff, as pods do."""
+    seen: dict[int, float] = {}
+
+    def kill(uptime: float) -> float:
+        for replica in system.service(name).replicas:
+            if replica.running and time.monotonic() - seen.setdefault(replica.pid, time.monotonic()) > uptime:
+                os.kill(replica.pid, signal.SIGKILL)
+        return CRASH_POLL_SECONDS
+
+    return Periodic(kill)

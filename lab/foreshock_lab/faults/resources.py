@@ -29,14 +29,14 @@ for line in sys.stdin:
 """
 """Uses as much of a core as the last line of its input says."""
 MEASURED_SECONDS = 20.0
-"""Time over which the usual CPU use of a replica is measured before it is limited."""
+"""Time over which the normal CPU use of a replica is measured before it is limited."""
 MIN_CORES = 0.05
 POD_LIMIT_FACTOR = 1.5
-"""CPU limit of a pod with a busy neighbor, as a multiple of its usual use."""
+"""CPU limit of a pod with a busy neighbor, as a multiple of its normal use."""
 
 
 class UsualCpu:
-    """Control groups of the replicas of a service, their usual CPU use in cores, and their limits."""
+    """Control groups of the replicas of a service, their normal CPU use in cores, and their limits."""
 
     def __init__(self, system: System, name: str) -> None:
         self.cgroups = [replica.cgroup for replica in system.service(name).replicas]
@@ -85,13 +85,13 @@ class CpuHog:
 
 
 class CpuLimit:
-    """A CPU limit of each replica, as a multiple of its usual use."""
+    """A CPU limit of each replica, as a multiple of its normal use."""
 
     def __init__(self, system: System, name: str) -> None:
         self._usual = UsualCpu(system, name)
 
     def set(self, amount: float) -> None:
-        """Limit the CPU of each replica to `amount` times its usual use."""
+        """Limit the CPU of each replica to `amount` times its normal use."""
         for cgroup, cores in zip(self._usual.cgroups, self._usual.cores, strict=True):
             cgroup.cpu_limit(amount * cores)
 

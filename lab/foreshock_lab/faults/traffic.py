@@ -16,7 +16,7 @@ class Surge:
         self._system.load(rate_factor=amount)
 
     def clear(self) -> None:
-        """Send as many requests as usual."""
+        """Return to the normal request rate."""
         self._system.load()
 
 

@@ -266,7 +266,7 @@ SIGNALS: tuple[Signal, ...] = (
 RESOURCE_SIGNALS = (
     "cpu_throttled", "memory", "disk", "files", "pool", "pool_wait", "pool_pending", "restarts", "oom_kills", "up",
 )  # fmt: skip
-"""Signals of resources of a service, which are evidence of its own fault."""
+"""Resource signals of a service: evidence that a fault is in the service itself."""
 SIGNAL_BY_NAME: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
 

@@ -111,12 +111,13 @@ def _compared(
     if kind == "availability":
         signs = np.array([1.0 if is_unavailability(row.metric) else -1.0 for row in rows])
         values = values * signs[:, None]
-    compared = values
+    compared, offset = values, np.zeros(len(rows))
     if kind == "latency":
         compared = np.log(values)
     elif kind in ("traffic", "calls"):
-        middle = np.nanmedian(values[:, : window.baseline_end], axis=1)[:, None]
-        compared = np.log(np.maximum(values, 0.0) + np.maximum(0.02 * middle, np.finfo(float).tiny))
+        middle = np.nanmedian(values[:, : window.baseline_end], axis=1)
+        offset = np.maximum(0.02 * middle, np.finfo(float).tiny)
+        compared = np.log(np.maximum(values, 0.0) + offset[:, None])
     past, after = compared[:, : window.baseline_end], compared[:, window.first :]
     level, spread, up, down = normal_range(past)
     floor = _floor(kind, rows, compared, level)
@@ -134,7 +135,7 @@ def _compared(
         both *= _family_factor(rows, (past - level[:, None]) / both[:, 1:])[:, None]
     deviation = after - level[:, None]
     z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
-    plain = np.exp(level) if kind in LOGARITHMIC else level * signs
+    plain = np.exp(level) - offset if kind in LOGARITHMIC else level * signs
     return plain, z, both
 
 

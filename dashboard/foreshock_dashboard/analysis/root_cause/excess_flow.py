@@ -151,9 +151,9 @@ class ExcessFlow:
         same = [self._client_only(other, callee) for other in evidence.callers[callee] if other != caller]
         rest = [self._client_only(caller, other) for other in evidence.callees[caller] if other != callee]
         same, rest = [item for item in same if math.isfinite(item)], [item for item in rest if math.isfinite(item)]
-        told = [sum(item >= own / 2 for item in same) / len(same)] if same else []
-        told += [sum(item < own / 2 for item in rest) / len(rest)] if rest else []
-        return sum(told) / len(told) if told else use.CLIENT_ONLY_PRIOR
+        shares = [sum(item >= own / 2 for item in same) / len(same)] if same else []
+        shares += [sum(item < own / 2 for item in rest) / len(rest)] if rest else []
+        return sum(shares) / len(shares) if shares else use.CLIENT_ONLY_PRIOR
 
     def _client_only(self, caller: Service, callee: Service) -> float:
         """Log ratio of an excess that the client measures and the server does not; 0 without one, NaN if unknown."""

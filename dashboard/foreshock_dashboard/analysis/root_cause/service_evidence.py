@@ -346,5 +346,4 @@ def nearest(items: Sequence[Deviation], to: Deviation) -> Deviation:
 
 def in_same_unit(one: Deviation, other: Deviation) -> bool:
     """Whether two latencies can be subtracted: of one metric, or both in seconds by their names."""
-    seconds = ("_seconds", "_milliseconds")
-    return one.metric == other.metric or (one.metric.endswith(seconds) and other.metric.endswith(seconds))
+    return one.metric == other.metric or (one.metric.endswith("_seconds") and other.metric.endswith("_seconds"))

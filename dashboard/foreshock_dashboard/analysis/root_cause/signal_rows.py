@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -31,6 +32,7 @@ ROUNDING_RATIO = 1e-9
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CALLER_SPANS = ("SPAN_KIND_CLIENT", "SPAN_KIND_PRODUCER", "client", "producer")
 """Spans of a caller measure its callee, which the service graph names."""
+_MILLISECONDS = re.compile(r"_(milliseconds|ms)$")
 
 Call = tuple[Service, Service]
 Entity = Service | Call
@@ -78,6 +80,12 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     return rows + _calls_per_request(rows_by_entity)
 
 
+def _in_seconds(metric: str) -> tuple[str, float]:
+    """The name of a metric in seconds instead of milliseconds, and the factor of its values."""
+    name = _MILLISECONDS.sub("_seconds", metric)
+    return name, 1.0 if name == metric else 0.001
+
+
 def _side(metric: str) -> str:
     name = metric.lower()
     return "server" if "server" in name else "client" if "client" in name else ""
@@ -121,9 +129,8 @@ def window_sums(values: Floats, points: int) -> Floats:
 
 def _distribution_rows(series: MetricSeries, counts: Matrix, step: float) -> list[SignalRow]:
     """Mean and quantiles of each entity from a histogram or summary, its traffic, and its errors by status."""
-    metric, sums = series.metric, series.values
+    (metric, scale), sums = _in_seconds(series.metric), series.values
     kind, points, side = metric_kind(metric), _points(step), _side(metric)
-    scale = 0.001 if metric.endswith(("_milliseconds", "_ms")) else 1.0
     count_of = window_sums(increases(counts.values, counts.labels), points)
     sum_of = window_sums(increases(sums.values, sums.labels), points) * scale
     rows: list[SignalRow] = []
@@ -213,8 +220,9 @@ def _counter_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
 
 def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
     """Gauges by series; means and quantiles of latencies by their statistic."""
+    metric, scale = _in_seconds(metric)
     kind, side = metric_kind(metric), _side(metric)
-    values = smoothed(matrix.values) if step <= SMOOTHED_STEP_SECONDS else matrix.values
+    values = scale * (smoothed(matrix.values) if step <= SMOOTHED_STEP_SECONDS else matrix.values)
     rows = []
     for row, labels in enumerate(map(dict, matrix.labels)):
         entity = _entity(metric, labels)

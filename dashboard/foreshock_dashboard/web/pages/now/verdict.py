@@ -273,7 +273,7 @@ def _impact(snapshot: Snapshot, world: World, service: Service, breach: Breach |
 
 
 def _recovery(world: World, item: Incident) -> list[Recovery]:
-    """What tells why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
+    """Why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
     if item.state != "recovering":
         return []
     found: list[Recovery] = []
