@@ -57,6 +57,13 @@ def test_a_cause_is_named_by_its_label() -> None:
     assert reasons_text([Reason("cause", name="retry_storm")]) == "retry storm"
 
 
+def test_two_metrics_that_say_the_same_are_one_reason() -> None:
+    """As two counters of one error rate do."""
+    grew = Reason("failures_grew", LLM, value=0.5, baseline=0.0)
+    one, two = (reasons_text([grew._replace(name=name) for name in names]) for names in (("failed",), ("failed",) * 2))
+    assert two == one
+
+
 def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
     effect = Effect("load", LLM, "ratio", 0.82, 0.59, 0.76, "safe_limit")
     action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, effect=effect, effective_seconds=420.0)

@@ -83,6 +83,12 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             {},
             "--prometheus-url: 'prometheus:9090' is not a valid URL; use http://",
         ),
+        (["--prometheus-url", "ftp://me:s3cret@prom"], {}, "--prometheus-url: 'ftp://prom' is not a valid URL"),
+        (
+            [],
+            {"FORESHOCK_TEMPO_URL": "ftp://me:s3/cret@tempo"},
+            "FORESHOCK_TEMPO_URL: 'ftp://tempo' is not a",
+        ),
         (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
         (["--at", "yesterday"], {}, "is not a valid time; use"),
         (["--span-metrics-max-series", "0"], {}, "is not a valid count; use a positive integer"),

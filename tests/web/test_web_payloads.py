@@ -24,19 +24,20 @@ from tests.web.worlds import (
     starving,
 )
 
+from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Learning, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import AtRisk, Learning, State, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import Edge, Target
+from foreshock_dashboard.model.world import Edge, Target, World
 from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.impact import impact, share_above
-from foreshock_dashboard.web.pages.now.verdict import Breach, verdict
+from foreshock_dashboard.web.pages.now.verdict import Breach, Recovery, verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.panels import vitals
@@ -262,6 +263,29 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
     assert situation["breach"] == Breach(float(history.times[-9]), None, earlier=False)
     recovering = verdict(replace(seen, incidents=(replace(item, state="recovering"),)), history=history)
     assert recovering.headline == "embedder is recovering"
+
+
+def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> None:
+    """The request rate at its highest and now; nothing while it fires, or where the rate stays."""
+    world, origin = starving(), service("embedder")
+    rate = world.red.rate.copy()
+    rate[world.services.index(origin), -20:] = np.linspace(50.0, 5.0, 20)
+    fell = replace(world, red=replace(world.red, rate=rate))
+    item = replace(starvation(world), state="recovering", recovering_since=NOW - 60, since=NOW - 200)
+    item = replace(item, suspect=item.suspect._replace(service=origin))
+
+    def recovery(of: World, state: State) -> Json:
+        seen = snapshot(of, replace(item, state=state))
+        situation = verdict(seen, history=HistoryCache().get(seen, of, item.since, NOW - 900)).situation
+        assert situation
+        return {"recovery": situation["recovery"], "resolves": situation["resolves"]}
+
+    assert recovery(fell, "recovering") == {
+        "recovery": [Recovery("embedder", "request rate", 50.0, 5.0)],
+        "resolves": NOW - 60 + RESOLVE_AFTER_SECONDS,
+    }
+    assert recovery(world, "recovering")["recovery"] == []
+    assert recovery(fell, "firing")["recovery"] == []
 
 
 def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import click
 import httpx
 
+from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.rule_files import HUB_URL
@@ -58,9 +59,9 @@ class Source:
         try:
             self._url = parse_url(place)
         except ValueError:
-            shown = http_client.without_credentials(place)
+            shown = without_credentials(place)
             raise SettingsError(f"--from: {shown!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
-        self.name = http_client.without_credentials(self._url)
+        self.name = without_credentials(self._url)
         try:
             if credentials:
                 self._headers["Authorization"] = http_client.authorization_header(credentials)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from foreshock_dashboard import __version__
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.listeners import listen, otlp_listener, page_access, remote_traces, token_check
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text

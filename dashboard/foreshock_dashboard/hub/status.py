@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from prometheus_client import Histogram
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.http_client import without_credentials
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import StoreStats

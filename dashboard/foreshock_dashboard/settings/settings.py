@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from foreshock_dashboard.common.addresses import is_loopback, without_credentials
 from foreshock_dashboard.common.did_you_mean import did_you_mean
-from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
 from foreshock_dashboard.settings.renamed import OPTIONS as RENAMED_KEYS
@@ -238,7 +238,8 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     try:
         return Settings(**{**parse_options(OPTIONS, flags, environ, file), **fixed})
     except InvalidOptionError as error:
-        raise SettingsError(f"{path}: {error}" if error.source == "file" else str(error)) from None
+        message = without_credentials(str(error))
+        raise SettingsError(f"{path}: {message}" if error.source == "file" else message) from None
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -259,7 +260,7 @@ def parse_flag(flag: str, parse: Callable[[str], Value], text: str) -> Value:
     try:
         return parse(text)
     except ValueError as error:
-        raise SettingsError(f"{flag}: {text!r} {error}") from None
+        raise SettingsError(f"{flag}: {without_credentials(repr(text))} {error}") from None
 
 
 def _read_yaml(path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
+from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.model.query import LimitError, SourceError
 
 MAX_BODY_BYTES = 64 << 20
@@ -20,15 +21,6 @@ MAX_BODY_BYTES = 64 << 20
 _MAX_CREDENTIALS_BYTES = 64 << 10
 _MAX_REASON_CHARACTERS = 200
 _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
-
-
-def without_credentials(url: str) -> str:
-    """The text without user and password, for messages, logs, and the API.
-
-    Everything up to the last `@` goes, since a password with an unescaped `/`, or a URL that is invalid, is a mistake
-    in which the password must not show either.
-    """
-    return re.sub(r"(?<=//).*@", "", url, count=1, flags=re.DOTALL)
 
 
 def error_text(error: Exception) -> str:

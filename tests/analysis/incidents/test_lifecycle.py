@@ -138,6 +138,9 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
 
     assert [item.state for item in (during, calms, over)] == ["firing", "recovering", "resolved"]
     assert all(item.severity == "critical" and item.cascading for item in (during, calms, over))
+    assert during.recovering_since is None
+    assert calms.recovering_since is not None
+    assert world.times[260] <= calms.recovering_since <= world.times[275]
     assert "serving/llm breaches its SLO: p95 1.50 s (SLO " in incident_sentence(during)
     assert incident_sentence(calms).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), calms.at_risk) == (True, ())

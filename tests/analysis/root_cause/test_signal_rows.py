@@ -57,3 +57,22 @@ def test_lost_availability_is_worse_whichever_way_it_is_counted(
     assert [row.kind for row in found.rows] == ([] if labels.get("condition") == "false" else ["availability"])
     assert (found.z[:, -1] > 4).all()
     assert found.level.tolist() == [before] * len(found.rows)
+
+
+@pytest.mark.parametrize("metric", ["rpc_milliseconds", "rpc_ms"])
+def test_latencies_in_milliseconds_are_values_and_names_in_seconds(metric: str) -> None:
+    """A gauge here; a name that stays would make 100 ms of 0.1 s."""
+    times = 60.0 * np.arange(POINTS, dtype=np.float64)
+    values = np.full(POINTS, 100.0)
+    series = MetricSeries(f"latency_{metric}", Matrix.of(times, {labels_of({"service": "store"}): values}))
+    (row,) = signal_rows([series], 40, 60.0)
+    assert (row.metric, row.values[-1]) == ("latency_rpc_seconds", pytest.approx(0.1))
+
+
+def test_the_level_of_traffic_that_was_never_there_is_zero() -> None:
+    """Its logarithm is taken of a positive number."""
+    times = 60.0 * np.arange(POINTS, dtype=np.float64)
+    rate = np.where(np.arange(POINTS) < 50, 0.0, 7.0)
+    series = MetricSeries("requests_rate", Matrix.of(times, {labels_of({"service": "store"}): rate}))
+    found = deviations(signal_rows([series], 40, 60.0), AnalysisWindow(times, 40, 45, times[50]))
+    assert found.level.tolist() == [0.0]

@@ -135,7 +135,10 @@ def _compared(
         both *= _family_factor(rows, (past - level[:, None]) / both[:, 1:])[:, None]
     deviation = after - level[:, None]
     z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
-    plain = np.exp(level) - offset if kind in LOGARITHMIC else level * signs
+    plain = level * signs
+    if kind in LOGARITHMIC:
+        plain = np.exp(level) - offset
+        plain[plain < 1e-9 * offset] = 0.0  # rounding of the logarithm
     return plain, z, both
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
-from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.http_client import error_text, without_credentials
+from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 MAX_BODY_BYTES = 32 << 20

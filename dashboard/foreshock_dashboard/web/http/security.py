@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foreshock_dashboard.common.loopback import is_loopback
+from foreshock_dashboard.common.addresses import is_loopback
 
 MAX_BODY_BYTES = 1 << 20
 """Dash's callbacks need a few hundred."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_dashboard.common.loopback import is_loopback
+from foreshock_dashboard.common.addresses import is_loopback
 
 
 @pytest.mark.parametrize(
