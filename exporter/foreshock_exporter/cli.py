@@ -49,7 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _once(daemon, stop)
     host, port = options.listen
     try:
-        server = serve(daemon.exporter, host, port, metrics_path=options.metrics_path, web_config=options.web_config)
+        server = serve(
+            daemon.exporter,
+            host,
+            port,
+            metrics_path=options.metrics_path,
+            web_config=options.web_config,
+            connections=daemon.connections,
+        )
     except ConfigError as error:
         log.error("--web.config.file: %s", error)
         return 2

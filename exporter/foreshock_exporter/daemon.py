@@ -19,6 +19,7 @@ from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver
 from foreshock_exporter.options import Options
+from foreshock_exporter.web.connections import Connections
 
 if TYPE_CHECKING:
     from foreshock_exporter.otlp.pusher import OtlpPusher
@@ -51,6 +52,7 @@ class Daemon:
 
     exporter: Exporter
     push: OtlpPusher | None
+    connections: Connections
     outdated: Callable[[], bool]
 
     def start(self, period: float) -> None:
@@ -75,7 +77,7 @@ def build(options: Options, now: Now) -> Daemon:
         InvalidOptionError: the device script is invalid.
     """
     host = _mock(options.mock, options, now) if options.mock else _real(options)
-    push = None
+    push, connections = None, Connections()
     if options.otlp_endpoint:
         from foreshock_exporter.otlp.pusher import OtlpPusher  # the SDK is large: only those who push pay for it
 
@@ -111,9 +113,9 @@ def build(options: Options, now: Now) -> Daemon:
         mock=options.mock is not None,
         host=host.collectors,
         xid=options.xid,
-        extra=push.families if push else None,
+        extra=lambda: [*connections.families(), *(push.families() if push else ())],
     )
-    return Daemon(exporter, push, host.outdated)
+    return Daemon(exporter, push, connections, host.outdated)
 
 
 def _mock(script: str, options: Options, now: Now) -> Host:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.common.option_table import Option
 from foreshock_exporter.options import OPTIONS, parse
-from foreshock_exporter.web.server import MAX_CONNECTIONS, serve
+from foreshock_exporter.web.connections import MAX_CLIENT_CONNECTIONS
+from foreshock_exporter.web.server import serve
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -239,19 +240,13 @@ def test_an_exporter_that_has_not_sampled_is_alive_but_not_ready(
         server.close()
 
 
-def test_connections_beyond_the_limit_get_503_and_free_places_are_reused(
-    scripted: Callable[..., ScriptedHost], eventually: Eventually
-) -> None:
-    server = serve(scripted().exporter(), "127.0.0.1", 0)
-    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(MAX_CONNECTIONS)]
-    try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as refused:
-            assert refused.recv(100).startswith(b"HTTP/1.1 503 ")
-        for connection in silent:
-            connection.close()
-        eventually(lambda: ask(server.port, "/healthz")[0] == 200, "an answer once others left")
-    finally:
-        server.close()
+def test_silent_connections_are_closed_for_a_scrape_which_counts_them() -> None:
+    with served("--mock") as (_, port), ExitStack() as opened:
+        for _ in range(MAX_CLIENT_CONNECTIONS):
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        status, _, body = ask(port, "/metrics")
+    assert status == 200
+    assert b'\nforeshock_exporter_connections_dropped_total{limit="client"} 1.0\n' in body
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

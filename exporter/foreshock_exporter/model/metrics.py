@@ -157,6 +157,11 @@ SAMPLES_DROPPED = _counter(
     "Fast samples dropped, by reason: implausible values, or a gap that is too long.",
     ("gpu", "reason"),
 )
+CONNECTIONS_DROPPED = _counter(
+    "foreshock_exporter_connections_dropped_total",
+    "HTTP connections closed or refused because of a limit: of all connections (total), or of one client.",
+    ("limit",),
+)
 POOL_UNMATCHED = _gauge(
     "foreshock_exporter_pool_unmatched",
     "1 for each unmatched index or UUID of --pool: not_found on this host, or overruled by the rule for its UUID.",

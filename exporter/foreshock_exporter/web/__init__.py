@@ -1,4 +1,4 @@
 """The HTTP server of the exporter: TLS, basic authentication, metrics and health endpoints.
 
-Imports: `common`, `exposition`.
+Imports: `common`, `exposition`, `model`.
 """

@@ -34,7 +34,7 @@ class Response:
 
 
 class Connection:
-    """Accepted connection. For one thread, except `stop_reading`.
+    """Accepted connection. For one thread, except `stop_reading` and `abort`.
 
     `timeout`: seconds for a TLS handshake, for receiving a request head, and for sending a response.
     """
@@ -43,6 +43,7 @@ class Connection:
         self._socket = client
         self._timeout = timeout
         self._buffer = b""
+        self._aborted = False
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start_tls(self, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -112,9 +113,15 @@ class Connection:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
+    def abort(self) -> None:
+        """End the connection: whatever its thread waits for fails. Thread-safe."""
+        self._aborted = True
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
     def close(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Close so that the client can read the last response."""
-        deadline = time.monotonic() + drain_seconds
+        deadline = time.monotonic() + (0.0 if self._aborted else drain_seconds)
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
             while (left := deadline - time.monotonic()) > 0:

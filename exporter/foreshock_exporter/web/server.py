@@ -14,11 +14,10 @@ from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.web.config import WatchedConfig
 from foreshock_exporter.web.connection import TEXT_PLAIN, Connection, Response, encode
+from foreshock_exporter.web.connections import Connections
 from foreshock_exporter.web.request import RefusedError, Request, parse
 from foreshock_exporter.web.routes import MetricsSource, Routes
 
-MAX_CONNECTIONS = 32
-"""Concurrent connections; further ones get status 503. Beyond half of it, idle ones are not kept open."""
 IO_TIMEOUT_SECONDS = 10.0
 """Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
 KEEP_ALIVE_SECONDS = 75.0
@@ -40,6 +39,7 @@ class Server:
         routes: Routes,
         listener: socket.socket,
         watched: WatchedConfig,
+        connections: Connections,
         io_timeout: float = IO_TIMEOUT_SECONDS,
         close_timeout: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
@@ -49,8 +49,7 @@ class Server:
         self._io_timeout = io_timeout
         self._close_timeout = close_timeout
         self._problems = ProblemLog()
-        self._changed = threading.Condition()
-        self._connections: set[Connection] = set()
+        self._connections = connections
         self._closing = threading.Event()
         self.port: int = listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True, name="http")
@@ -67,10 +66,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self._thread.join()
-        with self._changed:
-            for connection in self._connections:
-                connection.stop_reading()
-            self._changed.wait_for(lambda: not self._connections, self._close_timeout)
+        self._connections.close(self._close_timeout)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -87,12 +83,7 @@ class Server:
     def _start_connection(self, client: socket.socket, address: Any) -> None:  # noqa: ANN401 - a family's own kind of address
         """Serve the connection in a thread, or reject it."""
         connection = Connection(client, self._io_timeout)
-        with self._changed:
-            if is_full := len(self._connections) >= MAX_CONNECTIONS:
-                log.debug("a connection beyond the limit of %d was rejected", MAX_CONNECTIONS)
-            else:
-                self._connections.add(connection)
-        if is_full:
+        if not self._connections.admit(connection, address[0]):
             self._reject(client, connection)
             return
         thread = threading.Thread(
@@ -114,9 +105,7 @@ class Server:
 
     def _end(self, connection: Connection) -> None:
         connection.close()
-        with self._changed:
-            self._connections.discard(connection)
-            self._changed.notify_all()
+        self._connections.discard(connection)
 
     def _serve_connection(self, connection: Connection, address: str) -> None:
         try:
@@ -136,11 +125,10 @@ class Server:
                 config.check_client(connection.start_tls(config.context))
             wait = self._io_timeout
             while (head := connection.read_head(wait)) is not None:
+                self._connections.mark_active(connection)
                 request = parse(head)
-                response = self._respond(request, address)
-                last = (
-                    not request.keeps_alive or len(self._connections) > MAX_CONNECTIONS // 2 or self._closing.is_set()
-                )
+                response = self._respond(request, connection, address)
+                last = not request.keeps_alive or self._closing.is_set()
                 connection.send(response, close=last, head_only=request.method == "HEAD")
                 if last:
                     return
@@ -148,14 +136,15 @@ class Server:
         except RefusedError as refused:
             connection.send(Response(refused.status, TEXT_PLAIN, f"{refused}\n".encode()), close=True)
 
-    def _respond(self, request: Request, address: str) -> Response:
+    def _respond(self, request: Request, connection: Connection, address: str) -> Response:
         config = self._watched.current()
         response = None
         if config.users:
             response = self._watched.authenticate(config, request.headers.get("authorization", ""), address)
         if response is None:
             try:
-                response = self._routes.respond(request)
+                with self._connections.answering(connection):
+                    response = self._routes.respond(request)
             except Exception:  # noqa: BLE001 - a failed rendering is logged and answered, and the next is tried
                 log.exception("answering %s failed", request.path)
                 response = Response(
@@ -172,12 +161,14 @@ def serve(
     *,
     metrics_path: str = "/metrics",
     web_config: Path | None = None,
+    connections: Connections | None = None,
     **timeouts: float,
 ) -> Server:
     """Serve an exporter. An empty `host` means all interfaces, including IPv6 if available; port 0 picks a free port.
 
     Args:
         web_config: file with TLS, users, and headers; reloaded on change.
+        connections: limits of connections; by default its own.
         timeouts: `io_timeout` and `close_timeout` of the server in seconds.
 
     Raises:
@@ -185,7 +176,9 @@ def serve(
         ConfigError: `web_config` is unusable.
     """
     watched = WatchedConfig(web_config)
-    return Server(Routes(exporter, metrics_path, version()), _bound(host, port), watched, **timeouts)
+    routes = Routes(exporter, metrics_path, version())
+    limits = Connections() if connections is None else connections
+    return Server(routes, _bound(host, port), watched, limits, **timeouts)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -157,11 +157,19 @@ def ask() -> Ask:
     return once
 
 
+class Dial(Protocol):
+    """Opens a plain connection to a port of loopback, from an address of a client."""
+
+    def __call__(self, port: int, client: str = "127.0.0.1") -> socket.socket: ...
+
+
 @pytest.fixture
-def dial() -> Iterator[Callable[[int], socket.socket]]:
+def dial() -> Iterator[Dial]:
     """Opens plain connections that are closed at the end."""
     with ExitStack() as opened:
-        yield lambda port: opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        yield lambda port, client="127.0.0.1": opened.enter_context(
+            socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(client, 0))
+        )
 
 
 @pytest.fixture(scope="session")

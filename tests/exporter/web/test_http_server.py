@@ -7,7 +7,6 @@ import http.client
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -16,15 +15,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
+from foreshock_exporter.model.family import Sample
 from foreshock_exporter.web import server as exporter_http
+from foreshock_exporter.web.connections import MAX_CLIENT_CONNECTIONS, MAX_CONNECTIONS, client_of
 from foreshock_exporter.web.request import MAX_HEAD_BYTES
-from foreshock_exporter.web.server import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
-    from tests.exporter.web.conftest import Ask, Readings, Serving
-
-Dial = Callable[[int], socket.socket]
+    from tests.exporter.web.conftest import Ask, Dial, Readings, Serving
 
 
 def until_closed(connection: socket.socket) -> bytes:
@@ -199,27 +197,77 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(
     assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-def test_beyond_the_limit_a_client_gets_503_with_retry_after(
-    serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
+@pytest.mark.parametrize(
+    ("client", "limit"),
+    [("127.0.0.1", "total"), ("127.0.0.2", "client"), ("127.0.0.3", "client")],
+)
+def test_silent_connections_do_not_keep_a_scrape_out(
+    client: str, limit: str, serving: Serving, dial: Dial, eventually: Eventually
+) -> None:
+    """The one that has been silent longest makes room: of all, or of a client that has more than its share."""
+    server = serving()
+    crowd = [dial(server.port, f"127.0.0.{2 + number % 2}") for number in range(MAX_CONNECTIONS)]
+    eventually(lambda: len(server._connections) == MAX_CONNECTIONS, "all are there")
+    scrape = dial(server.port, client)
+    scrape.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert until_closed(scrape).startswith(b"HTTP/1.1 200 ")
+    assert until_closed(crowd[1 if client == "127.0.0.3" else 0]) == b""
+    [(_, samples)] = server._connections.families()
+    assert samples == [Sample((of,), of == limit) for of in ("client", "total")]
+
+
+def test_a_crowd_of_one_client_closes_no_connection_of_another(serving: Serving, dial: Dial) -> None:
+    server = serving()
+    kept = dial(server.port, "127.0.0.9")
+    for _ in range(3 * MAX_CONNECTIONS):
+        dial(server.port)
+    kept.sendall(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert until_closed(kept).endswith(b"ok\n")
+    assert len(server._connections) <= MAX_CLIENT_CONNECTIONS + 1
+
+
+def test_a_scraper_keeps_its_connection_while_silent_ones_of_its_address_come(serving: Serving, dial: Dial) -> None:
+    server = serving()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as scraper:
+        scraper.request("GET", "/healthz")
+        scraper.getresponse().read()
+        kept = scraper.sock
+        for _ in range(2 * MAX_CONNECTIONS):
+            dial(server.port)
+        scraper.request("GET", "/healthz")
+        assert (scraper.getresponse().read(), scraper.sock) == (b"ok\n", kept)
+
+
+def test_a_client_whose_connections_all_wait_for_an_answer_gets_503_with_retry_after(
+    serving: Serving, dial: Dial, ask: Ask, readings: Readings, eventually: Eventually
 ) -> None:
     server = serving()
-    crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS)]
-    eventually(lambda: len(server._connections) == MAX_CONNECTIONS, "all are there")
+    readings.hold.clear()
+    scrapes = [dial(server.port) for _ in range(MAX_CLIENT_CONNECTIONS)]
+    for scrape in scrapes:
+        scrape.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+    answering = server._connections._open.values
+    eventually(lambda: [state.answering for state in answering()] == [True] * len(scrapes), "all wait")
     reply = ask(server.port)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-    for connection in crowd:
-        connection.close()
+    readings.hold.set()
+    assert all(until_closed(scrape).startswith(b"HTTP/1.1 200 ") for scrape in scrapes)
     eventually(lambda: ask(server.port, "/healthz").status == 200, "places are free again")
 
 
-def test_near_the_limit_connections_are_not_kept_alive(
-    serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
-) -> None:
-    server = serving()
-    assert ask(server.port, "/healthz").headers["connection"] == "keep-alive"
-    crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS // 2)]
-    eventually(lambda: len(server._connections) >= len(crowd), "all are there")
-    assert ask(server.port, "/healthz").headers["connection"] == "close"
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False),
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%1", "fe80::2%1", True),
+    ],
+)
+def test_a_client_is_an_ipv4_address_or_an_ipv6_subnet(one: str, other: str, same: bool) -> None:
+    assert (client_of(one) == client_of(other)) is same
 
 
 def test_closing_lets_an_answer_on_its_way_finish(serving: Serving, ask: Ask, readings: Readings) -> None:

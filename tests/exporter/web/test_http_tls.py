@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from foreshock_exporter.web.auth import PasswordChecker
-from foreshock_exporter.web.server import MAX_CONNECTIONS
+from foreshock_exporter.web.connections import MAX_CLIENT_CONNECTIONS, Connections
 from foreshock_exporter.web.tls import alternative_names
 
 if TYPE_CHECKING:
@@ -187,16 +187,19 @@ def test_a_client_that_is_silent_in_the_handshake_is_dropped(
     eventually(lambda: not server._connections, "no place is kept")
 
 
-def test_beyond_the_limit_a_tls_connection_is_closed(
+def test_connections_without_a_handshake_do_not_keep_a_scrape_out(
     serving: Serving, config: Config, dial: Dial, ask: Ask, trusting: Trusting, eventually: Eventually
 ) -> None:
-    """A plain text response would be noise, and a handshake costs too much."""
     server = serving(config(TLS))
-    for _ in range(MAX_CONNECTIONS):
+    for _ in range(MAX_CLIENT_CONNECTIONS):
         dial(server.port)
-    eventually(lambda: len(server._connections) == MAX_CONNECTIONS, "all are there")
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        ask(server.port, tls=trusting())
+    eventually(lambda: len(server._connections) == MAX_CLIENT_CONNECTIONS, "all are there")
+    assert ask(server.port, tls=trusting()).status == 200
+
+
+def test_a_tls_connection_that_is_refused_gets_no_plain_text(serving: Serving, config: Config, dial: Dial) -> None:
+    server = serving(config(TLS), connections=Connections(total=0))
+    assert dial(server.port).recv(100) == b""
 
 
 def test_closing_a_tls_server_ends_its_idle_connections(serving: Serving, config: Config, trusting: Trusting) -> None:
