@@ -88,8 +88,8 @@ def dependency(run: Run) -> str:
     served = {edge.server for edge in run.world.edges}
     edges = [edge for edge in run.world.edges if edge.server == run.origin and edge.client in served]
     for color, edge in enumerate(edges):
-        calls = run.over(points, lambda point, edge=edge: 100 * point.value("edge_failed", edge))  # type: ignore[misc]
-        own = run.over(points, lambda point, client=edge.client: 100 * point.value("failed", client))  # type: ignore[misc]
+        calls = run.over(points, lambda point, edge=edge: 100 * point.value("edge_error_rate", edge))  # type: ignore[misc]
+        own = run.over(points, lambda point, client=edge.client: 100 * point.value("error_rate", client))  # type: ignore[misc]
         lines += [
             SvgLine(f"attempts of {edge.client.name}", x, calls, color=2 * color),
             SvgLine(f"requests to {edge.client.name}", x, own, color=2 * color + 1),

@@ -85,7 +85,7 @@ def storm(run: Run) -> str:
         return float(np.nansum(request_rates(point, MINUTE).fresh[point.incoming[service]]))
 
     def failed(point: EvaluationPoint) -> float:
-        return point.value("rate", service) * point.value("failed", service)
+        return point.value("rate", service) * point.value("error_rate", service)
 
     lines = [
         SvgLine("attempts", x, run.over(points, attempts)),

@@ -106,7 +106,7 @@ def burn_rate(world: World, slos: SloTargets) -> Levels:
     rows = [i for i, service in enumerate(world.services) if service in slos]
     targets = [slos[world.services[i]] for i in rows]
     budget = 1.0 - np.array([target.share for target in targets])
-    failed, rate = np.nan_to_num(world.red.failed[rows]), np.nan_to_num(world.red.rate[rows])
+    failed, rate = np.nan_to_num(world.red.error_rate[rows]), np.nan_to_num(world.red.rate[rows])
     bad = np.minimum(1.0, failed + slower_than(world, rows, np.array([target.latency for target in targets])))
     burns = [_burn(world, failed / MAX_FAILED_RATIO, rate), _burn(world, bad / budget[:, None], rate)]
     return Levels(tuple(frozenset({world.services[i]}) for i in rows), np.maximum(*burns))

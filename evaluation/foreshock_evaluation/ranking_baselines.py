@@ -41,7 +41,7 @@ def max_z(world: World, point: int, _: Service) -> Scores:
     for services, values, log in (
         (world.services, world.red.rate, True),
         (world.services, world.red.p95, True),
-        (world.services, world.red.failed, False),
+        (world.services, world.red.error_rate, False),
         (tenants, world.busy, False),
     ):
         for service, z in zip(services, robust_z(values, world, point, log).tolist(), strict=True):

@@ -60,7 +60,9 @@ def test_a_cause_is_named_by_its_label() -> None:
 def test_two_metrics_that_say_the_same_are_one_reason() -> None:
     """As two counters of one error rate do."""
     grew = Reason("failures_grew", LLM, value=0.5, baseline=0.0)
-    one, two = (reasons_text([grew._replace(name=name) for name in names]) for names in (("failed",), ("failed",) * 2))
+    one, two = (
+        reasons_text([grew._replace(name=name) for name in names]) for names in (("error_rate",), ("error_rate",) * 2)
+    )
     assert two == one
 
 

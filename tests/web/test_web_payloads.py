@@ -401,9 +401,9 @@ def test_calm_says_what_it_cannot_see() -> None:
 def test_calm_does_not_hide_services_that_fail() -> None:
     """Nobody waits for a GPU, and yet not all is well."""
     world = calm()
-    failed = world.red.failed.copy()
+    failed = world.red.error_rate.copy()
     failed[world.services.index(service("auth"))] = 0.2
-    said = verdict(snapshot(replace(world, red=replace(world.red, failed=failed))))
+    said = verdict(snapshot(replace(world, red=replace(world.red, error_rate=failed))))
     assert (said.state, said.headline) == ("warning", "Elevated errors in 1 service: auth")
 
 
@@ -442,7 +442,7 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     many = tuple(Service("", f"extra-{i:03d}") for i in range(300))
     nothing = np.full((len(many), len(world.times)), np.nan)
     red = type(world.red)(
-        *(np.vstack([getattr(world.red, f), nothing]) for f in ("rate", "failed", "p50", "p95", "p99"))
+        *(np.vstack([getattr(world.red, f), nothing]) for f in ("rate", "error_rate", "p50", "p95", "p99"))
     )
     large = replace(world, services=(*world.services, *many), red=red)
     drawn = topology(large)["map"]

@@ -96,8 +96,8 @@ def test_what_is_not_known_is_no_stage() -> None:
     """Silence is not calm."""
     world = calm()
     row = world.services.index(service("auth"))
-    red = replace(world.red, **{name: getattr(world.red, name).copy() for name in ("rate", "p95", "failed", "p50")})
-    for values in (red.rate, red.p95, red.failed, red.p50):
+    red = replace(world.red, **{name: getattr(world.red, name).copy() for name in ("rate", "p95", "error_rate", "p50")})
+    for values in (red.rate, red.p95, red.error_rate, red.p50):
         values[row, -30:] = np.nan
     assert service_history(replace(world, red=red), NOW - 900, NOW).now()[service("auth")] is None
 
@@ -233,7 +233,9 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     pairs: dict[str, Any] = {"times": np.concatenate([early.times - shift, late.times])}
     for name in ("gpu_wait_by", "attempts", "busy", "gpu_wait", "utilization", "contended"):
         pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
-    red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}
+    red = {
+        name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "error_rate", "p50")
+    }
     red |= {
         name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "lower_bound")
     }

@@ -144,7 +144,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     use, contended, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
     assert red.lower_bound is not None
     p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.lower_bound.copy()
-    failed = red.failed.copy()
+    failed = red.error_rate.copy()
     late = slice(POINTS - 20, None)
     rise = np.linspace(1.5, 4.0, 20)
     for who, factor in ((victim, 1.0), (service((rename or {}).get("rag-api", "rag-api")), 0.5)):
@@ -163,7 +163,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     attempts[[e.server == victim for e in world.edges], late] = 1.31
     return replace(
         world,
-        red=replace(red, p50=p50, p95=p95, p99=p99, lower_bound=least, failed=failed),
+        red=replace(red, p50=p50, p95=p95, p99=p99, lower_bound=least, error_rate=failed),
         gpu_wait_by=gpu_wait_by,
         busy=busy,
         utilization=use,
@@ -192,7 +192,10 @@ def without(
         found: Floats | Red = getattr(world, name)
         if isinstance(found, Red):
             return Red(
-                *(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99", "lower_bound"))
+                *(
+                    cut(getattr(found, part), name)
+                    for part in ("rate", "error_rate", "p50", "p95", "p99", "lower_bound")
+                )
             )
         return cut(found, name)
 

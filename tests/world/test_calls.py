@@ -69,10 +69,10 @@ def test_a_mesh_has_services_and_the_calls_between_them(tmp_path: Path, status: 
     assert world.services == (CHAT, WEB)
     assert world.edges == (Edge(WEB, CHAT),)
     assert world.red.rate[0, -1] == pytest.approx(4.0)
-    assert world.red.failed[0, -1] == pytest.approx(0.0)
+    assert world.red.error_rate[0, -1] == pytest.approx(0.0)
     assert world.red.p95[0, -1] == pytest.approx(0.2475, rel=0.01)
     assert world.calls.rate[0, -1] == pytest.approx(4.0)
-    assert world.calls.failed[0, -1] == pytest.approx(0.25)
+    assert world.calls.error_rate[0, -1] == pytest.approx(0.25)
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
     for red in (world.red, world.calls):  # of 240 requests a minute, all between 200 and 250 ms
         assert red.lower_bound is not None
@@ -103,7 +103,7 @@ def test_the_servers_of_a_service_graph_are_services(tmp_path: Path) -> None:
 
     assert rates == pytest.approx({"openai": np.nan, "pg": np.nan, "shop/chat": 4.0, "shop/web": 2.0}, nan_ok=True)
     row = world.services.index(CHAT)
-    assert world.red.failed[row, -1] == pytest.approx(0.25)
+    assert world.red.error_rate[row, -1] == pytest.approx(0.25)
     assert world.red.p95[row, -1] == pytest.approx(0.2475, rel=0.01)
     assert np.isnan(world.attempts).all()
 
@@ -121,7 +121,7 @@ def test_requests_that_reach_no_workload_count_for_the_called_service(tmp_path: 
 
     assert world.services == (CHAT, WEB)
     assert world.edges == (Edge(WEB, CHAT),)
-    assert world.calls.failed[0, -1] == pytest.approx(1.0)
+    assert world.calls.error_rate[0, -1] == pytest.approx(1.0)
 
 
 def test_servers_with_and_without_a_service_name_are_both_read(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_servers_with_and_without_a_service_name_are_both_read(tmp_path: Path) -
 
     assert world.services == (CHAT, WEB)
     assert world.red.rate[:, -1].tolist() == pytest.approx([5.0, 2.0])
-    assert world.red.failed[:, -1].tolist() == pytest.approx([0.2, 0.0])
+    assert world.red.error_rate[:, -1].tolist() == pytest.approx([0.2, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_http_server_without_a_service_name_has_its_job(
 
     assert world.services == (service,)
     assert world.red.rate[0, -1] == pytest.approx(4.0)
-    assert world.red.failed[0, -1] == pytest.approx(0.25)
+    assert world.red.error_rate[0, -1] == pytest.approx(0.25)
     assert world.red.p95[0, -1] == pytest.approx(0.2475, rel=0.01)
     assert world.edges == ()
 
@@ -171,5 +171,5 @@ traces_service_graph_request_total{{{ends}}} {4 * t}
     assert world.services == (CHAT, WEB)
     assert world.edges == (Edge(WEB, CHAT),)
     assert world.red.rate[0, -1] == pytest.approx(4.0)
-    assert world.red.failed[0, -1] == 0.0
-    assert world.calls.failed[0, -1] == 0.0
+    assert world.red.error_rate[0, -1] == 0.0
+    assert world.calls.error_rate[0, -1] == 0.0

@@ -106,8 +106,8 @@ def test_errors_are_a_share_of_requests_and_no_failures_are_zero_only_where_ther
     world = world_of(readings(**FULL), 10.0)
     row = world.edges.index(Edge(WEB, LLM))
 
-    assert world.calls.failed[row].tolist() == [0.0, 0.1]
-    assert np.isnan(world.red.failed[world.services.index(WEB)]).all()
+    assert world.calls.error_rate[row].tolist() == [0.0, 0.1]
+    assert np.isnan(world.red.error_rate[world.services.index(WEB)]).all()
 
 
 def test_attempts_per_call_count_retries_over_first_attempts() -> None:

@@ -125,7 +125,7 @@ class ServiceSlo(NamedTuple):
 
     service: Service
     seconds: float
-    failed: float
+    error_rate: float
     learned: bool
 
 

@@ -78,13 +78,13 @@ class Target(NamedTuple):
 class Red:
     """Rate, errors, and duration by row; arrays of shape (rows, times).
 
-    rate: requests per second. failed: share of requests, 0 to 1 (NaN without requests). p50, p95, p99: seconds (NaN
+    rate: requests per second. error_rate: share of requests, 0 to 1 (NaN without requests). p50, p95, p99: seconds (NaN
     without requests in the window). lower_bound: lower confidence bound of the true p95 given the number of requests,
     seconds; None without request counts.
     """
 
     rate: Floats = field(repr=False)
-    failed: Floats = field(repr=False)
+    error_rate: Floats = field(repr=False)
     p50: Floats = field(repr=False)
     p95: Floats = field(repr=False)
     p99: Floats = field(repr=False)

@@ -82,7 +82,7 @@ RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
 """Incidents that affect no service yet."""
 SIGNAL_HINTS: Mapping[str, str] = {
     "p95": "callers wait longer",
-    "failed": "callers get errors",
+    "error_rate": "callers get errors",
     "gpu_wait_by": "GPU work waits while another service runs on the same GPU",
     "per_token": "larger batches, or less GPU time",
     "first_token": "requests queue before their first token",

@@ -47,7 +47,7 @@ _GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
 OpenTelemetry's conventions for gRPC."""
 
 QUANTILES = ("p50", "p95", "p99", "lower_bound")
-RED = ("rate", "failed", *QUANTILES)
+RED = ("rate", "error_rate", *QUANTILES)
 MAX_OPERATIONS = 50
 """Operations per service; span names that contain ids would have no bound."""
 Pair = tuple[Service, Service]
@@ -276,7 +276,7 @@ def _red(readings: Readings, key: str, seconds: str, section: Section[Key]) -> d
     errors = np.where(np.isnan(total), np.nan, np.nan_to_num(failed))
     quantiles = {q: section.rows(f"{seconds}_{q}", readings[f"{seconds}_{q}"]) for q in QUANTILES}
     quantiles["lower_bound"] = _half_precision(quantiles["lower_bound"])
-    return {"rate": total, "failed": clipped_share(safe_ratio(errors, total)), **quantiles}
+    return {"rate": total, "error_rate": clipped_share(safe_ratio(errors, total)), **quantiles}
 
 
 def _half_precision(seconds: Floats) -> Floats:

@@ -123,7 +123,7 @@ def test_noise_does_not_depend_on_the_unit_or_row_order(factor: float) -> None:
     made = world(0.045, 1)
     red, base = made.red, baselines_at(made, 299)
     assert red.lower_bound is not None
-    scaled = replace(made, red=Red(red.rate, red.failed, *(values * factor for values in _times(red))))
+    scaled = replace(made, red=Red(red.rate, red.error_rate, *(values * factor for values in _times(red))))
     order = list(range(len(made.services)))[::-1]
     turned = replace(made, services=tuple(made.services[row] for row in order), red=_rows(red, order))
     assert any(any(is_noise(made, at, base).values()) for at in range(CHANGES, 300, 7))
@@ -144,7 +144,7 @@ def _times(red: Red) -> tuple[Floats, ...]:
 
 
 def _rows(red: Red, order: Sequence[int]) -> Red:
-    return Red(*(values[order] for values in (red.rate, red.failed, *_times(red))))
+    return Red(*(values[order] for values in (red.rate, red.error_rate, *_times(red))))
 
 
 def test_without_a_tail_no_excursion_is_noise() -> None:

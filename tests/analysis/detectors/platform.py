@@ -45,11 +45,11 @@ Changes = Mapping[tuple[str, Any], Shape | float]
 
 BASELINE: Mapping[str, Mapping[Any, float]] = {
     "rate": {FRONT: 5, GATEWAY: 7, LLM: 5, STORE: 6, CODER: 2},
-    "failed": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0, CODER: 0},
+    "error_rate": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0, CODER: 0},
     "p50": {FRONT: 2.5, GATEWAY: 2.2, LLM: 2, STORE: 0.01, CODER: 1},
     "p95": {FRONT: 9, GATEWAY: 8.5, LLM: 8, STORE: 0.03, CODER: 2},
     "edge_rate": {IN: 5, ASK: 5, ANSWER: 5, QUERY: 5, FEED: 1, DIRECT: 2, CODE: 2},
-    "edge_failed": dict.fromkeys(EDGES, 0),
+    "edge_error_rate": dict.fromkeys(EDGES, 0),
     "edge_p95": {ASK: 8.6, ANSWER: 8.1, QUERY: 0.03, FEED: 0.03, CODE: 2.1},
     "edge_server": {IN: 9, ASK: 8.5, ANSWER: 8, QUERY: 0.03, FEED: 0.03, DIRECT: 8.5, CODE: 2},
     "attempts": dict.fromkeys(EDGES, 1),
@@ -114,7 +114,7 @@ def world(changes: Changes | None = None, points: int = POINTS, step: float = ST
     names = ("running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token")
     servers = {name: rows(name, (LLM,)) for name in (*names, "prompt_tokens", "generated_tokens")}
     replicas = {name: rows(name, REPLICAS) for name in ("replica_busy", "replica_finished", "replica_seconds")}
-    served = {name: rows(name, SERVICES) for name in ("rate", "failed", "p50", "p95")}
+    served = {name: rows(name, SERVICES) for name in ("rate", "error_rate", "p50", "p95")}
     calls = rows("edge_p95", EDGES)
     built = World(
         times=START + step * np.arange(points, dtype=np.float64),
@@ -122,7 +122,7 @@ def world(changes: Changes | None = None, points: int = POINTS, step: float = ST
         services=SERVICES,
         red=Red(**served, p99=served["p95"] * 1.2),
         edges=EDGES,
-        calls=Red(rows("edge_rate", EDGES), rows("edge_failed", EDGES), calls * 0.3, calls, calls * 1.2),
+        calls=Red(rows("edge_rate", EDGES), rows("edge_error_rate", EDGES), calls * 0.3, calls, calls * 1.2),
         server_p95=rows("edge_server", EDGES),
         attempts=rows("attempts", EDGES),
         gpus=GPUS,

@@ -91,12 +91,12 @@ STORM: Changes = {
     **WAITS,
     ("edge_rate", ANSWER): since(NOW, 5, 25),
     ("attempts", ANSWER): since(NOW, 1, 5),
-    ("edge_failed", ANSWER): since(NOW, 0, 1),
+    ("edge_error_rate", ANSWER): since(NOW, 0, 1),
     ("finished", LLM): since(NOW, 5, 9),
     ("generated_tokens", LLM): since(NOW, 1000, 1800),
     ("cache", LLM): since(NOW, 0.3, 0.98),
     ("running", LLM): since(NOW, 20, 66),
-    ("failed", GATEWAY): since(NOW, 0, 0.9),
+    ("error_rate", GATEWAY): since(NOW, 0, 0.9),
 }
 LOSES: Changes = {
     ("retransmitted", "host-1"): since(NOW, 0, 0.3),
@@ -110,8 +110,8 @@ SLOW_STORE: Changes = {
     ("edge_server", FEED): since(NOW, 0.03, 2),
     ("edge_p95", QUERY): since(NOW, 0.03, 1),
     ("edge_p95", FEED): since(NOW, 0.03, 2),
-    ("edge_failed", QUERY): since(NOW, 0, 0.4),
-    ("failed", FRONT): since(NOW, 0, 0.15),
+    ("edge_error_rate", QUERY): since(NOW, 0, 0.4),
+    ("error_rate", FRONT): since(NOW, 0, 0.15),
     **slow(FRONT, 9, 13),
 }
 
@@ -250,7 +250,7 @@ def _differs(changes: Changes, index: int) -> bool:
 OTHERS: tuple[tuple[str, Changes], ...] = (
     ("healthy", {}),
     ("a fault with a fallback in the callers",
-     {("edge_failed", QUERY): since(NOW, 0, 0.35), ("failed", STORE): since(NOW, 0, 0.35),
+     {("edge_error_rate", QUERY): since(NOW, 0, 0.35), ("error_rate", STORE): since(NOW, 0, 0.35),
       ("attempts", QUERY): since(NOW, 1, 1.35)}),
     ("a deploy that makes a store a fifth slower",
      {**slow(STORE, 0.03, 0.036), ("edge_server", QUERY): since(NOW, 0.03, 0.036)}),
@@ -270,7 +270,7 @@ OTHERS: tuple[tuple[str, Changes], ...] = (
     ("a GPU that reports an error and works on", {("errors", GPUS[0]): since(NOW, 0, 0.02)}),
     ("a throttled GPU with spare time",
      {("throttled", GPUS[0]): since(NOW, 0, 0.6), ("clock", GPUS[0]): since(NOW, 1, 0.8)}),
-    ("a constant 3% of retries", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
+    ("a constant 3% of retries", {("attempts", ANSWER): 1.03, ("edge_error_rate", ANSWER): 0.03}),
     ("uneven load of a few requests",
      {("replica_busy", REPLICAS[0]): since(NOW, 2, 3), ("replica_busy", REPLICAS[1]): since(NOW, 2, 0)}),
 )  # fmt: skip
@@ -321,7 +321,12 @@ def test_a_detector_ignores_faults_with_another_cause(changes: Changes, detector
 
 def test_a_slow_callee_is_found_before_its_callers_fail() -> None:
     """Retries still hide from users that more and more queries time out."""
-    changes = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
+    changes = {
+        **SLOW_STORE,
+        ("edge_error_rate", QUERY): since(NOW, 0, 0.07),
+        ("error_rate", FRONT): 0.0,
+        **slow(FRONT, 9, 9.5),
+    }
     best = max(dependency(point(changes)), key=lambda finding: finding.strength)
     assert best.suspect.service == STORE
     assert 0.5 < best.strength < 0.9

@@ -86,12 +86,13 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a caller fails less where its callee does not",
         ),
         pytest.param(
-            {**SLOW_STORE, ("failed", FRONT): 0.0, ("edge_failed", QUERY): 0.0}, "dependency", FRONT,
+            {**SLOW_STORE, ("error_rate", FRONT): 0.0, ("edge_error_rate", QUERY): 0.0}, "dependency", FRONT,
             "Expected: product/front p95 13.0 s → 12.0 s (baseline 9.00 s).",
             id="a caller is faster by what its calls take less, and no more",
         ),
         pytest.param(
-            {**SLOW_STORE, ("failed", FRONT): 0.0, ("edge_failed", QUERY): since(NOW, 0, 0.07), **slow(FRONT, 9, 9.5)},
+            {**SLOW_STORE, ("error_rate", FRONT): 0.0, ("edge_error_rate", QUERY): since(NOW, 0, 0.07),
+             **slow(FRONT, 9, 9.5)},
             "dependency", FRONT,
             "Expected: product/front p95 9.50 s → 9.00 s (baseline 9.00 s).",
             id="no caller is said to become faster than it usually is",
@@ -102,7 +103,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a callee has the effect on its callers",
         ),
         pytest.param(
-            {**SLOW_STORE, ("failed", FRONT): 0.0, **slow(FRONT, 9, 9)}, "dependency", STORE,
+            {**SLOW_STORE, ("error_rate", FRONT): 0.0, **slow(FRONT, 9, 9)}, "dependency", STORE,
             "Expected: data/store p95 2.00 s → 30 ms (baseline 30 ms).",
             id="where no caller is worse yet it is the callee's own",
         ),
@@ -191,12 +192,12 @@ def test_load_is_shed_to_the_safe_limit_or_to_what_the_ready_replicas_carry(load
     [
         pytest.param(
             {**{key: shape for key, shape in SLOW_STORE.items() if key[0].startswith("edge")}, ("p95", FRONT): UNKNOWN,
-             ("failed", FRONT): UNKNOWN, ("p95", STORE): UNKNOWN, ("failed", STORE): UNKNOWN},
+             ("error_rate", FRONT): UNKNOWN, ("p95", STORE): UNKNOWN, ("error_rate", STORE): UNKNOWN},
             "dependency", STORE, id="unknown durations and failures",
         ),
         pytest.param(
             {**HOT, ("clock", GPUS[0]): UNKNOWN, ("clock", GPUS[1]): UNKNOWN, ("p95", LLM): UNKNOWN,
-             ("per_token", LLM): UNKNOWN, ("first_token", LLM): UNKNOWN, ("failed", LLM): UNKNOWN},
+             ("per_token", LLM): UNKNOWN, ("first_token", LLM): UNKNOWN, ("error_rate", LLM): UNKNOWN},
             "hardware", LLM, id="a throttled GPU, and no data of its service",
         ),
         pytest.param(

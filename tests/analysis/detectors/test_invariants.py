@@ -33,7 +33,7 @@ from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
 
 VALUES = [(name, key) for name, values in BASELINE.items() for key in values]
-SHARES = {"failed", "edge_failed", "busy", "gpu_wait_by", "cache", "nic", "retransmitted", "clock", "throttled"}
+SHARES = {"error_rate", "edge_error_rate", "busy", "gpu_wait_by", "cache", "nic", "retransmitted", "clock", "throttled"}
 
 
 def all_findings(now: EvaluationPoint) -> tuple[Finding, ...]:
@@ -143,7 +143,7 @@ def permuted(built: World) -> World:
     hosts, pools = np.roll(np.arange(len(built.network.hosts)), 1), np.arange(len(built.capacity.pools))[::-1]
 
     def red(rows: Red, order: np.ndarray) -> Red:
-        return Red(*(getattr(rows, name)[order] for name in ("rate", "failed", "p50", "p95", "p99")))
+        return Red(*(getattr(rows, name)[order] for name in ("rate", "error_rate", "p50", "p95", "p99")))
 
     net, health, cluster = built.network, built.hardware, built.capacity
     return dataclasses.replace(
@@ -182,7 +182,9 @@ def test_a_service_without_data_changes_nothing(changes: Changes) -> None:
     more = dataclasses.replace(
         built,
         services=(*built.services, Service("zz", "silent")),
-        red=Red(*(np.vstack([getattr(built.red, name), quiet]) for name in ("rate", "failed", "p50", "p95", "p99"))),
+        red=Red(
+            *(np.vstack([getattr(built.red, name), quiet]) for name in ("rate", "error_rate", "p50", "p95", "p99"))
+        ),
     )
     one, two = (all_findings(last_point(world_)) for world_ in (built, more))
     assert comparable(one) == comparable(two)

@@ -59,7 +59,7 @@ DEPLOYED: Changes = {**WAITS, **LACKS, ("per_token", LLM): since(NOW, 0.02, 0.06
 """A new version takes three times as long per token; the autoscaler asks for more replicas."""
 TIMED_OUT: Changes = {
     **LACKS,
-    ("edge_failed", ANSWER): since(NOW, 0, 0.4),
+    ("edge_error_rate", ANSWER): since(NOW, 0, 0.4),
     ("attempts", ANSWER): since(NOW, 1, 1.6),
     ("edge_rate", ANSWER): since(NOW, 5, 8),
     ("edge_p95", ANSWER): since(NOW, 8.1, 3),
@@ -114,9 +114,9 @@ def test_slow_tokens_with_another_reason_are_no_own_fault(reason: Changes) -> No
 def test_failures_are_an_own_fault_at_any_prompt_length(prompts: float) -> None:
     """Prompts explain only a slowdown."""
     fails: Changes = {
-        ("failed", LLM): since(NOW, 0, 0.5),
-        ("edge_failed", ANSWER): since(NOW, 0, 0.5),
-        ("failed", GATEWAY): since(NOW, 0, 0.4),
+        ("error_rate", LLM): since(NOW, 0, 0.5),
+        ("edge_error_rate", ANSWER): since(NOW, 0, 0.5),
+        ("error_rate", GATEWAY): since(NOW, 0, 0.4),
         ("prompt_tokens", LLM): since(NOW, 5000, 5000 * prompts),
     }
     (result,) = likely(dependency(point(fails, utilization=replace(OVERLOADED, loads=(0.5, 0.5, 0.5)))), "dependency")
@@ -166,9 +166,9 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
 
 def test_a_client_timeout_is_found_if_the_server_fails_late() -> None:
     """It fails abandoned requests after their client timed out."""
-    late = {**TIMED_OUT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 50)}
+    late = {**TIMED_OUT, ("error_rate", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 50)}
     assert next(client_timeout(point(late))).strength > 0.8
-    failing = {**TIMED_OUT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 3)}
+    failing = {**TIMED_OUT, ("error_rate", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 3)}
     assert list(client_timeout(point(failing))) == []
 
 
@@ -178,7 +178,7 @@ def test_a_client_timeout_is_found_if_the_server_fails_late() -> None:
         pytest.param({}, id="all is well"),
         pytest.param({**TIMED_OUT, ("edge_p95", ANSWER): since(NOW, 8.1, 24)}, id="calls take as long as the time-out"),
         pytest.param({**TIMED_OUT, ("running", LLM): 20, ("waiting", LLM): 0}, id="calls that never reach a server"),
-        pytest.param({**TIMED_OUT, ("edge_failed", ANSWER): since(NOW, 0, 0.01)}, id="one call of a hundred"),
+        pytest.param({**TIMED_OUT, ("edge_error_rate", ANSWER): since(NOW, 0, 0.01)}, id="one call of a hundred"),
         pytest.param({**TIMED_OUT, ("edge_p95", ANSWER): np.nan}, id="unknown latency of calls"),
         pytest.param(WAITS, id="an overload"),
     ],

@@ -44,14 +44,14 @@ from foreshock_dashboard.model.world_sections import Resources
 
 NOW = 290
 CALLS_FAIL: Changes = {
-    ("edge_failed", ANSWER): since(NOW, 0, 1),
+    ("edge_error_rate", ANSWER): since(NOW, 0, 1),
     ("edge_p95", ANSWER): since(NOW, 8, 0.01),
-    ("failed", GATEWAY): since(NOW, 0, 0.7),
-    ("failed", FRONT): since(NOW, 0, 0.7),
+    ("error_rate", GATEWAY): since(NOW, 0, 0.7),
+    ("error_rate", FRONT): since(NOW, 0, 0.7),
 }
 SERVES_NOTHING: Changes = {
     ("rate", LLM): since(NOW, 5, 0),
-    **{(name, LLM): since(NOW, 1, math.nan) for name in ("failed", "p50", "p95")},
+    **{(name, LLM): since(NOW, 1, math.nan) for name in ("error_rate", "p50", "p95")},
     ("edge_server", ANSWER): since(NOW, 8, math.nan),
 }
 NO_CAPACITY: Changes = {(name, LLM): math.nan for name in ("wanted", "ready")}
@@ -85,8 +85,8 @@ def test_a_service_that_is_down_pages_as_the_cause(shown: Changes, cause: Cause)
 @pytest.mark.parametrize(
     "changes",
     [
-        {**CALLS_FAIL, ("ready", LLM): since(NOW, 2, 1), ("edge_failed", ANSWER): since(NOW, 0, 0.4)},
-        {**CALLS_FAIL, **NO_CAPACITY, ("failed", LLM): since(NOW, 0, 1)},
+        {**CALLS_FAIL, ("ready", LLM): since(NOW, 2, 1), ("edge_error_rate", ANSWER): since(NOW, 0, 0.4)},
+        {**CALLS_FAIL, **NO_CAPACITY, ("error_rate", LLM): since(NOW, 0, 1)},
         {**CALLS_FAIL, **NO_CAPACITY, ("edge_rate", ANSWER): since(NOW, 5, 14), ("rate", LLM): since(NOW, 5, 4.5)},
         {**NO_CAPACITY, ("rate", LLM): since(NOW, 5, 0), ("edge_rate", ANSWER): since(NOW, 5, 0)},
     ],
@@ -172,9 +172,9 @@ def test_a_caller_that_fails_before_its_calls_blames_nobody() -> None:
 def test_a_failing_database_without_spans_is_not_down() -> None:
     """Nothing shows whether it answers."""
     changes: Changes = {
-        **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
+        **{(name, STORE): math.nan for name in ("rate", "error_rate", "p50", "p95")},
         ("edge_server", QUERY): math.nan,
-        ("edge_failed", QUERY): since(NOW, 0, 1),
+        ("edge_error_rate", QUERY): since(NOW, 0, 1),
     }
     assert not is_down(point(changes), Service("data", "store"))
 

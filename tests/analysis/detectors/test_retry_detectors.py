@@ -25,7 +25,7 @@ from foreshock_dashboard.stats.robust import nan_mean
 
 HEALTHY: Changes = {
     ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,
-    ("edge_failed", ANSWER): lambda i: 0.02 if i % 40 == 0 else 0.0,
+    ("edge_error_rate", ANSWER): lambda i: 0.02 if i % 40 == 0 else 0.0,
     ("edge_p95", ANSWER): lambda i: 15.0 if i % 40 == 0 else 8.1,
 }
 """Occasionally a request times out after 18 s and is retried."""
@@ -172,7 +172,7 @@ def test_retries_of_an_upstream_layer_cause_a_storm() -> None:
         ("waiting", LLM): since(290, 0, 400),
         ("finished", LLM): since(290, 5, 8),
         ("generated_tokens", LLM): since(290, 1000, 1600),
-        ("failed", GATEWAY): since(290, 0, 0.9),
+        ("error_rate", GATEWAY): since(290, 0, 0.9),
     }
     best = max(retry_storms(point(changes)), key=lambda finding: finding.strength)
     assert best.service == LLM

@@ -41,7 +41,7 @@ def test_failures_propagate_by_the_share_of_requests_that_reach_them(
     rate: float, failed: float, affected: bool
 ) -> None:
     """A cache answers most requests; half of the others fail."""
-    failing = {("failed", LLM): since(290, 0, 0.5), ("failed", GATEWAY): since(290, 0, failed)}
+    failing = {("error_rate", LLM): since(290, 0, 0.5), ("error_rate", GATEWAY): since(290, 0, failed)}
     assert propagates(point({("rate", LLM): rate, **failing}), LLM, GATEWAY) == affected
 
 
@@ -50,8 +50,8 @@ def test_a_caller_has_a_fallback_if_failures_would_show(calls: float, has_fallba
     """A quarter of the calls fails twice, which shows at five calls per second and not at 0.3."""
     changes: Changes = {
         ("edge_rate", QUERY): calls,
-        ("edge_failed", QUERY): since(NOW, 0, 0.5),
-        ("failed", STORE): since(NOW, 0, 0.5),
+        ("edge_error_rate", QUERY): since(NOW, 0, 0.5),
+        ("error_rate", STORE): since(NOW, 0, 0.5),
         ("attempts", QUERY): since(NOW, 1, 1.5),
         ("edge_p95", QUERY): since(NOW, 0.03, 0.3),
         ("edge_server", QUERY): since(NOW, 0.03, 0.3),

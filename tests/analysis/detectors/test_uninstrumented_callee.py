@@ -30,13 +30,13 @@ from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_in
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
 
 UNINSTRUMENTED: Changes = {
-    **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
+    **{(name, STORE): math.nan for name in ("rate", "error_rate", "p50", "p95")},
     **{("edge_server", edge): math.nan for edge in (QUERY, FEED)},
 }
 FAILS: Changes = {
     **UNINSTRUMENTED,
-    ("edge_failed", QUERY): since(290, 0, 0.4),
-    ("edge_failed", FEED): since(290, 0, 0.4),
+    ("edge_error_rate", QUERY): since(290, 0, 0.4),
+    ("edge_error_rate", FEED): since(290, 0, 0.4),
     ("attempts", QUERY): since(290, 1, 1.4),
 }
 
@@ -51,14 +51,14 @@ def candidates(changes: Changes) -> tuple[Evaluation, tuple[IncidentCandidate, .
 @pytest.mark.parametrize(("failed", "page"), [(0.16, True), (0.0, False)], ids=["it fails as well", "it is covered"])
 def test_a_failing_database_pages_if_a_caller_breaches_its_slo(failed: float, page: bool) -> None:
     _, found_ = candidates(
-        {**FAILS, ("failed", FRONT): since(290, 0, failed), ("edge_failed", IN): since(290, 0, failed)}
+        {**FAILS, ("error_rate", FRONT): since(290, 0, failed), ("edge_error_rate", IN): since(290, 0, failed)}
     )
     assert [candidate.origin for candidate in found_] in ([STORE], [STORE] if page else [])
     assert [candidate.page for candidate in found_] == [page] * len(found_)
 
 
 def test_an_uninstrumented_service_is_not_at_risk() -> None:
-    evaluation, (candidate,) = candidates({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
+    evaluation, (candidate,) = candidates({**FAILS, ("error_rate", FRONT): since(290, 0, 0.16)})
     incident = updated_incident(opened_incident(candidate, evaluation.point), candidate, evaluation, page=True)
     assert incident.service == STORE
     assert STORE not in {risk.service for risk in incident.at_risk}

@@ -131,9 +131,9 @@ def test_fan_out_to_a_slow_callee_explains_a_slow_tail(
         {
             ("p95", FRONT): since(290, 9, 40),
             ("p50", FRONT): since(290, 2.5, median),
-            ("failed", FRONT): since(290, 0, failed),
+            ("error_rate", FRONT): since(290, 0, failed),
             ("edge_server", IN): since(290, 9, 40),
-            ("edge_failed", IN): since(290, 0, failed),
+            ("edge_error_rate", IN): since(290, 0, failed),
             ("edge_rate", ASK): calls,
             ("edge_rate", ANSWER): calls,
             ("edge_server", DIRECT): since(290, 8.5, others),

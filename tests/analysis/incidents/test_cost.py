@@ -27,9 +27,9 @@ def platform(slow: float = 1.0, failed: float = 0.0) -> World:
     p50, p95, p99 = (np.full(red.p50.shape, value) for value in (0.4, 0.8, 1.2))
     for values in (p50, p95, p99):
         values[row, late_on] *= slow
-    failing = np.zeros(red.failed.shape)
+    failing = np.zeros(red.error_rate.shape)
     failing[row, late_on] = failed
-    return replace(world, red=replace(red, p50=p50, p95=p95, p99=p99, failed=failing))
+    return replace(world, red=replace(red, p50=p50, p95=p95, p99=p99, error_rate=failing))
 
 
 def test_ingress_services_are_called_from_outside_or_by_no_known_service() -> None:
@@ -61,9 +61,9 @@ def test_requests_from_other_services_are_counted_where_they_entered() -> None:
     user = Edge(Service("", "user"), CALLER, "virtual_node")
     calls = {
         name: np.vstack([getattr(world.calls, name), np.full((1, len(world.times)), value)])
-        for name, value in (("rate", 2.0), ("failed", 0.0), *((name, np.nan) for name in ("p50", "p95", "p99")))
+        for name, value in (("rate", 2.0), ("error_rate", 0.0), *((name, np.nan) for name in ("p50", "p95", "p99")))
     }
-    calls["failed"][-1, ONSET:] = 0.1
+    calls["error_rate"][-1, ONSET:] = 0.1
     outside = replace(world, edges=(*world.edges, user), calls=Red(**calls))
 
     (cost,) = incident_costs(outside, world.times[ONSET], world.times[-1], None)
@@ -75,7 +75,7 @@ def test_requests_from_other_services_are_counted_where_they_entered() -> None:
 
 def test_baseline_failures_are_no_cost() -> None:
     world = platform()
-    always = replace(world, red=replace(world.red, failed=np.full(world.red.failed.shape, 0.1)))
+    always = replace(world, red=replace(world.red, error_rate=np.full(world.red.error_rate.shape, 0.1)))
     (cost,) = incident_costs(always, world.times[ONSET], world.times[-1], None)
     assert (cost.failed, cost.failed_after, cost.slowed_after) == (0.0, 0.0, 0.0)
 

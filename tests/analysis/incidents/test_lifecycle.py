@@ -212,7 +212,7 @@ _ROWS = (
 
 
 def _cut(world: World, part: slice) -> World:
-    red = {name: getattr(world.red, name)[:, part] for name in ("rate", "failed", "p50", "p95", "p99")}
+    red = {name: getattr(world.red, name)[:, part] for name in ("rate", "error_rate", "p50", "p95", "p99")}
     calls = {name: getattr(world.calls, name)[:, part] for name in red}
     arrays = {name: getattr(world, name)[:, part] for name in _ROWS}
     return replace(

@@ -126,14 +126,14 @@ def test_replicas_take_as_long_as_earlier_ones() -> None:
     assert action.effective_seconds == 180
 
 
-FAILING: Changes = {("failed", LLM): since(282, 0, 0.79), ("attempts", ANSWER): since(282, 1, 2.0)}
+FAILING: Changes = {("error_rate", LLM): since(282, 0, 0.79), ("attempts", ANSWER): since(282, 1, 2.0)}
 
 
 @pytest.mark.parametrize(
     ("changes", "load", "kinds"),
     [
         (FAILING, 12.0, ["cap_retries", "shed_load", "move_off_gpus"]),
-        ({("failed", LLM): since(282, 0, 0.79)}, 12.0, ["shed_load", "move_off_gpus"]),
+        ({("error_rate", LLM): since(282, 0, 0.79)}, 12.0, ["shed_load", "move_off_gpus"]),
         ({}, 1.4, ["shed_load", "move_off_gpus"]),
         ({}, 0.6, ["move_off_gpus"]),
         (FAILING, math.nan, ["cap_retries", "shed_load", "move_off_gpus"]),

@@ -323,7 +323,7 @@ def test_candidates_do_not_depend_on_row_order(platforms: Kit, order: list[int],
 
 
 def _rows(red: Any, order: list[int]) -> Any:  # noqa: ANN401 - Red in, Red out
-    return type(red)(*(getattr(red, name)[order] for name in ("rate", "failed", "p50", "p95", "p99")))
+    return type(red)(*(getattr(red, name)[order] for name in ("rate", "error_rate", "p50", "p95", "p99")))
 
 
 def _ranking(world: World, kit: Kit) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Excesses:
         """Excess of latency and of errors of a service; of the calls to it where it reports neither."""
         if service not in self._own:
             slow = max((self._excess(name, service) for name in ("p95", "p50")), key=_Z)
-            failing = self._excess("failed", service)
+            failing = self._excess("error_rate", service)
             if not math.isfinite(self.point.z("p95", service)):
                 calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.point.calls_to(service))]
                 slow, failing = (max(kind, key=_Z) for kind in zip(*calls, strict=True))
@@ -99,9 +99,9 @@ class Excesses:
 
     def worst(self, services: Iterable[Service]) -> float:
         """Largest z of these services and of calls to them, load included."""
-        z = [self.point.z(name, service) for service in services for name in ("p95", "p50", "failed", "rate")]
+        z = [self.point.z(name, service) for service in services for name in ("p95", "p50", "error_rate", "rate")]
         edges = (edge for service in services for edge in self.point.calls_to(service))
-        z += [self.point.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
+        z += [self.point.z(name, edge) for edge in edges for name in ("edge_p95", "edge_error_rate")]
         return float(np.fmax.reduce(z, initial=0.0))
 
     def reports_latency(self, edge: Edge) -> bool:
@@ -114,8 +114,8 @@ class Excesses:
         Errors of an edge do not count where the server reports that its own are normal.
         """
         signal = "edge_server" if math.isfinite(self.point.z("edge_server", edge)) else "edge_p95"
-        is_normal = self.point.z("failed", edge.server) < ANOMALOUS_SCALES
-        return self._excess(signal, edge), NO_EXCESS if is_normal else self._excess("edge_failed", edge)
+        is_normal = self.point.z("error_rate", edge.server) < ANOMALOUS_SCALES
+        return self._excess(signal, edge), NO_EXCESS if is_normal else self._excess("edge_error_rate", edge)
 
     def since(self, excess: Excess) -> float:
         """Unix seconds since when the excess exists; infinite without one."""
@@ -126,7 +126,7 @@ class Excesses:
         if not (math.isfinite(z) and z > 0):
             return NO_EXCESS
         value, level = self.point.value(name, key), self.point.level(name, key)
-        log = ERROR_RATE_WEIGHT * (value - level) if name.endswith("failed") else math.log(value / level)
+        log = ERROR_RATE_WEIGHT * (value - level) if name.endswith("error_rate") else math.log(value / level)
         return Excess(log, value - level, z, name, key)
 
     def load(self, service: Service) -> LoadGrowth:

@@ -36,13 +36,13 @@ class Outage(NamedTuple):
     """A service that is down.
 
     gone: confidence (0 to 1) that it is. felt: confidence that its clients are affected. lost: share of its capacity or
-    answers that is missing, 0 to 1. failed: share of failed calls.
+    answers that is missing, 0 to 1. error_rate: share of failed calls.
     """
 
     gone: float
     felt: float
     lost: float
-    failed: float
+    error_rate: float
 
 
 def outages(point: EvaluationPoint) -> Mapping[Service, Outage]:
@@ -62,7 +62,7 @@ def _suspects(point: EvaluationPoint) -> set[Service]:
     suspects = {tenant.service for tenant in world.tenants if tenant.gpu in lost_gpu} if lost_gpu else set()
     suspects |= {key for key, row in ready.keys.items() if ready.value[row] < 1 and isinstance(key, Service)}
     with np.errstate(invalid="ignore"):
-        failing = {world.edges[row].client for row in np.flatnonzero(point["edge_failed"].value > 0)}
+        failing = {world.edges[row].client for row in np.flatnonzero(point["edge_error_rate"].value > 0)}
     return suspects | {world.edges[row].server for client in failing for row in point.outgoing.get(client, ())}
 
 
@@ -79,7 +79,7 @@ def is_outage_felt(point: EvaluationPoint, service: Service) -> bool:
 
 def _outage(point: EvaluationPoint, service: Service) -> Outage:
     rows = point.incoming.get(service, [])
-    rate, failed = point["edge_rate"], point["edge_failed"]
+    rate, failed = point["edge_rate"], point["edge_error_rate"]
     calls, baseline_calls = (float(np.nansum(values[rows])) for values in (rate.value, rate.level))
     failures = float(np.nansum(rate.value[rows] * failed.value[rows]))
     diverted = sum(_diverted_failures(point, row) for row in rows)
@@ -114,7 +114,7 @@ def _diverted_failures(point: EvaluationPoint, row: int) -> float:
     from the same client, while the calls on the old edge vanish. A client that fails stops its later calls as well:
     the edges to servers with the strongest sign of an outage share the failures.
     """
-    rate, failed, edges = point["edge_rate"], point["edge_failed"], point.world.edges
+    rate, failed, edges = point["edge_rate"], point["edge_error_rate"], point.world.edges
     made = point.outgoing.get(edges[row].client, ())
     vanished = [other for other in made if _has_vanished(point, other)]
     signs = {other: _outage_sign(point, edges[other].server) for other in vanished}

@@ -175,7 +175,7 @@ SIGNALS: tuple[Signal, ...] = (
         tail="p99",
     ),
     Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
-    Signal("failed", "error rate", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
+    Signal("error_rate", "error rate", "ratio", _services, lambda w, at: w.red.error_rate[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
     Signal("edge_rate", "call rate", "req/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
     Signal(
@@ -201,7 +201,7 @@ SIGNALS: tuple[Signal, ...] = (
         lower_bound=_server_lower_bound,
         tail="edge_p99",
     ),
-    Signal("edge_failed", "call error rate", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),
+    Signal("edge_error_rate", "call error rate", "ratio", _edges, lambda w, at: w.calls.error_rate[at], False, 0.004),
     Signal("excess", "client p95 over server p95", "", _edges, _excess, True, 0.15),
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
     Signal("waiting", "queued requests", "", _models, _waiting, True, 0.35),

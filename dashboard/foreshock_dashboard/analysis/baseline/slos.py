@@ -23,14 +23,14 @@ class Slo(NamedTuple):
     """SLO targets: p95 in seconds and error rate as a share, 0 to 1. `learned`: not configured."""
 
     seconds: float
-    failed: float
+    error_rate: float
     learned: bool = False
 
 
 def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
-    levels, error_levels = point.baselines.of("p95"), point.baselines.of("failed")
+    levels, error_levels = point.baselines.of("p95"), point.baselines.of("error_rate")
     for service, (level, scale) in zip(levels.entities, levels.pairs.tolist(), strict=True):
         if isinstance(service, Service) and service not in targets and not math.isnan(scale):
             factor = max(

@@ -37,12 +37,12 @@ SERVER_LATENCY = Threshold(1.5, 0.1)
 """Server's p95 over the client's, from which the server works on abandoned requests."""
 CONCURRENCY_GROWTH = Threshold(1.3, 0.1)
 """Concurrent requests over their baseline, from which abandoned ones are among them."""
-EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
+EDGE_EVIDENCE = ("edge_error_rate", "edge_p95", "attempts")
 
 
 def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for model servers with a client that times out sooner than before."""
-    failing = {point.world.edges[row].server for row in np.flatnonzero(point["edge_failed"].z > WORSE_Z)}
+    failing = {point.world.edges[row].server for row in np.flatnonzero(point["edge_error_rate"].z > WORSE_Z)}
     for service in sorted(failing.intersection(point.models)):
         strength, edge = max(_abandoned(point, service), default=(0.0, None))
         if edge is None or strength < MIN_STRENGTH:
@@ -56,7 +56,7 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
             suspect=SuspectedCause(edge.client, edge=edge[:2]),
             strength=strength,
             severity=max(1.0, point.ratio("running", service)),
-            since=point.since("edge_failed", edge),
+            since=point.since("edge_error_rate", edge),
             evidence=known_evidence(*figures, evidence_of(point, "running", service)),
             actions=(
                 cap_retries(point, edge.client, service, 1 / max(attempts, 1.0))._replace(reason=reason),
@@ -77,16 +77,16 @@ def _abandoned(point: EvaluationPoint, service: Service) -> list[tuple[float, Ed
 
 
 def _abandons(point: EvaluationPoint, edge: Edge) -> float:
-    failed, slow = point.value("edge_failed", edge), point.ratio("edge_p95", edge)
+    failed, slow = point.value("edge_error_rate", edge), point.ratio("edge_p95", edge)
     if not failed > 0 or math.isnan(slow):
         return 0.0
     waited = point.value("edge_p95", edge)
     served = point.value("edge_server", edge) / waited if waited > 0 else math.nan
     return min(
-        confidence(point.z("edge_failed", edge), EXTREME_Z, 0.7),
-        ABANDONED_RATIO.confidence(failed - point.level("edge_failed", edge)),
+        confidence(point.z("edge_error_rate", edge), EXTREME_Z, 0.7),
+        ABANDONED_RATIO.confidence(failed - point.level("edge_error_rate", edge)),
         1 - UNCHANGED_LATENCY.confidence(slow),
-        max(SERVER_LATENCY.confidence(served), 1 - confidence(point.z("failed", edge.server), EXTREME_Z, 0.7)),
+        max(SERVER_LATENCY.confidence(served), 1 - confidence(point.z("error_rate", edge.server), EXTREME_Z, 0.7)),
         CONCURRENCY_GROWTH.confidence(point.ratio("running", edge.server)),
         1 - LOST_REPLICAS_RATIO.confidence(lost(point, edge.server)),
     )

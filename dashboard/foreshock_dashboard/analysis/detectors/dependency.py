@@ -51,7 +51,7 @@ EXPLAINED_SHARE = Threshold(0.2, 0.05)
 """Share of a caller's slowdown or failures that an edge explains."""
 INHERITED_SHARE = Threshold(0.5, 0.1)
 """Share of a callee's slowdown or failures that one of its own callees explains."""
-SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
+SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "error_rate"), ("edge_p95", "edge_error_rate")
 MAX_MODEL_SERVER_STRENGTH = 0.55
 """Largest strength for a model server, which has better signals: neighbors, lengths, queue, clocks."""
 FAILED_ATTEMPTS = Threshold(0.03, 0.01)
@@ -84,7 +84,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         severity = _severity(point, callee, edges)
         since = min(
             *(point.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")),
-            *(point.since(name, edge) for edge in edges for name in (_latency_signal(point, edge), "edge_failed")),
+            *(point.since(name, edge) for edge in edges for name in (_latency_signal(point, edge), "edge_error_rate")),
         )
         evidence = (
             *_figures(point, callee, (*SERVICE_SIGNALS, "per_token")),
@@ -110,7 +110,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
 
 def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
     """Callees with an edge on which they are slower or fail more than at baseline, and all edges to them."""
-    slow, failing, client = point["edge_server"], point["edge_failed"], point["edge_p95"]
+    slow, failing, client = point["edge_server"], point["edge_error_rate"], point["edge_p95"]
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (client.z > WORSE_Z))
         tail = np.isnan(slow.value) & (point["edge_p99"].z > WORSE_Z) & ~away
@@ -196,21 +196,21 @@ OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], floa
 
 def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
     """Scales by which the callee is slower, and fails more, where it serves."""
-    slow, failing = [point.z("p95", callee)], [point.z("failed", callee)]
+    slow, failing = [point.z("p95", callee)], [point.z("error_rate", callee)]
     for edge in edges:
         server = point.z("edge_server", edge)
         slow.append(point.z("edge_p95", edge) if math.isnan(server) else server)
         if shows_in_tail(point, edge):
             slow.append(point.z("edge_p99", edge))
-        if math.isnan(point.value("failed", callee)):
-            failing.append(point.z("edge_failed", edge))
+        if math.isnan(point.value("error_rate", callee)):
+            failing.append(point.z("edge_error_rate", edge))
     return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
 
 
 def _z(point: EvaluationPoint, edge: Edge) -> float:
     """Scales by which an edge is worse for its client; 0 if unknown."""
     tail = ("edge_p99",) if shows_in_tail(point, edge) else ()
-    z = _largest_z(point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server", *tail))
+    z = _largest_z(point.z(name, edge) for name in ("edge_p95", "edge_error_rate", "edge_server", *tail))
     return 0.0 if math.isnan(z) else z
 
 
@@ -246,7 +246,7 @@ def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> flo
     Retries hide that until too many calls fail twice: with p of the attempts, p² of the calls. A caller that does not
     show these failures has a fallback; one that calls for few of its requests shows them for those.
     """
-    failed, shown = rise(point, "edge_failed", edge), rise(point, "failed", caller)
+    failed, shown = rise(point, "edge_error_rate", edge), rise(point, "error_rate", caller)
     often = point.level("edge_rate", edge) / point.level("rate", caller)
     twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
     if twice > VISIBLE_FAILED_RATIO and shown < twice / 4:

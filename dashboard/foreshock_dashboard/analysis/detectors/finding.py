@@ -112,7 +112,7 @@ def degradation(point: EvaluationPoint, service: Key) -> float:
     """Confidence (0 to 1) that a service is worse for its callers: slower, failing, or queueing."""
     return max(
         confidence(point.z(name, service), WORSE_Z, 0.5)
-        for name in ("p95", "failed", "flight", "first_token", "waiting")
+        for name in ("p95", "error_rate", "flight", "first_token", "waiting")
     )
 
 

@@ -105,9 +105,9 @@ def _ideal(point: EvaluationPoint, edge: Edge) -> float:
 
 def own_excess(point: EvaluationPoint, server: Service) -> float:
     """Scales by which a server or one of its callees is worse; 0 if unknown."""
-    z = [point.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
+    z = [point.z(name, server) for name in ("p95", "error_rate", "waiting", "flight")]
     rows = point.outgoing.get(server, [])
-    z += [*point["edge_p95"].z[rows].tolist(), *point["edge_failed"].z[rows].tolist()]
+    z += [*point["edge_p95"].z[rows].tolist(), *point["edge_error_rate"].z[rows].tolist()]
     return max((value for value in z if not math.isnan(value)), default=0.0)
 
 
@@ -227,6 +227,6 @@ def _severity(ratio: float) -> float:
 
 
 def _evidence(point: EvaluationPoint, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
-    edge_signals = [(name, edge) for name in ("excess", "edge_p95", "edge_failed") if edge is not None]
+    edge_signals = [(name, edge) for name in ("excess", "edge_p95", "edge_error_rate") if edge is not None]
     host_signals = [(name, host) for name, least in HOST_EVIDENCE.items() if host and point.value(name, host) > least]
     return known_evidence(*(evidence_of(point, *signal) for signal in [*edge_signals, *host_signals]), zeros=False)

@@ -77,7 +77,7 @@ def _evidence(point: EvaluationPoint, service: Service, gpus: tuple[Gpu, ...]) -
     edges = sorted(point.calls_to(service), key=lambda edge: -_failures(point, edge))
     figures = [evidence_of(point, name, service) for name in RESOURCE_SIGNALS if point.z(name, service) >= WORSE_Z]
     figures += [evidence_of(point, "ready", service), evidence_of(point, "rate", service)]
-    figures += [evidence_of(point, name, edge) for edge in edges[:1] for name in ("edge_failed", "edge_rate")]
+    figures += [evidence_of(point, name, edge) for edge in edges[:1] for name in ("edge_error_rate", "edge_rate")]
     figures += [evidence_of(point, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
     known = [item for item in known_evidence(*figures) if item.value != item.baseline]
     if lost := lost_gpus(point, service):
@@ -87,7 +87,7 @@ def _evidence(point: EvaluationPoint, service: Service, gpus: tuple[Gpu, ...]) -
 
 
 def _failures(point: EvaluationPoint, edge: object) -> float:
-    failures = point.value("edge_failed", edge) * point.value("edge_rate", edge)
+    failures = point.value("edge_error_rate", edge) * point.value("edge_rate", edge)
     return failures if math.isfinite(failures) else 0.0
 
 

@@ -132,7 +132,7 @@ def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mappi
         if service not in wanted or not calls:
             continue
         worst = max(calls, key=lambda row: (rates[row] * edge_attempts[row], -row))
-        timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.failed[worst, past])
+        timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.error_rate[worst, past])
         baseline = point.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(baseline):
             continue

@@ -150,7 +150,7 @@ def _served(point: EvaluationPoint, service: Service) -> float:
             return counted
     if (row := point["rate"].keys.get(service)) is None:
         return math.nan
-    return float(nan_mean(red.rate[[row], window] * (1 - np.nan_to_num(red.failed[[row], window])))[0])
+    return float(nan_mean(red.rate[[row], window] * (1 - np.nan_to_num(red.error_rate[[row], window])))[0])
 
 
 def _peak_load(point: EvaluationPoint, rows: Sequence[int]) -> float:

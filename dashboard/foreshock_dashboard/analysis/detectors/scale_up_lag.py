@@ -224,7 +224,7 @@ def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
     ]
     if lag.pending:
         evidence.append(Evidence("pending pods", lag.pending, 0.0, "", lag.since, name))
-    z = {signal: point.z(signal, lag.service) for signal in ("waiting", "p95", "failed")}
+    z = {signal: point.z(signal, lag.service) for signal in ("waiting", "p95", "error_rate")}
     worst = max(z, key=lambda signal: np.nan_to_num(z[signal], nan=-np.inf))
     if math.isfinite(z[worst]):
         evidence.append(evidence_of(point, worst, lag.service))

@@ -70,12 +70,12 @@ class ServiceRisk:
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
     """Risk of each service of the World, by the trend of its p95 or of its KV cache, whichever is more likely."""
     world = point.world
-    duration, rate, failed = point["p95"], point["rate"], point["failed"]
+    duration, rate, failed = point["p95"], point["rate"], point["error_rate"]
     no_slo = Slo(math.nan, math.nan)
     targets = [slos.get(service, no_slo) for service in world.services]
     limit, max_failed = (
         np.array([target.seconds for target in targets]),
-        np.array([target.failed for target in targets]),
+        np.array([target.error_rate for target in targets]),
     )
     has_requests = rate.value * count_seconds(point) >= MIN_REQUESTS
     with np.errstate(invalid="ignore"):

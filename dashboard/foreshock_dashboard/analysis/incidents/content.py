@@ -40,7 +40,7 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.service import Service
 
-SYMPTOM_SIGNALS = ("p95", "failed", "flight")
+SYMPTOM_SIGNALS = ("p95", "error_rate", "flight")
 SYMPTOM_ERROR_RATE = 0.02
 """Error rate from which it is the symptom of an incident, instead of p95."""
 EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token", *RESOURCE_SIGNALS)
@@ -237,11 +237,11 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
 
 
 def _symptom(service: Service, point: EvaluationPoint, slo: Slo | None) -> Symptom | None:
-    failed, p95 = point.value("failed", service), point.value("p95", service)
+    failed, p95 = point.value("error_rate", service), point.value("p95", service)
     if is_outage_felt(point, service):
-        failed = point.memo(outages)[service].failed  # a service that is down reports no failures itself
+        failed = point.memo(outages)[service].error_rate  # a service that is down reports no failures itself
     if failed >= SYMPTOM_ERROR_RATE:
-        return Symptom("error_rate", failed, point.level("failed", service), slo.failed if slo else math.nan)
+        return Symptom("error_rate", failed, point.level("error_rate", service), slo.error_rate if slo else math.nan)
     if not math.isfinite(p95):
         return None
     return Symptom("p95", p95, point.level("p95", service), slo.seconds if slo else math.nan)

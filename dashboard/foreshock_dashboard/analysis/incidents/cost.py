@@ -84,10 +84,10 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
     Clients outside seldom report latency; `served`, the quantiles of the service itself, stand for it.
     """
     requests = np.nan_to_num(red.rate[row, columns])
-    before = red.failed[row, : columns.start]
+    before = red.error_rate[row, : columns.start]
     before = before[np.isfinite(before)]
     baseline = float(np.median(before)) if len(before) else 0.0
-    failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - baseline, 0.0)
+    failed = requests * np.maximum(np.nan_to_num(red.error_rate[row, columns]) - baseline, 0.0)
     reported = _quantiles(red, row, columns)
     quantiles = np.where(np.isfinite(reported).all(axis=0), reported, served)
     slowed = np.minimum(requests * late_ratio(quantiles, limit), requests - failed)

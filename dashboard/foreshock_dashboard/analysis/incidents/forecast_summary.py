@@ -35,7 +35,7 @@ def forecast(state: State, world: World) -> Forecast:
         ),
         gpu_wait=_gpu_waits(point),
         slos=tuple(
-            ServiceSlo(service, risk.slo.seconds, risk.slo.failed, risk.slo.learned)
+            ServiceSlo(service, risk.slo.seconds, risk.slo.error_rate, risk.slo.learned)
             for service, risk in own
             if risk.slo is not None
         ),

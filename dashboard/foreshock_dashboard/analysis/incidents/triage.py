@@ -102,7 +102,7 @@ class _Triage:
     def is_affected(self, service: Service) -> bool:
         """Whether a service is worse than at baseline for its callers."""
         return self.is_breaching(service) or any(
-            self.point.z(name, service) >= AFFECTED_Z for name in ("p95", "failed", "flight")
+            self.point.z(name, service) >= AFFECTED_Z for name in ("p95", "error_rate", "flight")
         )
 
     def components(self) -> Sequence[Set[Service]]:
@@ -182,7 +182,7 @@ class _Triage:
         breaching = [caller for caller in point.upstream[service] if self.is_breaching(caller)]
         if not breaching:
             return True
-        for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed")):
+        for name, edge_name in (("p95", "edge_p95"), ("error_rate", "edge_error_rate")):
             own = [_excess(point, edge_name, edge) for edge in point.calls_to(service)]
             largest = max(_excess(point, name, service), *own, 0.0)
             excess = [_excess(point, name, caller) for caller in breaching]
@@ -241,11 +241,11 @@ def propagates(point: EvaluationPoint, origin: Service, service: Service) -> boo
 
     A caller with a fallback or a cached answer does not propagate it.
     """
-    origin_failures, excess_failures = _excess(point, "failed", origin), _excess(point, "failed", service)
+    origin_failures, excess_failures = _excess(point, "error_rate", origin), _excess(point, "error_rate", service)
     fails = origin_failures > VISIBLE_FAILED_RATIO
     if fails:
         expected = CALLEE_SHARE * CALLEE_SHARE * origin_failures
-        if point.z("failed", service) >= AFFECTED_Z:
+        if point.z("error_rate", service) >= AFFECTED_Z:
             expected *= _dependent_request_ratio(point, service, origin)
         if excess_failures >= expected:
             return True
@@ -273,7 +273,7 @@ def is_relevant(point: EvaluationPoint, service: Service) -> bool:
 
     Always true of an ingress service, and where no caller has a baseline of latency.
     """
-    if _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
+    if _excess(point, "error_rate", service) > VISIBLE_FAILED_RATIO:
         return True
     callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
     baselines = [level for caller in callers if math.isfinite(level := point.level("p95", caller))]

@@ -23,7 +23,7 @@ from foreshock_dashboard.stats.rounding import displayed
 
 LOAD = "load"
 """Signal of the offered load over capacity."""
-SIGNAL_PAIRS = ("p95", "edge_p95"), ("failed", "edge_failed")
+SIGNAL_PAIRS = ("p95", "edge_p95"), ("error_rate", "edge_error_rate")
 """Signals of a service that callers see, and those of its calls that they follow."""
 SERVER_SIGNALS = "first_token", "per_token"
 """Signals of model servers, for a service without the former."""
@@ -76,7 +76,7 @@ def with_slo(effect: Effect | None, slo: Slo | None) -> Effect | None:
     """The effect with the SLO of its subject as the limit, where the figure has one."""
     if effect is None or slo is None:
         return effect
-    limits = {SIGNAL_BY_NAME["p95"].text: slo.seconds, SIGNAL_BY_NAME["failed"].text: slo.failed}
+    limits = {SIGNAL_BY_NAME["p95"].text: slo.seconds, SIGNAL_BY_NAME["error_rate"].text: slo.error_rate}
     limit = limits.get(effect.signal, math.nan)
     return effect._replace(limit=limit, limit_kind="slo") if math.isfinite(limit) else effect
 

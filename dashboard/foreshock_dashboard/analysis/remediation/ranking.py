@@ -99,7 +99,7 @@ def with_relief(point: EvaluationPoint, service: Service, actions: Sequence[Acti
     Retries are capped and load is shed before the cause is removed: without that, retries may keep the service down
     after it is. Load of a full service is not shed if another limit is enough.
     """
-    failed = point.value("failed", service) >= FAILING_RATIO
+    failed = point.value("error_rate", service) >= FAILING_RATIO
     calls = [edge for edge in point.calls_to(service) if edge.connection != "virtual_node"]
     worst = max(calls, key=lambda edge: np.nan_to_num(point.value("attempts", edge)), default=None)
     cap: tuple[Action, ...] = ()

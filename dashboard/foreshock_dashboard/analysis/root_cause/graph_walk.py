@@ -1,7 +1,7 @@
 """Graph on which suspicion walks from affected services to root causes.
 
 Nodes are services of two kinds, *slow* and *load*. Suspicion of a slow service moves to callees that explain its excess
-latency or errors, to the culprits of findings about it, and, where its load grew, to its load. Suspicion of load moves
+latency or errors, to the suspects of findings about it, and, where its load grew, to its load. Suspicion of load moves
 to callers by their shares of the growth. It stays where arrivals do not explain the calls: at an ingress service, or at
 one that makes more calls per request. The rest, which nothing explains, is absorbed where it is.
 """
@@ -62,7 +62,7 @@ class GraphWalk:
 
     def reports_signals(self, service: Service) -> bool:
         """Whether the latency or the error rate of a service is known."""
-        return any(math.isfinite(self._point.z(name, service)) for name in ("p95", "failed"))
+        return any(math.isfinite(self._point.z(name, service)) for name in ("p95", "error_rate"))
 
     def is_anomalous(self, service: Service) -> bool:
         """Whether a service and its dependencies are anomalous enough to suspect anything."""
@@ -104,10 +104,10 @@ class GraphWalk:
         findings = self._findings[service]
         first = min((finding.since for finding in findings if finding.strength >= 0.5), default=math.inf)
         for finding in findings:
-            culprit = finding.suspect.service or (finding.suspect.edge[0] if finding.suspect.edge else None)
-            if culprit is not None:
+            suspect = finding.suspect.service or (finding.suspect.edge[0] if finding.suspect.edge else None)
+            if suspect is not None:
                 weight = finding.strength * _onset_weight(finding.since - first)
-                moves.append(Move((culprit, "slow"), weight, Reason("cause", service, finding.cause)))
+                moves.append(Move((suspect, "slow"), weight, Reason("cause", service, finding.cause)))
         load, slowdown = self._excesses.load(service), self._excesses.own(service)[0].log
         if load.times > 1:
             explained = min(1.0, MAX_ELASTICITY_RATIO * math.log(load.times) / slowdown) if slowdown > 0 else 1.0

@@ -242,7 +242,7 @@ class Evidence:
         return max(self.worst(service, "resource"), self.worst(service, "availability"), key=lambda item: item.z)
 
     def changed_calls(self, service: Service) -> Deviation:
-        """The largest change of how many calls a request of a service makes; less where its callees are to blame."""
+        """The largest change of how many calls a request of a service makes; less where its callees explain it."""
         calls = [(service, callee) for callee in self.callees.get(service, ())]
         changes = [item._replace(z=abs(item.z)) for call in calls for item in self.of(call, "calls")]
         largest = max(changes, key=lambda item: item.z, default=NONE)

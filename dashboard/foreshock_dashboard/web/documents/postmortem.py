@@ -188,7 +188,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     }
     for name, title, unit, rows in (
         ("latency", "p95 latency", "seconds", _rows(world, world.red.p95, affected)),
-        ("error-rate", "Error rate", "share", _rows(world, world.red.failed, affected)),
+        ("error-rate", "Error rate", "share", _rows(world, world.red.error_rate, affected)),
         ("request-rate", "Request rate", "req/s", _rows(world, world.red.rate, suspects)),
         ("gpu-usage", "Usage of the contended GPUs", "share of one GPU", _busy(world, incident, suspects)),
         ("gpu-wait", "GPU wait of the affected services by neighbor", "share of time", waits),

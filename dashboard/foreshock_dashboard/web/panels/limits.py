@@ -38,15 +38,15 @@ def readings(snapshot: Snapshot, stages: Mapping[Service, Stage | None]) -> list
     if world is None:
         return []
     red = world.red
-    values = zip(last_median(red.p95), last_median(red.failed), strict=True)
+    values = zip(last_median(red.p95), last_median(red.error_rate), strict=True)
     newest = dict(zip(world.services, values, strict=True))
     for slo in snapshot.forecast.slos:
         p95, failed = newest.get(slo.service, (None, None))
         breached = stages.get(slo.service) == "breached"
         if p95 is not None and slo.seconds > 0:
             found.append(_reading(slo.service, "p95", p95, slo.seconds, "s", breached))
-        if failed is not None and slo.failed > 0:
-            found.append(_reading(slo.service, "error rate", failed, slo.failed, "ratio", breached))
+        if failed is not None and slo.error_rate > 0:
+            found.append(_reading(slo.service, "error rate", failed, slo.error_rate, "ratio", breached))
     found += [
         _reading(load.service, "load", load.ratio, load.safe, "ratio", True)
         for load in snapshot.forecast.loads

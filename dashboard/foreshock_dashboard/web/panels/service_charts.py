@@ -30,7 +30,7 @@ def requests(world: World, service: Service, look: Look, span: Span, marks: Sequ
     row = world.services.index(service)
     rate = world.red.rate[row]
     with np.errstate(invalid="ignore"):
-        failed = rate * world.red.failed[row]
+        failed = rate * world.red.error_rate[row]
     series = [Line("requests", rate, "data", fill=True), Line("errors", failed, "crit")]
     return lines(world.times, series, look, unit="per_second", span=span, marks=marks, empty=_no_requests(service))
 

@@ -180,7 +180,7 @@ def call_edges(world: World, shown: Collection[str]) -> list[list[float | str | 
     calls = world.calls
     columns = (
         last(calls.rate[rows]),
-        last_median(calls.failed[rows]),
+        last_median(calls.error_rate[rows]),
         last_median(calls.p95[rows]),
         last(world.attempts[rows]),
     )

@@ -94,7 +94,7 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     return [
         _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
         _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
-        _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.failed, recent, failing)),
+        _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, [(item.service, item.suspect.service) for item in critical]),
     ]

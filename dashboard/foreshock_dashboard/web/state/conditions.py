@@ -89,7 +89,7 @@ class ServiceForecasts:
         """Value over SLO target, the larger of latency and errors; None without an SLO or current values."""
         if (slo := self._slos.get(service)) is None:
             return None
-        pairs = ((p95, slo.seconds), (error_rate, slo.failed))
+        pairs = ((p95, slo.seconds), (error_rate, slo.error_rate))
         return max((value / limit for value, limit in pairs if value is not None and limit > 0), default=None)
 
     def of(self, service: Service, p95: float | None, error_rate: float | None) -> ServiceForecast:
@@ -97,7 +97,7 @@ class ServiceForecasts:
         slo, load = self._slos.get(service), self._loads.get(service)
         usage = self.slo_usage(service, p95, error_rate)
         return {
-            "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.failed), slo.learned),
+            "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.error_rate), slo.learned),
             "slo_usage": None if usage is None else number(usage),
             "breach_probability": number(self._probabilities.get(service, math.nan)),
             "breach_seconds": number(self._breaches.get(service, math.nan)),
@@ -193,7 +193,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
     rows = zip(
-        world.services, last(red.rate), last_median(red.failed), last_median(red.p95), lost.tolist(), strict=True
+        world.services, last(red.rate), last_median(red.error_rate), last_median(red.p95), lost.tolist(), strict=True
     )
     return {
         service: condition(
@@ -235,7 +235,7 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     red, state, stages = world.red, conditions(snapshot), history.now()
     columns = (
         last(red.rate),
-        last_median(red.failed),
+        last_median(red.error_rate),
         last_median(red.p50),
         last_median(red.p95),
         last_median(red.p99),

@@ -42,7 +42,7 @@ BASELINE_LEAD_SECONDS = 60.0
 """Distance of the baseline from the first sign."""
 MAX_HISTORIES = 8
 """Histories and baselines of one snapshot that are cached: the pages of one incident share both."""
-SIGNALS = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "failed", *LEADING_SIGNALS))
+SIGNALS = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "error_rate", *LEADING_SIGNALS))
 
 
 def service_history(
@@ -141,11 +141,11 @@ class _HistoryBuilder:
         """
         world, columns = self.world, self.columns
         p95, slower = self._smoothed(SIGNAL_BY_NAME["p95"], world.services, world.red.p95[:, columns])
-        failed, _ = self._smoothed(SIGNAL_BY_NAME["failed"], world.services, world.red.failed[:, columns])
+        failed, _ = self._smoothed(SIGNAL_BY_NAME["error_rate"], world.services, world.red.error_rate[:, columns])
         noise, rate = self._sampling_noise(p95), world.red.rate[:, columns]
-        baseline = np.array([self.base.of("failed").get(service, (0.0, 0.0))[0] for service in world.services])
+        baseline = np.array([self.base.of("error_rate").get(service, (0.0, 0.0))[0] for service in world.services])
         max_p95 = np.array([slo.seconds for slo in self.slos])[:, None]
-        max_failed = np.array([slo.failed for slo in self.slos])[:, None]
+        max_failed = np.array([slo.error_rate for slo in self.slos])[:, None]
         busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS
 
         def lasting(anomalous: BoolArray) -> BoolArray:
@@ -155,7 +155,7 @@ class _HistoryBuilder:
         slow = lasting((slower >= DEGRADED_SCALES) & ~noise)
         losing = lasting(failed_ratio > (np.maximum(baseline, 0.0) + DEGRADED_ERROR_RATIO)[:, None])
         failing = lasting((np.nan_to_num(p95) > max_p95) & ~noise | (failed_ratio > max_failed))
-        for name, values, beyond in (("p95", p95, slow), ("failed", failed, losing)):
+        for name, values, beyond in (("p95", p95, slow), ("error_rate", failed, losing)):
             for i in np.flatnonzero(beyond[:, -1:].any(axis=1)).tolist():
                 service = world.services[i]
                 deviation = float(slower[i, -1]) if name == "p95" else math.nan
@@ -201,12 +201,12 @@ class _HistoryBuilder:
         self, signal: Signal, service: Service, key: Hashable, beyond: BoolArray, value: float, deviation: float
     ) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
-        scales = DEGRADED_SCALES if signal.name in ("p95", "failed") else EARLY_SCALES
+        scales = DEGRADED_SCALES if signal.name in ("p95", "error_rate") else EARLY_SCALES
         threshold = level + scales * scale * (signal.worse or 1)
         if signal.log:
             level, threshold = math.exp(level), math.exp(threshold)
         threshold = max(threshold, MIN_SIGN_VALUES.get(signal.name, threshold))
-        if signal.name == "failed":
+        if signal.name == "error_rate":
             threshold = max(level, 0.0) + DEGRADED_ERROR_RATIO
         normal = np.flatnonzero(~beyond)
         since = float(self.times[int(normal[-1]) + 1 if len(normal) else 0])
@@ -253,7 +253,7 @@ class HistoryCache:
 
         def make() -> ServiceHistory:
             base = baseline if world is snapshot.world else None
-            slos = {slo.service: Slo(slo.seconds, slo.failed) for slo in snapshot.forecast.slos}
+            slos = {slo.service: Slo(slo.seconds, slo.error_rate) for slo in snapshot.forecast.slos}
             return service_history(world, start, world.time, onset, slos, _breaching(snapshot), base=base)
 
         return self._histories.get((start, onset), make, snapshot) if world is snapshot.world else make()

@@ -37,7 +37,7 @@ def impact(
     if not np.isfinite(rate).any():
         return None
     requests = np.nan_to_num(rate) * world.step
-    failed = np.nan_to_num(red.failed[row, columns].astype(np.float64))
+    failed = np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
     slow = np.zeros_like(requests)
     if slo is not None:
         quantiles = (red.p50[row, columns], red.p95[row, columns], red.p99[row, columns])

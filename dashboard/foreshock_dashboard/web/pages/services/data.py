@@ -176,7 +176,7 @@ def services(snapshot: Snapshot) -> ServicesPage:
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = zip(
-        world.services, last(world.red.rate), last_median(world.red.failed), last_median(world.red.p95), strict=True
+        world.services, last(world.red.rate), last_median(world.red.error_rate), last_median(world.red.p95), strict=True
     )
     rows: list[ServiceLine] = []
     for i, (service, rate, error_rate, p95) in enumerate(red):
@@ -211,7 +211,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     row, red = world.services.index(service), world.red
     (rate,) = _newest_of(row, red.rate)
     error_rate, p50, p95, p99 = (
-        last_median(values[row : row + 1])[0] for values in (red.failed, red.p50, red.p95, red.p99)
+        last_median(values[row : row + 1])[0] for values in (red.error_rate, red.p50, red.p95, red.p99)
     )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
     condition = conditions(snapshot)[service]
@@ -316,7 +316,7 @@ def _calls(world: World, service: Service, side: Literal["client", "server"]) ->
         if getattr(edge, side) == service:
             other = edge.client if edge.server == service else edge.server
             calls = world.calls
-            figures = _newest_of(row, calls.rate, calls.failed, calls.p95, world.server_p95, world.attempts)
+            figures = _newest_of(row, calls.rate, calls.error_rate, calls.p95, world.server_p95, world.attempts)
             rows.append(CallRow(str(other), other in world.services, edge.connection, *figures))
     return sorted(rows, key=lambda call: (-(call.rate or 0.0), call.id))
 
