@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test test-fast check evaluate lab bench soak golden picture docs clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak golden picture docs clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -16,6 +16,9 @@ help: ## Print the targets
 setup: $(READY) ## Make .venv with the pinned dependencies
 $(READY): requirements.lock pyproject.toml scripts/setup
 	@scripts/setup
+
+lock: $(READY) ## Resolve dependencies into the lock files, with hashes; ARGS="--upgrade-package NAME" renews one
+	@scripts/lock $(ARGS)
 
 $(NODE_READY): package-lock.json scripts/setup-node
 	@scripts/setup-node
@@ -65,7 +68,7 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 	@echo "build/docs/index.html"
 .venv-docs/.ready: requirements-docs.lock
 	@python3 -m venv .venv-docs
-	@.venv-docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
 clean: ## Remove what the other targets made

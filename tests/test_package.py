@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"foreshock_exporter", "foreshock_simulator", "foreshock_dashboard"}
@@ -116,13 +118,49 @@ def test_without_the_hubs_libraries_the_exporter_runs() -> None:
     assert "gpu_service_wait_by_aggressor_seconds_total" in done.stdout
 
 
-def test_the_lock_files_pin_every_direct_dependency_and_name_no_index() -> None:
-    locks = ("requirements.lock", "requirements-docs.lock")
-    lock = "\n".join((ROOT / name).read_text() for name in locks).lower().replace("_", "-")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    direct = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    names = [re.split(r"[><=[]", d)[0].lower().replace("_", "-") for d in direct if not d.startswith("foreshock")]
+LOCKS = ("requirements.lock", "requirements-docs.lock", "lab/requirements.lock", *(
+    f"compose/{name}.lock" for name in ("build", "exporter", "hub")
+))  # fmt: skip
 
-    assert [name for name in names if f"\n{name}==" not in f"\n{lock}"] == []
-    assert "://" not in lock
-    assert "--" not in lock
+
+def locked(name: str) -> dict[str, str]:
+    """The line of each package in a lock file, with its hashes."""
+    lines = (ROOT / name).read_text().replace("\\\n", "").splitlines()
+    return {line.partition("==")[0]: line for line in lines}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_file_has_a_hash_of_every_package_and_names_no_index(name: str) -> None:
+    """So that pip refuses a file that was replaced in an index."""
+    text = (ROOT / name).read_text()
+
+    assert [line for line in locked(name).values() if "--hash=sha256:" not in line] == []
+    assert "://" not in text
+    assert set(re.findall(r"--\w+", text)) == {"--hash"}
+
+
+def test_the_lock_files_pin_every_direct_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    base, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
+    for lock, direct in {
+        "compose/build.lock": project["build-system"]["requires"],
+        "compose/exporter.lock": base,
+        "compose/hub.lock": [*base, *extras["hub"]],
+        "requirements.lock": [*base, *extras["hub"], *extras["dev"]],
+        "requirements-docs.lock": project["dependency-groups"]["docs"],
+    }.items():
+        names = {canonicalize_name(Requirement(line).name) for line in direct} - {"foreshock"}
+        assert names - locked(lock).keys() == set(), lock
+
+
+@pytest.mark.parametrize("name", ["compose/build.lock", "compose/exporter.lock", "compose/hub.lock"])
+def test_the_images_have_the_packages_that_the_tests_run_with(name: str) -> None:
+    """The same versions and hashes; run `make lock` where they differ."""
+    tested = {package: without_marker(line) for package, line in locked("requirements.lock").items()}
+
+    assert {package: without_marker(line) for package, line in locked(name).items()}.items() <= tested.items()
+
+
+def without_marker(line: str) -> str:
+    """The requirement without the environment that it is for, which depends on who requires it."""
+    return re.sub(r" ;.*?(?= --hash)", "", line)
