@@ -3,6 +3,11 @@
 Imports: `cli`.
 """
 
-from importlib.metadata import version
 
-__version__ = version("foreshock")
+def __getattr__(name: str) -> str:
+    """`__version__`, read from the installed package when it is needed: that takes longer than most of a `--help`."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("foreshock")

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def _free() -> str:
 def _free_address() -> str:
     """A `host:port` at which nothing listens."""
     return _free()
+
+
+@pytest.fixture(name="free_addresses")
+def _free_addresses() -> Callable[[int], list[str]]:
+    """Different `host:port` at which nothing listens."""
+
+    def addresses(count: int) -> list[str]:
+        with ExitStack() as opened:
+            servers = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+            return [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+
+    return addresses
 
 
 class _Html(BaseHTTPRequestHandler):

@@ -13,8 +13,6 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from foreshock_dashboard import __version__
-from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.settings.renamed import COMMANDS, renamed, renamed_flag
 from foreshock_dashboard.settings.settings import HubError, SettingsError
 
@@ -154,7 +152,7 @@ COMMAND = _Group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     params=[],
 )
-click.version_option(__version__, "-V", "--version", message="foreshock %(version)s")(COMMAND)
+click.version_option(None, "-V", "--version", package_name="foreshock", message="foreshock %(version)s")(COMMAND)
 
 
 def run(command: click.Command, words: Sequence[str]) -> int:
@@ -182,7 +180,13 @@ def exit_code(execute: Callable[[], object]) -> int:
         return 1
     except SettingsError as error:
         return _failed(error, 2)
-    except (HubError, SourceError) as error:
+    except HubError as error:
+        return _failed(error, 1)
+    except Exception as error:
+        from foreshock_dashboard.model.query import SourceError  # NumPy comes with it, and has been imported by now
+
+        if not isinstance(error, SourceError):
+            raise
         return _failed(error, 1)
     return code if isinstance(code, int) else 0
 

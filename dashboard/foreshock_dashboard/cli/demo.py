@@ -6,8 +6,6 @@ import click
 
 from foreshock_dashboard.cli.options import DURATION, PORT, GroupedCommand, Parsed
 from foreshock_dashboard.common.process import stop_on_signals
-from foreshock_dashboard.simulated.demo import DemoOptions
-from foreshock_dashboard.simulated.demo import demo as run_demo
 from foreshock_simulator.scenarios.load import names
 from foreshock_simulator.scenarios.parsing.document import alternatives
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -73,6 +71,9 @@ def demo(scenario: str, size: str, speed: float, seed: int, duration: float | No
       foreshock demo
       foreshock demo --scenario calm --port 0 --no-browser
     """
+    from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
+    from foreshock_dashboard.simulated.demo import demo as run_demo
+
     options = DemoOptions(scenario, size, seed, speed, duration, port, browser)
     with stop_on_signals() as stop:
         run_demo(options, stop)

@@ -13,12 +13,9 @@ from foreshock_dashboard.cli.source import Source, at_option, match_option, read
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.incident_text import printable
 from foreshock_dashboard.render.words import NO_REASON
-from foreshock_dashboard.replay.explain import explain_recording
-from foreshock_dashboard.replay.explain_live import explain_live
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.state.incident_json import explained
@@ -83,10 +80,15 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
 
 def _answer(source: Source, service: str | None, at: str | None, match: str) -> Json:
     if source.recording is not None:
+        from foreshock_dashboard.recording.reader import Recording  # with DuckDB, which a hub's URL does not need
+        from foreshock_dashboard.replay.explain import explain_recording
+
         with closing(Recording(source.recording)) as recording:
             when = parse_flag("--at", lambda text: parse_time(text, recording.meta.end or 0.0), at or "now")
             return plain(explained(explain_recording(recording, service, when)))
     if prometheus := source.prometheus(match):
+        from foreshock_dashboard.replay.explain_live import explain_live
+
         now = time.time()
         when = parse_flag("--at", lambda text: parse_time(text, now), at or "now")
         bar = ProgressBar()

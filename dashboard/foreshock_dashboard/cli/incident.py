@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -20,14 +21,14 @@ from foreshock_dashboard.cli.output import Column, plain, show
 from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.recording.atomic_files import new_file
-from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import incident_text, rough_duration, suspect_text, utc_timestamp
-from foreshock_dashboard.replay.replay import ReplayResult, replay
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.documents.postmortem import LATEST, Report, find_incident, report
 from foreshock_dashboard.web.state.incident_json import VERSION, replayed
+
+if TYPE_CHECKING:
+    from foreshock_dashboard.replay.replay import ReplayResult
 
 HOUR_SECONDS = 3600.0
 MAX_HOURS = 48
@@ -77,6 +78,9 @@ def play(folder: Path, flag: str, until: str | None) -> ReplayResult:
         SettingsError: the time cannot be read. Relative ones count from the recording's end.
         RecordingError: the recording cannot be read or replayed.
     """
+    from foreshock_dashboard.recording.reader import Recording  # with DuckDB, which a hub's URL does not need
+    from foreshock_dashboard.replay.replay import replay
+
     bar = ProgressBar()
     with closing(Recording(folder)) as recording:
         end = None if until is None else _time(flag, until, recording.meta.end or 0.0)
@@ -223,6 +227,8 @@ def report_(source: Source, incident: str, at: str | None, form: str, output_fil
     if not output_file:
         click.echo(text, nl=False)
         return
+    from foreshock_dashboard.recording.atomic_files import new_file
+
     for path, content in {**files, output_file: text}.items():
         with new_file(path) as file:
             file.write(content.encode())

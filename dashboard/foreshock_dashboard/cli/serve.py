@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, closing
 from typing import Any
 
 import click
@@ -10,8 +11,6 @@ import click
 from foreshock_dashboard.cli.options import GroupedCommand, hub_settings
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.common.process import stop_on_signals, tune_process
-from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import load_settings, unknown_variables
 
 LOG = logging.getLogger(__name__)
@@ -37,17 +36,26 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
     logging.getLogger("httpx").setLevel("WARNING")  # it logs a line per scrape
     for warning in unknown_variables():
         LOG.warning(warning)
-    with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
+    # The libraries of the hub are imported in two steps, so that senders need not wait for those of the page, which
+    # take longer. `serve --help` needs neither.
+    from foreshock_dashboard.hub.intake import Intake
+    from foreshock_dashboard.replay.recording_hub import open_recording
+
+    with ExitStack() as opened:
+        stop = opened.enter_context(stop_on_signals())
+        settings, recording = opened.enter_context(open_recording(settings))
         tune_process()
-        hub = Hub(settings, clock_at(settings.at), recording=recording)
-        try:
-            hub.start()
-            print(f"page       {hub.web.url}", flush=True)
-            if recording is None:
-                host = settings.otlp_host or settings.host
-                print(f"OTLP/gRPC  {host}:{hub.grpc.port}", flush=True)
-                scheme = "https" if settings.otlp_tls_cert else "http"
-                print(f"OTLP/HTTP  {scheme}://{host}:{hub.http.port}/v1/traces", flush=True)
-            stop.wait()
-        finally:
-            hub.close()
+        clock = clock_at(settings.at)
+        intake = opened.enter_context(closing(Intake(settings, clock)))
+
+        from foreshock_dashboard.hub.hub import Hub
+
+        hub = opened.enter_context(closing(Hub(settings, clock, recording=recording, intake=intake)))
+        hub.start()
+        print(f"page       {hub.web.url}", flush=True)
+        if recording is None:
+            host = settings.otlp_host or settings.host
+            print(f"OTLP/gRPC  {host}:{hub.grpc.port}", flush=True)
+            scheme = "https" if settings.otlp_tls_cert else "http"
+            print(f"OTLP/HTTP  {scheme}://{host}:{hub.http.port}/v1/traces", flush=True)
+        stop.wait()

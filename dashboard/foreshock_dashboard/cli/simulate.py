@@ -11,14 +11,10 @@ import click
 from foreshock_dashboard.cli.options import DURATION, TIME, GroupedCommand, Parsed, output_option
 from foreshock_dashboard.cli.output import show
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.recording.meta import RecordingMeta
-from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.settings import SettingsError
-from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
-from foreshock_simulator.simulation import Simulation
 
 EPOCH = 1_767_600_000.0
 """2026-01-05T08:00:00Z, a Monday: default start of a simulation, Unix seconds."""
@@ -74,6 +70,11 @@ def simulate(
       foreshock dev simulate noisy-neighbor --output-dir incident
       foreshock dev simulate calm --size medium --seed 7 --duration 2h --output-dir calm
     """
+    from foreshock_dashboard.recording.meta import RecordingMeta  # with DuckDB, which the other command does not need
+    from foreshock_dashboard.recording.writer import RecordingWriter
+    from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
+    from foreshock_simulator.simulation import Simulation
+
     try:
         spec = load(scenario, size, seed)
     except ScenarioError as error:

@@ -11,17 +11,16 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.listeners import listen, otlp_listener, page_access, remote_traces, token_check
+from foreshock_dashboard.hub.intake import Intake, listen
+from foreshock_dashboard.hub.listeners import page_access, remote_traces
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
-from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
-from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
+from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -31,13 +30,9 @@ from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.otlp.grpc import GrpcListener
-from foreshock_dashboard.sources.otlp.http import HttpListener
-from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
-from foreshock_dashboard.store import Retention, Store, StoreLimits
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.observer import align_down
@@ -75,6 +70,7 @@ class Hub:
         targets: scrape targets besides those of the settings.
         upkeep_seconds: wall-clock time between two rounds of store maintenance.
         recording: the recording that `open_recording` opened for the settings, if any.
+        intake: the open intake of the settings, which the hub closes; by default a new one.
 
     Raises:
         HubError: an address is in use.
@@ -88,20 +84,15 @@ class Hub:
         targets: Sequence[ScrapeTarget] = (),
         upkeep_seconds: float = UPKEEP_SECONDS,
         recording: Recording | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._upkeep_seconds = upkeep_seconds
-        trace_keys = settings.indexed_attributes or TRACE_KEYS
         with ExitStack() as opened:
-            self.store = Store.open(
-                settings.store_path,
-                now=clock.now,
-                retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
-                limits=StoreLimits(duckdb_memory=f"{settings.store_memory_limit // 2**20}MiB"),
-                trace_keys=trace_keys,
-            )
-            opened.callback(self.store.close)
+            intake = opened.enter_context(closing(intake or Intake(settings, clock)))
+            self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
+            self.grpc, self.http = intake.grpc, intake.http
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
                 self.metrics = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
@@ -109,9 +100,6 @@ class Hub:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)
             reads_own_store = self.metrics is self.store
-            self._writes_samples = reads_own_store and settings.at is None
-            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_metrics_max_series)
-            opened.callback(self._write_last_samples)
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
@@ -120,14 +108,6 @@ class Hub:
                 self._traces_probe = opened.enter_context(
                     closing(HealthProbe(remote.probe, settings.evaluation_interval))
                 )
-            self.receiver = Receiver(
-                accept=self._refuse if settings.at is not None else self.pipeline.accept,
-                allows=token_check("--otlp-token-file", settings.otlp_token_file),
-                now=clock.now,
-                attributes=attribute_reader(trace_keys),
-            )
-            self.grpc = opened.enter_context(closing(otlp_listener(GrpcListener, self.receiver, settings)))
-            self.http = opened.enter_context(closing(otlp_listener(HttpListener, self.receiver, settings)))
             exporters = list(map(_scrape_target, settings.targets))
             self.scraper = Scraper(
                 [*exporters, *targets],
@@ -140,7 +120,7 @@ class Hub:
             inputs = LoopInputs(
                 self.metrics,
                 is_own_store=reads_own_store,
-                write=self._write_samples if self._writes_samples else None,
+                write=self._write_samples if intake.writes_samples else None,
                 bounds=_bounds(settings, recording),
                 simulated=recording is not None and recording.meta.simulated,
             )
@@ -177,19 +157,8 @@ class Hub:
         """Evaluate up to the present."""
         self._loop.evaluate()
 
-    def _refuse(self, _: Sequence[Span]) -> None:
-        raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
-
-    def _write_samples(self, now: float, incidents: Sequence[Incident] = ()) -> None:
+    def _write_samples(self, now: float, incidents: Sequence[Incident]) -> None:
         self.pipeline.write(now, incident_samples(incidents))
-
-    def _write_last_samples(self) -> None:
-        """Append the counters since the last evaluation, after the receivers are closed."""
-        if self._writes_samples:
-            try:
-                self._write_samples(self._clock.now())
-            except SourceError as error:
-                log.warning("the last counts are lost: %s", error)
 
     def _evaluate_repeatedly(self) -> None:
         step = self._settings.evaluation_interval

@@ -1,0 +1,121 @@
+"""The intake: store, ingest pipeline, and OTLP receivers.
+
+It needs neither the analysis nor the page and imports none of their libraries, which take most of the start. So
+`foreshock serve` opens it first, and spans are stored while the rest of the hub is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.pipeline import IngestPipeline
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.span import TRACE_KEYS, Span
+from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
+from foreshock_dashboard.sources.otlp.grpc import GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
+from foreshock_dashboard.store import Retention, Store, StoreLimits
+
+log = logging.getLogger(__name__)
+
+Opened = TypeVar("Opened")
+Otlp = TypeVar("Otlp", GrpcListener, HttpListener)
+
+
+class Intake:
+    """Takes spans in once constructed. A hub at a past time takes nothing in: its receivers refuse all requests.
+
+    Attributes:
+        writes_samples: whether the hub stores the series that it derives from spans.
+
+    Raises:
+        HubError: an address is in use, or a file of an option cannot be used.
+        StoreError: the store cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
+        self.writes_samples = settings.at is None and settings.recording is None and not settings.prometheus_url
+        trace_keys = settings.indexed_attributes or TRACE_KEYS
+        with ExitStack() as opened:
+            self.store = Store.open(
+                settings.store_path,
+                now=clock.now,
+                retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
+                limits=StoreLimits(duckdb_memory=f"{settings.store_memory_limit // 2**20}MiB"),
+                trace_keys=trace_keys,
+            )
+            opened.callback(self.store.close)
+            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_metrics_max_series)
+            opened.callback(self._write_last_samples)
+            self.receiver = Receiver(
+                accept=_refuse if settings.at is not None else self.pipeline.accept,
+                allows=token_check("--otlp-token-file", settings.otlp_token_file),
+                now=clock.now,
+                attributes=attribute_reader(trace_keys),
+            )
+            self.grpc = opened.enter_context(closing(_otlp_listener(GrpcListener, self.receiver, settings)))
+            self.http = opened.enter_context(closing(_otlp_listener(HttpListener, self.receiver, settings)))
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Stop the receivers, store the last counts, and close the store. May be called twice."""
+        self._opened.close()
+
+    def _write_last_samples(self) -> None:
+        """Store the counts since the last evaluation, after the receivers are closed."""
+        if self.writes_samples:
+            try:
+                self.pipeline.write(self._clock.now())
+            except SourceError as error:
+                log.warning("the last counts are lost: %s", error)
+
+
+def _refuse(_: Sequence[Span]) -> None:
+    raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
+
+
+@contextmanager
+def naming(flag: str, kind: type[Exception] = FileError) -> Iterator[None]:
+    """Raise HubError with the name of an option in place of an error of its value."""
+    try:
+        yield
+    except kind as error:
+        raise HubError(f"{flag}: {error}") from error
+
+
+def token_check(flag: str, file: Path | None) -> Callable[[str], bool] | None:
+    """Check of an Authorization header; None without a file of tokens. Raises HubError if the file cannot be used."""
+    with naming(flag):
+        return BearerTokens(file).allows if file else None
+
+
+def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
+    """The listener that `bind` opens at the address of an option. Raises HubError if it cannot listen there."""
+    try:
+        return bind()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise HubError(f"{flag}: cannot listen: {reason}; choose another port, or 0 for a free one") from error
+
+
+def _otlp_listener(serve: type[Otlp], receiver: Receiver, settings: Settings) -> Otlp:
+    """An OTLP listener. Raises HubError if its port is in use, or the certificate cannot be used."""
+    flag, port = "--otlp-http-port", settings.otlp_http_port
+    if serve is GrpcListener:
+        flag, port = "--otlp-grpc-port", settings.otlp_grpc_port
+    tls_files = None
+    if settings.otlp_tls_cert and settings.otlp_tls_key:
+        tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
+    with naming("--otlp-tls-cert"):
+        return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, tls_files))
