@@ -198,3 +198,12 @@ def test_commands_of_a_hub_s_api_do_not_import_the_web_libraries() -> None:
     lines = ended.stderr.splitlines()
     assert len(lines) == len(LIGHT)
     assert [line for line in lines if not line.endswith(" []")] == []
+
+
+def test_an_error_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names in it come from files and from other hosts."""
+    assert main(["recording", "replay", "no\x1b[2J\r\nError: FAKE\u202e"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: recording ")
+    assert error.endswith("/no\\x1b[2J\\r\\nError: FAKE\\u202e: there is no such folder\n")
+    assert error.count("\n") == 1

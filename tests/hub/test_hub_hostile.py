@@ -41,6 +41,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     yield started
     assert started.process.poll() is None, started.output
     assert "Traceback" not in started.output, started.output
+    assert all(line.isprintable() for line in started.lines), started.output
     assert len(started.lines) < 40, "what is refused is said once a minute for each kind"
     assert started.end() == 0
 
@@ -126,6 +127,15 @@ def test_many_hostile_requests_at_once_leave_the_memory_flat(hub: HubProcess) ->
         while not all(answer.done() for answer in answers):
             assert served(hub)
         assert {answer.result().status_code for answer in answers} <= {200, 503}
+
+
+@pytest.mark.parametrize("path", ["/x%1b%5b2J%0aFAKE", "/x%0d%0aFAKE", "/%c2%85%e2%80%a8FAKE"])
+def test_a_request_path_cannot_forge_lines_of_the_log(hub: HubProcess, path: str) -> None:
+    """Paths arrive percent-decoded; `hub` asserts that all lines are printable."""
+    origin = hub.otlp.removesuffix("/v1/traces")
+    assert httpx.post(origin + path, trust_env=False, timeout=60).status_code == 404
+    assert hub.get(path).status_code == 404
+    assert not any(line.startswith("FAKE") for line in hub.lines)
 
 
 # --- connections

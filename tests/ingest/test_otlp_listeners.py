@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import grpc
 import httpx
@@ -216,6 +216,26 @@ def test_http_refusals_have_a_status_and_a_message(
     if code == 405:
         assert answer.headers["allow"] == "POST"
     assert post(otlp_request(1).SerializeToString()).status_code == 200
+    assert len(keeper.spans) == 1
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_grpc_call_with_another_number_of_messages_than_one_is_refused(
+    receiver: Receiver, keeper: Keeper, otlp_request: Make, count: int
+) -> None:
+    """None is stored: the sender cannot learn which of them were."""
+    message: bytes = otlp_request(1).SerializeToString()
+    with (
+        closing(GrpcListener(receiver, "127.0.0.1", 0)) as listener,
+        grpc.insecure_channel(f"127.0.0.1:{listener.port}") as channel,
+    ):
+        send: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
+        with pytest.raises(grpc.RpcError) as caught:
+            send(iter([message] * count), timeout=30)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert keeper.spans == []
+        assert receiver.stats().refused == {"cardinality": 1}
+        assert send(iter([message]), timeout=30) == b""
     assert len(keeper.spans) == 1
 
 

@@ -178,6 +178,21 @@ def test_health_and_readiness_are_two_answers(caller: Caller, hub: FakeHub) -> N
     assert caller.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/now", "/", "/assets/base.css", "/none"])
+def test_head_is_answered_as_get(caller: Caller, path: str) -> None:
+    """The server leaves out the body."""
+    head, get = caller.ask("HEAD", path), caller.get(path)
+    del head.headers["content-length"], get.headers["content-length"]  # a page has random bytes, compressed
+    assert (head.status_code, head.headers) == (get.status_code, get.headers)
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuch/x.js", "dash/nosuch.js", "dash/../../x", "os/x.py", "%00/x", "dash_html_components/%0a.js"]
+)
+def test_an_unknown_file_of_a_component_is_not_found(caller: Caller, name: str) -> None:
+    assert caller.get(f"/_dash-component-suites/{name}").status_code == 404
+
+
 def test_metrics_are_in_the_prometheus_text_format(caller: Caller) -> None:
     """With the content type that a scrape expects."""
     answer = caller.get("/metrics")

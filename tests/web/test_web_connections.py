@@ -38,6 +38,13 @@ def answers(server: WebServer) -> bool:
         return False
 
 
+def test_the_server_does_not_name_its_software(eventually: Eventually) -> None:
+    with served() as server:
+        eventually(lambda: answers(server), "it listens")
+        head = httpx.head(server.url, trust_env=False, timeout=5)
+    assert (head.status_code, head.text, "server" in head.headers) == (405, "", False)
+
+
 def test_idle_connections_beyond_the_bound_make_room(eventually: Eventually, caplog: pytest.LogCaptureFixture) -> None:
     """The ones that came first, and it is said once."""
     with served(10) as server, ExitStack() as stack:

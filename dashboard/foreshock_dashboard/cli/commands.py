@@ -15,6 +15,7 @@ from click.shell_completion import get_completion_class
 
 from foreshock_dashboard.settings.renamed import COMMANDS, renamed, renamed_flag
 from foreshock_dashboard.settings.settings import HubError, SettingsError
+from foreshock_exporter.common.log import escape_controls
 
 PROGRAM = "foreshock"
 COMPLETION_VARIABLE = "_FORESHOCK_COMPLETE"
@@ -192,5 +193,5 @@ def exit_code(execute: Callable[[], object]) -> int:
 
 
 def _failed(error: Exception, code: int) -> int:
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {escape_controls(str(error))}", err=True)
     return code

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
+
+from foreshock_exporter.common.log import configure_logging
 
 HUB_PARTS = frozenset(
     {"cachetools", "click", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
@@ -16,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Codes: 0 for success, 1 for a failure, 2 for a usage error, 3 if `--fail-on` matched.
     """
+    if not logging.getLogger().handlers:  # a program that calls this has its own
+        configure_logging("warning", "text")
     try:
         from foreshock_dashboard.cli.commands import COMMAND, run
 

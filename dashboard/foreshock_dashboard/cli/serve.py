@@ -32,7 +32,7 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
       foreshock serve --recording incident                             serve the final state of a recording
     """
     settings = load_settings(flags)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger().setLevel(settings.log_level.upper())
     logging.getLogger("httpx").setLevel("WARNING")  # it logs a line per scrape
     for warning in unknown_variables():
         LOG.warning(warning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import tempfile
@@ -82,7 +81,6 @@ class PausedClock:
 
 def demo(options: DemoOptions, stop: threading.Event) -> None:
     """Run the demo until its duration is over or `stop` is set."""
-    logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
     tune_process()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))

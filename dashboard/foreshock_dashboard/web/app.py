@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import httpx
 from dash import Dash
 from dash.development.base_component import Component
+from dash.exceptions import DependencyException
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
@@ -24,6 +25,7 @@ from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
     MAX_BODY_BYTES,
     BodyLimit,
+    HeadAsGet,
     KnownHost,
     SameSite,
     SecurityHeaders,
@@ -70,6 +72,7 @@ def create_app(
     routes.add_error_handlers(pages)
     dash = _dash(pages, hub, assets)
     callback_inputs = callbacks.register(dash, hub, PAGES)
+    pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages))
     server.mount("/", pages)
     _protect(
@@ -134,6 +137,10 @@ def _page(pages: FastAPI) -> Callable[[Request], Awaitable[Response]]:
     return page
 
 
+async def _unknown_file(request: Request, _: Exception) -> Response:
+    return Response(f"There is no file {request.url.path!r}.\n", 404, media_type="text/plain")
+
+
 async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
 
@@ -151,6 +158,7 @@ def _protect(
     server.add_middleware(
         BodyLimit, most=MAX_BODY_BYTES, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
     )
+    server.add_middleware(HeadAsGet)
     server.add_middleware(SameSite)
     server.add_middleware(Authenticated, access=access)
     server.add_middleware(KnownHost, hosts=hosts)

@@ -40,13 +40,32 @@ class ProblemLog:
 
 
 def configure_logging(level: str, form: str) -> None:
-    """Log to standard error at `level`, one record per line, as `logfmt` or `json`."""
+    """Log to standard error at `level`, as `logfmt` or `json` in one line per record, or as `text`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(logfmt if form == "logfmt" else json.dumps))
+    handler.setFormatter(
+        TextFormatter() if form == "text" else FieldFormatter(logfmt if form == "logfmt" else json_text)
+    )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
-class _Formatter(logging.Formatter):
+def escape_controls(text: str) -> str:
+    """Text with all characters escaped that a terminal obeys, or that begin a new line (CWE-117, CWE-150)."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL logger: message` in one line; the lines of a traceback follow, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = [f"{self.formatTime(record)} {record.levelname} {record.name}: {record.getMessage()}"]
+        if record.exc_info:
+            lines += (f"  {line}" for line in self.formatException(record.exc_info).split("\n"))
+        return "\n".join(map(escape_controls, lines))
+
+
+class FieldFormatter(logging.Formatter):
+    """Time, level, logger, message, and traceback as fields of one line. `form` writes the fields."""
+
     def __init__(self, form: Callable[[dict[str, str]], str]) -> None:
         super().__init__()
         self._form = form
@@ -64,9 +83,14 @@ class _Formatter(logging.Formatter):
         return self._form(entry)
 
 
+def json_text(value: object) -> str:
+    """JSON without control characters: the encoder leaves DEL as it is."""
+    return json.dumps(value).replace("\x7f", "\\u007f")
+
+
 def logfmt(entry: dict[str, str]) -> str:
     """`key=value` pairs. Values with spaces, quotes, or control characters are JSON strings."""
-    return " ".join(f"{key}={value if _plain(value) else json.dumps(value)}" for key, value in entry.items())
+    return " ".join(f"{key}={value if _plain(value) else json_text(value)}" for key, value in entry.items())
 
 
 def _plain(value: str) -> bool:

@@ -141,23 +141,30 @@ class GrpcListener:
             await self._receiving.acquire()
         finally:
             self._waiting -= 1
-        reading = asyncio.ensure_future(context.read())
+        reading = asyncio.ensure_future(_read_message(request, context))
         reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieves it, against a warning
         waited = 0.0
         try:
             while waited < self._body_seconds and not (waited and self._waiting):
                 timeout = min(self._contended_body_seconds, self._body_seconds - waited)
                 if (await asyncio.wait({reading}, timeout=timeout))[0]:
-                    message = reading.result()
-                    if not isinstance(message, bytes):
-                        raise RefusedError(Refusal.MALFORMED, "the request has no message")
-                    request.hold(len(message))
-                    return message
+                    return reading.result()
                 waited += timeout
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
             reading.cancel()
             self._receiving.release()
+
+
+async def _read_message(request: Request, context: _Context) -> bytes:
+    """Return the one message of a unary call. Raises RefusedError for another number of messages."""
+    message = await context.read()
+    if not isinstance(message, bytes):
+        raise RefusedError(Refusal.CARDINALITY, "the call has no message; send one")
+    request.hold(len(message))
+    if isinstance(await context.read(), bytes):
+        raise RefusedError(Refusal.CARDINALITY, "the call has several messages; send one in each")
+    return message
 
 
 async def _handle(request: Request, body: bytes) -> bytes:

@@ -152,9 +152,9 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
     if scope["path"] != PATH:
-        raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]}; traces go to {PATH}")
+        raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]!r}; traces go to {PATH}")
     if scope["method"] != "POST":
-        raise RefusedError(Refusal.METHOD, f"{scope['method'][:20]} is not allowed; send traces with POST")
+        raise RefusedError(Refusal.METHOD, f"method {scope['method'][:20]!r} is not allowed; send traces with POST")
     if kind not in (PROTOBUF, JSON):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:100]!r} is neither {PROTOBUF} nor {JSON}")
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"

@@ -50,13 +50,15 @@ _log = logging.getLogger(__name__)
 class Refusal(Enum):
     """Reasons for a refusal, with the status codes of gRPC and HTTP (OTLP specification, "Failures").
 
-    The last two have no response: the sender has disconnected, or its connection was closed in favor of another.
+    `CARDINALITY` is another number of messages than one in a unary call (gRPC's `doc/statuscodes.md`). The last two
+    have no response: the sender has disconnected, or its connection was closed in favor of another.
     """
 
     MALFORMED = (3, 400)
     NOT_FOUND = (5, 404)
     TOO_LARGE = (8, 413)
     METHOD = (12, 405)
+    CARDINALITY = (12, 0)
     CONTENT_TYPE = (3, 415)
     TIMEOUT = (4, 408)
     READ_ONLY = (9, 403)

@@ -70,6 +70,18 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
     return bool(origin) and urlsplit(origin).netloc != headers.get("host", "")
 
 
+class HeadAsGet:
+    """Answers HEAD as GET (RFC 9110, 9.3.2): load balancers probe with it. uvicorn leaves out the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as GET."""
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
 class SameSite:
     """Refuses unsafe requests that a browser sends for a page of another site.
 

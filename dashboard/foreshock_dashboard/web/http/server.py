@@ -42,9 +42,11 @@ class WebServer:
             app,
             http=limited.protocol,  # type: ignore[arg-type]  # a factory of protocols, called like the class
             ws="none",
+            log_config=None,
             proxy_headers=False,  # any client could forge X-Forwarded-For
             log_level="warning",
             access_log=False,
+            server_header=False,
             backlog=LISTEN_BACKLOG,
             timeout_keep_alive=math.ceil(limited.seconds),
             timeout_graceful_shutdown=2,
