@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.spans import T0, MakeSpan, span
 
+from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import TRACE_KEYS
@@ -50,11 +51,13 @@ class Bench:
         disk: Disk | None = None,
         folder: Path | None = None,
         trace_keys: tuple[str, ...] = TRACE_KEYS,
+        monotonic: Now | None = None,
     ) -> Store:
         """Open a store; by default it cuts a block at each call of `maintain`."""
         store = Store.open(
             folder or self.path,
             now=lambda: self.time,
+            monotonic=monotonic or (lambda: self.time),
             limits=limits,
             retention=retention,
             disk=disk,

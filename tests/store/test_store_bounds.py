@@ -165,21 +165,23 @@ def test_appends_are_refused_when_the_head_is_full_because_blocks_fail(
 
 def test_retention_by_age_removes_expired_blocks(bench: Bench, scrape: Scrape, span: MakeSpan, values: Values) -> None:
     """Samples and spans have an age limit each."""
-    store = bench.open(retention=Retention(metrics_seconds=1_000, spans_seconds=100))
+    store = bench.open(retention=Retention(metrics_seconds=10_000, spans_seconds=5_000))
     store.append_samples([scrape(0)])
     store.append_spans([span()])
     store.maintain()
-    bench.time += 500
+    bench.time += 5_100
+    store.append_samples([scrape(510)])
     store.maintain()
-    assert (len(store._samples.blocks()), len(store._spans.blocks())) == (1, 0)
+    assert (len(store._samples.blocks()), len(store._spans.blocks())) == (2, 0)
     assert store.get(f"{1:032x}") == ()
-    bench.time += 1_000
+    bench.time += 10_010
+    store.append_samples([scrape(1_511, metric="n")])
     store.maintain()
-    assert store.stats().blocks == 0
-    assert values(store, 1) == {}
-    assert store.metric_names() == frozenset()
-    assert store.stats().expired == 2
-    assert not list((bench.path / "metrics").iterdir())
+    assert store.stats().blocks == 1
+    assert values(store, 511) == {}
+    assert store.metric_names() == {"n"}
+    assert store.stats().expired == 3
+    assert len(list((bench.path / "metrics").iterdir())) == 1
 
 
 def test_retention_by_size_removes_blocks_of_the_larger_kind(

@@ -15,12 +15,14 @@ class Clock:
     """A clock that shows `origin` when the wall clock shows `wall_origin`, and runs `speed` times as fast.
 
     All parts of a process share one, so that simulator, scrapes, spans, hub, and page agree. Times in Unix seconds.
+    `steady` is the monotonic clock beside `wall`.
     """
 
     speed: float = 1.0
     origin: float = 0.0
     wall_origin: float = 0.0
     wall: Now = time.time
+    steady: Now = time.monotonic
 
     def __post_init__(self) -> None:
         if not self.speed > 0:
@@ -30,6 +32,10 @@ class Clock:
         """Unix seconds on this clock."""
         return self.origin + (self.wall() - self.wall_origin) * self.speed
 
+    def monotonic(self) -> float:
+        """Seconds on this clock since some moment, which no step of the wall clock changes."""
+        return self.steady() * self.speed
+
     def wall_seconds(self, seconds: float) -> float:
         """Wall-clock duration of an interval on this clock, both in seconds."""
         return seconds / self.speed
@@ -37,4 +43,4 @@ class Clock:
 
 def clock_at(time: float | None) -> Clock:
     """A clock that stands still at a time (Unix seconds); the wall clock for None."""
-    return Clock() if time is None else Clock(origin=time, wall_origin=time, wall=lambda: time)
+    return Clock() if time is None else Clock(origin=time, wall_origin=time, wall=lambda: time, steady=lambda: 0.0)

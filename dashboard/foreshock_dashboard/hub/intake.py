@@ -51,6 +51,7 @@ class Intake:
             self.store = Store.open(
                 settings.store_path,
                 now=clock.now,
+                monotonic=clock.monotonic,
                 retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
                 limits=StoreLimits(duckdb_memory=f"{settings.store_memory_limit // 2**20}MiB"),
                 trace_keys=trace_keys,

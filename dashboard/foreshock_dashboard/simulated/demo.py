@@ -85,7 +85,7 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
         wall = PausedClock()
-        clock = Clock(options.speed, wall.origin, wall.origin, wall)
+        clock = Clock(options.speed, wall.origin, wall.origin, wall, wall)
         spec = load(options.scenario, options.size)
         first_fault = onset(spec)
         before = DEMO_HISTORY_SECONDS + WARMUP_SECONDS

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import duckdb
 
-from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.store.blocks.block_meta import WalRange, contiguous_ranges
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.group_commit import GroupCommit
 from foreshock_dashboard.store.health import Health
+from foreshock_dashboard.store.retention_clock import RetentionClock
 from foreshock_dashboard.store.samples.format import SampleTable, series_in
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.table import SpanTable
@@ -48,15 +48,15 @@ class Compactor:
         wal: Wal,
         commits: GroupCommit,
         health: Health,
-        now: Now,
+        clock: RetentionClock,
         retention: Retention,
     ) -> None:
         self.lock = threading.Lock()
         self.expired = 0
         self._samples, self._spans, self._index, self._engine = samples, spans, index, engine
         self._stores: tuple[BlockStore[Any], ...] = (samples, spans)
-        self._wal, self._commits, self._health, self._now = wal, commits, health, now
-        self._retention = retention
+        self._wal, self._commits, self._health = wal, commits, health
+        self._clock, self._retention = clock, retention
         self._truncatable: list[tuple[str, WalRange]] = []
         self._series_unused = False
 
@@ -65,7 +65,7 @@ class Compactor:
         if not self.lock.acquire(blocking=False):
             return
         try:
-            if self._commits.closed:
+            if self._commits.closed or not self._commits.check_place():
                 return
             succeeded = [self._run(step) for step in self._steps()]
             if all(succeeded):
@@ -125,11 +125,22 @@ class Compactor:
             trim_malloc()
 
     def _apply_retention(self) -> None:
-        now = self._now()
-        self.expired += self._samples.expire(round((now - self._retention.metrics_seconds) * 1e3))
-        self.expired += self._spans.expire(round((now - self._retention.spans_seconds) * 1e9))
+        newest = newest_time(self._stores)
+        reference = None if newest is None else self._clock.reference(newest)
+        if reference is not None:
+            for store, seconds in (
+                (self._samples, self._retention.metrics_seconds),
+                (self._spans, self._retention.spans_seconds),
+            ):
+                self.expired += store.expire(round((reference - seconds) * store.block_format.second))
         while True:
             sizes = {store: sum(meta.bytes for meta in store.blocks()) for store in self._stores}
             if sum(sizes.values()) <= self._retention.max_bytes:
                 return
             self.expired += max(sizes, key=lambda store: sizes[store]).drop_oldest()
+
+
+def newest_time(stores: Sequence[BlockStore[Any]]) -> float | None:
+    """Return the time of the newest data in Unix seconds; None without data."""
+    times = [newest / store.block_format.second for store in stores if (newest := store.newest()) is not None]
+    return max(times, default=None)

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import os
 import shutil
 from pathlib import Path
 from typing import IO
 
-from foreshock_dashboard.store.blocks.disk import Disk, StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.disk import Disk, StoreError, StoreLocked, remedy
+from foreshock_dashboard.store.samples.format import SampleFormat
+from foreshock_dashboard.store.spans.format import SpanFormat
 
-FORMAT = "3\n"
+FORMAT = b"3"
+SUBFOLDERS = ("tmp", "damaged", SampleFormat.kind, SpanFormat.kind)
+
+log = logging.getLogger(__name__)
 
 
-def prepare(path: Path, disk: Disk) -> None:
-    """Create the subfolders and empty `tmp/`. Raises StoreError, with nothing changed, for another format."""
+def prepare(path: Path, disk: Disk) -> int:
+    """Create the subfolders and empty `tmp/`. Return 1 if the format file was damaged, else 0.
+
+    An empty format file is one whose first write was cut short. A damaged one is written anew: each block states its
+    format as well, under a checksum. Raises StoreError, with nothing changed, for another format.
+    """
     marker = path / "format"
-    if marker.exists():
-        existing = marker.read_text()
-        if existing != FORMAT:
-            raise StoreError(
-                f"store {path}: has format {existing.strip()!r}, this version reads {FORMAT.strip()}; "
-                "use the version that wrote it, or another folder (FORESHOCK_STORE_PATH)"
-            )
-    else:
-        disk.write(marker, FORMAT.encode())
+    existing = marker.read_bytes().strip() if marker.exists() else b""
+    damaged = bool(existing) and not existing.isdigit()
+    if damaged:
+        log.error("store %s: the format file is damaged (%r); written anew as %s", path, existing[:80], FORMAT.decode())
+    elif existing not in (b"", FORMAT):
+        raise StoreError(
+            f"store {path}: has format {existing[:80].decode()!r}, this version reads {FORMAT.decode()}; "
+            "use the version that wrote it, or another folder (FORESHOCK_STORE_PATH)"
+        )
+    if existing != FORMAT:
+        disk.write(marker, FORMAT + b"\n")
     shutil.rmtree(path / "tmp", ignore_errors=True)
-    for name in ("tmp", "damaged"):
+    for name in SUBFOLDERS:
         (path / name).mkdir(exist_ok=True)
     disk.sync(path)
+    return int(damaged)
 
 
 def disk_bytes(path: Path) -> int:
@@ -51,7 +65,7 @@ def lock(folder: Path) -> IO[str]:
     try:
         file = path.open("a+")
     except OSError as error:
-        raise StoreError(f"store {folder}: cannot write {path}: {error.strerror}; check its owner and mode") from error
+        raise StoreError(f"store {folder}: cannot write {path}: {error.strerror}; {remedy(error)}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -61,8 +75,7 @@ def lock(folder: Path) -> IO[str]:
         raise StoreLocked(
             f"store {folder}: in use by process {owner}; stop it, or set another folder (FORESHOCK_STORE_PATH)"
         ) from error
-    file.seek(0)
-    file.truncate()
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with contextlib.suppress(OSError):  # the lock holds also if there is no room for the process id
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
     return file

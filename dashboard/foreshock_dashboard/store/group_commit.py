@@ -100,9 +100,21 @@ class GroupCommit:
             self._stores[kind].head.append(record_id, batch)
             self.dropped[kind] += batch.refused
 
+    def check_place(self) -> bool:
+        """Whether the store's folder is still there. If not, appends are refused and the store is not ready."""
+        if self._wal.in_place():
+            return True
+        self._health.append_error = (
+            f"store {self._path}: the folder was removed, or another one is in its place; "
+            "put it back, or restart to begin with what is there"
+        )
+        return False
+
     def _check_capacity(self) -> None:
         if self.closed:
             raise StoreError(f"store {self._path}: it is closed")
+        if not self.check_place():
+            raise StoreError(self._health.append_error)
         head_bytes = sum(store.head.usage().bytes for store in self._stores.values())
         if head_bytes > self._max_head_bytes:
             reason = self._health.maintenance_error or "blocks are written too slowly"

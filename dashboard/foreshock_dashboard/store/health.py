@@ -59,6 +59,7 @@ class StoreStats:
     corrupt: damaged blocks and WAL records found since the store was opened.
     dropped_samples: beyond the series limit. dropped_spans: with invalid times. expired: blocks removed by retention.
     last_error: error of the latest append or maintenance; "" after a success.
+    expiry_paused: why no data expires by age for now; "" normally.
     spans: spans in memory and in blocks. A span received twice counts twice until its blocks are compacted.
     """
 
@@ -76,4 +77,5 @@ class StoreStats:
     dropped_spans: int
     expired: int
     last_error: str
+    expiry_paused: str = ""
     spans: int = 0

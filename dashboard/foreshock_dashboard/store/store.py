@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +19,7 @@ from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSu
 from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import BlockStore
-from foreshock_dashboard.store.blocks.disk import Disk, StoreError
+from foreshock_dashboard.store.blocks.disk import Disk, StoreError, remedy
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.blocks.format import RowBatch
 from foreshock_dashboard.store.blocks.limits import StoreLimits
@@ -26,13 +27,14 @@ from foreshock_dashboard.store.compactor import Compactor, Retention
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
 from foreshock_dashboard.store.health import Health, StoreStats
+from foreshock_dashboard.store.retention_clock import RetentionClock
 from foreshock_dashboard.store.samples.format import SampleFormat, pack_samples, sample_rows, unpack_samples
 from foreshock_dashboard.store.samples.queries import SampleReader
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.format import SpanFormat
 from foreshock_dashboard.store.spans.queries import SpanReader
-from foreshock_dashboard.store.wal import open_wal
+from foreshock_dashboard.store.wal_recovery import open_wal
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,12 @@ class Store(MetricSource):
         lock_file: IO[str],
         *,
         now: Now,
+        monotonic: Now,
         retention: Retention,
         limits: StoreLimits,
         disk: Disk,
         trace_keys: Sequence[str],
+        damaged_files: int = 0,
     ) -> None:
         self.path = path
         self._lock_file = lock_file
@@ -69,9 +73,14 @@ class Store(MetricSource):
         self._sample_reader = SampleReader(self._samples, self._index, self._engine, limits)
         self._trace_keys = tuple(trace_keys)
         self._span_reader = SpanReader(self._spans, self._engine, self._trace_keys, limits.max_trace_spans)
-        self._wal, self._corrupt = open_wal(path, limits.max_wal_pages, now)
+        held = [*self._samples.load(), *self._spans.load()]
+        self._wal = open_wal(path, limits.max_wal_pages, held, now, disk)
+        self._corrupt = damaged_files + bool(self._wal.recovery)
         stores: dict[str, BlockStore[Any]] = {_SAMPLES: self._samples, _SPANS: self._spans}
         self._commits = GroupCommit(path, self._wal, stores, self._health, limits.max_head_bytes)
+        self._replay_wal(stores)
+        self._wal.forget_recovery()
+        self._clock = RetentionClock(now, monotonic)
         self._compactor = Compactor(
             samples=self._samples,
             spans=self._spans,
@@ -80,10 +89,9 @@ class Store(MetricSource):
             wal=self._wal,
             commits=self._commits,
             health=self._health,
-            now=now,
+            clock=self._clock,
             retention=retention,
         )
-        self._replay_wal(stores)
 
     # --- opening and closing
 
@@ -93,6 +101,7 @@ class Store(MetricSource):
         path: Path,
         *,
         now: Now,
+        monotonic: Now = time.monotonic,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         limits: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
         disk: Disk | None = None,
@@ -103,32 +112,46 @@ class Store(MetricSource):
         Raises StoreLocked if another process has the folder, and StoreError if it cannot be used.
         """
         path = path.resolve()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"store {path}: cannot create the folder: {error.strerror}; choose another") from error
-        lock_file = lock(path)
         disk = disk or Disk()
         try:
-            prepare(path, disk)
-            return cls(path, lock_file, now=now, retention=retention, limits=limits, disk=disk, trace_keys=trace_keys)
-        except (OSError, sqlite3.Error, duckdb.Error) as error:
+            disk.make_folder(path)
+        except OSError as error:
+            raise StoreError(f"store {path}: cannot create the folder: {error.strerror}; {remedy(error)}") from error
+        lock_file = lock(path)
+        try:
+            damaged = prepare(path, disk)
+            return cls(
+                path,
+                lock_file,
+                now=now,
+                monotonic=monotonic,
+                retention=retention,
+                limits=limits,
+                disk=disk,
+                trace_keys=trace_keys,
+                damaged_files=damaged,
+            )
+        except OSError as error:
+            lock_file.close()
+            raise StoreError(f"store {path}: cannot open: {error}; {remedy(error)}") from error
+        except (sqlite3.Error, duckdb.Error) as error:
             lock_file.close()
             raise StoreError(f"store {path}: cannot open: {error}; make the folder writable and free space") from error
-        except StoreError:
+        except BaseException:
             lock_file.close()
             raise
 
     def _replay_wal(self, stores: Mapping[str, BlockStore[Any]]) -> None:
-        """Load the blocks, delete the WAL records they hold, and put the others into the head, except damaged ones."""
+        """Delete the WAL records that blocks hold, and put the others into the head, except damaged ones."""
         wal = self._wal
         if damaged := wal.count_of_other_kinds([*stores, PROBE_KIND]):
             reason = "for they say to be of no known kind; they stay there unread"
             log.error("%s: %d rows are damaged, %s", wal.path, damaged, reason)
             self._corrupt += damaged
         for kind, store in stores.items():
-            for held in store.load(wal.identity):
-                wal.truncate(kind, held.first, held.last)
+            for held in store.wal_ranges():
+                if held.wal == wal.identity:
+                    wal.truncate(kind, held.first, held.last)
         for kind, store in stores.items():
             for record in wal.records(kind):
                 try:
@@ -238,6 +261,7 @@ class Store(MetricSource):
             dropped_spans=self._commits.dropped[_SPANS],
             expired=self._compactor.expired,
             last_error=self._health.append_error or self._health.maintenance_error,
+            expiry_paused=self._clock.paused,
             spans=spans.rows + sum(meta.rows for meta in metas if meta.kind == _SPANS),
         )
 

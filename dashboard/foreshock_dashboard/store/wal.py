@@ -6,7 +6,7 @@ an identity of its own, so that a block can name the records it holds.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,19 +15,17 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.disk import StoreError
-
-log = logging.getLogger(__name__)
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""
 PAGE_BYTES = 16_384
 """Page size of a new file. A record is about 100 KB, and costs a quarter less than with pages of 4 KiB."""
+BUSY_SECONDS = 5.0
+"""Time to wait for another process that reads the file, such as a backup."""
 _CHECKPOINT_BYTES = 4 << 20
 """Size of SQLite's own journal at which it is checkpointed."""
-_MAX_SALVAGED_IDS = 1_000_000
-_SCHEMA = """
+SCHEMA = """
 create table if not exists meta (key text primary key, value text not null) without rowid;
 create table if not exists rows (id integer primary key autoincrement, kind text not null, payload blob not null);
 """
@@ -41,15 +39,23 @@ class WalRecord(NamedTuple):
 
 
 class Wal:
-    """A SQLite file. Not thread-safe: callers hold a lock around each call."""
+    """A SQLite file. Not thread-safe: callers hold a lock around each call.
+
+    identity: of this WAL. recovery: what was damaged if this WAL replaced a damaged one, as a sentence; else "".
+    """
 
     def __init__(self, path: Path, max_pages: int | None = None) -> None:
         self.path = path
         self._max_pages = max_pages
+        self._size = (0, 0)
         self._open()
+        self._file_id = _file_id(path)
 
     def _open(self) -> None:
-        self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
+        self._usable = False
+        self._connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+        )
         run = self._connection.execute
         run(f"pragma page_size = {PAGE_BYTES:d}")
         run("pragma journal_mode = wal")
@@ -60,14 +66,18 @@ class Wal:
         run("pragma secure_delete = off")  # deleted records are in a block anyway
         if self._max_pages is not None:
             run(f"pragma max_page_count = {self._max_pages:d}")
-        self._connection.executescript(_SCHEMA)
+        self._connection.executescript(SCHEMA)
         run("insert or ignore into meta values ('identity', ?)", (uuid.uuid4().hex,))
-        self.identity: str = run("select value from meta where key = 'identity'").fetchone()[0]
+        meta: dict[str, str] = dict(run("select key, value from meta").fetchall())
+        self.identity, self.recovery = meta["identity"], meta.get("recovery", "")
+        self._usable = True
 
     def append(self, records: Sequence[tuple[str, bytes]]) -> list[int]:
         """Write (kind, payload) records in one durable transaction and return their ids. Raises StoreError."""
         ids: list[int] = []
         try:
+            if not self._usable:
+                self._open()
             explicit = len(records) > 1  # a single insert is a transaction by itself
             if explicit:
                 self._connection.execute("begin immediate")
@@ -86,21 +96,23 @@ class Wal:
         return ids
 
     def _roll_back(self) -> None:
-        """End an open transaction. Reopen the file if that fails: after an I/O error SQLite's cache is not trusted."""
+        """End an open transaction. Reopen the file if that fails: after an I/O error SQLite's cache is not trusted.
+
+        If it cannot be opened for now, the next append tries again.
+        """
         try:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
         except sqlite3.Error:
             self._connection.close()
-            self._open()
+            with contextlib.suppress(sqlite3.Error):
+                self._open()
 
     def records(self, kind: str) -> Iterator[WalRecord]:
         """Yield the records of a kind, oldest first. Raises sqlite3.DatabaseError if the file is damaged."""
         rows = self._connection.execute("select id, payload from rows where kind = ? order by id", (kind,))
         for record_id, checked in rows:
-            payload = bytes(checked[4:])
-            sound = len(checked) >= 4 and int.from_bytes(checked[:4], "big") == isal_zlib.crc32(payload)
-            yield WalRecord(record_id, payload if sound else b"")
+            yield WalRecord(record_id, payload_of(checked) or b"")
 
     def count_of_other_kinds(self, kinds: Sequence[str]) -> int:
         """Number of records of a kind that is not in `kinds`. The checksum does not cover the kind."""
@@ -116,66 +128,38 @@ class Wal:
         sql = "select id from rows where kind = ? and id between ? and ? order by id"
         return [record_id for (record_id,) in self._connection.execute(sql, (kind, first, last))]
 
-    def check(self) -> None:
-        """Check the integrity of the file. Raises sqlite3.DatabaseError if it is damaged."""
-        verdict = self._connection.execute("pragma quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+    def in_place(self) -> bool:
+        """Whether the path still leads to the file that is open: false once the folder was removed or replaced."""
+        try:
+            return _file_id(self.path) == self._file_id
+        except OSError:
+            return False
+
+    def forget_recovery(self) -> None:
+        """Delete what `recovery` says, once it has been reported."""
+        self._connection.execute("delete from meta where key = 'recovery'")
 
     def size(self) -> tuple[int, int]:
-        """Return the number of records and the bytes of their payloads."""
-        rows, total = self._connection.execute(
-            "select count(*), coalesce(sum(length(payload)), 0) from rows"
-        ).fetchone()
-        return int(rows), int(total)
+        """Return the number of records and the bytes of their payloads; the last known if they cannot be read."""
+        with contextlib.suppress(sqlite3.Error):
+            sql = "select count(*), coalesce(sum(length(payload)), 0) from rows"
+            self._size = self._connection.execute(sql).fetchone()
+        return self._size
 
     def close(self) -> None:
         """Checkpoint and close the file."""
         self._connection.close()
 
 
-def open_wal(folder: Path, max_pages: int | None, now: Now) -> tuple[Wal, int]:
-    """Return the WAL of a store, and the number of damaged files that it replaces. Raises sqlite3.OperationalError."""
-    path = folder / WAL_FILE
-    try:
-        wal = Wal(path, max_pages)
-        wal.check()
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        problem = str(error)
-    else:
-        return wal, 0
-    damaged = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
-    for suffix in ("", "-wal", "-shm"):
-        old = path.with_name(path.name + suffix)
-        if old.exists():
-            old.rename(damaged.with_name(damaged.name + suffix))
-    wal = Wal(path, max_pages)
-    records = salvage_records(damaged)
-    if records:
-        wal.append(records)
-    log.error("store: the WAL is damaged (%s); set aside as %s; %d rows were saved", problem, damaged, len(records))
-    return wal, 1
+def payload_of(checked: bytes) -> bytes | None:
+    """Return the payload behind a CRC-32; None if it does not match."""
+    payload = checked[4:]
+    return payload if len(checked) >= 4 and int.from_bytes(checked[:4], "big") == isal_zlib.crc32(payload) else None
 
 
-def salvage_records(path: Path) -> list[tuple[str, bytes]]:
-    """Return the (kind, payload) records of a damaged file that are still readable and match their checksums."""
-    records: list[tuple[str, bytes]] = []
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        last = connection.execute("select max(id) from rows").fetchone()[0] or 0
-    except sqlite3.Error:
-        return records
-    for record_id in range(max(1, last - _MAX_SALVAGED_IDS), last + 1):
-        try:
-            row = connection.execute("select kind, payload from rows where id = ?", (record_id,)).fetchone()
-        except sqlite3.Error:
-            continue
-        if row is not None and int.from_bytes(row[1][:4], "big") == isal_zlib.crc32(row[1][4:]):
-            records.append((row[0], bytes(row[1][4:])))
-    connection.close()
-    return records
+def _file_id(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _remedy(error: Exception) -> str:

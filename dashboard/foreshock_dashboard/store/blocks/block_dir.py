@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import shutil
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foreshock_dashboard.store.blocks.block_meta import BlockMeta, read_meta, write_meta
-from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk, StoreError, remedy
 
 log = logging.getLogger(__name__)
+
+UNREADABLE_SECONDS = 60.0
+"""Time of read errors after which a block counts as damaged: a shorter one may be a fault of the whole disk."""
 
 
 @dataclass(eq=False, slots=True)
@@ -21,6 +27,8 @@ class Block:
     folder: Path
     meta: BlockMeta
     verified: bool = False
+    unreadable_since: float | None = None
+    """Monotonic time of the first of successive read errors."""
     readers: int = 0
     obsolete: bool = False
     """No longer in the manifest; removed after its last reader."""
@@ -37,7 +45,6 @@ class BlockDir:
 
     def load(self) -> tuple[list[Block], int]:
         """Return the blocks on disk and the next unused sequence number. Finishes interrupted compactions."""
-        self.folder.mkdir(exist_ok=True)
         names = [path.name for path in (self.root / "damaged").iterdir() if path.name.startswith(f"{self.kind}-")]
         blocks: list[Block] = []
         for folder in sorted(self.folder.iterdir()):
@@ -70,26 +77,38 @@ class BlockDir:
         return True
 
     def verify(self, block: Block) -> None:
-        """Compare a block with its checksums, once per process. Raises DamagedBlock if a file differs."""
+        """Compare a block with its checksums, once per process.
+
+        Raises DamagedBlock if a file differs, is missing, or could not be read for `UNREADABLE_SECONDS`, and StoreError
+        if it cannot be read for now: the disk may fail, or the process may have too many open files.
+        """
         if block.verified:
             return
         for name, (_, crc) in block.meta.files.items():
             try:
                 actual = self._disk.checksum(block.folder / name)
-            except OSError as error:
+            except (FileNotFoundError, NotADirectoryError) as error:
                 raise DamagedBlock(f"{name}: {error}") from error
+            except OSError as error:
+                now = time.monotonic()
+                block.unreadable_since = block.unreadable_since or now
+                if error.errno == errno.EIO and now - block.unreadable_since >= UNREADABLE_SECONDS:
+                    raise DamagedBlock(f"{name}: {error}") from error
+                raise StoreError(f"store {self.root}: cannot read a block: {error}; {remedy(error)}") from error
             if actual != crc:
                 raise DamagedBlock(f"{name} does not match its checksum")
-        block.verified = True
+        block.verified, block.unreadable_since = True, None
 
     def quarantine(self, folder: Path, reason: str) -> None:
-        """Move a damaged block to `damaged/`, count it and log it."""
+        """Move a damaged block to `damaged/`, count it and log it. Its folder may be missing."""
         target = self.root / "damaged" / f"{self.kind}-{folder.name}"
+        target.parent.mkdir(exist_ok=True)
         suffix = 0
         while target.exists():
             suffix += 1
             target = target.with_name(f"{self.kind}-{suffix}-{folder.name}")
-        folder.rename(target)
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.rename(folder, target)
         self.corrupt += 1
         log.error("store: damaged block %s (%s) was set aside as %s; its data is missing", folder, reason, target)
 
@@ -97,7 +116,7 @@ class BlockDir:
         """Return an empty folder for the files of a new block."""
         folder = self.root / "tmp" / f"{self.kind}-new"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(parents=True)
         return folder
 
     def publish(self, staging: Path, meta: BlockMeta) -> Block:

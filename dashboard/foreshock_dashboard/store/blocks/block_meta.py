@@ -100,7 +100,10 @@ def write_meta(folder: Path, meta: BlockMeta, disk: Disk) -> None:
 
 
 def read_meta(folder: Path) -> BlockMeta:
-    """Read the metadata file of a block. Raises DamagedBlock if a file is missing, or has another size or checksum."""
+    """Read the metadata file of a block.
+
+    Raises DamagedBlock if a file is missing, or has another size or checksum, and OSError if it cannot be read.
+    """
     try:
         crc, _, body = (folder / META_FILE).read_bytes().partition(b"\n")
         body = body.removesuffix(b"\n")
@@ -124,7 +127,7 @@ def read_meta(folder: Path) -> BlockMeta:
         for name, (size, _) in meta.files.items():
             if (actual := (folder / name).stat().st_size) != size:
                 raise DamagedBlock(f"{name} has {actual} bytes, not {size}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
         raise DamagedBlock(str(error)) from error
     return meta
 

@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Generic
 
+import duckdb
+
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_dir import Block, BlockDir
 from foreshock_dashboard.store.blocks.block_meta import BlockMeta, WalRange, compaction_candidates, merged_meta
-from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk, StoreError
 from foreshock_dashboard.store.blocks.format import BlockFormat, T
 from foreshock_dashboard.store.blocks.head import Head
 from foreshock_dashboard.store.blocks.limits import StoreLimits
@@ -36,10 +38,14 @@ class BlockStore(Generic[T]):
         self.head = Head(block_format, self.manifest, now, limits)
         self._next_sequence = 1
 
-    def load(self, wal: str) -> list[WalRange]:
-        """Load the blocks on disk. Return the records of a WAL (by its identity) that they hold."""
+    def load(self) -> list[WalRange]:
+        """Load the blocks on disk. Return the WAL records that they hold."""
         self.manifest.blocks, self._next_sequence = self.block_dir.load()
-        return [held for meta in self.blocks() for held in meta.wal_ranges if held.wal == wal]
+        return self.wal_ranges()
+
+    def wal_ranges(self) -> list[WalRange]:
+        """Return the WAL records that the blocks hold, in order of arrival."""
+        return [held for meta in self.blocks() for held in meta.wal_ranges]
 
     def blocks(self) -> list[BlockMeta]:
         """Return the metadata of the blocks on disk, in order of arrival."""
@@ -50,7 +56,10 @@ class BlockStore(Generic[T]):
 
     @contextmanager
     def snapshot(self, start: int, end: int) -> Iterator[Snapshot[T]]:
-        """Give the blocks and head tables that overlap start … end, without damaged blocks, which are quarantined."""
+        """Give the blocks and head tables that overlap start … end, without damaged blocks, which are quarantined.
+
+        Raises StoreError if a block cannot be read for now. After a failure inside, the blocks are verified again.
+        """
         self.head.flush()
         while True:
             snapshot = self.manifest.acquire(start, end)
@@ -59,6 +68,10 @@ class BlockStore(Generic[T]):
             self.manifest.release(snapshot)
         try:
             yield snapshot
+        except (StoreError, OSError, duckdb.Error):
+            for block in snapshot.blocks:  # it may be damaged since it was verified
+                block.verified = False
+            raise
         finally:
             self.manifest.release(snapshot)
 
@@ -100,7 +113,9 @@ class BlockStore(Generic[T]):
         with self.manifest.lock:
             blocks = {block.meta.name: block for block in self.manifest.blocks}
         metas = [block.meta for block in blocks.values()]
-        run = compaction_candidates(metas, BLOCKS_PER_COMPACTION, MAX_COMPACTED_BYTES, self.block_format.day)
+        run = compaction_candidates(
+            metas, BLOCKS_PER_COMPACTION, MAX_COMPACTED_BYTES, 86_400 * self.block_format.second
+        )
         old = [blocks[meta.name] for meta in run]
         if not old or not all(self._sound(block) for block in old):
             return False
@@ -108,6 +123,13 @@ class BlockStore(Generic[T]):
         rows = self.block_format.merge([block.folder for block in old], staging)
         self.manifest.replace(old, self.block_dir.publish(staging, replace(merged_meta(run), rows=rows)))
         return True
+
+    def newest(self) -> int | None:
+        """Return the latest time of any row, in the kind's unit; None without rows."""
+        times = [meta.end for meta in self.blocks()]
+        if (in_head := self.head.usage().end) is not None:
+            times.append(in_head)
+        return max(times, default=None)
 
     def expire(self, before: int) -> int:
         """Remove the blocks that end before a time. Return their number."""

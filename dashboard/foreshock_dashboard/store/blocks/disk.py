@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -26,14 +28,16 @@ class DamagedBlock(Exception):  # noqa: N818 - it names the state of the block
 
 
 class Disk:
-    """Durable file operations: the result survives power loss after the return."""
+    """Durable file operations: the result survives power loss after the return, except of `rename`."""
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write and sync a new file."""
-        with path.open("wb") as file:
+        """Write and sync a file: after a crash it is complete or, if it is new, may be missing."""
+        aside = path.with_name(f"{path.name}.new")
+        with aside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        self.rename(aside, path)
 
     def sync(self, path: Path) -> None:
         """Sync a file or a folder."""
@@ -43,16 +47,29 @@ class Disk:
         finally:
             os.close(handle)
 
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file or folder. It survives power loss once both parents are synced."""
+        old.rename(new)
+
+    def make_folder(self, folder: Path) -> None:
+        """Create a folder and those above it if they are missing. Syncs the parent also if the folder exists."""
+        if not folder.parent.exists():
+            self.make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):  # a parent that this user cannot list was made by another one
+            self.sync(folder.parent)
+
     def publish(self, staging: Path, final: Path) -> None:
         """Rename a folder of synced files to its final name, durably."""
         self.sync(staging)
-        staging.rename(final)
+        self.rename(staging, final)
         self.sync(final.parent)
 
     def remove(self, folder: Path, trash: Path) -> None:
         """Remove a folder atomically: rename it to `trash`, then delete. Opening the store empties the trash."""
         shutil.rmtree(trash, ignore_errors=True)
-        folder.rename(trash)
+        trash.parent.mkdir(exist_ok=True)
+        self.rename(folder, trash)
         self.sync(folder.parent)
         shutil.rmtree(trash)
 
@@ -63,3 +80,14 @@ class Disk:
             while data := file.read(_READ_BYTES):
                 crc = isal_zlib.crc32(data, crc)
         return crc
+
+
+def remedy(error: OSError) -> str:
+    """Return what an operator can do about a failed file operation."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free space on that disk, or choose another folder (FORESHOCK_STORE_PATH)"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files (LimitNOFILE, ulimit -n)"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make the folder writable, or choose another (FORESHOCK_STORE_PATH)"
+    return "look at the disk, or choose another folder (FORESHOCK_STORE_PATH)"

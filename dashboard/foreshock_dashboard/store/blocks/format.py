@@ -68,8 +68,8 @@ class BlockFormat(ABC, Generic[T]):
     """How one kind of data is held in memory and written to blocks."""
 
     kind: str
-    day: int
-    """Length of a day in the kind's unit of time."""
+    second: int
+    """Length of a second in the kind's unit of time."""
 
     @abstractmethod
     def create(self, now: float) -> T:

@@ -14,11 +14,12 @@ from foreshock_dashboard.store.blocks.manifest import Manifest
 
 
 class HeadUsage(NamedTuple):
-    """Rows in the head, their approximate bytes, and their earliest time (None if there are none)."""
+    """Rows in the head, their approximate bytes, and their earliest and latest time (None if there are none)."""
 
     rows: int
     bytes: int
     start: int | None
+    end: int | None
 
 
 class Head(Generic[T]):
@@ -132,4 +133,5 @@ class Head(Generic[T]):
             tables = [table for table in self._manifest.tables if table.rows]
             parts: list[RowBatch | T] = [*batches, *tables]
             rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
-            return HeadUsage(rows, size, min((part.start for part in parts), default=None))
+            start = min((part.start for part in parts), default=None)
+            return HeadUsage(rows, size, start, max((part.end for part in parts), default=None))

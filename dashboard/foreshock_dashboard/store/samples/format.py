@@ -65,7 +65,7 @@ class SampleFormat(BlockFormat[SampleTable]):
     """
 
     kind = "metrics"
-    day = 86_400_000
+    second = 1_000
 
     def __init__(self, index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
         self.engine = engine

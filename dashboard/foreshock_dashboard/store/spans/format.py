@@ -50,7 +50,7 @@ class SpanFormat(BlockFormat[SpanTable]):
     """Blocks of spans: `spans.parquet` (search columns, sorted by trace) and `spans.blocks` (chunks, as received)."""
 
     kind = "spans"
-    day = 86_400 * 10**9
+    second = 10**9
 
     def __init__(self, keys: Sequence[str], engine: duckdb.DuckDBPyConnection) -> None:
         self._engine = engine

@@ -172,6 +172,8 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         problems.append(f"store failing: {store['last_error']}")
+    if store.get("expiry_paused"):
+        problems.append(str(store["expiry_paused"]))
     if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
         problems.append(f"{counted(refused, 'span')} refused")
     if dropped := _count(store.get("dropped_samples")) + _count(store.get("dropped_spans")):

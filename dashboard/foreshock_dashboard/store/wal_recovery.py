@@ -1,0 +1,129 @@
+"""Opening the write-ahead log, and its recovery if it is damaged or missing.
+
+A new WAL with all readable records is built aside and synced before it takes the name of the damaged one. A crash at
+any moment leaves either the damaged WAL, which is recovered again, or the finished new one, which takes the name.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.store.blocks.block_meta import WalRange
+from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.sqlite_pages import Pages
+from foreshock_dashboard.store.wal import BUSY_SECONDS, PAGE_BYTES, SCHEMA, WAL_FILE, Wal, payload_of
+
+log = logging.getLogger(__name__)
+
+RECOVERED_FILE = "recovered.sqlite"
+"""A finished new WAL, until it has the name `WAL_FILE`."""
+_ENVIRONMENT_ERRORS = ("BUSY", "LOCKED", "NOMEM", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM", "AUTH")
+"""SQLite's errors that say nothing about the content of the file."""
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
+
+
+def open_wal(folder: Path, max_pages: int | None, held: Sequence[WalRange], now: Now, disk: Disk) -> Wal:
+    """Open the WAL of a store whose blocks hold these records. Raises sqlite3.Error or OSError if that is impossible.
+
+    `Wal.recovery` says what was damaged, until `Wal.forget_recovery`.
+    """
+    path = folder / WAL_FILE
+    if not (folder / RECOVERED_FILE).exists():
+        problem = _problem(path, held)
+        if problem:
+            _recover(folder, problem, held, disk)
+    if (folder / RECOVERED_FILE).exists():
+        _replace(folder, now, disk)
+    wal = Wal(path, max_pages)
+    if wal.recovery:
+        log.error("store %s: %s", folder, wal.recovery)
+    return wal
+
+
+def _problem(path: Path, held: Sequence[WalRange]) -> str:
+    """Return what is wrong with a WAL; "" if nothing is. Raises sqlite3.Error if it cannot be read for now."""
+    with closing(Pages(path, PAGE_BYTES)) as pages:
+        if not path.exists() or not path.stat().st_size:
+            return "it is empty or missing" if held or pages.count else ""
+        if pages.journal_lost:
+            return "its journal is damaged"
+        header = pages[1][:100]
+        if not header.startswith(b"SQLite format 3\0") or not {*header[18:20]} <= {1, 2}:
+            return "file is not a database"  # SQLite takes some of these for a file that may not be written
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+            verdict = connection.execute("pragma quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                return str(verdict)
+            tables = {name for (name,) in connection.execute("select name from sqlite_schema")}
+            if not tables:
+                return "it is empty" if held else ""
+            identity = connection.execute("select value from meta where key = 'identity'").fetchone()
+            connection.execute("select id, kind, payload from rows limit 0")
+            return "" if identity and _IDENTITY.fullmatch(str(identity[0])) else "its identity is damaged"
+    except sqlite3.Error as error:
+        if any(name in getattr(error, "sqlite_errorname", "") for name in _ENVIRONMENT_ERRORS):
+            raise
+        return str(error)
+
+
+def _recover(folder: Path, problem: str, held: Sequence[WalRange], disk: Disk) -> None:
+    """Write the readable records of a damaged WAL to `RECOVERED_FILE`, durably, with their ids.
+
+    Records that blocks hold are among them. They are deleted as after any other crash, because the identity is kept.
+    """
+    new = folder / "tmp" / RECOVERED_FILE
+    new.unlink(missing_ok=True)
+    with closing(Pages(folder / WAL_FILE, PAGE_BYTES)) as pages, closing(sqlite3.connect(new)) as connection:
+        connection.execute(f"pragma page_size = {PAGE_BYTES:d}")
+        connection.executescript(SCHEMA)
+        with connection:
+            insert = "insert or ignore into rows (id, kind, payload) values (?, ?, ?)"
+            count = connection.executemany(insert, salvaged_records(pages)).rowcount
+            last = max([0, *(wal_range.last for wal_range in held)])  # ids are never reused
+            connection.execute("update sqlite_sequence set seq = max(seq, ?) where name = 'rows'", (last,))
+            if not count:
+                connection.execute("insert into sqlite_sequence values ('rows', ?)", (last,))
+            identity = _identity(pages) or (held[-1].wal if held and count else uuid.uuid4().hex)
+            recovery = f"the WAL was damaged ({problem}); {count} of its records were recovered, others may be missing"
+            connection.executemany("insert into meta values (?, ?)", [("identity", identity), ("recovery", recovery)])
+    disk.sync(new)
+    disk.rename(new, folder / RECOVERED_FILE)
+    disk.sync(folder)
+
+
+def salvaged_records(pages: Pages) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (id, kind, payload with checksum) of the records whose checksum is right; some perhaps twice."""
+    for record_id, columns in pages.rows():
+        match columns:
+            case [None, str(kind), bytes(checked)] if payload_of(checked) is not None:
+                yield record_id, kind, checked
+
+
+def _identity(pages: Pages) -> str:
+    for columns in pages.keyed_rows():
+        match columns:
+            case ["identity", str(identity)] if _IDENTITY.fullmatch(identity):
+                return identity
+    return ""
+
+
+def _replace(folder: Path, now: Now, disk: Disk) -> None:
+    """Set the damaged WAL and its journal aside and put the recovered one in its place, durably."""
+    aside = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
+    while aside.exists():
+        aside = aside.with_stem(f"{aside.stem}-again")
+    for suffix in ("-shm", "-wal", ""):
+        old = folder / f"{WAL_FILE}{suffix}"
+        if old.exists():
+            disk.rename(old, aside.with_name(aside.name + suffix))
+    disk.sync(aside.parent)
+    disk.rename(folder / RECOVERED_FILE, folder / WAL_FILE)
+    disk.sync(folder)
