@@ -39,7 +39,7 @@ def action_command(action: Action) -> str | None:
 
 
 def revert_command(action: Action) -> str | None:
-    """The command that ends an action that is only a stopgap; None for others, and where `action_command` is None."""
+    """The command that ends an action that is only a stopgap; None for others, and where an object is unknown."""
     return _command(REVERT_COMMANDS, action)
 
 
@@ -72,7 +72,7 @@ def _count(replicas: float) -> int:
     return round(replicas)
 
 
-def _scale_to(service: Service | None, replicas: int | str) -> Sequence[str]:
+def _scale_to(service: Service | None, replicas: int) -> Sequence[str]:
     return _kubectl(service, "scale", DEPLOYMENT, f"--replicas={replicas}")
 
 
@@ -94,7 +94,7 @@ def _pause(action: Action) -> Sequence[Sequence[str]]:
 
 
 def _resume(action: Action) -> Sequence[Sequence[str]]:
-    return [_scale_to(action.service, _count(action.current) if action.current > 0 else "N")]
+    return [_scale_to(action.service, _count(action.current))]
 
 
 def _hosts(action: Action) -> Sequence[str]:
@@ -137,4 +137,4 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "pause": _resume,
 }
-"""How to end actions that are only a stopgap, by kind. N: the number of replicas before, where that is unknown."""
+"""How to end actions that are only a stopgap, by kind; none where the number of replicas before is unknown."""

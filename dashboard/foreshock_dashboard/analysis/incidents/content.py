@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
-from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
+from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.triage import (
     FINDING_STRENGTH,
@@ -302,9 +302,18 @@ def _near(origin: Service, evaluation: Evaluation, updated: Mapping[Service, Ser
     at_risk = []
     for risk in evaluation.propagation.risks(updated) if updated else evaluation.risks:
         if risk.service in near and not lacks_baseline(evaluation.point, risk.service):
-            p10, p20, p50, p80, p90 = risk.seconds
+            p10, p20, p50, p80, p90 = _observed_seconds(risk, evaluation)
             at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
     return tuple(sorted(at_risk, key=lambda risk: (risk.p50, risk.service)))
+
+
+def _observed_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[float, ...]:
+    """Seconds until a breach, by `level_crossing.QUANTILES`; nearer than a service's own trend only with a symptom."""
+    own, point = evaluation.own.get(risk.service), evaluation.point
+    if risk.through is None or own is None or not math.isfinite(own.seconds[MEDIAN_INDEX]):
+        return risk.seconds
+    has_symptom = any(point.z(name, risk.service) >= EVIDENCE_Z for name in SYMPTOM_SIGNALS)
+    return risk.seconds if has_symptom else own.seconds
 
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:

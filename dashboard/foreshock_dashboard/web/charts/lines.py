@@ -23,7 +23,7 @@ def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
     return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)
 
 
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
 """Largest number of points of a line. Above it, each point is the maximum of a bucket, which keeps peaks."""
 AXIS_PIXELS, LEGEND_ROW_PIXELS = 24, 20

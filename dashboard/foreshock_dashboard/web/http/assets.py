@@ -96,7 +96,9 @@ BEFORE_PAINT = "theme.js"
 """The one classic script: it runs before anything is painted."""
 SPECIFIER = "#web/"
 """How the modules import one another: this, then the path below `web/`. package.json says the same to Node."""
-MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
+FONT = "inter.woff2"
+"""Inter, made by `scripts/subset_font.py`; its license is beside it."""
 
 
 class Assets:
@@ -117,7 +119,7 @@ class Assets:
 
     @classmethod
     def packaged(cls) -> Assets:
-        """The scripts, styles and icon of this package."""
+        """The scripts, styles, icon, and font of this package."""
         return cls(WEB, (path for path in WEB.rglob("*") if path.suffix in MEDIA_TYPES))
 
     @cached_property
@@ -140,6 +142,8 @@ class Assets:
         return "\n    ".join(
             [
                 f'<link rel="icon" type="image/svg+xml" href="{self._addresses["icon.svg"]}">',
+                f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{self._addresses[FONT]}">',
+                f"<style>{self._font_face}</style>",
                 f'<script src="{self._addresses[BEFORE_PAINT]}"></script>',
                 f'<script type="importmap">{self.import_map}</script>',
                 *(f'<link rel="modulepreload" href="{address}">' for address in modules),
@@ -147,6 +151,11 @@ class Assets:
                 f'<script type="module" src="{self._addresses[ENTRY]}"></script>',
             ]
         )
+
+    @property
+    def _font_face(self) -> str:
+        source = f'url("{self._addresses[FONT]}") format("woff2")'
+        return f"@font-face{{font-family:Inter;font-weight:400 700;font-display:swap;src:{source}}}"
 
     def register(self, app: FastAPI) -> None:
         """Serve the files; before Dash, which would look for them in one folder."""

@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECOND
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.model.forecast import BatchingLaw
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -96,7 +97,7 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
         _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
         _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
-        _waiting(_waits(world, columns), past, [(item.service, item.suspect.service) for item in critical]),
+        _waiting(_waits(world, columns), past, incidents),
     ]
 
 
@@ -130,10 +131,10 @@ def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
     return VitalJson(name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark)
 
 
-def _waiting(vital: Vital, past: int, critical: Sequence[tuple[Service, Service | None]]) -> VitalJson:
+def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJson:
     """The tile of the longest wait with its baseline; beyond the normal range it is a warning.
 
-    critical: affected service and suspected cause of each critical incident, in the color of which its pair is.
+    The pair of a firing incident has the color of its severity, as in the matrix. incidents: the worst first.
     """
     value = float(vital.values[-1]) if len(vital.values) else math.nan
     history, limit, most = vital.values[:past], math.nan, math.nan
@@ -142,8 +143,9 @@ def _waiting(vital: Vital, past: int, critical: Sequence[tuple[Service, Service 
         limit = float(baseline.level[0])
         most = limit + BAND_SCALES * float(baseline.scale[0])
     status: Status = "unknown" if math.isnan(value) else "warning" if value > most else "ok"
-    if status == "warning" and any(vital.who == _pair(*pair) for pair in critical):
-        status = "critical"
+    pairs = {_pair(item.service, item.suspect.service): item for item in reversed(incidents)}
+    if (item := pairs.get(vital.who)) and item.state == "firing" and status != "unknown":
+        status = item.severity
     kind = "" if math.isnan(limit) else "baseline"
     spark = list(map(number, vital.values[past:].tolist()))
     who = vital.who if math.isfinite(value) else ""

@@ -52,15 +52,19 @@ const describe = (connection) => {
  * @param {Connection} connection
  * @returns {[state: State, word: string, note: string]}
  */
-const describeLive = ({ changedAt }) => {
-  const { data, time } = live;
+const describeLive = ({ changedAt, receivedAt }) => {
+  const { data } = live;
+  const time = isNumber(live.time) ? live.time + (performance.now() - receivedAt) / 1000 : null;
   if (data?.bounds) return ["past", "Recorded", `: ${formatTimestampWithZone(data.data_time)}`];
   const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
   const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
   if (data?.error) return ["stale", "Stale", note];
   const standsStill = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
-  return standsStill ? ["stale", "Stale", note] : ["live", "Live", ""];
+  return standsStill ? ["stale", "Stale", note] : ["live", "Live", updatedText(ageSeconds)];
 };
+
+/** @param {number | null} ageSeconds */
+const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDuration(ageSeconds)} ago`);
 
 /**
  * The document's title: what is wrong, before the page's name.

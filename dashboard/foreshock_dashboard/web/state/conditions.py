@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -111,6 +111,14 @@ def open_incidents(snapshot: Snapshot) -> tuple[Incident, ...]:
     """The open incidents, the worst and then the oldest first."""
     current = [incident for incident in snapshot.incidents if incident.is_open]
     return tuple(sorted(current, key=_urgency))
+
+
+IncidentStatus = Literal["critical", "warning", "recovering"]
+
+
+def incident_status(incident: Incident) -> IncidentStatus:
+    """The status in whose color an open incident is shown."""
+    return incident.severity if incident.state == "firing" else "recovering"
 
 
 def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:

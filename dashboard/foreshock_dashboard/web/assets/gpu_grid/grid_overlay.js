@@ -120,7 +120,7 @@ export const drawOverlay = (svg, layout, view, { outlined, cursor }) => {
     headings.map(({ text, x, y, kind }) => s("text", { x, y, class: kind }, text)),
     cellSize >= MIN_FIGURE_CELL ? cellFigures(layout, view) : null,
     view.contended && hasBars(layout) ? contendedBars(view.contended, layout) : null,
-    [...view.marked].map((gpu) => outlineOf(gpu, "marked")),
+    [...view.marked].map((gpu) => outlineOf(gpu, `marked ${view.markStatus}`)),
     faultMarks(layout, view),
     layout.labels.map((label, gpu) => (outlined.has(label) ? outlineOf(gpu, "shown", 1) : null)),
     opened >= 0 ? outlineOf(opened, "opened", 2) : null,

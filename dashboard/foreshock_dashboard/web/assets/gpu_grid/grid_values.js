@@ -20,6 +20,7 @@ export const FAULTS = {
  * @property {Uint8Array} values one byte each, 255 for no data
  * @property {Uint8Array | null} contended share of time, one byte each
  * @property {Set<number>} marked GPUs in an open incident
+ * @property {import("#web/assets/timeline/incident.js").IncidentStatus | null} markStatus that of the worst incident
  * @property {Map<number, GpuFault>} [faults]
  * @property {string} [opened] label of the GPU that is open
  * @property {(service: string, tenant: number) => string} [describeTenant] a service on a GPU; its index among tenants

@@ -2,7 +2,7 @@
 import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
-import { capitalized, formatDuration } from "#web/assets/format.js";
+import { capitalized, formatDuration, isNumber } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
 import { CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
@@ -27,29 +27,21 @@ const copyButton = (text, command) =>
   h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
 
 /**
- * The commands of an action, to copy; a phone has no room for the text of the second. Without the number of replicas to
- * go back to, that is only shown.
+ * The commands of an action, to copy; a phone has no room for the text of the second.
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command">} action
  */
 const commandRows = ({ command, revert_command: revert }) => {
   if (!command) return null;
-  const isCountUnknown = revert?.endsWith("=N");
   return [
     h(
       "p",
       { class: "command" },
       h("code", { title: `${command}\nNames are those in telemetry: check them in the cluster.` }, command),
       copyButton("Copy", command),
-      revert && !isCountUnknown ? copyButton("Copy revert", revert) : null,
+      revert ? copyButton("Copy revert", revert) : null,
     ),
     revert
-      ? h(
-          "p",
-          { class: "command revert" },
-          h("span", { class: "muted" }, "Revert:"),
-          h("code", null, revert),
-          isCountUnknown ? h("span", { class: "muted" }, "N: replicas before the pause") : null,
-        )
+      ? h("p", { class: "command revert" }, h("span", { class: "muted" }, "Revert:"), h("code", null, revert))
       : null,
   ];
 };
@@ -87,17 +79,30 @@ export const actionCard = (actions) =>
   );
 
 /**
- * When an incident began, opened, and paged: "First anomaly 08:40:20 (4 min 23 s ago), paged 08:44:10".
- * @param {Pick<Incident, "since" | "opened" | "paged"> & { affected?: readonly string[] }} incident
+ * When an incident began, opened, and paged: "First anomaly 08:40:20 (4 min 23 s ago), paged 08:44:10". Evidence that
+ * began after the page is that of a later cause.
+ * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<{ affected: readonly string[], evidence: readonly Onset[] }>} incident
  * @param {number | null} now Unix seconds
  */
-export const courseOf = ({ since, opened, paged, affected }, now) => [
+export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now) => [
   affected?.length === 0 ? "Observed since " : "First anomaly ",
   timeElement(since, now),
   ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
   opened > since && (paged === null || paged > opened) ? [", early warning ", timeElement(opened, now)] : null,
   paged === null ? null : [", paged ", timeElement(paged, now)],
+  paged === null || firstOf(evidence) <= paged
+    ? null
+    : [", cause updated with evidence since ", timeElement(firstOf(evidence), now)],
 ];
+
+/**
+ * When the first of some evidence began, Unix seconds; -Infinity where that is not known.
+ * @param {readonly Onset[]} evidence
+ */
+const firstOf = (evidence) => {
+  const known = evidence.map(({ since }) => since).filter(isNumber);
+  return known.length ? Math.min(...known) : Number.NEGATIVE_INFINITY;
+};
 
 /**
  * The parameters from and to that show an ended incident as it was shortly before its end; null each while it is open.
@@ -107,6 +112,23 @@ export const incidentRange = ({ since, resolved }) => ({
   from: resolved ? formatUnix(since - LEAD_SECONDS) : null,
   to: resolved ? formatUnix(resolved - TAIL_SECONDS) : null,
 });
+
+/** @typedef {{ since: number | null }} Onset */
+/** @typedef {"critical" | "warning" | "recovering"} IncidentStatus */
+
+/**
+ * The status in whose color an open incident is shown.
+ * @param {Pick<Incident, "severity" | "state">} incident
+ * @returns {IncidentStatus}
+ */
+export const incidentStatus = ({ severity, state }) => (state === "firing" ? severity : "recovering");
+
+/**
+ * The worst of some statuses; null for none.
+ * @param {readonly (IncidentStatus | null)[]} statuses
+ */
+export const worstStatus = (statuses) =>
+  /** @type {const} */ (["critical", "warning", "recovering"]).find((status) => statuses.includes(status)) ?? null;
 
 /**
  * The severity and the state of an incident as words: "Critical · firing", "Recovering · was critical".

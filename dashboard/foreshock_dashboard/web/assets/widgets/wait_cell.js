@@ -2,6 +2,24 @@
 import { h } from "#web/assets/dom.js";
 import { formatPercent, isNumber, plural } from "#web/assets/format.js";
 
+/** @typedef {import("#web/assets/timeline/incident.js").IncidentStatus} IncidentStatus */
+
+/** @type {Record<IncidentStatus, string>} */
+const STATUS_WORDS = {
+  critical: "in a critical incident",
+  warning: "in an early warning",
+  recovering: "in a recovering incident",
+};
+
+/**
+ * Entries of a legend for the marks of open incidents.
+ * @param {ReadonlySet<IncidentStatus | null>} statuses that are in the picture
+ */
+export const incidentKeys = (statuses) =>
+  /** @type {IncidentStatus[]} */ (Object.keys(STATUS_WORDS))
+    .filter((status) => statuses.has(status))
+    .map((status) => h("span", { class: `key marked ${status}` }, STATUS_WORDS[status]));
+
 /** A smaller share of time is no wait. */
 export const MIN_WAIT_RATIO = 0.005;
 const FULL_HEAT_RATIO = 0.5;
@@ -11,21 +29,21 @@ const MAX_HEAT_PERCENT = 60;
 const heatPercent = (ratio) => Math.round(Math.min((ratio ?? 0) / FULL_HEAT_RATIO, 1) * MAX_HEAT_PERCENT);
 
 /**
- * A cell that links to its pair: red for a pair in an open incident, otherwise on the neutral ramp.
+ * A cell that links to its pair: in the color of the open incident of a pair, otherwise on the neutral ramp.
  * @param {object} pair
  * @param {string} pair.victim the service that waits
  * @param {string} pair.aggressor the service that it waits on
  * @param {number | null} pair.ratio share of time, null without data
  * @param {number} pair.gpus number of shared GPUs
- * @param {boolean} pair.inIncident
+ * @param {IncidentStatus | null} pair.status of the open incident of the pair
  * @param {string} pair.href
  * @param {boolean} [pair.isOpen] whether the page shows this pair
  */
-export const waitCell = ({ victim, aggressor, ratio, gpus, inIncident, href, isOpen = false }) => {
+export const waitCell = ({ victim, aggressor, ratio, gpus, status, href, isOpen = false }) => {
   const count = plural(gpus, "GPU");
   const wait = isNumber(ratio) ? `up to ${formatPercent(ratio)} of the time` : "(no data)";
-  const label = `${victim} waits on ${aggressor} ${wait}, ${count}${inIncident ? ", in an open incident" : ""}`;
-  const kinds = ["wait", inIncident && "incident", isOpen && "open"];
+  const label = `${victim} waits on ${aggressor} ${wait}, ${count}${status ? `, ${STATUS_WORDS[status]}` : ""}`;
+  const kinds = ["wait", status, isOpen && "open"];
   return h(
     "td",
     { class: kinds.filter(Boolean).join(" "), style: `--heat:${heatPercent(ratio)}%` },

@@ -21,12 +21,18 @@ export const figure = (name, value, { note = "", mark = "", title = null } = {})
     h("span", null, h("b", null, value), note ? ` ${note}` : ""),
   );
 
+const MAX_UNBROKEN = 24;
+
 /**
- * Text that may break after a slash within it, and not in the middle of a word.
+ * Text that may break after a slash or a space within it, and at the hyphens of long names only.
  * @param {string} text
  * @returns {Content[]}
  */
-export const breakable = (text) => text.split(/(?<=[^\s/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+export const breakable = (text) =>
+  text.split(/(?<=[^\s/]\/)|(?<=\s)/).flatMap((part, i) => {
+    const name = part.length <= MAX_UNBROKEN && part.includes("-") ? h("span", { class: "unbroken" }, part) : part;
+    return i ? [h("wbr"), name] : [name];
+  });
 
 /**
  * The path of a line through values from left to right; gaps stay gaps.

@@ -15,12 +15,12 @@ import {
 } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural, shortLabels, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionCard, courseOf, incidentHref } from "#web/assets/timeline/incident.js";
+import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
 import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
-import { drawWaitMatrix } from "#web/pages/contention/wait_matrix.js";
+import { drawWaitMatrix, statusOf } from "#web/pages/contention/wait_matrix.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").GpuTime} GpuTime */
@@ -46,11 +46,12 @@ const isWait = (ratio) => (ratio ?? 0) >= MIN_WAIT_RATIO;
  */
 const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
   if (pair) {
-    if (pair.incident) return "critical";
+    if (pair.incident) return incidentStatus(pair.incident);
     if (isWait(pair.ratio)) return "waits";
     return pair.ratio === null ? "blind" : "calm";
   }
-  if (pairs.some(([, , , , role]) => role === "incident")) return "critical";
+  const worst = worstStatus(pairs.map(([, , , , role]) => statusOf(role)));
+  if (worst) return worst;
   if (pairs.some(([, , ratio]) => isWait(ratio))) return "waits";
   if (!gpuCount) return "empty";
   return pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";

@@ -18,7 +18,7 @@ from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, contended_time, pairs, placement
@@ -33,7 +33,7 @@ UNKNOWN_RANK, ABSENT_RANK = -1.0, -2.0
 """Sort keys of unknown waits, and of a side without any."""
 
 
-PairRole = Literal["incident", "reverse", ""]
+PairRole = IncidentStatus | Literal["reverse", ""]
 PairRoles = Mapping[tuple[Service, Service], PairRole]
 """By victim and aggressor."""
 
@@ -104,7 +104,7 @@ class ContentionPage(TypedDict, total=False):
     """The payload of the Contention page; before the first evaluation `ready` alone.
 
     services: names. victims, aggressors, batch: indexes into services; batch: those without requests. pairs: victim,
-    aggressor, share of time, number of GPUs, and the role in an open incident: "incident", "reverse" for the pair in
+    aggressor, share of time, number of GPUs, and the role in an open incident: its status, "reverse" for the pair in
     the other direction, "" for none. hidden: number of pairs beyond `MAX_PAIRS`. gpu_count: number of all GPUs.
     """
 
@@ -174,7 +174,7 @@ def pair_roles(incidents: Sequence[Incident]) -> PairRoles:
     roles: dict[tuple[Service, Service], PairRole] = {}
     for item in incidents:
         if item.suspect.service is not None:
-            roles[item.service, item.suspect.service] = "incident"
+            roles[item.service, item.suspect.service] = incident_status(item)
             roles.setdefault((item.suspect.service, item.service), "reverse")
     return roles
 
@@ -203,7 +203,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRo
     waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
     if not waiting:
         return f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting."
-    in_incident = [pair for pair in waiting if roles.get((pair.victim, pair.aggressor)) == "incident"]
+    in_incident = [pair for pair in waiting if roles.get((pair.victim, pair.aggressor), "") not in ("", "reverse")]
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     subject = f"{worst.victim}{'' if worst.victim in serving else ' (no requests)'}"
     wait = f"{subject} waits on {worst.aggressor} up to {percent(worst.ratio or 0.0)} of the time"

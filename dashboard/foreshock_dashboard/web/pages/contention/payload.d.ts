@@ -2,7 +2,7 @@
 import type { Action, Clause, ConfidenceLevel, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** The part of a pair in an open incident; "reverse" is the pair in the other direction. */
-export type PairRole = "incident" | "reverse" | "";
+export type PairRole = "critical" | "warning" | "recovering" | "reverse" | "";
 
 /** Services by index. */
 export type WaitPair = [victim: number, aggressor: number, ratio: number | null, gpus: number, role: PairRole];

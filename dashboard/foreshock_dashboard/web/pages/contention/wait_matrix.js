@@ -3,13 +3,20 @@ import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatPercent, isNumber, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
+import { incidentKeys, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
+/** @typedef {import("#web/pages/contention/payload.d.ts").PairRole} PairRole */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitPair} WaitPair */
 
 const MAX_SERVICES = 40;
+
+/**
+ * The status of the open incident on a pair; null for none.
+ * @param {PairRole} role
+ */
+export const statusOf = (role) => (role === "reverse" ? null : role || null);
 
 /**
  * The pairs that matter: those of open incidents, and services with requests that wait. Not among them are batch jobs,
@@ -19,7 +26,7 @@ const MAX_SERVICES = 40;
 export const relevantPairs = ({ pairs, batch }) =>
   pairs.filter(
     ([victim, , ratio, , role]) =>
-      role === "incident" ||
+      statusOf(role) !== null ||
       (role !== "reverse" && !batch.includes(victim) && (ratio === null || ratio >= MIN_WAIT_RATIO)),
   );
 
@@ -159,7 +166,7 @@ const pairCell = ([victimId, aggressorId, ratio, gpus, role], services) => {
   const [victim, aggressor] = [services[victimId] ?? "", services[aggressorId] ?? ""];
   const isOpen = param("victim") === victim && param("aggressor") === aggressor;
   const href = hrefWith({ victim, aggressor });
-  return waitCell({ victim, aggressor, ratio, gpus, inIncident: role === "incident", href, isOpen });
+  return waitCell({ victim, aggressor, ratio, gpus, status: statusOf(role), href, isOpen });
 };
 
 /**
@@ -171,11 +178,11 @@ const pairCell = ([victimId, aggressorId, ratio, gpus, role], services) => {
 const note = ({ hidden, batch }, pairs, victims, aggressors) => {
   const [rows, columns] = [Math.min(victims.length, MAX_SERVICES), Math.min(aggressors.length, MAX_SERVICES)];
   const isCut = rows < victims.length || columns < aggressors.length || hidden;
-  const hasIncident = pairs.some(([, , , , role]) => role === "incident");
+  const statuses = new Set(pairs.map(([, , , , role]) => statusOf(role)));
   return h(
     "p",
     { class: "legend" },
-    hasIncident ? h("span", { class: "key incident-pair" }, "in an open incident") : null,
+    incidentKeys(statuses),
     h("span", null, "Sampled."),
     pairs.some(([victim]) => batch.includes(victim)) ? h("span", null, "Waiting batch jobs raise no alerts.") : null,
     isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,

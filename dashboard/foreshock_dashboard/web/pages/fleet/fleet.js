@@ -6,7 +6,7 @@ import { formatGibibytes, formatPercent, isNumber, NOT_KNOWN, plural, truncate }
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { causeText, incidentHref, incidentState } from "#web/assets/timeline/incident.js";
+import { causeText, incidentHref, incidentState, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -130,6 +130,7 @@ const drawGrid = (data, topology) => {
     values: decodeBytes(data.values.bdata),
     contended: data.contended && data.metric !== "contended" ? decodeBytes(data.contended) : null,
     marked: new Set(data.incident_gpus),
+    markStatus: worstStatus(data.incidents.map(incidentStatus)),
     faults: new Map(data.faults),
     opened: data.open?.gpu ?? "",
   };

@@ -132,11 +132,19 @@ const openIncident = (incident, isShown, now) => {
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
     isShown || !actions.length ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
-    evidence.length ? evidenceTable(incident, now) : null,
-    recovering_since
-      ? h("p", { class: "note" }, "Values when symptoms were last seen, ", timeElement(recovering_since, now), ".")
-      : null,
-    suspectList(incident),
+    h(
+      "div",
+      { class: "evidence-body" },
+      evidence.length ? evidenceTable(incident, now) : null,
+      h(
+        "div",
+        { class: evidence.length ? null : "only" },
+        suspectList(incident),
+        recovering_since
+          ? h("p", { class: "note" }, "Values when symptoms were last seen, ", timeElement(recovering_since, now), ".")
+          : null,
+      ),
+    ),
   );
 };
 

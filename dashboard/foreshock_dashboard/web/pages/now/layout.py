@@ -30,9 +30,9 @@ def layout() -> Component:
                 [
                     panel("timeline", "Timeline", wide=True),
                     panel("services", "Services", wide=True),
-                    panel("evidence", "Evidence"),
+                    panel("evidence", "Evidence", wide=True),
+                    panel("grid", "GPU utilization"),
                     panel("matrix", "GPU contention"),
-                    panel("grid", "GPU utilization", wide=True),
                 ],
                 className="panels now-panels",
             ),

@@ -2,6 +2,7 @@
 import { link, pageHref, pairHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
 import { NOT_KNOWN, shortLabels, truncate } from "#web/assets/format.js";
+import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { waitCell } from "#web/assets/widgets/wait_cell.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -22,7 +23,9 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
   if (!matrix?.victims.length) return;
   const { victims, aggressors, cells, jobs, hidden } = matrix;
   const label = shortLabels([...new Set([...victims, ...aggressors])]);
-  const inIncident = new Set(open_incidents.map(({ service, suspect }) => pairKey(service, String(suspect.service))));
+  const statuses = new Map(
+    open_incidents.map((item) => [pairKey(item.service, String(item.suspect.service)), incidentStatus(item)]),
+  );
   const head = [
     h("th", { scope: "col" }, "Waits ↓ on →"),
     aggressors.map((name) => h("th", { scope: "col", title: name }, truncate(label(name), 14))),
@@ -45,7 +48,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
           aggressor,
           ratio: cell.ratio,
           gpus: cell.gpus.length,
-          inIncident: inIncident.has(pairKey(victim, aggressor)),
+          status: statuses.get(pairKey(victim, aggressor)) ?? null,
           href: pairHref(victim, aggressor),
         });
       }),

@@ -5,6 +5,7 @@ import { formatPercent } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, decodeRatio, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
+import { incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawIncidents } from "#web/pages/now/incidents.js";
@@ -22,7 +23,7 @@ const MIN_SHOWN_WAIT = 0.01;
  * @param {NowData} data
  * @param {Topology} topology
  */
-const drawGrid = ({ gpus, tenants, marked }, topology) => {
+const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
   const [busy, gpu_wait] = [decodeBytes(tenants.busy), decodeBytes(tenants.gpu_wait)];
   const describeTenant = (/** @type {string} */ service, /** @type {number} */ tenant) => {
     if (!busy.length) return service;
@@ -38,6 +39,7 @@ const drawGrid = ({ gpus, tenants, marked }, topology) => {
     values: decodeBytes(gpus.busy),
     contended: decodeBytes(gpus.contended),
     marked: new Set(marked),
+    markStatus: worstStatus(open_incidents.filter(({ suspect }) => suspect.gpus.length).map(incidentStatus)),
     describeTenant,
   };
   gpuGrid.draw(view, topology);

@@ -1,6 +1,6 @@
 // The services that are affected or at risk; on a healthy platform those closest to their limits.
 import { link, pageHref, serviceHref } from "#web/assets/address.js";
-import { byId, h, headCells, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
+import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
   formatLoad,
   formatPercent,
@@ -37,7 +37,7 @@ const limitCell = ({ closest, p95, slo }) => {
   const p95Text = `p95 ${formatSeconds(p95)}${isNumber(slo) ? ` / ${formatSeconds(slo)}` : ""}`;
   return h(
     "td",
-    null,
+    { class: "limit-cell" },
     closest ? limitText(closest) : null,
     isP95 && closest ? null : h(closest ? "small" : "span", { class: "muted" }, isNumber(p95) ? p95Text : NOT_KNOWN),
   );
@@ -71,8 +71,8 @@ const serviceRow = (service, suspects) => {
       condition(service),
       isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
     ),
-    h("td", null, formatRate(rate)),
-    h("td", null, formatPercent(error_rate)),
+    h("td", { class: "minor" }, formatRate(rate)),
+    h("td", { class: "minor" }, formatPercent(error_rate)),
     limitCell(service),
     h(
       "td",
@@ -98,7 +98,9 @@ export const drawServices = ({ services, hidden, verdict, open_incidents }) => {
   const head = [
     h("th", { scope: "col" }, "Service"),
     h("th", { scope: "col", class: "text-cell" }, "State"),
-    ...headCells(["Request rate", "Error rate", "Closest limit"]),
+    h("th", { scope: "col", class: "minor" }, "Request rate"),
+    h("th", { scope: "col", class: "minor" }, "Error rate"),
+    h("th", { scope: "col" }, "Closest limit"),
     h("th", { scope: "col", class: "minor" }, "p95, 15 min"),
   ];
   put(

@@ -36,12 +36,19 @@ const withinText = ({ within, without }) => `${within} within SLO${without ? `, 
  * @param {Tile} tile
  * @param {string} note
  */
-const whoText = ({ who, slo }, note) => (slo && note !== withinText(slo) ? withinText(slo) : who);
+const whoText = ({ who, slo, ...tile }, note) => {
+  if (hasNoErrors(tile)) return "";
+  return slo && note !== withinText(slo) ? withinText(slo) : who;
+};
+
+/** @param {Pick<Tile, "name" | "value">} tile */
+const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Worst error rate");
 
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return SLO_STATES.find(([state]) => slo[state])?.[1](slo) ?? "Met";
+  if (hasNoErrors({ name, value })) return "No errors";
   return name === "Peak load" ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -56,6 +63,7 @@ const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) =>
   }
   if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
   if (!isNumber(limit)) return "No baseline yet";
+  if (hasNoErrors({ name, value })) return "in all services with an SLO";
   const text = name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit);
   return `${limit_kind} ${text}`;
 };
@@ -68,21 +76,21 @@ const tileLink = (tile, isLearning) => {
   const { name, status, href, limit, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const who = whoText(tile, note);
+  const chart = sparkline(spark, { limit, kind: status });
   return h(
     "a",
     {
       class: `figure ${status}`,
       href: withRange(href),
       "data-go": true,
-      title: "Chart: last 15 min",
       "aria-label": [`${name}: ${value}`, note, who].filter(Boolean).join(", "),
     },
-    h("span", { class: "figure-name" }, name),
+    h("span", { class: "figure-row figure-name" }, name, chart ? h("span", null, "15 min") : null),
     h(
       "span",
       { class: "figure-row" },
       h("b", null, SIGNS[status] ? [h("span", { class: "sign" }, hiddenSign(SIGNS[status])), " "] : null, value),
-      sparkline(spark, { limit, kind: status }),
+      chart,
     ),
     h("span", { class: "figure-note" }, note),
     h("span", { class: "figure-note", title: who || null }, who || " "),

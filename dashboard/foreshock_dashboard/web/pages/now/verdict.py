@@ -312,11 +312,19 @@ def _without_incident(
         headline = text(f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}")
         return Verdict("warning", headline, gaps, closest=closest, resolved=resolved)
     if tracked:
-        unseen = " with data" if seen.stale_services else ""
-        headline = text(f"All {counted(len(tracked), 'service')}{unseen} within SLO")
+        headline = text(_within_slo(len(tracked), len(_slos(snapshot)), len(snapshot.services)))
     else:
         headline = text(f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}")
     return Verdict("calm", headline, gaps, closest=closest, resolved=resolved)
+
+
+def _within_slo(within: int, with_slo: int, services: int) -> str:
+    """`All 14 services within SLO`; else how many are, and why the others are not counted."""
+    others = [(services - with_slo, "no SLO"), (with_slo - within, "no data")]
+    rest = ", ".join(f"{count} {plural(count, 'has', 'have')} {what}" for count, what in others if count)
+    if not rest:
+        return f"All {counted(within, 'service')} within SLO"
+    return f"{within} of {counted(services, 'service')} within SLO; {rest}"
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:
