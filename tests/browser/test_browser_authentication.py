@@ -9,15 +9,15 @@ from playwright.sync_api import Browser, expect
 from tests.browser.site import Site
 from tests.web.worlds import SCENES, FakeHub
 
-from foreshock_dashboard.sources.otlp.auth import BearerTokens
+from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.web.http.authentication import Access, Users
 
 
 def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browser: Browser, tmp_path: Path) -> None:
     """Beside tokens, which browsers do not speak; one that does not know it gets nothing."""
     (tmp_path / "users").write_text(f"ada:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n")
-    (tmp_path / "tokens").write_text("0123456789abcdef\n")
-    access = Access(BearerTokens(tmp_path / "tokens").allows, Users(tmp_path / "users"))
+    (tmp_path / "tokens").write_text(token_line("ci", "0123456789abcdef"))
+    access = Access(Tokens(tmp_path / "tokens"), Users(tmp_path / "users"))
     site = Site(FakeHub(SCENES["starving"]()), access=access)
     site.start()
     try:

@@ -90,6 +90,7 @@ def test_help_has_examples_and_noun_phrases(path: tuple[str, ...]) -> None:
         ("trace",),
         ("recording",),
         ("generate",),
+        ("token",),
         ("dev",),
     }
     assert is_group or f"  foreshock {' '.join(path)}" in text

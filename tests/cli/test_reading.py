@@ -13,11 +13,13 @@ import pytest
 import yaml
 from tests.web.worlds import SCENES, FakeHub, request
 
+from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
 
 TRACE_ID = request()[0].trace_id
@@ -203,13 +205,8 @@ def test_a_password_of_the_url_is_not_printed(capsys: pytest.CaptureFixture[str]
 
 def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the file of credentials it answers."""
-    from foreshock_dashboard.web.http.authentication import Access
-
-    app = create_app(
-        FakeHub(SCENES["starving"]()),
-        version="1",
-        access=Access(lambda header: header == "Bearer secret", None, "", ()),
-    )
+    (tmp_path / "tokens").write_text(token_line("cli", "secret"))
+    app = create_app(FakeHub(SCENES["starving"]()), version="1", access=Access(Tokens(tmp_path / "tokens")))
     (tmp_path / "token").write_text("secret\n")
     with closing(WebServer(app, "127.0.0.1", 0)) as server:
         server.start()

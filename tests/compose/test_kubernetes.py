@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.settings.settings import OPTIONS
-from foreshock_dashboard.sources.otlp.auth import BearerTokens
 
 Yaml = dict[str, Any]
 OVERLAYS = ("demo", "fleet", "fleet-attribution")
@@ -182,10 +183,11 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
 ) -> None:
     """Not the hub's list, which may hold more than one: made as docs/guides/deploy.md says, read by the hub."""
     doc = (root / "docs/guides/deploy.md").read_text()
-    (command,) = re.findall(r"^openssl .*scrape-token.*$", doc, re.MULTILINE)
+    (command,) = re.findall(r"^foreshock token .*scrape-token.*$", doc, re.MULTILINE)
     (secret,) = re.findall(r"create secret generic foreshock-hub (.*?)\n[a-z]", doc, re.DOTALL)
-    (tmp_path / "tokens").write_text("b" * 64 + "\n")
-    subprocess.run(["bash", "-eu", "-c", command], cwd=tmp_path, check=True, timeout=60)
+    (tmp_path / "tokens").write_text(token_line("other", "b" * 64) + "\n")
+    environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-eu", "-c", command], cwd=tmp_path, env=environ, check=True, timeout=60)
     for name in ("fleet", "fleet-attribution"):
         given = of(rendered[name], "PodMonitor", "foreshock-hub")["spec"]["podMetricsEndpoints"][0]["authorization"][
             "credentials"
@@ -197,7 +199,7 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
         assert given["key"] not in lists
         token = (tmp_path / given["key"]).read_text()
         assert "\n" not in token
-        assert BearerTokens(tmp_path / "tokens").allows(f"Bearer {token}")
+        assert Tokens(tmp_path / "tokens").allows(f"Bearer {token}")
 
 
 def operator_rules(out: Path, *words: str) -> Path:

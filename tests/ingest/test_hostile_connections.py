@@ -16,8 +16,8 @@ import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, ended, opened
 
+from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
-from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 

@@ -17,9 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from foreshock_dashboard.access.tls import TlsFiles
+from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
@@ -33,7 +34,7 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 def token_file(tmp_path: Path) -> Path:
     """A file with one token, a comment and a blank line."""
     path = tmp_path / "tokens"
-    path.write_text(f"# the collectors\n\n{FIRST}\n")
+    path.write_text(f"# the collectors\n\n{token_line('collector', FIRST)}\n")
     return path
 
 
@@ -87,27 +88,9 @@ def grpc_listener(allows: Callable[[str], bool] | None = None, keys: TlsFiles | 
         listener.close()
 
 
-@pytest.mark.parametrize(
-    ("header", "allowed"),
-    [
-        (f"Bearer {FIRST}", True),
-        (f"bearer  {FIRST} ", True),
-        (f"Bearer {FIRST}x", False),
-        (f"Bearer {FIRST[:-1]}", False),
-        ("Bearer ", False),
-        (f"Basic {FIRST}", False),
-        (FIRST, False),
-        ("", False),
-        ("Bearer # the collectors", False),
-    ],
-)
-def test_a_token_of_the_file_lets_in_and_nothing_else(header: str, allowed: bool, token_file: Path) -> None:
-    assert BearerTokens(token_file).allows(header) is allowed
-
-
 @pytest.mark.parametrize(("header", "allowed"), [(f"Bearer {FIRST}", True), (f"Bearer {SECOND}", False), ("", False)])
 def test_the_http_listener_requires_a_token(header: str, allowed: bool, token_file: Path) -> None:
-    with http_listener(BearerTokens(token_file).allows) as (port, _):
+    with http_listener(Tokens(token_file).allows) as (port, _):
         answer = httpx.post(
             f"http://127.0.0.1:{port}/v1/traces",
             content=b"",
@@ -119,7 +102,7 @@ def test_the_http_listener_requires_a_token(header: str, allowed: bool, token_fi
 
 
 def test_the_grpc_listener_requires_the_same_tokens(token_file: Path) -> None:
-    with grpc_listener(BearerTokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc_listener(Tokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
         assert send(b"", metadata=(("authorization", f"Bearer {FIRST}"),), timeout=30) == b""
         for metadata in ((("authorization", "Bearer wrong"),), ()):
@@ -128,44 +111,13 @@ def test_the_grpc_listener_requires_the_same_tokens(token_file: Path) -> None:
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_a_new_token_holds_from_the_next_request_on_and_a_broken_file_changes_nothing(
-    token_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    tokens = BearerTokens(token_file)
-    token_file.write_text(f"{SECOND}\n{'x' * 20}\n")
-    assert (tokens.allows(f"Bearer {FIRST}"), tokens.allows(f"Bearer {SECOND}")) == (False, True)
-    token_file.write_text("short\n")
-    assert [tokens.allows(f"Bearer {SECOND}") for _ in range(3)] == [True, True, True]
-    token_file.unlink()
-    assert tokens.allows(f"Bearer {SECOND}")
-    assert len(caplog.records) == 2, "each trouble is said once"
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, "cannot be read"),
-        ("# nothing\n", "holds no token"),
-        ("short\n", "shorter than 16"),
-        ("pâté" * 9, "ASCII"),
-    ],
-)
-def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str, tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(FileError, match=says) as refused:
-        BearerTokens(path)
-    assert str(path) in str(refused.value)
-
-
 def test_the_sdk_sends_over_tls_with_a_token(
     authority: Authority, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service is configured as docs/reference/hub.md describes."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
         monkeypatch.delenv(name, raising=False)
-    with http_listener(BearerTokens(token_file).allows, authority.keys()) as (port, spans):
+    with http_listener(Tokens(token_file).allows, authority.keys()) as (port, spans):
         exporter = OTLPSpanExporter(
             f"https://127.0.0.1:{port}/v1/traces",
             certificate_file=str(authority.folder / "ca.pem"),

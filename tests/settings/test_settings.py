@@ -47,7 +47,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
         "otlp_tls_client_ca": "/a",
         "indexed_attributes": "a.b,c", "recording": "/r", "span_metrics_max_series": "200_000",
-        "allowed_hosts": "gpus.example", "auth_token_file": "/t", "auth_basic_file": "/u",
+        "tls_cert": "/c", "tls_key": "/k", "allowed_hosts": "gpus.example",
+        "auth_token_file": "/t", "auth_basic_file": "/u",
         "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
         "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
+from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.common.reloading_file import FileError
-from foreshock_dashboard.sources.otlp.auth import BearerTokens
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access, Users
 from foreshock_exporter.web.auth import PasswordChecker
@@ -44,11 +44,11 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> BearerTokens:
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     """One."""
     file = tmp_path_factory.mktemp("tokens") / "tokens"
-    file.write_text(f"{TOKEN}\n")
-    return BearerTokens(file)
+    file.write_text(f"{token_line('ci', TOKEN)}\n")
+    return Tokens(file)
 
 
 @cache
@@ -70,9 +70,9 @@ def ask(
     return asyncio.run(asked())
 
 
-def test_every_address_asks_but_the_two_of_health(users: Users, tokens: BearerTokens) -> None:
+def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) -> None:
     """Pages, figures, scripts, API, metrics and what does not exist; a right answer opens all of them."""
-    app = app_of(Access(tokens.allows, users))
+    app = app_of(Access(tokens, users))
     for path in ADDRESSES:
         refused = ask(app, path)
         assert (path, refused.status_code) == (path, 401)
@@ -93,9 +93,9 @@ def test_every_address_asks_but_the_two_of_health(users: Users, tokens: BearerTo
         "Basic " + base64.b64encode(b"no colon").decode(), "Basic " + base64.b64encode(b"\xff:\xff").decode(),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused(users: Users, tokens: BearerTokens, given: str) -> None:
+def test_what_is_wrong_is_refused(users: Users, tokens: Tokens, given: str) -> None:
     """However it is wrong, the answer is the same."""
-    answer = ask(app_of(Access(tokens.allows, users)), "/api/now", {"authorization": given})
+    answer = ask(app_of(Access(tokens, users)), "/api/now", {"authorization": given})
     assert (answer.status_code, "www-authenticate" in answer.headers) == (401, True)
 
 
@@ -193,15 +193,12 @@ def test_users_change_with_their_file(tmp_path: Path) -> None:
     assert users.check(basic("ada", "three"), "a") == "right"
 
 
-def test_whoever_may_not_look_gets_nothing_that_another_was_told() -> None:
+def test_whoever_may_not_look_gets_nothing_that_another_was_told(tokens: Tokens) -> None:
     """Who asks is looked at first, each time; and for which host."""
-    app = create_app(
-        FakeHub(SCENES["calm"]()), version="0", access=Access(bearer=lambda given: given == "Bearer right")
-    )
-    caller = Caller(app)
+    caller = Caller(app_of(Access(tokens)))
     for _ in range(2):
-        assert caller.get("/api/now", {"Authorization": "Bearer right"}).status_code == 200
+        assert caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert caller.get("/api/now").status_code == 401
-    assert caller.get("/api/now", {"Authorization": "Bearer right", "Host": "evil.example"}).status_code == 421
-    told = caller.get("/api/now", {"Authorization": "Bearer right"}).headers
+    assert caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}).status_code == 421
+    told = caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).headers
     assert "default-src 'self'" in told["content-security-policy"]

@@ -139,6 +139,11 @@ COMMAND = _Group(
             rules=("generate.rules:rules", "Generate Prometheus alerting rules"),
             dashboards=("generate.dashboards:dashboards", "Generate Grafana dashboards and data sources"),
         ),
+        "token": _group(
+            "token",
+            "Create bearer tokens",
+            create=("token:create", "Create a token, and the line of a token file that accepts it"),
+        ),
         "dev": _group(
             "dev",
             "Simulate platforms (for development)",

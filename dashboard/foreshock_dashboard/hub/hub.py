@@ -11,8 +11,8 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.intake import Intake, listen
-from foreshock_dashboard.hub.listeners import page_access, remote_traces
+from foreshock_dashboard.hub.intake import Intake
+from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.explanation import Explanation
@@ -34,7 +34,6 @@ from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class Hub:
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
             hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
             app = create_app(self, version=__version__, hosts=hosts, access=page_access(settings))
-            self.web = listen("--port", lambda: WebServer(app, settings.host, settings.port))
+            self.web = page_server(app, settings)
             opened.callback(self.web.close)
             opened.callback(self._end_threads)
             self._opened = opened.pop_all()

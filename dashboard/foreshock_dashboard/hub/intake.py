@@ -13,6 +13,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from foreshock_dashboard.access.tls import TlsFiles
+from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
@@ -20,7 +22,6 @@ from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 from foreshock_dashboard.settings.settings import HubError, Settings
-from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
@@ -59,9 +60,10 @@ class Intake:
             opened.callback(self.store.close)
             self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_metrics_max_series)
             opened.callback(self._write_last_samples)
+            senders = tokens("--otlp-token-file", settings.otlp_token_file)
             self.receiver = Receiver(
                 accept=_refuse if settings.at is not None else self.pipeline.accept,
-                allows=token_check("--otlp-token-file", settings.otlp_token_file),
+                allows=senders.allows if senders else None,
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),
             )
@@ -95,10 +97,10 @@ def naming(flag: str, kind: type[Exception] = FileError) -> Iterator[None]:
         raise HubError(f"{flag}: {error}") from error
 
 
-def token_check(flag: str, file: Path | None) -> Callable[[str], bool] | None:
-    """Check of an Authorization header; None without a file of tokens. Raises HubError if the file cannot be used."""
+def tokens(flag: str, file: Path | None) -> Tokens | None:
+    """The tokens of a file, if there is one. Raises HubError if it cannot be used."""
     with naming(flag):
-        return BearerTokens(file).allows if file else None
+        return Tokens(file) if file else None
 
 
 def listen(flag: str, bind: Callable[[], Opened]) -> Opened:

@@ -1,12 +1,16 @@
-"""Factories by settings: clients of remote traces, and authentication of the dashboard."""
+"""Factories by settings: clients of remote traces, and the server of the page with its authentication."""
 
 from __future__ import annotations
 
-from foreshock_dashboard.hub.intake import naming, token_check
+from fastapi import FastAPI
+
+from foreshock_dashboard.access.tls import TlsFiles
+from foreshock_dashboard.hub.intake import listen, naming, tokens
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access, Users
+from foreshock_dashboard.web.http.server import WebServer
 
 
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
@@ -25,7 +29,15 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 
 def page_access(settings: Settings) -> Access:
     """Authentication of the page, the API, and the metrics. Raises HubError if a file cannot be read."""
-    allows = token_check("--auth-token-file", settings.auth_token_file)
     with naming("--auth-basic-file"):
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
-    return Access(allows, users, settings.auth_header, settings.auth_proxies)
+    return Access(
+        tokens("--auth-token-file", settings.auth_token_file), users, settings.auth_header, settings.auth_proxies
+    )
+
+
+def page_server(app: FastAPI, settings: Settings) -> WebServer:
+    """The server of the page. Raises HubError if its port is in use, or the certificate cannot be used."""
+    tls = TlsFiles(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    with naming("--tls-cert"):
+        return listen("--port", lambda: WebServer(app, settings.host, settings.port, tls=tls))

@@ -69,7 +69,11 @@ class Settings:
         "NAME,...",
         shown="any when --host is not loopback",
     )
-    auth_token_file: Path | None = _authentication(Path, None, "bearer tokens, one per line", "FILE")
+    tls_cert: Path | None = _web(Path, None, "certificate of pages, API, and metrics, PEM", "FILE")
+    tls_key: Path | None = _web(Path, None, "private key of pages, API, and metrics, PEM", "FILE")
+    auth_token_file: Path | None = _authentication(
+        Path, None, "digests of bearer tokens, one per line (foreshock token create)", "FILE"
+    )
     auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
     auth_header: str = _authentication(
         types.parse_header, str, "user header set by an authenticating proxy; needs --auth-proxies", "NAME"
@@ -83,7 +87,7 @@ class Settings:
     otlp_host: str = _otlp(str, "", "bind address of the OTLP receivers", "ADDRESS", shown="--host")
     otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 for any free port", "PORT")
     otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 for any free port", "PORT")
-    otlp_token_file: Path | None = _otlp(Path, None, "bearer tokens for OTLP clients, one per line", "FILE")
+    otlp_token_file: Path | None = _otlp(Path, None, "digests of bearer tokens for OTLP clients, one per line", "FILE")
     otlp_tls_cert: Path | None = _otlp(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
     otlp_tls_key: Path | None = _otlp(Path, None, "private key of the OTLP receivers, PEM", "FILE")
     otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
@@ -194,8 +198,12 @@ class Settings:
         if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):
             names = ", ".join(f"traces_{name}" for name, value in trace_options.items() if value)
             raise SettingsError(f"{names}: has no effect without a trace backend. Set --tempo-url or --jaeger-url.")
-        if (self.otlp_tls_cert is None) != (self.otlp_tls_key is None):
-            raise SettingsError("otlp_tls_cert, otlp_tls_key: one is missing. Set both.")
+        for prefix, cert, key in (
+            ("", self.tls_cert, self.tls_key),
+            ("otlp_", self.otlp_tls_cert, self.otlp_tls_key),
+        ):
+            if (cert is None) != (key is None):
+                raise SettingsError(f"{prefix}tls_cert, {prefix}tls_key: one is missing. Set both.")
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
             raise SettingsError("otlp_tls_client_ca: client certificates need TLS. Set --otlp-tls-cert.")
         authenticates_senders = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None

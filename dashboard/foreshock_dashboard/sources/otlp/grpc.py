@@ -15,9 +15,9 @@ from typing import NoReturn
 import grpc
 import grpc.aio
 
+from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.gunzip import GZIP_MAGIC
 from foreshock_dashboard.common.http_limits import max_connections
-from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.codec import TRACE_SERVICE
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 

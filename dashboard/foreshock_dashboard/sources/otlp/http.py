@@ -12,9 +12,9 @@ from typing import Any
 
 import uvicorn
 
+from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
-from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
 PATH = "/v1/traces"
@@ -53,8 +53,7 @@ class HttpListener:
         connections: int | None = None,
     ) -> None:
         self._receiver, self._body_seconds = receiver, body_seconds
-        self._reload: Callable[[], object] | None
-        context, self._reload = tls.reloading_context() if tls else (None, None)
+        context = tls.context() if tls else None
         limited = Connections(connections or max_connections(), idle_seconds, self._record)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
@@ -100,8 +99,6 @@ class HttpListener:
         json = kind != PROTOBUF
         try:
             with self._receiver.request() as request:
-                if self._reload is not None:
-                    self._reload()
                 if self._loopback_only:
                     _check_host(received.get("host", ""))
                 self._receiver.authorize(received.get("authorization", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
 from foreshock_exporter.web.auth import PasswordChecker, PasswordResult, basic_credentials
 
@@ -94,11 +95,11 @@ def _users(path: Path) -> Mapping[str, bytes]:
 class Access:
     """The credentials that a request needs; none where nothing is set, one of several where several are.
 
-    bearer: checks the token of an Authorization header. basic: users with passwords. header: the header in which a
-    trusted proxy at one of `proxies` names the user; it is ignored from other addresses.
+    tokens: bearer tokens. basic: users with passwords. header: the header in which a trusted proxy at one of `proxies`
+    names the user; it is ignored from other addresses.
     """
 
-    bearer: Callable[[str], bool] | None = None
+    tokens: Tokens | None = None
     basic: Users | None = None
     header: str = ""
     proxies: tuple[Network, ...] = ()
@@ -106,7 +107,7 @@ class Access:
     @property
     def required(self) -> bool:
         """Whether credentials are required."""
-        return bool(self.bearer or self.basic or self.header)
+        return bool(self.tokens or self.basic or self.header)
 
     def trusts_proxy(self, peer: str, headers: Headers) -> bool:
         """Whether a trusted proxy has authenticated the request. peer: address of the connection."""
@@ -149,7 +150,7 @@ class Authenticated:
         if access.trusts_proxy(peer, headers):
             return None
         authorization = headers.get("authorization", "")
-        if authorization and access.bearer and access.bearer(authorization):
+        if authorization and access.tokens and access.tokens.allows(authorization):
             return None
         if not authorization or access.basic is None or not authorization[:6].lower().startswith("basic "):
             return self._who()
@@ -162,7 +163,7 @@ class Authenticated:
 
     def _who(self) -> JSONResponse:
         """401 with the accepted schemes; 403 where only a proxy can authenticate."""
-        schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
+        schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.tokens))
         offered = [scheme for scheme, method in schemes if method]
         if not offered:
             text = "authentication required: open the address of the authenticating proxy"

@@ -11,6 +11,7 @@ import time
 import uvicorn
 from fastapi import FastAPI
 
+from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 
 IDLE_SECONDS = 75.0
@@ -25,21 +26,28 @@ class WebServer:
     """Binds the socket when constructed; serves requests after `start`.
 
     connections: largest number of open connections; default: `max_connections()`. Above it, a new connection closes
-    the one that has been idle longest.
+    the one that has been idle longest. tls: its files; plain HTTP without them.
 
     Raises:
         OSError: the address is in use or cannot be bound.
+        FileError: a TLS file cannot be used.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int, connections: int | None = None) -> None:
+    def __init__(
+        self, app: FastAPI, host: str, port: int, connections: int | None = None, tls: TlsFiles | None = None
+    ) -> None:
+        context = tls.context() if tls else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+        bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         self.host = host
-        self.port: int = self._socket.getsockname()[1]
+        self.port: int = bound.getsockname()[1]
+        self._scheme = "https" if tls else "http"
         self._logged: dict[ConnectionProblem, float] = {}
         limited = Connections(connections or max_connections(), IDLE_SECONDS, self._log_problem)
+        self._socket = limited.listener(bound) if tls else bound
         config = uvicorn.Config(
             app,
+            ssl_context_factory=(lambda _config, _default: context) if context else None,
             http=limited.protocol,  # type: ignore[arg-type]  # a factory of protocols, called like the class
             ws="none",
             log_config=None,
@@ -66,7 +74,7 @@ class WebServer:
     @property
     def url(self) -> str:
         """Address of the dashboard."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
+        return f"{self._scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
     def start(self) -> None:
         """Start serving in the background thread."""
