@@ -22,6 +22,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Store, StoreError, StoreLimits
 from foreshock_dashboard.store.blocks.block_meta import contiguous_ranges
 from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.retention_clock import TRUSTED_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -257,6 +258,7 @@ def test_maintenance_survives_any_error_reports_it_once_and_runs_the_other_steps
     store = bench.open()
     store.append_samples([scrape(0)])
     store.append_spans([span()])
+    bench.time += TRUSTED_AFTER_SECONDS
 
     def fail(*_: object) -> None:
         raise MemoryError

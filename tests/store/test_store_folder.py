@@ -119,12 +119,12 @@ def test_a_lock_file_that_has_no_room_for_the_process_id_still_locks(
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_store_without_its_folder_refuses_and_is_not_ready(
-    bench: Bench, scrape: Scrape, values: Values, how: str, tmp_path: Path
+    bench: Bench, scrape: Scrape, values: Values, how: str
 ) -> None:
     """It is ready again once the folder is back; maintenance touches no other folder in its place."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    aside = bench.path.rename(tmp_path / "aside")
+    aside = bench.path.rename(bench.path.parent / "aside")
     if how == "replaced":
         other = bench.open()
         other.close()

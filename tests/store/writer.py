@@ -13,6 +13,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
+LIMITS = StoreLimits(block_bytes=2_000, duckdb_threads=1)
 
 
 def scrape(n: int) -> SampleBatch:
@@ -29,8 +30,7 @@ def spans(n: int) -> list[Span]:
 
 def main() -> None:
     folder, first = Path(sys.argv[1]), int(sys.argv[2])
-    limits = StoreLimits(block_bytes=2_000, duckdb_threads=1)
-    store = Store.open(folder, now=lambda: float(T0), limits=limits)
+    store = Store.open(folder, now=lambda: float(T0), limits=LIMITS)
 
     def maintain() -> None:
         while True:

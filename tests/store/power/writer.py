@@ -1,0 +1,33 @@
+"""The process whose operations are recorded: it appends, cuts and compacts, and marks each acknowledgment on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tests.store.writer import LIMITS, T0, scrape, spans
+
+from foreshock_dashboard.store import Store
+from foreshock_dashboard.store.wal import WAL_FILE
+
+
+def main() -> None:
+    folder, first, count, damaged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "damaged"
+    if damaged:  # a fault that hits no record
+        file = os.open(folder / WAL_FILE, os.O_RDWR)
+        os.pwrite(file, bytes(16), 0)
+        os.fsync(file)
+    store = Store.open(folder, now=lambda: float(T0), limits=LIMITS)
+    for n in range(first, first + count):
+        store.append_samples([scrape(n)])
+        os.write(2, f"m {n}\n".encode())
+        store.append_spans(spans(n))
+        os.write(2, f"s {n}\n".encode())
+        if n % 3:
+            store.maintain()
+    os._exit(0)  # as if killed
+
+
+if __name__ == "__main__":
+    main()
