@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations, window_around
 from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.parameters import (
-    AFTER,
-    BASELINE_POINTS,
-    BEFORE,
-    GAP,
-    MAX_WEAK_CANDIDATES,
-    MIN_BASELINE_POINTS,
-)
-from foreshock_dashboard.analysis.root_cause.rank_signals import rank_inference, rank_signals
+from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_CANDIDATES, MIN_BASELINE_POINTS
+from foreshock_dashboard.analysis.root_cause.rank import explained_further
+from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
 from foreshock_dashboard.model.explanation import SIGNAL_KINDS, Explanation, MissingSignal, SignalCount, SignalKind
-from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError, grid
+from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
@@ -79,8 +70,7 @@ def explain(
     evidence = everything if target is None else Evidence(found, (target,))
     columns = [window.first + column for column in evidence.columns]
     ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns))
-    if target is not None and (walks := _inference_walks(source, window, timing)):
-        ranking = rank_inference(walks, target, ranking)
+    ranking = explained_further(_inference_walks(source, window, timing), ranking)
     signals = counted(found)
     weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]
     missing = tuple(
@@ -137,19 +127,13 @@ def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWin
         raise NoDataError(
             f"{place}: no data at {utc_timestamp(at)}. Choose one from {utc_timestamp(start)} to {utc_timestamp(end)}."
         )
-    before = min(BEFORE.at(step), max(0.0, (at - start) / 2))
-    first = math.ceil((at - before) / step) * step
-    available = (first - math.ceil(start / step) * step) / step
-    if available < MIN_BASELINE_POINTS:
+    window = window_around(start, end, at, step)
+    if window is None:
         raise NoDataError(
             f"{place}: {at - start:.0f} s of data before {utc_timestamp(at)} are too few for a baseline. Choose a time "
             f"at least {2 * MIN_BASELINE_POINTS * step:.0f} s after {utc_timestamp(start)}."
         )
-    gap = min(round(GAP.at(step) / step), max(0, int(available / 3) - MIN_BASELINE_POINTS))
-    oldest = first - min(available, gap + BASELINE_POINTS) * step
-    times = grid(oldest, max(first, min(end, at + AFTER.at(step))), step)
-    place_of_first = int(np.searchsorted(times, first - step / 2))
-    return AnalysisWindow(times, place_of_first - gap, place_of_first, at)
+    return window
 
 
 def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def readings(windows: RateWindows) -> Catalogue:
     success, engine, token = "nv_inference_request_success", (*SERVER_LABELS, "engine"), "time_to_first_token_seconds"
     vllm_token, sglang_token = (windows.buckets(f"{name}:{token}", SERVICE_MODEL_LABELS) for name in ("vllm", "sglang"))
     cache = (last(f"vllm:{name}_cache_usage_perc", engine) for name in ("kv", "gpu"))
-    return {
+    named: Catalogue = {
         "running": reading(
             last,
             "running requests",
@@ -129,6 +130,23 @@ def readings(windows: RateWindows) -> Catalogue:
             "request",
         ),
     }
+    return {key: with_escaped_names(known) for key, known in named.items()}
+
+
+def with_escaped_names(known: CatalogueRow) -> CatalogueRow:
+    """The row with a further form for each name with a colon, which some exporters and Collectors serve as `_`."""
+    ways, also = (
+        (
+            *forms,
+            *(
+                replace(form, query=replace(form.query, metric=form.query.metric.replace(":", "_")))
+                for form in forms
+                if ":" in form.query.metric
+            ),
+        )
+        for forms in (known.ways, known.also)
+    )
+    return replace(known, ways=ways, also=also)
 
 
 class ModelServerRows:

@@ -134,7 +134,9 @@ def updated_incident(
     )
     callers = candidate.affected_callers
     ranking = (
-        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS])) if is_ranking_due else incident.candidates
+        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS]), incident.opened)
+        if is_ranking_due
+        else incident.candidates
     )
     suspect = ranking[0].service if is_ranking_due and ranking else None
     finding = _reported_finding(incident, candidate, suspect, evaluation.findings)

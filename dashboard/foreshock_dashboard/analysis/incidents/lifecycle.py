@@ -27,6 +27,7 @@ from foreshock_dashboard.analysis.incidents.content import (
 )
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, IncidentCandidate, incident_candidates
+from foreshock_dashboard.analysis.root_cause.parameters import Duration
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, Learning
@@ -35,16 +36,16 @@ from foreshock_dashboard.model.world import World
 
 MIN_LEARNING_SECONDS = 1800.0
 """Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""
-FOR_POINTS = 3
+FOR = Duration(30.0, 2)
 """Consecutive evaluations with a candidate before an incident opens, or pages."""
-URGENT_FOR_POINTS = 2
+URGENT_FOR = Duration(20.0, 1)
 """The same for an urgent candidate."""
-SWITCH_POINTS = 6
+SWITCH = Duration(60.0, 2)
 """Consecutive evaluations that disagree with an open incident before its service, cause, or suspected cause changes."""
-PAGED_SWITCH_POINTS = 30
+PAGED_SWITCH = Duration(300.0, 3)
 """The same after the page: what a person acts on is stable for minutes."""
 PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
-"""`SWITCH_POINTS` apply also after the page if the new cause is as sure as the first, and the old one less than the
+"""`SWITCH` applies also after the page if the new cause is as sure as the first, and the old one less than the
 second."""
 RESOLVE_AFTER_SECONDS = 300.0
 """Seconds of observed recovery after which an incident is resolved."""
@@ -212,8 +213,8 @@ def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
 
 
 def _merged(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident | None:
-    """A group with candidates that all belong to another one; None after `FOR_POINTS` evaluations."""
-    if group.incident is None or group.merged_points + 1 >= FOR_POINTS:
+    """A group with candidates that all belong to another one; None after `FOR`."""
+    if group.incident is None or group.merged_points + 1 >= FOR.points_at(point.world.step):
         return None
     return replace(
         group, merged_points=group.merged_points + 1, recovered_seconds=0.0, last_data=point.time, recovering=None
@@ -238,7 +239,7 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
         merged_points=0,
         recovering=None,
     )
-    for_points = URGENT_FOR_POINTS if candidate.urgent else FOR_POINTS
+    for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(evaluation.point.world.step)
     if before is None and firing.firing_points < for_points:
         return firing
     page = firing.paging_points >= for_points
@@ -273,7 +274,8 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
         return replace(group, incident=after, disagreeing_points=0)
     disagreeing_points = group.disagreeing_points + 1
     disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
-    if disagreeing_points >= (PAGED_SWITCH_POINTS if before.paged is not None and not disproved else SWITCH_POINTS):
+    switch = PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
+    if disagreeing_points >= switch.points_at(evaluation.point.world.step):
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.slos import LEARNED_SLO_MARGIN_SECONDS
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.model.service import Service
@@ -145,7 +148,10 @@ class _Triage:
         probability = self.probability(origin)
         causes_outage = False
         if cause is not None and cause.urgent and cause.severity >= OUTAGE_SEVERITY:
-            causes_outage = cause.strength >= FINDING_STRENGTH and (cause.cause != "dependency" or bool(callers))
+            is_felt = cause.cause != "dependency" or cause.down or is_noticeable(point, origin)
+            causes_outage = (
+                cause.strength >= FINDING_STRENGTH and is_felt and (cause.cause != "dependency" or bool(callers))
+            )
             probability = max(probability, cause.strength) if causes_outage else probability
         urgent = causes_outage or overloaded  # overload is averaged over minutes already
         return IncidentCandidate(
@@ -174,19 +180,23 @@ class _Triage:
         )
 
     def _explains_callers(self, service: Service) -> bool:
-        """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
+        """Whether a service explains a caller that breaches its SLO. Always true if no caller breaches it."""
+        breaching = [caller for caller in self.point.upstream[service] if self.is_breaching(caller)]
+        return not breaching or any(self._explains(service, caller) for caller in breaching)
 
-        Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
+    def _explains(self, service: Service, caller: Service) -> bool:
+        """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller.
+
+        Several calls per request add up. A service without signals of its risks is judged by its client edges.
         """
-        point = self.point
-        breaching = [caller for caller in point.upstream[service] if self.is_breaching(caller)]
-        if not breaching:
-            return True
+        point, requests = self.point, self.point.level("rate", caller)
         for name, edge_name in (("p95", "edge_p95"), ("error_rate", "edge_error_rate")):
-            own = [_excess(point, edge_name, edge) for edge in point.calls_to(service)]
-            largest = max(_excess(point, name, service), *own, 0.0)
-            excess = [_excess(point, name, caller) for caller in breaching]
-            if any(value > 0 and ORIGIN_SHARE * value <= largest for value in excess):
+            largest = max(_excess(point, name, service), 0.0)
+            for edge in point.calls_to(service):
+                calls = point.level("edge_rate", edge) / requests if edge.client == caller else 1.0
+                largest = max(largest, _excess(point, edge_name, edge) * max(1.0, np.nan_to_num(calls, posinf=1.0)))
+            excess = _excess(point, name, caller)
+            if excess > 0 and ORIGIN_SHARE * excess <= largest:
                 return True
         return False
 
@@ -218,8 +228,8 @@ class _Triage:
         )
         if self.is_breaching(origin):
             return explained or bool(affected_callers) or not point.upstream[origin]
-        if lacks_baseline(point, origin) and any(self.is_breaching(caller) for caller in affected_callers):
-            return True  # the callers have the only SLO
+        if any(self.is_breaching(caller) and self._explains(origin, caller) for caller in affected_callers):
+            return True  # it has no SLO of its own, or several calls of a request add up
         is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
         return explained and (is_severe or self.probability(origin) >= PAGE_PROBABILITY)
 
@@ -278,6 +288,17 @@ def is_relevant(point: EvaluationPoint, service: Service) -> bool:
     callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
     baselines = [level for caller in callers if math.isfinite(level := point.level("p95", caller))]
     return not baselines or _excess(point, "p95", service) >= RELEVANT_SHARE * min(baselines)
+
+
+def is_noticeable(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a service fails, or users could feel the seconds that its callers wait for it longer per request."""
+    edges = point.calls_to(service)
+    failing = [_excess(point, "error_rate", service), *(_excess(point, "edge_error_rate", edge) for edge in edges)]
+    slower = [_excess(point, "p95", service)]
+    for edge in edges:
+        calls = point.level("edge_rate", edge) / point.level("rate", edge.client)
+        slower.append(_excess(point, "edge_p95", edge) * max(1.0, np.nan_to_num(calls, posinf=1.0)))
+    return max(failing) > VISIBLE_FAILED_RATIO or max(slower) >= LEARNED_SLO_MARGIN_SECONDS
 
 
 def _excess(point: EvaluationPoint, name: str, key: Service | Edge) -> float:

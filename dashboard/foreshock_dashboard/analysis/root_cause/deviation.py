@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_unavailability
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
+from foreshock_dashboard.model.query import grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -39,6 +41,23 @@ class AnalysisWindow:
     def step(self) -> float:
         """Seconds between grid points."""
         return float(self.times[1] - self.times[0])
+
+
+def window_around(start: float, end: float, at: float, step: float) -> AnalysisWindow | None:
+    """The grid points of the baseline and of the analyzed time around `at`, all in Unix seconds.
+
+    None where the data, which begin at `start` and end at `end`, have too few points for a baseline.
+    """
+    before = min(use.BEFORE.at(step), max(0.0, (at - start) / 2))
+    first = math.ceil((at - before) / step) * step
+    available = (first - math.ceil(start / step) * step) / step
+    if available < use.MIN_BASELINE_POINTS:
+        return None
+    gap = min(round(use.GAP.at(step) / step), max(0, int(available / 3) - use.MIN_BASELINE_POINTS))
+    oldest = first - min(available, gap + use.BASELINE_POINTS) * step
+    times = grid(oldest, max(first, min(end, at + use.AFTER.at(step))), step)
+    place_of_first = int(np.searchsorted(times, first - step / 2))
+    return AnalysisWindow(times, place_of_first - gap, place_of_first, at)
 
 
 @dataclass(frozen=True, slots=True)

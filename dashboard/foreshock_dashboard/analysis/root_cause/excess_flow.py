@@ -190,6 +190,8 @@ class ExcessFlow:
         if failing.amount > 0:
             onset = self._onset_weight(failing.since - own.since)
             moves["errors"] = min(1.0, ratio * failing.amount / own.amount) * confidence(failing.z) * onset
+            if self._answers_normally(callee):
+                moves["errors"] *= use.UNREPORTED_ERRORS_WEIGHT
         slow = max(self._seen_latencies(caller, callee), key=lambda item: item.log, default=NONE)
         waits = max((item.z for item in evidence.latencies(caller)), default=0.0)
         if slow.log >= math.log(use.TIMEOUT_SLOWDOWN) and waits >= use.ANOMALOUS_Z:
@@ -201,6 +203,11 @@ class ExcessFlow:
         if lost > 0:
             moves["errors"] = max(moves.get("errors", 0.0), min(1.0, ratio * lost / own.amount))
         return moves
+
+    def _answers_normally(self, service: Service) -> bool:
+        """Whether a service reports normal errors and latency: its client gives up early, or the way to it fails."""
+        errors, latency = self._evidence.of(service, "errors"), self._evidence.of(service, "latency")
+        return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.AFFECTED_Z
 
     def _lost(self, caller: Service, callee: Service) -> float:
         """Share of a callee's traffic that vanished beyond that of its caller."""

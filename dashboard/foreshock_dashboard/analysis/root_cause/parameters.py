@@ -6,6 +6,7 @@ lie between two points. The values were set on development data only; `docs/inte
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 
@@ -18,6 +19,10 @@ class Duration(NamedTuple):
     def at(self, step: float) -> float:
         """The duration in seconds, for a distance of points in seconds."""
         return max(self.seconds, self.points * step)
+
+    def points_at(self, step: float) -> int:
+        """The duration in points, rounded up."""
+        return max(self.points, math.ceil(self.seconds / step))
 
 
 # Windows around the given time.
@@ -102,6 +107,8 @@ TIMEOUT_SLOWDOWN = 3.0
 """Slowdown of a callee from which its timeouts may be the errors of a caller that is slow as well."""
 TIMEOUT_WEIGHT = 0.5
 """Weight of that explanation."""
+UNREPORTED_ERRORS_WEIGHT = 0.3
+"""Weight of failed calls to a service that reports no errors: its client gives up early, or the way to it fails."""
 RESOURCE_WEIGHT = 1.0
 """Weight of an anomalous resource of a service for the suspicion that stays there."""
 INDUCED_WEIGHT = 0.3
@@ -126,7 +133,5 @@ TOP_METRICS = 3
 """Metrics of a service that count, and that are reported."""
 PROPAGATING_WEIGHT = 0.7
 """Weight of latency, errors, and traffic, which propagate along calls, against CPU, memory, and disk."""
-SIGNALS_WEIGHT = 0.25
-"""Weight of the ranking by any signals on an inference platform, whose GPUs and batching follow laws of their own."""
 MAX_WEAK_CANDIDATES = 5
 """Services reported where the gate does not pass."""

@@ -1,58 +1,99 @@
-"""Ranking of suspected causes at one evaluation of the live analysis."""
+"""Ranking of root causes: where the excess is that no callee explains, and what explains it there."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
+from foreshock_dashboard.analysis.root_cause.deviation import deviations, window_around
+from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
+from foreshock_dashboard.analysis.root_cause.parameters import AFTER
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
+from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.stats.absorbing_walk import Node, absorption
+from foreshock_dashboard.stats.absorbing_walk import absorption
 
 MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
 
 
-def rank_causes(walk: GraphWalk, affected: Sequence[Service]) -> tuple[Candidate, ...]:
+def rank_causes(walk: GraphWalk, affected: Sequence[Service], at: float) -> tuple[Candidate, ...]:
     """Suspected causes at one evaluation, the most likely first; empty where all affected services are healthy.
 
-    Scores are shares of all suspicion.
+    Scores are shares of all suspicion. at: Unix seconds at which the incident was first seen.
     """
-    starts: list[Node] = [(service, "slow") for service in dict.fromkeys(affected) if walk.is_anomalous(service)]
-    absorbed = absorption(walk.transitions, walk.reason, starts)
-    shares = {service: sum(reasons.values()) for service, reasons in absorbed.items()}
-    total = sum(shares.values())
-    return sorted_candidates(
-        Candidate(service, share / total, (max(absorbed[service], key=absorbed[service].__getitem__),))
-        for service, share in shares.items()
-        if share >= MIN_CANDIDATE_SHARE * total
-    )
+    point = walk.point
+    world, step = point.world, point.world.step
+    window = window_around(float(world.times[0]), point.time, max(at, point.time - AFTER.at(step)), step)
+    if window is None:
+        return ()
+    rows = world_rows(world, point.column, window, _connected(walk, affected))
+    found = deviations(rows, window)
+    rankings = []
+    for service in dict.fromkeys(affected):
+        evidence = Evidence(found, (service,))
+        columns = [window.first + column for column in evidence.columns]
+        ranking = rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns))
+        if ranking.passed:
+            rankings.append(ranking)
+    return mean_ranking([explained_further((walk,), ranking).candidates for ranking in rankings])
 
 
-def rank_causes_over_time(walks: Sequence[GraphWalk], affected: Service) -> tuple[Candidate, ...]:
-    """Suspected causes over several evaluations; empty where most of them have none."""
-    reporting = [walk for walk in walks if walk.reports_signals(affected)]
-    rankings = [ranking for walk in reporting if (ranking := rank_causes(walk, (affected,)))]
-    lasting = 2 * len(rankings) > len(reporting) and len(rankings) >= min(2, len(walks))
-    return mean_ranking(rankings, [1.0] * len(rankings)) if lasting else ()
+def _connected(walk: GraphWalk, affected: Sequence[Service]) -> Set[Service]:
+    """The affected services, their callers, and all direct and indirect callees of these."""
+    reached = {caller for service in affected for caller in (service, *walk.point.upstream[service])}
+    frontier = reached
+    while frontier:
+        frontier = {edge.server for caller in frontier for edge in walk.point.calls_from(caller)} - reached
+        reached |= frontier
+    return reached
 
 
-def mean_ranking(rankings: Sequence[Sequence[Candidate]], weights: Sequence[float]) -> tuple[Candidate, ...]:
-    """Candidates by the weighted sum of their scores, with the reasons of all rankings. Scores sum to 1."""
+def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:
+    """The ranking with suspicion moved on to what explains the excess of a service beyond its callees.
+
+    Contention for GPUs, batching, and load follow laws of their own, which the signals of services do not show. walks:
+    one per evaluation; they count alike.
+    """
+    if not walks:
+        return ranking
+    shares = defaultdict[Service, float](float)
+    reasons = defaultdict[Service, dict[Reason, float]](lambda: defaultdict(float))
+    for candidate in ranking.candidates:
+        for walk in walks:
+            for service, absorbed in absorption(walk.transitions, walk.reason, [(candidate.service, "slow")]).items():
+                for reason, mass in absorbed.items():
+                    shares[service] += candidate.score * mass / len(walks)
+                    reasons[service][reason] += mass
+    known = {candidate.service: candidate for candidate in ranking.candidates}
+    level = ranking.candidates[0].confidence if ranking.candidates else "low"
+    moved = []
+    for service, share in shares.items():
+        if share >= MIN_CANDIDATE_SHARE:
+            why = max(reasons[service], key=reasons[service].__getitem__)
+            own = known[service].reasons if service in known else ()
+            is_repeated = bool(own) and why.kind in ("slower", "failures_grew", "no_anomaly")
+            moved.append(Candidate(service, share, own if is_repeated else (why, *own), level))
+    return Ranking(sorted_candidates(moved), ranking.passed)
+
+
+def mean_ranking(rankings: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:
+    """Candidates by the sum of their scores, with the reasons of all rankings. Scores sum to 1."""
     scores = defaultdict[Service, float](float)
-    reasons = defaultdict[Service, dict[Reason, None]](dict)
-    for ranking, weight in zip(rankings, weights, strict=True):
+    first: dict[Service, Candidate] = {}
+    for ranking in rankings:
         for candidate in ranking:
-            scores[candidate.service] += weight * candidate.score
-            for reason in candidate.reasons:
-                if (reason.kind, reason.name) not in {(known.kind, known.name) for known in reasons[candidate.service]}:
-                    reasons[candidate.service][reason] = None
+            scores[candidate.service] += candidate.score
+            known = first.setdefault(candidate.service, candidate)
+            named = {(reason.kind, reason.name) for reason in known.reasons}
+            added = tuple(reason for reason in candidate.reasons if (reason.kind, reason.name) not in named)
+            first[candidate.service] = known._replace(reasons=(*known.reasons, *added))
     total = sum(scores.values())
-    return sorted_candidates(
-        Candidate(service, score / total, tuple(reasons[service])) for service, score in scores.items()
-    )
+    return sorted_candidates(first[service]._replace(score=score / total) for service, score in scores.items())
 
 
 def sorted_candidates(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

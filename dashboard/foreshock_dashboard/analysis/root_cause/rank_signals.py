@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
 from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass
-from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes_over_time
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
 from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
 from foreshock_dashboard.model.service import Service
@@ -62,17 +60,6 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
 def _local_z(evidence: Evidence, service: Service) -> float:
     """Deviation of what does not come from callees, in scales."""
     return max(evidence.local(service).z, evidence.changed_calls(service).z)
-
-
-def rank_inference(walks: Sequence[GraphWalk], affected: Service, ranking: Ranking) -> Ranking:
-    """The ranking of an inference platform: what its graphs say, refined by all signals."""
-    known = rank_causes_over_time(walks, affected)
-    if not known:
-        reports = any(walk.reports_signals(affected) for walk in walks)
-        return Ranking(ranking.candidates, passed=ranking.passed and not reports)
-    both = mean_ranking((known, ranking.candidates), (1 - use.SIGNALS_WEIGHT, use.SIGNALS_WEIGHT))
-    level = ranking.candidates[0].confidence if ranking.candidates else "low"
-    return Ranking(tuple(item._replace(confidence=level) for item in both), passed=True)
 
 
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:

@@ -75,9 +75,9 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
     )
     rows += _error_rates(failures, rows)
-    rows_by_entity = _traffic_by_entity(rows)
+    rows_by_entity = traffic_by_entity(rows)
     rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
-    return rows + _calls_per_request(rows_by_entity)
+    return rows + calls_per_request(rows_by_entity)
 
 
 def _in_seconds(metric: str) -> tuple[str, float]:
@@ -273,7 +273,7 @@ def _qualified(rows: Iterable[SignalRow]) -> Mapping[Entity, Entity]:
     }
 
 
-def _traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[SignalRow]]:
+def traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[SignalRow]]:
     traffic: dict[Entity, list[SignalRow]] = {}
     for row in rows:
         if row.kind == "traffic" and row.counts is not None:
@@ -281,7 +281,7 @@ def _traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[Signal
     return traffic
 
 
-def _calls_per_request(traffic: Mapping[Entity, Sequence[SignalRow]]) -> list[SignalRow]:
+def calls_per_request(traffic: Mapping[Entity, Sequence[SignalRow]]) -> list[SignalRow]:
     """How many calls a request of each client makes, with the number of calls that are normal for its requests."""
     made = []
     for call, rows in traffic.items():
@@ -306,7 +306,7 @@ def _with_counts(row: SignalRow, traffic: Sequence[SignalRow]) -> SignalRow:
 
 def _error_rates(failures: Sequence[SignalRow], rows: Sequence[SignalRow]) -> list[SignalRow]:
     """Counts of errors over the requests of the same entity, where those are known."""
-    traffic = _traffic_by_entity(rows)
+    traffic = traffic_by_entity(rows)
     shares = []
     for row in failures:
         known = traffic.get(row.entity, [])
