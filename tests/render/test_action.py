@@ -159,7 +159,7 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
     ("action", "command"),
     [
         (Action("pause", BATCH, current=3), "kubectl -n ml scale deployment/batch --replicas=3"),
-        (Action("pause", BATCH), "kubectl -n ml scale deployment/batch --replicas=N"),
+        (Action("pause", BATCH), None),
         (Action("move_off_gpus", BATCH, gpus=(GPU,)), "kubectl uncordon host-1"),
         (Action("drain_host", target="node-1"), "kubectl uncordon node-1"),
         (Action("pause", Service("", "batch"), current=3), None),

@@ -28,7 +28,7 @@ from tests.web.worlds import (
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.incident_summary import incident_sentence
+from foreshock_dashboard.render import incident_summary
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
@@ -66,7 +66,7 @@ def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> No
     body = contention(snapshot(world, starvation(world)))
     names = body["services"]
     victim, aggressor, ratio, gpus, role = body["pairs"][0]
-    assert (names[victim], names[aggressor], gpus, role) == ("embedder", "train-llm", 2, "incident")
+    assert (names[victim], names[aggressor], gpus, role) == ("embedder", "train-llm", 2, "critical")
     assert ratio == pytest.approx(0.46)
     roles = {(names[pair[0]], names[pair[1]]): pair[4] for pair in body["pairs"][1:]}
     assert roles.pop(("train-llm", "embedder")) == "reverse"
@@ -145,13 +145,14 @@ def test_gpus_are_counted_by_tier_and_pool() -> None:
     assert contention(snapshot(world))["tiers"]["shared"] == 0
 
 
-def test_an_open_pair_has_the_text_of_its_incident() -> None:
-    """Without an incident, a sentence of its own values."""
+def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
+    """Without an incident, with a sentence of its own values."""
     world = starving()
     item = starvation(world)
     pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
-    assert pair["summary"] == incident_sentence(item)
+    assert pair["summary"] == incident_summary.headline(item)
     assert pair["incident"]["id"] == item.id
+    assert "".join(clause.text for clause in pair["incident"]["suspicion_clauses"]).startswith("Suspected cause: ")
     assert [row["gpu"] for row in pair["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert pair["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)
     alone = contention(snapshot(world), "embedder", "train-llm")["pair"]

@@ -240,7 +240,7 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
     history = HistoryCache().get(quiet, calm(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
-    assert (said.state, said.headline) == ("calm", "All 2 services within SLO")
+    assert (said.state, said.headline) == ("calm", "2 of 12 services within SLO; 10 have no SLO")
     assert said.closest[0].service == "embedder"
 
 
@@ -565,3 +565,17 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
     assert ratios
     assert min(ratios) >= MIN_WAIT_RATIO
     assert len(data.matrix(peaceful).victims) >= 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "summary"),
+    [
+        ((0, 0, 0, 14, 0), "All 14 services within SLO"),
+        ((0, 0, 0, 5, 1), "5 of 6 services within SLO; 1 has no SLO"),
+        ((0, 3, 1, 7, 3), "3 degraded, 1 at risk, 7 healthy; 3 have no SLO"),
+        ((1, 0, 0, 1, 0), "1 in SLO breach, 1 healthy"),
+        ((0, 0, 0, 0, 2), "2 services, no SLO yet"),
+    ],
+)
+def test_the_services_are_summed_up_in_the_words_of_the_tile(counts: tuple[int, ...], summary: str) -> None:
+    assert vitals.slo_summary(vitals.SloStatus(*counts)) == summary

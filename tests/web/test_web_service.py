@@ -171,7 +171,7 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
         (
             told(incidents=()),
             GATEWAY,
-            "gateway is at risk of an SLO breach (< 5 min): p95 40 ms (SLO 9.00 s)",
+            "gateway is at risk: p95 40 ms (SLO 9.00 s)",
         ),
         (
             replace(told(incidents=()), forecast=Forecast()),

@@ -50,7 +50,7 @@ def summary_clauses(incident: Incident) -> Text:
     """
     return sentences(
         headline_clauses(incident),
-        _suspicion(incident),
+        suspicion_clauses(incident),
         _affected(incident.other_affected),
         _next(incident),
         text("First anomaly: ", time(incident.since)) if incident.affected else (),
@@ -144,7 +144,7 @@ def _metric(incident: Incident) -> str:
     return f"{name} {show(symptom.value)}{baseline}"
 
 
-def _suspicion(incident: Incident) -> Text:
+def suspicion_clauses(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
     if incident.summary.latent:
         return text("Client retries would keep it overloaded (metastable failure)")

@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 def prepare(path: Path, disk: Disk) -> int:
     """Create the subfolders and empty `tmp/`. Return 1 if the format file was damaged, else 0.
 
-    An empty format file is one whose first write was cut short. A damaged one is written anew: each block states its
+    An empty format file is one whose first write was cut short. A damaged one is rewritten: each block states its
     format as well, under a checksum. Raises StoreError, with nothing changed, for another format.
     """
     marker = path / "format"
     existing = marker.read_bytes().strip() if marker.exists() else b""
     damaged = bool(existing) and not existing.isdigit()
     if damaged:
-        log.error("store %s: the format file is damaged (%r); written anew as %s", path, existing[:80], FORMAT.decode())
+        log.error("store %s: the format file is damaged (%r); rewritten as %s", path, existing[:80], FORMAT.decode())
     elif existing not in (b"", FORMAT):
         raise StoreError(
             f"store {path}: has format {existing[:80].decode()!r}, this version reads {FORMAT.decode()}; "

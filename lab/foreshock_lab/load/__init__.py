@@ -1,4 +1,4 @@
 """Load of users: an open loop with the bursts of recorded arrivals and a compressed day.
 
-Imports: `foreshock_simulator`.
+Imports: `foreshock_simulator.traffic`.
 """

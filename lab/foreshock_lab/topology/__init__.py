@@ -1,4 +1,4 @@
 """What a system consists of: services, what each request does, and how a seed draws one.
 
-Imports: none.
+Imports: nothing.
 """

@@ -96,7 +96,7 @@ def add_page_routes(
 
     @page("/pages/services", "All values of the Services page", services_page.ServicesPage)
     def page_services(snapshot: Snapshot, _past: bool, _: AsOf) -> Payload:
-        return services_page.services(snapshot)
+        return services_page.services(snapshot, histories)
 
     @get(
         api,
@@ -107,7 +107,7 @@ def add_page_routes(
     )
     async def page_service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
         return await responder.snapshot_response(
-            request, query, lambda snapshot, _: services_page.service(snapshot, _service(snapshot, service))
+            request, query, lambda snapshot, _: services_page.service(snapshot, _service(snapshot, service), histories)
         )
 
     @get(

@@ -78,6 +78,13 @@ const fill = (element, attributes, content) => {
 export const h = (tag, attributes = null, ...content) => fill(document.createElement(tag), attributes, content);
 
 /**
+ * A fact in a list of facts: its name, and what it says.
+ * @param {string} name
+ * @param {...Content} content
+ */
+export const fact = (name, ...content) => h("div", { class: "fact" }, h("dt", null, name), h("dd", null, content));
+
+/**
  * A new SVG element.
  * @template {keyof SVGElementTagNameMap} T
  * @param {T} tag

@@ -110,6 +110,14 @@ def lanes_start(world: World, chosen: ChosenIncidents) -> float:
     return max(world.time - MAX_SECONDS, chosen.onset - lead_in)
 
 
+def current_history(
+    snapshot: Snapshot, world: World, chosen: ChosenIncidents, histories: HistoryCache
+) -> ServiceHistory:
+    """The history of all services whose newest stages every page shows, so that a state is the same word everywhere."""
+    start = min(lanes_start(world, chosen), world.time - MIN_SECONDS)
+    return histories.get(snapshot, world, chosen.onset, start)
+
+
 def affected_order(
     snapshot: Snapshot,
     world: World,

@@ -19,6 +19,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.units import counted, plural
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
 from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
 from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents
@@ -111,6 +112,26 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     at_risk = {service for service in tracked if forecasts.is_breach_likely(service)} - breached - degraded
     counts = len(breached), len(degraded), len(at_risk)
     return SloStatus(*counts, len(tracked) - sum(counts), len(snapshot.services) - len(tracked))
+
+
+def slo_summary(status: SloStatus) -> str:
+    """`All 14 services within SLO`; else their number by state: `3 degraded, 1 at risk, 7 healthy; 3 have no SLO`."""
+    without = f"{status.without} {plural(status.without, 'has', 'have')} no SLO" if status.without else ""
+    states = (
+        (status.breached, "in SLO breach"),
+        (status.degraded, "degraded"),
+        (status.at_risk, "at risk"),
+        (status.within, "healthy"),
+    )
+    if any(count for count, _ in states[:-1]):
+        found = ", ".join(f"{count} {state}" for count, state in states if count)
+    elif not status.within:
+        return f"{counted(status.without, 'service')}, no SLO yet"
+    elif not without:
+        return f"All {counted(status.within, 'service')} within SLO"
+    else:
+        found = f"{status.within} of {counted(status.within + status.without, 'service')} within SLO"
+    return "; ".join(part for part in (found, without) if part)
 
 
 def _slo_tile(status: SloStatus, breaches: Vital, *, unknown: bool) -> VitalJson:

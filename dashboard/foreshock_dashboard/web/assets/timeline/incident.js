@@ -78,10 +78,12 @@ export const actionCard = (actions) =>
       : h("p", null, "No mitigation identified."),
   );
 
+/** @typedef {{ affected: readonly string[], evidence: readonly Onset[] }} Details */
+
 /**
  * When an incident began, opened, and paged: "First anomaly 08:40:20 (4 min 23 s ago), paged 08:44:10". Evidence that
  * began after the page is that of a later cause.
- * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<{ affected: readonly string[], evidence: readonly Onset[] }>} incident
+ * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
  */
 export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now) => [

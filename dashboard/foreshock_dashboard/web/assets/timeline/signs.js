@@ -48,6 +48,16 @@ export const stageState = (stage) =>
 export const recoveringState = (word) => h("span", { class: "state recovering" }, hiddenSign("◐"), ` ${word}`);
 
 /**
+ * The state of a service: its stage, or its condition while it has none.
+ * @param {{ health: Health, condition: string, stage?: Stage | null, word: string }} service
+ */
+export const serviceState = ({ health, condition, stage, word }) => {
+  const isOver = condition === "recovering" && stage === "early_warning";
+  if (stage && stage !== "healthy" && !isOver) return stageState(stage);
+  return condition === "recovering" ? recoveringState(word) : healthState(health, word);
+};
+
+/**
  * A legend of the signs of states.
  * @param {readonly Health[]} [healths]
  */

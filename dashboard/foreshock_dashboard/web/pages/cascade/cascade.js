@@ -161,7 +161,7 @@ const breachScale = () =>
     "span",
     { class: "breach-scale", style: `width:${SCALE_WIDTH + 2 * SCALE_MARGIN}px` },
     /** @type {const} */ ([
-      [60, "1 min"],
+      [60, "1"],
       [300, "5"],
       [600, "10"],
       [HORIZON_SECONDS, "30 min"],

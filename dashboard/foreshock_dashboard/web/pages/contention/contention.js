@@ -62,6 +62,7 @@ const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
  * @param {number} now
  */
 const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
+  incident ? h("p", null, clausesText(incident.suspicion_clauses), ".") : null,
   incident ? actionCard(incident.actions) : null,
   h(
     "p",

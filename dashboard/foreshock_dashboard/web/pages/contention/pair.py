@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text, text
-from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
@@ -59,6 +59,7 @@ class PairIncident(Row):
     confidence: float | None
     confidence_level: ConfidenceLevel
     quality: Quality
+    suspicion_clauses: list[ClauseJson]
     actions: list[ActionJson]
 
 
@@ -97,7 +98,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     else:
         current = open_incidents(snapshot)
         incident = next((item for item in current if (item.service, item.suspect.service) == services), None)
-        summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
+        summary = headline_clauses(incident) if incident else text(_sentence(world, pair))
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [
             PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
@@ -111,7 +112,8 @@ def _incident(item: Incident) -> PairIncident:
     since, opened, paged = map(number_of_time, (item.since, item.opened, item.paged))
     certainty = number(item.confidence), item.confidence_level, item.quality
     actions = list(map(action, item.actions))
-    return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, actions)
+    suspicion = clauses(suspicion_clauses(item))
+    return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, suspicion, actions)
 
 
 def _sentence(world: World, pair: Pair) -> str:

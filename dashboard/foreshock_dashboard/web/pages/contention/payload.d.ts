@@ -29,6 +29,7 @@ export interface PairIncident {
   confidence: number;
   confidence_level: ConfidenceLevel;
   quality: string;
+  suspicion_clauses: Clause[];
   actions: Action[];
 }
 

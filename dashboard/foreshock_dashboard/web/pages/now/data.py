@@ -14,8 +14,15 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, readings
-from foreshock_dashboard.web.panels.timeline import Timeline, affected_order, chosen_incidents, lanes_start, timeline
-from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
+from foreshock_dashboard.web.panels.timeline import (
+    Timeline,
+    affected_order,
+    chosen_incidents,
+    current_history,
+    lanes_start,
+    timeline,
+)
+from foreshock_dashboard.web.panels.vitals import VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
@@ -101,9 +108,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
     start = lanes_start(world, chosen) if world else 0.0
-    history = (
-        histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS)) if world else None
-    )
+    history = current_history(snapshot, world, chosen, histories) if world else None
     stages = history.now() if history else {}
     verdict_ = verdict(snapshot, time, history)
     shared: Now = {

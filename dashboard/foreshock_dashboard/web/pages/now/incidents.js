@@ -1,7 +1,7 @@
 // The evidence of the open incidents, and the incidents that ended in the last hour.
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
-import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
+import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, formatValue } from "#web/assets/format.js";
 import {
   actionCard,
@@ -90,23 +90,32 @@ const evidenceTable = ({ service, evidence }, now) =>
  * The suspects, the likeliest first: their rank is shown, and their score, which is no probability, in the tooltip.
  * @param {NowIncident} incident
  */
-const suspectList = ({ suspect, candidates, confidence_level, confidence, quality }) => [
-  h(
-    "p",
-    { class: "suspects" },
-    candidates
-      .slice(0, MAX_CANDIDATES)
-      .filter(({ score }, i) => !i || score >= MIN_SCORE)
-      .map(({ service, score, why }, i) => [
-        ["Suspected: ", ". Less likely: "][i] ?? ", ",
-        h("span", { title: `score ${score.toFixed(2)}` }, serviceLink(service)),
-        why ? h("span", { class: "muted" }, ` (${why})`) : "",
-      ]),
-    candidates.length ? ". " : null,
-    h("span", { title: formatPercent(confidence) }, `Confidence: ${confidence_level}`),
-    `. Source: ${quality}.`,
-    suspect.gpus.length ? ` GPUs: ${suspect.gpus.join(", ")}.` : null,
-  ),
+const suspectFacts = ({ suspect, candidates, confidence_level, confidence, quality }) => {
+  const [first, ...others] = candidates.slice(0, MAX_CANDIDATES).filter(({ score }, i) => !i || score >= MIN_SCORE);
+  return h(
+    "dl",
+    { class: "facts suspects" },
+    first ? fact("Suspect", candidateText(first)) : null,
+    others.length
+      ? fact(
+          "Less likely",
+          others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
+        )
+      : null,
+    fact("Confidence", h("span", { title: formatPercent(confidence) }, confidence_level), `, ${quality}`),
+    suspect.gpus.length
+      ? fact(
+          "GPUs",
+          suspect.gpus.map((gpu, i) => [i ? ", " : "", h("span", { class: "unbroken" }, gpu)]),
+        )
+      : null,
+  );
+};
+
+/** @param {NowIncident["candidates"][number]} candidate */
+const candidateText = ({ service, score, why }) => [
+  h("span", { title: `score ${score.toFixed(2)}` }, serviceLink(service)),
+  why ? h("span", { class: "muted" }, ` (${why})`) : "",
 ];
 
 /**
@@ -139,7 +148,7 @@ const openIncident = (incident, isShown, now) => {
       h(
         "div",
         { class: evidence.length ? null : "only" },
-        suspectList(incident),
+        suspectFacts(incident),
         recovering_since
           ? h("p", { class: "note" }, "Values when symptoms were last seen, ", timeElement(recovering_since, now), ".")
           : null,

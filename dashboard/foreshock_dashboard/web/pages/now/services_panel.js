@@ -10,7 +10,7 @@ import {
   isNumber,
   NOT_KNOWN,
 } from "#web/assets/format.js";
-import { healthState, recoveringState, stageState } from "#web/assets/timeline/signs.js";
+import { serviceState } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, ROLES } from "#web/assets/words.js";
 
@@ -21,20 +21,13 @@ import { EMPTY, ROLES } from "#web/assets/words.js";
 /** @type {Record<Reading["status"], string>} */
 const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
 
-/** @param {ServiceRow} service */
-const condition = ({ health, condition: kind, stage, word }) => {
-  const isOver = kind === "recovering" && stage === "early_warning";
-  if (stage && stage !== "healthy" && !isOver) return stageState(stage);
-  return kind === "recovering" ? recoveringState(word) : healthState(health, word);
-};
-
 /**
  * The metric that uses most of its limit, with p95 below it where that is another one.
  * @param {ServiceRow} service
  */
 const limitCell = ({ closest, p95, slo }) => {
   const isP95 = !closest || closest.metric === "p95";
-  const p95Text = `p95 ${formatSeconds(p95)}${isNumber(slo) ? ` / ${formatSeconds(slo)}` : ""}`;
+  const p95Text = `p95 ${formatSeconds(p95)}${isNumber(slo) ? ` (SLO ${formatSeconds(slo)})` : ""}`;
   return h(
     "td",
     { class: "limit-cell" },
@@ -68,7 +61,7 @@ const serviceRow = (service, suspects) => {
     h(
       "td",
       { class: "text-cell" },
-      condition(service),
+      serviceState(service),
       isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
     ),
     h("td", { class: "minor" }, formatRate(rate)),

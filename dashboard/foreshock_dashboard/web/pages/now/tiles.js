@@ -29,7 +29,10 @@ const SLO_STATES = [
 ];
 
 /** @param {SloStatus} slo */
-const withinText = ({ within, without }) => `${within} within SLO${without ? `, ${without} without SLO` : ""}`;
+const withinText = ({ within, without, ...troubled }) => {
+  const isMet = SLO_STATES.every(([state]) => !troubled[state]);
+  return `${within} ${isMet ? "within SLO" : "healthy"}${without ? `, ${without} without SLO` : ""}`;
+};
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
@@ -80,7 +83,7 @@ const tileLink = (tile, isLearning) => {
   return h(
     "a",
     {
-      class: `figure ${status}`,
+      class: `figure ${status}${tile.slo ? " states" : ""}`,
       href: withRange(href),
       "data-go": true,
       "aria-label": [`${name}: ${value}`, note, who].filter(Boolean).join(", "),

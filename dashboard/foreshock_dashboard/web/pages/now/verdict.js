@@ -1,7 +1,7 @@
 // The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
 import { gpuHref, link, pageHref, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
-import { byId, h, put, requireId, setText } from "#web/assets/dom.js";
+import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
 import {
   formatBucket,
   formatCount,
@@ -76,13 +76,6 @@ const gpuLinks = (gpus) => {
   const hosts = new Set(gpus.map((gpu) => gpu.split("/")[0])).size;
   return link(gpuHref(first), `${gpus.length} GPUs of ${plural(hosts, "host")}`, gpus.join(", "));
 };
-
-/**
- * A row of the verdict: its name, and what it says.
- * @param {string} name
- * @param {...Content} content
- */
-const row = (name, ...content) => h("div", { class: "fact" }, h("dt", null, name), h("dd", null, content));
 
 /**
  * A value beside its limit: "p95 27.4 s (SLO 16.4 s)".
@@ -197,25 +190,30 @@ const situationFacts = (situation, risks, now) => {
     h(
       "dl",
       { class: "facts" },
-      row("Suspected cause", suspectedCause(incident, suspicion)),
-      origin ? row("Origin", serviceLink(origin.service), ` ${readingText(origin)}`) : null,
+      fact("Suspected cause", suspectedCause(incident, suspicion)),
+      origin ? fact("Origin", serviceLink(origin.service), ` ${readingText(origin)}`) : null,
     ),
     isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     h(
       "dl",
       { class: "facts" },
       recovery.length
-        ? row(
+        ? fact(
             "Recovery",
             recovery.map((found, i) => [i ? "; " : "", recoveryText(found)]),
           )
         : null,
-      isRecovering ? row("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
-      isRecovering && actions.length ? row("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
-      row("Next at risk", nextAtRisk(at_risk)),
-      breached.length ? row((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
-      risks.length ? row("Latent risk", latentRisks(risks)) : null,
-      row("Changes", h("span", { class: "muted" }, "Not tracked: check deploys")),
+      isRecovering ? fact("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
+      isRecovering && actions.length ? fact("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
+      fact("Next at risk", nextAtRisk(at_risk)),
+      breached.length ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
+      risks.length ? fact("Latent risk", latentRisks(risks)) : null,
+      h(
+        "div",
+        { class: "fact minor" },
+        h("dt", null, "Changes"),
+        h("dd", null, h("span", { class: "muted" }, "Not tracked: check deploys")),
+      ),
     ),
   ];
 };
@@ -257,15 +255,15 @@ const calmFacts = ({ state, since, closest: [reading], risks, resolved }, now) =
     "dl",
     { class: "facts" },
     reading
-      ? row(
+      ? fact(
           "Closest to its limit",
           serviceLink(reading.service),
           ` ${readingText(reading)}`,
           reading.usage <= 1 ? `, headroom ${headroomText(reading)}` : "",
         )
       : null,
-    risks.length ? row("Latent risk", latentRisks(risks)) : null,
-    resolved ? row("Last incident", resolvedIncident(resolved, now)) : null,
+    risks.length ? fact("Latent risk", latentRisks(risks)) : null,
+    resolved ? fact("Last incident", resolvedIncident(resolved, now)) : null,
   ),
 ];
 

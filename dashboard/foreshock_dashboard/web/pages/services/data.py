@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
-from foreshock_dashboard.model.health import Health
+from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -23,10 +23,20 @@ from foreshock_dashboard.web.pages.services.sentence import (
     sentence,
     worst,
 )
-from foreshock_dashboard.web.panels.vitals import sparkline
-from foreshock_dashboard.web.state.conditions import ServiceForecast, ServiceForecasts, SloJson, conditions
+from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
+from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary, sparkline
+from foreshock_dashboard.web.state.conditions import (
+    IncidentStatus,
+    ServiceForecast,
+    ServiceForecasts,
+    SloJson,
+    conditions,
+    incident_status,
+    open_incidents,
+)
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SERVICES = 1000
 """Rows of the list; /api/services has all."""
@@ -41,23 +51,27 @@ class GpuUse(TypedDict):
 
 
 class ServiceLine(ServiceForecast, GpuUse):
-    """A service of the list."""
+    """A service of the list. wait_status: that of the open incident of GPU contention that affects it."""
 
     id: str
     health: Health
+    condition: ConditionKind
+    stage: Stage | None
     word: str
     tier: str
     rate: float | None
     error_rate: float | None
     p95: float | None
+    wait_status: IncidentStatus | None
     spark: list[float | None]
     attempts: float | None
 
 
 class ServicesPage(TypedDict):
-    """The payload of the Services page. hidden: services that do not fit."""
+    """The payload of the Services page. summary: all services in one sentence. hidden: services that do not fit."""
 
     ready: bool
+    summary: str
     services: list[ServiceLine]
     hidden: int
     learning_done: NotRequired[bool]
@@ -148,6 +162,7 @@ class ServicePage(TypedDict, total=False):
     gpus: int
     busy: float | None
     wait: float | None
+    wait_status: IncidentStatus | None
     slo: SloJson | None
     slo_usage: float | None
     breach_probability: float | None
@@ -168,11 +183,13 @@ class ServicePage(TypedDict, total=False):
     actions: list[ActionJson]
 
 
-def services(snapshot: Snapshot) -> ServicesPage:
+def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> ServicesPage:
     """Every service with its values; the worst ones where not all fit."""
     world = snapshot.world
     if world is None:
-        return {"ready": False, "services": [], "hidden": 0}
+        return {"ready": False, "summary": "", "services": [], "hidden": 0}
+    history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
+    stages, waits = history.now(), _wait_statuses(snapshot)
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = zip(
@@ -185,11 +202,14 @@ def services(snapshot: Snapshot) -> ServicesPage:
         row: ServiceLine = {
             "id": str(service),
             "health": shown.health,
+            "condition": shown.kind,
+            "stage": stages.get(service),
             "word": shown.word,
             "tier": tiers[service],
             "rate": rate,
             "error_rate": error_rate,
             "p95": p95,
+            "wait_status": waits.get(service),
             "spark": sparkline(world, world.red.p95[i]),
             "attempts": attempts.get(service),
             **shares.get(service, _NO_GPU),
@@ -200,10 +220,23 @@ def services(snapshot: Snapshot) -> ServicesPage:
     if hidden:
         rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
         rows = sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
-    return {"ready": True, "services": rows, "hidden": hidden, "learning_done": snapshot.learning.done}
+    summary = f"{slo_summary(slo_status(snapshot, history))}."
+    return {
+        "ready": True,
+        "summary": summary,
+        "services": rows,
+        "hidden": hidden,
+        "learning_done": snapshot.learning.done,
+    }
 
 
-def service(snapshot: Snapshot, service: Service) -> ServicePage:
+def _wait_statuses(snapshot: Snapshot) -> Mapping[Service, IncidentStatus]:
+    """The status of the worst open incident of GPU contention by the service that waits."""
+    found = [item for item in open_incidents(snapshot) if item.cause == "gpu_contention"]
+    return {item.service: incident_status(item) for item in reversed(found)}
+
+
+def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None = None) -> ServicePage:
     """The page of one service."""
     world = snapshot.world
     if world is None or service not in world.services:
@@ -216,7 +249,9 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
     condition = conditions(snapshot)[service]
     use = _shares(world, service).get(service, _NO_GPU)
-    state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
+    history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
+    stage = history.now().get(service)
+    state = ServiceState(condition.health, stage, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
     return {
         "ready": True,
@@ -230,6 +265,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "p95": p95,
         "p99": p99,
         **use,
+        "wait_status": _wait_statuses(snapshot).get(service),
         **forecast,
         "neighbors": _neighbors(world, service),
         "gpu_list": _gpu_rows(world, service),

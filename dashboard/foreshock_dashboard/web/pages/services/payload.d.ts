@@ -1,5 +1,5 @@
 // The values of the pages of services, as the hub's JSON has them.
-import type { Action, Clause, Health, Incident, LivePayload } from "#web/assets/payload.d.ts";
+import type { Action, Clause, Health, Incident, LivePayload, Stage } from "#web/assets/payload.d.ts";
 
 /** The targets of a service: p95 latency in seconds and error rate. */
 export interface Slo {
@@ -17,6 +17,8 @@ export interface ServiceValues {
   slo: Slo | null;
   /** Share of time that it waits on others on its GPUs, an upper bound. */
   wait: number | null;
+  /** Status of the open incident of GPU contention that affects it. */
+  wait_status: "critical" | "warning" | "recovering" | null;
   /** GPUs that it is on. */
   gpus: number;
   load: number | null;
@@ -30,6 +32,8 @@ export interface ServiceValues {
 export interface ServiceRow extends ServiceValues {
   id: string;
   health: Health;
+  condition: string;
+  stage: Stage | null;
   word: string;
   /** Value over SLO target; above 1 in an SLO breach. */
   slo_usage: number | null;
@@ -39,6 +43,8 @@ export interface ServiceRow extends ServiceValues {
 }
 
 export interface ServicesData extends LivePayload {
+  /** All services in one sentence. */
+  summary: string;
   services: ServiceRow[];
   hidden: number;
 }

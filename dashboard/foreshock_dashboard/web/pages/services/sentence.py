@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from foreshock_dashboard.model.health import Health
+from foreshock_dashboard.model.health import Health, Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -22,6 +22,7 @@ class ServiceState(NamedTuple):
     """The current values of a service that its sentence states."""
 
     health: Health
+    stage: Stage | None
     rate: float | None
     error_rate: float | None
     p95: float | None
@@ -45,16 +46,28 @@ def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
     slo = state.forecast["slo"]
     if slo is None:
         return text(service, f": {_values(state)}. {_without_slo(snapshot)}")
-    return text(service, f" {_slo_state(state, slo)}: {_values(state, slo)}.")
+    return text(service, f" {_slo_state(state, slo)}: {_values(state, slo)}.{_breach_forecast(state)}")
 
 
 def _slo_state(state: ServiceState, slo: SloJson) -> str:
-    forecast, name = state.forecast, "learned SLO" if slo.learned else "SLO"
-    if (forecast["slo_usage"] or 0.0) > 1:
+    name = "learned SLO" if slo.learned else "SLO"
+    if _usage(state) > 1:
         return f"breaches its {name}"
-    if (forecast["breach_probability"] or 0.0) >= LIKELY_BREACH_PROBABILITY and forecast["breach_seconds"] is not None:
-        return f"is at risk of an SLO breach ({breach_bucket(forecast['breach_seconds'])})"
-    return f"is within its {name}"
+    if state.stage == "degraded":
+        return "is degraded"
+    return "is at risk" if _breach_forecast(state) else f"is within its {name}"
+
+
+def _usage(state: ServiceState) -> float:
+    return state.forecast["slo_usage"] or 0.0
+
+
+def _breach_forecast(state: ServiceState) -> str:
+    """` SLO breach forecast: < 5 min.`; empty where it is not likely, or lasts already."""
+    probability, seconds = state.forecast["breach_probability"] or 0.0, state.forecast["breach_seconds"]
+    if probability < LIKELY_BREACH_PROBABILITY or not seconds or _usage(state) > 1:
+        return ""
+    return f" SLO breach forecast: {breach_bucket(seconds)}."
 
 
 def detail(snapshot: Snapshot, service: Service, forecast: ServiceForecast) -> Text:

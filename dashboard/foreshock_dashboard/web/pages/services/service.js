@@ -25,12 +25,12 @@ import {
   breachClass,
   breachText,
   ERROR_RATE_LIMITS,
-  PAIR_WAIT_LIMITS,
+  gpuWaitCell,
   retriesCell,
   serviceCell,
   shareCell,
   sloText,
-  WAIT_LIMITS,
+  waitClass,
 } from "#web/pages/services/service_cells.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
@@ -121,7 +121,7 @@ const drawFigures = (data) => {
     gpus
       ? figure("GPU wait", formatPercent(wait), {
           note: measured < gpus ? `on ${measured} of ${plural(gpus, "GPU")}` : `on ${plural(gpus, "GPU")}`,
-          mark: (wait ?? 0) >= WAIT_LIMITS.poor ? "poor" : "",
+          mark: waitClass(data.wait_status),
           title: "share of time that it waits on other services on its GPUs, upper bound",
         })
       : null,
@@ -132,7 +132,7 @@ const drawFigures = (data) => {
  * @param {number | null} ratio
  * @param {string} href
  */
-const waitLink = (ratio, href) => (isNumber(ratio) ? link(href, shareCell(ratio, PAIR_WAIT_LIMITS)) : null);
+const waitLink = (ratio, href) => (isNumber(ratio) ? link(href, formatPercent(ratio)) : null);
 
 /** @param {ServiceData} data */
 const drawNeighbors = ({ service, neighbors, gpus }) => {
@@ -297,7 +297,7 @@ const drawGpus = ({ gpu_list: rows }) =>
         text: true,
         cell: ({ gpu, model, pool }) => link(gpuHref(gpu), gpu, [model, pool].filter(Boolean).join(", ")),
       },
-      { key: "wait", name: "GPU wait", cell: ({ wait }) => shareCell(wait, WAIT_LIMITS) },
+      { key: "wait", name: "GPU wait", cell: gpuWaitCell },
       { key: "busy", name: "Usage", cell: ({ busy }) => formatPercent(busy) },
       { key: "memory", name: "Memory", cell: ({ memory }) => (isNumber(memory) ? formatGibibytes(memory) : null) },
     ],

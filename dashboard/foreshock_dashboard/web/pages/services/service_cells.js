@@ -18,10 +18,8 @@ import { breakable } from "#web/assets/widgets/widgets.js";
 const MANY_ATTEMPTS = 1.2;
 
 export const ERROR_RATE_LIMITS = /** @type {const} */ ({ poor: 0.01, bad: 0.05 });
-export const WAIT_LIMITS = /** @type {const} */ ({ poor: 0.1, bad: 0.3 });
-export const PAIR_WAIT_LIMITS = /** @type {const} */ ({ poor: 0.05, bad: 0.2 });
 /** From which a breach is more likely than not. */
-export const LIKELY_PROBABILITY = 0.5;
+const LIKELY_PROBABILITY = 0.5;
 const MAX_SHOWN_PROBABILITY = 0.95;
 
 /**
@@ -29,7 +27,7 @@ const MAX_SHOWN_PROBABILITY = 0.95;
  * @param {number} value
  * @param {{ poor: number, bad: number }} limits
  */
-export const limitClass = (value, { poor, bad }) => {
+const limitClass = (value, { poor, bad }) => {
   if (value >= bad) return "bad";
   return value >= poor ? "poor" : "";
 };
@@ -41,6 +39,22 @@ export const limitClass = (value, { poor, bad }) => {
  */
 export const shareCell = (value, limits) =>
   isNumber(value) ? h("span", { class: limitClass(value, limits) }, formatPercent(value)) : null;
+
+/** @type {Record<NonNullable<ServiceRow["wait_status"]>, "" | "poor" | "bad">} */
+const WAIT_CLASSES = { critical: "bad", warning: "poor", recovering: "" };
+
+/**
+ * The class of a GPU wait: a wait without an incident is neutral, as a batch job may wait all day.
+ * @param {ServiceRow["wait_status"]} status of the open incident
+ */
+export const waitClass = (status) => (status ? WAIT_CLASSES[status] : "");
+
+/**
+ * The share of time that a service waits; null where it is not known.
+ * @param {{ wait: number | null, wait_status?: ServiceRow["wait_status"] }} row
+ */
+export const gpuWaitCell = ({ wait, wait_status: status = null }) =>
+  isNumber(wait) ? h("span", { class: waitClass(status) }, formatPercent(wait)) : null;
 
 /**
  * Retries per call; null where they are not known.

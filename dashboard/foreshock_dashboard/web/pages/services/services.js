@@ -1,20 +1,18 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatRate, formatSeconds, isNumber, plural } from "#web/assets/format.js";
-import { healthLegend, healthState } from "#web/assets/timeline/signs.js";
+import { formatRate, formatSeconds, isNumber } from "#web/assets/format.js";
+import { healthLegend, serviceState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY } from "#web/assets/words.js";
 import {
   breachCell,
   errorRateCell,
-  LIKELY_PROBABILITY,
+  gpuWaitCell,
   loadCell,
   p95Cell,
   retriesCell,
   serviceCell,
-  shareCell,
-  WAIT_LIMITS,
 } from "#web/pages/services/service_cells.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceRow} ServiceRow */
@@ -39,7 +37,7 @@ const COLUMNS = [
     key: "id",
     name: "Service",
     text: true,
-    cell: (row) => [serviceCell(row, MAX_NAME_LENGTH), " ", healthState(row.health, row.word)],
+    cell: (row) => [serviceCell(row, MAX_NAME_LENGTH), " ", serviceState(row)],
   },
   {
     key: "breach_probability",
@@ -63,7 +61,7 @@ const COLUMNS = [
     name: "GPU wait",
     minor: true,
     hint: "share of time that it waits on other services on its GPUs, upper bound",
-    cell: ({ wait }) => shareCell(wait, WAIT_LIMITS),
+    cell: gpuWaitCell,
   },
   {
     key: "attempts",
@@ -74,30 +72,6 @@ const COLUMNS = [
   },
 ];
 
-/**
- * The state of all services in one sentence.
- * @param {readonly ServiceRow[]} rows
- */
-export const summaryText = (rows) => {
-  const count = (/** @type {(row: ServiceRow) => boolean} */ test) => rows.filter(test).length;
-  const breached = count(({ slo_usage: usage }) => (usage ?? 0) > 1);
-  const measured = count(({ slo_usage: usage }) => isNumber(usage));
-  const waiting = count(({ wait }) => (wait ?? 0) >= WAIT_LIMITS.poor);
-  const atRisk = count(
-    ({ breach_probability: probability, slo_usage: usage }) =>
-      (probability ?? 0) >= LIKELY_PROBABILITY && (usage ?? 0) <= 1,
-  );
-  const within = measured
-    ? `All ${plural(measured, "service")} with traffic within SLO`
-    : `${plural(rows.length, "service")}, no SLO yet`;
-  const parts = [
-    breached ? `${breached} of ${plural(measured, "service")} in SLO breach` : within,
-    atRisk ? `${atRisk} at risk` : "",
-    waiting ? `${waiting} with GPU wait ≥ 10%` : "",
-  ];
-  return `${parts.filter(Boolean).join(", ")}.`;
-};
-
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const services = {
   update: (/** @type {ServicesData} */ data) => {
@@ -105,13 +79,13 @@ export const services = {
       setPanelsWithoutData(["service-list"], data.error);
       return;
     }
-    const { services: rows, hidden } = data;
+    const { services: rows, hidden, summary } = data;
     if (!rows.length) {
       setPanelEmpty("service-list", EMPTY.services);
       return;
     }
     const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"));
-    put(byId("services-summary"), summaryText(rows));
+    put(byId("services-summary"), summary);
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",

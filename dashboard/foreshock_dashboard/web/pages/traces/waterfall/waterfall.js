@@ -160,7 +160,7 @@ const legend = ({ spans, lanes }) => {
     "p",
     { class: "legend" },
     [...services].map(([service, color]) => h("span", null, serviceDot(color), service)),
-    h("span", { class: "key critical" }, "critical path"),
+    h("span", { class: "key critical-path" }, "critical path"),
     lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key wait" }, "GPU wait") : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
