@@ -27,6 +27,7 @@ from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.replay.replay import sample_range
 from foreshock_dashboard.store import Store
 
 if TYPE_CHECKING:
@@ -241,6 +242,27 @@ def damage(path: Path, what: str) -> None:
         case "nothing but meta.json":
             metrics.unlink()
             (path / files.SPANS).unlink()
+        case "a time in no year":
+            meta.write_text(json.dumps({**content, "start": -1e12}))
+        case "a negative scrape interval":
+            meta.write_text(json.dumps({**content, "scrape_interval": -5}))
+        case "an infinite count":
+            meta.write_text(json.dumps({**content, "samples": "inf"}))
+        case "a large meta.json":
+            meta.write_text(json.dumps({**content, "x": "x" * files.MAX_META_BYTES}))
+        case "a pipe":
+            meta.write_text(json.dumps({**content, "files": {"pipe": {"bytes": 0, "crc32": "0"}}}))
+            os.mkfifo(path / "pipe")
+        case "a pipe of samples":
+            meta.write_text(json.dumps({**content, "files": {}}))
+            metrics.unlink()
+            os.mkfifo(metrics)
+        case "a device":
+            metrics.unlink()
+            metrics.symlink_to("/dev/zero")
+        case "meta.json is a pipe":
+            meta.unlink()
+            os.mkfifo(meta)
         case "no Parquet":
             metrics.write_text("metric,labels")
             meta.write_text(json.dumps({**content, "files": {}}))
@@ -256,7 +278,15 @@ DAMAGE = {
     "a newer version": "version 3, and this foreshock reads 2; .* or record or simulate it again",
     "another format": "it is no recording",
     "a list": "it is no recording",
-    "nonsense in it": "meta.json says what makes no sense",
+    "nonsense in it": "meta.json has an invalid value",
+    "a time in no year": "invalid value: -1000000000000.0 is not a number from -1e\\+11 to 1e\\+11",
+    "a negative scrape interval": "invalid value: -5 is not a number from 0.001 to 1e\\+11",
+    "an infinite count": "invalid value: inf is not a number",
+    "a large meta.json": "meta.json cannot be read: .*larger than 1 MiB",
+    "a pipe": "pipe: not a regular file; copy the whole folder",
+    "a pipe of samples": "metrics.parquet: not a regular file",
+    "a device": "metrics.parquet: not a regular file",
+    "meta.json is a pipe": "meta.json cannot be read: .*not a regular file",
     "nothing but meta.json": "neither metrics.parquet nor spans.parquet is there",
     "no Parquet": "cannot be read: .*; copy or record it again",
 }
@@ -297,6 +327,16 @@ def test_samples_with_wrong_columns_are_refused(tmp_path: Path, select: str, mes
         Recording(tmp_path)
 
 
+def test_samples_too_far_apart_for_rates_are_refused(write: Write) -> None:
+    up = (Sample("up", labels_of({"pod": "a"}), 1.0),)
+    path = write([SampleBatch(T0 + 30_000 * k, "t", up) for k in range(3)])
+    content = json.loads((path / files.META).read_text())
+    (path / files.META).write_text(json.dumps({name: content[name] for name in ("format", "version")}))
+    message = "its samples are 8.33 h apart; the analysis needs one every 6 h at least"
+    with pytest.raises(RecordingError, match=message), Recording(path) as recording:
+        recording.scrape_interval(default=10.0)
+
+
 def test_an_existing_folder_is_not_overwritten(write: Write) -> None:
     """Not even by a recording."""
     path = write(scrapes())
@@ -318,6 +358,7 @@ ENDLESS = """
 import sys, numpy as np
 from pathlib import Path
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.replay.replay import sample_range
 from foreshock_dashboard.store import Store
 with RecordingWriter(Path(sys.argv[1])) as writer:
     number = writer.series("m", ())
@@ -366,3 +407,11 @@ def test_a_recording_may_spill_as_much_as_the_disk_holds(tmp_path: Path) -> None
         bounds = [engine.execute(query).fetchall()[0][0] for engine in (writer._engine, store._engine)]
 
     assert bounds == ["90% of available disk space", "1.8 GiB"]
+
+
+def test_a_recording_with_a_time_in_another_century_is_not_evaluated(write: Write) -> None:
+    """Its grid would have a hundred million points."""
+    up = (Sample("up", labels_of({"pod": "a"}), 1.0),)
+    path = write([SampleBatch(time, "t", up) for time in (0.0, 10.0, 3e9)])
+    with pytest.raises(RecordingError, match="34,722 days are too long"), Recording(path) as recording:
+        sample_range(recording, None)

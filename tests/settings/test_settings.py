@@ -118,6 +118,10 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--auth-header", "X: y"], {}, "is not a valid header name; use X-Forwarded-User"),
         (["--allowed-hosts", "gpus.example:8050"], {}, "is not a valid host list; use names without ports"),
         (["--otlp-tls-cert", "/c"], {}, "one is missing. Set both."),
+        (["--targets", "http://[::1"], {}, "--targets: 'http://[::1' is not a valid URL; use http://"),
+        (["--targets", "http://[zz]"], {}, "--targets: 'http://[zz]' is not a valid URL; use http://"),
+        (["--targets", "host:99999"], {}, "--targets: 'host:99999' is not a valid URL; use http://"),
+        (["--prometheus-url", "ada:secret@h"], {}, "--prometheus-url: 'h' is not a valid URL"),
         (["--tempo-url", "tempo"], {}, "--tempo-url: 'tempo' is not a valid URL; use http://"),
         (
             ["--traces-tenant", "a", "--traces-ca", "/a"],
@@ -162,6 +166,10 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
         ("- port", "not a mapping of options"),
         ("trace_keys: a", "unknown key 'trace_keys'. It was renamed to 'indexed_attributes' in 0.2."),
         ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
+        ("[" * 5000, "invalid YAML"),
+        ("slo: [[a, b]]", "f.yml: slo: a nested value. Write one value, or a list of values."),
+        ("slo: {a: 1s}", "f.yml: slo: a nested value."),
+        ("a: &a [x]\nslo: [*a]", "f.yml: slo: a nested value."),
         ("port: many", "f.yml: port: 'many' is not a valid port"),
     ],
 )

@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 def without_credentials(url: str) -> str:
     """The text without user and password, for messages, logs, and the API.
 
-    Everything up to the last `@` goes, since a password with an unescaped `/`, or a URL that is invalid, is a mistake
-    in which the password must not show either.
+    Everything from `//`, or else from the first quotation mark or the beginning, up to the last `@` goes: a password
+    with an unescaped `/`, or a URL that is invalid, is a mistake in which the password must not show either.
     """
-    return re.sub(r"(?<=//).*@", "", url, count=1, flags=re.DOTALL)
+    return re.sub(r"^([^@]*?//|[^'\"@]*['\"]|).*@", r"\1", url, count=1, flags=re.DOTALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,9 @@ FORMAT = "foreshock-recording"
 VERSION = 2
 """Increases when the metrics that the analysis reads are renamed."""
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
+MAX_META_BYTES = 1 << 20
+MAX_TIME = 1e11
+"""Unix seconds in the year 5138."""
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
@@ -55,17 +60,30 @@ class RecordingMeta:
     files: dict[str, FileChecksum] = field(default_factory=dict)
 
 
+def _number(least: float, most: float) -> Callable[[Any], float]:
+    def parse(value: Any) -> float:  # noqa: ANN401 - JSON
+        if not least <= float(value) <= most:
+            raise ValueError(f"{value} is not a number from {least:g} to {most:g}")
+        return float(value)
+
+    return parse
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - JSON
+    return int(_number(0, 2**53)(value))
+
+
 _TYPES: Mapping[str, Callable[[Any], object]] = {
-    "start": float,
-    "end": float,
+    "start": _number(-MAX_TIME, MAX_TIME),
+    "end": _number(-MAX_TIME, MAX_TIME),
     "scenario": str,
     "seed": int,
     "simulated": bool,
-    "scrape_interval": float,
-    "span_sampling": float,
-    "samples": int,
-    "series": int,
-    "spans": int,
+    "scrape_interval": _number(0.001, MAX_TIME),
+    "span_sampling": _number(0, 1),
+    "samples": _count,
+    "series": _count,
+    "spans": _count,
 }
 
 
@@ -85,7 +103,7 @@ def read(folder: Path) -> RecordingMeta:
     if not folder.is_dir():
         raise RecordingError(f"recording {folder}: there is no such folder")
     try:
-        content = orjson.loads((folder / META).read_bytes())
+        content = orjson.loads(_read_small(folder / META))
     except FileNotFoundError:
         incomplete = (folder / METRICS).exists() or (folder / SPANS).exists()
         why = f"it has no {META}: it was not written to its end; record or import it again" if incomplete else _FOREIGN
@@ -101,8 +119,8 @@ def read(folder: Path) -> RecordingMeta:
         )
     try:
         meta = _meta(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordingError(f"recording {folder}: {META} says what makes no sense: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RecordingError(f"recording {folder}: {META} has an invalid value: {error}") from None
     _check(folder, meta)
     return meta
 
@@ -115,16 +133,19 @@ def _meta(content: Json) -> RecordingMeta:
 
 
 def _check(folder: Path, meta: RecordingMeta) -> None:
-    if not any((folder / name).exists() for name in (METRICS, SPANS)):
+    present = [name for name in (METRICS, SPANS) if (folder / name).exists()]
+    if not present:
         raise RecordingError(f"recording {folder}: neither {METRICS} nor {SPANS} is there; copy the whole folder")
-    for name, expected in meta.files.items():
+    for name in dict.fromkeys((*present, *meta.files)):
+        expected, path = meta.files.get(name), folder / Path(name).name
         try:
-            actual = checksum(folder / Path(name).name)
+            size = _size(path)
+            is_whole = expected is None or (size == expected.bytes and checksum(path) == expected)
         except OSError as error:
             raise RecordingError(f"recording {folder}: {name}: {error.strerror}; copy the whole folder") from None
-        if actual != expected:
+        if expected and not is_whole:
             raise RecordingError(
-                f"recording {folder}: {name} is damaged ({actual.bytes} bytes where {expected.bytes} were written, "
+                f"recording {folder}: {name} is damaged ({size} bytes where {expected.bytes} were written, "
                 "or a checksum that differs); copy it again"
             )
 
@@ -133,9 +154,24 @@ def checksum(path: Path) -> FileChecksum:
     """Return size and CRC-32 of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is not a regular file.
     """
-    return FileChecksum(path.stat().st_size, Disk().checksum(path))
+    return FileChecksum(_size(path), Disk().checksum(path))
+
+
+def _size(path: Path) -> int:
+    """Return the size of a regular file: reading a pipe or device may never end. Raises OSError for another file."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return status.st_size
+
+
+def _read_small(path: Path) -> bytes:
+    """Return the content of a file. Raises OSError if it is larger than `MAX_META_BYTES`, or cannot be read."""
+    if _size(path) > MAX_META_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {MAX_META_BYTES >> 20} MiB")
+    return path.read_bytes()
 
 
 class RecordingError(SourceError):

@@ -30,6 +30,8 @@ DUCKDB_MEMORY = "512MB"
 DUCKDB_THREADS = 2
 BATCH_SAMPLES = 200_000
 BATCH_SPANS = 2_000
+MAX_SCRAPE_INTERVAL_SECONDS = 21_600.0
+"""A rate needs four scrapes, and its window is at most a day (`Query`)."""
 INTERVAL_SERIES = 200
 """Series, spread over the recording, from which the scrape interval is estimated."""
 INTERVAL_SAMPLES = 200
@@ -264,13 +266,20 @@ class Recording:
         At least half of the series are scraped that often. `default` if no series has two samples.
 
         Raises:
-            RecordingError: the recording cannot be read.
+            RecordingError: the recording cannot be read, or its samples are too far apart.
         """
-        if self.meta.scrape_interval:
-            return self.meta.scrape_interval
+        seconds = self.meta.scrape_interval or self._measured_interval() or default
+        if seconds > MAX_SCRAPE_INTERVAL_SECONDS:
+            raise RecordingError(
+                f"recording {self.path}: its samples are {seconds / 3600:.3g} h apart; "
+                f"the analysis needs one every {MAX_SCRAPE_INTERVAL_SECONDS / 3600:.0f} h at least"
+            )
+        return seconds
+
+    def _measured_interval(self) -> float | None:
         long = [series for series in self.series if series.last - series.first > 1]
         chosen = long[:: max(1, len(long) // INTERVAL_SERIES)]
         interval = median_interval(
             np.sort(self.rows(series.first, min(series.last, series.first + INTERVAL_SAMPLES))[0]) for series in chosen
         )
-        return default if interval is None else interval / 1000
+        return None if interval is None else interval / 1000

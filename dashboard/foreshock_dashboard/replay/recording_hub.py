@@ -43,7 +43,7 @@ def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | N
             raise RecordingError(f"recording {settings.recording}: neither samples nor spans")
         interval = settings.scrape_interval
         if interval == DEFAULTS.scrape_interval:
-            interval = meta.scrape_interval or interval
+            interval = recording.scrape_interval(interval) if meta.scrape_interval else interval
         yield (
             replace(
                 settings,

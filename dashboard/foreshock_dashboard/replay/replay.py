@@ -29,6 +29,8 @@ from foreshock_dashboard.world.row import quick_window
 
 DEFAULTS = Settings()
 HOUR_SECONDS = 3600.0
+MAX_DAYS = 400
+"""Longest time range. A longer one has a wrong time in it, and would not come to its end."""
 MAX_WHOLE_SECONDS = 26 * HOUR_SECONDS
 """Longest recording that becomes one World, at the default step."""
 PIECE_SECONDS = 6 * HOUR_SECONDS
@@ -170,7 +172,7 @@ def sample_range(recording: Recording, until: float | None) -> tuple[float, floa
     """Start and end of a recording's samples in Unix seconds; the end is at most `until`.
 
     Raises:
-        RecordingError: the recording holds no metrics, or begins after `until`.
+        RecordingError: the recording holds no metrics, begins after `until`, or is longer than `MAX_DAYS`.
     """
     meta = recording.meta
     if meta.start is None or meta.end is None or not recording.series:
@@ -178,4 +180,10 @@ def sample_range(recording: Recording, until: float | None) -> tuple[float, floa
         raise RecordingError(f"recording {recording.path}: no samples to evaluate.{remedy}")
     if until is not None and until < meta.start:
         raise RecordingError(f"recording {recording.path}: no data before {utc_timestamp(until)}. Choose a later time.")
-    return meta.start, meta.end if until is None else min(until, meta.end)
+    end = meta.end if until is None else min(until, meta.end)
+    if end - meta.start > MAX_DAYS * 86_400:
+        raise RecordingError(
+            f"recording {recording.path}: {(end - meta.start) / 86_400:,.0f} days are too long to evaluate (limit "
+            f"{MAX_DAYS}). Remove samples with wrong times."
+        )
+    return meta.start, end

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import time
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_exporter.common.durations import parse_duration
@@ -47,9 +48,15 @@ def parse_port(text: str) -> int:
 
 def parse_url(text: str) -> str:
     """An http or https URL, without a trailing slash."""
-    if not re.fullmatch(r"https?://([^\s/?#]*@)?(\[[^\s/?#\]]+\]|[^\s/?#:@\[\]]+)(:\d+)?(/[^\s?#]*)?", text.strip()):
+    url = text.strip()
+    try:
+        urlsplit(url).port  # noqa: B018 - it checks the port, and urlsplit an IPv6 address
+        is_valid = re.fullmatch(r"https?://([^\s/?#]*@)?(\[[^\s/?#\]]+\]|[^\s/?#:@\[\]]+)(:\d+)?(/[^\s?#]*)?", url)
+    except ValueError:
+        is_valid = None
+    if not is_valid:
         raise ValueError("is not a valid URL; use http://127.0.0.1:9090")
-    return text.strip().rstrip("/")
+    return url.rstrip("/")
 
 
 class TargetOption(NamedTuple):

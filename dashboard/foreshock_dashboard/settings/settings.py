@@ -271,22 +271,30 @@ def parse_flag(flag: str, parse: Callable[[str], Value], text: str) -> Value:
         raise SettingsError(f"{flag}: {without_credentials(repr(text))} {error}") from None
 
 
+def _option_text(path: Path, key: object, value: object) -> str:
+    """The text of a value in a YAML file: those of a list are joined by commas.
+
+    Raises SettingsError for a nested value. Written out, aliases in it could exceed the memory.
+    """
+    items = value if isinstance(value, list) else [value]
+    if any(isinstance(item, (list, tuple, dict, set)) for item in items):
+        raise SettingsError(f"{path}: {key}: a nested value. Write one value, or a list of values.")
+    return ",".join(map(str, items))
+
+
 def _read_yaml(path: Path) -> dict[str, str]:
     """The texts of a YAML file by option key."""
     try:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: not a mapping of options. Write lines such as 'port: 8050'.")
-    texts = {
-        str(key).replace("-", "_"): ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        for key, value in data.items()
-    }
+    texts = {str(key).replace("-", "_"): _option_text(path, key, value) for key, value in data.items()}
     keys = [item.key for item in OPTIONS]
     for key in texts:
         if key not in keys:
