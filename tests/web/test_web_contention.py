@@ -152,7 +152,7 @@ def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
     pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
     assert pair["summary"] == incident_summary.headline(item)
     assert pair["incident"]["id"] == item.id
-    assert "".join(clause.text for clause in pair["incident"]["suspicion_clauses"]).startswith("Suspected cause: ")
+    assert "".join(clause["text"] for clause in pair["incident"]["suspicion_clauses"]).startswith("Suspected cause: ")
     assert [row["gpu"] for row in pair["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert pair["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)
     alone = contention(snapshot(world), "embedder", "train-llm")["pair"]

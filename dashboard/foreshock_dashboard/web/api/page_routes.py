@@ -79,7 +79,9 @@ def add_page_routes(
         start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, time, end - DEFAULT_RANGE_SECONDS))
         # A range beyond that of the snapshot needs another World.
         wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
-        body = cascade_page.cascade(snapshot, start, query.incident, query.service, wide, histories)
+        body = cascade_page.cascade(
+            snapshot, start, query.incident, query.service, wide, histories, zoom=not query.start
+        )
         return with_topology(snapshot, past, body)
 
     @page(

@@ -272,6 +272,7 @@ def _threshold_label(threshold: Threshold, value: float, look: Look) -> Json:
     return {
         "xref": "paper",
         "x": 0,
+        "xshift": 4,
         "y": value,
         "xanchor": "left",
         "yanchor": "bottom",

@@ -24,6 +24,7 @@ from foreshock_dashboard.web.panels.timeline import (
     Timeline,
     affected_order,
     chosen_incidents,
+    lanes_start,
     timeline,
 )
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
@@ -143,11 +144,14 @@ def cascade(
     service: str = "",
     wide: World | None = None,
     histories: HistoryCache | None = None,
+    *,
+    zoom: bool = False,
 ) -> Cascade:
     """All values of the Cascade page.
 
     start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
-    service: for the capacity charts. wide: the World of a range that begins before the snapshot's.
+    service: for the capacity charts. wide: the World of a range that begins before the snapshot's. zoom: whether the
+    lanes begin shortly before the first anomaly of the incidents instead.
     """
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
@@ -164,7 +168,8 @@ def cascade(
     since = max(start, float(wide_world.times[0]))
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
-    lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
+    first = max(since, lanes_start(world, chosen)) if zoom and chosen.onset is not None else since
+    lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     rows, nodes, roles = service_rows(snapshot, history), set(map_nodes(world)), service_roles(chosen.incidents)

@@ -19,6 +19,8 @@ import {
 /** @typedef {import("#web/pages/services/payload.d.ts").ServicesData} ServicesData */
 
 const MAX_ROWS = 1000;
+/** Of two services that breach their SLO equally likely, the one that does so sooner comes first. */
+const BEYOND_HORIZON_SECONDS = 1e6;
 const MAX_NAME_LENGTH = 40;
 
 /** @param {ServiceRow} row */
@@ -43,6 +45,8 @@ const COLUMNS = [
     key: "breach_probability",
     name: "SLO breach",
     hint: "forecast: probability within 10 min, and the time to the breach where it is likely",
+    value: ({ breach_probability: probability, breach_seconds: seconds }) =>
+      isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
     cell: breachCell,
   },
   { key: "p95", name: "p95", cell: p95Cell },
