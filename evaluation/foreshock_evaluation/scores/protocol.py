@@ -2,8 +2,8 @@
 
 A page is a *hit* if it comes between the fault's onset t_0 and five minutes after the cascade's onset t_c, and names an
 affected service. It is *early* before t_c; its *lead time* is t_c − t, or 0, so that misses count. Pages outside
-[t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*. Pages of one component
-(services connected by calls or shared GPUs) within 15 minutes count once.
+[t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*, unless another known fault is
+to blame. Pages of one component (services connected by calls or shared GPUs) within 15 minutes count once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MAX_DELAY_SECONDS = 300.0
 """Time after the cascade's onset in which a page is still a hit."""
 AFTERMATH_SECONDS = 1800.0
 """Time after the cascade's onset in which no page is a false alarm."""
+OTHER_AFTERMATH_SECONDS = 120.0
+"""Time after another known fault of a recording in which its pages are no false alarms."""
 MERGE_SECONDS = 900.0
 """Time within which pages of one component count once."""
 USEFUL_LEAD_SECONDS = 120.0
@@ -80,9 +82,14 @@ def score_pages(
     truth: Truth, expected: Expected, pages: Iterable[Page], component: Mapping[Service, int]
 ) -> DetectionScore:
     """Score pages in any order. component: from `components`; other services count as their own component."""
-    by_time = sorted(pages, key=lambda page: page.time)
+    others = [(start, end + OTHER_AFTERMATH_SECONDS) for start, end in truth.others]
+    by_time = sorted(
+        (page for page in pages if not any(start <= page.time <= end for start, end in others)),
+        key=lambda page: page.time,
+    )
+    whole = truth.end - truth.start - sum(max(0.0, end - max(start, truth.start)) for start, end in others)
     if not truth.cascaded or truth.onset is None:
-        return DetectionScore(None, 0.0, None, count_pages(by_time, component), truth.end - truth.start)
+        return DetectionScore(None, 0.0, None, count_pages(by_time, component), whole)
     begin, end = truth.onset, truth.cascade_onset + AFTERMATH_SECONDS
     outside = [page for page in by_time if not begin <= page.time <= end]
     affected = affected_services(truth, expected)
@@ -91,7 +98,7 @@ def score_pages(
         for page in by_time
         if begin <= page.time <= truth.cascade_onset + MAX_DELAY_SECONDS and page.services & affected
     ]
-    quiet = truth.end - truth.start - (min(end, truth.end) - begin)
+    quiet = whole - (min(end, truth.end) - begin)
     if not hits:
         return DetectionScore(None, 0.0, None, count_pages(outside, component), quiet)
     lead = max(0.0, truth.cascade_onset - hits[0].time)

@@ -42,6 +42,7 @@ class Truth:
 
     onset: start of the first fault. origin: service where it begins. pool: the contended GPU pool. victims: services
     besides the origin that breached their SLO at or after the onset. breached: first breach of each, and the origin's.
+    others: start and end of other faults in the recording.
     """
 
     scenario: str
@@ -54,6 +55,7 @@ class Truth:
     pool: str
     victims: tuple[Service, ...]
     breached: Mapping[Service, float]
+    others: tuple[tuple[float, float], ...] = ()
 
     @property
     def cascaded(self) -> bool:
@@ -108,6 +110,7 @@ def parse_truth(data: Mapping[str, Any]) -> Truth:
         breached={
             service: times[service.name] for service in services if times.get(service.name, -1.0) >= (onset or 0.0)
         },
+        others=tuple((float(fault["start"]), float(fault["end"])) for fault in data.get("faults") or ()),
     )
 
 

@@ -31,6 +31,8 @@ of the last hour before it opens incidents."""
 TAIL_SECONDS = 15.0
 """Time after a fault that its recording has, so that the last scrapes count."""
 MAX_RECOVERY_SECONDS = 240.0
+AFTERMATH_SECONDS = 60.0
+"""Time after a fault in which queues and caches drain although users see nothing; at least that is left out."""
 UNNOTICED_RATIO = 0.15
 """Part of the time in which a fault develops: it has 2% of its amount then, so an earlier breach is another one."""
 ATTEMPTS = 2
@@ -101,7 +103,8 @@ class Campaign:
                 count += 1
             except Exception:  # outermost loop: other faults can be recorded after any failure of one
                 log.exception("%s: not recorded", fault.name)
-            healthy_since = self._recovered()
+            ended = self._clock.now()
+            healthy_since = max(ended + AFTERMATH_SECONDS, self._recovered())
             self._faulty.append((onset, healthy_since))
         return count
 
@@ -142,6 +145,7 @@ class Campaign:
         if breach is not None and breach < onset + UNNOTICED_RATIO * fault.kind.develops_seconds:
             raise NotHealthyError(f"users had a breach {breach - onset:.0f} s after the onset, too early for the fault")
         truth = truth_of(fault, self._system.topology, Times(start, onset, fault_end, end, breach))
+        truth["faults"] = [{"start": begin, "end": over} for begin, over in self._faulty if over > start]
         self._system.record(self._out / fault.name, start, end, truth, self._faulty)
         log.info("%s: %s", fault.name, "no breach" if breach is None else f"breach after {breach - onset:.0f} s")
 

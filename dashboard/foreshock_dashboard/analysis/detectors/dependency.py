@@ -11,10 +11,11 @@ calls raise the p95 of the requests; the p95 of the calls stays at its baseline 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -153,12 +154,25 @@ def _overloaded(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) 
     slow, _ = _own(point, callee, edges)
     fails_alone = max(slow, default=0.0) < WORSE_Z and not point.z("waiting", callee) >= WORSE_Z
     growth = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
-    return growth.confidence(point.ratio("rate", callee)) * (1 - slow_tokens(point, callee))
+    more = min(growth.confidence(_request_growth(point, callee, edges)), beyond_carried(point, callee))
+    return more * (1 - slow_tokens(point, callee))
+
+
+def _request_growth(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
+    """Requests to a callee over their baseline; of one that fails without retries, as many as its callers have."""
+    growth = point.ratio("rate", callee)
+    if not point.z("error_rate", callee) >= WORSE_Z:
+        return growth
+    calls = [(point.level("edge_rate", edge), point.ratio("rate", edge.client)) for edge in edges]
+    known = [(level, ratio) for level, ratio in calls if math.isfinite(level) and math.isfinite(ratio)]
+    whole = sum(level for level, _ in known)
+    return min(growth, sum(level * ratio for level, ratio in known) / whole) if whole > 0 else growth
 
 
 def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee only passes on what its own callees cause."""
-    edges = [point.world.edges[row] for row in point.outgoing.get(callee, ())]
+    own = point.memo(slow_clients)
+    edges = [point.world.edges[row] for row in point.outgoing.get(callee, ()) if row not in own]
     z = [_z(point, edge) for edge in edges]
     worse = confidence(max(z, default=math.nan), WORSE_Z, 0.5)
     if 1 - worse < MIN_STRENGTH:
@@ -172,6 +186,32 @@ def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> fl
     return max(worse, INHERITED_SHARE.confidence(max(shares, default=math.nan)))
 
 
+def slow_clients(point: EvaluationPoint) -> Set[int]:
+    """Rows of edges on which a client finds a callee slow by its own fault; memoize with `point.memo`.
+
+    Only clients measure these callees, as databases. Others find the callee normal, while most calls of this client to
+    such callees are slow: it waits for itself, without CPU or threads, until it reads the answer.
+    """
+    client, edges = point["edge_p95"], point.world.edges
+    with np.errstate(invalid="ignore"):
+        is_slow = client.z >= WORSE_Z
+    is_unseen = np.isnan(point["edge_server"].level) & np.isfinite(client.level)
+    own = set()
+    for row in np.flatnonzero(is_slow & is_unseen).tolist():
+        others = [other for other in point.incoming[edges[row].server] if other != row and np.isfinite(client.z[other])]
+        rest = [other for other in point.outgoing[edges[row].client] if other != row and is_unseen[other]]
+        if others and rest and np.mean(is_slow[others]) < 0.5 < np.mean(is_slow[rest]):
+            own.add(row)
+    return own
+
+
+def _is_clients_own(point: EvaluationPoint, callee: Service) -> bool:
+    """Whether all clients that find a callee slow do so by their own fault."""
+    own = point.memo(slow_clients)
+    slow = [row for row in point.incoming.get(callee, ()) if point["edge_p95"].z[row] >= WORSE_Z]
+    return bool(slow) and own >= set(slow)
+
+
 def _largest_z(z: Iterable[float]) -> float:
     """The largest known value; NaN without any."""
     return max((value for value in z if not math.isnan(value)), default=math.nan)
@@ -181,9 +221,13 @@ OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], floa
     _overloaded,
     lambda point, callee, _: longer_requests(point, callee),
     _passes_on,
-    # It is slow on the way to its clients.
-    lambda point, _, edges: confidence(
-        max((point.z("excess", edge) for edge in edges), key=np.nan_to_num), EXTREME_Z, 1.0
+    # Only a client finds it slow, by its own fault.
+    lambda point, callee, _: float(_is_clients_own(point, callee)),
+    # It is slow on the way to its clients; failures that it reports itself are its own.
+    lambda point, callee, edges: (
+        0.0
+        if point.z("error_rate", callee) >= EXTREME_Z
+        else confidence(max((point.z("excess", edge) for edge in edges), key=np.nan_to_num), EXTREME_Z, 1.0)
     ),
     # It waits for others on its GPUs.
     lambda point, callee, _: confidence(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
 from foreshock_dashboard.analysis.baseline.counts import MIN_STANDARD_ERRORS
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import (
@@ -141,7 +142,8 @@ def load_growth(
     ratio = (load.growth(rows) if rows else _requests(point, service)) * offered_now / season
     baseline = float(np.nansum(load.baseline[rows])) if rows else point.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
-    return LoadGrowth(ratio, OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), "rate")
+    strength = min(OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), beyond_carried(point, service))
+    return LoadGrowth(ratio, strength, "rate")
 
 
 def _scatter(point: EvaluationPoint, service: Service) -> float:

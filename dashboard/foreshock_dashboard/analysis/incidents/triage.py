@@ -206,7 +206,10 @@ class _Triage:
         A latent retry loop replaces a brief fault of the origin itself.
         """
         firm = self.firm_by_service.get(origin) or [
-            finding for service in sorted(members) for finding in self.firm_by_service.get(service, ())
+            finding
+            for service in sorted(members)
+            for finding in self.firm_by_service.get(service, ())
+            if finding.cause != "dependency" or self._reaches(origin, finding.suspect.service)
         ]
         weak = self.findings_by_service.get(origin, ())
         cause = best_finding(firm) or max(weak, key=lambda finding: (finding.strength, -finding.since), default=None)
@@ -214,6 +217,10 @@ class _Triage:
             cause.by_itself and cause.service == origin and self.point.time - cause.since < BRIEF_SECONDS
         )
         return self.latent[origin] if origin in self.latent and is_brief_fault else cause
+
+    def _reaches(self, origin: Service, callee: Service | None) -> bool:
+        """Whether a service is a callee of the origin, direct or not, or the origin: it can make the origin worse."""
+        return callee is None or callee == origin or origin in self.point.upstream[callee]
 
     def _pages(self, origin: Service, affected_callers: Sequence[Service], cause: Finding | None) -> bool:
         """Whether a candidate without urgency is worth a page: callers are affected, or are about to be."""
@@ -262,7 +269,10 @@ def propagates(point: EvaluationPoint, origin: Service, service: Service) -> boo
     origin_latency, baseline = _excess(point, "p95", origin), point.level("p95", service)
     if not (origin_latency > 0 and (math.isnan(baseline) or origin_latency >= RELEVANT_SHARE * baseline)):
         return not fails  # the origin is not anomalous yet, or it fails and the caller has a fallback
-    return _excess(point, "p95", service) >= CALLEE_SHARE * origin_latency or excess_failures > VISIBLE_FAILED_RATIO
+    if excess_failures > VISIBLE_FAILED_RATIO:
+        return True
+    # p50 shows it where slower requests of another kind decide p95
+    return any(_excess(point, name, service) >= CALLEE_SHARE * origin_latency for name in ("p95", "p50"))
 
 
 def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: Service) -> float:

@@ -156,11 +156,16 @@ class ExcessFlow:
         return sum(shares) / len(shares) if shares else use.CLIENT_ONLY_PRIOR
 
     def _client_only(self, caller: Service, callee: Service) -> float:
-        """Log ratio of an excess that the client measures and the server does not; 0 without one, NaN if unknown."""
+        """Log ratio of an excess that the client measures and the server does not; 0 without one, NaN if unknown.
+
+        A server that measures nothing, as a database, does not measure the excess either.
+        """
         seen, served = self._evidence.of((caller, callee), "latency", "client"), self._served(caller, callee)
-        if not seen or not served:
+        if not seen:
             return math.nan
         largest = max(seen, key=lambda item: item.z)
+        if not self._evidence.of(callee, "latency") and not self._evidence.of((caller, callee), "latency", "server"):
+            return largest.log if largest.z >= use.AFFECTED_Z else 0.0
         inside = nearest(served, largest)
         if largest.z < use.AFFECTED_Z or (in_same_unit(largest, inside) and inside.amount >= 0.5 * largest.amount):
             return 0.0

@@ -65,7 +65,7 @@ def _local_z(evidence: Evidence, service: Service) -> float:
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
     """Where suspicion starts: at the affected service, or at all with a symptom, by how large it is."""
     if affected is not None:
-        has_calls = bool(evidence.callees.get(affected))
+        has_calls = bool(evidence.callees.get(affected) or evidence.callers.get(affected))
         return {affected: 1.0} if has_calls else {}
     sizes = {service: _symptom(evidence, service) for service in evidence.services if evidence.callees.get(service)}
     largest = max(sizes.values(), default=0.0)
