@@ -146,6 +146,25 @@ def test_no_conclusion_from_a_handful_of_requests() -> None:
     assert not ranked(metrics, step).passed
 
 
+@pytest.mark.parametrize(("every", "passed"), [(0, True), (9, False)])
+def test_a_resource_that_bursts_as_much_every_few_windows_is_no_incident(every: int, passed: bool) -> None:
+    """Whichever service bursts: among many one always does."""
+    names = [f"pod{i}" for i in range(20)]
+    cpu = {labels_of({"service": name}): 0.1 * noise(i) for i, name in enumerate(names)}
+    for i, values in enumerate(cpu.values()):
+        if every:
+            values[(every * i) % (FIRST - 5) : (every * i) % (FIRST - 5) + 2] += 0.5
+    cpu[labels_of({"service": "pod3"})] += during(0.5)
+    assert ranked({"cpu": cpu}, 300.0, None).passed == passed
+
+
+def test_a_fault_long_after_the_asked_time_does_not_outrank_the_one_at_it() -> None:
+    """Even if it is much larger."""
+    later = np.where(np.arange(POINTS) >= FIRST + 12, 3.0, 0.0)
+    metrics = graph({"cart": during(0.2), "search": later}, 60.0)
+    assert ranked(metrics, 60.0).candidates[0].service.name == "cart"
+
+
 def test_a_load_balancer_of_a_service_is_that_service() -> None:
     """Their suspicion is one."""
     web, balancer, other = Service("", "web"), Service("", "web-lb"), Service("", "cart")

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_unavailability
+from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 BoolArray = NDArray[np.bool_]
-FAMILIES: tuple[SignalKind, ...] = ("resource", "other", "latency", "errors")
-"""Kinds whose series are compared with those of the same metric of other services."""
 LOGARITHMIC = ("latency", "traffic", "calls")
 """Kinds compared as ratios."""
 
@@ -150,8 +148,10 @@ def _compared(
     noise = sampling_noise(kind, rows, counts[:, window.first :], level)
     widen = 1 + use.SMALL_SAMPLE_POINTS / np.isfinite(past).sum(axis=1)
     both = np.maximum(np.stack([down, up], axis=1) * widen[:, None], floor[:, None])
-    if kind in FAMILIES:
-        both *= _family_factor(rows, (past - level[:, None]) / both[:, 1:])[:, None]
+    uncounted = np.array([row.counts is None for row in rows])
+    if kind != "calls" and uncounted.any():
+        chosen = [row for row in rows if row.counts is None]
+        both[uncounted] *= past_factors(chosen, (past - level[:, None])[uncounted], both[uncounted], window.step)
     deviation = after - level[:, None]
     z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
     plain = level * signs
@@ -166,19 +166,6 @@ def _trailing(over: BoolArray, past: Floats) -> BoolArray:
     reached = np.logical_and.accumulate((over | np.isnan(past))[:, ::-1], axis=1)[:, ::-1]
     reached[:, : past.shape[1] - past.shape[1] // 3] = False
     return np.asarray(reached & np.isfinite(past))
-
-
-def _family_factor(rows: Sequence[SignalRow], z: Floats) -> Floats:
-    """Factor of the scale of each row: how far a typical series of the same metric deviated in its past."""
-    groups: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[row.metric, row.statistic, isinstance(row.entity, Service)].append(i)
-    factor = np.ones(len(rows))
-    for members in groups.values():
-        if len(members) >= use.MIN_FAMILY_SERIES:
-            largest = np.median(np.nanmax(z[members], axis=1))
-            factor[members] = max(1.0, float(largest) / use.MAX_PAST_SCALES)
-    return factor
 
 
 def normal_range(past: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -233,13 +220,3 @@ def _latency_noise(statistic: str) -> float:
     if statistic in ("", "mean"):
         return use.MEAN_NOISE
     return use.TAIL_NOISE if statistic in ("p99", "p999", "max") else use.QUANTILE_NOISE
-
-
-def sustained(values: Floats, points: int) -> Floats:
-    """Minimum over each point and the `points` - 1 after it; missing points are skipped."""
-    minimum = values.copy()
-    for offset in range(1, min(points, values.shape[1])):
-        later = np.full_like(values, np.nan)
-        later[:, : values.shape[1] - offset] = values[:, offset:]
-        minimum = np.where(np.isnan(later), minimum, np.minimum(minimum, later))
-    return minimum

@@ -26,12 +26,14 @@ class Duration(NamedTuple):
 
 
 # Windows around the given time.
-BEFORE = Duration(300.0, 2)
+BEFORE = Duration(120.0, 2)
 """Analyzed time before the given one, which may be when the problem was first noticed."""
 AFTER = Duration(600.0, 2)
 """Analyzed time after it, which may be when the cause began, and takes minutes to show."""
 EARLY = Duration(60.0, 1)
 """Time before the given one in which a deviation counts in full; earlier ones count less, by `ONSET_DECAY`."""
+LATE = Duration(120.0, 2)
+"""Time after it in which a deviation counts in full; later ones count less, by `ONSET_DECAY`."""
 GAP = Duration(900.0, 2)
 """Time before the analyzed one that is neither: the problem may have been noticed late. Left out of short histories."""
 BASELINE_POINTS = 720
@@ -55,11 +57,13 @@ MAX_TAIL_RATIO = 3.0
 """Most that the tail widens the scale of a latency: the history holds earlier incidents, too."""
 LASTING_SCALES = 6.0
 """Scales of the middle from which an excursion at the end of the past is no part of the baseline."""
-MAX_PAST_SCALES = 4.0
-"""Scales that the largest past deviation of a typical series of a metric may be worth: among many services with bursts,
-one always has one."""
-MIN_FAMILY_SERIES = 5
-"""Series of a metric from which they are compared with each other."""
+PAST_QUANTILE = 0.9
+"""Share of past windows, as long as the present one, whose largest deviation is ordinary. Half of a window overlaps."""
+ORDINARY_Z = 2.0
+"""Scales that what is reached in the other windows is worth: by a signal without a number of requests, which has no
+sampling error, and by any resource of the same metric."""
+MIN_PAST_WINDOWS = 5
+"""Fewest past windows from which this is known."""
 SMALL_SAMPLE_POINTS = 4.0
 """A scale from n points is 1 + this / n wider, as of Student's t."""
 MIN_LATENCY_SCALE = 0.06
@@ -85,10 +89,15 @@ AFFECTED_Z = 2.0
 JOINT_Z = 3.0
 """Geometric mean of the deviations of the asked service and of the strongest candidate from which there is an incident:
 a moderate anomaly of one needs a strong one of the other."""
-MIN_SYMPTOM_Z = 1.0
-"""Scales that the asked service has to show at least."""
 STRONG_Z = 5.0
-"""Scales of the strongest service from which there is an incident where all services were asked about."""
+"""Scales of the strongest candidate from which there is an incident, whatever the asked service shows."""
+REACHED_Z = 4.0
+"""The same where one service was asked about: it has fewer candidates, one of which is always odd."""
+MIN_SYMPTOM_Z = 1.0
+"""Scales that the asked service has to show, or else only candidates that it reaches by calls count."""
+LONE_RESOURCE_WEIGHT, LONE_OTHER_WEIGHT = 0.5, 0.25
+"""Weights of resources and of metrics of unknown meaning in the gate: alone they are weak evidence."""
+LOCAL_WEIGHTS = {"resource": LONE_RESOURCE_WEIGHT, "other": LONE_OTHER_WEIGHT}
 ANOMALOUS_Z = 3.0
 """Scales from which a series is named as a reason, and a service is a candidate without calls."""
 

@@ -149,16 +149,18 @@ def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
 
 def _gate(evidence: Evidence, affected: Service | None, shares: Mapping[Service, float]) -> tuple[bool, float]:
     """Whether the evidence is jointly strong enough, and its strength in scales."""
-    strongest = max(
-        (evidence.largest.get(service, 0.0) for service, share in shares.items() if share >= 0.1), default=0.0
-    )
+    strengths = {service: evidence.largest.get(service, 0.0) for service, share in shares.items() if share >= 0.1}
+    strongest = max(strengths.values(), default=0.0)
     if affected is None:
         return strongest >= use.STRONG_Z, strongest
     symptom = _symptom(evidence, affected)
     if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
         symptom = max(symptom, evidence.largest.get(affected, 0.0))
-    joint = math.sqrt(max(0.0, symptom) * max(symptom, strongest))
-    return symptom >= use.MIN_SYMPTOM_Z and joint >= use.JOINT_Z, joint
+    if symptom < use.MIN_SYMPTOM_Z:
+        reachable = _reachable(evidence, affected)
+        strongest = max((z for service, z in strengths.items() if service in reachable), default=0.0)
+    z = max(math.sqrt(max(0.0, symptom) * max(symptom, strongest)), strongest * use.JOINT_Z / use.REACHED_Z)
+    return z >= use.JOINT_Z, z
 
 
 def _confidence_level(z: float) -> ConfidenceLevel:

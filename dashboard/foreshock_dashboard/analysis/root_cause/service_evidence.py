@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
-from foreshock_dashboard.analysis.root_cause.deviation import Deviations, sampling_noise, sustained
+from foreshock_dashboard.analysis.root_cause.deviation import Deviations, sampling_noise
 from foreshock_dashboard.analysis.root_cause.metric_kinds import quantile_of
+from foreshock_dashboard.analysis.root_cause.past_peaks import sustained
 from foreshock_dashboard.analysis.root_cause.signal_rows import Call, Entity
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.explanation import SignalKind
@@ -79,7 +80,8 @@ class Evidence:
             self.callers[server].append(client)
         self._points = max(1, round(use.SUSTAINED.at(found.step) / found.step))
         early = (found.at - use.EARLY.at(found.step)) - found.times
-        self._weights = np.exp(-np.maximum(0.0, early) / use.ONSET_DECAY.at(found.step))
+        late = found.times - (found.at + use.LATE.at(found.step))
+        self._weights = np.exp(-np.maximum(0.0, np.maximum(early, late)) / use.ONSET_DECAY.at(found.step))
         self.columns = self._anomalous_columns(affected)
         self._calls_per_request: dict[Call, float] = {}
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
@@ -122,11 +124,10 @@ class Evidence:
             return list(range(len(found.times)))
         z = found.z[rows]
         size = np.where(np.array([found.rows[row].kind == "traffic" for row in rows])[:, None], -z, z)
-        combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self._points)), 0.0, None))
+        combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self._points)), 0.0, None) * self._weights)
         over_time = (
             combined.max(axis=0) if affected else np.sort(combined, axis=0)[-max(1, len(rows) // 10) :].mean(axis=0)
         )
-        over_time = over_time * self._weights
         highest = float(over_time.max(initial=0.0))
         if highest <= 0:
             return list(range(len(found.times)))
@@ -206,8 +207,18 @@ class Evidence:
 
     @cached_property
     def largest(self) -> Mapping[Service, float]:
-        """Largest deviation of each service in scales, whatever the signal."""
-        return {service: max([item.z for item in self.metrics(service)], default=0.0) for service in self.services}
+        """Largest deviation of each service in scales; resources count by weights, and growing traffic does not."""
+        return {
+            service: max(
+                (
+                    use.LOCAL_WEIGHTS.get(item.kind, 1.0) * item.z
+                    for item in self.metrics(service)
+                    if item.kind != "traffic" or item.now < item.level
+                ),
+                default=0.0,
+            )
+            for service in self.services
+        }
 
     def metrics(self, service: Service) -> list[Deviation]:
         """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""

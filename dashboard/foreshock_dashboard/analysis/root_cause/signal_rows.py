@@ -229,8 +229,8 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
         if entity is None or (kind == "availability" and labels.get("condition", "true") != "true"):
             continue  # kube-state-metrics has a series per condition, of which "false" and "unknown" are complements
         if kind == "latency" and side == "client" and isinstance(entity, Service):
-            rows.append(SignalRow(entity, "other", metric, values[row]))  # it waits for others
-        elif kind == "latency":
+            continue  # it waits for others, which have no name here
+        if kind == "latency":
             name = statistic(metric, labels)
             if name not in ("sum", "count", "min"):
                 rows.append(SignalRow(entity, kind, metric, values[row], name, None, side))
