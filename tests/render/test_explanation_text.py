@@ -18,6 +18,7 @@ from foreshock_dashboard.render.words import SIGNAL_KINDS as KIND_NAMES
 from foreshock_dashboard.render.words import UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.incident_json import candidate
 
+DAY = "2026-01-05"
 AT, NOON = 1_767_602_520.0, 1_800_014_400.0
 FRONT = Service("shop", "front")
 
@@ -53,7 +54,9 @@ def test_the_heading_is_honest_about_weak_evidence(changes: dict[str, object], e
 def test_what_was_compared_and_what_stays_unknown_follow() -> None:
     """A kind of signal that is missing leaves one question open."""
     signals = [{"kind": "latency", "series": 1200, "services": 14}, {"kind": "errors", "series": 1, "services": 1}]
-    assert [*below(answer(signals=signals, missing=["calls"]))] == [
+    times = {"baseline": {"start": AT - 7200, "end": AT - 900}, "analyzed": {"start": AT - 120, "end": AT + 600}}
+    assert [*below(answer(signals=signals, missing=["calls"], **times))] == [
+        f"Analyzed: {DAY} 08:40:00 UTC to {DAY} 08:52:00 UTC. Baseline: {DAY} 06:42:00 UTC to {DAY} 08:27:00 UTC.",
         "Compared: 1,201 series of up to 14 services (latency 1,200, error rate 1).",
         "No call graph: unknown which service is the cause, and which only calls it.",
     ]

@@ -19,6 +19,13 @@ class SignalCount(NamedTuple):
     services: int
 
 
+class Period(NamedTuple):
+    """A time range in Unix seconds."""
+
+    start: float
+    end: float
+
+
 class MissingSignal(NamedTuple):
     """A kind of signal that no source has."""
 
@@ -31,7 +38,7 @@ class Explanation(NamedTuple):
     service: the affected one; None if the question was which of all services. at: Unix seconds. candidates: suspected
     causes, the most likely first, scores sum to 1; empty where the evidence is within what is normal. weak_candidates:
     then what is closest to anomalous, the most anomalous first. signals: what was compared; missing: kinds of signals
-    that no source has.
+    that no source has. baseline, analyzed: the times that were compared; None without data.
     """
 
     service: Service | None
@@ -40,3 +47,5 @@ class Explanation(NamedTuple):
     weak_candidates: tuple[Candidate, ...] = ()
     signals: tuple[SignalCount, ...] = ()
     missing: tuple[MissingSignal, ...] = ()
+    baseline: Period | None = None
+    analyzed: Period | None = None

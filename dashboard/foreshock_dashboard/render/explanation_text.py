@@ -26,6 +26,8 @@ def below(answer: Json) -> Iterator[str]:
         kinds = ", ".join(f"{SIGNAL_KINDS[row['kind']]} {row['series']:,}" for row in signals)
         series = sum(row["series"] for row in signals)
         services = counted(max(row["services"] for row in signals), "service")
+        times = [utc_timestamp(answer[part][end]) for part in ("analyzed", "baseline") for end in ("start", "end")]
+        yield "Analyzed: {} to {}. Baseline: {} to {}.".format(*times)
         yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
     for kind in answer["missing"]:
         yield f"No {SIGNAL_KINDS[kind]}: unknown {UNKNOWN_WITHOUT[kind]}."

@@ -15,7 +15,14 @@ from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
-from foreshock_dashboard.model.explanation import SIGNAL_KINDS, Explanation, MissingSignal, SignalCount, SignalKind
+from foreshock_dashboard.model.explanation import (
+    SIGNAL_KINDS,
+    Explanation,
+    MissingSignal,
+    Period,
+    SignalCount,
+    SignalKind,
+)
 from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -76,7 +83,17 @@ def explain(
     missing = tuple(
         MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
     )
-    return Explanation(target, at, ranking.candidates if ranking.passed else (), weak, signals, missing)
+    strong = ranking.candidates if ranking.passed else ()
+    return Explanation(target, at, strong, weak, signals, missing, *_compared_times(window))
+
+
+def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
+    """The baseline, and the time that is compared with it."""
+    times = window.times
+    return (
+        Period(float(times[0]), float(times[window.baseline_end - 1])),
+        Period(float(times[window.first]), float(times[-1])),
+    )
 
 
 def _inference_walks(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> tuple[GraphWalk, ...]:

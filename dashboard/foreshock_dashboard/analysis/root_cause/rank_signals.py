@@ -39,7 +39,7 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
         return Ranking((), passed=False)
     passed, z = _gate(evidence, affected, judged)
     whole = sum(shares.values())
-    level = _confidence_level(z)
+    level = _confidence_level(z) if evidence.reasons(next(iter(shares))) else "low"
     return Ranking(
         tuple(Candidate(service, share / whole, evidence.reasons(service), level) for service, share in shares.items()),
         passed,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.explanation import Explanation, Period
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -204,11 +204,18 @@ class SignalCountJson(TypedDict):
     services: int
 
 
+class PeriodJson(TypedDict):
+    """A time range."""
+
+    start: float | None
+    end: float | None
+
+
 class Explained(TypedDict):
     """Ranked root causes; only weak candidates where the evidence is within what is normal.
 
     service: null if the question was which of all services. confidence: in the anomaly; null without `candidates`.
-    missing: kinds of signals that no source has.
+    missing: kinds of signals that no source has. baseline, analyzed: the times that were compared.
     """
 
     version: int
@@ -219,6 +226,8 @@ class Explained(TypedDict):
     weak_candidates: list[CandidateJson]
     signals: list[SignalCountJson]
     missing: list[str]
+    baseline: PeriodJson | None
+    analyzed: PeriodJson | None
 
 
 def explained(item: Explanation) -> Explained:
@@ -232,7 +241,13 @@ def explained(item: Explanation) -> Explained:
         "weak_candidates": list(map(candidate, item.weak_candidates)),
         "signals": [{"kind": row.kind, "series": row.series, "services": row.services} for row in item.signals],
         "missing": [row.kind for row in item.missing],
+        "baseline": _period(item.baseline),
+        "analyzed": _period(item.analyzed),
     }
+
+
+def _period(item: Period | None) -> PeriodJson | None:
+    return None if item is None else {"start": number_of_time(item.start), "end": number_of_time(item.end)}
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
