@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak golden picture docs clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak golden picture docs sbom audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -71,5 +71,15 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 	@.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
+sbom: $(READY) .venv-audit/.ready ## Write CycloneDX SBOMs of exporter and hub into build/sbom, and check licenses
+	@scripts/sbom
+
+audit: .venv-audit/.ready ## Compare the locked versions with known vulnerabilities
+	@for lock in exporter hub; do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r compose/$$lock.lock; done
+.venv-audit/.ready: requirements-audit.lock
+	@python3 -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
 clean: ## Remove what the other targets made
-	@rm -rf .venv .venv-docs .venv-lab node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	@rm -rf .venv .venv-audit .venv-docs .venv-lab node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

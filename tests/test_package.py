@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -48,14 +50,37 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-@pytest.fixture(name="wheel", scope="module")
-def _wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    folder = tmp_path_factory.mktemp("wheel")
+def build(source: Path, folder: Path) -> Path:
+    """Build the wheel of a source tree."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree."""
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> set[str]:
+    """Names of the files in it."""
     with zipfile.ZipFile(built) as archive:
         return set(archive.namelist())
+
+
+def test_the_wheel_is_reproducible(built: Path, tmp_path: Path) -> None:
+    """From another folder, with other times of the files, it is the same bytes."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for number, name in enumerate(path for path in listed.split("\0") if path and (ROOT / path).is_file()):
+        copy = tmp_path / "source" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, copy)
+        os.utime(copy, (number, number))
+    assert build(tmp_path / "source", tmp_path).read_bytes() == built.read_bytes()
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: set[str]) -> None:
@@ -118,7 +143,7 @@ def test_without_the_hubs_libraries_the_exporter_runs() -> None:
     assert "gpu_service_wait_by_aggressor_seconds_total" in done.stdout
 
 
-LOCKS = ("requirements.lock", "requirements-docs.lock", "lab/requirements.lock", *(
+LOCKS = ("requirements.lock", "requirements-audit.lock", "requirements-docs.lock", "lab/requirements.lock", *(
     f"compose/{name}.lock" for name in ("build", "exporter", "hub")
 ))  # fmt: skip
 
@@ -147,7 +172,7 @@ def test_the_lock_files_pin_every_direct_dependency() -> None:
         "compose/exporter.lock": base,
         "compose/hub.lock": [*base, *extras["hub"]],
         "requirements.lock": [*base, *extras["hub"], *extras["dev"]],
-        "requirements-docs.lock": project["dependency-groups"]["docs"],
+        **{f"requirements-{name}.lock": group for name, group in project["dependency-groups"].items()},
     }.items():
         names = {canonicalize_name(Requirement(line).name) for line in direct} - {"foreshock"}
         assert names - locked(lock).keys() == set(), lock

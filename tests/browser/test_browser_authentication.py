@@ -7,10 +7,15 @@ from pathlib import Path
 import bcrypt
 from playwright.sync_api import Browser, expect
 from tests.browser.site import Site
+from tests.web.oidc import SECRET, free_port, provider
 from tests.web.worlds import SCENES, FakeHub
 
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
-from foreshock_dashboard.web.http.authentication import Access, Users
+from foreshock_dashboard.access.users import Users
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 
 
 def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browser: Browser, tmp_path: Path) -> None:
@@ -32,3 +37,32 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
         stranger.close()
     finally:
         site.stop()
+
+
+def test_a_person_signs_in_at_an_openid_provider_and_sees_the_page(browser: Browser, tmp_path: Path) -> None:
+    """A page that was asked for is shown after the login, live; after signing out it asks again."""
+    (tmp_path / "secret").write_text(SECRET)
+    site = Site(FakeHub(SCENES["starving"]()), free_port())
+    with provider(site.port) as real:
+        audit = AuditLog()
+        oidc = Oidc(OidcOptions(real.issuer, "foreshock", tmp_path / "secret"), Roles(), audit)
+        site.access = Access(oidc=oidc, audit=audit)
+        site.start()
+        context = browser.new_context()
+        page = context.new_page()
+        try:
+            page.goto(f"{site.url}/services/embedder")
+            page.get_by_placeholder("Enter any login").fill("ada@example.com")
+            page.get_by_placeholder("and password").fill("x")
+            page.get_by_role("button", name="Sign-in").click()
+            page.get_by_role("button", name="Continue").click()
+            expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
+            assert page.url == f"{site.url}/services/embedder"
+            assert page.evaluate("document.cookie") == ""
+            page.goto(f"{site.url}/logout")
+            expect(page.get_by_role("heading", name="Signed out")).to_be_visible()
+            assert context.request.get(f"{site.url}/api/now").status == 401
+            assert [event["action"] for event in audit.recent()] == ["sign_out", "sign_in"]
+        finally:
+            context.close()
+            site.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from foreshock_dashboard.access.roles import Role
 from foreshock_dashboard.cli.serve import serve
 from foreshock_dashboard.settings import renamed
 from foreshock_dashboard.settings.settings import (
@@ -50,6 +51,10 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "tls_cert": "/c", "tls_key": "/k", "allowed_hosts": "gpus.example",
         "auth_token_file": "/t", "auth_basic_file": "/u",
         "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
+        "roles": "ada=admin, group:sre=responder", "default_role": "none", "rate_limit": "600", "audit_log": "/l",
+        "external_url": "https://gpus.example", "oidc_issuer": "https://id.example", "oidc_client_id": "foreshock",
+        "oidc_client_secret_file": "/s", "oidc_ca": "/a", "oidc_scopes": "openid", "oidc_user_claim": "sub",
+        "oidc_groups_claim": "roles",
         "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
     assert set(values) == {item.key for item in OPTIONS}
@@ -67,6 +72,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     assert [target.url for target in by_flags.targets] == ["http://a:1/metrics", "http://b:2/metrics"]
     assert by_flags.at == 1795600800.0
     assert by_flags.slo == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
+    assert by_flags.roles == (("ada", Role.ADMIN), ("group:sre", Role.RESPONDER))
     assert by_flags.tiers == (("llm-chat", "gold"), ("ml/batch", "bronze"))
     assert (by_flags.retention_traces, by_flags.retention_size) == (7200.0, 2_000_000_000)
 
@@ -115,6 +121,15 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--auth-proxies", "10.0.0.5"], {}, "one without the other is unsafe"),
         (["--auth-proxies", "0.0.0.0/0"], {}, "trusts every client (0.0.0.0/0)"),
         (["--auth-proxies", "proxy"], {}, "is not a valid list of addresses or CIDRs"),
+        (["--oidc-issuer", "https://id.example"], {}, "one is missing. Set all three"),
+        (
+            ["--oidc-issuer", "http://id.example", "--oidc-client-id", "a", "--oidc-client-secret-file", "/s"],
+            {},
+            "oidc_issuer: http://id.example is not encrypted. Use https",
+        ),
+        (["--roles", "ada=root"], {}, "'root' is not a role; use none, viewer, responder, admin"),
+        (["--roles", "ada"], {}, "'ada' is not a valid role; use NAME=ROLE"),
+        (["--tls-cert", "/c"], {}, "tls_cert, tls_key: one is missing. Set both"),
         (["--auth-header", "X: y"], {}, "is not a valid header name; use X-Forwarded-User"),
         (["--allowed-hosts", "gpus.example:8050"], {}, "is not a valid host list; use names without ports"),
         (["--otlp-tls-cert", "/c"], {}, "one is missing. Set both."),
@@ -209,6 +224,7 @@ def test_the_rate_window_spans_four_scrapes(interval: str, window: float) -> Non
         ["--auth-token-file", "/t"],
         ["--auth-basic-file", "/u"],
         ["--auth-header", "X-Forwarded-User", "--auth-proxies", "10.0.0.5"],
+        ["--oidc-issuer", "https://id.example", "--oidc-client-id", "a", "--oidc-client-secret-file", "/s"],
         ["--allow-unauthenticated"],
     ],
 )

@@ -18,9 +18,10 @@ from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.tokens import Tokens, token_line
+from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.http.authentication import Access, Users
+from foreshock_dashboard.web.http.authentication import Access
 from foreshock_exporter.web.auth import PasswordChecker
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105

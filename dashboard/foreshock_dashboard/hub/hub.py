@@ -130,7 +130,10 @@ class Hub:
                 loops["season"] = self._load_seasons_repeatedly
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
             hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
-            app = create_app(self, version=__version__, hosts=hosts, access=page_access(settings))
+            access = page_access(settings)
+            opened.callback(access.audit.close)
+            secure = bool(settings.tls_cert) or settings.external_url.startswith("https://")
+            app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
             opened.callback(self._end_threads)

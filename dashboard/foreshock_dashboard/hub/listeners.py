@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Roles
 from foreshock_dashboard.access.tls import TlsFiles
+from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.hub.intake import listen, naming, tokens
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
-from foreshock_dashboard.web.http.authentication import Access, Users
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 from foreshock_dashboard.web.http.server import WebServer
 
 
@@ -28,11 +32,35 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 
 
 def page_access(settings: Settings) -> Access:
-    """Authentication of the page, the API, and the metrics. Raises HubError if a file cannot be read."""
+    """Authentication of the page, the API, and the metrics. Raises HubError if a file cannot be used."""
     with naming("--auth-basic-file"):
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
+    with naming("--audit-log", OSError):
+        audit = AuditLog(settings.audit_log)
+    roles = Roles(settings.roles, settings.default_role)
+    oidc = None
+    if settings.oidc_issuer and settings.oidc_client_secret_file:
+        options = OidcOptions(
+            settings.oidc_issuer,
+            settings.oidc_client_id,
+            settings.oidc_client_secret_file,
+            settings.oidc_ca,
+            settings.oidc_scopes,
+            settings.oidc_user_claim,
+            settings.oidc_groups_claim,
+            settings.external_url,
+        )
+        with naming("--oidc-client-secret-file, --oidc-ca"):
+            oidc = Oidc(options, roles, audit)
     return Access(
-        tokens("--auth-token-file", settings.auth_token_file), users, settings.auth_header, settings.auth_proxies
+        tokens("--auth-token-file", settings.auth_token_file),
+        users,
+        settings.auth_header,
+        settings.auth_proxies,
+        oidc,
+        roles,
+        settings.rate_limit,
+        audit,
     )
 
 

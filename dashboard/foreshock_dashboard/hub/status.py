@@ -97,6 +97,7 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
                 ("password", settings.auth_basic_file),
                 ("bearer token", settings.auth_token_file),
                 ("proxy header", settings.auth_header),
+                ("OIDC", settings.oidc_issuer),
             )
             if configured
         ),

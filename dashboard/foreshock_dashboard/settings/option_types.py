@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from foreshock_dashboard.access.roles import GROUP, Role
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_exporter.common.durations import parse_duration
 
@@ -162,6 +163,35 @@ def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"{name} has two tiers, {tiers[name]!r} and {tier!r}; remove one")
         tiers[name] = tier
     return tuple(tiers.items())
+
+
+def parse_role(text: str) -> Role:
+    """A role by name."""
+    try:
+        return Role[text.strip().upper()]
+    except KeyError:
+        raise ValueError(f"is not a role; use {', '.join(role.name.lower() for role in Role)}") from None
+
+
+def parse_roles(text: str) -> tuple[tuple[str, Role], ...]:
+    """(name, role) pairs from text such as `ada=admin, group:sre=responder`."""
+    roles = []
+    for word in _split(text):
+        name, equals, role = (part.strip() for part in word.rpartition("="))
+        if not equals or not name.removeprefix(GROUP):
+            raise ValueError(f"{word!r} is not a valid role; use NAME=ROLE or group:NAME=ROLE, such as ada=admin")
+        try:
+            roles.append((name, parse_role(role)))
+        except ValueError as error:
+            raise ValueError(f"{word!r}: {role!r} {error}") from None
+    return tuple(roles)
+
+
+def parse_claim(text: str) -> str:
+    """Name of a claim of an ID token."""
+    if not re.fullmatch(r"[!-~]{1,200}", text.strip()):
+        raise ValueError("is not a valid claim; use email, preferred_username, or sub")
+    return text.strip()
 
 
 def _service_name(text: str) -> str:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 
+from foreshock_dashboard.access.rate_limit import REQUESTS_PER_MINUTE
+from foreshock_dashboard.access.roles import Role
 from foreshock_dashboard.common.addresses import is_loopback, without_credentials
 from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.settings import option_types as types
@@ -49,6 +52,7 @@ def _state_folder() -> Path:
 
 _web = partial(option, group="Web")
 _authentication = partial(option, group="Authentication")
+_oidc = partial(option, group="OIDC login")
 _otlp = partial(option, group="OTLP")
 _source = partial(option, group="Data sources")
 _store = partial(option, group="Store")
@@ -81,9 +85,36 @@ class Settings:
     auth_proxies: tuple[Network, ...] = _authentication(
         types.parse_networks, tuple, "comma-separated addresses or CIDRs of trusted proxies", "CIDR,..."
     )
+    roles: tuple[tuple[str, Role], ...] = _authentication(
+        types.parse_roles,
+        tuple,
+        "comma-separated or repeated roles (viewer, responder, admin, none) of users, tokens, and OIDC groups, such as "
+        "ada=admin,group:sre=responder",
+        "NAME=ROLE,...",
+        separator=",",
+    )
+    default_role: Role = _authentication(
+        types.parse_role, "viewer", "role of authenticated users and tokens not listed in --roles", "ROLE"
+    )
+    rate_limit: int = _authentication(
+        types.parse_count, str(REQUESTS_PER_MINUTE), "limit on requests per minute by one user or token", "NUMBER"
+    )
+    audit_log: Path | None = _authentication(
+        Path, None, "audit log, rotated at 10 MiB; - for standard output", "FILE", shown="log of the hub"
+    )
     allow_unauthenticated: bool = _authentication(
         types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
     )
+    external_url: str = _oidc(
+        types.parse_url, str, "URL of the page as browsers see it", "URL", shown="that of each request"
+    )
+    oidc_issuer: str = _oidc(types.parse_url, str, "URL of the OpenID provider", "URL")
+    oidc_client_id: str = _oidc(str, "", "client ID of the hub at the provider", "ID")
+    oidc_client_secret_file: Path | None = _oidc(Path, None, "client secret of the hub at the provider", "FILE")
+    oidc_ca: Path | None = _oidc(Path, None, "CA bundle for the provider, PEM", "FILE", shown="system")
+    oidc_scopes: str = _oidc(str, "openid email profile", "scopes to request, separated by spaces", "SCOPES")
+    oidc_user_claim: str = _oidc(types.parse_claim, "email", "claim with the user name; must be unique", "CLAIM")
+    oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim with the groups of the user", "CLAIM")
     otlp_host: str = _otlp(str, "", "bind address of the OTLP receivers", "ADDRESS", shown="--host")
     otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 for any free port", "PORT")
     otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 for any free port", "PORT")
@@ -187,12 +218,17 @@ class Settings:
                 "auth_header, auth_proxies: one without the other is unsafe, since any client can send the header. "
                 "Set both."
             )
-        authenticates = self.auth_token_file or self.auth_basic_file or self.auth_header
+        oidc = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret_file)
+        if any(oidc) and not all(oidc):
+            raise SettingsError("oidc_issuer, oidc_client_id, oidc_client_secret_file: one is missing. Set all three.")
+        if self.oidc_issuer.startswith("http://") and not is_loopback(urlsplit(self.oidc_issuer).hostname or ""):
+            raise SettingsError(f"oidc_issuer: {self.oidc_issuer} is not encrypted. Use https.")
+        authenticates = self.auth_token_file or self.auth_basic_file or self.auth_header or self.oidc_issuer
         if not self.allow_unauthenticated and not authenticates and not is_loopback(self.host):
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines, and no authentication is configured. Set "
-                "--auth-basic-file or --auth-token-file, bind to 127.0.0.1 behind an authenticating proxy, or set "
-                "--allow-unauthenticated."
+                "--auth-basic-file, --auth-token-file, or --oidc-issuer, bind to 127.0.0.1 behind an authenticating "
+                "proxy, or set --allow-unauthenticated."
             )
         trace_options = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
         if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):

@@ -21,6 +21,7 @@ from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
 from foreshock_dashboard.web.http.assets import Assets, CompressedFiles
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
+from foreshock_dashboard.web.http.oidc import SessionCookie
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
     MAX_BODY_BYTES,
@@ -55,15 +56,24 @@ CALLBACK_PATH = "/_dash-update-component"
 
 
 def create_app(
-    hub: HubView, *, version: str, hosts: Collection[str] | None = None, access: Access | None = None
+    hub: HubView,
+    *,
+    version: str,
+    hosts: Collection[str] | None = None,
+    access: Access | None = None,
+    secure: bool = False,
 ) -> FastAPI:
     """The app of a hub. It has no state outside itself; several may live in one process.
 
     hosts: accepted Host names and addresses, without ports, besides localhost and loopback addresses; "*" accepts all.
-    Requests for others get 421. access: required credentials; none without it.
+    Requests for others get 421. access: required credentials and roles; none without it. secure: whether browsers reach
+    the app over TLS.
     """
+    access = access or Access()
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    routes.register(server, hub, version)
+    routes.register(server, hub, version, access.audit)
+    if access.oidc:
+        access.oidc.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
     assets = Assets.packaged()
@@ -80,7 +90,8 @@ def create_app(
         content_security_policy([*dash.csp_hashes(), assets.csp_hash]),
         callback_inputs,
         hosts,
-        access or Access(),
+        access,
+        secure=secure,
     )
     return server
 
@@ -151,6 +162,8 @@ def _protect(
     callback_inputs: Mapping[str, Sequence[tuple[str, str]]],
     hosts: Collection[str] | None,
     access: Access,
+    *,
+    secure: bool,
 ) -> None:
     """Add the middleware; the last one added sees a request first."""
     server.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
@@ -161,5 +174,7 @@ def _protect(
     server.add_middleware(HeadAsGet)
     server.add_middleware(SameSite)
     server.add_middleware(Authenticated, access=access)
+    if access.oidc:
+        server.add_middleware(SessionCookie, key=access.oidc.session_key, secure=secure)
     server.add_middleware(KnownHost, hosts=hosts)
     server.add_middleware(SecurityHeaders, csp=content_policy)

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.access.audit import AuditEvent
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
@@ -62,6 +63,12 @@ class Runbooks(TypedDict):
     """The runbooks."""
 
     runbooks: list[RunbookRow]
+
+
+class AuditEvents(TypedDict):
+    """The newest events of the audit log, newest first."""
+
+    events: list[AuditEvent]
 
 
 def get(

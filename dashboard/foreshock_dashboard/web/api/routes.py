@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
-from foreshock_dashboard.web.api.answers import ERRORS
+from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, get
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
-from foreshock_dashboard.web.state.parameters import BadParameterError, problem_of
+from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, problem_of
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
@@ -26,7 +28,7 @@ OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def register(app: FastAPI, hub: HubView, version: str) -> None:
+def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     """Register all routes of a hub on the app, before the pages, which match every other address."""
     responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
@@ -34,6 +36,7 @@ def register(app: FastAPI, hub: HubView, version: str) -> None:
     list_routes.add_trace_routes(api, hub, responder, traces)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, version)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
+    _add_audit(api, hub, responder, audit)
     app.include_router(api)
     _add_operations(app, hub)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
@@ -49,6 +52,12 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SourceError, _error_handler(503))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+
+
+def _add_audit(api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog) -> None:
+    @get(api, "/audit", "Sign-ins, refusals, downloads, and changes since the start; for admins", AuditEvents)
+    def events(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        return responder.json_response(request, hub.snapshot, {"events": audit.recent()})
 
 
 def _add_operations(app: FastAPI, hub: HubView) -> None:

@@ -1,26 +1,25 @@
-"""Authentication: a bearer token, a user of a password file, or a trusted proxy."""
+"""Authentication and authorization: who sends a request, and whether the role suffices."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foreshock_dashboard.access.audit import Action, AuditLog
+from foreshock_dashboard.access.rate_limit import REQUESTS_PER_MINUTE, RateLimit
+from foreshock_dashboard.access.roles import SAFE_METHODS, Principal, Role, Roles, required_role
 from foreshock_dashboard.access.tokens import Tokens
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
-from foreshock_exporter.web.auth import PasswordChecker, PasswordResult, basic_credentials
+from foreshock_dashboard.access.users import Users
+from foreshock_dashboard.web.http.oidc import LOGIN, OPEN_OIDC_PATHS, Oidc
+from foreshock_exporter.web.auth import basic_credentials
 
-MAX_USERS_FILE_BYTES = 262_144
-MAX_BCRYPT_COST = 16
-"""A bcrypt cost of 16 takes about 4 s for each attempt; each step doubles it."""
-_HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths without authentication: liveness and readiness reveal nothing else."""
@@ -28,67 +27,8 @@ MAX_CONCURRENT_CHECKS = 4
 """Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
 """Requests that may wait for a check."""
-
-
-class Users:
-    """The users of a file as `htpasswd -B` writes it; blank lines and lines that begin with # are ignored.
-
-    The file is reloaded when it changes (see `ReloadingFile`). Thread-safe.
-
-    Raises:
-        FileError: the file is unusable at the start.
-    """
-
-    def __init__(self, path: Path, passwords: PasswordChecker | None = None) -> None:
-        self._passwords = passwords or PasswordChecker()
-
-        def read() -> Mapping[str, bytes]:
-            users = _users(path)
-            self._passwords.forget(users)
-            return users
-
-        self._file = ReloadingFile([path], read, "the previous users stay valid")
-
-    def known(self, authorization: str) -> bool:
-        """Whether an Authorization header has a password that was accepted before. Quick."""
-        pair, users = basic_credentials(authorization), self._file.current()
-        return pair is not None and self._passwords.is_verified(users, *pair)
-
-    def check(self, authorization: str, address: str) -> PasswordResult:
-        """The result of checking an Authorization header. Slow, and slower for a wrong one. address: the client's."""
-        pair, users = basic_credentials(authorization), self._file.current()
-        return "wrong" if pair is None else self._passwords.check(users, *pair, address)
-
-
-def _users(path: Path) -> Mapping[str, bytes]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_USERS_FILE_BYTES + 1)
-        text = data.decode()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path}: is not UTF-8 text") from error
-    if len(data) > MAX_USERS_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_USERS_FILE_BYTES} bytes. It has one user per line")
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    users: dict[str, bytes] = {}
-    for number, line in lines:
-        if not line or line.startswith("#"):
-            continue
-        user, colon, stored = line.partition(":")
-        match = _HASH.fullmatch(stored)
-        if not colon or not user or match is None:
-            raise FileError(f"{path}: line {number} is not user:bcrypt. Create it with htpasswd -nB USER")
-        if int(match[1]) > MAX_BCRYPT_COST:
-            cost = f"has bcrypt cost {match[1]} (maximum {MAX_BCRYPT_COST}, default 10)"
-            raise FileError(f"{path}: line {number} {cost}")
-        if user in users:
-            raise FileError(f"{path}: line {number} repeats user {user!r}")
-        users[user] = stored.encode()
-    if not users:
-        raise FileError(f"{path}: has no users. Add one per line with htpasswd -nB USER")
-    return users
+_DOWNLOADS = ("/api/csv/", "/api/report/")
+"""Paths whose answers leave the hub as files; the audit log names who fetched them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +36,28 @@ class Access:
     """The credentials that a request needs; none where nothing is set, one of several where several are.
 
     tokens: bearer tokens. basic: users with passwords. header: the header in which a trusted proxy at one of `proxies`
-    names the user; it is ignored from other addresses.
+    names the user; it is ignored from other addresses. oidc: login at an OpenID provider.
     """
 
     tokens: Tokens | None = None
     basic: Users | None = None
     header: str = ""
     proxies: tuple[Network, ...] = ()
+    oidc: Oidc | None = None
+    roles: Roles = Roles()
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    audit: AuditLog = field(default_factory=AuditLog, compare=False)
 
     @property
     def required(self) -> bool:
         """Whether credentials are required."""
-        return bool(self.tokens or self.basic or self.header)
+        return bool(self.tokens or self.basic or self.header or self.oidc)
 
-    def trusts_proxy(self, peer: str, headers: Headers) -> bool:
-        """Whether a trusted proxy has authenticated the request. peer: address of the connection."""
-        return (
-            bool(self.header)
-            and _in_networks(peer, self.proxies)
-            and any(v.strip() for v in headers.getlist(self.header))
-        )
+    def proxy_user(self, peer: str, headers: Headers) -> str:
+        """The user whom a trusted proxy has authenticated; "" without one. peer: address of the connection."""
+        if not self.header or not _in_networks(peer, self.proxies):
+            return ""
+        return next((value.strip() for value in headers.getlist(self.header) if value.strip()), "")
 
 
 def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
@@ -128,51 +70,127 @@ def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 class Authenticated:
-    """Answers 401 without valid credentials, for every path but `OPEN_PATHS`."""
+    """Answers 401 without valid credentials, 403 without the role, and 429 above the rate limit.
+
+    Every path but `OPEN_PATHS` and those of the login needs credentials. The audit log gets sign-ins, refusals,
+    downloads, and changes.
+    """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
+        self._open = OPEN_PATHS | (OPEN_OIDC_PATHS if access.oidc else frozenset())
+        self._limit = RateLimit(access.requests_per_minute)
         self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
-        if scope["type"] == "http" and self._access.required and scope["path"] not in OPEN_PATHS:
-            refusal = await self._refusal(scope)
-            if refusal:
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or not self._access.required or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        found = await self._identify(scope)
+        if isinstance(found, Response):
+            await found(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"]
+        role = self._access.roles.of(found)
+        if (seconds := self._limit.wait((found.method, found.name))) > 0:
+            self._record("rate_limited", scope, found, role, 429)
+            text = f"more than {self._access.requests_per_minute} requests per minute by {found.name}. Retry later"
+            refusal = JSONResponse({"error": text}, 429, {"Retry-After": str(math.ceil(seconds))})
+            await refusal(scope, receive, send)
+        elif role < (required := required_role(method, path)):
+            self._record("denied", scope, found, role, 403)
+            text = f"{found.name} has role {role.name.lower()}, and this needs {required.name.lower()}. See --roles"
+            await JSONResponse({"error": text}, 403)(scope, receive, send)
+        else:
+            self._record("sign_in", scope, found, role)
+            await self._app(scope, receive, self._audited(scope, send, found, role))
 
-    async def _refusal(self, scope: Scope) -> JSONResponse | None:
-        access, headers = self._access, Headers(scope=scope)
-        peer = scope["client"][0] if scope.get("client") else ""
-        if access.trusts_proxy(peer, headers):
-            return None
+    def _audited(self, scope: Scope, send: Send, principal: Principal, role: Role) -> Send:
+        """`send`, which records the status of a download or change."""
+        action: Action = "download" if scope["method"] in SAFE_METHODS else "change"
+        recorded = scope["path"].startswith(_DOWNLOADS) or required_role(scope["method"], scope["path"]) > Role.VIEWER
+        if not recorded:
+            return send
+
+        async def recording(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._record(action, scope, principal, role, message["status"])
+            await send(message)
+
+        return recording
+
+    def _record(self, action: Action, scope: Scope, principal: Principal, role: Role, status: int = 200) -> None:
+        self._access.audit.record(
+            action,
+            principal=principal.name,
+            method=principal.method,
+            role=role.name.lower(),
+            address=_peer(scope),
+            request=f"{scope['method']} {scope['path']}",
+            status=status,
+        )
+
+    async def _identify(self, scope: Scope) -> Principal | Response:
+        """The principal of a request, or the refusal."""
+        access, headers, peer = self._access, Headers(scope=scope), _peer(scope)
+        if user := access.proxy_user(peer, headers):
+            return Principal(user, "proxy")
         authorization = headers.get("authorization", "")
-        if authorization and access.tokens and access.tokens.allows(authorization):
-            return None
-        if not authorization or access.basic is None or not authorization[:6].lower().startswith("basic "):
-            return self._who()
+        if access.tokens and (name := access.tokens.name_of(authorization)):
+            return Principal(name, "token")
+        if access.oidc and not authorization:
+            return access.oidc.principal(scope["session"]) or self._login(scope, headers)
+        pair = basic_credentials(authorization)
+        if access.basic is None or pair is None:
+            return self._unauthenticated(scope, "" if pair is None else pair[0], attempted=bool(authorization))
+        user = pair[0]
         if access.basic.known(authorization):
-            return None
+            return Principal(user, "password")
         if self._room.statistics().tasks_waiting >= MAX_WAITING_CHECKS:
             return _too_busy()
         result = await to_thread.run_sync(access.basic.check, authorization, peer, limiter=self._room)
-        return {"right": None, "wrong": self._who(), "busy": _too_busy()}[result]
+        if result == "right":
+            return Principal(user, "password")
+        return _too_busy() if result == "busy" else self._unauthenticated(scope, user, attempted=True)
 
-    def _who(self) -> JSONResponse:
+    def _login(self, scope: Scope, headers: Headers) -> Response:
+        """The way to the login for a browser that opens a page; 401 for other requests."""
+        if scope["method"] != "GET" or "text/html" not in headers.get("accept", ""):
+            return self._unauthenticated(scope, "", attempted=False)
+        query = scope["query_string"].decode("latin-1")
+        target = scope["path"] + (f"?{query}" if query else "")
+        return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", 303, {"Cache-Control": "no-store"})
+
+    def _unauthenticated(self, scope: Scope, user: str, *, attempted: bool) -> Response:
         """401 with the accepted schemes; 403 where only a proxy can authenticate."""
-        schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.tokens))
+        access = self._access
+        schemes = (('Basic realm="foreshock", charset="UTF-8"', access.basic), ("Bearer", access.tokens))
         offered = [scheme for scheme, method in schemes if method]
-        if not offered:
+        if access.oidc:
+            text = f"authentication required: sign in at {LOGIN}, or send a bearer token"
+        elif offered:
+            text = "authentication required: send a bearer token or a username and password"
+        else:
             text = "authentication required: open the address of the authenticating proxy"
-            return JSONResponse({"error": text}, 403)
-        text = "authentication required: send a bearer token or a username and password"
-        answer = JSONResponse({"error": text}, 401)
+        answer = JSONResponse({"error": text}, 401 if offered or access.oidc else 403)
         for scheme in offered:
             answer.headers.append("WWW-Authenticate", scheme)  # one header each: not every browser reads several in one
+        if attempted:
+            self._access.audit.record(
+                "sign_in_failed",
+                principal=user,
+                address=_peer(scope),
+                request=f"{scope['method']} {scope['path']}",
+                status=answer.status_code,
+            )
         return answer
+
+
+def _peer(scope: Scope) -> str:
+    address: str = scope["client"][0] if scope.get("client") else ""
+    return address
 
 
 def _too_busy() -> JSONResponse:

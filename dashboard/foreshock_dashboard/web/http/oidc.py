@@ -1,0 +1,243 @@
+"""Login at an OpenID provider: authorization code flow with PKCE, nonce, and state; a session in a signed cookie.
+
+The flow and the checks of the ID token are Authlib's (OpenID Connect Core 1.0, RFC 7636).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import html
+import logging
+import re
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from itsdangerous import TimestampSigner
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Principal, Role, Roles
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+
+LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
+OPEN_OIDC_PATHS = frozenset({LOGIN, CALLBACK, LOGOUT})
+SESSION_SECONDS = 8 * 3600
+"""Then the provider is asked again, which notices a disabled account."""
+PROVIDER_SECONDS = 10.0
+"""Longest wait for an answer of the provider."""
+MAX_PENDING_LOGINS = 3
+"""Logins that one browser may have begun; each takes about 300 bytes of its cookie."""
+_LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f]*")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OidcOptions:
+    """Options of the login. issuer: URL of the provider. ca: CA bundle for it, None for the system's.
+
+    external_url: address of the page as browsers see it, without a slash at its end; "" for that of each request.
+    """
+
+    issuer: str
+    client_id: str
+    secret_file: Path
+    ca: Path | None = None
+    scopes: str = "openid email profile"
+    user_claim: str = "email"
+    groups_claim: str = "groups"
+    external_url: str = ""
+
+
+class Oidc:
+    """Signs users in at an OpenID provider.
+
+    The client secret is re-read when its file changes. The key of the sessions is derived from it, so that sessions
+    survive a restart, hold on all replicas, and end when the secret is rotated.
+
+    Raises:
+        FileError: the secret or the CA bundle cannot be read.
+    """
+
+    def __init__(self, options: OidcOptions, roles: Roles, audit: AuditLog) -> None:
+        self._options, self._roles, self._audit = options, roles, audit
+        path = options.secret_file
+        self._secret = ReloadingFile([path], lambda: _read_secret(path), "the previous client secret stays valid")
+        self._client = _client(options, self._secret.value)
+
+    def principal(self, session: Mapping[str, Any]) -> Principal | None:
+        """The user of a session; None without one, or after `SESSION_SECONDS`."""
+        if not 0 <= time.time() - session.get("since", 0) < SESSION_SECONDS:
+            return None
+        return Principal(session["user"], "oidc", tuple(session["groups"]))
+
+    def register(self, app: FastAPI) -> None:
+        """Add the routes of the login."""
+        app.add_api_route(LOGIN, self._login, include_in_schema=False)
+        app.add_api_route(CALLBACK, self._callback, include_in_schema=False)
+        app.add_api_route(LOGOUT, self._logout, include_in_schema=False)
+
+    def session_key(self) -> bytes:
+        """The key that signs session cookies."""
+        return hmac.digest(self._secret.current().encode(), b"foreshock session", hashlib.sha256)
+
+    async def _login(self, request: Request, next: str = "/") -> Response:  # noqa: A002 - name of the parameter
+        try:
+            await self._check_issuer()
+            pending = [key for key in request.session if key.startswith("_state_")]
+            for key in pending[: 1 - MAX_PENDING_LOGINS]:
+                del request.session[key]
+            request.session["next"] = next if _LOCAL_PATH.fullmatch(next) else "/"
+            base = self._options.external_url or f"{request.url.scheme}://{request.url.netloc}"
+            answer: Response = await self._client.authorize_redirect(request, base + CALLBACK)
+        except Exception as error:  # noqa: BLE001 - the errors of Authlib, joserfc, and httpx have no common class
+            return self._failed(request, error, 503)
+        return _uncached(answer)
+
+    async def _callback(self, request: Request) -> Response:
+        self._client.client_secret = self._secret.current()
+        try:
+            token = await self._client.authorize_access_token(request)
+            claims = await self._claims(token)
+            user = _user(claims, self._options.user_claim)
+        except Exception as error:  # noqa: BLE001 - as above, and of an ID token of any shape
+            return self._failed(request, error, 503 if isinstance(error, httpx.HTTPError) else 403)
+        listed = claims.get(self._options.groups_claim) or ()
+        groups = sorted(
+            {listed} & self._roles.groups if isinstance(listed, str) else self._roles.groups.intersection(listed)
+        )
+        principal = Principal(user, "oidc", tuple(groups))
+        role = self._roles.of(principal)
+        target = request.session.get("next", "/")
+        request.session.clear()
+        if role is Role.NONE:
+            self._record("denied", request, principal, role, 403)
+            return _page("No role", f"{user} has no role on this hub. Ask its administrator for one (--roles).", 403)
+        request.session.update(user=user, groups=groups, since=time.time())
+        self._record("sign_in", request, principal, role, 200)
+        return _uncached(RedirectResponse(target, 303))
+
+    async def _claims(self, token: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Claims of the ID token, and those that the provider gives only at its userinfo endpoint.
+
+        Raises ValueError if the two are of different users (OpenID Connect Core 1.0, section 5.3.2).
+        """
+        claims: Mapping[str, Any] = token["userinfo"]
+        wanted = {self._options.user_claim, self._options.groups_claim}
+        if wanted <= claims.keys() or not self._client.server_metadata.get("userinfo_endpoint"):
+            return claims
+        more = await self._client.userinfo(token=token)
+        if more.get("sub") != claims["sub"]:
+            raise ValueError("the userinfo endpoint answered for another user")
+        return {**more, **claims}
+
+    async def _logout(self, request: Request) -> Response:
+        if principal := self.principal(request.session):
+            self._record("sign_out", request, principal, self._roles.of(principal), 200)
+        request.session.clear()
+        return _page("Signed out", "You are signed out of foreshock, but not of the identity provider.", 200)
+
+    async def _check_issuer(self) -> None:
+        """Raise ValueError if the provider calls itself otherwise (OpenID Connect Discovery 1.0, section 4.3)."""
+        issuer = (await self._client.load_server_metadata()).get("issuer")
+        if str(issuer).rstrip("/") != self._options.issuer.rstrip("/"):
+            raise ValueError(f"the provider calls itself {issuer!r}, and --oidc-issuer is {self._options.issuer!r}")
+
+    def _failed(self, request: Request, error: Exception, status: int) -> Response:
+        _log.warning("login at %s failed: %s: %s", self._options.issuer, type(error).__name__, error)
+        address = request.client.host if request.client else ""
+        self._audit.record(
+            "sign_in_failed", method="oidc", address=address, request=f"GET {request.url.path}", status=status
+        )
+        return _page("Login failed", "The login failed. The log of the hub has the reason.", status)
+
+    def _record(self, action: Any, request: Request, principal: Principal, role: Role, status: int) -> None:  # noqa: ANN401
+        self._audit.record(
+            action,
+            principal=principal.name,
+            method=principal.method,
+            role=role.name.lower(),
+            address=request.client.host if request.client else "",
+            request=f"GET {request.url.path}",
+            status=status,
+        )
+
+
+class SessionCookie(SessionMiddleware):
+    """Starlette's signed session cookie with a key that may change; `__Host-` ties it to this host (RFC 6265bis)."""
+
+    def __init__(self, app: ASGIApp, key: Callable[[], bytes], *, secure: bool) -> None:
+        name = "__Host-foreshock" if secure else "foreshock"
+        super().__init__(app, "", name, max_age=SESSION_SECONDS, same_site="lax", https_only=secure)
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sign and check with the present key."""
+        self.signer = TimestampSigner(self._key())
+        await super().__call__(scope, receive, send)
+
+
+def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib has no types
+    with warnings.catch_warnings(record=True):  # Authlib warns of httpx, which it still supports
+        from authlib.integrations.starlette_client import OAuth
+    try:
+        verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
+    except (OSError, ssl.SSLError) as error:
+        raise FileError(f"{options.ca}: is no file of PEM certificates: {error}") from error
+    return OAuth().register(
+        "oidc",
+        client_id=options.client_id,
+        client_secret=secret,
+        server_metadata_url=f"{options.issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_kwargs={
+            "scope": options.scopes,
+            "code_challenge_method": "S256",
+            "timeout": PROVIDER_SECONDS,
+            "verify": verify,
+        },
+    )
+
+
+def _user(claims: Mapping[str, Any], claim: str) -> str:
+    """The name of the user. Raises ValueError without one, or for an e-mail address that is not verified."""
+    user = claims.get(claim)
+    if not isinstance(user, str) or not user or not user.isprintable():
+        raise ValueError(f"the ID token has no usable claim {claim!r}; set --oidc-user-claim")
+    if claim == "email" and claims.get("email_verified") is False:
+        raise ValueError("the provider has not verified the e-mail address")
+    return user
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        secret = path.read_text("utf-8").strip()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: is not UTF-8 text") from error
+    if not secret:
+        raise FileError(f"{path}: is empty. Write the client secret to it")
+    return secret
+
+
+def _page(title: str, text: str, status: int) -> Response:
+    body = (
+        f'<!doctype html><html lang="en"><title>{title}</title><h1>{title}</h1><p>{html.escape(text)}</p>'
+        f'<p><a href="{LOGIN}">Sign in</a></p>'
+    )
+    return _uncached(HTMLResponse(body, status))
+
+
+def _uncached(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,75 @@
+"""The audit log: a JSON line per event, in a private file that is rotated."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.access import audit
+from foreshock_dashboard.access.audit import AuditLog
+
+
+def test_an_event_is_a_line_and_no_name_can_forge_another(tmp_path: Path) -> None:
+    """Control characters are escaped; the file is readable by its owner alone."""
+    log = AuditLog(tmp_path / "audit.log", now=lambda: 100.0)
+    log.record("sign_in_failed", principal='eve\n{"action":"sign_in"}\x1b[2J\u2028', address="10.0.0.1", status=401)
+    log.record("change", principal="ada", method="token", role="admin", request="POST /api/x", status=204)
+    log.close()
+    lines = (tmp_path / "audit.log").read_text().splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["sign_in_failed", "change"]
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert json.loads(lines[1]) == {
+        "time": 100.0, "action": "change", "principal": "ada", "method": "token", "role": "admin", "address": "",
+        "request": "POST /api/x", "status": 204,
+    }  # fmt: skip
+    assert log.recent() == [json.loads(line) for line in reversed(lines)]
+    assert (tmp_path / "audit.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_guesser_does_not_push_other_events_out(tmp_path: Path) -> None:
+    """A thousand wrong passwords for a user from an address are one line a minute; denials are all there."""
+    log = AuditLog(tmp_path / "audit.log")
+    for _ in range(1000):
+        log.record("sign_in_failed", principal="ada", address="10.0.0.1", status=401)
+        log.record("rate_limited", principal="ci", address="10.0.0.2", status=429)
+    log.record("sign_in_failed", principal="ada", address="10.0.0.2", status=401)
+    for _ in range(3):
+        log.record("denied", principal="bob", status=403)
+    log.close()
+    actions = [event["action"] for event in log.recent()]
+    assert actions == ["denied"] * 3 + ["sign_in_failed", "rate_limited", "sign_in_failed"]
+
+
+def test_the_file_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It and its predecessors stay within their bound, each private."""
+    monkeypatch.setattr(audit, "MAX_FILE_BYTES", 2000)
+    log = AuditLog(tmp_path / "audit.log")
+    for number in range(200):
+        log.record("denied", principal=f"user-{number}", status=403)
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == audit.ROTATED_FILES + 1
+    assert all(file.stat().st_size <= 2000 and file.stat().st_mode & 0o777 == 0o600 for file in files)
+    assert json.loads((tmp_path / "audit.log").read_text().splitlines()[-1])["principal"] == "user-199"
+
+
+def test_a_file_that_cannot_be_written_is_logged_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk must not lock anyone out, and the API still has the events."""
+    log = AuditLog(Path("/dev/full"))
+    for number in range(10):
+        log.record("denied", principal=f"user-{number}", status=403)
+    log.close()
+    assert len(log.recent()) == 10
+    assert [record.message for record in caplog.records] == [
+        "/dev/full: the audit log cannot be written: [Errno 28] No space left on device"
+    ]
+
+
+def test_without_a_file_events_are_in_the_log_of_the_hub(caplog: pytest.LogCaptureFixture) -> None:
+    """As JSON."""
+    with caplog.at_level(logging.INFO, audit.__name__):
+        AuditLog().record("sign_in", principal="ada")
+    assert json.loads(caplog.messages[0])["principal"] == "ada"

@@ -1,0 +1,48 @@
+"""An OpenID provider in a process of its own: the npm package oidc-provider."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "javascript" / "oidc_provider.js"
+SECRET = "client-secret-of-the-tests"  # noqa: S105
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider that accepts the hub at `hub_port`."""
+
+    port: int
+    hub_port: int
+
+    @property
+    def issuer(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def provider(hub_port: int) -> Iterator[Provider]:
+    """Start a provider and wait until it listens."""
+    port = free_port()
+    command: list[str | Path] = ["node", SCRIPT, str(port), SECRET, f"http://127.0.0.1:{hub_port}/login/callback"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield Provider(port, hub_port)
+        finally:
+            process.terminate()

@@ -1,0 +1,203 @@
+"""Login at an OpenID provider, against a real one, and against what an attacker would send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from tests.browser.site import Site
+from tests.web.oidc import SECRET, Provider, free_port, provider
+from tests.web.worlds import SCENES, FakeHub
+
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Role, Roles
+from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
+
+pytestmark = pytest.mark.slow
+ROLES = Roles((("group:sre", Role.ADMIN), ("mallory@example.com", Role.NONE)))
+PAGE = {"accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Provider]:
+    """A provider for the tests of this file."""
+    with provider(free_port()) as started:
+        yield started
+
+
+@pytest.fixture
+def options(real: Provider, tmp_path: Path) -> OidcOptions:
+    """The options of a hub at that provider."""
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    return OidcOptions(real.issuer, "foreshock", tmp_path / "secret")
+
+
+@contextmanager
+def hub(options: OidcOptions, port: int) -> Iterator[AuditLog]:
+    """A hub with the login; its audit log."""
+    audit = AuditLog()
+    access = Access(oidc=Oidc(options, ROLES, audit), roles=ROLES, audit=audit)
+    site = Site(FakeHub(SCENES["calm"]()), port, access)
+    site.start()
+    try:
+        yield audit
+    finally:
+        site.stop()
+
+
+@contextmanager
+def browser(real: Provider) -> Iterator[httpx.Client]:
+    """A client that keeps cookies and follows redirects."""
+    url = f"http://127.0.0.1:{real.hub_port}"
+    with httpx.Client(base_url=url, follow_redirects=True, headers=PAGE, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def submit(client: httpx.Client, page: httpx.Response, **fields: str) -> httpx.Response:
+    """Submit the form of a page of the provider."""
+    (action,) = re.findall(r'action="([^"]+)"', page.text)[:1]
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', page.text))
+    return client.post(page.url.join(action), data={**hidden, **fields})
+
+
+def sign_in(client: httpx.Client, user: str, path: str = "/") -> httpx.Response:
+    """Open a page, sign in at the provider, and consent; the page that is shown then."""
+    consent = submit(client, client.get(path), login=user, password="x")  # noqa: S106
+    return submit(client, consent)
+
+
+def test_a_user_signs_in_at_the_provider_and_comes_back_to_the_page(options: OidcOptions, real: Provider) -> None:
+    """With the role of a group; the session is a cookie that no script can read; signing out ends it."""
+    with hub(options, real.hub_port) as audit, browser(real) as client:
+        shown = sign_in(client, "ada+sre", "/services/embedder?at=now-5m")
+        assert shown.status_code == 200
+        assert (shown.url.path, shown.url.query) == ("/services/embedder", b"at=now-5m")
+        assert client.get("/api/audit").status_code == 200
+        (cookie,) = (each for each in client.cookies.jar if each.name == "foreshock")
+        assert cookie.has_nonstandard_attr("httponly")
+        assert cookie.get_nonstandard_attr("samesite") == "lax"
+        assert client.get("/logout").status_code == 200
+        assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
+    events = [(event["action"], event["principal"], event["method"], event["role"]) for event in audit.recent()]
+    assert events == [
+        ("sign_out", "ada+sre", "oidc", "admin"),
+        ("download", "ada+sre", "oidc", "admin"),
+        ("sign_in", "ada+sre", "oidc", "admin"),
+    ]
+
+
+def test_a_user_without_a_group_has_the_default_role_and_one_with_none_stays_out(
+    options: OidcOptions, real: Provider
+) -> None:
+    """403 says why; there is no session."""
+    with hub(options, real.hub_port):
+        with browser(real) as client:
+            assert sign_in(client, "bob@example.com").status_code == 200
+            assert client.get("/api/audit").status_code == 403
+        with browser(real) as client:
+            refused = sign_in(client, "mallory@example.com")
+            assert (refused.status_code, "has no role on this hub" in refused.text) == (403, True)
+            assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
+
+
+def test_an_unverified_address_is_no_name(options: OidcOptions, real: Provider) -> None:
+    """Anybody may claim one."""
+    with hub(options, real.hub_port) as audit, browser(real) as client:
+        assert sign_in(client, "unverified@example.com").status_code == 403
+        assert audit.recent()[0]["action"] == "sign_in_failed"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/a b", "/"),
+        ("/traces", "/traces"),
+    ],
+)
+def test_the_way_back_leads_to_the_hub_alone(options: OidcOptions, real: Provider, target: str, path: str) -> None:
+    """A link to the login cannot send a user elsewhere (CWE-601)."""
+    with hub(options, real.hub_port), browser(real) as client:
+        consent = submit(client, client.get("/login", params={"next": target}), login="bob", password="x")  # noqa: S106
+        shown = submit(client, consent)
+        assert (shown.url.host, shown.url.port, shown.url.path) == ("127.0.0.1", real.hub_port, path)
+
+
+@pytest.mark.parametrize("query", ["code=stolen&state=guessed", "code=stolen", "error=access_denied", ""])
+def test_an_answer_that_the_browser_did_not_ask_for_is_refused(
+    options: OidcOptions, real: Provider, query: str
+) -> None:
+    """The state of another browser, none, or an error of the provider."""
+    with hub(options, real.hub_port), browser(real) as client:
+        assert client.get(f"/login/callback?{query}").status_code == 403
+        assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
+
+
+def test_a_code_is_bound_to_the_browser_and_the_login_that_asked_for_it(options: OidcOptions, real: Provider) -> None:
+    """The login has state, nonce, and a PKCE challenge; the answer of one browser is of no use to another."""
+    with hub(options, real.hub_port), browser(real) as victim, browser(real) as attacker:
+        victim.follow_redirects = False
+        asked = parse_qs(urlsplit(victim.get("/login").headers["location"]).query)
+        assert asked.keys() >= {"state", "nonce", "code_challenge"}
+        assert (asked["code_challenge_method"], asked["response_type"]) == (["S256"], ["code"])
+        attacker.follow_redirects = False
+        page = attacker.get(attacker.get("/login").headers["location"])
+        while "/login/callback" not in page.headers.get("location", ""):
+            page = (
+                attacker.get(page.url.join(page.headers["location"]))
+                if page.is_redirect
+                else submit(attacker, page, login="eve", password="x")  # noqa: S106
+            )
+        assert victim.get(page.headers["location"]).status_code == 403
+
+
+@pytest.mark.parametrize("cookie", ["e30=.x.y", "null", "a" * 4000, "eyJ1c2VyIjogImFkYSJ9.aaaa.bbbb"])
+def test_a_cookie_that_the_hub_did_not_sign_opens_nothing(options: OidcOptions, real: Provider, cookie: str) -> None:
+    """Forged, cut, or of another key."""
+    with hub(options, real.hub_port), browser(real) as client:
+        headers = {"cookie": f"foreshock={cookie}", "accept": "*/*"}
+        assert client.get("/api/now", headers=headers).status_code == 401
+
+
+def test_a_new_client_secret_is_used_without_a_restart_and_ends_all_sessions(
+    options: OidcOptions, real: Provider
+) -> None:
+    """A wrong one fails the login, the right one works again; the sessions before are over."""
+    with hub(options, real.hub_port), browser(real) as client:
+        assert sign_in(client, "bob@example.com").status_code == 200
+        options.secret_file.write_text("another secret")
+        assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
+        assert client.get("/").status_code == 403
+        options.secret_file.write_text(SECRET)
+        assert client.get("/").status_code == 200
+
+
+def test_a_provider_that_is_down_or_another_is_said(options: OidcOptions, real: Provider) -> None:
+    """503 in words; the API still answers 401."""
+    for issuer in (f"http://127.0.0.1:{free_port()}", real.issuer.replace("127.0.0.1", "localhost")):
+        with hub(replace(options, issuer=issuer), real.hub_port), browser(real) as client:
+            assert (client.get("/").status_code, "The login failed" in client.get("/").text) == (503, True)
+            assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
+
+
+@pytest.mark.parametrize(("secret", "ca"), [("", None), (None, None), ("s", "not PEM")])
+def test_files_that_cannot_be_used_are_named(options: OidcOptions, secret: str | None, ca: str | None) -> None:
+    """At the start."""
+    options.secret_file.unlink()
+    if secret is not None:
+        options.secret_file.write_text(secret)
+    if ca is not None:
+        options = replace(options, ca=options.secret_file.with_name("ca.pem"))
+        options.secret_file.with_name("ca.pem").write_text(ca)
+    with pytest.raises(FileError, match=r"ca\.pem" if ca else "secret"):
+        Oidc(options, ROLES, AuditLog())
