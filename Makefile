@@ -7,7 +7,7 @@ READY := .venv/.ready
 NODE_READY := node_modules/.ready
 TESTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/$(ROOM)_* tests/test_$(ROOM).py),$(error no tests/$(ROOM))))
 
-# Where Python may write no bytecode, each process that a test starts would compile the packages anew.
+# Where Python may write no bytecode, each process that a test starts would compile the packages again.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Print the targets

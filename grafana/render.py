@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 with warnings.catch_warnings():
-    # It recommends the second version of the schema, which Grafana does not promise to load from files.
+    # It recommends the second version of the schema, which Grafana may not load from files.
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.builders import dashboard
 

@@ -132,7 +132,7 @@ def main() -> int:
     worst = max(float(np.percentile(values, 95)) for values in timings.values())
     print(f"spans accepted and kept: {rate:.0f}/s, refused {refused}")
     print(f"hub: {cores:.2f} cores, {memory:.0f} MiB at its peak")
-    print(f"last tick: {tick * 1000:.0f} ms")
+    print(f"last evaluation: {tick * 1000:.0f} ms")
     held = worst < MAX_P95_MS and rate > 0.95 * options.spans
     print(f"{'held' if held else 'MISSED'}: every p95 under {MAX_P95_MS:.0f} ms (worst {worst:.0f}) at the full rate")
     print()

@@ -33,10 +33,10 @@ MAX_EXPLAIN_CPU_SECONDS, MAX_IMPORT_CPU_SECONDS = 3.0, 3.0
 
 def series(services: int, times: Floats) -> Iterator[tuple[str, dict[str, str], Floats]]:
     """Metric, labels, and values at `times` (seconds after the start) of every series."""
-    chance, culprit = np.random.default_rng(1), 30 % services
+    chance, root_cause = np.random.default_rng(1), 30 % services
     during = times >= FAULT_SECONDS
     callees = {client: {(client * FANOUT + 1 + k) % services for k in range(FANOUT)} for client in range(services)}
-    affected = {client for client, servers in callees.items() if culprit in servers}
+    affected = {client for client, servers in callees.items() if root_cause in servers}
 
     def noisy(level: float) -> Floats:
         return level * (1 + 0.05 * chance.standard_normal(len(times)))
@@ -55,7 +55,7 @@ def series(services: int, times: Floats) -> Iterator[tuple[str, dict[str, str], 
 
     for number in range(services):
         name = f"svc-{number}"
-        factor = 10.0 if number == culprit else 4.0 if number in affected else 1.0
+        factor = 10.0 if number == root_cause else 4.0 if number in affected else 1.0
         mean = noisy(0.05) * np.where(during, factor, 1.0)
         served = {"service_name": name, "service_namespace": "shop", "span_kind": "SPAN_KIND_SERVER"}
         yield "traces_span_metrics_calls_total", served | {"status_code": "STATUS_CODE_UNSET"}, counter(noisy(20.0))
@@ -63,11 +63,11 @@ def series(services: int, times: Floats) -> Iterator[tuple[str, dict[str, str], 
         for callee in callees[number]:
             edge = {"client": name, "server": f"svc-{callee}"}
             yield "traces_service_graph_request_total", edge, counter(noisy(10.0))
-            slow = np.where(during & (callee == culprit), 10.0, 1.0)
+            slow = np.where(during & (callee == root_cause), 10.0, 1.0)
             yield from histogram("traces_service_graph_request_client_seconds", edge, noisy(0.05) * slow)
         for pod in range(PODS):
             place = {"namespace": "shop", "pod": f"{name}-6c5bd6d5f4-x2x{pod}k", "container": name}
-            throttled = np.where(during & (number == culprit), 8.0, 0.05)
+            throttled = np.where(during & (number == root_cause), 8.0, 0.05)
             yield "container_cpu_usage_seconds_total", place, np.cumsum(noisy(4.0))
             yield "container_cpu_cfs_periods_total", place, counter(noisy(10.0))
             yield "container_cpu_cfs_throttled_periods_total", place, counter(throttled)
@@ -106,7 +106,7 @@ def main() -> int:
         samples = write(folder, options.services)
         slowest = 0.0
         with Recording(folder) as recording:
-            for service in (None, "svc-9"):  # one of the callers of the culprit
+            for service in (None, "svc-9"):  # one of the callers of the root cause
                 began, cpu = time.monotonic(), cpu_seconds()
                 found = explain_recording(recording, service, START + FAULT_SECONDS + 120.0)
                 explain_cpu, took = cpu_seconds() - cpu, time.monotonic() - began

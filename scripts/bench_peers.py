@@ -102,7 +102,7 @@ def running(name: str, period: float, peer: bool, command: Sequence[str], double
     exporter = Running(name=name, period=period, peer=peer, port=port, double=double, pid=process.pid)
     try:
         if not _has_metrics(exporter, process):
-            raise RuntimeError(f"{name} does not tell of its GPUs; it says: {b''.join(output).decode()}")
+            raise RuntimeError(f"{name} does not report its GPUs; output: {b''.join(output).decode()}")
         yield exporter
     finally:
         process.send_signal(signal.SIGCONT)

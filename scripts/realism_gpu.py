@@ -37,7 +37,7 @@ IGNITER_WORK = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
 
 def options(parser: ArgumentParser) -> None:
     """Add the options of this part."""
-    parser.add_argument("--fit", action="store_true", help="fit the populations of jobs anew (minutes) and print them")
+    parser.add_argument("--fit", action="store_true", help="refit the populations of jobs (minutes) and print them")
 
 
 def run(arguments: Namespace) -> None:

@@ -72,7 +72,7 @@ class OperatingPoint(NamedTuple):
 
     detector: str
     threshold: float
-    usual: bool
+    default: bool
     false: Estimate
     warned: Estimate
     early: Estimate
@@ -87,7 +87,7 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
         return ()
     outcomes = [entry.ours for entry in scored]
 
-    def point(name: str, threshold: float, usual: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
+    def point(name: str, threshold: float, default: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
         pairs = list(zip(outcomes, scores, strict=True))
         warnable = [
             (outcome, score)
@@ -97,7 +97,7 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
         return OperatingPoint(
             name,
             threshold,
-            usual,
+            default,
             draws.ratio(
                 [outcome.sample(score.false_alarms) for outcome, score in pairs],
                 [outcome.sample(outcome.services * score.quiet_seconds / DAY_SECONDS) for outcome, score in pairs],

@@ -71,7 +71,7 @@ def _scenario(row: ScenarioRow) -> tuple[str, ...]:
         row.scenario,
         str(row.runs),
         *(timing if row.cascade else [""] * len(timing)),
-        str(row.advised),
+        str(row.early_warnings),
         str(row.false),
         _counts(row.causes),
         _counts(row.root_causes),
@@ -152,10 +152,10 @@ def point_table(points: Sequence[OperatingPoint]) -> Table:
 
 def _point(point: OperatingPoint) -> tuple[str, ...]:
     has_threshold = not math.isnan(point.threshold)
-    is_ours = point.usual and not has_threshold
+    is_ours = point.default and not has_threshold
     return (
         point.detector,
-        f"{point.threshold:g}{' (default)' if point.usual else ''}" if has_threshold else "",
+        f"{point.threshold:g}{' (default)' if point.default else ''}" if has_threshold else "",
         format_number(point.false.value, "per day"),
         format_number(point.warned.value, "share"),
         format_number(point.early.value, "share"),

@@ -133,7 +133,7 @@ def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, sch
         const style = getComputedStyle(box);
         return [style.borderLeftColor, style.backgroundImage === "none", getComputedStyle(mark, "::before").content];
     }"""
-    states = ("critical", "calm", "unknown")
+    states = ("critical", "healthy", "unknown")
     for seq, scene in enumerate(("starving", "calm", "blind"), start=8):
         later = SCENES[scene]()
         site.hub.snapshot = Snapshot(seq, later.world, later.incidents, later.learning, later.error)

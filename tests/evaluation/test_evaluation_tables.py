@@ -136,7 +136,7 @@ def test_baselines_are_compared_at_no_more_false_pages_than_ours(evaluation: Eva
     assert {point.detector for point in others} == {detector.name for detector in DETECTORS}
     assert all(point.false.value == 5.0 and point.ahead.value == 0.5 for point in others)
     assert len(evaluation.curve) == 2 + sum(len(detector.thresholds) for detector in DETECTORS)
-    assert sum(point.usual for point in evaluation.curve) == 1 + len(DETECTORS)
+    assert sum(point.default for point in evaluation.curve) == 1 + len(DETECTORS)
 
 
 def test_a_baseline_is_compared_at_its_best_quiet_threshold() -> None:

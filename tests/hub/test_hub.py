@@ -32,12 +32,12 @@ def settings(store: Path) -> Settings:
 
 @pytest.fixture(name="hub")
 def _hub(tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(settings(tmp_path), Clock(), upkeep_seconds=0.02)
+    hub = Hub(settings(tmp_path), Clock(), maintenance_seconds=0.02)
     yield hub
     hub.close()
 
 
-def test_upkeep_goes_on_after_a_failure_that_nobody_foresaw(hub: Hub, eventually: Eventually) -> None:
+def test_store_maintenance_continues_after_an_unexpected_failure(hub: Hub, eventually: Eventually) -> None:
     """Or the store would fill up until it refuses everything."""
     rounds = []
 
@@ -46,10 +46,10 @@ def test_upkeep_goes_on_after_a_failure_that_nobody_foresaw(hub: Hub, eventually
         if len(rounds) == 1:
             raise MemoryError("no memory for a merge")
 
-    hub.store.maintain = maintain  # type: ignore[method-assign] # a store whose upkeep fails once
+    hub.store.maintain = maintain  # type: ignore[method-assign] # a store whose maintenance fails once
     hub.start()
 
-    eventually(lambda: len(rounds) >= 3, "upkeep goes on")
+    eventually(lambda: len(rounds) >= 3, "maintenance continues")
 
 
 def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
         starvation(starving()), affected=(), severity="warning", cause="retry_storm", summary=Summary(latent=True)
     )
     seen = verdict(snapshot(calm(), weak))
-    assert seen.state == "calm"
+    assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
         "embedder would not recover by itself from a brief capacity loss. "
         "Client retries would keep it overloaded (metastable failure)."
@@ -198,7 +198,7 @@ def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -
 @pytest.mark.parametrize(
     ("scene", "state", "words"),
     [
-        ("calm", "calm", "No incidents: 12 services on 32 GPUs"),
+        ("calm", "healthy", "No incidents: 12 services on 32 GPUs"),
         ("starving", "critical", "embedder is degraded"),
         ("learning", "learning", "Building baseline: 12 of 30 min"),
         ("empty", "empty", "No services and no GPUs yet"),
@@ -240,7 +240,7 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
     history = HistoryCache().get(quiet, calm(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
-    assert (said.state, said.headline) == ("calm", "2 of 12 services within SLO; 10 have no SLO")
+    assert (said.state, said.headline) == ("healthy", "2 of 12 services within SLO; 10 have no SLO")
     assert said.closest[0].service == "embedder"
 
 
@@ -311,11 +311,10 @@ def test_the_share_above_a_limit_is_read_off_the_quantiles(limit: float, share: 
 
 
 def test_the_reverse_pair_of_an_incident_is_not_in_the_matrix() -> None:
-    """It would be the first thing that a finger goes to."""
-    item = starvation(starving())
-    cells = data.matrix(starving(), (item,))
-    assert ("train-llm" in cells.victims) is False
-    assert "train-llm" in data.matrix(starving()).victims
+    """The wait of the noisy neighbor is no help."""
+    item = replace(starvation(starving()), service=service("train-llm"), suspect=SuspectedCause(service("embedder")))
+    assert "embedder" in data.matrix(starving()).victims
+    assert "embedder" not in data.matrix(starving(), (item,)).victims
     assert data.now(SCENES["calm"](), "x")["matrix"] is None
 
 
@@ -433,7 +432,7 @@ def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
     matrix: Json = vars(data.matrix(starving()))
     row = matrix["cells"][matrix["victims"].index("embedder")]
     assert row[matrix["aggressors"].index("train-llm")].ratio == pytest.approx(0.46)
-    assert row[matrix["aggressors"].index("reranker")] is None
+    assert row[matrix["aggressors"].index("batch-eval")] is None
 
 
 def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
@@ -545,15 +544,16 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
     assert verdict(snapshot(bare())).state == "empty"
 
 
-def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job_waits() -> None:
-    """A job that waits is how GPUs are shared; it is told apart."""
+def test_batch_jobs_are_no_victims_in_the_matrix_however_long_they_wait() -> None:
+    """A job that waits is how GPUs are shared; it is listed, as a job, only where no service with requests waits."""
     world = starving()
     waits = world.gpu_wait_by.copy()
     waits[[pair.affected.name == "train-llm" for pair in world.gpu_wait_pairs]] = 0.9
     matrix = data.matrix(replace(world, gpu_wait_by=waits))
-    assert matrix.victims[0] == "embedder"
-    assert {"train-llm", "batch-eval"} <= set(matrix.jobs)
-    assert matrix.victims[-len(matrix.jobs) :] == matrix.jobs
+    assert (matrix.victims, matrix.jobs) == (["embedder", "reranker"], [])
+    nothing = replace(world.red, p95=np.full_like(world.red.p95, np.nan))
+    idle = data.matrix(replace(world, gpu_wait_by=waits, red=nothing))
+    assert {"train-llm", "batch-eval"} <= set(idle.jobs)
 
 
 def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:

@@ -265,8 +265,8 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
 @pytest.mark.parametrize(
     ("snapshot_", "hub", "now", "state", "words"),
     [
-        (snapshot(calm()), HUB, NOW + 3, "calm", "Healthy: 32 GPUs and 12 services reporting, no data loss."),
-        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "calm", "Healthy at 10:00:00 UTC: 32 GPUs"),
+        (snapshot(calm()), HUB, NOW + 3, "healthy", "Healthy: 32 GPUs and 12 services reporting, no data loss."),
+        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "healthy", "Healthy at 10:00:00 UTC: 32 GPUs"),
         (snapshot(calm()), DROPPED, NOW + 3, "warning", "Degraded: 7 spans refused."),
         (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Degraded: 1 of 4 targets down or stale: host-3:10877."),
         (
@@ -276,8 +276,14 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
             "learning",
             "Building baseline: 12 of 30 min. Alerting is off until then.",
         ),
-        (SCENES["blind"](), HUB, NOW + 3, "blind", "No data: no fresh samples from any GPU or service since 09:55:00"),
-        (snapshot(bare()), HUB, NOW + 3, "blind", "No data: no samples from any GPU or service yet."),
+        (
+            SCENES["blind"](),
+            HUB,
+            NOW + 3,
+            "unknown",
+            "No data: no fresh samples from any GPU or service since 09:55:00",
+        ),
+        (snapshot(bare()), HUB, NOW + 3, "unknown", "No data: no samples from any GPU or service yet."),
         (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale: last update 10:00:00 UTC: prometheus"),
         (snapshot(calm()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
         (SCENES["error"](), HUB, NOW + 3, "critical", "No data: cannot read the source: prometheus"),

@@ -64,7 +64,7 @@ def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "state"), [(1, "calm"), (5, "calm"), (6, "unknown"), (90, "unknown"), (91, "unknown")]
+    ("points", "state"), [(1, "healthy"), (5, "healthy"), (6, "unknown"), (90, "unknown"), (91, "unknown")]
 )
 def test_a_minute_without_data_is_blind(points: int, state: str) -> None:
     """Fewer missing points are a late scrape; also a whole window without any is blind."""
@@ -80,7 +80,7 @@ def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
 def test_what_is_watched_is_what_tells() -> None:
     """Silent GPUs, services and targets are named, not counted, and the sentence claims no more than is seen."""
     said = verdict(snapshot(dim()))
-    assert (said.state, said.headline) == ("calm", "No incidents: 11 services on 24 GPUs")
+    assert (said.state, said.headline) == ("healthy", "No incidents: 11 services on 24 GPUs")
     assert said.detail == (
         "No fresh data from 1 of 4 targets: host-3:10877.",
         "No fresh data from 8 of 32 GPUs: host-3/gpu-0, host-3/gpu-1, host-3/gpu-2 and 5 more.",
@@ -129,7 +129,9 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "Affected, no data"
 
 
-@pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "unknown"), (7200.0, "unknown")])
+@pytest.mark.parametrize(
+    ("late", "state"), [(13.0, "healthy"), (60.0, "healthy"), (61.0, "unknown"), (7200.0, "unknown")]
+)
 def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: str) -> None:
     """One look that fails is no blindness; figures of the past are no calm."""
     said = verdict(snapshot(calm(), error=UNREACHABLE), NOW + late)

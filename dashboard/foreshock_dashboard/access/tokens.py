@@ -45,7 +45,7 @@ class Tokens:
     def name_of(self, authorization: str) -> str | None:
         """The name of the token in an Authorization header; None if it has none of the file.
 
-        The comparison is of digests, whose time tells nothing about a token.
+        The comparison is of digests, whose time reveals nothing about a token.
         """
         scheme, _, token = authorization.strip().partition(" ")
         return self._file.current().get(_digest(token.strip())) if scheme.lower() == "bearer" else None

@@ -42,5 +42,5 @@ class Clock:
 
 
 def clock_at(time: float | None) -> Clock:
-    """A clock that stands still at a time (Unix seconds); the wall clock for None."""
+    """A clock that is stopped at a time (Unix seconds); the wall clock for None."""
     return Clock() if time is None else Clock(origin=time, wall_origin=time, wall=lambda: time, steady=lambda: 0.0)

@@ -38,7 +38,7 @@ from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
 
-UPKEEP_SECONDS = 5.0
+MAINTENANCE_SECONDS = 5.0
 """Wall-clock time between two rounds of sealing, merging, and expiring blocks of the store."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
 """Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
@@ -67,7 +67,7 @@ class Hub:
     Args:
         clock: the hub's time; may run faster than the wall clock.
         targets: scrape targets besides those of the settings.
-        upkeep_seconds: wall-clock time between two rounds of store maintenance.
+        maintenance_seconds: wall-clock time between two rounds of store maintenance.
         recording: the recording that `open_recording` opened for the settings, if any.
         intake: the open intake of the settings, which the hub closes; by default a new one.
 
@@ -81,13 +81,13 @@ class Hub:
         settings: Settings,
         clock: Clock,
         targets: Sequence[ScrapeTarget] = (),
-        upkeep_seconds: float = UPKEEP_SECONDS,
+        maintenance_seconds: float = MAINTENANCE_SECONDS,
         recording: Recording | None = None,
         intake: Intake | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._upkeep_seconds = upkeep_seconds
+        self._maintenance_seconds = maintenance_seconds
         with ExitStack() as opened:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
@@ -125,7 +125,7 @@ class Hub:
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
-            loops = {"evaluation": self._evaluate_repeatedly, "upkeep": self._maintain_repeatedly}
+            loops = {"evaluation": self._evaluate_repeatedly, "maintenance": self._maintain_repeatedly}
             if not reads_own_store:
                 loops["season"] = self._load_seasons_repeatedly
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
@@ -171,11 +171,11 @@ class Hub:
 
     def _maintain_repeatedly(self) -> None:
         """Maintain the store in a dedicated thread: sealing takes up to a second."""
-        while not self._stop.wait(self._upkeep_seconds):
+        while not self._stop.wait(self._maintenance_seconds):
             try:
                 self.store.maintain()
             except Exception:  # outermost loop: the next round tries again after any failure
-                log.exception("store maintenance failed; it is tried again in %g s", self._upkeep_seconds)
+                log.exception("store maintenance failed; it is tried again in %g s", self._maintenance_seconds)
 
     def _load_seasons_repeatedly(self) -> None:
         """Load earlier weeks in a dedicated thread: an external source may take long to find them."""

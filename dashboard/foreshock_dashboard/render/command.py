@@ -33,7 +33,7 @@ class _NoCommandError(Exception):
 def action_command(action: Action) -> str | None:
     """A command for an action; None where an object is unknown or has no valid Kubernetes name.
 
-    Names in telemetry may come from anybody: only valid names are used, and all words are quoted.
+    Names in telemetry may come from any sender: only valid names are used, and all words are quoted.
     """
     return _command(COMMANDS, action)
 

@@ -65,9 +65,9 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "no_traffic": "No traffic",
     "no_data": "No data",
 }
-Verdict = Literal["calm", "warning", "unknown", "learning", "empty", "error"]
+Verdict = Literal["healthy", "warning", "unknown", "learning", "empty", "error"]
 VERDICTS: Mapping[Verdict, str] = {
-    "calm": "Healthy",
+    "healthy": "Healthy",
     "warning": "Warning",
     "unknown": "Unknown",
     "learning": "Learning",

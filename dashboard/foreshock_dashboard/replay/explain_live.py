@@ -25,7 +25,7 @@ class LiveSource(SampleSource, MetricSource, Protocol):
     """A metrics source that also gives samples as they were scraped."""
 
     def series_count(self, time: float) -> int | None:
-        """Number of series at a time (Unix seconds); None if the source cannot tell."""
+        """Number of series at a time (Unix seconds); None if the source does not report it."""
 
 
 def explain_live(
@@ -59,7 +59,7 @@ def explained_range(at: float, now: float, interval: float) -> tuple[float, floa
 
 
 def _check_size(source: LiveSource, at: float, samples_of_series: float) -> None:
-    """Raise SourceError if there is too much to read; a source that cannot tell is read."""
+    """Raise SourceError if there is too much to read; a source that does not report its size is read."""
     if (series := source.series_count(at)) and (samples := series * samples_of_series) > MAX_SAMPLES:
         raise SourceError(
             f"{source.name}: {series:,} series, about {samples / 1e6:.0f} million samples to read (limit "

@@ -32,7 +32,7 @@ class SampleSource(Protocol):
     name: str
 
     def names_between(self, start: float, end: float) -> frozenset[str] | None:
-        """Names of the metrics of a range; None if the source cannot tell."""
+        """Names of the metrics of a range; None if the source does not report them."""
 
     def samples(self, metric: str, start: float, end: float) -> Iterator[SeriesSamples]:
         """The samples of a metric in (start, end]. Raises LimitError if the answer is too large."""

@@ -23,7 +23,7 @@ OTHER_SOURCES = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
 
 @contextmanager
 def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
-    """Open the recording of the settings, if any, and adapt the settings: the hub's time and a store of its own.
+    """Open the recording of the settings, if any, and adapt the settings: the hub's time and a separate store.
 
     Raises:
         SettingsError: another source is configured as well.

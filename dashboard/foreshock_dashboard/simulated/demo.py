@@ -64,7 +64,7 @@ class DemoOptions:
 
 
 class PausedClock:
-    """A wall clock, in Unix seconds, that stands still until it is released."""
+    """A wall clock, in Unix seconds, that is stopped until it is released."""
 
     def __init__(self) -> None:
         self.origin = time.time()

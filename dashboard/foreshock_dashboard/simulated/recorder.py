@@ -144,7 +144,7 @@ class Recorder:
         return random_loss or any(outages)
 
     def _scrape_servers(self, time: float) -> None:
-        """Scrape every model server, each as a target of its own. Targets of vanished servers end."""
+        """Scrape every model server, each as a separate target. Targets of vanished servers end."""
         self._server_families = families = self._platform.inference()
         for instance in sorted(self._servers.keys() - families.keys()):
             self._servers.pop(instance).end(time)

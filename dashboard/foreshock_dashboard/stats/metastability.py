@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 MAX_OUTAGE_SECONDS = 120.0
-"""Longest outage considered; a longer one is a problem of its own."""
+"""Longest outage considered; a longer one is another problem."""
 TIMEOUT_SPREAD_RATIO = 0.15
 """Width of P(W > timeout) around the timeout, as a share of it: requests differ, and so do their waits."""
 MAX_OUTAGE_TIMEOUTS = 30

@@ -1,7 +1,7 @@
 """The write-ahead log: accepted data that is in no block yet, in SQLite with `synchronous=FULL`.
 
 One record is one request or scrape: a kind, and a payload behind its CRC-32. Record ids are never reused. Each WAL has
-an identity of its own, so that a block can name the records it holds.
+a unique identity, so that a block can name the records it holds.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Incident:
 
     @property
     def time(self) -> float:
-        """When somebody asks first: once users noticed, or else at the onset.
+        """The time of the first question: once users noticed, or else at the onset.
 
         Raises:
             ValueError: there is no fault.

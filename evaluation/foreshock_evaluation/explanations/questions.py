@@ -41,7 +41,7 @@ def fault_questions(
 ) -> list[Question]:
     """Questions about the fault, or about what only looks like one. end: of the recording.
 
-    live: whether data after the time asked about is hidden, as for somebody who asks at that time.
+    live: whether data after the time asked about is hidden, as at that time.
     """
     if incident.onset is None:
         return []

@@ -22,7 +22,7 @@ HISTORY_SECONDS, FUTURE_SECONDS = 7200.0, 600.0
 """Time read before and after the question."""
 MIN_BASELINE_POINTS = 5
 ANOMALOUS_SCORE = 3.0
-"""Score from which a baseline names anybody: the rule of three sigma."""
+"""Score from which a baseline names a service: the rule of three sigma."""
 _OWN = frozenset(family.name for family in ACCOUNTING_FAMILIES)
 """Metrics of the hub about itself."""
 

@@ -146,8 +146,8 @@ def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Grou
 class ScenarioRow(NamedTuple):
     """Summary of the runs of one scenario; seconds are medians.
 
-    gap: from the fault to the cascade. warned, early, advised: number of runs. delay: from the fault to the first page.
-    causes, root_causes: of first pages, with their counts.
+    gap: from the fault to the cascade. warned, early, early_warnings: number of runs. delay: from the fault to the
+    first page. causes, root_causes: of first pages, with their counts.
     """
 
     scenario: str
@@ -158,7 +158,7 @@ class ScenarioRow(NamedTuple):
     early: int
     lead: float
     delay: float
-    advised: int
+    early_warnings: int
     false: int
     causes: tuple[tuple[str, int], ...]
     root_causes: tuple[tuple[str, int], ...]
@@ -183,7 +183,7 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> ScenarioRow:
         early=sum(outcome.pages.early for outcome in outcomes),
         lead=_median([outcome.pages.lead_seconds for outcome in outcomes]),
         delay=_median([outcome.pages.delay_seconds for outcome in outcomes]),
-        advised=sum(
+        early_warnings=sum(
             outcome.early_warnings.hit if outcome.expects_cascade else outcome.early_warnings.any_false
             for outcome in outcomes
         ),

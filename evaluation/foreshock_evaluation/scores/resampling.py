@@ -1,4 +1,4 @@
-"""Macro averages over scenarios, and their 95 % intervals by a bootstrap over scenario × seed.
+"""Macro averages over scenarios, and their 95% intervals by a bootstrap over scenario × seed.
 
 Each draw takes, within every scenario, as many seeds as there are, with replacement (Efron, *Bootstrap methods*, 1979;
 percentile interval). All figures of an evaluation share the draws, so differences between detectors are paired. Each

@@ -47,7 +47,7 @@ def placement(paths: Iterable[str]) -> Placement:
         pod=None if pod is None else pod.replace("_", "-"),
         container=_innermost(_CONTAINER, paths),
         slurm_job=_innermost(_SLURM, paths),
-        # systemd puts an underscore before names that the kernel would take for files of its own (cg_escape)
+        # systemd puts an underscore before names that the kernel would take for its files (cg_escape)
         unit=None if unit is None else unit.removeprefix("_") or None,
     )
 

@@ -47,7 +47,7 @@ def device_samples(
 ) -> tuple[int, list[UtilizationSample]]:
     """Return code and utilization samples newer than `since_us`, oldest first.
 
-    `function` is nvmlDeviceGetSamples. Entries without a time are dropped. Values above 100 % are kept, so that the
+    `function` is nvmlDeviceGetSamples. Entries without a time are dropped. Values above 100% are kept, so that the
     caller can count them.
     """
 
@@ -69,7 +69,7 @@ def process_samples(
     """Return code and process samples newer than `since_us`; empty if every process was idle.
 
     `function` is nvmlDeviceGetProcessUtilization. `since_us` is the newest time already seen, in µs of the driver's
-    clock. Uninitialized entries (time 0) and those already seen are dropped. Values above 100 % are kept, so that the
+    clock. Uninitialized entries (time 0) and those already seen are dropped. Values above 100% are kept, so that the
     caller can count them.
     """
 

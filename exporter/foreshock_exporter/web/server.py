@@ -21,7 +21,7 @@ from foreshock_exporter.web.routes import MetricsSource, Routes
 IO_TIMEOUT_SECONDS = 10.0
 """Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
 KEEP_ALIVE_SECONDS = 75.0
-"""Longest wait for the next request; the usual scrape interval is up to a minute."""
+"""Longest wait for the next request; scrape intervals are up to a minute."""
 CLOSE_TIMEOUT_SECONDS = 0.5
 """Time for responses in progress when the server closes."""
 _ACCEPT_PAUSE = 0.1

@@ -71,7 +71,7 @@ class Replica(Caller):
             self.end_if_drained()
 
     def cancel(self, request: Request) -> None:
-        """Stop working on a request that its caller gave up. A queued request is dropped at the head of the queue."""
+        """Stop working on a request that its caller abandoned. A queued request is dropped at the head of the queue."""
         if request in self._running and request.process is not None:
             request.process.close()
             self._complete(request, CLIENT_CLOSED, "cancelled")

@@ -36,7 +36,7 @@ class Host(Protocol):
 
 
 class Worker(Protocol):
-    """The GPU process of a replica. `slowdown` is the factor on the duration of its own work; 1 is normal."""
+    """The GPU process of a replica. `slowdown` is the factor on the duration of its work; 1 is normal."""
 
     pid: int
     slowdown: float
@@ -144,7 +144,7 @@ class Request(Signal):
 
 
 class UnitOfWork(NamedTuple):
-    """Work that no request triggered, as the parent of calls. Without a limit of its own on their tokens."""
+    """Work that no request triggered, as the parent of calls. Without a limit on their tokens."""
 
     trace: int
     span: int

@@ -103,7 +103,7 @@ class Service(ServiceState):
         return self.busy_threads.integral(self._mesh.engine.now)
 
     def slow_down(self, factor: float) -> None:
-        """Set the factor on the duration of its own work on CPU and GPU; 1 is normal."""
+        """Set the factor on the duration of its work on CPU and GPU; 1 is normal."""
         self.slowdown = factor
         for replica in self.replicas:
             if replica.worker is not None:
@@ -150,7 +150,7 @@ class Service(ServiceState):
         """
         sites = [site for site in self.call_sites if site.target.name.name == callee]
         if not sites:
-            callees = ", ".join(dict.fromkeys(site.target.name.name for site in self.call_sites)) or "nobody"
+            callees = ", ".join(dict.fromkeys(site.target.name.name for site in self.call_sites)) or "none"
             raise ValueError(f"{self.name.name} does not call {callee!r}; it calls {callees}")
         for site in sites:
             site.policy = replace(

@@ -15,7 +15,7 @@ of caches that neighbors have emptied, for memory-bound work. So the demand is P
 channel (SMs, memory bandwidth, NVLink, PCIe), it is divided max-min fairly, as by round-robin: no process gets more
 than its demand, and capacity stays idle only when all demands are met.
 
-MPS runs processes side by side: no slices, but the same channels. A MIG instance is a GPU of its own with part of the
+MPS runs processes side by side: no slices, but the same channels. A MIG instance is a separate GPU with part of the
 SMs and of the memory bandwidth, so processes on different instances share only the clock.
 """
 

@@ -64,7 +64,7 @@ class FlowSpec:
         diurnal: (highest − lowest) / (2 · mean) of the daily curve, 0 to 1.
         peak_hour: peak of the daily curve, UTC.
         weekend: rate on Saturday and Sunday relative to other days.
-        timeout: after which the user gives up an attempt.
+        timeout: after which the user abandons an attempt.
         attempts: of a user in all.
     """
 

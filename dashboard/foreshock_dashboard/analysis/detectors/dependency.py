@@ -51,7 +51,7 @@ PROMPT_GROWTH = Threshold(1.0, 0.1)
 EXPLAINED_SHARE = Threshold(0.2, 0.05)
 """Share of a caller's slowdown or failures that an edge explains."""
 INHERITED_SHARE = Threshold(0.5, 0.1)
-"""Share of a callee's slowdown or failures that one of its own callees explains."""
+"""Share of a callee's slowdown or failures that one of its callees explains."""
 SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "error_rate"), ("edge_p95", "edge_error_rate")
 MAX_MODEL_SERVER_STRENGTH = 0.55
 """Largest strength for a model server, which has better signals: neighbors, lengths, queue, clocks."""

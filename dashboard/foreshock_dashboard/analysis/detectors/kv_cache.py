@@ -31,7 +31,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.threshold import Threshold
 
 REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
-"""Cache per request over its baseline from which requests are longer: over a minute it scatters by 4 to 9 %, and drifts
+"""Cache per request over its baseline from which requests are longer: over a minute it scatters by 4% to 9%, and drifts
 as much over the hours of a day."""
 KV_CACHE_GROWTH = Threshold(1.15, 0.05)
 """KV cache in use over its baseline from which longer requests fill it."""

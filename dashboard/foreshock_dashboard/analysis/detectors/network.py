@@ -34,7 +34,7 @@ from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 LOST_SEGMENTS = Threshold(0.02, 0.005)
-"""Ratio of retransmitted TCP segments: half of all requests of thirty segments then have one; 0.5 to 1 % is common on
+"""Ratio of retransmitted TCP segments: half of all requests of thirty segments then have one; 0.5% to 1% is common on
 busy links and affects only the tail."""
 LINK_UTILIZATION = Threshold(0.9, 0.02)
 """Utilization of an interface from which packets queue: ρ/(1 − ρ) is 9."""
@@ -141,7 +141,7 @@ def _common_end(point: EvaluationPoint, slow: Mapping[Edge, float], worst: Edge,
     """The service at which most slow edges begin or end (greedy set cover).
 
     Of a single slow edge it is the end with the larger share of slow edges, because a delay at a service shows in all
-    of its calls; the server with equal shares. Where hosts lose packets, they tell the end, and the client names it.
+    of its calls; the server with equal shares. Where hosts lose packets, they decide, and the client names it.
     """
     ends = Counter(end for edge in slow for end in edge[:2])
     shared = max(ends, key=lambda end: (ends[end], end))

@@ -41,7 +41,7 @@ from foreshock_dashboard.stats.robust import median, nan_mean
 from foreshock_dashboard.stats.threshold import Threshold
 
 TOKEN_GROWTH = Threshold(1.2, 0.04)
-"""Tokens over their baseline; means of three minutes scatter by 4 to 9 %."""
+"""Tokens over their baseline; means of three minutes scatter by 4% to 9%."""
 OVERLOAD_REQUEST_GROWTH = Threshold(1.3, 0.08)
 """Requests over their baseline from which load grew; they scatter by up to a quarter."""
 LENGTH_VARIANCE = 2.0
@@ -272,7 +272,7 @@ def forwarded_calls(point: EvaluationPoint, row: int, callers: Sequence[int]) ->
 
 
 def _share(callee_rates: Floats, caller_rates: Floats, ridge: float, supposed: Floats) -> Floats:
-    """Regression weights of callers, each in units of its own size."""
+    """Regression weights of callers, each in units of its size."""
     size = np.sqrt(np.square(caller_rates).mean(axis=0))
     size[size == 0] = 1.0
     weights: Floats = nonnegative_weights(callee_rates, caller_rates / size, ridge, supposed * size) / size

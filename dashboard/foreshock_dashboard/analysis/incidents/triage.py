@@ -103,7 +103,7 @@ class _Triage:
         return self.risks[service].probability if service in self.risks else 0.0
 
     def is_affected(self, service: Service) -> bool:
-        """Whether a service is worse than at baseline for its callers."""
+        """Whether a service is degraded for its callers."""
         return self.is_breaching(service) or any(
             self.point.z(name, service) >= AFFECTED_Z for name in ("p95", "error_rate", "flight")
         )

@@ -27,7 +27,7 @@ LOGARITHMIC = ("latency", "traffic", "calls")
 class AnalysisWindow:
     """Grid times (Unix seconds): those before index `baseline_end` are the baseline, from `first` on are analyzed.
 
-    at: the time that was asked for.
+    at: the time in question.
     """
 
     times: Floats

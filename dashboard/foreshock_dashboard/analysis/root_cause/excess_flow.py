@@ -210,7 +210,7 @@ class ExcessFlow:
         return moves
 
     def _answers_normally(self, service: Service) -> bool:
-        """Whether a service reports normal errors and latency: its client gives up early, or the way to it fails."""
+        """Whether a service reports normal errors and latency: its client times out early, or the way to it fails."""
         errors, latency = self._evidence.of(service, "errors"), self._evidence.of(service, "latency")
         return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.AFFECTED_Z
 

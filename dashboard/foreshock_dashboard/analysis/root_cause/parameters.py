@@ -117,7 +117,7 @@ TIMEOUT_SLOWDOWN = 3.0
 TIMEOUT_WEIGHT = 0.5
 """Weight of that explanation."""
 UNREPORTED_ERRORS_WEIGHT = 0.3
-"""Weight of failed calls to a service that reports no errors: its client gives up early, or the way to it fails."""
+"""Weight of failed calls to a service that reports no errors: its client times out early, or the way to it fails."""
 RESOURCE_WEIGHT = 1.0
 """Weight of an anomalous resource of a service for the suspicion that stays there."""
 INDUCED_WEIGHT = 0.3

@@ -1,6 +1,6 @@
 """GPU lanes of a trace: occupancy of its GPUs, and how the time of its spans on them was divided.
 
-The time of a span on a GPU splits into time of other services, of its own service, idle time while the GPU was shared,
+The time of a span on a GPU splits into time of other services, of its service, idle time while the GPU was shared,
 and unshared time, in which fewer than two services were active: the span had the GPU to itself, or did not use it. The
 time of other services is an upper bound of the GPU wait. All times of a GPU and of its spans are of one host's clock.
 """

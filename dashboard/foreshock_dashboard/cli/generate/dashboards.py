@@ -92,7 +92,7 @@ def _files(shipped: Path, mounted: Path, hub: str, settings: Settings) -> Iterat
 
 
 def _address(source: dict[str, Any], url: str) -> None:
-    """Set the address of a data source; its password becomes a variable of Grafana, since anybody can read the file."""
+    """Set the address of a data source; its password becomes a variable of Grafana, since all can read the file."""
     whole = urlsplit(url)
     login, _, host = whole.netloc.rpartition("@")
     source["url"] = _literal(urlunsplit(whole._replace(netloc=host)))

@@ -320,7 +320,7 @@ def _check(pairs: Sequence[bytes]) -> None:
 
 
 def _value(pair: bytes, key_end: int) -> AttributeValue:
-    """Return the value of an encoded KeyValue; the usual short text is sliced from the bytes."""
+    """Return the value of an encoded KeyValue; short text, the common case, is sliced from the bytes."""
     size = len(pair) - key_end
     if 4 <= size < 130 and pair[key_end : key_end + 4] == _TEXT_PREFIXES[size]:
         return pair[key_end + 4 :].decode()

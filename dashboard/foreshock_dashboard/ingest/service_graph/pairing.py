@@ -3,7 +3,7 @@
 A pure state machine: callers pass the time in and take increments out. Within the TTL, the order in which spans arrive
 does not change the sums of those increments.
 
-A model may compute for minutes after its client gave up, or after the client span ended with the headers of a stream.
+A model may compute for minutes after its client timed out, or after the client span ended with the headers of a stream.
 So a client span without a server side may stay pending after the TTL, and becomes a virtual node only after that.
 """
 
@@ -83,7 +83,7 @@ class ServiceGraph:
       virtual node: the database, peer or model provider that its attributes name.
     - A SERVER span under a SERVER span of another service is a call from that service. Any other is unpaired.
     - CLIENT spans of one service within each other are one call. The innermost is counted, and the ones around it may
-      name the callee. A database call within another call is a call of its own.
+      name the callee. A database call within another call is a separate call.
     - INTERNAL spans of the same service are skipped: the parent of a call is the nearest other span above it.
     - A failed CLIENT span without a server side calls the one service that has answered at its address so far. A SERVER
       span that arrives later adds its duration, not a request.
@@ -284,7 +284,7 @@ class ServiceGraph:
         """Attach a server side to the call with this key, or to the call above it through INTERNAL spans."""
         if server.path is None:
             span = self._pending.find(key)
-            if span is not None and span.client is not None:  # the usual case
+            if span is not None and span.client is not None:  # the common case
                 self._upsert_edge(span, span.client, server, now)
                 return
         path = server.path or _PARENT
@@ -327,7 +327,7 @@ class ServiceGraph:
     def _match(self, span: PendingSpan, client: ClientSide, server: ServerSide, now: float) -> None:
         """Pair a client side with a server side below it, unless the path between them rules that out.
 
-        A server side under an INTERNAL span that is not an attempt is a call of its own, and the CLIENT span around
+        A server side under an INTERNAL span that is not an attempt is a separate call, and the CLIENT span around
         that INTERNAL span is not.
         """
         path = server.path

@@ -51,7 +51,7 @@ class SpanMetrics:
     zero_for: seconds for which `text` shows a new series as 0.
 
     The first `collect` shows a new series as 0, and the next one its value, so that `rate` sees the first increment.
-    `text` cannot tell its readers apart. It shows 0 for `zero_for` seconds, so that every scraper with a shorter
+    `text` cannot distinguish its readers. It shows 0 for `zero_for` seconds, so that every scraper with a shorter
     interval sees the 0.
     """
 
@@ -211,7 +211,7 @@ class _SeenSpans:
         if not hashes:
             return []
         slot = min(ends) // _SLOT_NS
-        if max(ends) // _SLOT_NS == slot:  # the usual case, in which usually all spans are new
+        if max(ends) // _SLOT_NS == slot:  # the common case, in which most spans are new
             known, new = self._slots.setdefault(slot, set()), set(hashes)
             if len(new) == len(hashes) and known.isdisjoint(new):
                 known |= new

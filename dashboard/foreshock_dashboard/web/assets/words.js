@@ -75,7 +75,7 @@ export const RISKS = /** @type {const} */ ({
 });
 
 export const VERDICTS = /** @type {const} */ ({
-  calm: "Healthy",
+  healthy: "Healthy",
   warning: "Warning",
   unknown: "Unknown",
   learning: "Learning",

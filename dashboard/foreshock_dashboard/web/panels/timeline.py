@@ -155,7 +155,7 @@ def timeline(
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
     affected = _affected(history, named, chosen.onset)
     suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
-    if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
+    if place and chosen.onset is not None:  # a longer range has a coarser resolution, and might show others
         affected = {
             service: intervals
             for service, intervals in affected.items()

@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECOND
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.model.forecast import BatchingLaw
+from foreshock_dashboard.model.health import ConditionKind
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -22,7 +23,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, plural
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
 from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
-from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents
+from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.placement import pair_rows
@@ -108,10 +109,15 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     tracked = [slo.service for slo in snapshot.forecast.slos]
     breached = {service for service in tracked if stages.get(service) == "breached"}
     degraded = {service for service in tracked if stages.get(service) == "degraded"}
-    forecasts = ServiceForecasts(snapshot)
-    at_risk = {service for service in tracked if forecasts.is_breach_likely(service)} - breached - degraded
+    forecasts, now = ServiceForecasts(snapshot), conditions(snapshot)
+    likely = {service for service in tracked if forecasts.is_breach_likely(service)}
+    at_risk = (likely | {service for service in tracked if _kind(now, service) == "at_risk"}) - breached - degraded
     counts = len(breached), len(degraded), len(at_risk)
     return SloStatus(*counts, len(tracked) - sum(counts), len(snapshot.services) - len(tracked))
+
+
+def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind | None:
+    return found[service].kind if service in found else None
 
 
 def slo_summary(status: SloStatus) -> str:
@@ -255,7 +261,7 @@ def load_ratios(world: World, columns: Columns, judged: Mapping[Service, Batchin
     """Load of every service with model servers at some columns; shape (services with servers, points).
 
     Of the demand as averaged for the current load, so that both are one figure.
-    judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit of its own.
+    judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit.
     """
     servers = model_servers(world)
     laws = {**fit_batching_laws(world, len(world.times) - 1), **judged}

@@ -9,7 +9,7 @@ const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 /** @returns {string} "light" or "dark" */
 const currentScheme = () => document.documentElement.dataset.theme || (prefersDark.matches ? "dark" : "light");
 
-/** Tell Dash's charts the theme, the time zone and whether the window is narrow. */
+/** Pass Dash's charts the theme, the time zone and whether the window is narrow. */
 export const announceBrowser = () => {
   const data = { scheme: currentScheme(), offset: utcOffsetMinutes(), narrow: innerWidth <= MAX_NARROW_WIDTH };
   window.dash_clientside?.set_props?.("browser", { data });

@@ -59,8 +59,8 @@ const describeLive = ({ changedAt, receivedAt }) => {
   const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
   const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
   if (data?.error) return ["stale", "Stale", note];
-  const standsStill = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
-  return standsStill ? ["stale", "Stale", note] : ["live", "Live", updatedText(ageSeconds)];
+  const isStale = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
+  return isStale ? ["stale", "Stale", note] : ["live", "Live", updatedText(ageSeconds)];
 };
 
 /** @param {number | null} ageSeconds */

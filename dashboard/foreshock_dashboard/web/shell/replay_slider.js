@@ -1,4 +1,4 @@
-// The slider over the past: where the reader asked for it, and while the time range is past.
+// The slider over the past: where the reader opened it, and while the time range is past.
 import { hrefWith, navigate, onNavigation } from "#web/assets/address.js";
 import { formatDateTime, formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put } from "#web/assets/dom.js";

@@ -179,7 +179,8 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
         if service == incident.service:
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
-            return Condition("critical" if grave else "warning", "at_risk" if soon else affected)
+            early = soon or (incident.severity == "warning" and not breached)
+            return Condition("critical" if grave else "warning", "at_risk" if early else affected)
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
         if suspected[0].state == "recovering":
             return Condition("ok", "recovering")

@@ -179,7 +179,7 @@ class _HistoryBuilder:
         return values, self._deviations(signal, keys, values)
 
     def _deviations(self, signal: Signal, keys: Sequence[Hashable], values: Floats) -> Floats:
-        """The number of scales by which values are worse than the baseline; NaN where nothing is known."""
+        """Deviations from the baseline in scales, positive if worse; NaN where nothing is known."""
         pairs = self.base.of(signal.name).of(keys)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviations: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.worse or 1)

@@ -349,7 +349,7 @@ const laneStrip = (lane, data, y, scale, name) => {
 };
 
 /**
- * The intervals that begin with a mark: those that are worse than the one before.
+ * The intervals that begin with a mark: those of a later stage than the one before.
  * @param {Lane} lane
  * @param {Timeline} data
  */

@@ -48,13 +48,13 @@ const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
   if (pair) {
     if (pair.incident) return incidentStatus(pair.incident);
     if (isWait(pair.ratio)) return "waits";
-    return pair.ratio === null ? "blind" : "calm";
+    return pair.ratio === null ? "unknown" : "healthy";
   }
   const worst = worstStatus(pairs.map(([, , , , role]) => statusOf(role)));
   if (worst) return worst;
   if (pairs.some(([, , ratio]) => isWait(ratio))) return "waits";
   if (!gpuCount) return "empty";
-  return pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";
+  return pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "healthy" : "unknown";
 };
 
 /**

@@ -166,14 +166,14 @@ def _by_usage(found: list[Reading]) -> list[Reading]:
 def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     """Victims as rows, aggressors as columns; the pairs with the longest waits where not all fit.
 
-    Serving victims come first. Where any service waits, pairs without a wait are left out. current: incidents, of which
-    the reverse pairs are left out too: the wait of the noisy neighbor is no help during an incident.
+    Batch jobs are left out as victims, and so are pairs without a wait where any service waits. current: incidents, of
+    which the reverse pairs are left out too: the wait of the noisy neighbor is no help during an incident.
     """
     reverse = {(item.suspect.service, item.service) for item in current}
     shared, serving = pairs(world), serving_services(world)
     listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= MIN_WAIT_RATIO] or list(shared)
     listed = [pair for pair in listed if (pair.victim, pair.aggressor) not in reverse]
-    listed.sort(key=lambda pair: pair.victim not in serving)
+    listed = [pair for pair in listed if pair.victim in serving] or listed
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MAX_PAIRS], aggressors[:MAX_PAIRS]

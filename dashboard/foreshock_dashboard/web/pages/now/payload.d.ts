@@ -48,7 +48,7 @@ export interface Situation {
   impact: Impact | null;
   /** Why the suspected cause is one; "" if only its cause class is known. */
   suspicion: string;
-  /** What tells why the incident recovers. */
+  /** Why the incident recovers. */
   recovery: { service: string; signal: "request rate" | "ready replicas"; worst: number; now: number }[];
   /** Unix seconds at which a recovering incident resolves without new symptoms. */
   resolves: number | null;

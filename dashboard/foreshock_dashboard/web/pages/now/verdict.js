@@ -142,7 +142,7 @@ const suspectedCause = (incident, why) => {
 
 /** @param {Situation["at_risk"]} atRisk */
 const nextAtRisk = (atRisk) => {
-  if (!atRisk.length) return "No further SLO breach expected in the next 30 min";
+  if (!atRisk.length) return "No SLO breach forecast in the next 30 min";
   const label = shortLabels(atRisk.map(({ service }) => service));
   const bucketOf = (/** @type {Situation["at_risk"][number]} */ { breach_seconds: { p50 } }) => formatBucket(p50);
   const buckets = [...new Set(atRisk.map(bucketOf))];

@@ -38,7 +38,7 @@ from foreshock_dashboard.web.state.incident_json import (
 from foreshock_dashboard.web.state.numbers import Row, number_of_time, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
-State = Literal["critical", "warning", "recovering", "calm", "unknown", "learning", "empty", "error"]
+State = Literal["critical", "warning", "recovering", "healthy", "unknown", "learning", "empty", "error"]
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
@@ -315,7 +315,7 @@ def _without_incident(
         headline = text(_within_slo(len(tracked), len(_slos(snapshot)), len(snapshot.services)))
     else:
         headline = text(f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}")
-    return Verdict("calm", headline, gaps, closest=closest, resolved=resolved)
+    return Verdict("healthy", headline, gaps, closest=closest, resolved=resolved)
 
 
 def _within_slo(within: int, with_slo: int, services: int) -> str:

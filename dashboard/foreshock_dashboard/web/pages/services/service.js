@@ -48,7 +48,7 @@ const MAX_REPLICAS = 60;
 const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
 const MIN_IMBALANCE = 1.05;
-const VERDICT_STATES = { ok: "calm", idle: "calm", unknown: "blind", warning: "warning", critical: "critical" };
+const VERDICT_STATES = { ok: "healthy", idle: "healthy", unknown: "unknown", warning: "warning", critical: "critical" };
 const PANELS = ["neighbors", "callers", "dependencies", "replicas", "service-gpus", "service-incidents"];
 const INFERENCE_PANELS = ["service-queue", "service-cache", "service-first-token", "service-per-token", "replicas"];
 

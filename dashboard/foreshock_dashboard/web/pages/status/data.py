@@ -18,7 +18,7 @@ from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
 
-State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
+State = Literal["healthy", "warning", "critical", "unknown", "learning", "empty"]
 MAX_TARGETS = 400
 """Targets on the page, the stale ones first."""
 NEARLY_FULL_RATIO = 0.9
@@ -128,9 +128,9 @@ def data_health(
         return _health("critical", text("Stale: last update ", time(world.time), f": {snapshot.error}."), problems)
     if seen.no_data and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return _health("blind", text(f"No data: no samples from any {seen.no_data} yet."), problems)
+            return _health("unknown", text(f"No data: no samples from any {seen.no_data} yet."), problems)
         last = text(f"No data: no fresh samples from any {seen.no_data} since ", time(seen.since), ".")
-        return _health("blind", last, problems)
+        return _health("unknown", last, problems)
     if lag > 2 * fresh_seconds(world.step) and not past:
         return _health("critical", text(f"Lagging: the newest data is {lag:.0f} s old."), problems)
     if not snapshot.learning.done:
@@ -142,8 +142,8 @@ def data_health(
         return _health("warning", text(f"Degraded: {brief}."), problems)
     reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} reporting"
     if past:
-        return _health("calm", text("Healthy at ", time(world.time), f": {reporting}, no data loss."))
-    return _health("calm", text(f"Healthy: {reporting}, no data loss."))
+        return _health("healthy", text("Healthy at ", time(world.time), f": {reporting}, no data loss."))
+    return _health("healthy", text(f"Healthy: {reporting}, no data loss."))
 
 
 def _health(state: State, headline: Text, problems: Sequence[str] = ()) -> DataHealth:

@@ -205,7 +205,7 @@ class GpuTimes:
 
     def _occupancy_traces(self, minute: int) -> _Read[str]:
         """The occupancy traces of a minute of Unix time, up to `max_reads`."""
-        start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
+        start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # a query includes both ends
         query = TraceQuery(
             start, end, Service("", EXPORTER_NAME), any_namespace=True, operation=OCCUPANCY_NAME, limit=self._max_reads
         )

@@ -82,7 +82,7 @@ class TraceReads:
         return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
     async def listed(self, parameters: TraceParameters, known: Collection[Service]) -> Traces:
-        """The list of an address, with the waits of its traces where it asks for them.
+        """The list of an address, with the waits of its traces where they are requested.
 
         Raises:
             BadParameterError: a parameter cannot be used.

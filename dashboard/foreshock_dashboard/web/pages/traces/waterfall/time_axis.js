@@ -25,7 +25,7 @@ export const axisRange = (trace, isWhole) => {
 };
 
 /**
- * Whether spans lie outside the root span: work that goes on after a caller gave up, or clocks that differ.
+ * Whether spans lie outside the root span: work that goes on after a caller timed out, or clocks that differ.
  * @param {Trace} trace
  */
 export const hasOtherWork = ({ duration_seconds: seconds, extent_seconds: extent }) =>
