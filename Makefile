@@ -57,6 +57,9 @@ soak: setup-tests ## Run the long tests, and the property tests on other cases t
 	@$(PY) -m pytest -m soak $(ARGS)
 	@FORESHOCK_TEST_CASES=searching $(PY) -m pytest -m "hypothesis and not soak" $(ARGS)
 
+reliability: $(READY) ## Kill the store, cut its power, damage its files and its disk; print the table of the documentation
+	@$(PY) -m tests.store.faults.report $(ARGS)
+
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
 

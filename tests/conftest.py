@@ -56,6 +56,7 @@ SLOW = (
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
     *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),
     *("simulator/test_simulation.py", "store/test_store_damage.py", "store/test_store_failures.py"),
+    *("store/test_store_disk.py", "store/test_store_power_cut.py", "store/test_store_recovery.py"),
     *("web/test_web_api.py", "web/test_web_authentication.py", "web/test_web_connections.py"),
     *("web/test_web_table.py", "web/test_web_trace_lanes.py", "web/test_web_trace_waits.py"),
     "web/test_web_trace_whole.py",

@@ -8,28 +8,30 @@ import subprocess
 from pathlib import Path
 
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+WRITE, SYNC, OPEN, READ, NAME = 1, 2, 4, 8, 16
+"""Kinds of calls, as in fault.c. NAME: rename, remove and make folders."""
 _SOURCE = Path(__file__).parent / "fault" / "fault.c"
 
 
 class Disk:
-    """What lies below `folder`. A hub that is started with `environment` has its writes and syncs fail on demand."""
+    """What lies below `folder`. A process that is started with `environment` has its file operations fail on demand."""
 
     def __init__(self, folder: Path, build: Path) -> None:
         """Build the library in `build`. Raises CalledProcessError with the compiler's output."""
         library, control = build / "fault.so", build / "control"
         subprocess.run(["cc", *_FLAGS, str(_SOURCE), "-o", str(library), "-ldl"], check=True)
-        control.write_bytes(bytes(12))
+        control.write_bytes(bytes(16))
         with control.open("r+b") as file:
-            self._control = mmap.mmap(file.fileno(), 12)
+            self._control = mmap.mmap(file.fileno(), 16)
         self.environment = {
             "LD_PRELOAD": str(library),
             "FORESHOCK_FAULT_FOLDER": str(folder),
             "FORESHOCK_FAULT_CONTROL": str(control),
         }
 
-    def fail(self, error: int, after: int) -> None:
-        """Let every write and sync fail with an errno, once `after` more have gone well."""
-        self._control[4:12] = struct.pack("ii", after, 0)
+    def fail(self, error: int, after: int, calls: int = WRITE | SYNC) -> None:
+        """Let every call of some kinds fail with an errno, once `after` more of them have gone well."""
+        self._control[4:16] = struct.pack("iii", after, 0, calls)
         self._control[0:4] = struct.pack("i", error)
 
     def mend(self) -> int:

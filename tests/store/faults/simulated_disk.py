@@ -35,7 +35,7 @@ class Operation(NamedTuple):
     data: bytes
 
 
-def recorder(build: Path) -> Path:
+def build_recorder(build: Path) -> Path:
     """Build the library that records. Raises CalledProcessError with the compiler's output."""
     library = build / "record.so"
     subprocess.run(["cc", *_FLAGS, str(_SOURCE), "-o", str(library), "-ldl"], check=True)
@@ -53,10 +53,9 @@ def record(command: Sequence[str], folder: Path, library: Path, log: Path) -> No
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
 
 
-def operations(log: Path) -> Iterator[Operation]:
-    """Read a log."""
-    content = log.read_bytes()
-    at = 0
+def operations(log: Path, root: Path) -> list[Operation]:
+    """Read a log of operations below `root`. Their paths are relative to it."""
+    content, found, at = log.read_bytes(), [], 0
     while at < len(content):
         name, offset, *sizes = _HEADER.unpack_from(content, at)
         at += _HEADER.size
@@ -64,8 +63,9 @@ def operations(log: Path) -> Iterator[Operation]:
         for size in sizes:
             parts.append(content[at : at + size])
             at += size
-        path, other, data = parts
-        yield Operation(name.rstrip(b"\0").decode(), Path(os.fsdecode(path)), Path(os.fsdecode(other)), offset, data)
+        path, other_path = (Path(os.fsdecode(part)).relative_to(root) if part else Path() for part in parts[:2])
+        found.append(Operation(name.rstrip(b"\0").decode(), path, other_path, offset, parts[2]))
+    return found
 
 
 @dataclass(eq=False)
@@ -107,16 +107,16 @@ class Folder:
 
 
 class SimulatedDisk:
-    """Follows recorded operations below a root. `ignored` is the suffix of files whose syncs have no effect."""
+    """Follows recorded operations. `ignored` is the suffix of files whose syncs have no effect."""
 
-    def __init__(self, root: Path, ignored: str | None = None) -> None:
-        self.root, self._ignored = root, ignored
+    def __init__(self, ignored: str | None = None) -> None:
+        self._ignored = ignored
         self._tree = Folder()
 
     def apply(self, operation: Operation) -> None:
         """Follow one operation."""
         name, path = operation.path.name, operation.path
-        if operation.name == "sync" and path == self.root:
+        if operation.name == "sync" and not path.parts:
             self._tree.synced = dict(self._tree.names)
             return
         parent = self._folder(path.parent)
@@ -145,23 +145,25 @@ class SimulatedDisk:
 
     def _folder(self, path: Path) -> Folder:
         folder = self._tree
-        for name in path.relative_to(self.root).parts:
+        for name in path.parts:
             below = folder.names[name]
             assert isinstance(below, Folder)
             folder = below
         return folder
 
-    def cut(self, target: Path, contents: str, names: str, chance: random.Random) -> None:
-        """Write what a power cut leaves now to an empty folder."""
-        self._write(self._tree, target, contents, names, chance)
+    def after_cut(self, contents: str, names: str, chance: random.Random) -> dict[Path, bytes | None]:
+        """Return what a power cut leaves now: the content of each file, and None for each folder, parents first."""
+        return dict(self._entries(self._tree, Path(), contents, names, chance))
 
-    def _write(self, folder: Folder, target: Path, contents: str, names: str, chance: random.Random) -> None:
+    def _entries(
+        self, folder: Folder, path: Path, contents: str, names: str, chance: random.Random
+    ) -> Iterator[tuple[Path, bytes | None]]:
         for name, entry in (folder.synced if names == "synced" else folder.names).items():
             if isinstance(entry, Folder):
-                (target / name).mkdir()
-                self._write(entry, target / name, contents, names, chance)
+                yield path / name, None
+                yield from self._entries(entry, path / name, contents, names, chance)
             elif not name.endswith("-shm"):  # shared memory, which SQLite makes anew
-                (target / name).write_bytes(entry.content(contents, chance))
+                yield path / name, entry.content(contents, chance)
 
 
 def _applied(content: bytes, changes: Sequence[tuple[int, bytes | None]]) -> bytes:

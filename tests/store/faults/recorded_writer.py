@@ -6,19 +6,19 @@ import os
 import sys
 from pathlib import Path
 
-from tests.store.writer import LIMITS, T0, scrape, spans
+from tests.store.faults.contents import open_store, scrape, spans
 
-from foreshock_dashboard.store import Store
 from foreshock_dashboard.store.wal import WAL_FILE
 
 
 def main() -> None:
+    """Append `count` requests from number `first` on."""
     folder, first, count, damaged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "damaged"
     if damaged:  # a fault that hits no record
         file = os.open(folder / WAL_FILE, os.O_RDWR)
         os.pwrite(file, bytes(16), 0)
         os.fsync(file)
-    store = Store.open(folder, now=lambda: float(T0), limits=LIMITS)
+    store = open_store(folder)
     for n in range(first, first + count):
         store.append_samples([scrape(n)])
         os.write(2, f"m {n}\n".encode())

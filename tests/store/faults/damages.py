@@ -1,0 +1,94 @@
+"""Random damage to every file of a store, killed or closed: it opens, and what is missing is counted."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans
+
+from foreshock_dashboard.store import StoreError
+from foreshock_dashboard.store.wal import WAL_FILE
+
+REQUESTS = 16
+UNDETECTABLE = "silent, as an unfinished append"
+"""Damage to the journal that looks like a power loss amid the last transaction, or removes its end."""
+_OPERATIONS = ("flip", "flip", "cut", "zero tail", "zero page", "overwrite", "empty", "delete")
+
+
+def make_stores(folder: Path) -> dict[str, Path]:
+    """Make a store with blocks of two levels and records in the WAL; return it as killed, and as closed."""
+    store = open_store(folder / "closed")
+    for n in range(REQUESTS):
+        store.append_samples([scrape(n)])
+        store.append_spans(spans(n))
+        if n < REQUESTS - 5:
+            store.maintain()
+    shutil.copytree(store.path, folder / "killed")
+    store.close()
+    return {name: folder / name for name in ("closed", "killed")}
+
+
+def run(count: int, folder: Path, seed: int = 1) -> dict[str, Counter[str]]:
+    """Damage a file `count` times. Return the number of each outcome by kind of file."""
+    chance, found = random.Random(seed), defaultdict[str, Counter[str]](Counter)
+    by_kind: dict[tuple[str, str], list[Path]] = {}
+    for state, pristine in make_stores(folder).items():
+        for path in sorted(pristine.rglob("*")):
+            if path.is_file() and path.stat().st_size and path.name not in ("lock", f"{WAL_FILE}-shm"):
+                by_kind.setdefault((path.name, state), []).append(path)
+    kinds, damaged = sorted(by_kind), folder / "damaged"
+    for number in range(count):
+        kind, state = kinds[number % len(kinds)]
+        shutil.rmtree(damaged, ignore_errors=True)
+        shutil.copytree(folder / state, damaged)
+        path = chance.choice(by_kind[kind, state]).relative_to(folder / state)
+        _damage(damaged / path, chance.choice(_OPERATIONS), chance)
+        found[kind][_outcome(damaged, journal=kind.endswith("-wal"))] += 1
+    return dict(sorted(found.items()))
+
+
+def _damage(path: Path, operation: str, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(len(data))
+    match operation:
+        case "flip":
+            data[at] ^= 1 << chance.randrange(8)
+        case "cut":
+            del data[at:]
+        case "zero tail":
+            data[at:] = bytes(len(data) - at)
+        case "zero page":
+            at -= at % 4_096
+            data[at : at + 4_096] = bytes(len(data[at : at + 4_096]))
+        case "overwrite":
+            data[at : at + 64] = chance.randbytes(len(data[at : at + 64]))
+        case "empty":
+            data.clear()
+        case "delete":
+            path.unlink()
+            return
+    path.write_bytes(data)
+
+
+def _outcome(folder: Path, *, journal: bool) -> str:
+    everything = Acknowledged({*range(REQUESTS)}, {*range(REQUESTS)})
+    try:
+        store = open_store(folder)
+    except StoreError as error:
+        return "refused as another format" if "use the version that wrote it" in str(error) else f"refused: {error}"
+    try:
+        for _ in range(2):
+            wrong = [problem for problem in problems(store, everything, everything.end) if "lost" not in problem]
+            if wrong:
+                return ", ".join(wrong)
+            for _ in range(8):
+                store.maintain()  # verifies all blocks
+        lost, corrupt = problems(store, everything, everything.end), store.stats().corrupt
+        if lost and not corrupt:
+            return UNDETECTABLE if journal else "silent loss"
+        return ("lost" if lost else "nothing lost") + (", counted" if corrupt else "")
+    finally:
+        store.close()
