@@ -86,13 +86,11 @@ MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
 # The joint gate.
 AFFECTED_Z = 2.0
 """Scales from which the asked service is moderately anomalous."""
-JOINT_Z = 3.0
+JOINT_Z = 3.3
 """Geometric mean of the deviations of the asked service and of the strongest candidate from which there is an incident:
 a moderate anomaly of one needs a strong one of the other."""
 STRONG_Z = 5.0
 """Scales of the strongest candidate from which there is an incident, whatever the asked service shows."""
-REACHED_Z = 4.0
-"""The same where one service was asked about: it has fewer candidates, one of which is always odd."""
 MIN_SYMPTOM_Z = 1.0
 """Scales that the asked service has to show, or else only candidates that it reaches by calls count."""
 LONE_RESOURCE_WEIGHT, LONE_OTHER_WEIGHT = 0.5, 0.25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
@@ -15,6 +15,8 @@ from foreshock_dashboard.model.service import Service
 
 MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
+MIN_SUSPECT_SHARE = 0.1
+"""Share of all suspicion from which a candidate counts in the gate."""
 
 
 class Ranking(NamedTuple):
@@ -32,12 +34,15 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
         service: mass * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
         for service, mass in masses.items()
     }
-    judged = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
+    by_flow = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
     masses = _with_excess(evidence, masses, affected, excess)
     shares = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
     if not shares:
         return Ranking((), passed=False)
-    passed, z = _gate(evidence, affected, judged)
+    suspects = {
+        service for ranked in (by_flow, shares) for service, share in ranked.items() if share >= MIN_SUSPECT_SHARE
+    }
+    passed, z = _gate(evidence, affected, suspects)
     whole = sum(shares.values())
     level = _confidence_level(z) if evidence.reasons(next(iter(shares))) else "low"
     return Ranking(
@@ -65,8 +70,8 @@ def _local_z(evidence: Evidence, service: Service) -> float:
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
     """Where suspicion starts: at the affected service, or at all with a symptom, by how large it is."""
     if affected is not None:
-        has_calls = bool(evidence.callees.get(affected) or evidence.callers.get(affected))
-        return {affected: 1.0} if has_calls else {}
+        is_slow = bool(evidence.callers.get(affected)) and _symptom(evidence, affected) >= use.AFFECTED_Z
+        return {affected: 1.0} if evidence.callees.get(affected) or is_slow else {}
     sizes = {service: _symptom(evidence, service) for service in evidence.services if evidence.callees.get(service)}
     largest = max(sizes.values(), default=0.0)
     return {
@@ -147,19 +152,20 @@ def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
     return reached
 
 
-def _gate(evidence: Evidence, affected: Service | None, shares: Mapping[Service, float]) -> tuple[bool, float]:
+def _gate(evidence: Evidence, affected: Service | None, suspects: Iterable[Service]) -> tuple[bool, float]:
     """Whether the evidence is jointly strong enough, and its strength in scales."""
-    strengths = {service: evidence.largest.get(service, 0.0) for service, share in shares.items() if share >= 0.1}
-    strongest = max(strengths.values(), default=0.0)
+    strengths = {service: evidence.largest.get(service, 0.0) for service in suspects}
     if affected is None:
-        return strongest >= use.STRONG_Z, strongest
-    symptom = _symptom(evidence, affected)
-    if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
-        symptom = max(symptom, evidence.largest.get(affected, 0.0))
-    if symptom < use.MIN_SYMPTOM_Z:
-        reachable = _reachable(evidence, affected)
-        strongest = max((z for service, z in strengths.items() if service in reachable), default=0.0)
-    z = max(math.sqrt(max(0.0, symptom) * max(symptom, strongest)), strongest * use.JOINT_Z / use.REACHED_Z)
+        joint = 0.0
+    else:
+        symptom = _symptom(evidence, affected)
+        if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
+            symptom = max(symptom, evidence.largest.get(affected, 0.0))
+        if symptom < use.MIN_SYMPTOM_Z:
+            reachable = _reachable(evidence, affected)
+            strengths = {service: z for service, z in strengths.items() if service in reachable}
+        joint = math.sqrt(max(0.0, symptom) * max(symptom, *strengths.values(), 0.0))
+    z = max(joint, max(strengths.values(), default=0.0) * use.JOINT_Z / use.STRONG_Z)
     return z >= use.JOINT_Z, z
 
 
