@@ -78,7 +78,7 @@ sbom: $(READY) .venv-audit/.ready ## Write CycloneDX SBOMs of exporter and hub i
 	@scripts/sbom
 
 audit: .venv-audit/.ready ## Compare the locked versions with known vulnerabilities
-	@for lock in exporter hub; do .venv-audit/bin/pip-audit --require-hashes --disable-pip -r compose/$$lock.lock; done
+	@for lock in exporter hub; do .venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r compose/$$lock.lock; done
 .venv-audit/.ready: requirements-audit.lock
 	@python3 -m venv .venv-audit
 	@.venv-audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from license_expression import ExpressionError, get_spdx_licensing
 
 PERMITTED = frozenset({
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "HPND", "ISC", "MIT",
-    "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0",
+    "Zlib",
 })  # fmt: skip
 """SPDX identifiers of permissive licenses, and MPL-2.0, whose copyleft ends at its own files."""
-NAMES = {
-    "Apache License 2.0": "Apache-2.0", "Apache Software License": "Apache-2.0", "Apache License, Version 2.0":
-    "Apache-2.0", "BSD License": "BSD-3-Clause", "BSD": "BSD-3-Clause", "MIT License": "MIT", "3-Clause BSD License":
-    "BSD-3-Clause", "Python Software Foundation License": "PSF-2.0",
-}  # fmt: skip
-"""Free texts of package metadata (before PEP 639) by SPDX identifier."""
+NAMES = {"Apache Software License": "Apache-2.0", "BSD License": "BSD-3-Clause", "MIT License": "MIT"}
+"""Classifiers of package metadata from before PEP 639 by SPDX identifier."""
+UNDECLARED = {"protobuf": "BSD-3-Clause"}
+"""Licenses of packages whose metadata has none, read in their license files."""
 LICENSING = get_spdx_licensing()
 
 
-def expressions(component: Mapping[str, Any]) -> Iterator[str]:
-    """License expressions, identifiers, and names of a component; without the texts of license files."""
+def licenses(component: Mapping[str, Any]) -> set[str]:
+    """License expressions of a component, without the texts of license files."""
+    found = set()
     for entry in component.get("licenses", ()):
         license_ = entry.get("license", {})
-        found = entry.get("expression") or license_.get("id") or license_.get("name", "")
-        if "text" not in license_ and not found.startswith("declared license"):
-            yield NAMES.get(found, found)
+        name = license_.get("name", "").rpartition(" :: ")[2]
+        if "text" not in license_:
+            found.add(entry.get("expression") or license_.get("id") or NAMES.get(name, name))
+    return found or {UNDECLARED.get(component["name"], "none")}
 
 
 def is_permitted(expression: str) -> bool:
@@ -39,13 +39,10 @@ def is_permitted(expression: str) -> bool:
         parsed = LICENSING.parse(expression, validate=True)
     except ExpressionError:
         return False
-    return bool(
-        parsed.subs(
-            {symbol: LICENSING.TRUE if str(symbol) in PERMITTED else LICENSING.FALSE for symbol in parsed.symbols},
-            simplify=True,
-        )
-        == LICENSING.TRUE
-    )
+    if parsed is None:
+        return False
+    values = {each: LICENSING.TRUE if str(each) in PERMITTED else LICENSING.FALSE for each in parsed.symbols}
+    return bool(parsed.subs(values, simplify=True) == LICENSING.TRUE)
 
 
 def main(paths: list[str]) -> int:
@@ -54,10 +51,9 @@ def main(paths: list[str]) -> int:
     for path in paths:
         components = json.loads(Path(path).read_text())["components"]
         for component in components:
-            found = sorted(set(expressions(component)))
-            if not any(map(is_permitted, found)):
+            if not any(map(is_permitted, found := licenses(component))):
                 bad += 1
-                print(f"{path}: {component['name']} {component['version']}: {' / '.join(found) or 'no license'}")
+                print(f"{path}: {component['name']} {component['version']}: {' / '.join(sorted(found))}")
         print(f"{path}: {len(components)} components")
     return bad
 
