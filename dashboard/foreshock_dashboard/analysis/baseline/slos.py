@@ -15,9 +15,9 @@ LEARNED_SLO_FACTORS = (1.6, 3.0)
 exceeds the upper one."""
 LEARNED_SLO_SCALES = 4.0
 """Scales above the baseline of a learned target, within these bounds and above ordinary excursions."""
-LEARNED_SLO_MARGIN_SECONDS = 0.05
-"""Least seconds above the baseline of a learned target: users do not feel less (half of the 0.1 s that Nielsen gives
-for an instantaneous reaction), and a database of 5 ms is no incident at 15 ms unless its callers breach their own."""
+MIN_LEARNED_SLO_SECONDS = 0.05
+"""Least learned target: users do not feel less (half of the 0.1 s that Nielsen gives for an instantaneous reaction). A
+database of 5 ms is no incident at 15 ms unless its callers breach their own targets."""
 LEARNED_ERROR_RATE_MARGIN = 0.01
 """Error rate of a learned target above the baseline, as a share of requests."""
 
@@ -42,6 +42,6 @@ def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[S
             )
             errors, spread = error_levels.get(service, (0.0, 0.0))
             allowed = max(errors, 0.0) + max(LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_SCALES * spread)
-            seconds = max(math.exp(level) * factor, math.exp(level) + LEARNED_SLO_MARGIN_SECONDS)
+            seconds = max(math.exp(level) * factor, MIN_LEARNED_SLO_SECONDS)
             targets[service] = Slo(seconds, allowed, learned=True)
     return targets

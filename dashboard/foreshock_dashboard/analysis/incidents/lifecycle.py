@@ -36,8 +36,10 @@ from foreshock_dashboard.model.world import World
 
 MIN_LEARNING_SECONDS = 1800.0
 """Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""
+OPEN_FOR = Duration(20.0, 1)
+"""Consecutive evaluations with a candidate before an incident opens as an early warning."""
 FOR = Duration(30.0, 2)
-"""Consecutive evaluations with a candidate before an incident opens, or pages."""
+"""Consecutive evaluations with a candidate that is worth a page before it pages."""
 URGENT_FOR = Duration(20.0, 1)
 """The same for an urgent candidate."""
 SWITCH = Duration(60.0, 2)
@@ -240,7 +242,8 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
         recovering=None,
     )
     for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(evaluation.point.world.step)
-    if before is None and firing.firing_points < for_points:
+    open_points = OPEN_FOR.points_at(evaluation.point.world.step)
+    if before is None and firing.firing_points < min(open_points, for_points):
         return firing
     page = firing.paging_points >= for_points
     opened = before or opened_incident(candidate, evaluation.point)

@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.slos import LEARNED_SLO_MARGIN_SECONDS
+from foreshock_dashboard.analysis.baseline.slos import MIN_LEARNED_SLO_SECONDS
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.model.service import Service
@@ -34,7 +34,7 @@ VISIBLE_FAILED_RATIO = 0.02
 ORIGIN_SHARE = 0.1
 """Share of a caller's extra latency, or failures, that the origin shows at least."""
 RELEVANT_SHARE = 0.05
-"""Ratio of a callee's extra latency to the baseline latency of its callers, from which it is relevant."""
+"""Ratio of a callee's extra latency to the baseline p50 of its callers, from which it is relevant."""
 BRIEF_SECONDS = 120.0
 """Seconds up to which slowness may be a trigger that passes and leaves a retry loop behind."""
 AFFECTED_Z = 3.0
@@ -266,7 +266,7 @@ def propagates(point: EvaluationPoint, origin: Service, service: Service) -> boo
             expected *= _dependent_request_ratio(point, service, origin)
         if excess_failures >= expected:
             return True
-    origin_latency, baseline = _excess(point, "p95", origin), point.level("p95", service)
+    origin_latency, baseline = _excess(point, "p95", origin), typical_latency(point, service)
     if not (origin_latency > 0 and (math.isnan(baseline) or origin_latency >= RELEVANT_SHARE * baseline)):
         return not fails  # the origin is not anomalous yet, or it fails and the caller has a fallback
     if excess_failures > VISIBLE_FAILED_RATIO:
@@ -296,7 +296,7 @@ def is_relevant(point: EvaluationPoint, service: Service) -> bool:
     if _excess(point, "error_rate", service) > VISIBLE_FAILED_RATIO:
         return True
     callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
-    baselines = [level for caller in callers if math.isfinite(level := point.level("p95", caller))]
+    baselines = [level for caller in callers if math.isfinite(level := typical_latency(point, caller))]
     return not baselines or _excess(point, "p95", service) >= RELEVANT_SHARE * min(baselines)
 
 
@@ -308,7 +308,13 @@ def is_noticeable(point: EvaluationPoint, service: Service) -> bool:
     for edge in edges:
         calls = point.level("edge_rate", edge) / point.level("rate", edge.client)
         slower.append(_excess(point, "edge_p95", edge) * max(1.0, np.nan_to_num(calls, posinf=1.0)))
-    return max(failing) > VISIBLE_FAILED_RATIO or max(slower) >= LEARNED_SLO_MARGIN_SECONDS
+    return max(failing) > VISIBLE_FAILED_RATIO or max(slower) >= MIN_LEARNED_SLO_SECONDS
+
+
+def typical_latency(point: EvaluationPoint, service: Service) -> float:
+    """Baseline p50 of a service in seconds, else its p95: that may be of a few slow requests of another kind."""
+    p50 = point.level("p50", service)
+    return p50 if math.isfinite(p50) else point.level("p95", service)
 
 
 def _excess(point: EvaluationPoint, name: str, key: Service | Edge) -> float:
