@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak golden picture docs sbom audit clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak reliability coverage golden picture docs sbom audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -59,6 +59,11 @@ soak: setup-tests ## Run the long tests, and the property tests on other cases t
 
 reliability: $(READY) ## Kill the store, cut its power, damage its files and its disk; print the table of the documentation
 	@$(PY) -m tests.store.faults.report $(ARGS)
+
+coverage: $(READY) ## Print the branch coverage of the store by its own tests; ROOM and PACKAGE name others
+	@$(PY) -m coverage run --source=foreshock_dashboard.$(or $(PACKAGE),store) \
+	  -m pytest -q -m "not soak" $(or $(TESTS),tests/store) $(ARGS)
+	@$(PY) -m coverage report
 
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
