@@ -78,7 +78,7 @@ def test_a_line_is_parsed(what: str) -> None:
 
 BAD: dict[str, tuple[str | bytes, str]] = {
     "no sample": ("???", "is no sample: '\\?\\?\\?'"),
-    "no time": ("up 1", "has no time; write the seconds since 1970 behind the value"),
+    "no time": ("up 1", "missing timestamp; append it in Unix seconds"),
     "no value": ('up{a="b"}', "is no sample"),
     "a bad value": ("up one 1", "'one' is not a number"),
     "Python's numbers": ("up 1_0 1", "'1_0' is not a number"),
@@ -108,7 +108,7 @@ def test_a_malformed_line_is_named(what: str) -> None:
 @pytest.mark.parametrize("text", ["", "up 1 1\n", "up 1 1\n# EO", "up 1 1\n# TYPE up gauge\n"])
 def test_a_truncated_file_is_refused(text: str) -> None:
     """It lacks the end marker."""
-    with pytest.raises(RecordingError, match="ends without # EOF: it is cut off"):
+    with pytest.raises(RecordingError, match="missing # EOF: the file is truncated"):
         parsed(text)
 
 

@@ -86,7 +86,7 @@ def parse(file: IO[bytes], name: str, series_number: Callable[[str, Labels], int
             yield _samples(series, times, values)
             series, times, values = [], [], []
     if not ended:
-        raise RecordingError(f"{name}:{number + 1}: the file ends without # EOF: it is cut off; write it again")
+        raise RecordingError(f"{name}:{number + 1}: missing # EOF: the file is truncated; export it again")
     if series:
         yield _samples(series, times, values)
 
@@ -124,7 +124,7 @@ def _sample(line: bytes, place: str, series_number: Callable[[str, Labels], int]
     if match is None:
         raise RecordingError(f'{place}: is no sample: {text[:80]!r}; write name{{label="value"}} value seconds')
     if match["time"] is None:
-        raise RecordingError(f"{place}: has no time; write the seconds since 1970 behind the value: {text[:80]!r}")
+        raise RecordingError(f"{place}: missing timestamp; append it in Unix seconds: {text[:80]!r}")
     for part in ("value", "time"):
         if not _NUMBER.fullmatch(match[part]):
             raise RecordingError(f"{place}: {match[part][:40]!r} is not a number")

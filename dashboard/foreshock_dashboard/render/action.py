@@ -27,7 +27,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
     "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
     "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
-    "balance_load": "Balance {service} by requests in flight",
+    "balance_load": "Load-balance {service} by outstanding requests",
     "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
     "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",

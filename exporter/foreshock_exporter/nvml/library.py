@@ -171,7 +171,7 @@ class Library:
             device = Device(self.call("nvmlDeviceGetHandleByIndex", gpu))
             uuid = self._uuids.get(gpu)
             if uuid is not None and self.call("nvmlDeviceGetUUID", device.handle) != uuid:
-                raise DeviceError("not_found", f"index {gpu} belongs to another GPU now; it is identified again")
+                raise DeviceError("not_found", f"index {gpu} now refers to another GPU, which is identified again")
             self._devices[gpu] = device
         return device
 

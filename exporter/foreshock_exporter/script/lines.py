@@ -202,7 +202,7 @@ def parse(lines: Iterable[str], name: str) -> Script:
     if header is None:
         raise ScriptError(f'{name}: is empty; the first line must be {{"{VERSION_KEY}": {VERSION}}}')
     if not events:
-        raise ScriptError(f'{name}: has no GPU; add a line such as {{"gpu": 0, "device": {{}}}}')
+        raise ScriptError(f'{name}: defines no GPU; add a line such as {{"gpu": 0, "device": {{}}}}')
     return Script(header, tuple(sorted(events, key=lambda event: event.at)))
 
 
@@ -238,7 +238,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         duplicate = next(name for name in names if names.count(name) > 1)
-        raise ReadError("is given twice; keep one", duplicate)
+        raise ReadError("is a duplicate; keep one", duplicate)
     return fields
 
 

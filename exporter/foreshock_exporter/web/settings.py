@@ -201,7 +201,7 @@ def _curve(section: Section) -> str | None:
     names = section.texts("curve_preferences")
     for name in names:
         if name not in _CURVES:
-            raise section.wrong("curve_preferences", f"names {name!r}; it may name one of {', '.join(_CURVES)}")
+            raise section.wrong("curve_preferences", f"names {name!r}; use one of {', '.join(_CURVES)}")
     if len(names) > 1:
         raise section.wrong(
             "curve_preferences", "names several; one can be set here, so name only that, or none for OpenSSL's own list"

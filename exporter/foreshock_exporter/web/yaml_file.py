@@ -88,7 +88,7 @@ def load_yaml(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file
             key = loader.construct_object(key_node)
             if not isinstance(key, str) or key in result:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice or is no text", key_node.start_mark
+                    None, None, f"key {key!r} is a duplicate or not a string", key_node.start_mark
                 )
             result[key] = loader.construct_object(value_node, deep=True)
         return result

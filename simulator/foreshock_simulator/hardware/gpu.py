@@ -80,7 +80,7 @@ class Gpu:
     ) -> None:
         self.engine, self.model, self.host, self.index, self.sharing = engine, model, host, index, sharing
         if (sharing == "mig") != bool(mig_slices):
-            raise ValueError(f"{self}: MIG instances are given with sharing mig, and with that only")
+            raise ValueError(f"{self}: MIG instances require sharing mig, which requires them")
         self.instances: tuple[MigInstance, ...] = mig_instances(model, mig_slices) if mig_slices else ()
         self.workers: list[GpuProcess] = []
         self.xids: list[tuple[float, int]] = []
@@ -116,7 +116,7 @@ class Gpu:
     @power_limit_ratio.setter
     def power_limit_ratio(self, ratio: float) -> None:
         if not 0.0 < ratio <= 1.0:
-            raise ValueError(f"{self}: a power limit is above 0 and at most 1 of the model's, not {ratio:g}")
+            raise ValueError(f"{self}: a power limit is a share of the model's, above 0 and at most 1, not {ratio:g}")
         self._limit_ratio = ratio
         self._limit_watts = self.model.limit_watts * ratio
         self.rebalance()

@@ -96,7 +96,7 @@ def test_a_line_without_a_time_happens_with_the_line_before_or_when_it_is_read()
         ('{"xid": 13}', "gpu", "give the index of a GPU"),
         ('{"gpu": 0}', "", "needs exactly one of device, process"),
         ('{"gpu": 0, "xid": 1, "fault": "lost"}', "", "says xid and fault"),
-        ('{"gpu": 0, "gpu": 0, "xid": 1}', "gpu", "is given twice"),
+        ('{"gpu": 0, "gpu": 0, "xid": 1}', "gpu", "is a duplicate"),
         ('{"at": -1, "gpu": 0, "xid": 1}', "at", "not a number of seconds"),
         ('{"at": NaN, "gpu": 0, "xid": 1}', "", "NaN is not a number"),
         ('{"at": 1e999, "gpu": 0, "xid": 1}', "at", "not a number of seconds"),

@@ -55,7 +55,7 @@ GOOD = {
 BAD = {
     "not YAML": ("a: [", "line 1: invalid YAML"),
     "not a mapping": ("- a\n", "the file must be a mapping"),
-    "a key twice": (TLS + "  key_file: key.pem\n", "line 4: .*'key_file' is given twice"),
+    "a key twice": (TLS + "  key_file: key.pem\n", "line 4: .*'key_file' is a duplicate"),
     "a section that is a list": ("tls_server_config: [a]\n", "tls_server_config must be a mapping"),
     "a section that is unknown": ("tls_config:\n  cert_file: a\n", "tls_config is not known; known are tls_server"),
     "a key that is unknown": (TLS + "  cert: cert.pem\n  certfile: a\n", r"tls_server_config\.cert is not supported"),
@@ -72,7 +72,7 @@ BAD = {
     "an authority without policy": (TLS + "  client_ca_file: ca.pem\n", "client_ca_file is given but no client_auth"),
     "an authority that is not there": (MUTUAL.replace("ca.pem", "gone.pem"), r"client_ca_file .*gone\.pem: No such"),
     "an unknown version": (TLS + "  min_version: TLS14\n", r"min_version is 'TLS14'; it must be one of TLS12, TLS13"),
-    "an unknown cipher": (TLS + "  cipher_suites: [ROT13]\n", r"cipher_suites names 'ROT13'; it may name TLS_AES"),
+    "an unknown cipher": (TLS + "  cipher_suites: [ROT13]\n", r"cipher_suites names 'ROT13'; use one of TLS_AES"),
     "an unknown curve": (TLS + "  curve_preferences: [Curve25519]\n", "curve_preferences names 'Curve25519'; it may"),
     "a list that is none": (TLS + "  cipher_suites: {a: b}\n", "cipher_suites must be a list"),
     "a switch that is none": ("http_server_config:\n  http2: maybe\n", "http2 is 'maybe'; it must be true or false"),

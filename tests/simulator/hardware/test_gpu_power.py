@@ -91,7 +91,7 @@ def test_a_limit_below_all_clocks_leaves_the_lowest_clock(make_gpu: MakeGpu, mak
 @pytest.mark.parametrize("ratio", [0.0, -1.0, 1.1])
 def test_a_limit_out_of_range_is_rejected(make_gpu: MakeGpu, ratio: float) -> None:
     """With the value in the message."""
-    with pytest.raises(ValueError, match="host-1/gpu-0: a power limit is above 0 and at most 1"):
+    with pytest.raises(ValueError, match="host-1/gpu-0: a power limit is a share of the model's, above 0"):
         make_gpu().power_limit_ratio = ratio
 
 

@@ -213,8 +213,8 @@ def test_a_process_that_does_not_fit_in_memory_is_rejected(make_gpu: MakeGpu, ma
     ("model", "sharing", "slices", "message"),
     [
         ("L40S", "mig", (3, 4), "L40S has no MIG"),
-        ("H100", "mig", (), "MIG instances are given with sharing mig"),
-        ("H100", "mps", (3, 4), "MIG instances are given with sharing mig"),
+        ("H100", "mig", (), "MIG instances require sharing mig"),
+        ("H100", "mps", (3, 4), "MIG instances require sharing mig"),
         ("H100", "mig", (5, 2), r"not \[5, 2\]"),
         ("H100", "mig", (3, 3, 1), "do not fit on one GPU"),
     ],

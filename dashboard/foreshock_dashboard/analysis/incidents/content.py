@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.triage import (
+    AFFECTED_Z,
     FINDING_STRENGTH,
     IncidentCandidate,
     best_finding,
@@ -301,21 +302,40 @@ def _near(origin: Service, evaluation: Evaluation, updated: Mapping[Service, Ser
     Services without a latency baseline are left out: a breach could not be observed.
     """
     near = {origin, *evaluation.point.upstream[origin]}
+    risks = [
+        risk
+        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.risks)
+        if risk.service in near and not lacks_baseline(evaluation.point, risk.service)
+    ]
     at_risk = []
-    for risk in evaluation.propagation.risks(updated) if updated else evaluation.risks:
-        if risk.service in near and not lacks_baseline(evaluation.point, risk.service):
-            p10, p20, p50, p80, p90 = _observed_seconds(risk, evaluation)
-            at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
+    for risk, seconds in zip(risks, _observed_seconds(risks, evaluation), strict=True):
+        p10, p20, p50, p80, p90 = seconds
+        at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
     return tuple(sorted(at_risk, key=lambda risk: (risk.p50, risk.service)))
 
 
-def _observed_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[float, ...]:
-    """Seconds until a breach, by `level_crossing.QUANTILES`; nearer than a service's own trend only with a symptom."""
-    own, point = evaluation.own.get(risk.service), evaluation.point
-    if risk.through is None or own is None or not math.isfinite(own.seconds[MEDIAN_INDEX]):
-        return risk.seconds
-    has_symptom = any(point.z(name, risk.service) >= EVIDENCE_Z for name in SYMPTOM_SIGNALS)
-    return risk.seconds if has_symptom else own.seconds
+def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -> list[tuple[float, ...]]:
+    """Seconds until each breach, by `level_crossing.QUANTILES`, given where a propagated risk is observed.
+
+    A service without a symptom is as far from its breach as its own trend shows, if it has one, and breaches no sooner
+    than the services with a symptom.
+    """
+    point, own = evaluation.point, evaluation.own
+    observed = [
+        risk.through is None or any(point.z(name, risk.service) >= AFFECTED_Z for name in SYMPTOM_SIGNALS)
+        for risk in risks
+    ]
+    expected = [risk.seconds for risk, seen in zip(risks, observed, strict=True) if seen]
+    floor = [max(column) for column in zip(*(row for row in expected if row[MEDIAN_INDEX] < math.inf), strict=True)]
+    found = []
+    for risk, seen in zip(risks, observed, strict=True):
+        seconds = risk.seconds
+        if not seen:
+            trend = own[risk.service].seconds if risk.service in own else seconds
+            seconds = trend if trend[MEDIAN_INDEX] < math.inf else seconds
+            seconds = tuple(map(max, seconds, floor)) if floor else seconds
+        found.append(seconds)
+    return found
 
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:

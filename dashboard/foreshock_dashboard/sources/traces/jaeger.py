@@ -88,7 +88,7 @@ class JaegerTraces(HttpTraceSource):
         try:
             return sorted(map(str, orjson.loads(response.body)["services"] or []))
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise self._api.unexpected(f"{error}, to a question for its services") from error
+            raise self._api.unexpected(f"{error} (query for services)") from error
 
     def _fetch(
         self, query: TraceQuery, service: str, limit: int, floor: int | None, *, durations: bool
@@ -116,7 +116,7 @@ class JaegerTraces(HttpTraceSource):
         try:
             return decode_groups((orjson.loads(body).get("result") or {}).get("resourceSpans") or [])
         except (orjson.JSONDecodeError, MalformedError, AttributeError, TypeError, RecursionError) as error:
-            raise self._api.unexpected(f"{error}, to a question for traces") from error
+            raise self._api.unexpected(f"{error} (query for traces)") from error
 
 
 def _search_params(query: TraceQuery, service: str, limit: int, floor: int | None) -> dict[str, str]:

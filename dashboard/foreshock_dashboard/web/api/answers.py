@@ -30,7 +30,7 @@ class Error(TypedDict):
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "model": Error,
-        "description": "400: a parameter cannot be used; 404: nothing has this name. The message has the remedy",
+        "description": "400: invalid parameter. 404: not found. The message states the remedy",
     },
     503: {"model": Error, "description": "the data source is unavailable"},
 }

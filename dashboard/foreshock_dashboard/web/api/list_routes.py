@@ -70,7 +70,7 @@ def add_list_routes(
     def incidents(snapshot: Snapshot, _past: bool, query: IncidentsParameters) -> Payload:
         return lists.incidents(snapshot, query.state)
 
-    @get(api, "/topology", "Who and what there is, and the layout of the service map", Topology)
+    @get(api, "/topology", "Services and GPUs, and the layout of the service map", Topology)
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
         body = topologies.get(snapshot, past)

@@ -148,7 +148,7 @@ class SpanPage(Parameters):
         MAX_SPANS,
         ge=1,
         le=MAX_SPANS,
-        description=f"spans in this answer, 1 to {MAX_SPANS}, default {MAX_SPANS}; large ones are fewer",
+        description=f"spans in this answer, 1 to {MAX_SPANS}, default {MAX_SPANS}; fewer if they are large",
     )
     offset: Annotated[int, BeforeValidator(whole(0, 10**9))] = Field(
         0, ge=0, description="spans to skip, by start; default 0. See next_offset"
