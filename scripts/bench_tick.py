@@ -21,13 +21,15 @@ from bench_platform import STEP, Platform, Size, series_count
 from bench_process import MeasuredProcess
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.common.process import trim_malloc
-from foreshock_dashboard.hub.analysis_loop import MAX_WORLD_BYTES, WORLD_HISTORY_SECONDS
+from foreshock_dashboard.hub.analysis_loop import WORLD_HISTORY_SECONDS
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 
 BLOCK = 6
 """Grid points of history that are made at once."""
 MAX_SECONDS, MAX_GROWTH_MIB = 0.5, 300.0
+MAX_WORLD_BYTES = 176 * 2.0**20
+"""Share of the World at `--memory-limit 1052MiB`."""
 
 
 def resident_mib() -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from foreshock_dashboard.hub import self_metrics
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
+from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics import names as span_families
 from foreshock_dashboard.ingest.span_metrics.registry import Family
@@ -61,6 +62,7 @@ VITALS = HubStats(
     store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, ""),
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),
+    memory=MemoryUsage(0, 0),
 )
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
+from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
@@ -118,6 +119,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 store=stats,
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),
+                memory=MemoryUsage(100 << 20, 300 << 20),
             )
         )
 

@@ -128,7 +128,7 @@ def test_every_example_parses(line: str) -> None:
         (["alerts"], "No such command 'alerts'. It was renamed to 'generate rules' in 0.2."),
         (["simulate", "calm"], "It was renamed to 'dev simulate' in 0.2."),
         (["serve", "--objectives", "a=1s"], "No such option '--objectives'. It was renamed to '--slo' in 0.2."),
-        (["serve", "--memory", "1GiB"], "It was renamed to '--store-memory-limit' in 0.2."),
+        (["serve", "--memory", "1GiB"], "It was renamed to '--memory-limit' in 0.2."),
         (["get", "gpus", "--hub", "http://a"], "It was renamed to '--from' in 0.2."),
         (["generate", "rules", "--hub", "http://a"], "It was renamed to '--hub-url' in 0.2."),
         (["get", "gpus", "--json"], "It was renamed to '--output' in 0.2."),

@@ -19,7 +19,8 @@ from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BY
 from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.receiver import MAX_JSON_VALUES, Receiver, Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.admission import MAX_PENDING_BYTES
+from foreshock_dashboard.sources.otlp.receiver import PENDING_PER_JSON_VALUE, Receiver, Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
 
@@ -204,9 +205,10 @@ def test_expensive_json_is_refused_before_it_is_decoded() -> None:
     assert (large.refusal, large.message) == (
         Refusal.TOO_LARGE, "JSON of more than 1000 bytes; send smaller batches, or protobuf"
     )  # fmt: skip
-    many = refusal_of(b'{"a":[' + b"[]," * (MAX_JSON_VALUES // 2) + b"[]]}", 1 << 30)
+    most = MAX_PENDING_BYTES // PENDING_PER_JSON_VALUE
+    many = refusal_of(b'{"a":[' + b"[]," * (most // 2) + b"[]]}", 1 << 30)
     assert (many.refusal, many.message) == (
-        Refusal.TOO_LARGE, f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf"
+        Refusal.TOO_LARGE, f"JSON of more than {most} values; send smaller batches, or protobuf"
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, Listeners, ended, ope
 
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
+from foreshock_dashboard.sources.otlp.admission import Admission
 from foreshock_dashboard.sources.otlp.codec import MalformedError, decode
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
@@ -133,7 +134,7 @@ def test_announced_bytes_that_are_not_sent_do_not_block_other_senders(body: byte
 
 def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
     """They share three quarters of the pending bytes; the next large one is refused and may be retried."""
-    receiver = Receiver(accept=lambda spans: None, max_pending_bytes=8 * MIB, max_bytes=4 * MIB)
+    receiver = Receiver(accept=lambda spans: None, admission=Admission(8 * MIB), max_bytes=4 * MIB)
     listener = HttpListener(receiver, "127.0.0.1", 0)
     url, kind = f"http://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
     try:

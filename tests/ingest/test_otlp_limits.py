@@ -10,12 +10,14 @@ import grpc
 import pytest
 
 from foreshock_dashboard.common import gunzip, http_limits
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.ingest.otlp import decode, split
 from foreshock_dashboard.ingest.span_metrics import counters, names, span_metrics
 from foreshock_dashboard.model import span
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.otlp import admission, receiver
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp import http as otlp_http
-from foreshock_dashboard.sources.otlp import receiver
 from foreshock_dashboard.sources.otlp.receiver import Refusal
 from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.pages.traces import parameters
@@ -46,16 +48,21 @@ def default(function: object, name: str) -> int:
     return int(inspect.signature(function).parameters[name].default)
 
 
+MEMORY = Memory(Settings().memory_limit)
+RECEIVER = receiver.Receiver(accept=lambda _: None, admission=admission.Admission(MEMORY.request_bytes))
 LIMITS = {
-    "bytes, as sent": size(receiver.MAX_REQUEST_BYTES),
-    "bytes of JSON": f"{size(receiver.MAX_REQUEST_BYTES // receiver.JSON_SIZE_FACTOR)}; {receiver.MAX_JSON_VALUES:,}",
+    "bytes, as sent": f"{size(RECEIVER.max_bytes)}; {size(admission.MAX_REQUEST_BYTES)}",
+    "bytes of JSON": f"{size(RECEIVER.max_bytes // receiver.JSON_SIZE_FACTOR)}; "
+    f"{RECEIVER.admission.max_pending_bytes // receiver.PENDING_PER_JSON_VALUE:,}",
+    "bytes of a gRPC message": f"{size(RECEIVER.admission.max_pending_bytes // otlp_grpc.MAX_RECEIVING)}; "
+    f"{size(otlp_grpc.MIN_MESSAGE_BYTES)}",
     "spans, scopes, and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until it": f"{otlp_http.BODY_SECONDS:g} s",
     "bytes": size(decode.MAX_SPAN_BYTES),
     "bytes of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
-    "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL_REQUEST_BYTES)} "
-    f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
+    "bytes of requests": f"{size(RECEIVER.admission.max_pending_bytes)}; those of more than "
+    f"{size(admission.SMALL_REQUEST_BYTES)} {size(RECEIVER.admission.max_large_bytes)}",
     "connections of each port": "a quarter of the files that the process may have open, "
     f"{http_limits.MAX_CONNECTIONS:,} at most",
     "messages that gRPC receives": f"{otlp_grpc.MAX_RECEIVING}; {otlp_grpc.MAX_STREAMS_PER_CONNECTION}",

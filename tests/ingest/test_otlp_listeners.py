@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.otlp.admission import Admission
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
@@ -64,7 +65,7 @@ def keeper() -> Keeper:
 @pytest.fixture
 def receiver(keeper: Keeper) -> Receiver:
     """A receiver with small limits and a retry delay of 1.5 s."""
-    return Receiver(accept=keeper, max_bytes=MAX_BYTES, max_pending_bytes=2 * MAX_BYTES, retry_after=lambda: 1.5)
+    return Receiver(accept=keeper, admission=Admission(2 * MAX_BYTES), max_bytes=MAX_BYTES, retry_after=lambda: 1.5)
 
 
 @pytest.fixture
@@ -329,7 +330,8 @@ def test_a_request_beyond_the_pending_bytes_is_refused(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     with pytest.raises(grpc.RpcError) as caught:
         export(body)
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert grpc_status(caught.value).details[0].Is(RetryInfo.DESCRIPTOR), "without it, senders drop the spans"
     keeper.gate.set()
     for sender in senders:
         sender.join()

@@ -44,7 +44,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_tenant": "team",
         "traces_credentials": "/k", "traces_ca": "/a",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention_metrics": "3d", "retention_traces": "2h",
-        "retention_size": "2GB", "store_memory_limit": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
+        "retention_size": "2GB", "memory_limit": "512MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
         "otlp_tls_client_ca": "/a",
         "indexed_attributes": "a.b,c", "recording": "/r", "span_metrics_max_series": "200_000",
@@ -114,7 +114,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             {"FORESHOCK_SPAN_METRICS_MAX_SERIES": "1e6"},
             "FORESHOCK_SPAN_METRICS_MAX_SERIES: '1e6' is not a valid count; use a positive integer",
         ),
-        (["--store-memory-limit", "much"], {}, "is not a valid size; use 512MiB"),
+        (["--memory-limit", "much"], {}, "is not a valid size; use 512MiB"),
+        (["--memory-limit", "100MiB"], {}, "memory_limit: 100 MiB is too small. Use 256MiB or more."),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
         (["--otlp-host", "0.0.0.0"], {}, "have no authentication. Set --otlp-token-file"),  # noqa: S104
         (["--auth-header", "X-Forwarded-User"], {}, "one without the other is unsafe"),

@@ -206,7 +206,7 @@ class IndexMachine(RuleBasedStateMachine):
     def refs_in_use_are_valid(self) -> None:
         """Refs in use lead to their series."""
         for number, name in (self.pinned | self.in_head).items():
-            assert self.index.intern_texts([self.index.texts[number]]) == [number]
+            assert self.index.intern_texts([self.index.text(number)]) == [number]
             assert self.index.select(name, ()) == (np.array([number]), [()])
             assert self.index.metric_names([self.index.metric_refs[number]]) == {name}
 

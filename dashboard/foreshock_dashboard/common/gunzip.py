@@ -25,7 +25,7 @@ def gunzip(data: bytes, limit: int) -> bytes:
     return b"".join(gunzip_chunks(data, limit))
 
 
-def gunzip_chunks(data: bytes, limit: int) -> Iterator[bytes]:
+def gunzip_chunks(data: bytes | bytearray, limit: int) -> Iterator[bytes]:
     """Decompress gzip members in chunks, producing at most `limit` + 1 bytes.
 
     Raises TooLargeError if the decompressed data exceed `limit` bytes, and ValueError if the data are not gzip, end

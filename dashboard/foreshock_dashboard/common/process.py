@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 CPU_LOCK = threading.Lock()
 """Held while work such as decoding holds Python's interpreter for milliseconds, and never while waiting.
@@ -24,6 +26,7 @@ MMAP_THRESHOLD_BYTES = 1 << 18
 """Allocations of this size or more are returned to the system when freed."""
 ARENAS = 2
 """Heaps shared by all threads. Python runs one thread at a time, so few suffice."""
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # parameters of mallopt(3)
 
 
@@ -38,6 +41,14 @@ def tune_process() -> None:
     if mallopt is not None:  # glibc; other C libraries return memory by themselves
         mallopt(_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         mallopt(_ARENA_MAX, ARENAS)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, as the kernel counts it against a limit (proc_pid_statm(5)); 0 without /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
 
 
 def trim_malloc() -> None:

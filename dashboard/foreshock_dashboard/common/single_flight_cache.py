@@ -44,6 +44,11 @@ class SingleFlightCache(Generic[T]):
         """Number of cached values."""
         return len(self._values)
 
+    def clear(self) -> None:
+        """Drop the cached values; those being computed are cached as before."""
+        with self._lock:
+            self._values.clear()
+
     def get(self, key: Hashable, compute: Callable[[], T], generation: object = None) -> T:
         """The value of `key`; `compute` makes it if it is missing, once for all threads that ask for it meanwhile.
 

@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, learning, states
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -38,8 +39,7 @@ SETTLE_SECONDS = 2.0
 """Wall-clock delay of an evaluation after its grid point, so that the scrapes and spans of that time have arrived."""
 WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
-MAX_WORLD_BYTES = 176 * 2.0**20
-"""Memory of the World; with thousands of GPUs it holds less than `WORLD_HISTORY_SECONDS`."""
+DEFAULT_MEMORY = Memory(Settings().memory_limit)
 DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of the histogram of evaluation durations: milliseconds for a few services, seconds for thousands of GPUs."""
 _MAX_INTERVAL_RATIO = 1.2
@@ -54,6 +54,7 @@ class LoopInputs(NamedTuple):
     reads them; None where the hub takes nothing in.
     bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
     simulated: whether the samples are of a simulated platform.
+    memory: limits of the World and of past time ranges.
     """
 
     source: MetricSource
@@ -61,6 +62,7 @@ class LoopInputs(NamedTuple):
     write: Callable[[float, Sequence[Incident]], None] | None
     bounds: tuple[float, float] | None = None
     simulated: bool = False
+    memory: Memory = DEFAULT_MEMORY
 
 
 def evaluation_durations() -> Histogram:
@@ -105,6 +107,7 @@ class AnalysisLoop:
             log.exception("evaluation failed")
             self._fail(f"the last evaluation failed: {error}; the log has the details")
         gc.collect(0)  # HTTP clients leave each response, whole pages of metrics, in a reference cycle
+        self._inputs.memory.has_room(0)  # else memory is made free
         self.evaluation_seconds = time.perf_counter() - begin
         self.durations.observe(self.evaluation_seconds)
 
@@ -151,14 +154,22 @@ class AnalysisLoop:
         quick = quick_window(interval)
         step = max(self._settings.evaluation_interval, float(round(interval)))
         grid = SourceGrid(lambda spacing: catalogue(max(spacing, window), max(spacing, quick)), step)
-        self._observer = Observer(source, catalogue(window, quick), step, QuantileReducer(), WORLD_HISTORY_SECONDS)
-        self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
+        memory = self._inputs.memory
+        self._observer = Observer(
+            source,
+            catalogue(window, quick),
+            step,
+            QuantileReducer(),
+            WORLD_HISTORY_SECONDS,
+            max_chunk_values=memory.chunk_values,
+        )
+        self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, memory.world_bytes, self.tiers.values)
         self._seasons = SeasonalHistory(source, grid.catalogue)
         self.time_travel = TimeTravel(
             source,
             grid,
             self.slos.values,
-            MAX_WORLD_BYTES,
+            memory.range_bytes,
             self._inputs.simulated,
             self._inputs.bounds[0] if self._inputs.bounds else -math.inf,
             self.tiers.values,

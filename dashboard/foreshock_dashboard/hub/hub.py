@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from foreshock_dashboard import __version__
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.intake import Intake
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 MAINTENANCE_SECONDS = 5.0
 """Wall-clock time between two rounds of sealing, merging, and expiring blocks of the store."""
+RELIEF_SECONDS = 1.0
+"""Wall-clock time between two rounds while memory is tight."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
 """Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
 
@@ -91,7 +94,7 @@ class Hub:
         with ExitStack() as opened:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
-            self.grpc, self.http = intake.grpc, intake.http
+            self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
                 self.metrics = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
@@ -122,6 +125,7 @@ class Hub:
                 write=self._write_samples if intake.writes_samples else None,
                 bounds=_bounds(settings, recording),
                 simulated=recording is not None and recording.meta.simulated,
+                memory=self._memory,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
@@ -170,12 +174,21 @@ class Hub:
             self._stop.wait(self._clock.wall_seconds(remaining) + SETTLE_SECONDS)
 
     def _maintain_repeatedly(self) -> None:
-        """Maintain the store in a dedicated thread: sealing takes up to a second."""
-        while not self._stop.wait(self._maintenance_seconds):
+        """Maintain the store, at once if memory is tight, in a dedicated thread: sealing takes up to a second."""
+        while True:
+            is_tight = self._memory.tight.wait(self._maintenance_seconds)
+            if self._stop.is_set():
+                return
             try:
-                self.store.maintain()
+                if is_tight:
+                    self._loop.time_travel.clear()
+                self.store.maintain(early=is_tight)
             except Exception:  # outermost loop: the next round tries again after any failure
                 log.exception("store maintenance failed; it is tried again in %g s", self._maintenance_seconds)
+            if is_tight:
+                trim_malloc()
+                self._stop.wait(RELIEF_SECONDS)
+                self._memory.tight.clear()
 
     def _load_seasons_repeatedly(self) -> None:
         """Load earlier weeks in a dedicated thread: an external source may take long to find them."""
@@ -189,6 +202,7 @@ class Hub:
 
     def _end_threads(self) -> None:
         self._stop.set()
+        self._memory.tight.set()  # wakes the upkeep
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(10)
@@ -253,6 +267,7 @@ class Hub:
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
+            memory=self._memory.usage(),
             spans=self.pipeline.usage(),
             unmatched_slos=self._loop.slos.unmatched,
             unmatched_tiers=self._loop.tiers.unmatched,

@@ -17,15 +17,17 @@ from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.sources.otlp.admission import Admission
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
-from foreshock_dashboard.store import Retention, Store, StoreLimits
+from foreshock_dashboard.store import Retention, Store
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Intake:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
+        self.memory = Memory(settings.memory_limit)
         self.writes_samples = settings.at is None and settings.recording is None and not settings.prometheus_url
         trace_keys = settings.indexed_attributes or TRACE_KEYS
         with ExitStack() as opened:
@@ -54,15 +57,21 @@ class Intake:
                 now=clock.now,
                 monotonic=clock.monotonic,
                 retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
-                limits=StoreLimits(duckdb_memory=f"{settings.store_memory_limit // 2**20}MiB"),
+                limits=self.memory.store_limits(),
                 trace_keys=trace_keys,
             )
             opened.callback(self.store.close)
-            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_metrics_max_series)
+            self.pipeline = IngestPipeline(
+                self.store,
+                clock,
+                max_series=min(settings.span_metrics_max_series, self.memory.span_series),
+                max_pending=self.memory.pending_spans,
+            )
             opened.callback(self._write_last_samples)
             senders = tokens("--otlp-token-file", settings.otlp_token_file)
             self.receiver = Receiver(
                 accept=_refuse if settings.at is not None else self.pipeline.accept,
+                admission=Admission(self.memory.request_bytes, self.memory.has_room),
                 allows=senders.allows if senders else None,
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),

@@ -86,6 +86,11 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
         ("option", *SERVICE),
         (((option, *_labels(item.service)), 1.0) for option, items in unmatched for item in items),
     )
+    for name, text, size in (
+        ("resident", "Resident memory of the hub.", stats.memory.resident_bytes),
+        ("limit", "Memory limit of the hub, set by --memory-limit.", stats.memory.limit_bytes),
+    ):
+        yield GaugeMetricFamily(f"foreshock_memory_{name}_bytes", text, value=size)
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)
 

@@ -8,6 +8,7 @@ from prometheus_client import Histogram
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.common.addresses import without_credentials
+from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -34,6 +35,7 @@ class HubStats:
     store: StoreStats
     receiver: ReceiverStats
     scrapes: tuple[ScrapeState, ...]
+    memory: MemoryUsage
     spans: Json = field(default_factory=dict)
     unmatched_slos: tuple[Unmatched[Slo], ...] = ()
     unmatched_tiers: tuple[Unmatched[str], ...] = ()
@@ -44,6 +46,7 @@ def status_json(stats: HubStats) -> Json:
     return {
         "version": stats.version,
         "evaluation_seconds": stats.evaluation_seconds,
+        "memory": stats.memory._asdict(),
         "store": asdict(stats.store),
         "receiver": {
             "requests": stats.receiver.requests,

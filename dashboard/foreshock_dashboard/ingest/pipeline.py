@@ -11,8 +11,9 @@ from typing import Protocol
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import CPU_LOCK
-from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
-from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
+from foreshock_dashboard.ingest.span_metrics.registry import SeriesNames
+from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_PENDING_SPANS, MAX_SERIES, SpanMetrics
+from foreshock_dashboard.model.samples import STALE, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 
@@ -41,7 +42,14 @@ class IngestPipeline:
     On a clock that runs `speed` times as fast, exporters still batch by the wall clock, so the TTLs are scaled.
     """
 
-    def __init__(self, sink: Sink, clock: Clock, target: str = "foreshock", max_series: int = MAX_SERIES) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Clock,
+        target: str = "foreshock",
+        max_series: int = MAX_SERIES,
+        max_pending: int = MAX_PENDING_SPANS,
+    ) -> None:
         self._sink = sink
         self._clock = clock
         self._target = target
@@ -51,13 +59,14 @@ class IngestPipeline:
             patience=120.0 * clock.speed,
             zero_for=60.0 * clock.speed,
             max_series=max_series,
+            max_items=max_pending,
         )
         self._limit_log = LogOnChange(log)
         self._lock = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[tuple[Sequence[Span], float]] = []
-        self._written: frozenset[tuple[str, Labels]] = frozenset()
-        self._collected: frozenset[tuple[str, Labels]] = frozenset()
+        self._written: SeriesNames = {}
+        self._collected: SeriesNames = {}
 
     def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
         """Store spans, and count them before the next read of metrics. `now` defaults to the clock's time.
@@ -116,8 +125,10 @@ class IngestPipeline:
         """
         with self._flushed_metrics() as metrics:
             samples = (*metrics.collect(now), *own)
-        self._collected = frozenset((sample.metric, sample.labels) for sample in samples)
-        ended = sorted(self._written - self._collected)
+            self._collected = metrics.names()
+        for name in ((sample.metric, sample.labels) for sample in own):
+            self._collected[name] = (name,)
+        ended = sorted(name for key in self._written.keys() - self._collected.keys() for name in self._written[key])
         stale = tuple(Sample(metric, labels, STALE) for metric, labels in ended)
         return SampleBatch(now, self._target, samples + stale)
 

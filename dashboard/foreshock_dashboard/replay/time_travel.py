@@ -198,7 +198,7 @@ class TimeTravel:
         self._new_range = partial(
             WorldRange, source, grid.catalogue, max_bytes=max_bytes, simulated=simulated, tiers=tiers
         )
-        self._live = StateHistory()
+        self._live = StateHistory(min(MAX_SERVICE_STATES, int(max_bytes / SERVICE_STATE_BYTES)))
         self._live_lock = threading.Lock()
         self._hours: SingleFlightCache[EvaluatedHour | None] = SingleFlightCache(
             max_bytes, lambda hour: max(MIN_CACHED_BYTES, hour.nbytes if hour else 0), MAX_PENDING
@@ -212,6 +212,11 @@ class TimeTravel:
         learned = learning(slice_world(world, -math.inf, state.time))
         with self._live_lock:
             self._live.append(state, learned)
+
+    def clear(self) -> None:
+        """Drop what was read for earlier requests; further ones read it again."""
+        self._hours.clear()
+        self._ranges.clear()
 
     def at(self, time: float, newest: Snapshot) -> Snapshot:
         """The snapshot of `time` (Unix seconds); `newest` unless `time` is before it.

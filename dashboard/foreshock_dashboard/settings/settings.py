@@ -30,6 +30,8 @@ from foreshock_exporter.common.option_table import InvalidOptionError, Option, o
 
 Value = TypeVar("Value")
 
+MIN_MEMORY_BYTES = 256 << 20
+"""Least memory limit: the program itself takes two thirds of it."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -56,6 +58,7 @@ _oidc = partial(option, group="OIDC login")
 _otlp = partial(option, group="OTLP")
 _source = partial(option, group="Data sources")
 _store = partial(option, group="Store")
+_limits = partial(option, group="Limits")
 _analysis = partial(option, group="Analysis")
 _debug = partial(option, group="Debug")
 
@@ -152,9 +155,6 @@ class Settings:
     store_path: Path = _store(
         Path, _state_folder, "folder of the embedded store", "DIR", shown="~/.local/state/foreshock"
     )
-    store_memory_limit: int = _store(
-        types.parse_size, "256MiB", "memory limit of the embedded store's recent data", "SIZE"
-    )
     retention_metrics: float = _store(parse_duration, "15d", "retention of metrics in the embedded store", "DURATION")
     retention_traces: float = _store(parse_duration, "2d", "retention of traces in the embedded store", "DURATION")
     retention_size: int = _store(types.parse_size, "10GiB", "disk limit of the embedded store", "SIZE")
@@ -170,6 +170,9 @@ class Settings:
         "100000",
         "limit on span metric series; each service, operation, and status uses 34",
         "NUMBER",
+    )
+    memory_limit: int = _limits(
+        types.parse_size, "512MiB", "memory limit of the hub; OTLP requests beyond it are refused until later", "SIZE"
     )
     evaluation_interval: float = _analysis(parse_duration, "10s", "time between evaluations, 1s or more", "DURATION")
     rate_window: float | None = _analysis(
@@ -212,6 +215,10 @@ class Settings:
             raise SettingsError(
                 f"rate_window: {self.window:g} s is shorter than two scrape intervals of {self.scrape_interval:g} s. "
                 "Use four scrape intervals."
+            )
+        if self.memory_limit < MIN_MEMORY_BYTES:
+            raise SettingsError(
+                f"memory_limit: {self.memory_limit >> 20} MiB is too small. Use {MIN_MEMORY_BYTES >> 20}MiB or more."
             )
         if bool(self.auth_header) != bool(self.auth_proxies):
             raise SettingsError(

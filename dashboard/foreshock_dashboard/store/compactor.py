@@ -60,24 +60,24 @@ class Compactor:
         self._truncatable: list[tuple[str, WalRange]] = []
         self._series_unused = False
 
-    def maintain(self) -> None:
-        """Run all steps once. Failures are recorded in `Health`."""
+    def maintain(self, *, early: bool = False) -> None:
+        """Run all steps once; `early` cuts smaller blocks, to free memory. Failures are recorded in `Health`."""
         if not self.lock.acquire(blocking=False):
             return
         try:
             if self._commits.closed or not self._commits.check_place():
                 return
-            succeeded = [self._run(step) for step in self._steps()]
+            succeeded = [self._run(step) for step in self._steps(early)]
             if all(succeeded):
                 self._health.recovered()
         finally:
             self.lock.release()
 
-    def _steps(self) -> Iterator[Callable[[], object]]:
+    def _steps(self, early: bool) -> Iterator[Callable[[], object]]:
         """Yield the steps in order. Each runs even if another one failed: data expires although a merge fails."""
         for store in self._stores:
             yield store.head.flush
-            yield partial(self.cut_blocks, store)
+            yield partial(self.cut_blocks, store, early=early)
         yield self._truncate_wal
         yield self._collect_series
         yield self._apply_retention
@@ -93,14 +93,14 @@ class Compactor:
             return False
         return True
 
-    def cut_blocks(self, store: BlockStore[Any]) -> None:
+    def cut_blocks(self, store: BlockStore[Any], *, early: bool = False) -> None:
         """Cut a block from the table that was closed before, then from the current table if it is due."""
         kind = store.block_format.kind
         for _ in range(2):
             wal_ranges = store.cut_block(partial(self._claim, kind))
             self._truncatable += [(kind, wal_range) for wal_range in wal_ranges]
             self._series_unused |= bool(wal_ranges)
-            if not store.head.rotate():
+            if not store.head.rotate(early=early):
                 return
 
     def _claim(self, kind: str, record_ids: list[int]) -> tuple[WalRange, ...]:

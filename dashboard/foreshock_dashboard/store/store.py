@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 _SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 RECORD_SPANS = 5_000
 """Spans of one WAL record. A larger request is several records in one transaction."""
-RECORD_SAMPLES = 50_000
-"""Samples of one WAL record, exceeded by less than one scrape."""
+RECORD_SAMPLES = 20_000
+"""Samples of one WAL record. Packing it takes some hundred bytes per series for a moment."""
 
 
 class Store(MetricSource):
@@ -226,9 +227,12 @@ class Store(MetricSource):
 
     # --- maintenance
 
-    def maintain(self) -> None:
-        """Cut, merge and expire blocks that are due. Call it every few seconds, from any thread. Never raises."""
-        self._compactor.maintain()
+    def maintain(self, *, early: bool = False) -> None:
+        """Cut, merge and expire blocks that are due. Call it every few seconds, from any thread. Never raises.
+
+        early: cut blocks also from less recent data, to free memory.
+        """
+        self._compactor.maintain(early=early)
 
     # --- state
 
@@ -266,14 +270,20 @@ class Store(MetricSource):
         )
 
 
-def _record_groups(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:
-    """Group consecutive scrapes into records of `RECORD_SAMPLES` samples, so that shared series are written once."""
-    groups: list[list[SampleBatch]] = []
-    room = 0
+def _record_groups(batches: Sequence[SampleBatch]) -> Iterator[list[SampleBatch]]:
+    """Yield records of at most `RECORD_SAMPLES` samples: consecutive scrapes, so that shared series are written once.
+
+    A larger scrape is several records.
+    """
+    group: list[SampleBatch] = []
+    room = RECORD_SAMPLES
     for batch in batches:
-        if room <= 0:
-            groups.append([])
-            room = RECORD_SAMPLES
-        groups[-1].append(batch)
-        room -= len(batch.samples)
-    return groups
+        for first in range(0, len(batch.samples), RECORD_SAMPLES):
+            part = batch.samples[first : first + RECORD_SAMPLES]
+            if group and len(part) > room:
+                yield group
+                group, room = [], RECORD_SAMPLES
+            group.append(replace(batch, samples=part))
+            room -= len(part)
+    if group:
+        yield group

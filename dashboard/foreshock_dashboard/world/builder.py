@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -65,7 +66,7 @@ class WorldBuilder:
         self._keep = keep
         self._max_bytes = max_bytes
         self._times: Floats = np.empty(0)
-        self._sections = Sections(dtype)
+        self._sections = Sections(dtype, max_bytes, math.ceil(MIN_KEPT_SECONDS / step))
         self._hosts: LabelFacts[Address, str] = LabelFacts(_host)
         self._cluster = ClusterRows(self._sections)
         self._gpus = GpuRows(self._sections, self._hosts, self._cluster.workload_of)
@@ -113,11 +114,13 @@ class WorldBuilder:
             self._operations,
             self._resources,
         )
+        self._times = self._times[len(self._times) - self._sections.columns :]  # without those dropped for new rows
         growth = [columns for part in parts for columns in part.columns(readings)]
         for section, figures in growth:
             section.grow(len(self._times), figures)
         extended = np.concatenate([self._times, times])
         self._times = extended[extended >= since]
+        self._sections.columns = len(extended)
         self._sections.trim(len(extended) - len(self._times))
         return self._world(since, known, missing)
 

@@ -30,10 +30,15 @@ _SEQUENCE = count()
 
 
 class Sections:
-    """The sections of a World, with figures of type `dtype`."""
+    """The sections of a World, with figures of type `dtype`.
 
-    def __init__(self, dtype: DTypeLike) -> None:
+    Together their figures take up to `max_bytes`, but have at least `min_columns`. columns: those that they have.
+    """
+
+    def __init__(self, dtype: DTypeLike, max_bytes: float = np.inf, min_columns: int = 0) -> None:
         self.targets = Targets()
+        self._max_bytes, self._min_columns = max_bytes, min_columns
+        self.columns = 0
         self.dtype = np.dtype(dtype)
         self.hasher = CachedLabelHasher()
         self.all: list[Section[Any]] = []
@@ -43,8 +48,16 @@ class Sections:
         """Bytes of one column of all sections."""
         return sum(section.column_bytes for section in self.all)
 
+    def make_room(self, more_bytes_per_column: int) -> None:
+        """Drop the oldest columns if so many more bytes per column would not fit."""
+        column = self.column_bytes + more_bytes_per_column
+        fitting = max(self._min_columns, self._max_bytes / column) if column else np.inf
+        if self.columns > fitting:
+            self.trim(self.columns - int(fitting))
+
     def trim(self, columns: int) -> None:
         """Drop the oldest columns of every figure."""
+        self.columns -= columns
         for section in self.all:
             for figure in section.figures.values():
                 figure.trim(columns)
@@ -135,9 +148,14 @@ class Section(Generic[Key]):
             self.figures[name].append(block)
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in one column of all figures."""
+        return sum(figure.itemsize for figure in self.figures.values())
+
+    @property
     def column_bytes(self) -> int:
         """Bytes of one column of all figures."""
-        return len(self.keys) * sum(figure.itemsize for figure in self.figures.values())
+        return len(self.keys) * self.row_bytes
 
     def __getitem__(self, figure: str) -> Floats:
         return self.figures[figure].view()
@@ -182,6 +200,7 @@ class Section(Generic[Key]):
 
     def _rebuild_layout(self, numbers: IntArray) -> None:
         ordered = sorted(numbers.tolist(), key=lambda number: self._order(self._names[number]))
+        self._sections.make_room((len(ordered) - len(self.keys)) * self.row_bytes)
         before = self._row[ordered]
         self._row = np.full(len(self._names), -1, np.int64)
         self._row[ordered] = np.arange(len(ordered))

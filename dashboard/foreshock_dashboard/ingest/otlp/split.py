@@ -36,7 +36,7 @@ class TooManyFieldsError(Exception):
     """A request has too many fields. The message gives the limit."""
 
 
-def check_field_count(data: bytes, max_fields: int = MAX_FIELDS) -> None:
+def check_field_count(data: bytes | bytearray, max_fields: int = MAX_FIELDS) -> None:
     """Walk a TracesData down to its spans.
 
     Raises:
@@ -49,7 +49,7 @@ def check_field_count(data: bytes, max_fields: int = MAX_FIELDS) -> None:
 
 
 def split_request(
-    data: bytes, rejected: Counter[str], max_bytes: int = MAX_SLICE_BYTES, max_spans: int = MAX_SLICE_SPANS
+    data: bytes | bytearray, rejected: Counter[str], max_bytes: int = MAX_SLICE_BYTES, max_spans: int = MAX_SLICE_SPANS
 ) -> Iterator[bytes]:
     """Yield the spans of a checked request as TracesData of at most `max_bytes` and `max_spans` each.
 

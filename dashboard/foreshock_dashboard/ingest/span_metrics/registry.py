@@ -28,6 +28,10 @@ class Family(NamedTuple):
     help: str
 
 
+SeriesNames = dict[tuple[str, Labels], tuple[tuple[str, Labels], ...]]
+"""Metric name and labels of each sample, by name and labels of the counter or histogram: objects that exist anyway."""
+
+
 class Series:
     """One counter, or one histogram with all its buckets. Valid until `Registry.expired` changes.
 

@@ -8,6 +8,7 @@ from itertools import compress, repeat
 from operator import and_, not_
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
@@ -16,7 +17,7 @@ from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter, OutcomeCounter
 from foreshock_dashboard.ingest.span_metrics.exposition import render_series
-from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesSamples, SeriesUsage
+from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesNames, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import (
     OCCUPANCY_NAME,
@@ -30,7 +31,9 @@ from foreshock_dashboard.model.span import (
 )
 
 MAX_SEEN_SPANS = 2_000_000
-"""Spans remembered to recognize duplicates, about 100 bytes each."""
+"""Spans remembered to recognize duplicates, 8 bytes each."""
+MAX_PENDING_SPANS = 200_000
+"""Span ids that wait for the other side of a call, up to 700 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
 TTL_SECONDS = 10.0
@@ -61,7 +64,7 @@ class SpanMetrics:
         ttl: float = TTL_SECONDS,
         patience: float = PATIENCE_SECONDS,
         slack: float = 30.0,
-        max_items: int = 200_000,
+        max_items: int = MAX_PENDING_SPANS,
         max_series: int = MAX_SERIES,
         stale_after: float = 900.0,
         zero_for: float = 60.0,
@@ -135,6 +138,14 @@ class SpanMetrics:
         """Return the samples of all series that have not expired."""
         return tuple(sample for series in self._read("collect", now, 0.0) for sample in series.samples)
 
+    def names(self) -> SeriesNames:
+        """Return metric names and labels of the samples that `collect` returned last, by series."""
+        return {
+            (series.family.name, series.labels): series.names
+            for registry in (self._registry, self._accounting)
+            for series in registry.all()
+        }
+
     def text(self, now: float, *, openmetrics: bool = False) -> str:
         """Return all series in the text format, or in OpenMetrics with exemplars and without `# EOF`."""
         return render_series(self._read("text", now, self._zero_for), openmetrics=openmetrics)
@@ -196,40 +207,45 @@ class _SeenSpans:
     """Counted spans, until a duplicate would be late anyway; at most `limit`.
 
     A duplicate has the same end, so it is looked up only among the spans that ended in the same 10 s. Each span is a
-    64-bit hash with a secret key: of 10^9 spans, about one is mistaken for a duplicate.
+    64-bit hash with a secret key: of 10^9 spans, about one is mistaken for a duplicate. The hashes are sorted runs, of
+    which each is at least twice as long as the next one: a set of them would take ten times the memory.
     """
 
     def __init__(self, slack: float, limit: int = MAX_SEEN_SPANS) -> None:
         self._slack = slack
         self._limit = limit
         self._size = 0
-        self._slots: dict[int, set[int]] = {}
+        self._slots: dict[int, list[NDArray[np.int64]]] = {}
 
     def add(self, spans: Sequence[SpanKey], kinds: Sequence[Kind], ends: Sequence[int]) -> list[bool]:
         """Add spans by id, kind and end (ns); return for each whether it is new."""
-        hashes = [*map(hash, zip(spans, kinds, strict=True))]
-        if not hashes:
+        if not spans:
             return []
-        slot = min(ends) // _SLOT_NS
-        if max(ends) // _SLOT_NS == slot:  # the common case, in which most spans are new
-            known, new = self._slots.setdefault(slot, set()), set(hashes)
-            if len(new) == len(hashes) and known.isdisjoint(new):
-                known |= new
-                self._grow(len(new))
-                return [True] * len(hashes)
-        return [self._add(number, end // _SLOT_NS) for number, end in zip(hashes, ends, strict=True)]
+        hashes = np.fromiter(map(hash, zip(spans, kinds, strict=True)), np.int64, len(spans))
+        slots = np.array(ends, np.int64) // _SLOT_NS
+        new = np.zeros(len(spans), np.bool_)
+        for slot in np.unique(slots).tolist():
+            rows = np.flatnonzero(slots == slot)
+            new[rows] = self._add(hashes[rows], slot)
+        return new.tolist()
 
-    def _add(self, number: int, slot: int) -> bool:
-        known = self._slots.setdefault(slot, set())
-        is_new = number not in known
-        known.add(number)
-        self._grow(is_new)
-        return is_new
-
-    def _grow(self, spans: int) -> None:
-        self._size += spans
+    def _add(self, hashes: NDArray[np.int64], slot: int) -> NDArray[np.bool_]:
+        runs = self._slots.setdefault(slot, [])
+        distinct, first = np.unique(hashes, return_index=True)
+        for run in runs:
+            places = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
+            is_new = run[places] != distinct
+            distinct, first = distinct[is_new], first[is_new]
+        if len(distinct):
+            runs.append(distinct)
+        while len(runs) > 1 and len(runs[-2]) < 2 * len(runs[-1]):
+            runs[-2:] = [np.sort(np.concatenate(runs[-2:]), kind="stable")]  # which merges sorted runs
+        self._size += len(distinct)
         while self._size > self._limit:
             self._drop(min(self._slots))
+        is_new = np.zeros(len(hashes), np.bool_)
+        is_new[first] = True
+        return is_new
 
     def expire(self, now: float) -> None:
         """Drop the slots of spans that would be late now."""
@@ -238,4 +254,4 @@ class _SeenSpans:
             self._drop(slot)
 
     def _drop(self, slot: int) -> None:
-        self._size -= len(self._slots.pop(slot))
+        self._size -= sum(map(len, self._slots.pop(slot)))

@@ -137,7 +137,7 @@ def _any_id_to_base64(text: object) -> str:
 
 
 def json_to_protobuf(
-    payload: bytes, rejected: Counter[str], id_to_base64: Callable[[object], str] | None = None
+    payload: bytes | bytearray, rejected: Counter[str], id_to_base64: Callable[[object], str] | None = None
 ) -> bytes:
     """Return the request in protobuf without its invalid parts, and add the lost spans to `rejected` by reason.
 
@@ -160,7 +160,7 @@ def json_to_protobuf(
     return request
 
 
-def _parse_json(payload: bytes) -> object:
+def _parse_json(payload: bytes | bytearray) -> object:
     """Parse JSON. Lone surrogates, which JavaScript writes for truncated texts, become U+FFFD."""
     try:
         return orjson.loads(payload)

@@ -25,6 +25,8 @@ MAX_WORKERS = 32
 """Messages that are decoded or stored at the same time."""
 MAX_RECEIVING = 8
 """Messages that are received at the same time; gRPC buffers each. Further ones wait in the network."""
+MIN_MESSAGE_BYTES = 4 << 20
+"""Least limit of a message, gRPC's own default; with more memory, an eighth of the bytes that may be pending."""
 MAX_STREAMS_PER_CONNECTION = 4
 """Concurrent requests of one connection, less than `MAX_RECEIVING`, so that one connection cannot block the others."""
 BODY_SECONDS = 30.0
@@ -67,11 +69,14 @@ class GrpcListener:
     ) -> None:
         self._receiver = receiver
         self._body_seconds, self._contended_body_seconds = body_seconds, contended_body_seconds
+        # gRPC gives no size before the whole message has arrived, so those of all slots have to fit.
+        fitting = receiver.admission.max_pending_bytes // MAX_RECEIVING
+        self._max_bytes = min(receiver.max_bytes, max(MIN_MESSAGE_BYTES, fitting))
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
         self._waiting = 0
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._options = (
-            ("grpc.max_receive_message_length", receiver.max_bytes),
+            ("grpc.max_receive_message_length", self._max_bytes),
             ("grpc.so_reuseport", 0),
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
             ("grpc.per_message_decompression", 0),  # gRPC's has no limit; the handler decompresses with one
@@ -130,7 +135,7 @@ class GrpcListener:
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:
-            message = f"its sender hung up, or its message has more than {self._receiver.max_bytes} bytes"
+            message = f"its sender hung up, or its message has more than {self._max_bytes} bytes"
             self._receiver.record_refusal(RefusedError(Refusal.CANCELLED, message))
             raise
 
@@ -141,7 +146,7 @@ class GrpcListener:
             await self._receiving.acquire()
         finally:
             self._waiting -= 1
-        reading = asyncio.ensure_future(_read_message(request, context))
+        reading = asyncio.ensure_future(self._read_message(request, context))
         reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieves it, against a warning
         waited = 0.0
         try:
@@ -155,16 +160,17 @@ class GrpcListener:
             reading.cancel()
             self._receiving.release()
 
-
-async def _read_message(request: Request, context: _Context) -> bytes:
-    """Return the one message of a unary call. Raises RefusedError for another number of messages."""
-    message = await context.read()
-    if not isinstance(message, bytes):
-        raise RefusedError(Refusal.CARDINALITY, "the call has no message; send one")
-    request.hold(len(message))
-    if isinstance(await context.read(), bytes):
-        raise RefusedError(Refusal.CARDINALITY, "the call has several messages; send one in each")
-    return message
+    async def _read_message(self, request: Request, context: _Context) -> bytes:
+        """Return the one message of a unary call. Raises RefusedError for another number, or if there is no room."""
+        if not self._receiver.admission.has_room(self._max_bytes):
+            raise self._receiver.overloaded()
+        message = await context.read()
+        if not isinstance(message, bytes):
+            raise RefusedError(Refusal.CARDINALITY, "the call has no message; send one")
+        request.hold(len(message))
+        if isinstance(await context.read(), bytes):
+            raise RefusedError(Refusal.CARDINALITY, "the call has several messages; send one in each")
+        return message
 
 
 async def _handle(request: Request, body: bytes) -> bytes:

@@ -115,7 +115,7 @@ class HttpListener:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response})
 
-    async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytes:
+    async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytearray:
         request.expect(int(headers.get("content-length", "0")))  # refused before any byte is read
         body = bytearray()
         try:
@@ -128,7 +128,7 @@ class HttpListener:
                     request.hold(len(chunk))
                     body += chunk
                     if not event.get("more_body"):
-                        return bytes(body)
+                        return body
         except TimeoutError:
             message = f"the body did not arrive within {self._body_seconds:g} s"
             raise RefusedError(Refusal.TIMEOUT, message) from None

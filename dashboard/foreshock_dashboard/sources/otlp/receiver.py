@@ -20,6 +20,7 @@ from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.otlp.admission import MAX_REQUEST_BYTES, Admission
 from foreshock_dashboard.sources.otlp.codec import (
     DEFAULT_ATTRIBUTES,
     MalformedError,
@@ -29,17 +30,12 @@ from foreshock_dashboard.sources.otlp.codec import (
     json_to_protobuf,
 )  # fmt: skip
 
-MAX_REQUEST_BYTES = 64 << 20
-"""Largest request, before and after decompression (recommended by the OTLP specification 1.11)."""
-MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
-"""Bytes of all requests that are received, decoded or stored at the same time."""
-SMALL_REQUEST_BYTES = 1 << 20
-"""Largest request that may use the last quarter of the pending bytes. So large requests that arrive slowly, or wait for
-the disk, do not block all other senders."""
 JSON_SIZE_FACTOR = 4
 """Ratio of the size limits of protobuf and JSON. JSON is decoded as a whole, into several times its size."""
-MAX_JSON_VALUES = 1 << 20
-"""Values of one JSON request, each of which takes up to 230 bytes when decoded."""
+PENDING_PER_JSON_VALUE = 256
+"""Pending bytes per value of one JSON request: each takes up to 230 bytes when decoded."""
+Body = bytes | bytearray
+"""What was received: a large body is not copied."""
 LOG_INTERVAL_SECONDS = 60.0
 """Shortest time between two log lines about the same kind of refusal."""
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 5.0
@@ -50,6 +46,7 @@ _log = logging.getLogger(__name__)
 class Refusal(Enum):
     """Reasons for a refusal, with the status codes of gRPC and HTTP (OTLP specification, "Failures").
 
+    An overload is RESOURCE_EXHAUSTED with RetryInfo, and 503: older SDKs for Python do not retry after 429.
     `CARDINALITY` is another number of messages than one in a unary call (gRPC's `doc/statuscodes.md`). The last two
     have no response: the sender has disconnected, or its connection was closed in favor of another.
     """
@@ -66,6 +63,7 @@ class Refusal(Enum):
     UNAUTHENTICATED = (16, 401)
     INTERNAL = (13, 500)
     UNAVAILABLE = (14, 503)
+    OVERLOADED = (8, 503)
     CANCELLED = (1, 499)
     CROWDED = (14, 0)
 
@@ -105,7 +103,8 @@ class Receiver:
     Args:
         accept: stores the spans of a request, slice by slice for a large one. If it raises `RefusedError`, the sender
             gets that refusal; after any other exception it has to retry.
-        max_bytes: limit of one request. max_pending_bytes: limit of all requests at the same time.
+        admission: limits the bytes of all requests at the same time.
+        max_bytes: limit of one request; by default, what large requests may have together.
         retry_after: returns the seconds after which a sender should retry.
         allows: whether an Authorization header is accepted; without it, all senders are.
         now, attributes: see `decode_spans`.
@@ -115,20 +114,21 @@ class Receiver:
         self,
         *,
         accept: Callable[[Sequence[Span]], None],
-        max_bytes: int = MAX_REQUEST_BYTES,
-        max_pending_bytes: int = MAX_PENDING_BYTES,
+        admission: Admission | None = None,
+        max_bytes: int | None = None,
         retry_after: Callable[[], float] = _jitter,
         allows: Callable[[str], bool] | None = None,
         now: Now | None = None,
         attributes: AttributeReader = DEFAULT_ATTRIBUTES,
     ) -> None:
-        self.max_bytes = max_bytes
+        self.admission = admission or Admission()
+        self.max_bytes = max_bytes or min(MAX_REQUEST_BYTES, self.admission.max_large_bytes)
         self._accept, self._allows, self._retry_after = accept, allows, retry_after
-        self._max_pending_bytes, self._now, self._attributes = max_pending_bytes, now, attributes
+        self._now, self._attributes = now, attributes
         self._lock = threading.Lock()
         # Decoding holds the interpreter lock anyway, so one at a time costs no time and needs the memory of one.
         self._json_lock = threading.Lock()
-        self._pending_bytes = self._requests = self._spans = 0
+        self._requests = self._spans = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._logged_at: dict[Refusal, float] = {}
@@ -137,7 +137,7 @@ class Receiver:
         """Return the counts since the start."""
         with self._lock:
             return ReceiverStats(
-                self._requests, self._spans, dict(self._rejected), dict(self._refused), self._pending_bytes
+                self._requests, self._spans, dict(self._rejected), dict(self._refused), self.admission.pending_bytes
             )
 
     @contextmanager
@@ -150,8 +150,7 @@ class Receiver:
             self.record_refusal(refused)
             raise
         finally:
-            with self._lock:
-                self._pending_bytes -= request.held
+            self.admission.release(request.held)
 
     def authorize(self, authorization: str) -> None:
         """Check the Authorization header of a request before its body is read. Raises RefusedError."""
@@ -161,14 +160,15 @@ class Receiver:
 
     def reserve(self, size: int, held: int) -> None:
         """Add pending bytes for a request that has `held` of them already. Raises RefusedError beyond the limit."""
-        is_small = held + size <= SMALL_REQUEST_BYTES
-        limit = self._max_pending_bytes if is_small else self._max_pending_bytes * 3 // 4
-        with self._lock:
-            if self._pending_bytes + size > limit:
-                raise self._unavailable("too many bytes wait to be kept; send again")
-            self._pending_bytes += size
+        if not self.admission.reserve(size, held):
+            raise self.overloaded()
 
-    def ingest(self, payload: bytes, *, json: bool) -> bytes:
+    def overloaded(self) -> RefusedError:
+        """The refusal of a request for which there is no room."""
+        message = "the hub has no room for more requests; send again"
+        return RefusedError(Refusal.OVERLOADED, message, self._retry_after())
+
+    def ingest(self, payload: Body, *, json: bool) -> bytes:
         """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
 
         A large request is passed slice by slice. If a slice fails, the sender has to retry all of it; spans that arrive
@@ -176,8 +176,9 @@ class Receiver:
         """
         rejected: Counter[str] = Counter()
         try:
-            for spans in self._slices(payload, rejected, json=json):
-                self._accept_slice(spans)
+            for part in self._parts(payload, rejected, json=json):
+                with self.admission.working(len(part)):
+                    self._store(part, rejected)
         except RefusedError:
             raise
         except Exception as error:
@@ -188,32 +189,39 @@ class Receiver:
             self._rejected.update(rejected)
         return encode_response(rejected.total(), _rejection_message(rejected, json=json), json=json)
 
-    def _slices(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
-        """Yield the spans of a request by slice, each of bounded memory; invalid ones are added to `rejected`.
+    def _parts(self, payload: Body, rejected: Counter[str], *, json: bool) -> Iterable[bytes]:
+        """Return the slices of a request, each of bounded memory; invalid spans are added to `rejected`.
 
-        Raises RefusedError before the first slice if the request is malformed or too large.
+        Raises RefusedError if the request is malformed or too large.
         """
         try:
-            for part in self._split(self._to_protobuf(payload, rejected) if json else payload, rejected):
-                with CPU_LOCK:
-                    decoded = decode(part, self._now() if self._now else None, self._attributes)
-                rejected.update(decoded.reasons)
-                yield decoded.spans
+            return self._split(self._to_protobuf(payload, rejected) if json else payload, rejected)
         except MalformedError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
 
-    def _to_protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
+    def _store(self, part: bytes, rejected: Counter[str]) -> None:
+        """Decode a slice and store its spans; invalid ones are added to `rejected`. Raises RefusedError."""
+        try:
+            with CPU_LOCK:
+                decoded = decode(part, self._now() if self._now else None, self._attributes)
+        except MalformedError as error:
+            raise RefusedError(Refusal.MALFORMED, str(error)) from error
+        rejected.update(decoded.reasons)
+        self._accept_slice(decoded.spans)
+
+    def _to_protobuf(self, payload: Body, rejected: Counter[str]) -> bytes:
         max_bytes = self.max_bytes // JSON_SIZE_FACTOR
         if len(payload) > max_bytes:
             raise _too_large(f"JSON of more than {max_bytes} bytes; send smaller batches, or protobuf")
-        if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
-            raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
+        max_values = self.admission.max_pending_bytes // PENDING_PER_JSON_VALUE
+        if sum(map(payload.count, (b"{", b"[", b","))) > max_values:
+            raise _too_large(f"JSON of more than {max_values} values; send smaller batches, or protobuf")
         with self._json_lock:
             return json_to_protobuf(payload, rejected)
 
-    def _split(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
+    def _split(self, payload: Body, rejected: Counter[str]) -> Iterable[bytes]:
         if len(payload) <= MAX_SLICE_BYTES:
-            return (payload,)
+            return (bytes(payload),)
         try:
             check_field_count(payload)
         except TooManyFieldsError as error:
@@ -260,35 +268,40 @@ class Request:
         self.held = 0
 
     def expect(self, size: int) -> None:
-        """Check an announced size. It is not pending, so that a sender cannot block others by announcing bytes.
+        """Check an announced size before the first byte is read.
 
-        Raises RefusedError if it exceeds the limit of one request.
+        It is not pending, so that a sender cannot block others by announcing bytes.
+
+        Raises RefusedError if it exceeds the limit of one request, or there is no room for it.
         """
         if size > self._receiver.max_bytes:
             raise self._too_large("")
+        if not self._receiver.admission.admits(size):
+            raise self._receiver.overloaded()
 
     def hold(self, size: int) -> None:
         """Add received bytes to the pending ones. Raises RefusedError beyond the limit of one request, or of all."""
-        self.expect(self.held + size)
+        if self.held + size > self._receiver.max_bytes:
+            raise self._too_large("")
         self._receiver.reserve(size, self.held)
         self.held += size
 
-    def handle(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
+    def handle(self, body: Body, *, json: bool = False, gzip: bool = False) -> bytes:
         """Decompress and ingest the body, and return the response. Raises RefusedError if it was not stored."""
         return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
 
-    def _decompressed(self, body: bytes) -> bytes:
-        chunks: list[bytes] = []
+    def _decompressed(self, body: Body) -> Body:
+        decompressed = bytearray()
         try:
             for chunk in gunzip_chunks(body, self._receiver.max_bytes):
                 self._receiver.reserve(len(chunk), self.held)
                 self.held += len(chunk)
-                chunks.append(chunk)
+                decompressed += chunk
         except TooLargeError as error:
             raise self._too_large(" after decompression") from error
         except ValueError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
-        return b"".join(chunks)
+        return decompressed
 
     def _too_large(self, when: str) -> RefusedError:
         return _too_large(f"the request has more than {self._receiver.max_bytes} bytes{when}; send smaller batches")

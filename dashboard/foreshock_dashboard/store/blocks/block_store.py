@@ -25,7 +25,6 @@ from foreshock_dashboard.store.blocks.manifest import Manifest, Snapshot
 
 BLOCKS_PER_COMPACTION = 6
 """Blocks of one level merged into one of the next level: two-minute blocks become twelve minutes, and so on."""
-MAX_COMPACTED_BYTES = 96 << 20
 
 
 class BlockStore(Generic[T]):
@@ -35,6 +34,7 @@ class BlockStore(Generic[T]):
         self.block_format, self.root = block_format, root
         self.block_dir = BlockDir(root, block_format.kind, disk)
         self.manifest: Manifest[T] = Manifest(self._remove)
+        self._max_compacted_bytes = limits.max_compacted_bytes
         self.head = Head(block_format, self.manifest, now, limits)
         self._next_sequence = 1
 
@@ -114,7 +114,7 @@ class BlockStore(Generic[T]):
             blocks = {block.meta.name: block for block in self.manifest.blocks}
         metas = [block.meta for block in blocks.values()]
         run = compaction_candidates(
-            metas, BLOCKS_PER_COMPACTION, MAX_COMPACTED_BYTES, 86_400 * self.block_format.second
+            metas, BLOCKS_PER_COMPACTION, self._max_compacted_bytes, 86_400 * self.block_format.second
         )
         old = [blocks[meta.name] for meta in run]
         if not old or not all(self._sound(block) for block in old):

@@ -29,6 +29,7 @@ def connect(
             "autoload_known_extensions": False,
             "allow_community_extensions": False,
             "python_enable_replacements": False,
+            "enable_external_file_cache": False,  # the page cache has the files already
             "allocator_background_threads": True,  # without it, memory of a COPY or merge is not returned
         },
     )

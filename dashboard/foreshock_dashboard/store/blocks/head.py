@@ -88,8 +88,10 @@ class Head(Generic[T]):
                 return count
         return len(self._pending)
 
-    def rotate(self) -> bool:
-        """Close the current table if it has the size or the age of a block. Return whether it has.
+    def rotate(self, *, early: bool = False) -> bool:
+        """Close the current table if it has the size or the age of a block, or `early` a quarter of the size.
+
+        Return whether it has.
 
         Only one closed table exists at a time. Pending rows count for the size: if they do not fit into the table,
         cutting a block makes room.
@@ -100,7 +102,8 @@ class Head(Generic[T]):
                 table = tables[-1]
                 size = table.bytes + sum(batch.bytes for _, batch in self._pending)
                 age = self._now() - table.created
-                due = bool(table.record_ids) and (size >= self._limits.block_bytes or age >= self._limits.block_seconds)
+                enough = self._limits.block_bytes // 4 if early else self._limits.block_bytes
+                due = bool(table.record_ids) and (size >= enough or age >= self._limits.block_seconds)
                 single = len(tables) == 1
             if due and single:
                 new = self._block_format.create(self._now())

@@ -16,6 +16,7 @@ class StoreLimits:
 
     Args:
         block_bytes: size of head data, per kind, at which a block is cut.
+        max_compacted_bytes: size of the blocks that are merged into one.
         block_seconds: age of head data, per kind, at which a block is cut.
         max_head_bytes: size of the head at which appends are refused.
         flush_rows: rows gathered in Python before an insert into the head's table: many small inserts cost ten times
@@ -33,6 +34,7 @@ class StoreLimits:
 
     block_bytes: int = 48 << 20
     block_seconds: float = 120.0
+    max_compacted_bytes: int = 96 << 20
     max_head_bytes: int = 192 << 20
     flush_rows: int = 20_000
     max_series: int = 500_000

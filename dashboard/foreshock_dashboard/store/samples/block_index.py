@@ -41,8 +41,8 @@ class BlockIndex:
     def __init__(self, head: SeriesIndex, max_series: int) -> None:
         self._head, self._max_series = head, max_series
         self._labels: list[Labels] = []
-        self._refs: dict[str, dict[str, int]] = {}
-        """By metric and series text."""
+        self._refs: dict[str, dict[Labels, int]] = {}
+        """By metric and labels."""
         self._loaded: dict[tuple[Block, str], BlockSeries] = {}
         self._lock = threading.Lock()
 
@@ -57,15 +57,18 @@ class BlockIndex:
         pairs: dict[tuple[str, str], tuple[str, str]] = {}
         with self._lock:
             refs = self._refs.setdefault(metric, {})
+            result = []
             for text in texts:
-                if text in refs:
-                    continue
-                if len(self._labels) >= self._max_series:
-                    return None
-                own_text, labels = self._head.lookup(text) or (text, parse_series(text, pairs)[1])
-                refs[own_text] = len(self._labels)
-                self._labels.append(labels)
-            return np.array([refs[text] for text in texts], dtype=np.int32)
+                labels = parse_series(text, pairs)[1]
+                ref = refs.get(labels)
+                if ref is None:
+                    if len(self._labels) >= self._max_series:
+                        return None
+                    labels, ref = self._head.own_labels(metric, labels), len(self._labels)
+                    refs[labels] = ref
+                    self._labels.append(labels)
+                result.append(ref)
+            return np.array(result, dtype=np.int32)
 
     def series_of_blocks(
         self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str

@@ -94,7 +94,7 @@ class SampleFormat(BlockFormat[SampleTable]):
         with self.engine.cursor() as cursor:
             distinct = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
             refs = distinct.fetchnumpy()["series"]
-            ordered = sorted((self._index.texts[ref], ref) for ref in refs.tolist())
+            ordered = sorted((self._index.text(ref), ref) for ref in refs.tolist())
             old = np.array([ref for _, ref in ordered], dtype=np.int32)
             cursor.register("remap", {"old": old, "new": np.arange(len(old), dtype=np.int32)})
             cursor.execute(_WRITE, {"table": table.name, "out": str(folder / SAMPLES_FILE)})
@@ -187,8 +187,7 @@ def _row_batch(refs: NDArray[np.int32], times: NDArray[Any], bits: NDArray[Any],
 def pack_samples(batch: RowBatch, index: SeriesIndex) -> bytes:
     """Return the WAL payload of a batch: each series' text once, then series numbers, times and bit patterns."""
     refs, local = np.unique(batch.columns["series"], return_inverse=True)
-    texts = index.texts
-    names = "\n".join([texts[ref] for ref in refs.tolist()]).encode()  # the texts are JSON without line feeds
+    names = "\n".join(map(index.text, refs.tolist())).encode()
     parts = (
         struct.pack("<II", len(names), batch.rows),
         names,

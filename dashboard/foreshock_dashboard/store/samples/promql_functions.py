@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 STALE_BITS = int(np.array([STALE], dtype=np.float64).view(np.int64)[0])
+EVALUATED_CELLS = 1 << 16
+"""Series times steps that are evaluated at once, in a dozen arrays of half a MiB."""
 EXTRAPOLATION_FACTOR = 1.1
 """Ratio to the average sample interval; a smaller gap to the window's edge is extrapolated over
 (promql/functions.go)."""
@@ -75,6 +77,12 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def part(self, first: int, end: int) -> Series:
+        """Return the series `first` … `end` - 1."""
+        offsets = self.offsets[first : end + 1]
+        samples = slice(int(offsets[0]), int(offsets[-1]))
+        return Series(offsets - offsets[0], self.times[samples], self.values[samples])
 
     def without_stale(self) -> Series:
         """Return the samples without staleness markers."""
@@ -153,7 +161,17 @@ def _add_resets(series: Series, first: Ints, final: Ints, gain: Floats) -> None:
 
 
 def evaluate(query: Query, series: Series, steps: Steps) -> tuple[Floats, Bools]:
-    """Evaluate the query's function for every series, as `last`."""
+    """Evaluate the query's function for every series, as `last`; some series at a time, as it takes many arrays."""
+    count = max(1, EVALUATED_CELLS // max(1, steps.count))
+    parts = [
+        _evaluate(query, series.part(first, first + count), steps) for first in range(0, max(1, len(series)), count)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([values for values, _ in parts]), np.concatenate([present for _, present in parts])
+
+
+def _evaluate(query: Query, series: Series, steps: Steps) -> tuple[Floats, Bools]:
     window = round(query.window * 1000)
     if query.reduce == "last":
         return last(series, steps, window)

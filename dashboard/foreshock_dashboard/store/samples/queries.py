@@ -11,7 +11,6 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.blocks.disk import StoreError
 from foreshock_dashboard.store.blocks.limits import StoreLimits
@@ -82,7 +81,8 @@ class SampleReader:
                             "narrow labels or range"
                         )
                     samples = self._read(cursor, snapshot, ref, selected, after, steps.end)
-                    values, present = evaluate(query, Series.of(len(selected.labels), *samples), steps)
+                    values, present = evaluate(query, samples, steps)
+                    del samples
                     yield sum_by(query, selected.labels, values, present, times)
         except duckdb.Error as error:
             raise StoreError(f"store {self._store.root}: cannot read {metric}: {error}") from error
@@ -132,9 +132,9 @@ class SampleReader:
         selected: SelectedSeries,
         after: int,
         until: int,
-    ) -> tuple[Ints, Ints, Floats]:
-        """Return row, time and value of the selected series' samples in (after, until], in order of arrival."""
-        parts = [(np.empty(0, np.int64),) * 3]
+    ) -> Series:
+        """Return the samples of the selected series in (after, until]."""
+        parts: list[tuple[Ints, Ints, Ints]] = []
         remaining = self._limits.max_query_samples
         for sql, parameters, row_of in self._statements(snapshot, metric_ref, selected):
             parameters |= {"after": after, "until": until, "limit": remaining + 1}
@@ -147,8 +147,14 @@ class SampleReader:
             picked = slice(None) if is_selected.all() else is_selected
             parts.append((rows[picked], columns["time"][picked], columns["bits"][picked]))
             remaining -= len(parts[-1][0])
-        rows, times, bits = (np.concatenate([part[column] for part in parts]) for column in range(3))
-        return rows, times, bits.view(np.float64)
+            del columns, rows
+        parts = parts or [(np.empty(0, np.int64),) * 3]
+        # Each column of the parts is freed once it is in one array, and each array once it is sorted.
+        rows, times, bits = (
+            column[0] if len(column) == 1 else np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        parts.clear()
+        return Series.of(len(selected.labels), rows, times, bits.view(np.float64))
 
     def _statements(
         self, snapshot: Snapshot[SampleTable], metric_ref: int | None, selected: SelectedSeries

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from typing import TypeVar
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import orjson
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.samples import Labels
 
-Key = TypeVar("Key")
 SeriesRefs = NDArray[np.int32]
 MAX_REF = (1 << 31) - 1
 
@@ -31,14 +31,13 @@ class SeriesIndex:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.labels: dict[int, Labels] = {}
-        self.texts: dict[int, str] = {}
-        """By ref: the JSON list [metric, labels]."""
         self.metric_refs: dict[int, int] = {}
         self._metrics: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._by_metric: dict[int, dict[int, Labels]] = {}
-        self._by_series: dict[tuple[str, Labels], int] = {}
+        self._by_metric: dict[int, dict[Labels, int]] = {}
+        """The refs of a metric, ascending."""
         self._by_text: dict[str, int] = {}
+        """While the WAL is replayed: texts of all series would take as much memory as the rest."""
         self._next_ref = self._next_metric = 0
         self._epoch = 0
         self._last_used: dict[int, int] = {}
@@ -54,42 +53,57 @@ class SeriesIndex:
 
     def intern(self, series: Iterable[tuple[str, Labels]]) -> list[int]:
         """Return the ref of each (metric, labels), new ones included; -1 if the index is full."""
-        return self._intern(list(series), self._by_series, lambda one: one)
-
-    def intern_texts(self, texts: Iterable[str]) -> list[int]:
-        """As `intern`, for series as in `texts`. Raises ValueError if a text is malformed."""
-        pairs: dict[tuple[str, str], tuple[str, str]] = {}
-        return self._intern(list(texts), self._by_text, lambda text: parse_series(text, pairs))
-
-    def _intern(self, keys: list[Key], refs: dict[Key, int], parse: Callable[[Key], tuple[str, Labels]]) -> list[int]:
+        result: list[int] = []
         with self._lock:
-            existing = map(refs.get, keys)
-            result = [self._add(*parse(key)) if ref is None else ref for key, ref in zip(keys, existing, strict=True)]
-            self._last_used.update(dict.fromkeys(result, self._epoch))
-            self._last_used.pop(-1, None)
+            self._by_text.clear()
+            for name, of_metric in groupby(series, itemgetter(0)):
+                known = self._by_metric.get(self._metrics.get(name, -1), {})
+                for _, labels in of_metric:
+                    ref = known.get(labels)
+                    result.append(self._add(name, labels) if ref is None else ref)
+            self._mark_used(result)
         return result
 
-    def lookup(self, text: str) -> tuple[str, Labels] | None:
-        """Return the index's own objects for a series text and its labels; None if the series has no ref."""
+    def intern_texts(self, texts: Iterable[str]) -> list[int]:
+        """As `intern`, for texts of series. Raises ValueError if one is malformed."""
+        pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        result: list[int] = []
         with self._lock:
-            ref = self._by_text.get(text)
-            return None if ref is None else (self.texts[ref], self.labels[ref])
+            for text in texts:
+                ref = self._by_text.get(text)
+                if ref is None:
+                    ref = self._by_text[text] = self._add(*parse_series(text, pairs))
+                result.append(ref)
+            self._mark_used(result)
+        return result
+
+    def _mark_used(self, refs: list[int]) -> None:
+        self._last_used.update(dict.fromkeys(refs, self._epoch))
+        self._last_used.pop(-1, None)
+
+    def own_labels(self, metric: str, labels: Labels) -> Labels:
+        """Return the index's own object for the labels of a series; the argument if the series has no ref."""
+        with self._lock:
+            ref = self._by_metric.get(self._metrics.get(metric, -1), {}).get(labels)
+            return labels if ref is None else self.labels[ref]
+
+    def text(self, ref: int) -> str:
+        """Return the text of a series: the JSON list [metric, labels], without line feeds."""
+        return orjson.dumps([self._names[self.metric_refs[ref]], self.labels[ref]]).decode()
 
     def _add(self, name: str, labels: Labels) -> int:
-        existing = self._by_series.get((name, labels))  # twice in one request, or from another spelling of the text
-        if existing is not None:
+        metric = self._metrics.get(name)
+        existing = None if metric is None else self._by_metric[metric].get(labels)
+        if existing is not None:  # twice in one request, or from another spelling of the text
             return existing
         if len(self.labels) >= self.limit or self._next_ref >= MAX_REF:
             return -1
         ref, self._next_ref = self._next_ref, self._next_ref + 1
-        metric = self._metrics.get(name)
         if metric is None:
             metric, self._next_metric = self._next_metric, self._next_metric + 1
             self._metrics[name], self._names[metric], self._by_metric[metric] = metric, name, {}
-        text = orjson.dumps([name, labels]).decode()
-        self.labels[ref], self.texts[ref], self.metric_refs[ref] = labels, text, metric
-        self._by_metric[metric][ref] = labels
-        self._by_text[text] = self._by_series[name, labels] = ref
+        self.labels[ref], self.metric_refs[ref] = labels, metric
+        self._by_metric[metric][labels] = ref
         self._last_used[ref] = self._epoch
         return ref
 
@@ -121,15 +135,14 @@ class SeriesIndex:
         `epoch` comes from `next_epoch`; `live` is computed after that call.
         """
         with self._lock:
+            self._by_text.clear()
             for ref in [ref for ref, used in self._last_used.items() if used < epoch and ref not in live]:
                 self._remove(ref)
 
     def _remove(self, ref: int) -> None:
         del self._last_used[ref]
         labels, metric = self.labels.pop(ref), self.metric_refs.pop(ref)
-        del self._by_text[self.texts.pop(ref)]
-        del self._by_series[self._names[metric], labels]
-        del self._by_metric[metric][ref]
+        del self._by_metric[metric][labels]
         if not self._by_metric[metric]:
             del self._by_metric[metric], self._metrics[self._names.pop(metric)]
 
@@ -148,7 +161,7 @@ class SeriesIndex:
         """Return refs and labels of the metric's series that every matcher accepts, by ascending ref."""
         with self._lock:
             metric_ref = self._metrics.get(metric)
-            series = [] if metric_ref is None else list(self._by_metric[metric_ref].items())
+            series = [] if metric_ref is None else [(ref, own) for own, ref in self._by_metric[metric_ref].items()]
         return matching_series(series, metric, matchers)
 
 

@@ -26,6 +26,8 @@ from foreshock_dashboard.store.spans.table import (
 
 ROW_BYTES = 120
 """Approximate memory of the columns of one row."""
+SYMBOL_BYTES = 150
+"""Approximate memory of a text that occurs once; one that other batches have, too, is counted with each."""
 
 _END_NS_LIMIT = 1 << 63
 _KINDS = {kind: number for number, kind in enumerate(KINDS)}
@@ -92,8 +94,9 @@ class SpanCodec:
                 columns[column_of(key)] = inherited if own is None else np.where(own == NO_SYMBOL, inherited, own)
             elif own is not None:
                 columns[column_of(key)] = own.copy()  # a view would keep the columns of all keys in memory
-        size = len(body) + ROW_BYTES * len(spans)
-        return RowBatch(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, symbols.texts(), body)
+        texts = symbols.texts()
+        size = len(body) + ROW_BYTES * len(spans) + SYMBOL_BYTES * len(texts)
+        return RowBatch(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, texts, body)
 
 
 class _BatchSymbols:

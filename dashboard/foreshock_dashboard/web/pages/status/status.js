@@ -261,7 +261,7 @@ const drawSpans = ({ hub }) => {
 };
 
 /** @param {StatusData} data */
-const drawStore = ({ hub: { store, sources = {} } }) => {
+const drawStore = ({ hub: { memory, store, sources = {} } }) => {
   if (!store || !isNumber(store.disk_bytes)) {
     setPanel("store", "empty", "No data about the store.");
     return;
@@ -275,6 +275,11 @@ const drawStore = ({ hub: { store, sources = {} } }) => {
   const facts = [
     ["Metrics source", sources.metrics || NOT_KNOWN],
     ["Trace source", sources.traces || NOT_KNOWN],
+    Boolean(memory) && [
+      "Memory",
+      `${formatBytes(memory?.resident_bytes)} (limit ${formatBytes(memory?.limit_bytes)})`,
+      (memory?.resident_bytes ?? 0) > NEARLY_FULL_RATIO * (memory?.limit_bytes ?? Infinity),
+    ],
     ["Disk", `${formatBytes(store.disk_bytes)}${limit}`, isNearlyFull],
     ["Series", formatCount(store.series)],
     ["Spans", formatCount(store.spans)],

@@ -1,0 +1,92 @@
+"""The memory limit of the hub: its shares, what is in use, and the relief when there is little room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from foreshock_dashboard.common.process import resident_bytes
+from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_PENDING_SPANS
+from foreshock_dashboard.settings.settings import MIN_MEMORY_BYTES
+from foreshock_dashboard.sources.otlp.admission import MAX_PENDING_BYTES
+from foreshock_dashboard.store import StoreLimits
+
+PROGRAM_BYTES = 172 << 20
+"""Resident memory of a hub without data, after its first evaluation. A third of it is program files."""
+RESERVE_RATIO = 1 / 16
+"""Share of the memory for data that stays free for what takes memory only for a moment."""
+TIGHT_RATIO = 1 / 4
+"""Share of the memory for data below which caches are dropped, and recent data is written to blocks."""
+SERIES_BYTES = 1024
+"""Share of the memory for data per series in memory."""
+QUERY_SAMPLE_BYTES = 128
+"""Share of the memory for data per sample that one query may read."""
+TWO_THREADS_BYTES = 256 << 20
+"""Memory for data from which DuckDB has two threads, each of which has buffers of its own."""
+SPAN_SERIES_BYTES = 2560
+"""Share of the memory for data per series derived from spans: in the registry, the index, and the history."""
+PENDING_SPAN_BYTES = 2048
+"""Share of the memory for data per span that waits for the other side of its call."""
+CHUNK_VALUE_BYTES = 64
+"""Share of the memory for data per value of the history that is read at once."""
+
+
+class MemoryUsage(NamedTuple):
+    """Resident bytes of the process, and their limit."""
+
+    resident_bytes: int
+    limit_bytes: int
+
+
+class Memory:
+    """The limit, of which the program itself takes `PROGRAM_BYTES`, and the parts of the rest.
+
+    The parts together exceed the rest, since they do not all reach their limits at once. What they would exceed it by
+    is not admitted: requests are refused while the process as a whole has no room.
+
+    Attributes:
+        request_bytes: of requests that are received, decoded, or stored.
+        world_bytes: of the history that the analysis reads. range_bytes: of time ranges that pages asked for.
+        span_series: series derived from spans.
+        pending_spans: that wait for the other side of their call.
+        chunk_values: values of the history that are read at once.
+        tight: set when there is little room, until `relieved`.
+    """
+
+    def __init__(self, limit: int, resident: Callable[[], int] = resident_bytes) -> None:
+        assert limit >= MIN_MEMORY_BYTES  # noqa: S101 - the settings refuse it
+        self.limit, self._resident = limit, resident
+        self._data = limit - PROGRAM_BYTES
+        self.request_bytes = min(MAX_PENDING_BYTES, self._data // 4)
+        self.world_bytes, self.range_bytes = self._data // 5, self._data // 10
+        self.span_series = self._data // SPAN_SERIES_BYTES
+        self.pending_spans = min(MAX_PENDING_SPANS, self._data // PENDING_SPAN_BYTES)
+        self.chunk_values = self._data // CHUNK_VALUE_BYTES
+        self.tight = threading.Event()
+
+    def store_limits(self) -> StoreLimits:
+        """Limits of the embedded store."""
+        most, series = StoreLimits(), self._data // SERIES_BYTES
+        return StoreLimits(
+            block_bytes=min(most.block_bytes, self._data // 32),
+            max_compacted_bytes=min(most.max_compacted_bytes, self._data // 8),
+            max_head_bytes=self._data // 4,
+            max_series=min(most.max_series, series),
+            max_block_series=min(most.max_block_series, series),
+            max_query_samples=min(most.max_query_samples, self._data // QUERY_SAMPLE_BYTES),
+            max_query_cells=min(most.max_query_cells, self._data // QUERY_SAMPLE_BYTES),
+            duckdb_memory=f"{self._data // 2 >> 20}MiB",
+            duckdb_threads=1 if self._data < TWO_THREADS_BYTES else most.duckdb_threads,
+        )
+
+    def has_room(self, size: int) -> bool:
+        """Whether the process may take `size` more bytes."""
+        room = self.limit - self._resident() - size
+        if room < self._data * TIGHT_RATIO:
+            self.tight.set()
+        return room >= self._data * RESERVE_RATIO
+
+    def usage(self) -> MemoryUsage:
+        """What is in use now."""
+        return MemoryUsage(self._resident(), self.limit)

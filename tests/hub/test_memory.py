@@ -1,0 +1,95 @@
+"""The memory limit of the hub: its shares, and what happens without room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.hub.sending import request
+
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.process import resident_bytes
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.hub.memory import PROGRAM_BYTES, Memory
+from foreshock_dashboard.settings.settings import MIN_MEMORY_BYTES, Settings
+from foreshock_dashboard.store import StoreLimits
+
+MIB = 1 << 20
+SIZES = (MIN_MEMORY_BYTES, 300 * MIB, 512 * MIB, 2048 * MIB, 16384 * MIB)
+
+
+@pytest.mark.parametrize("limit", SIZES)
+def test_each_share_of_the_memory_is_part_of_what_the_program_leaves(limit: int) -> None:
+    """One number sets all of them; a larger one lowers none."""
+    memory, smaller = Memory(limit), Memory(max(MIN_MEMORY_BYTES, limit // 2))
+    for share, before in zip(_shares(memory), _shares(smaller), strict=True):
+        assert 0 < share < limit - PROGRAM_BYTES
+        assert share >= before
+
+
+def _shares(memory: Memory) -> tuple[float, ...]:
+    store = memory.store_limits()
+    duckdb = int(store.duckdb_memory.removesuffix("MiB")) * MIB
+    return (
+        memory.request_bytes,
+        memory.world_bytes,
+        memory.range_bytes,
+        store.max_head_bytes,
+        store.block_bytes,
+        duckdb,
+    )
+
+
+def test_there_is_room_up_to_the_limit_less_a_reserve() -> None:
+    """With little room, relief begins before anything is refused."""
+    used = [PROGRAM_BYTES]
+    memory = Memory(300 * MIB, lambda: used[0])
+    data = 300 * MIB - PROGRAM_BYTES
+    for rest, size, room, tight in (
+        (data, 0, True, False),
+        (data // 2, data // 8, True, False),
+        (data // 2, data // 3, True, True),
+        (data // 2, data // 2, False, True),
+        (0, 1, False, True),
+        (-data, 1, False, True),
+    ):
+        used[0] = 300 * MIB - rest
+        memory.tight.clear()
+        assert (memory.has_room(size), memory.tight.is_set()) == (room, tight)
+
+
+def test_the_resident_memory_is_that_of_the_kernel() -> None:
+    """What the kernel counts, in bytes."""
+    block = bytearray(64 * MIB)
+    block[::4096] = b"x" * len(block[::4096])
+    before = resident_bytes()
+    del block
+    assert 32 * MIB < before - resident_bytes() < 96 * MIB
+
+
+def test_without_room_spans_are_refused_and_recent_data_goes_to_blocks(
+    tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    """A hub at its limit tells senders to wait, makes room, and takes their spans again."""
+    settings = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=tmp_path / "store")
+    with closing(Hub(settings, Clock(), maintenance_seconds=3600)) as hub:
+        hub.start()
+        url, kind = f"http://127.0.0.1:{hub.http.port}/v1/traces", {"content-type": "application/x-protobuf"}
+
+        def send() -> httpx.Response:
+            return httpx.post(url, content=request().SerializeToString(), headers=kind, trust_env=False, timeout=30)
+
+        assert send().status_code == 200
+        real, hub._memory._resident = hub._memory._resident, lambda: settings.memory_limit
+        hub.store._spans.head._limits = StoreLimits(block_bytes=4)
+        refused = send()
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+        eventually(lambda: hub.store.stats().blocks > 0, "recent spans are in a block")
+        assert httpx.get(f"{hub.web.url}api/status", trust_env=False).json()["hub"]["memory"] == {
+            "resident_bytes": settings.memory_limit, "limit_bytes": settings.memory_limit
+        }  # fmt: skip
+        hub._memory._resident = real
+        eventually(lambda: send().status_code == 200, "spans are taken again")
