@@ -124,3 +124,16 @@ def test_slo_breaches_before_the_fault_are_not_part_of_the_cascade() -> None:
     assert truth.breached == {Service("product", "front"): 1200.0}
     assert truth.cascaded
     assert truth.cascade_onset == 1200.0
+
+
+def test_a_page_of_another_known_fault_is_no_false_alarm(stage: type[Stage]) -> None:
+    """It lasts for two minutes after the end of that fault, and this time is not quiet."""
+    calm = replace(stage.truth, victims=(), breached={})
+    known = replace(calm, others=((stage.start + 100, stage.start + 200),))
+    pages = [stage.page(stage.start + 150), stage.page(stage.start + 310)]
+
+    score = score_pages(known, stage.expected, pages, NO_COMPONENTS)
+
+    assert score.false_alarms == 0
+    assert score.quiet_seconds == calm.end - calm.start - 220
+    assert score_pages(calm, stage.expected, pages, NO_COMPONENTS).false_alarms > 0

@@ -1,0 +1,64 @@
+"""A client that waits for itself, load that was carried before, and retries of failures are no fault of others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.analysis.platforms import Platform, Served, service, step
+
+from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+
+
+def shop(**slow: Served) -> Platform:
+    """Two services with the same cache and database, which only they measure."""
+    quick = Served(rate=20.0, p95=0.005)
+    calls = {(name, store): quick for name in ("cart", "orders") for store in ("cache", "postgres")}
+    calls |= {("cart", name): served for name, served in slow.items()}
+    return Platform(
+        services={"cart": Served(p95=step(0.02, 2.0)), "orders": Served(p95=0.02)},
+        calls={("user", "cart"): Served(p95=step(0.02, 2.0)), ("user", "orders"): Served(p95=0.02), **calls},
+        unseen=frozenset({"cache", "postgres"}),
+    )
+
+
+SLOW = Served(rate=20.0, p95=step(0.005, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("platform", "suspect"),
+    [(shop(cache=SLOW, postgres=SLOW), "cart"), (shop(cache=SLOW), "cache")],
+    ids=["a client that finds all stores slow", "a store that is slow for one client alone"],
+)
+def test_stores_are_not_to_blame_for_a_client_without_cpu(platform: Platform, suspect: str) -> None:
+    found = [finding for finding in dependency(platform.point(later=20)) if finding.strength >= 0.5]
+
+    assert {finding.suspect.service for finding in found} == {service(suspect)}
+
+
+def test_requests_that_were_carried_before_do_not_explain_slowness() -> None:
+    def rate(peak: float) -> Platform:
+        return Platform(
+            services={"shop": Served(rate=lambda i: peak if i % 20 < 2 else 10.0 if i < 240 else 15.0)},
+            calls={("user", "shop"): Served()},
+        )
+
+    assert beyond_carried(rate(16.0).point(later=20), service("shop")) < 0.1
+    assert beyond_carried(rate(10.0).point(later=20), service("shop")) > 0.9
+
+
+def test_retries_of_failures_are_no_overload_of_the_failing_service() -> None:
+    platform = Platform(
+        services={
+            "front": Served(failed=step(0.0, 0.4)),
+            "model": Served(rate=step(10.0, 30.0), failed=step(0.0, 0.6)),
+        },
+        calls={
+            ("user", "front"): Served(),
+            ("front", "model"): Served(rate=step(10.0, 30.0), failed=step(0.0, 0.6)),
+        },
+    )
+
+    strengths = {finding.suspect.service: finding.strength for finding in dependency(platform.point(later=20))}
+
+    assert np.isclose(strengths[service("model")], 1.0, atol=0.2)
