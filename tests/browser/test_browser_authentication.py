@@ -40,7 +40,7 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
 
 
 def test_a_person_signs_in_at_an_openid_provider_and_sees_the_page(browser: Browser, tmp_path: Path) -> None:
-    """A page that was asked for is shown after the login, live; after signing out it asks again."""
+    """A page that was asked for is shown after the login, live; a session that ends leads to the login again."""
     (tmp_path / "secret").write_text(SECRET)
     site = Site(FakeHub(SCENES["starving"]()), free_port())
     with provider(site.port) as real:
@@ -52,13 +52,16 @@ def test_a_person_signs_in_at_an_openid_provider_and_sees_the_page(browser: Brow
         page = context.new_page()
         try:
             page.goto(f"{site.url}/services/embedder")
-            page.get_by_placeholder("Enter any login").fill("ada@example.com")
-            page.get_by_placeholder("and password").fill("x")
-            page.get_by_role("button", name="Sign-in").click()
-            page.get_by_role("button", name="Continue").click()
-            expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
-            assert page.url == f"{site.url}/services/embedder"
-            assert page.evaluate("document.cookie") == ""
+            for session_ends in (True, False):
+                page.get_by_placeholder("Enter any login").fill("ada@example.com")
+                page.get_by_placeholder("and password").fill("x")
+                page.get_by_role("button", name="Sign-in").click()
+                page.get_by_role("button", name="Continue").click()
+                expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
+                assert page.url == f"{site.url}/services/embedder"
+                assert page.evaluate("document.cookie") == ""
+                if session_ends:
+                    context.clear_cookies()
             page.goto(f"{site.url}/logout")
             expect(page.get_by_role("heading", name="Signed out")).to_be_visible()
             assert context.request.get(f"{site.url}/api/now").status == 401

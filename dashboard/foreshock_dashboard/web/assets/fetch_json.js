@@ -35,6 +35,7 @@ export const fetchAnswer = async (path, etag = "") => {
   });
   if (response.status === 304) return { unchanged: true, time: Number(response.headers.get("Foreshock-Time")) };
   const body = await response.json();
+  if (response.status === 401) location.reload(); // a session that has ended: the page leads to the login
   if (!response.ok) throw new HubError(body.error || `status ${response.status}`, response.status);
   return { unchanged: false, body, time: body.time, etag: response.headers.get("ETag") ?? "" };
 };

@@ -232,7 +232,9 @@ def _read_secret(path: Path) -> str:
 
 def _page(title: str, text: str, status: int) -> Response:
     body = (
-        f'<!doctype html><html lang="en"><title>{title}</title><h1>{title}</h1><p>{html.escape(text)}</p>'
+        '<!doctype html><html lang="en"><meta name="color-scheme" content="light dark">'
+        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.5 system-ui;margin:15vh auto;'
+        f"max-width:32rem;padding:0 1rem}}</style><title>{title}</title><h1>{title}</h1><p>{html.escape(text)}</p>"
         f'<p><a href="{LOGIN}">Sign in</a></p>'
     )
     return _uncached(HTMLResponse(body, status))
