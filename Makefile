@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak reliability coverage golden picture docs sbom audit clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage golden picture docs sbom audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -56,6 +56,9 @@ bench: setup-tests ## Print the performance table
 soak: setup-tests ## Run the long tests, and the property tests on other cases than `make test` has
 	@$(PY) -m pytest -m soak $(ARGS)
 	@FORESHOCK_TEST_CASES=searching $(PY) -m pytest -m "hypothesis and not soak" $(ARGS)
+
+fuzz: $(READY) ## Search malformed input for each parser; SECONDS=60 each, TARGETS="otlp_json", KEEP=1 grows the corpus
+	@$(PY) scripts/fuzz.py --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep) $(TARGETS)
 
 reliability: $(READY) ## Kill the store, cut its power, damage its files and its disk; print the table of the documentation
 	@$(PY) -m tests.store.faults.report $(ARGS)

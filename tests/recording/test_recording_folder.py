@@ -243,7 +243,7 @@ def damage(path: Path, what: str) -> None:
             metrics.unlink()
             (path / files.SPANS).unlink()
         case "a time in no year":
-            meta.write_text(json.dumps({**content, "start": -1e12}))
+            meta.write_text(json.dumps({**content, "start": -1e13}))
         case "a negative scrape interval":
             meta.write_text(json.dumps({**content, "scrape_interval": -5}))
         case "an infinite count":
@@ -279,8 +279,8 @@ DAMAGE = {
     "another format": "it is no recording",
     "a list": "it is no recording",
     "nonsense in it": "meta.json has an invalid value",
-    "a time in no year": "invalid value: -1000000000000.0 is not a number from -1e\\+11 to 1e\\+11",
-    "a negative scrape interval": "invalid value: -5 is not a number from 0.001 to 1e\\+11",
+    "a time in no year": "invalid value: -10000000000000.0 is not a number from -1e\\+12 to 1e\\+12",
+    "a negative scrape interval": "invalid value: -5 is not a number from 0.001 to 1e\\+12",
     "an infinite count": "invalid value: inf is not a number",
     "a large meta.json": "meta.json cannot be read: .*larger than 1 MiB",
     "a pipe": "pipe: not a regular file; copy the whole folder",

@@ -65,7 +65,7 @@ class Matcher:
         if self.op in ("=~", "!~"):
             try:
                 re.compile(self.value)
-            except re.error as error:
+            except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"matcher: {self.value!r} is not a regular expression: {error}") from error
 
     def accepts(self, value: str) -> bool:

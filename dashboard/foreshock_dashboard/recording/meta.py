@@ -20,8 +20,8 @@ VERSION = 2
 """Increases when the metrics that the analysis reads are renamed."""
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
 MAX_META_BYTES = 1 << 20
-MAX_TIME = 1e11
-"""Unix seconds in the year 5138."""
+MAX_TIME = 1e12
+"""Unix seconds, as in OpenMetrics files."""
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 

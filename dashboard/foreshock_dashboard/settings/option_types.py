@@ -26,7 +26,7 @@ def _split(text: str) -> list[str]:
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as `512MiB`, `2GB`, or `1000000`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([kmg]i?)?b?", text.strip().lower())
     if not match:
         raise ValueError("is not a valid size; use 512MiB or 2GB")
     return int(float(match[1]) * _BYTES[match[2] or ""])

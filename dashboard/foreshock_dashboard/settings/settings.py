@@ -331,7 +331,7 @@ def _read_yaml(path: Path) -> dict[str, str]:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date
         raise SettingsError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return {}

@@ -146,7 +146,7 @@ class ProcResolver:
 def start_time(stat: bytes) -> str | None:
     """Field 22 of /proc/PID/stat, in clock ticks since boot. The second field may contain anything."""
     fields = stat.rpartition(b")")[2].split()
-    return fields[19].decode() if len(fields) > 19 else None
+    return fields[19].decode(errors="replace") if len(fields) > 19 else None
 
 
 def parent_of(stat: bytes) -> int | None:

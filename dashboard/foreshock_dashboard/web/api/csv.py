@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
@@ -60,21 +61,23 @@ def add_csv_routes(
     api: APIRouter, hub: HubView, responder: Responder, traces: TraceReads, readings: GpuReadings
 ) -> None:
     """Register the CSV routes on `api`."""
-    router = APIRouter(prefix="/csv", default_response_class=PlainTextResponse)
+    router = APIRouter(prefix="/csv")
+    described: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+    get = partial(router.get, response_class=Response, responses=described)
 
-    @router.get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
+    @get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
     def gpus(query: Annotated[InventoryParameters, Query()]) -> Response:
         snapshot, _ = responder.snapshot_at(query.at)
         return _file("gpus", snapshot, table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot))))
 
-    @router.get("/traces", summary="The rows of /api/traces as CSV", name="csv_traces")
+    @get("/traces", summary="The rows of /api/traces as CSV", name="csv_traces")
     async def trace_list(query: Annotated[CsvTraceParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         query = query.model_copy(update={"end": query.end or query.at})
         rows = await traces.listed(query, snapshot.services)
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
-    @router.get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
+    @get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if name not in LISTS:
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
