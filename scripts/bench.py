@@ -1,6 +1,6 @@
 """`make bench`: latency and cost of the hub under 5,000 spans/s and 64 mock GPUs.
 
-Then the exporter, the start of a hub, spans, the search for traces, and the simulator.
+Then the exporter, the start and the memory of a hub, spans, the search for traces, and the simulator.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ WARM_UP_SECONDS = 15.0
 PAUSE_SECONDS = 0.05
 OTHERS = (
     ("bench_start.py",),
+    ("bench_memory.py",),
     ("bench_day.py",),
     ("bench_spans.py",),
     ("bench_search.py", "--spans", "1000000"),  # of the ten million that its bar is for: they take minutes to write

@@ -52,11 +52,12 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def hub_process(store: Path, targets: Sequence[str] = ()) -> Iterator[HubProcess]:
-    """Run a hub over a store that scrapes the targets."""
+def hub_process(store: Path, targets: Sequence[str] = (), flags: Sequence[str] = ()) -> Iterator[HubProcess]:
+    """Run a hub over a store that scrapes the targets, with further flags."""
     ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
     command = [str(BIN / "foreshock"), "serve", *ports, "--store-path", str(store)]
     command += ["--targets", ",".join(targets)] if targets else []
+    command += flags
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:

@@ -122,11 +122,11 @@ def test_few_slices_are_decoded_and_stored_at_the_same_time(
         entered.append(len(spans))
         assert gate.wait(60)
 
-    receiver = Receiver(accept=accept, admission=Admission(16 * MIB))
+    receiver = Receiver(accept=accept, admission=Admission(64 * MIB))
     large, small = body.SerializeToString(), otlp_request(1).SerializeToString()
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(receiver.ingest, large, json=False) for _ in range(8)]
-        eventually(lambda: len(entered) == 2, "two slices of 1 MiB are stored: an eighth of 16 MiB")
+        eventually(lambda: len(entered) == 2, "two slices of 1 MiB are stored: a part of 64 MiB")
         answers.append(pool.submit(receiver.ingest, small, json=False))
         eventually(lambda: len(entered) == 3, "a small request is not held up")
         gate.set()

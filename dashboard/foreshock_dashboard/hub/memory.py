@@ -14,8 +14,8 @@ from foreshock_dashboard.store import StoreLimits
 
 PROGRAM_BYTES = 172 << 20
 """Resident memory of a hub without data, after its first evaluation. A third of it is program files."""
-RESERVE_RATIO = 1 / 16
-"""Share of the memory for data that stays free for what takes memory only for a moment."""
+RESERVE_RATIO = 1 / 8
+"""Share of the memory for data that stays free for what takes memory only for a moment, such as decoded spans."""
 TIGHT_RATIO = 1 / 4
 """Share of the memory for data below which caches are dropped, and recent data is written to blocks."""
 SERIES_BYTES = 1024

@@ -20,7 +20,7 @@ MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
 SMALL_REQUEST_BYTES = 1 << 20
 """Largest request that may use the last quarter of the pending bytes. So large requests that arrive slowly, or wait for
 the disk, do not block all other senders."""
-PENDING_PER_WORKING_BYTE = 8
+PENDING_PER_WORKING_BYTE = 32
 """Ratio of the limits of pending bytes and of those that are decoded: decoded spans take several times their bytes."""
 
 
@@ -51,7 +51,8 @@ class Admission:
         """Whether `size` more bytes of a request fit that has `held` of them already. Nothing is reserved."""
         is_small = held + size <= SMALL_REQUEST_BYTES
         limit = self.max_pending_bytes if is_small else self.max_large_bytes
-        return self._pending_bytes + size <= limit and self.has_room(size)
+        pending = self._pending_bytes + size
+        return pending <= limit and self.has_room(pending)  # spans in the head take about as much as their requests
 
     def reserve(self, size: int, held: int) -> bool:
         """Make `size` more bytes of a request pending if they fit, and return whether they do."""

@@ -1,0 +1,103 @@
+"""Peak memory of a hub under attack at a memory limit; part of `make bench`.
+
+  .venv/bin/python scripts/bench_memory.py [--limit-mib 512] [--seconds 20]
+
+It gets 100,000 services and operations with 500,000 attribute keys, then 64 senders at once, then 12 senders of bodies
+of 15 MiB. Each answer must be 200, or 503 with the time to retry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from bench_process import hub_process
+
+SERVICES, SERVICES_PER_REQUEST, KEYS = 100_000, 500, 5
+SENDERS, LARGE_SENDERS, LARGE_BYTES = 64, 12, 15 << 20
+HEADERS = {"Content-Type": "application/x-protobuf"}
+
+
+def request(first: int, spans: int) -> bytes:
+    """Spans of as many services, each with an operation and attribute keys of its own."""
+    made, now = ExportTraceServiceRequest(), time.time_ns()
+    for number in range(first, first + spans):
+        group = made.resource_spans.add()
+        group.resource.attributes.add(key="service.name").value.string_value = f"service-{number}"
+        span = group.scope_spans.add().spans.add(
+            trace_id=struct.pack(">QQ", 1, number + 1),
+            span_id=struct.pack(">Q", number + 1),
+            name=f"operation-{number}",
+            kind=2,
+            start_time_unix_nano=now - 10_000_000,
+            end_time_unix_nano=now,
+        )
+        for key in range(KEYS):
+            span.attributes.add(key=f"key-{number}-{key}").value.string_value = f"value-{number}"
+    return made.SerializeToString()
+
+
+def send(url: str, body: bytes) -> str:
+    """Send a request and return the status, and whether an answer of 503 says when to retry."""
+    try:
+        answer = httpx.post(url, content=body, headers=HEADERS, trust_env=False, timeout=120)
+    except httpx.TransportError as error:  # refused before the body was sent
+        return f"closed ({type(error).__name__})"
+    silent = answer.status_code == 503 and "retry-after" not in answer.headers
+    return f"{answer.status_code}{' without Retry-After' * silent}"
+
+
+def repeated(url: str, body: bytes, senders: int, seconds: float) -> Counter[str]:
+    """Send a body from several senders at once, and count the answers."""
+
+    def answers() -> Iterator[str]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            yield send(url, body)
+
+    with ThreadPoolExecutor(senders) as pool:
+        return Counter(answer for found in pool.map(lambda _: [*answers()], range(senders)) for answer in found)
+
+
+def main() -> int:
+    """Print the table; returns 1 if the limit is exceeded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit-mib", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each overload")
+    options = parser.parse_args()
+    flags = "--memory-limit", f"{options.limit_mib}MiB"
+    with (
+        tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder,
+        hub_process(Path(folder), flags=flags) as hub,
+    ):
+        url, body = hub.endpoints[1], request(0, SERVICES_PER_REQUEST)
+        firsts = range(0, SERVICES, SERVICES_PER_REQUEST)
+        attacks: tuple[tuple[str, Callable[[], Counter[str]]], ...] = (
+            (f"{SERVICES:,} services", lambda: Counter(send(url, request(n, SERVICES_PER_REQUEST)) for n in firsts)),
+            (f"{SENDERS} senders", lambda: repeated(url, body, SENDERS, options.seconds)),
+            (
+                f"{LARGE_SENDERS} senders of {LARGE_BYTES >> 20} MiB",
+                lambda: repeated(url, body * (LARGE_BYTES // len(body)), LARGE_SENDERS, options.seconds),
+            ),
+        )
+        for name, attack in attacks:
+            answers = attack()
+            peak = hub.memory_mib("VmHWM")
+            print(f"{name:<24}{peak:>8.0f} MiB at its peak; answers: {dict(answers)}", flush=True)
+    held = peak <= options.limit_mib
+    print(f"{'held' if held else 'MISSED'}: {options.limit_mib} MiB, set by --memory-limit")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
