@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ MAX_CPU_SECONDS = 2.0
 MAX_RSS_MIB = 1024
 START_SECONDS = 300
 """Longest start of a fuzzer, which instruments all modules."""
-MAX_KEPT_INPUTS = 32
+MAX_KEPT_INPUTS = 12
 """Inputs of a target in the corpus."""
 MAX_KEPT_BYTES = 1024
 
@@ -58,15 +57,13 @@ def fuzz(name: str, seconds: int) -> Outcome:
 
 
 def keep(name: str) -> int:
-    """Add the smallest inputs that reach new code to the corpus; return their number."""
-    with tempfile.TemporaryDirectory() as merged:
-        run(name, "-merge=1", merged, str(CORPUS / name), str(BUILD / name))
-        before = {path.read_bytes() for path in (CORPUS / name).iterdir()}
-        inputs = sorted((path for path in Path(merged).iterdir()), key=lambda path: path.stat().st_size)
-        new = [path for path in inputs if path.stat().st_size <= MAX_KEPT_BYTES and path.read_bytes() not in before]
-        kept = new[: max(0, MAX_KEPT_INPUTS - len(before))]
-        for path in kept:
-            shutil.copy(path, CORPUS / name / path.name[:16])
+    """Add the smallest inputs that reached new code to the corpus; return their number."""
+    before = {path.read_bytes() for path in (CORPUS / name).iterdir()}
+    found = sorted((BUILD / name).iterdir(), key=lambda path: (path.stat().st_size, path.name))
+    new = [path for path in found if path.stat().st_size <= MAX_KEPT_BYTES and path.read_bytes() not in before]
+    kept = new[: max(0, MAX_KEPT_INPUTS - len(before))]
+    for path in kept:
+        shutil.copy(path, CORPUS / name / path.name[:16])
     return len(kept)
 
 

@@ -18,6 +18,7 @@ from typing import get_args
 from urllib.parse import parse_qsl
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.ingest.otlp.encode import join_spans
@@ -89,7 +90,7 @@ def otlp_slices(data: bytes) -> None:
     try:
         whole = decode(data, NOW)
         check_field_count(data)
-    except (MalformedError, TooManyFieldsError):
+    except (MalformedError, DecodeError, TooManyFieldsError):
         return
     parts = [decode(part, NOW) for part in split_request(data, rejected)]
     assert sum(len(part.spans) for part in parts) <= len(whole.spans)

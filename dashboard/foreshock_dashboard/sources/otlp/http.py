@@ -19,6 +19,8 @@ from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, Refused
 
 PATH = "/v1/traces"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+GZIP_NAMES = ("gzip", "x-gzip")
+"""Both mean the same (RFC 9110, 8.4.1.3)."""
 BODY_SECONDS = 30.0
 """Longest time for sending the body of a request."""
 IDLE_SECONDS = 75.0
@@ -155,9 +157,9 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     if kind not in (PROTOBUF, JSON):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:100]!r} is neither {PROTOBUF} nor {JSON}")
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"
-    if encoding not in ("gzip", "identity"):
+    if encoding not in (*GZIP_NAMES, "identity"):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content encoding {encoding[:100]!r} is neither gzip nor identity")
-    return encoding == "gzip"
+    return encoding in GZIP_NAMES
 
 
 def _refusal_headers(refused: RefusedError) -> list[tuple[bytes, bytes]]:
