@@ -115,7 +115,7 @@ def test_a_probe_reports_whether_the_api_answers(span: MakeSpan) -> None:
     assert over(JaegerDouble()).probe() == ""
     assert source(lambda _: httpx.Response(200, json={"services": None})).probe() == ""
     assert "returned 503" in over(JaegerDouble(instead=Reply(503))).probe()
-    assert "to a question for its services" in source(lambda _: httpx.Response(404, text="x")).probe()
+    assert "(query for services)" in source(lambda _: httpx.Response(404, text="x")).probe()
 
 
 def test_the_tenant_is_sent() -> None:
