@@ -12,6 +12,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import MIN_LEARNED_SLO_SECONDS
+from foreshock_dashboard.analysis.detectors.dependency import shows_in_tail
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.model.service import Service
@@ -307,8 +308,14 @@ def is_noticeable(point: EvaluationPoint, service: Service) -> bool:
     slower = [_excess(point, "p95", service)]
     for edge in edges:
         calls = point.level("edge_rate", edge) / point.level("rate", edge.client)
-        slower.append(_excess(point, "edge_p95", edge) * max(1.0, np.nan_to_num(calls, posinf=1.0)))
+        waits = max(_excess(point, name, edge) for name in latency_signals(point, edge))
+        slower.append(waits * max(1.0, np.nan_to_num(calls, posinf=1.0)))
     return max(failing) > VISIBLE_FAILED_RATIO or max(slower) >= MIN_LEARNED_SLO_SECONDS
+
+
+def latency_signals(point: EvaluationPoint, edge: Edge) -> tuple[str, ...]:
+    """Signals of how long calls take; also p99 where only that shows it."""
+    return ("edge_p95", "edge_p99") if shows_in_tail(point, edge) else ("edge_p95",)
 
 
 def typical_latency(point: EvaluationPoint, service: Service) -> float:
