@@ -1,4 +1,4 @@
-"""Synthetic answers of a large platform to the query catalogue, for each evaluation."""
+"""Synthetic answers of a large platform to the query catalog, for each evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
 from foreshock_dashboard.world.row import Readings
 
@@ -68,7 +68,7 @@ class Platform:
         self.size = size
         self._rng = np.random.default_rng(seed)
         pairs: dict[tuple[str, str], tuple[str, str]] = {}  # shared, as in a store
-        self._series: dict[str, list[Labels]] = {key: [] for key in catalogue(59.0)}
+        self._series: dict[str, list[Labels]] = {key: [] for key in catalog(59.0)}
         for key, labels in _series(size):
             own = sorted((name, value) for name, value in labels.items() if value)
             self._series[key].append(tuple(pairs.setdefault(pair, pair) for pair in own))

@@ -15,7 +15,7 @@ from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 
 Yaml = dict[str, Any]
 
@@ -89,7 +89,7 @@ def test_promtool_finds_no_fault_in_the_hubs_metrics(
 
 def pages() -> list[Query]:
     """What the hub asks for, whatever of it a page shows, in every form that producers give it."""
-    return [query for row in catalogue(59.0).values() for query in row.queries]
+    return [query for row in catalog(59.0).values() for query in row.queries]
 
 
 def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:

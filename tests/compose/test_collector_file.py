@@ -17,7 +17,7 @@ from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER_NAME, Kind, Span
 from foreshock_dashboard.world.calls import EDGE_LABELS
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.row import SERVICE_LABELS
 
 Yaml = dict[str, Any]
@@ -171,7 +171,7 @@ def test_the_names_that_come_out_are_those_that_the_hub_reads(config: Yaml) -> N
     connector = config["connectors"]["span_metrics"]
     prefix = connector["namespace"].replace(".", "_")
     assert connector["histogram"]["unit"] == "s"
-    read = catalogue(59.0)
+    read = catalog(59.0)
     assert read["served"].ways[0].query.metric == f"{prefix}_calls_total"
     assert read["served_seconds"].ways[0].query.metric == f"{prefix}_duration_seconds"
     assert read["served_seconds"].ways[1].query.metric == f"{prefix}_duration_milliseconds"

@@ -1,4 +1,4 @@
-"""Handmade platforms with metrics outside the catalogue, as OpenMetrics text."""
+"""Handmade platforms with metrics outside the catalog, as OpenMetrics text."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from foreshock_dashboard.cli.main import main
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock
 
-SERVICES = ("front", "cart", "checkout", "payment", "catalogue", "redis")
+SERVICES = ("front", "cart", "checkout", "payment", "catalog", "redis")
 LEVELS = {"cpu": 0.3, "mem": 2e8, "latency": 0.08}
 Metrics = dict[str, dict[str, Value]]
 Explanation = dict[str, Any]
@@ -112,11 +112,11 @@ def test_counters_are_compared_by_rate_across_resets(explain: Explain) -> None:
     assert explanation["candidates"][0]["service"] == "redis"
 
 
-@pytest.mark.parametrize(("with_calls", "expected"), [(False, "catalogue"), (True, "cart")])
+@pytest.mark.parametrize(("with_calls", "expected"), [(False, "catalog"), (True, "cart")])
 def test_known_calls_restrict_the_candidates(explain: Explain, with_calls: bool, expected: str) -> None:
     """The most anomalous service ranks first, unless calls lead from the affected service to another one only."""
     metrics = platform("service")
-    for metric, service, times in (("latency", "front", 4), ("latency", "cart", 4), ("cpu", "catalogue", 9)):
+    for metric, service, times in (("latency", "front", 4), ("latency", "cart", 4), ("cpu", "catalog", 9)):
         key = f'service="{service}"'
         metrics[metric][key] = raised(metrics[metric][key], 1500.0, times)
     calls = {f'client="front",server="{service}"': counter(wave(5.0, 7), 15.0) for service in ("cart", "checkout")}

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World, nbytes, slice_world
 from foreshock_dashboard.replay.time_travel import MIN_CACHED_BYTES, SourceGrid, StateHistory, TimeTravel
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.row import quick_window
 
 
@@ -59,7 +59,7 @@ class Counted(MetricSource):
 
 
 ROOM = 64 * 2.0**20
-GRID = SourceGrid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP)
+GRID = SourceGrid(lambda apart: catalog(max(59.0, apart), quick_window(10.0)), STEP)
 
 
 def rewind(

@@ -11,9 +11,9 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
 from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
-from foreshock_dashboard.world.observer import fetch_catalogue
+from foreshock_dashboard.world.observer import fetch_catalog
 
 START = 1_800_000_000.0
 INTERVAL = 10.0
@@ -41,7 +41,7 @@ def world_scraped(
                 batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
                 before = found
             store.append_samples(batches)
-        readings, _ = fetch_catalogue(store, catalogue(59.0), START, START + seconds, INTERVAL)
+        readings, _ = fetch_catalog(store, catalog(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
     return WorldBuilder(INTERVAL, tiers=tiers or {}).add(QuantileReducer()(readings))

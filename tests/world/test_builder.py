@@ -15,7 +15,7 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 
@@ -84,7 +84,7 @@ def platform(seed: int) -> dict[str, Matrix]:
     known = series()
     return {
         key: Matrix.of(times, dict(row for labels in known.get(key, ()) for row in rows(key, labels)))
-        for key in catalogue(59.0)
+        for key in catalog(59.0)
     }
 
 
@@ -178,7 +178,7 @@ def test_history_shrinks_to_fit_the_memory_but_not_below_the_minimum(room: float
     target = {"job": "exporter", "instance": "h:1"}
     gpus = [labels_of({**target, "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50)]
     ones = {key: Matrix(times, tuple(gpus), np.ones((50, 900))) for key in ("gpu", "utilization")}
-    found = {key: ones.get(key, Matrix.empty(times)) for key in catalogue(59.0)}
+    found = {key: ones.get(key, Matrix.empty(times)) for key in catalog(59.0)}
     growing, condense = WorldBuilder(STEP, 6000.0, np.float32, room * 50 * 10 * 4), QuantileReducer()
 
     lengths = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]

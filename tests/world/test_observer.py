@@ -7,7 +7,7 @@ import pytest
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.observer import (
     FIRST_CHUNK_POINTS,
     MAX_CHUNK_POINTS,
@@ -45,8 +45,8 @@ class Source(MetricSource):
 
 
 def observer(source: Source, step: float = STEP, max_chunk_values: int = MAX_CHUNK_VALUES) -> Observer:
-    """An observer of the whole catalogue."""
-    return Observer(source, catalogue(59.0), step, lambda answers: answers, max_chunk_values=max_chunk_values)
+    """An observer of the whole catalog."""
+    return Observer(source, catalog(59.0), step, lambda answers: answers, max_chunk_values=max_chunk_values)
 
 
 def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
@@ -62,7 +62,7 @@ def test_it_begins_at_the_given_time() -> None:
     """A replay reads a recording from its start, however large its steps are."""
     watch = Observer(
         Source({"up": labels_of({"job": "x"})}),
-        catalogue(59.0),
+        catalog(59.0),
         STEP,
         reduce=lambda answers: answers,
         keep=86_400.0,
@@ -253,7 +253,7 @@ def test_absent_metrics_are_not_queried_where_the_source_lists_its_metrics() -> 
 
 
 def test_the_list_of_metrics_is_renewed_once_a_minute_while_it_is_stable() -> None:
-    """It covers the rate window. Metrics outside the catalogue do not matter."""
+    """It covers the rate window. Metrics outside the catalog do not matter."""
     source = Listing({"up": labels_of({"job": "x"})})
     watch = observer(source)
     watch.read(NOW)

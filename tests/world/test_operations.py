@@ -15,7 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.calls import MAX_OPERATIONS
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 
@@ -78,7 +78,7 @@ def operations(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask
         return Matrix.of(times, {labels_of(series): np.ones(3) for series in labels})
 
     return QuantileReducer()(
-        {key: Matrix.empty(times) for key in catalogue(59.0)}
+        {key: Matrix.empty(times) for key in catalog(59.0)}
         | {
             "up": rows(exporter),
             "gpu": rows({**exporter, "uuid": "a", "gpu": "0"}),

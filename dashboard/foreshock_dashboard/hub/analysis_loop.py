@@ -28,7 +28,7 @@ from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, scrape_interval
 from foreshock_dashboard.world.row import quick_window
@@ -153,18 +153,18 @@ class AnalysisLoop:
         window = replace(self._settings, scrape_interval=interval).window
         quick = quick_window(interval)
         step = max(self._settings.evaluation_interval, float(round(interval)))
-        grid = SourceGrid(lambda spacing: catalogue(max(spacing, window), max(spacing, quick)), step)
+        grid = SourceGrid(lambda spacing: catalog(max(spacing, window), max(spacing, quick)), step)
         memory = self._inputs.memory
         self._observer = Observer(
             source,
-            catalogue(window, quick),
+            catalog(window, quick),
             step,
             QuantileReducer(),
             WORLD_HISTORY_SECONDS,
             max_chunk_values=memory.chunk_values,
         )
         self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, memory.world_bytes, self.tiers.values)
-        self._seasons = SeasonalHistory(source, grid.catalogue)
+        self._seasons = SeasonalHistory(source, grid.catalog)
         self.time_travel = TimeTravel(
             source,
             grid,

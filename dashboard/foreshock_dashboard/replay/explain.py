@@ -31,12 +31,12 @@ from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 
 INFERENCE_METRICS = frozenset(
     query.series_name
     for name in ("busy", "running", "waiting")
-    for query in catalogue(DEFAULTS.window, DEFAULTS.window)[name].queries
+    for query in catalog(DEFAULTS.window, DEFAULTS.window)[name].queries
 )
 """Metrics of GPU tenants and model servers."""
 

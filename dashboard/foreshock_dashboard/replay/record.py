@@ -15,7 +15,7 @@ from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 
 MIN_PIECE_SECONDS = 60.0
 """Shortest part of the range in one request. A metric is read in one request, or in halves where that is too much."""
@@ -72,7 +72,7 @@ def record(
 
 def _selected(source: SampleSource, start: float, end: float, *, known_only: bool) -> Sequence[str]:
     """The metrics to record, sorted; only those that the hub recognizes if the source cannot list its metrics."""
-    known = frozenset(query.series_name for row in catalogue(59.0).values() for query in row.queries)
+    known = frozenset(query.series_name for row in catalog(59.0).values() for query in row.queries)
     names = source.names_between(start, end)
     return sorted(known if names is None else names & known if known_only else names)
 

@@ -22,7 +22,7 @@ from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import build_world
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
 from foreshock_dashboard.world.row import quick_window
@@ -163,9 +163,9 @@ def readers(
 
     keep: seconds of the newest grid points.
     """
-    rows = catalogue(timing.window, timing.quick)
+    rows = catalog(timing.window, timing.quick)
     observer = Observer(source, rows, timing.step, QuantileReducer(), keep, begin=lambda _: begin)
-    return observer, SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
+    return observer, SeasonalHistory(source, lambda spacing: catalog(max(spacing, timing.window)))
 
 
 def sample_range(recording: Recording, until: float | None) -> tuple[float, float]:

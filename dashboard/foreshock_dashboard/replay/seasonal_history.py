@@ -23,8 +23,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import BIN_SECONDS, DAY_SECONDS, UNKNOWN_SEASONALITY
-from foreshock_dashboard.world.observer import fetch_catalogue
-from foreshock_dashboard.world.row import CatalogueRow
+from foreshock_dashboard.world.observer import fetch_catalog
+from foreshock_dashboard.world.row import CatalogRow
 from foreshock_dashboard.world.row_math import service_of
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,12 @@ Rates = Mapping[Service, float]
 class SeasonalHistory:
     """The load of earlier days and weeks at the times passed to `load`. One thread loads while others attach.
 
-    catalogue: the catalogue for a grid spacing in seconds.
+    catalog: the catalog for a grid spacing in seconds.
     """
 
-    def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, CatalogueRow]]) -> None:
+    def __init__(self, source: MetricSource, catalog: Callable[[float], Mapping[str, CatalogRow]]) -> None:
         self._source = source
-        self._served = {"served": catalogue(WINDOW_SECONDS)["served"]}
+        self._served = {"served": catalog(WINDOW_SECONDS)["served"]}
         self._seasonality = UNKNOWN_SEASONALITY
         self._bins: dict[int, dict[float, Rates]] = {days: {} for days in LAGS}
         self._times: Floats = np.empty(0)
@@ -83,7 +83,7 @@ class SeasonalHistory:
         missing = [begin for begin in bins if begin not in rates_by_bin]
         if missing:
             try:
-                answers, _ = fetch_catalogue(
+                answers, _ = fetch_catalog(
                     self._source, self._served, missing[0] + BIN_SECONDS, missing[-1] + BIN_SECONDS, BIN_SECONDS
                 )
             except SourceError as error:

@@ -27,7 +27,7 @@ from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, align_down, fold_start
-from foreshock_dashboard.world.row import CatalogueRow
+from foreshock_dashboard.world.row import CatalogRow
 
 HOUR_SECONDS = 3600.0
 LAST_HOUR_STEP_SECONDS = 300.0
@@ -52,9 +52,9 @@ TOO_LARGE = (
 
 
 class SourceGrid(NamedTuple):
-    """How a source is read: the catalogue for a grid spacing in seconds, and the spacing of evaluations."""
+    """How a source is read: the catalog for a grid spacing in seconds, and the spacing of evaluations."""
 
-    catalogue: Callable[[float], Mapping[str, CatalogueRow]]
+    catalog: Callable[[float], Mapping[str, CatalogRow]]
     step: float
 
 
@@ -109,7 +109,7 @@ class WorldRange:
     """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
 
     Args:
-        catalogue: the catalogue for a grid spacing in seconds.
+        catalog: the catalog for a grid spacing in seconds.
         max_bytes: memory of the World; beyond it, the beginning is dropped.
         simulated: whether the samples are of a simulated platform.
         tiers: tiers of services, which win over those of the source.
@@ -122,7 +122,7 @@ class WorldRange:
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Callable[[float], Mapping[str, CatalogueRow]],
+        catalog: Callable[[float], Mapping[str, CatalogRow]],
         start: float,
         step: float,
         *,
@@ -132,9 +132,7 @@ class WorldRange:
     ) -> None:
         self.world: World | None = None
         self.end = -math.inf
-        self._observer = Observer(
-            source, catalogue(step), step, QuantileReducer(), keep=math.inf, begin=lambda _: start
-        )
+        self._observer = Observer(source, catalog(step), step, QuantileReducer(), keep=math.inf, begin=lambda _: start)
         self._builder = WorldBuilder(step, dtype=np.float32, max_bytes=max_bytes, tiers=tiers)
         self._simulated = simulated
         self._has_data = False
@@ -196,7 +194,7 @@ class TimeTravel:
         self._max_bytes = max_bytes
         self._begin = begin
         self._new_range = partial(
-            WorldRange, source, grid.catalogue, max_bytes=max_bytes, simulated=simulated, tiers=tiers
+            WorldRange, source, grid.catalog, max_bytes=max_bytes, simulated=simulated, tiers=tiers
         )
         self._live = StateHistory(min(MAX_SERVICE_STATES, int(max_bytes / SERVICE_STATE_BYTES)))
         self._live_lock = threading.Lock()
@@ -298,7 +296,7 @@ class TimeTravel:
         state, world = State(), None
         history = StateHistory(2 * MAX_SERVICE_STATES, spacing)
         first = end - HOUR_SECONDS - spacing - self._grid.step  # earlier times belong to another hour
-        seasons = SeasonalHistory(self._source, self._grid.catalogue)
+        seasons = SeasonalHistory(self._source, self._grid.catalog)
         seasons.load(fold_start(end), end)
         for piece in self._new_range(fold_start(end), self._grid.step).read_to(end):
             world = seasons.attach(piece)

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Operation, Red, Tenant
-from foreshock_dashboard.world.row import SERVICE_LABELS, Catalogue, LabelMap, Producer, RateWindows, Readings, row
+from foreshock_dashboard.world.row import SERVICE_LABELS, Catalog, LabelMap, Producer, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio, service_of
 from foreshock_dashboard.world.section import Grouping, Growth, Key, Section, Sections
 
@@ -53,7 +53,7 @@ MAX_OPERATIONS = 50
 Pair = tuple[Service, Service]
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings of services and calls.
 
     The Collector's span metrics are in milliseconds by default. Tempo's metrics-generator has other names for span

@@ -12,7 +12,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import Capacity
-from foreshock_dashboard.world.row import Catalogue, LabelMap, Producer, RateWindows, Readings, row
+from foreshock_dashboard.world.row import Catalog, LabelMap, Producer, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts
 from foreshock_dashboard.world.section import Growth, Section, Sections
 
@@ -32,7 +32,7 @@ WORKLOAD_READINGS = ("specified", "ready", "scaler_wanted", "scaler_most")
 WORKLOAD_FIGURES = ("wanted", "ready", "max_replicas", "pending")
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings by deployment (or stateful set), autoscaler, pod, and quota.
 
     Names: kube-state-metrics/docs/metrics (workload, cluster).

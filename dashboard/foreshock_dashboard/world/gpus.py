@@ -17,7 +17,7 @@ from foreshock_dashboard.world.row import (
     GPU_LABELS,
     SERVICE_LABELS,
     TARGET_LABELS,
-    Catalogue,
+    Catalog,
     LabelMap,
     Producer,
     RateWindows,
@@ -59,7 +59,7 @@ GpuId = tuple[str, str, str]
 """(job, instance, uuid)."""
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings of identity, load, sharing, and health.
 
     dcgm-exporter's names, labels and units (MiB, MHz, percent) are those of its default counters

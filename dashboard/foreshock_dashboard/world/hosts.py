@@ -10,7 +10,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.world_sections import Network
 from foreshock_dashboard.stats.robust import nan_sum
-from foreshock_dashboard.world.row import TARGET_LABELS, Catalogue, LabelMap, RateWindows, Readings, row
+from foreshock_dashboard.world.row import TARGET_LABELS, Catalog, LabelMap, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio
 from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 from foreshock_dashboard.world.targets import Address, target_of
@@ -28,7 +28,7 @@ HOST_READINGS = ("segments", "retransmitted", "timeouts", "dropped")
 HOST_FIGURES = ("used", "bytes", "retransmitted", "timeouts", "dropped")
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, and netstat."""
     last, rate = windows.last, windows.rate
     usage, segments = "NIC utilization", "TCP retransmits"

@@ -14,8 +14,8 @@ from foreshock_dashboard.world.row import (
     POD_LABELS,
     SERVICE_LABELS,
     TARGET_LABELS,
-    Catalogue,
-    CatalogueRow,
+    Catalog,
+    CatalogRow,
     LabelMap,
     Producer,
     RateWindows,
@@ -38,7 +38,7 @@ SERVICE_FIGURES = (*GAUGE_READINGS, "queued", "first_token", "per_token")
 REPLICA_FIGURES = ("replica_busy", "replica_finished", "replica_seconds")
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings of queues, batches, caches, and latencies per server.
 
     Names: docs.vllm.ai/en/stable/usage/metrics, docs.sglang.io/references/production_metrics, TGI's reference of
@@ -56,10 +56,10 @@ def readings(windows: RateWindows) -> Catalogue:
             for metric in metrics
         )
 
-    def reading(query: Callable[..., Query], lost: str, vllm: str, *others: str) -> CatalogueRow:
+    def reading(query: Callable[..., Query], lost: str, vllm: str, *others: str) -> CatalogRow:
         return row(lost, *forms(query, vllm), also=forms(query, *others))
 
-    def durations(key: str, lost: str, vllm: tuple[str, ...], also: tuple[str, ...], triton: str = "") -> Catalogue:
+    def durations(key: str, lost: str, vllm: tuple[str, ...], also: tuple[str, ...], triton: str = "") -> Catalog:
         """Sums of seconds and counts of requests, of histograms or of Triton's counters."""
         micros, counts = ((f"nv_inference_{triton}_duration_us",), (success,)) if triton else ((), ())
         more = {"sum": forms(rate, *micros, scale=_SECONDS_PER_MICROSECOND), "count": forms(rate, *counts)}
@@ -75,7 +75,7 @@ def readings(windows: RateWindows) -> Catalogue:
     success, engine, token = "nv_inference_request_success", (*SERVER_LABELS, "engine"), "time_to_first_token_seconds"
     vllm_token, sglang_token = (windows.buckets(f"{name}:{token}", SERVICE_MODEL_LABELS) for name in ("vllm", "sglang"))
     cache = (last(f"vllm:{name}_cache_usage_perc", engine) for name in ("kv", "gpu"))
-    named: Catalogue = {
+    named: Catalog = {
         "running": reading(
             last,
             "running requests",
@@ -133,7 +133,7 @@ def readings(windows: RateWindows) -> Catalogue:
     return {key: with_escaped_names(known) for key, known in named.items()}
 
 
-def with_escaped_names(known: CatalogueRow) -> CatalogueRow:
+def with_escaped_names(known: CatalogRow) -> CatalogRow:
     """The row with a further form for each name with a colon, which some exporters and Collectors serve as `_`."""
     ways, also = (
         (

@@ -11,7 +11,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.stats.robust import median_interval, nan_sum
 from foreshock_dashboard.world.calls import GRAPH, SPANS, TEMPO
-from foreshock_dashboard.world.row import Catalogue, CatalogueRow, Producer, Readings
+from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Readings
 
 HOUR_SECONDS = 3600.0
 MAX_CHUNK_POINTS = 120
@@ -38,16 +38,16 @@ def align_down(now: float, step: float) -> float:
     return math.floor(now / step) * step
 
 
-def fetch_catalogue(
+def fetch_catalog(
     source: MetricSource,
-    catalogue: Catalogue,
+    catalog: Catalog,
     start: float,
     end: float,
     step: float,
     names: frozenset[str] | None = None,
     producers: Mapping[str, str] | None = None,
 ) -> tuple[Readings, Mapping[str, str]]:
-    """Query every row of the catalogue: all first forms at once, then the next forms of those without an answer.
+    """Query every row of the catalog: all first forms at once, then the next forms of those without an answer.
 
     Args:
         names: metrics of the source; others are not queried. None where unknown.
@@ -66,12 +66,12 @@ def fetch_catalogue(
         found = source.fetch_all([form.query for form in present], start, end, step)
         fetched.update((id(form), form.standard(matrix)) for form, matrix in zip(present, found, strict=True))
 
-    chosen, answers = dict(producers or {}), dict.fromkeys(catalogue, empty)
+    chosen, answers = dict(producers or {}), dict.fromkeys(catalog, empty)
     untried: dict[str, tuple[Producer, ...]] = {}
-    pending, also = list(catalogue), [form for row in catalogue.values() for form in row.also]
+    pending, also = list(catalog), [form for row in catalog.values() for form in row.also]
     while pending:
         for key in pending:
-            row = catalogue[key]
+            row = catalog[key]
             if key not in untried and row.part_of not in pending:
                 untried[key] = _ways(row, chosen.get(key), chosen.get(row.part_of))
         started = [key for key in pending if untried.get(key)]
@@ -81,17 +81,17 @@ def fetch_catalogue(
             way, *others = untried[key]
             answers[key] = fetched.get(id(way), empty)
             untried[key] = () if len(answers[key]) else tuple(others)
-            row = catalogue[key]
+            row = catalog[key]
             if len(answers[key]) and not row.part_of and any(option.producer for option in row.ways):
                 chosen[key] = way.producer
         pending = [key for key in pending if untried.get(key, True)]
-    for key, row in catalogue.items():
+    for key, row in catalog.items():
         for form in row.also:
             answers[key] = merged(answers[key], fetched.get(id(form), empty))
     return answers, chosen
 
 
-def _ways(row: CatalogueRow, producer: str | None, producer_of_whole: str | None) -> tuple[Producer, ...]:
+def _ways(row: CatalogRow, producer: str | None, producer_of_whole: str | None) -> tuple[Producer, ...]:
     """Forms of a row to try: those of its producer, or of the producer of the reading that it is part of."""
     if producer is not None:
         # The maker of a service graph may add span metrics.
@@ -141,13 +141,13 @@ class MetricNameCache:
 
 
 class Observer:
-    """Reads the catalogue: everything since the start of the fold at first, then only new grid points.
+    """Reads the catalog: everything since the start of the fold at first, then only new grid points.
 
-    A source that lists its metrics is not queried for others, since a platform has few of the catalogue's producers.
+    A source that lists its metrics is not queried for others, since a platform has few of the catalog's producers.
 
     Args:
         source: where to read.
-        catalogue: rows to read, by key.
+        catalog: rows to read, by key.
         step: seconds between grid points.
         reduce: applied to each piece of answers; sees every grid point once.
         keep: seconds of history.
@@ -158,7 +158,7 @@ class Observer:
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Catalogue,
+        catalog: Catalog,
         step: float,
         reduce: Callable[[Readings], Readings],
         keep: float = 3 * HOUR_SECONDS,
@@ -166,13 +166,13 @@ class Observer:
         max_chunk_values: int = MAX_CHUNK_VALUES,
     ) -> None:
         self._source = source
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._step = step
         self._reduce = reduce
         self._keep = keep
         self._begin = begin
         self._max_chunk_values = max_chunk_values
-        queries = [query for row in catalogue.values() for query in row.queries]
+        queries = [query for row in catalog.values() for query in row.queries]
         wanted = frozenset(query.series_name for query in queries)
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._back = max((query.window for query in queries), default=0.0)
@@ -207,8 +207,8 @@ class Observer:
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
             try:
-                answers, chosen = fetch_catalogue(
-                    self._source, self._catalogue, start, until, self._step, names, self._producers
+                answers, chosen = fetch_catalog(
+                    self._source, self._catalog, start, until, self._step, names, self._producers
                 )
             except SourceError:
                 self._points = max(1, self._points // 2)  # the request may have been too large
@@ -240,7 +240,7 @@ class Observer:
         """Metrics that pages need and the source lacks, each with the feature lost: `gpu_info (GPUs)`."""
         return tuple(
             f"{row.ways[0].query.metric} ({row.lost})"
-            for key, row in self._catalogue.items()
+            for key, row in self._catalog.items()
             if row.shown and self._any_read and key not in self._present
         )
 

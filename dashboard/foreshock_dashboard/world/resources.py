@@ -18,8 +18,8 @@ from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
 from foreshock_dashboard.world.row import (
     SERVICE_LABELS,
     TARGET_LABELS,
-    Catalogue,
-    CatalogueRow,
+    Catalog,
+    CatalogRow,
     LabelMap,
     Producer,
     RateWindows,
@@ -52,7 +52,7 @@ _USED = Matcher("state", "=", "used")
 _NEW_USED = Matcher("db_client_connection_state", "=", "used")
 
 
-def readings(windows: RateWindows) -> Catalogue:
+def readings(windows: RateWindows) -> Catalog:
     """Readings of resources.
 
     Names: cAdvisor's prometheus metrics, kube-state-metrics/docs/metrics (pod), kubelet's volume stats, the clients of
@@ -104,7 +104,7 @@ def readings(windows: RateWindows) -> Catalogue:
     }
 
 
-def _wait_times(part: str, scale: float, query: Callable[[str], Query]) -> CatalogueRow:
+def _wait_times(part: str, scale: float, query: Callable[[str], Query]) -> CatalogRow:
     """Sum or count of waits. OpenTelemetry's old metric is in milliseconds; `scale` makes its values seconds."""
     old, *others = (
         *("db_client_connections_wait_time_milliseconds", "db_client_connections_wait_time_seconds"),

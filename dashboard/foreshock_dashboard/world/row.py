@@ -1,4 +1,4 @@
-"""Rows of the query catalogue: the queries behind one reading of the World, in the form of each producer."""
+"""Rows of the query catalog: the queries behind one reading of the World, in the form of each producer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POD_LABELS = ("pod", "k8s_pod_name")
 
 LabelMap = Mapping[str, str]
 Readings = Mapping[str, Matrix]
-"""Answer of every key of the catalogue, all on one grid."""
+"""Answer of every key of the catalog, all on one grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Producer:
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogueRow:
-    """One row of the catalogue; `row` builds it.
+class CatalogRow:
+    """One row of the catalog; `row` builds it.
 
     Attributes:
         lost: feature that is missing without this reading.
@@ -90,7 +90,7 @@ class CatalogueRow:
         return tuple(form.query for form in (*self.ways, *self.also))
 
 
-Catalogue = Mapping[str, CatalogueRow]
+Catalog = Mapping[str, CatalogRow]
 
 
 def row(
@@ -99,12 +99,12 @@ def row(
     also: tuple[Query | Producer, ...] = (),
     shown: bool = False,
     part_of: str = "",
-) -> CatalogueRow:
-    """A catalogue row; a query stands for a form with standard labels and units."""
+) -> CatalogRow:
+    """A catalog row; a query stands for a form with standard labels and units."""
     first, more = (
         tuple(form if isinstance(form, Producer) else Producer(form) for form in forms) for forms in (ways, also)
     )
-    return CatalogueRow(lost, first, more, shown, part_of)
+    return CatalogRow(lost, first, more, shown, part_of)
 
 
 def quick_window(interval: float) -> float:

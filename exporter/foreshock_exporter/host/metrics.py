@@ -69,7 +69,7 @@ INFINIBAND_GAUGES = _table("gauge", "infiniband", ("device", "port"), {
         "physical_state_id",
         "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test",
     ),
-    "rate": ("rate_bytes_per_second", "Signalling rate of the port"),
+    "rate": ("rate_bytes_per_second", "Signaling rate of the port"),
     "hw_counters/lifespan": ("lifespan_seconds", "Time for which the driver caches a value of hw_counters"),
 })  # fmt: skip
 INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {

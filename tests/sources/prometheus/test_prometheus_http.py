@@ -12,7 +12,7 @@ import pytest
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource, promql
-from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.observer import Observer
 
 START = 1_789_000_000
@@ -229,7 +229,7 @@ def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_n
     straight = PrometheusSource(own_prometheus.url)
     behind = PrometheusSource(own_prometheus.url, transport=httpx.MockTransport(proxy))
     read = [
-        Observer(each, catalogue(59.0), 10.0, reduce=lambda found: found, begin=lambda _: START).read(ended)["up"]
+        Observer(each, catalog(59.0), 10.0, reduce=lambda found: found, begin=lambda _: START).read(ended)["up"]
         for each in (straight, behind)
     ]
     names = straight.names_between(START, ended)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.scenarios.platforms.catalogue import EMBED, GENERATE, QUERY, UPSERT, VERIFY
+from foreshock_simulator.scenarios.platforms.catalog import EMBED, GENERATE, QUERY, UPSERT, VERIFY
 from foreshock_simulator.spec.platform import Arrivals
 from foreshock_simulator.spec.services import (
     Cached,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms.catalogue import catalogue, mig_tenants, with_mig
+from foreshock_simulator.scenarios.platforms.catalog import catalog, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
 from foreshock_simulator.spec.platform import HostSpec, Place, PlatformSpec, PoolSpec, Topology
@@ -33,7 +33,7 @@ def demo(hosts: tuple[HostSpec, ...], topology: Topology) -> PlatformSpec:
         PoolSpec("image", _places(front, 6)),
     )
     services = []
-    for service in catalogue().services:
+    for service in catalog().services:
         name = service.name.name
         if name in _SERVERS:
             services.append(replace(service, hosts=_SERVERS[name], replicas=len(_SERVERS[name])))
@@ -44,9 +44,9 @@ def demo(hosts: tuple[HostSpec, ...], topology: Topology) -> PlatformSpec:
         services.append(placed)
     batch_places = (*_places(front, 0, 1), *_places((*front, *back), 7), Place("host-4", 6))
     tenants = (
-        replace(catalogue().tenant("batch-embed"), places=batch_places),
-        replace(catalogue().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
-        replace(catalogue().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
+        replace(catalog().tenant("batch-embed"), places=batch_places),
+        replace(catalog().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
+        replace(catalog().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
     platform = PlatformSpec(hosts, pools, tuple(services), (*tenants, *mig_tenants(pools)))
     flows = flows_of(platform, ExtraServices(), topology, random_stream(0, "topology/demo"))

@@ -6,7 +6,7 @@ import random
 from typing import NamedTuple
 
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.scenarios.platforms import catalogue
+from foreshock_simulator.scenarios.platforms import catalog
 from foreshock_simulator.scenarios.platforms.cells import ARRIVALS, ExtraServices
 from foreshock_simulator.serving.llm import ACTIVATION_BYTES
 from foreshock_simulator.serving.steps import StepTimes
@@ -83,15 +83,15 @@ def flows_of(
     chat = topology.load * max_rates["llm-chat"]
     replicas = {service.name.name: service.replicas for service in platform.services}
     flows = [
-        FlowSpec("assistant", "assistant-feature", catalogue.ASK, _three_digits(0.7 * chat)),
-        FlowSpec("chat", "gateway", catalogue.CHAT, _three_digits(0.3 * chat)),
-        FlowSpec("ingest", "gateway", catalogue.INGEST, INGEST_PER_REPLICA * max(4, replicas["embedder"]), "poisson"),
+        FlowSpec("assistant", "assistant-feature", catalog.ASK, _three_digits(0.7 * chat)),
+        FlowSpec("chat", "gateway", catalog.CHAT, _three_digits(0.3 * chat)),
+        FlowSpec("ingest", "gateway", catalog.INGEST, INGEST_PER_REPLICA * max(4, replicas["embedder"]), "poisson"),
     ]
     if "llm-code" in replicas:
         code = _three_digits(CODE_LOAD_RATIO * max_rates["llm-code"])
-        flows.append(FlowSpec("code", "gateway", catalogue.CODE, code, "azure-code", "azure-code"))
+        flows.append(FlowSpec("code", "gateway", catalog.CODE, code, "azure-code", "azure-code"))
     if "search-feature" in replicas:
-        flows.append(FlowSpec("search", "search-feature", catalogue.SEARCH, _three_digits(0.5 * chat)))
+        flows.append(FlowSpec("search", "search-feature", catalog.SEARCH, _three_digits(0.5 * chat)))
     for model, (service, route) in extra.features.items():
         rate = _three_digits(topology.load * rng.uniform(0.7, 1.0) * max_rates[model])
         name = service.removesuffix("-feature")

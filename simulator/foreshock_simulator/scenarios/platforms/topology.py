@@ -1,4 +1,4 @@
-"""Platforms of four sizes: the demo, and small, medium and large ones drawn by seed from the catalogue."""
+"""Platforms of four sizes: the demo, and small, medium and large ones drawn by seed from the catalog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain, count
 from typing import Final, Literal
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE, catalogue, mig_tenants, with_mig
+from foreshock_simulator.scenarios.platforms.catalog import MODEL_BY_ROUTE, catalog, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
@@ -69,7 +69,7 @@ class FreeGpus:
 class SizeParameters:
     """Parameters of a size.
 
-    `replicas`: initial replicas of model services. `names`: services of the catalogue, None for all. `embed`, `image`:
+    `replicas`: initial replicas of model services. `names`: services of the catalog, None for all. `embed`, `image`:
     GPUs of these pools. `batch`: GPUs that batch tenants have to themselves. `training`: GPUs of each training tenant.
     `max_gpus`: limit per replica of a drawn model.
     """
@@ -121,7 +121,7 @@ def generate(size: Size, seed: int, topology: Topology) -> PlatformSpec:
         return demo(hosts_of(4, 8, 0), topology)
     parameters = SIZE_PARAMETERS[size]
     rng = random_stream(seed, f"topology/{size}")
-    services = catalogue().services
+    services = catalog().services
     if parameters.names is not None:
         services = restrict(services, parameters.names)
     extra_count = parameters.services - len(services)
@@ -207,7 +207,7 @@ def _place_servers(services: tuple[ServiceSpec, ...], parameters: SizeParameters
 
 def _training(parameters: SizeParameters, free_gpus: FreeGpus) -> tuple[TenantSpec, ...]:
     """Training tenants on whole hosts, every other one on older GPUs."""
-    base = catalogue().tenant("train-llm")
+    base = catalog().tenant("train-llm")
     tenants = []
     for number, gpus in enumerate(parameters.training):
         name = base.name._replace(name=f"train-llm{'' if number == 0 else f'-{number + 1}'}")
@@ -221,7 +221,7 @@ def _batch(platform: PlatformSpec, parameters: SizeParameters, free_gpus: FreeGp
     names = {service.name.name for service in platform.services}
     initial = initial_places(platform)
     tenants = [
-        replace(catalogue().tenant(name), places=(*chain(*initial[model]), *free_gpus.take(parameters.batch)))
+        replace(catalog().tenant(name), places=(*chain(*initial[model]), *free_gpus.take(parameters.batch)))
         for name, model in (("batch-embed", "llm-chat"), ("nightly-eval", "llm-code"))
         if model in initial
     ]

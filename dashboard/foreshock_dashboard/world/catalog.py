@@ -1,12 +1,12 @@
-"""The query catalogue: every query behind a World, by key."""
+"""The query catalog: every query behind a World, by key."""
 
 from __future__ import annotations
 
 from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers, resources
-from foreshock_dashboard.world.row import Catalogue, RateWindows
+from foreshock_dashboard.world.row import Catalog, RateWindows
 
 
-def catalogue(window: float, quick: float = 29.0) -> Catalogue:
+def catalog(window: float, quick: float = 29.0) -> Catalog:
     """Queries behind a World, by key.
 
     Args:

@@ -1,4 +1,4 @@
-"""The services and tenants of every generated platform, in the format of scenario files; see catalogue.yaml."""
+"""The services and tenants of every generated platform, in the format of scenario files; see catalog.yaml."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODEL_BY_ROUTE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalog:
     """Services and tenants without hosts and places."""
 
     services: tuple[ServiceSpec, ...]
@@ -46,14 +46,14 @@ class Catalogue:
 
 
 @cache
-def catalogue() -> Catalogue:
-    """The catalogue; `topology.restrict` removes the services that a platform lacks."""
-    problems = Problems("catalogue.yaml")
-    text = files("foreshock_simulator.scenarios.platforms").joinpath("catalogue.yaml").read_text(encoding="utf-8")
+def catalog() -> Catalog:
+    """The catalog; `topology.restrict` removes the services that a platform lacks."""
+    problems = Problems("catalog.yaml")
+    text = files("foreshock_simulator.scenarios.platforms").joinpath("catalog.yaml").read_text(encoding="utf-8")
     root = compose(text, problems)
-    result = root and Reader(problems).read(root, Catalogue, "the catalogue")
+    result = root and Reader(problems).read(root, Catalog, "the catalog")
     problems.raise_if_any()
-    assert isinstance(result, Catalogue)  # noqa: S101 - else there was a problem
+    assert isinstance(result, Catalog)  # noqa: S101 - else there was a problem
     return result
 
 
@@ -65,7 +65,7 @@ def with_mig(pool: PoolSpec) -> PoolSpec:
 def mig_tenants(pools: Iterable[PoolSpec]) -> tuple[TenantSpec, ...]:
     """Batch tenants in the last MIG instance of each GPU with MIG."""
     return tuple(
-        replace(catalogue().tenant("sliced-batch"), places=pool.places, slice=len(pool.mig_slices) - 1)
+        replace(catalog().tenant("sliced-batch"), places=pool.places, slice=len(pool.mig_slices) - 1)
         for pool in pools
         if pool.mig_slices
     )

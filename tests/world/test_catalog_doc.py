@@ -1,4 +1,4 @@
-"""docs/reference/collected-metrics.md lists the query catalogue."""
+"""docs/reference/collected-metrics.md lists the query catalog."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers, resources
-from foreshock_dashboard.world.catalogue import catalogue
-from foreshock_dashboard.world.row import CatalogueRow, RateWindows
+from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.row import CatalogRow, RateWindows
 
 WINDOWS = RateWindows(59.0, 29.0)
 PARTS = {
@@ -30,7 +30,7 @@ def name(query: Query) -> str:
     return f"`{shown}`".replace("|", "\\|")
 
 
-def row(reading: CatalogueRow) -> str:
+def row(reading: CatalogRow) -> str:
     """One line of the table."""
     others = dict.fromkeys(name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.ways[1:])
     more = [name(form.query) for form in reading.also]
@@ -47,6 +47,6 @@ def test_every_metric_is_documented_with_the_feature_that_needs_it() -> None:
         assert table in DOCUMENT, f"the table of {title!r} should be:\n{table}"
 
 
-def test_every_row_of_the_catalogue_is_in_a_part() -> None:
+def test_every_row_of_the_catalog_is_in_a_part() -> None:
     keys = {key for part in PARTS.values() for key in part.readings(WINDOWS)}
-    assert keys == set(catalogue(59.0))
+    assert keys == set(catalog(59.0))
