@@ -40,7 +40,7 @@ class Picture:
     whole: bool = False
 
 
-NEIGHBOR, OUTAGE = ("noisy-neighbor", "2026-01-05T08:44:20Z"), ("outage", "2026-01-05T08:45:30Z")
+NEIGHBOR, OUTAGE = ("noisy-neighbor", "2026-01-05T08:43:50Z"), ("outage", "2026-01-05T08:45:30Z")
 PAIR = "/contention?victim=serving/llm-chat&aggressor=ml/batch-embed"
 TAKEN = (
     Picture("now-light", *NEIGHBOR, "/"),
