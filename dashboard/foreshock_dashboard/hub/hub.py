@@ -202,7 +202,7 @@ class Hub:
 
     def _end_threads(self) -> None:
         self._stop.set()
-        self._memory.tight.set()  # wakes the upkeep
+        self._memory.tight.set()  # wakes the maintenance
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(10)

@@ -47,7 +47,7 @@ class Memory:
 
     Attributes:
         request_bytes: of requests that are received, decoded, or stored.
-        world_bytes: of the history that the analysis reads. range_bytes: of time ranges that pages asked for.
+        world_bytes: of the history that the analysis reads. range_bytes: of time ranges that pages showed.
         span_series: series derived from spans.
         pending_spans: that wait for the other side of their call.
         chunk_values: values of the history that are read at once.

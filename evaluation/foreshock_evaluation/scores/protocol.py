@@ -2,8 +2,8 @@
 
 A page is a *hit* if it comes between the fault's onset t_0 and five minutes after the cascade's onset t_c, and names an
 affected service. It is *early* before t_c; its *lead time* is t_c − t, or 0, so that misses count. Pages outside
-[t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*, unless another known fault is
-to blame. Pages of one component (services connected by calls or shared GPUs) within 15 minutes count once.
+[t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*, unless another known fault
+is the reason. Pages of one component (services connected by calls or shared GPUs) within 15 minutes count once.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
 OPEN_OIDC_PATHS = frozenset({LOGIN, CALLBACK, LOGOUT})
 SESSION_SECONDS = 8 * 3600
-"""Then the provider is asked again, which notices a disabled account."""
+"""Then the provider is queried again, which notices a disabled account."""
 PROVIDER_SECONDS = 10.0
 """Longest wait for an answer of the provider."""
 MAX_PENDING_LOGINS = 3

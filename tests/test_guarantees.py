@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("docs/internals/threat-model.md", "docs/reference/promises.md")
+DOCUMENTS = ("docs/internals/threat-model.md", "docs/reference/guarantees.md")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -37,7 +37,7 @@ def test_every_claim_names_a_test_that_exists(document: str) -> None:
         assert match[2] in names_in(match[1]), row
 
 
-def test_the_security_policy_says_where_to_report_and_what_it_promises() -> None:
+def test_the_security_policy_says_where_to_report_and_which_versions_it_supports() -> None:
     """It names commands that exist, and documents that make the claims."""
     policy, makefile = (ROOT / "SECURITY.md").read_text(), (ROOT / "Makefile").read_text()
     assert {"## Report a vulnerability", "## Supported versions"} <= set(policy.splitlines())
