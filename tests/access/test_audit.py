@@ -30,17 +30,26 @@ def test_an_event_is_a_line_and_no_name_can_forge_another(tmp_path: Path) -> Non
 
 
 def test_a_guesser_does_not_push_other_events_out(tmp_path: Path) -> None:
-    """A thousand wrong passwords for a user from an address are one line a minute; denials are all there."""
+    """A thousand wrong passwords for a user from an address are one line a minute; so are denials."""
     log = AuditLog(tmp_path / "audit.log")
     for _ in range(1000):
         log.record("sign_in_failed", principal="ada", address="10.0.0.1", status=401)
         log.record("rate_limited", principal="ci", address="10.0.0.2", status=429)
     log.record("sign_in_failed", principal="ada", address="10.0.0.2", status=401)
-    for _ in range(3):
-        log.record("denied", principal="bob", status=403)
+    for number in range(1000):
+        log.record("denied", principal="bob", request=f"DELETE /{number}", status=403)
+        log.record("sign_in_failed", principal=f"no-user-{number}", address="10.0.0.3", status=401, known=False)
     log.close()
     actions = [event["action"] for event in log.recent()]
-    assert actions == ["denied"] * 3 + ["sign_in_failed", "rate_limited", "sign_in_failed"]
+    assert actions == ["sign_in_failed", "denied", "sign_in_failed", "rate_limited", "sign_in_failed"]
+
+
+def test_the_length_of_an_event_is_bounded() -> None:
+    """Whatever name or path a client sends."""
+    log = AuditLog()
+    log.record("denied", principal="p" * 44_000, request="GET /" + "x" * 44_000, status=403)
+    (event,) = log.recent()
+    assert (len(event["principal"]), len(event["request"])) == (audit.MAX_TEXT, audit.MAX_TEXT)
 
 
 def test_the_file_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +78,8 @@ def test_a_file_that_cannot_be_written_is_logged_once_and_stops_nothing(caplog: 
 
 
 def test_without_a_file_events_are_in_the_log_of_the_hub(caplog: pytest.LogCaptureFixture) -> None:
-    """As JSON."""
-    with caplog.at_level(logging.INFO, audit.__name__):
+    """As JSON, whatever `--log-level` the rest of it has."""
+    with caplog.at_level(logging.WARNING):
+        caplog.handler.setLevel(logging.NOTSET)
         AuditLog().record("sign_in", principal="ada")
     assert json.loads(caplog.messages[0])["principal"] == "ada"

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import ipaddress
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 import bcrypt
@@ -21,7 +23,12 @@ from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.authentication import (
+    MAX_CLIENT_CHECKS,
+    MAX_CONCURRENT_CHECKS,
+    MAX_WAITING_CHECKS,
+    Access,
+)
 from foreshock_exporter.web.auth import PasswordChecker
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105
@@ -146,6 +153,45 @@ def test_too_many_passwords_at_once_are_put_off() -> None:
     put_off = ask(app, "/api/now", {"authorization": basic("eve", "x")})
     assert (put_off.status_code, put_off.headers["retry-after"]) == (503, "5")
     assert ask(app, "/api/now", {"authorization": basic("ada", "lovelace")}).status_code == 200
+
+
+def test_guessers_at_one_address_keep_no_other_address_out(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than there are places, all in a slow check: another address signs in meanwhile."""
+    go_on = Event()
+
+    def check(authorization: str, address: str) -> Literal["right", "wrong"]:
+        if address != "127.0.0.2":
+            assert go_on.wait(30)
+        return "right" if authorization == basic("ada", "lovelace") else "wrong"
+
+    monkeypatch.setattr(users, "check", check)
+    monkeypatch.setattr(users, "known", lambda _: False)
+
+    async def request(client: httpx.AsyncClient, password: str) -> int:
+        return (await client.get("/api/now", headers={"authorization": basic("ada", password)})).status_code
+
+    async def guessed() -> tuple[int, list[int]]:
+        app = app_of(Access(basic=users, requests_per_minute=6000))
+        places = MAX_CONCURRENT_CHECKS + MAX_WAITING_CHECKS
+        async with AsyncExitStack() as stack:
+            guesser, user = [
+                await stack.enter_async_context(
+                    httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(peer, 1)), base_url="http://127.0.0.1")
+                )
+                for peer in ("127.0.0.9", "127.0.0.2")
+            ]
+            guesses = [asyncio.create_task(request(guesser, f"{number}")) for number in range(places)]
+            await asyncio.wait(guesses, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                found = await asyncio.wait_for(request(user, "lovelace"), 10)
+            finally:
+                go_on.set()
+            return found, await asyncio.gather(*guesses)
+
+    found, refused = asyncio.run(guessed())
+    assert found == 200
+    assert sorted(set(refused)) == [401, 503]
+    assert refused.count(401) == MAX_CLIENT_CHECKS
 
 
 HASH = "$2b$04$" + "a" * 53

@@ -20,13 +20,16 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.common.log_on_change import LogOnChange
 
 Action = Literal["sign_in", "sign_in_failed", "sign_out", "denied", "rate_limited", "download", "change"]
-REPEATED: dict[Action, float] = {"sign_in": 3600.0, "sign_in_failed": 60.0, "rate_limited": 60.0}
+REPEATED: dict[Action, float] = {"sign_in": 3600.0, "sign_in_failed": 60.0, "denied": 60.0, "rate_limited": 60.0}
 """Seconds in which a repetition by the same principal from the same address is not logged."""
 MAX_RECENT = 1000
+MAX_TEXT = 200
+"""Characters of a principal or request in an event; clients choose both."""
 MAX_FILE_BYTES = 10 * 2**20
 ROTATED_FILES = 5
 
 _log = logging.getLogger(__name__)
+_log.setLevel(logging.INFO)  # a higher --log-level must not drop events
 
 
 class AuditEvent(TypedDict):
@@ -77,15 +80,20 @@ class AuditLog:
         address: str = "",
         request: str = "",
         status: int = 200,
+        known: bool = True,
     ) -> None:
-        """Log an event, unless it repeats a recent one (see `REPEATED`)."""
+        """Log an event, unless it repeats a recent one (see `REPEATED`).
+
+        known: whether the principal exists. Events of those that do not repeat each other, if from one address.
+        """
+        principal, request = principal[:MAX_TEXT], request[:MAX_TEXT]
         event: AuditEvent = {
             "time": round(self._now(), 3), "action": action, "principal": principal, "method": method, "role": role,
             "address": address, "request": request, "status": status,
         }  # fmt: skip
         with self._lock:
             if action in REPEATED:
-                repeated, key = self._repeated[action], (principal, method, role, address)
+                repeated, key = self._repeated[action], (principal if known else "", method, role, address)
                 if key in repeated:
                     return
                 repeated[key] = None

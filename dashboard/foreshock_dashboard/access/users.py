@@ -34,6 +34,9 @@ class Users:
 
         self._file = ReloadingFile([path], read, "the previous users stay valid")
 
+    def __contains__(self, user: str) -> bool:
+        return user in self._file.current()
+
     def known(self, authorization: str) -> bool:
         """Whether an Authorization header has a password that was accepted before. Quick."""
         pair, users = basic_credentials(authorization), self._file.current()

@@ -14,7 +14,7 @@ from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.web.config import WatchedConfig
 from foreshock_exporter.web.connection import TEXT_PLAIN, Connection, Response, encode
-from foreshock_exporter.web.connections import Connections
+from foreshock_exporter.web.connections import Connections, client_of
 from foreshock_exporter.web.request import RefusedError, Request, parse
 from foreshock_exporter.web.routes import MetricsSource, Routes
 
@@ -138,18 +138,16 @@ class Server:
 
     def _respond(self, request: Request, connection: Connection, address: str) -> Response:
         config = self._watched.current()
-        response = None
-        if config.users:
-            response = self._watched.authenticate(config, request.headers.get("authorization", ""), address)
-        if response is None:
-            try:
-                with self._connections.answering(connection):
-                    response = self._routes.respond(request)
-            except Exception:  # noqa: BLE001 - a failed rendering is logged and answered, and the next is tried
-                log.exception("answering %s failed", request.path)
-                response = Response(
-                    HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_PLAIN, b"This failed; the exporter's log says why\n"
-                )
+        authorization, client = request.headers.get("authorization", ""), client_of(address)
+        try:
+            with self._connections.answering(connection):
+                refusal = self._watched.authenticate(config, authorization, client) if config.users else None
+                response = refusal or self._routes.respond(request)
+        except Exception:  # noqa: BLE001 - a failed rendering is logged and answered, and the next is tried
+            log.exception("answering %s failed", request.path)
+            response = Response(
+                HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_PLAIN, b"This failed; the exporter's log says why\n"
+            )
         log.debug("%s %s %s: %d", address, request.method, request.path, response.status)
         return replace(response, headers=(*config.headers, *response.headers)) if config.headers else response
 

@@ -17,10 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from foreshock_exporter.model.family import Sample
 from foreshock_exporter.web import server as exporter_http
+from foreshock_exporter.web.auth import PasswordChecker
 from foreshock_exporter.web.connections import MAX_CLIENT_CONNECTIONS, MAX_CONNECTIONS, client_of
 from foreshock_exporter.web.request import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.conftest import Eventually
     from tests.exporter.web.conftest import Ask, Dial, Readings, Serving
 
@@ -253,6 +257,30 @@ def test_a_client_whose_connections_all_wait_for_an_answer_gets_503_with_retry_a
     readings.hold.set()
     assert all(until_closed(scrape).startswith(b"HTTP/1.1 200 ") for scrape in scrapes)
     eventually(lambda: ask(server.port, "/healthz").status == 200, "places are free again")
+
+
+def test_guessers_of_passwords_keep_no_other_client_waiting(
+    serving: Serving,
+    dial: Dial,
+    ask: Ask,
+    config: Callable[[str], Path],
+    hashed: Callable[[str], str],
+    eventually: Eventually,
+) -> None:
+    """A client whose places are all in a check is refused at once, and nothing waits for its threads."""
+    server = serving(config(f"basic_auth_users:\n  prometheus: {hashed('apple')}\n"))
+    checked = threading.Event()
+    server._watched._passwords = PasswordChecker(sleep=lambda _: None, matches=lambda *_: checked.wait(30))
+    guesses = [dial(server.port) for _ in range(MAX_CLIENT_CONNECTIONS)]
+    for guess in guesses:
+        guess.sendall(b"GET / HTTP/1.1\r\nAuthorization: Basic YTpi\r\nConnection: close\r\n\r\n")
+    answering = server._connections._open.values
+    eventually(lambda: [state.answering for state in answering()] == [True] * len(guesses), "all are in a check")
+    assert ask(server.port).status == 503
+    other = dial(server.port, "127.0.0.2")
+    other.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert until_closed(other).startswith(b"HTTP/1.1 401 ")
+    checked.set()
 
 
 @pytest.mark.parametrize(

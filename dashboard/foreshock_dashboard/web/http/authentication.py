@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from foreshock_dashboard.access.roles import SAFE_METHODS, Principal, Role, Role
 from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.web.http.oidc import LOGIN, OPEN_OIDC_PATHS, Oidc
-from foreshock_exporter.web.auth import basic_credentials
+from foreshock_exporter.web.auth import PasswordResult, basic_credentials
+from foreshock_exporter.web.connections import client_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -27,6 +29,8 @@ MAX_CONCURRENT_CHECKS = 4
 """Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
 """Requests that may wait for a check."""
+MAX_CLIENT_CHECKS = 2
+"""Checks of one client, running and waiting, so that one alone cannot keep others out."""
 _DOWNLOADS = ("/api/csv/", "/api/report/")
 """Paths whose answers leave the hub as files; the audit log names who fetched them."""
 
@@ -82,6 +86,8 @@ class Authenticated:
         self._open = OPEN_PATHS | (OPEN_OIDC_PATHS if access.oidc else frozenset())
         self._limit = RateLimit(access.requests_per_minute)
         self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
+        self._checks: Counter[str] = Counter()
+        """Running and waiting checks by client."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
@@ -148,12 +154,22 @@ class Authenticated:
         user = pair[0]
         if access.basic.known(authorization):
             return Principal(user, "password")
-        if self._room.statistics().tasks_waiting >= MAX_WAITING_CHECKS:
-            return _too_busy()
-        result = await to_thread.run_sync(access.basic.check, authorization, peer, limiter=self._room)
+        result = await self._check(access.basic, authorization, client_of(peer) if peer else "")
         if result == "right":
             return Principal(user, "password")
         return _too_busy() if result == "busy" else self._unauthenticated(scope, user, attempted=True)
+
+    async def _check(self, users: Users, authorization: str, client: str) -> PasswordResult:
+        """The result of checking a password; "busy" at once if too many wait, in total or of this client."""
+        waiting = self._room.statistics().tasks_waiting
+        if self._checks[client] >= MAX_CLIENT_CHECKS or waiting >= MAX_WAITING_CHECKS:
+            return "busy"
+        self._checks[client] += 1
+        try:
+            return await to_thread.run_sync(users.check, authorization, client, limiter=self._room)
+        finally:
+            self._checks[client] -= 1
+            self._checks += Counter()  # without those at zero
 
     def _login(self, scope: Scope, headers: Headers) -> Response:
         """The way to the login for a browser that opens a page; 401 for other requests."""
@@ -184,6 +200,7 @@ class Authenticated:
                 address=_peer(scope),
                 request=f"{scope['method']} {scope['path']}",
                 status=answer.status_code,
+                known=access.basic is not None and user in access.basic,
             )
         return answer
 
