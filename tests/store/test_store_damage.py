@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_dashboard.store import Store, StoreError
+from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, Scrape, Values
@@ -64,6 +67,46 @@ def test_a_missing_file_costs_its_block_only(bench: Bench, scrape: Scrape, value
     store_with_blocks(bench, scrape).close()
     (bench.path / "metrics" / "0000000001.0" / "series.parquet").unlink()
     assert set(values(bench.open(), 3)) == {1, 2}
+
+
+def test_a_damaged_block_that_cannot_be_set_aside_stays_in_queries(
+    bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The query is refused with a sentence, and no compaction passes over the block."""
+    store_with_blocks(bench, scrape).close()
+    flip_bit(bench.path / "metrics" / "0000000002.0" / "samples.parquet", 100)
+    store = bench.open()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "rename", fail)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"cannot set the damaged block .*0000000002\.0 aside"):
+                values(store, 3)
+    assert (len(store._samples.blocks()), store.stats().corrupt) == (3, 0)
+    assert set(values(store, 3)) == {0, 2}
+    assert (len(store._samples.blocks()), store.stats().corrupt) == (2, 1)
+
+
+def test_a_quarantined_block_can_be_put_back(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """No merged block takes its place: the next start would delete it as merged."""
+    store_with_blocks(bench, scrape).close()
+    file = bench.path / "metrics" / "0000000003.0" / "samples.parquet"
+    content = file.read_bytes()
+    flip_bit(file, 100)
+    store = bench.open()
+    assert set(values(store, 3)) == {0, 1}
+    for n in range(3, 10):
+        store.append_samples([scrape(n)])
+        store.maintain()
+    store.close()
+    assert (bench.path / "metrics" / "0000000004.1").exists()
+    (bench.path / "damaged" / "metrics-0000000003.0").rename(file.parent)
+    file.write_bytes(content)
+
+    assert set(values(bench.open(), 10)) == set(range(10))
 
 
 def test_maintenance_finds_damage_that_no_query_has_met(bench: Bench, scrape: Scrape) -> None:

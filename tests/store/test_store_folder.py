@@ -15,7 +15,7 @@ from foreshock_dashboard.store import Store, StoreError
 from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Bench, Scrape, Values
+    from tests.store.conftest import Bench, MakeSpan, Scrape, Values
 
 
 def test_every_folder_of_the_first_run_is_synced_into_its_parent(tmp_path: Path) -> None:
@@ -148,6 +148,54 @@ def test_a_store_without_its_folder_refuses_and_is_not_ready(
     assert set(values(bench.open(), 2)) == {0, 1}
 
 
+@pytest.mark.parametrize("place", ["nothing", "an empty folder", "another store"])
+def test_blocks_of_a_store_whose_folder_was_away_are_all_kept(
+    bench: Bench, scrape: Scrape, values: Values, span: MakeSpan, place: str
+) -> None:
+    """Queries that meet unverified blocks meanwhile are refused with a sentence, and nothing counts as damaged."""
+    store = bench.open()
+    for n in range(3):
+        store.append_samples([scrape(n)])
+        store.append_spans([span()])
+        store.maintain()
+    store.close()
+    store = bench.open()
+    aside = bench.path.rename(bench.path.parent / "aside")
+    match place:
+        case "an empty folder":
+            bench.path.mkdir()
+        case "another store":
+            other = bench.open()
+            for n in range(3):
+                other.append_samples([scrape(n, 9.0)])
+                other.append_spans([span()])
+                other.maintain()
+            other.close()
+    before = sorted(bench.path.rglob("*"))
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"metrics was removed, or another folder is in its place; put it back"):
+            values(store, 3)
+        with pytest.raises(StoreError, match=r"spans was removed, or another folder is in its place; put it back"):
+            store.get(f"{1:032x}")
+    store.maintain()
+    assert sorted(bench.path.rglob("*")) == before
+
+    shutil.rmtree(bench.path, ignore_errors=True)
+    aside.rename(bench.path)
+    store.maintain()
+    assert store.ready() == (True, "")
+    for n in range(3, 15):
+        store.append_samples([scrape(n)])
+        store.maintain()
+    assert set(values(store, 15)) == set(range(15))
+    store.close()
+    store = bench.open()
+    assert set(values(store, 15)) == set(range(15))
+    assert values(store, 1) == {0: [0.0] * 3}
+    assert store.stats().corrupt == 0
+
+
 def test_readiness_falls_without_an_append(bench: Bench) -> None:
     """Maintenance sees that the folder is gone."""
     store = bench.open()
@@ -231,6 +279,8 @@ def test_a_block_that_cannot_be_read_for_now_is_kept(
             values(store, 2)
     assert set(values(store, 2)) == {0, 1}
     assert store.stats().corrupt == 0
+    store._samples.expire(10**15)
+    assert not list((bench.path / "metrics").iterdir()), "the failed queries still count as readers"
 
 
 def test_a_block_whose_description_cannot_be_read_for_now_is_kept(bench: Bench, scrape: Scrape) -> None:

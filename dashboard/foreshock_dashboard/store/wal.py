@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from foreshock_dashboard.store.blocks.disk import StoreError
+from foreshock_dashboard.store.blocks.disk import StoreError, file_id
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""
@@ -49,7 +49,7 @@ class Wal:
         self._max_pages = max_pages
         self._size = (0, 0)
         self._open()
-        self._file_id = _file_id(path)
+        self._file_id = file_id(path)
 
     def _open(self) -> None:
         self._usable = False
@@ -130,10 +130,7 @@ class Wal:
 
     def in_place(self) -> bool:
         """Whether the path still leads to the file that is open: false once the folder was removed or replaced."""
-        try:
-            return _file_id(self.path) == self._file_id
-        except OSError:
-            return False
+        return file_id(self.path) == self._file_id
 
     def forget_recovery(self) -> None:
         """Delete what `recovery` says, once it has been reported."""
@@ -155,11 +152,6 @@ def payload_of(checked: bytes) -> bytes | None:
     """Return the payload behind a CRC-32; None if it does not match."""
     payload = checked[4:]
     return payload if len(checked) >= 4 and int.from_bytes(checked[:4], "big") == isal_zlib.crc32(payload) else None
-
-
-def _file_id(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def _remedy(error: Exception) -> str:

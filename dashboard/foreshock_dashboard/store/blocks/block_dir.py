@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foreshock_dashboard.store.blocks.block_meta import BlockMeta, read_meta, write_meta
-from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk, StoreError, remedy
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk, StoreError, file_id, remedy
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,11 @@ class BlockDir:
         self.root, self.kind, self.folder = root, kind, root / kind
         self.corrupt = 0
         self._disk = disk
+        self._folder_id: tuple[int, int] | None = None
 
     def load(self) -> tuple[list[Block], int]:
         """Return the blocks on disk and the next unused sequence number. Finishes interrupted compactions."""
+        self._folder_id = file_id(self.folder)
         names = [path.name for path in (self.root / "damaged").iterdir() if path.name.startswith(f"{self.kind}-")]
         blocks: list[Block] = []
         for folder in sorted(self.folder.iterdir()):
@@ -76,14 +78,24 @@ class BlockDir:
             return False
         return True
 
+    def _check_place(self) -> None:
+        """Raise StoreError if the folder was removed or replaced since `load`: what is missing there is no damage."""
+        if file_id(self.folder) != self._folder_id:
+            raise StoreError(
+                f"store {self.root}: {self.folder} was removed, or another folder is in its place; "
+                "put it back, or restart to begin with what is there"
+            )
+
     def verify(self, block: Block) -> None:
         """Compare a block with its checksums, once per process.
 
         Raises DamagedBlock if a file differs, is missing, or could not be read for `UNREADABLE_SECONDS`, and StoreError
-        if it cannot be read for now: the disk may fail, or the process may have too many open files.
+        if it cannot be read for now: the disk may fail, or the process may have too many open files, or the folder may
+        be gone.
         """
         if block.verified:
             return
+        self._check_place()
         for name, (_, crc) in block.meta.files.items():
             try:
                 actual = self._disk.checksum(block.folder / name)
@@ -100,15 +112,23 @@ class BlockDir:
         block.verified, block.unreadable_since = True, None
 
     def quarantine(self, folder: Path, reason: str) -> None:
-        """Move a damaged block to `damaged/`, count it and log it. Its folder may be missing."""
+        """Move a damaged block to `damaged/`, count it and log it. Its folder may be missing.
+
+        Raises StoreError if it cannot be moved for now, or if the folder of all blocks is gone.
+        """
+        self._check_place()
         target = self.root / "damaged" / f"{self.kind}-{folder.name}"
-        target.parent.mkdir(exist_ok=True)
         suffix = 0
-        while target.exists():
-            suffix += 1
-            target = target.with_name(f"{self.kind}-{suffix}-{folder.name}")
-        with contextlib.suppress(FileNotFoundError):
-            self._disk.rename(folder, target)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            while target.exists():
+                suffix += 1
+                target = target.with_name(f"{self.kind}-{suffix}-{folder.name}")
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.rename(folder, target)
+        except OSError as error:
+            problem = f"cannot set the damaged block {folder} aside: {error}"
+            raise StoreError(f"store {self.root}: {problem}; {remedy(error)}") from error
         self.corrupt += 1
         log.error("store: damaged block %s (%s) was set aside as %s; its data is missing", folder, reason, target)
 
@@ -134,7 +154,8 @@ class BlockDir:
         return Block(folder, complete, verified=True)
 
     def remove(self, block: Block) -> None:
-        """Remove a block's folder if it still exists."""
+        """Remove a block's folder if it still exists. Raises OSError or StoreError if that is impossible for now."""
+        self._check_place()
         if block.folder.exists():
             self._disk.remove(block.folder, self._trash(block.meta))
 

@@ -6,6 +6,7 @@ rest. Block files are written once and never changed.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from bisect import bisect
 from collections.abc import Sequence
@@ -136,9 +137,12 @@ def compaction_candidates(blocks: list[BlockMeta], count: int, max_bytes: int, m
     """Return the next `count` neighboring blocks of one level to merge; empty if there are none.
 
     Together they have up to `max_bytes` and span up to `max_span` units of time, so that retention stays fine-grained.
+    Their sequences adjoin: a merged block replaces all within its sequences, also a block that is back from `damaged/`.
     """
     for first in range(len(blocks) - count + 1):
         run = blocks[first : first + count]
+        if any(left.sequences[1] + 1 != right.sequences[0] for left, right in itertools.pairwise(run)):
+            continue
         span = max(meta.end for meta in run) - min(meta.start for meta in run)
         if len({meta.level for meta in run}) == 1 and sum(meta.bytes for meta in run) <= max_bytes and span <= max_span:
             return run

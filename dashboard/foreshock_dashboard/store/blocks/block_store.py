@@ -63,7 +63,12 @@ class BlockStore(Generic[T]):
         self.head.flush()
         while True:
             snapshot = self.manifest.acquire(start, end)
-            if all(self._sound(block) for block in snapshot.blocks):
+            try:
+                sound = all(self._sound(block) for block in snapshot.blocks)
+            except BaseException:
+                self.manifest.release(snapshot)
+                raise
+            if sound:
                 break
             self.manifest.release(snapshot)
         try:
@@ -76,13 +81,18 @@ class BlockStore(Generic[T]):
             self.manifest.release(snapshot)
 
     def _sound(self, block: Block) -> bool:
-        """Whether a block matches its checksums; a damaged one is quarantined."""
+        """Whether a block matches its checksums; a damaged one is quarantined.
+
+        Raises StoreError if that is impossible for now. The block then stays in the manifest, so that neither a query
+        nor a compaction passes over it.
+        """
         with block.verifying:
             try:
                 self.block_dir.verify(block)
             except DamagedBlock as damage:
-                if self.manifest.forget(block):
+                if self.manifest.lists(block):
                     self.block_dir.quarantine(block.folder, str(damage))
+                    self.manifest.forget(block)
                 return False
         return True
 

@@ -82,6 +82,15 @@ class Disk:
         return crc
 
 
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file or folder as long as it exists, also if it is renamed; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def remedy(error: OSError) -> str:
     """Return what an operator can do about a failed file operation."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

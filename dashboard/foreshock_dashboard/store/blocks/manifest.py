@@ -72,13 +72,15 @@ class Manifest(Generic[T]):
             unread = [part for part in old if not part.readers]
         self._delete(unread)
 
-    def forget(self, block: Block) -> bool:
-        """Take a block off the list without removing its files. Return whether it was on the list."""
+    def lists(self, block: Block) -> bool:
+        """Whether a block is a current one."""
         with self.lock:
-            present = block in self.blocks
-            if present:
-                self.blocks.remove(block)
-        return present
+            return block in self.blocks
+
+    def forget(self, block: Block) -> None:
+        """Take a block off the list, if it is there, without removing its files."""
+        with self.lock:
+            self.blocks = [current for current in self.blocks if current is not block]
 
     def _delete(self, parts: Sequence[Block | T]) -> None:
         """Remove blocks and tables. Failures become tombstones, so that neither readers nor compaction fail."""
