@@ -112,9 +112,10 @@ class Platform:
             ),
         )
 
-    def point(self, later: int = 5) -> EvaluationPoint:
-        """The platform `later` grid points after `at`, against the baseline until then."""
+    def point(self, later: int = 5, seconds: float = STEP) -> EvaluationPoint:
+        """The platform `later` grid points of some seconds after `at`, against the baseline until then."""
         world = self.world()
+        world = replace(world, times=START + seconds * np.arange(self.points, dtype=np.float64), step=seconds)
         return EvaluationPoint(world, self.at + later, baselines_at(world, self.at))
 
     def _rows(self, courses: list[Course]) -> Floats:

@@ -47,6 +47,34 @@ def test_requests_that_were_carried_before_do_not_explain_slowness() -> None:
     assert beyond_carried(rate(10.0).point(later=20), service("shop")) > 0.9
 
 
+@pytest.mark.parametrize("seconds", [300.0, 600.0, 900.0])
+def test_one_burst_at_coarse_steps_is_no_load_that_was_carried(seconds: float) -> None:
+    """At 900 s, two hours are too few points to know."""
+    platform = Platform(
+        services={"shop": Served(rate=lambda i: 16.0 if i == 230 else 10.0 if i < 240 else 15.0)},
+        calls={("user", "shop"): Served()},
+    )
+
+    assert beyond_carried(platform.point(later=2, seconds=seconds), service("shop")) > 0.9
+
+
+@pytest.mark.parametrize("minutes", [20, 60, 120, 240])
+def test_load_that_rose_for_hours_to_the_limit_was_not_carried(minutes: int) -> None:
+    def rate(i: int) -> float:
+        noise = float(np.random.default_rng(i).standard_normal())
+        return (10.0 + 6.0 * min(1.0, max(0.0, (i - 1000) / (minutes * 6)))) * float(np.exp(0.03 * noise))
+
+    limit = 1000 + int(minutes * 6 * 4 / 6)
+    platform = Platform(
+        services={"shop": Served(rate=rate, p95=step(0.4, 2.0, limit))},
+        calls={("user", "shop"): Served()},
+        points=limit + 30,
+        at=limit,
+    )
+
+    assert beyond_carried(platform.point(later=20), service("shop")) > 0.8
+
+
 def test_retries_of_failures_are_no_overload_of_the_failing_service() -> None:
     platform = Platform(
         services={
