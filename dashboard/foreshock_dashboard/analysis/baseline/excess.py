@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -96,17 +95,6 @@ class Excesses:
                 slow, failing = (max(kind, key=_Z) for kind in zip(*calls, strict=True))
             self._own[service] = slow, failing
         return self._own[service]
-
-    def worst(self, services: Iterable[Service]) -> float:
-        """Largest z of these services and of calls to them, load included."""
-        z = [self.point.z(name, service) for service in services for name in ("p95", "p50", "error_rate", "rate")]
-        edges = (edge for service in services for edge in self.point.calls_to(service))
-        z += [self.point.z(name, edge) for edge in edges for name in ("edge_p95", "edge_error_rate")]
-        return float(np.fmax.reduce(z, initial=0.0))
-
-    def reports_latency(self, edge: Edge) -> bool:
-        """Whether the server reports its own latency."""
-        return math.isfinite(self.point.z("edge_server", edge)) or math.isfinite(self.point.z("p95", edge.server))
 
     def called(self, edge: Edge) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of an edge, latency as measured by the server where reported.
