@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from tests.analysis.detectors.platform import (
@@ -63,6 +64,18 @@ def test_an_uninstrumented_service_is_not_at_risk() -> None:
     assert incident.service == STORE
     assert STORE not in {risk.service for risk in incident.at_risk}
     assert incident.since == evaluation.point.world.times[290]
+
+
+def test_an_incident_keeps_its_suspected_cause_once_no_time_before_it_is_known() -> None:
+    evaluation, (candidate,) = candidates({**FAILS, ("error_rate", FRONT): since(290, 0, 0.16)})
+    candidate, evaluation = replace(candidate, cause=None), replace(evaluation, findings=())
+    incident = updated_incident(opened_incident(candidate, evaluation.point), candidate, evaluation, page=True)
+    old = replace(incident, paged=None, opened=float(evaluation.point.world.times[0]) - 3600.0)
+
+    kept = updated_incident(old, candidate, evaluation, page=True)
+
+    assert incident.candidates[0].reasons
+    assert (kept.candidates, kept.suspect) == (incident.candidates, incident.suspect)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,20 @@ def test_retries_are_not_load_growth(platforms: Kit) -> None:
     assert "requests_grew" not in {reason.kind for reason in reasons}
 
 
+@pytest.mark.parametrize("times", [1.4, 2.0])
+def test_a_long_incident_does_not_become_its_own_baseline(platforms: Kit, times: float) -> None:
+    """Its suspected cause stays as long as the World holds the time before it."""
+    platform = replace(
+        chain(platforms, **{name: slow(platforms, times, 540) for name in ("model", "gateway", "front")}),
+        points=1081, at=540,
+    )  # fmt: skip
+    world = platform.world()
+    for minutes in (5, 15, 30, 60, 90):
+        point = EvaluationPoint(world, 540 + minutes * 6, baselines_at(world, 540))
+        candidates = rank_causes(GraphWalk(point), [platforms.service("front")], float(world.times[543]))
+        assert [item.service.name for item in candidates[:1]] == ["model"], minutes
+
+
 def test_the_client_of_a_lossy_edge_is_suspected(platforms: Kit) -> None:
     """A candidate is a service; the edge is in the finding."""
     point = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).point(20)

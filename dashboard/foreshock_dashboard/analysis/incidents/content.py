@@ -123,7 +123,7 @@ def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) 
 def updated_incident(
     incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool
 ) -> Incident:
-    """The incident as of this evaluation. Its severity never decreases."""
+    """The incident as of this evaluation. Its severity never decreases, and an empty ranking changes nothing."""
     point, origin = evaluation.point, candidate.origin
     cascading = incident.cascading or (page and bool({*candidate.breaching} - {origin}))
     paged = point.time if page and incident.paged is None else incident.paged
@@ -135,19 +135,19 @@ def updated_incident(
     )
     callers = candidate.affected_callers
     ranking = (
-        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS]), incident.opened)
-        if is_ranking_due
-        else incident.candidates
+        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS]), incident.opened) if is_ranking_due else ()
     )
-    suspect = ranking[0].service if is_ranking_due and ranking else None
+    known = ranking or incident.candidates
+    suspect = ranking[0].service if ranking else None
     finding = _reported_finding(incident, candidate, suspect, evaluation.findings)
     if finding is not None:
         cause, suspected, confidence, actions = finding.cause, finding.suspect, finding.strength, finding.actions
     else:
         cause = "overload" if candidate.origin_overloaded else "dependency"
-        suspected = SuspectedCause(ranking[0].service if ranking else origin)
+        suspected = SuspectedCause(known[0].service if known else origin)
         confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
     evidence = _evidence(finding, candidate, point)
+    is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
         severity="critical" if page else incident.severity,
@@ -158,9 +158,7 @@ def updated_incident(
         suspect=suspected,
         affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
-        candidates=_candidates(suspected.service, finding, candidate.probability, ranking)
-        if is_ranking_due
-        else ranking,
+        candidates=_candidates(suspected.service, finding, candidate.probability, known) if is_changed else known,
         since=min([incident.since, *(item.since for item in evidence if math.isfinite(item.since))]),
         evidence=evidence,
         confidence=confidence,

@@ -58,6 +58,19 @@ def window_around(start: float, end: float, at: float, step: float) -> AnalysisW
     return AnalysisWindow(times, place_of_first - gap, place_of_first, at)
 
 
+def window_of_incident(start: float, now: float, opened: float, step: float) -> AnalysisWindow | None:
+    """The newest `AFTER` of an incident and the baseline before it opened, so that it never becomes its own baseline.
+
+    None as in `window_around`.
+    """
+    window = window_around(start, now, opened, step)
+    later = round((now - use.AFTER.at(step) - opened) / step)
+    if window is None or later <= 0:
+        return window
+    times = grid(float(window.times[0]), now, step)
+    return AnalysisWindow(times, window.baseline_end, window.first + later, opened + later * step)
+
+
 @dataclass(frozen=True, slots=True)
 class Deviations:
     """Deviation of each signal from its normal range, in the analyzed time.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
-from foreshock_dashboard.analysis.root_cause.deviation import deviations, window_around
+from foreshock_dashboard.analysis.root_cause.deviation import deviations, window_of_incident
 from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.parameters import AFTER
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
@@ -21,14 +20,15 @@ MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
 
 
-def rank_causes(walk: GraphWalk, affected: Sequence[Service], at: float) -> tuple[Candidate, ...]:
+def rank_causes(walk: GraphWalk, affected: Sequence[Service], opened: float) -> tuple[Candidate, ...]:
     """Suspected causes at one evaluation, the most likely first; empty where all affected services are healthy.
 
-    Scores are shares of all suspicion. at: Unix seconds at which the incident was first seen.
+    Scores are shares of all suspicion. opened: Unix seconds at which the incident was first seen; what the World holds
+    from before is the baseline, and without one no cause is suspected.
     """
     point = walk.point
-    world, step = point.world, point.world.step
-    window = window_around(float(world.times[0]), point.time, max(at, point.time - AFTER.at(step)), step)
+    world = point.world
+    window = window_of_incident(float(world.times[0]), point.time, opened, world.step)
     if window is None:
         return ()
     rows = world_rows(world, point.column, window, _connected(walk, affected))
