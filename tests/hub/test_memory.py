@@ -51,7 +51,7 @@ def test_there_is_room_up_to_the_limit_less_a_reserve() -> None:
     for rest, size, room, tight in (
         (data, 0, True, False),
         (data // 2, data // 8, True, False),
-        (data // 2, data // 3, True, True),
+        (data // 2, data // 5, True, True),
         (data // 2, data // 2, False, True),
         (0, 1, False, True),
         (-data, 1, False, True),
@@ -70,26 +70,41 @@ def test_the_resident_memory_is_that_of_the_kernel() -> None:
     assert 32 * MIB < before - resident_bytes() < 96 * MIB
 
 
-def test_without_room_spans_are_refused_and_recent_data_goes_to_blocks(
-    tmp_path: Path, eventually: Callable[..., None]
+def test_without_room_large_requests_are_refused_and_recent_data_goes_to_blocks(
+    tmp_path: Path, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A hub at its limit tells senders to wait, makes room, and takes their spans again."""
+    """A hub that stays at its limit still accepts small requests, says so once, and recovers."""
+    caplog.set_level("INFO")
     settings = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=tmp_path / "store")
-    with closing(Hub(settings, Clock(), maintenance_seconds=3600)) as hub:
+    with closing(Hub(settings, Clock(), maintenance_seconds=0.1)) as hub:
         hub.start()
         url, kind = f"http://127.0.0.1:{hub.http.port}/v1/traces", {"content-type": "application/x-protobuf"}
 
-        def send() -> httpx.Response:
-            return httpx.post(url, content=request().SerializeToString(), headers=kind, trust_env=False, timeout=30)
+        def send(spans: int = 1) -> httpx.Response:
+            content = request(spans, attributes={"padding": "x" * 1000}).SerializeToString()
+            return httpx.post(url, content=content, headers=kind, trust_env=False, timeout=30)
 
-        assert send().status_code == 200
+        def memory() -> dict[str, object]:
+            found: dict[str, object] = httpx.get(f"{hub.web.url}api/status", trust_env=False).json()["hub"]["memory"]
+            return found
+
+        assert (send().status_code, send(1000).status_code, memory()["warning"]) == (200, 200, "")
         real, hub._memory._resident = hub._memory._resident, lambda: settings.memory_limit
         hub.store._spans.head._limits = StoreLimits(block_bytes=4)
-        refused = send()
+        assert send().status_code == 200
+        refused = send(1000)
         assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
         eventually(lambda: hub.store.stats().blocks > 0, "recent spans are in a block")
-        assert httpx.get(f"{hub.web.url}api/status", trust_env=False).json()["hub"]["memory"] == {
-            "resident_bytes": settings.memory_limit, "limit_bytes": settings.memory_limit
-        }  # fmt: skip
+        eventually(lambda: memory()["warning"] != "", "Status warns when relief did not help")
+        assert memory() == {
+            "resident_bytes": settings.memory_limit,
+            "limit_bytes": settings.memory_limit,
+            "warning": "memory is at its limit of 512 MiB: OTLP requests above 512 KiB are refused with 503. "
+            "Raise --memory-limit, or see whether span names contain identifiers.",
+        }
+        assert send().status_code == 200
         hub._memory._resident = real
-        eventually(lambda: send().status_code == 200, "spans are taken again")
+        eventually(lambda: memory()["warning"] == "", "the warning ends")
+        assert send(1000).status_code == 200
+    logged = [record.levelname for record in caplog.records if record.name.endswith("hub.memory")]
+    assert logged == ["WARNING", "INFO"]

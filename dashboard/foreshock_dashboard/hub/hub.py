@@ -187,8 +187,10 @@ class Hub:
                 log.exception("store maintenance failed; it is tried again in %g s", self._maintenance_seconds)
             if is_tight:
                 trim_malloc()
-                self._stop.wait(RELIEF_SECONDS)
+                # If relief did not help, the next round comes later: cutting a block takes memory, too.
+                self._stop.wait(self._maintenance_seconds if self._memory.usage().warning else RELIEF_SECONDS)
                 self._memory.tight.clear()
+            self._memory.check(relieved=is_tight)
 
     def _load_seasons_repeatedly(self) -> None:
         """Load earlier weeks in a dedicated thread: an external source may take long to find them."""

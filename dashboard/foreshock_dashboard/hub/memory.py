@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import resident_bytes
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_PENDING_SPANS
 from foreshock_dashboard.settings.settings import MIN_MEMORY_BYTES
-from foreshock_dashboard.sources.otlp.admission import MAX_PENDING_BYTES
+from foreshock_dashboard.sources.otlp.admission import GUARANTEED_BYTES, MAX_PENDING_BYTES
 from foreshock_dashboard.store import StoreLimits
+
+log = logging.getLogger(__name__)
 
 PROGRAM_BYTES = 172 << 20
 """Resident memory of a hub without data, after its first evaluation. A third of it is program files."""
-RESERVE_RATIO = 1 / 8
-"""Share of the memory for data that stays free for what takes memory only for a moment, such as decoded spans."""
-TIGHT_RATIO = 1 / 4
+RESERVE_RATIO = 1 / 4
+"""Share of the memory for data that stays free for what takes memory only for a moment: decoded spans, an evaluation,
+and a block that is cut."""
+TIGHT_RATIO = 3 / 8
 """Share of the memory for data below which caches are dropped, and recent data is written to blocks."""
 SERIES_BYTES = 1024
 """Share of the memory for data per series in memory."""
@@ -24,8 +29,11 @@ QUERY_SAMPLE_BYTES = 128
 """Share of the memory for data per sample that one query may read."""
 TWO_THREADS_BYTES = 256 << 20
 """Memory for data from which DuckDB has two threads, each of which has buffers of its own."""
-SPAN_SERIES_BYTES = 2560
-"""Share of the memory for data per series derived from spans: in the registry, the index, and the history."""
+SPANS_BYTES = 24 << 20
+"""Share of the memory for data that spans take apart from their series: while they are decoded, counted, and stored."""
+SPAN_SERIES_BYTES = 3300
+"""Share of the rest per series derived from spans: in the registry, the index, and the history, and at the peak, while
+an evaluation writes and reads them or a block is cut."""
 PENDING_SPAN_BYTES = 2048
 """Share of the memory for data per span that waits for the other side of its call."""
 CHUNK_VALUE_BYTES = 64
@@ -33,10 +41,11 @@ CHUNK_VALUE_BYTES = 64
 
 
 class MemoryUsage(NamedTuple):
-    """Resident bytes of the process, and their limit."""
+    """Resident bytes of the process, and their limit. `warning`: what a lasting lack of room does; else ""."""
 
     resident_bytes: int
     limit_bytes: int
+    warning: str = ""
 
 
 class Memory:
@@ -60,10 +69,12 @@ class Memory:
         self._data = limit - PROGRAM_BYTES
         self.request_bytes = min(MAX_PENDING_BYTES, self._data // 4)
         self.world_bytes, self.range_bytes = self._data // 5, self._data // 10
-        self.span_series = self._data // SPAN_SERIES_BYTES
+        self.span_series = (self._data - SPANS_BYTES) // SPAN_SERIES_BYTES
         self.pending_spans = min(MAX_PENDING_SPANS, self._data // PENDING_SPAN_BYTES)
         self.chunk_values = self._data // CHUNK_VALUE_BYTES
         self.tight = threading.Event()
+        self._warning = ""
+        self._log = LogOnChange(log, recovered="there is room in memory again: OTLP requests of all sizes are accepted")
 
     def store_limits(self) -> StoreLimits:
         """Limits of the embedded store."""
@@ -89,4 +100,16 @@ class Memory:
 
     def usage(self) -> MemoryUsage:
         """What is in use now."""
-        return MemoryUsage(self._resident(), self.limit)
+        return MemoryUsage(self._resident(), self.limit, self._warning)
+
+    def check(self, *, relieved: bool) -> None:
+        """Warn if there is no room although caches were just dropped (`relieved`), until it is no longer tight."""
+        room = self.limit - self._resident()
+        if relieved and room < self._data * RESERVE_RATIO:
+            self._warning = (
+                f"memory is at its limit of {self.limit >> 20} MiB: OTLP requests above {GUARANTEED_BYTES >> 10} KiB "
+                "are refused with 503. Raise --memory-limit, or see whether span names contain identifiers."
+            )
+        elif room >= self._data * TIGHT_RATIO:
+            self._warning = ""
+        self._log.update(self._warning)

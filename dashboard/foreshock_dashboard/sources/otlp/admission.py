@@ -1,8 +1,8 @@
 """Admission of requests by bytes, so that senders cannot make the process grow.
 
 A request's bytes are pending from their arrival until its response. Beyond the limit, and where the process has no room
-for more, requests are refused before they are read. Those that were admitted are decoded and stored in slices, of which
-few are in memory at the same time.
+for more than `GUARANTEED_BYTES`, requests are refused before they are read. Those that were admitted are decoded and
+stored in slices, of which few are in memory at the same time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
 SMALL_REQUEST_BYTES = 1 << 20
 """Largest request that may use the last quarter of the pending bytes. So large requests that arrive slowly, or wait for
 the disk, do not block all other senders."""
+GUARANTEED_BYTES = 512 << 10
+"""Pending bytes of all requests together that need no room, so that memory which stays in use cannot lock senders out.
+It is a batch of an SDK, 512 spans by default (OTEL_BSP_MAX_EXPORT_BATCH_SIZE), of 1 KiB each."""
 PENDING_PER_WORKING_BYTE = 32
 """Ratio of the limits of pending bytes and of those that are decoded: decoded spans take several times their bytes."""
 
@@ -29,7 +32,7 @@ class Admission:
 
     Args:
         max_pending_bytes: their limit; of requests larger than `SMALL_REQUEST_BYTES`, `max_large_bytes`.
-        has_room: whether the process may take so many more bytes.
+        has_room: whether the process may take so many more bytes. Without room, `GUARANTEED_BYTES` are admitted.
     """
 
     def __init__(
@@ -52,7 +55,8 @@ class Admission:
         is_small = held + size <= SMALL_REQUEST_BYTES
         limit = self.max_pending_bytes if is_small else self.max_large_bytes
         pending = self._pending_bytes + size
-        return pending <= limit and self.has_room(pending)  # spans in the head take about as much as their requests
+        has_room = self.has_room(pending)  # spans in the head take about as much as their requests
+        return pending <= limit and (has_room or pending <= GUARANTEED_BYTES)
 
     def reserve(self, size: int, held: int) -> bool:
         """Make `size` more bytes of a request pending if they fit, and return whether they do."""

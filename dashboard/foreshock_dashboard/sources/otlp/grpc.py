@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -72,7 +71,7 @@ class GrpcListener:
         # gRPC gives no size before the whole message has arrived, so those of all slots have to fit.
         fitting = receiver.admission.max_pending_bytes // MAX_RECEIVING
         self._max_bytes = min(receiver.max_bytes, max(MIN_MESSAGE_BYTES, fitting))
-        self._receiving = asyncio.Semaphore(MAX_RECEIVING)
+        self._receiving, self._receiving_alone = asyncio.Semaphore(MAX_RECEIVING), asyncio.Semaphore(1)
         self._waiting = 0
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._options = (
@@ -131,7 +130,9 @@ class GrpcListener:
             with self._receiver.request() as request:
                 metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
                 self._receiver.authorize(metadata.get("authorization", ""))
-                return await _handle(request, await self._receive_message(request, context))
+                body = await self._receive_message(request, context)
+                # A protobuf request begins with the tag 0x0a, so gzip's magic bytes distinguish the two.
+                return await request.handle_in_thread(body, gzip=body[:2] == GZIP_MAGIC)
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:
@@ -140,10 +141,15 @@ class GrpcListener:
             raise
 
     async def _receive_message(self, request: Request, context: _Context) -> bytes:
-        """Return the message of a request. A slow sender is refused sooner while other requests wait."""
+        """Return the message of a request. A slow sender is refused sooner while other requests wait.
+
+        The size of a message is known once it is read. Where there is no room for the largest, one at a time is read.
+        """
+        has_room = self._receiver.admission.has_room(self._max_bytes)
+        slots = self._receiving if has_room else self._receiving_alone
         self._waiting += 1
         try:
-            await self._receiving.acquire()
+            await slots.acquire()
         finally:
             self._waiting -= 1
         reading = asyncio.ensure_future(self._read_message(request, context))
@@ -158,12 +164,10 @@ class GrpcListener:
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
             reading.cancel()
-            self._receiving.release()
+            slots.release()
 
     async def _read_message(self, request: Request, context: _Context) -> bytes:
         """Return the one message of a unary call. Raises RefusedError for another number, or if there is no room."""
-        if not self._receiver.admission.has_room(self._max_bytes):
-            raise self._receiver.overloaded()
         message = await context.read()
         if not isinstance(message, bytes):
             raise RefusedError(Refusal.CARDINALITY, "the call has no message; send one")
@@ -171,17 +175,6 @@ class GrpcListener:
         if isinstance(await context.read(), bytes):
             raise RefusedError(Refusal.CARDINALITY, "the call has several messages; send one in each")
         return message
-
-
-async def _handle(request: Request, body: bytes) -> bytes:
-    # A protobuf request begins with the tag 0x0a, so gzip's magic bytes distinguish the two.
-    handle = partial(request.handle, body, gzip=body[:2] == GZIP_MAGIC)
-    response = asyncio.get_running_loop().run_in_executor(None, handle)
-    try:
-        return await asyncio.shield(response)
-    finally:
-        if not response.done():
-            await asyncio.gather(response, return_exceptions=True)  # its bytes are pending until then
 
 
 async def _abort(context: _Context, refused: RefusedError) -> NoReturn:

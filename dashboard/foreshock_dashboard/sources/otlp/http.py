@@ -106,7 +106,7 @@ class HttpListener:
                 self._receiver.authorize(received.get("authorization", ""))
                 gzip = _check_request(scope, received, kind)
                 body = await self._body(request, received, receive)
-                response = await asyncio.to_thread(request.handle, body, json=json, gzip=gzip)
+                response = await request.handle_in_thread(body, json=json, gzip=gzip)
         except RefusedError as refused:
             status, response, extra = refused.refusal.http, refused.status(json=json), _refusal_headers(refused)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -46,7 +48,8 @@ _log = logging.getLogger(__name__)
 class Refusal(Enum):
     """Reasons for a refusal, with the status codes of gRPC and HTTP (OTLP specification, "Failures").
 
-    An overload is RESOURCE_EXHAUSTED with RetryInfo, and 503: older SDKs for Python do not retry after 429.
+    An overload is RESOURCE_EXHAUSTED with RetryInfo, and 503. The specification lets senders retry after 429 as well,
+    but earlier exporters for Python drop their spans after it (opentelemetry-python, issue 3122).
     `CARDINALITY` is another number of messages than one in a unary call (gRPC's `doc/statuscodes.md`). The last two
     have no response: the sender has disconnected, or its connection was closed in favor of another.
     """
@@ -289,6 +292,16 @@ class Request:
     def handle(self, body: Body, *, json: bool = False, gzip: bool = False) -> bytes:
         """Decompress and ingest the body, and return the response. Raises RefusedError if it was not stored."""
         return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
+
+    async def handle_in_thread(self, body: Body, *, json: bool = False, gzip: bool = False) -> bytes:
+        """`handle`, which lasts until its end even if the caller is cancelled: its bytes are pending until then."""
+        handle = partial(self.handle, body, json=json, gzip=gzip)
+        response = asyncio.get_running_loop().run_in_executor(None, handle)
+        try:
+            return await asyncio.shield(response)
+        finally:
+            if not response.done():
+                await asyncio.gather(response, return_exceptions=True)
 
     def _decompressed(self, body: Body) -> Body:
         decompressed = bytearray()

@@ -30,6 +30,7 @@ def connect(
             "allow_community_extensions": False,
             "python_enable_replacements": False,
             "enable_external_file_cache": False,  # the page cache has the files already
+            "allocator_bulk_deallocation_flush_threshold": "1MiB",  # by default, 512 MiB may be freed and kept
             "allocator_background_threads": True,  # without it, memory of a COPY or merge is not returned
         },
     )

@@ -64,7 +64,7 @@ export interface StatusData extends LivePayload {
   hub: {
     sources?: Sources;
     store?: StoreStatus;
-    memory?: { resident_bytes: number; limit_bytes: number };
+    memory?: { resident_bytes: number; limit_bytes: number; warning: string };
     receiver?: {
       requests?: number;
       accepted_spans?: number;

@@ -280,6 +280,7 @@ const drawStore = ({ hub: { memory, store, sources = {} } }) => {
       `${formatBytes(memory?.resident_bytes)} (limit ${formatBytes(memory?.limit_bytes)})`,
       (memory?.resident_bytes ?? 0) > NEARLY_FULL_RATIO * (memory?.limit_bytes ?? Infinity),
     ],
+    Boolean(memory?.warning) && ["Warning", memory?.warning, true],
     ["Disk", `${formatBytes(store.disk_bytes)}${limit}`, isNearlyFull],
     ["Series", formatCount(store.series)],
     ["Spans", formatCount(store.spans)],
