@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -61,8 +62,15 @@ def write_protected_header(folder: Path) -> None:
 def foreign_identity(folder: Path) -> None:
     """The table is intact, and its content is not."""
     with sqlite3.connect(folder / WAL_FILE) as connection:
-        connection.execute("update meta set value = 'x'")
+        connection.execute("update meta set value = 'x' where key = 'identity'")
     connection.close()
+
+
+def unreadable_deletion(folder: Path) -> None:
+    """No id is known up to which records were deleted."""
+    zero_header(folder)
+    content = (folder / WAL_FILE).read_bytes()
+    (folder / WAL_FILE).write_bytes(re.sub(rb"deleted\d+ ", lambda found: found[0][:-2] + b"x ", content))
 
 
 HARMLESS: list[Damage] = [
@@ -267,19 +275,59 @@ def test_a_folder_without_wal_and_blocks_is_new(bench: Bench) -> None:
     assert bench.open().stats().corrupt == 0
 
 
-def test_a_recovered_wal_keeps_its_identity_from_its_blocks_if_it_cannot_be_read(bench: Bench, scrape: Scrape) -> None:
-    """Else records that a block holds would be stored twice."""
+@pytest.mark.parametrize("lost_before", [False, True], ids=["one WAL", "a WAL was lost before"])
+def test_records_in_blocks_are_not_stored_twice_if_the_identity_of_the_wal_cannot_be_read(
+    bench: Bench, scrape: Scrape, values: Values, span: MakeSpan, lost_before: bool
+) -> None:
+    """The last block may be of another WAL, and a block of samples holds no spans of the same ids."""
     store = bench.open()
-    store.append_samples([scrape(0)])
+    if lost_before:
+        store.append_spans([span()])
+        store.append_samples([scrape(0)])
+        store.maintain()
+        store.close()
+        (bench.path / WAL_FILE).unlink()
+        store = bench.open()
+    else:
+        store.append_samples([scrape(0)])
+    store.append_spans([span(trace=2)])
+    store.append_samples([scrape(1)])
     store._samples.head.flush()
     store._compactor.cut_blocks(store._samples)
-    store.append_samples([scrape(1)])
-    identity = store._wal.identity
+    store.append_samples([scrape(2)])
     store.close()
     foreign_identity(bench.path)
     store = bench.open()
-    assert store._wal.identity == identity
-    assert stored_samples(store) == 6
+    assert set(values(store, 3)) == {0, 1, 2}
+    assert stored_samples(store) == 9
+    assert store.stats().spans == 1 + lost_before
+    store.maintain()
+    store.close()
+    assert stored_samples(bench.open()) == 9
+
+
+@pytest.mark.parametrize("damage", [*HARMLESS, unreadable_deletion], ids=lambda damage: damage.__name__)
+def test_a_recovery_brings_back_no_data_that_retention_deleted(
+    bench: Bench, scrape: Scrape, values: Values, damage: Damage
+) -> None:
+    """SQLite leaves deleted records on its free pages. One that may not be deleted is kept in case of doubt."""
+    store = bench.open()
+    for n in range(30):
+        store.append_samples([scrape(n), scrape(n, metric=os.urandom(9_000).hex())])
+    store.maintain()
+    store._samples.drop_oldest()
+    store.append_samples([scrape(40)])
+    store.close()
+    damage(bench.path)
+    store = bench.open()
+    found = set(values(store, 41))
+    assert found == {40} if damage in HARMLESS else {40} < found
+    assert store.stats().corrupt == 1
+    store.append_samples([scrape(41)])
+    assert set(values(store, 42)) == found | {41}
+    store.close()
+    zero_header(bench.path)
+    assert set(values(bench.open(), 42)) == found | {41}
 
 
 def test_a_wal_that_cannot_be_read_for_now_is_left_alone(

@@ -74,7 +74,7 @@ class Store(MetricSource):
         self._sample_reader = SampleReader(self._samples, self._index, self._engine, limits)
         self._trace_keys = tuple(trace_keys)
         self._span_reader = SpanReader(self._spans, self._engine, self._trace_keys, limits.max_trace_spans)
-        held = [*self._samples.load(), *self._spans.load()]
+        held = {_SAMPLES: self._samples.load(), _SPANS: self._spans.load()}
         self._wal = open_wal(path, limits.max_wal_pages, held, now, disk)
         self._corrupt = damaged_files + bool(self._wal.recovery)
         stores: dict[str, BlockStore[Any]] = {_SAMPLES: self._samples, _SPANS: self._spans}

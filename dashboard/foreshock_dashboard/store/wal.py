@@ -25,6 +25,8 @@ BUSY_SECONDS = 5.0
 """Time to wait for another process that reads the file, such as a backup."""
 _CHECKPOINT_BYTES = 4 << 20
 """Size of SQLite's own journal at which it is checkpointed."""
+DELETED_KEY = "deleted"
+"""Key in `meta` of the id up to which all records are deleted."""
 SCHEMA = """
 create table if not exists meta (key text primary key, value text not null) without rowid;
 create table if not exists rows (id integer primary key autoincrement, kind text not null, payload blob not null);
@@ -120,8 +122,22 @@ class Wal:
         return int(self._connection.execute(sql, (*kinds,)).fetchone()[0])
 
     def truncate(self, kind: str, first: int, last: int) -> None:
-        """Delete the records `first` to `last` of a kind. If it fails, opening the store deletes them."""
-        self._connection.execute("delete from rows where kind = ? and id between ? and ?", (kind, first, last))
+        """Delete the records `first` to `last` of a kind. If it fails, opening the store deletes them.
+
+        The same transaction writes down to which id nothing is left, because SQLite leaves deleted records on its free
+        pages, where a recovery finds them.
+        """
+        run = self._connection.execute
+        try:
+            run("begin immediate")
+            run("delete from rows where kind = ? and id between ? and ?", (kind, first, last))
+            sql = "select coalesce(min(id) - 1, (select seq from sqlite_sequence where name = 'rows'), 0) from rows"
+            (deleted,) = run(sql).fetchone()
+            run("insert or replace into meta values (?, ?)", (DELETED_KEY, deleted_text(deleted)))
+            run("commit")
+        except BaseException:
+            self._roll_back()
+            raise
 
     def record_ids(self, kind: str, first: int, last: int) -> list[int]:
         """Return the ids of a kind's records from `first` to `last`, ascending."""
@@ -146,6 +162,12 @@ class Wal:
     def close(self) -> None:
         """Checkpoint and close the file."""
         self._connection.close()
+
+
+def deleted_text(record_id: int) -> str:
+    """Return the value of `DELETED_KEY`: the id and its CRC-32."""
+    text = str(record_id)
+    return f"{text} {isal_zlib.crc32(text.encode()):08x}"
 
 
 def payload_of(checked: bytes) -> bytes | None:

@@ -10,7 +10,7 @@ import logging
 import re
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,16 @@ from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_meta import WalRange
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.sqlite_pages import Pages
-from foreshock_dashboard.store.wal import BUSY_SECONDS, PAGE_BYTES, SCHEMA, WAL_FILE, Wal, payload_of
+from foreshock_dashboard.store.wal import (
+    BUSY_SECONDS,
+    DELETED_KEY,
+    PAGE_BYTES,
+    SCHEMA,
+    WAL_FILE,
+    Wal,
+    deleted_text,
+    payload_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +35,19 @@ RECOVERED_FILE = "recovered.sqlite"
 """A finished new WAL, until it has the name `WAL_FILE`."""
 _ENVIRONMENT_ERRORS = ("BUSY", "LOCKED", "NOMEM", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM", "AUTH")
 """SQLite's errors that say nothing about the content of the file."""
+Held = Mapping[str, Sequence[WalRange]]
+"""By kind, the records that blocks hold."""
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
-def open_wal(folder: Path, max_pages: int | None, held: Sequence[WalRange], now: Now, disk: Disk) -> Wal:
+def open_wal(folder: Path, max_pages: int | None, held: Held, now: Now, disk: Disk) -> Wal:
     """Open the WAL of a store whose blocks hold these records. Raises sqlite3.Error or OSError if that is impossible.
 
     `Wal.recovery` says what was damaged, until `Wal.forget_recovery`.
     """
     path = folder / WAL_FILE
     if not (folder / RECOVERED_FILE).exists():
-        problem = _problem(path, held)
+        problem = _problem(path, any(held.values()))
         if problem:
             _recover(folder, problem, held, disk)
     if (folder / RECOVERED_FILE).exists():
@@ -47,8 +58,11 @@ def open_wal(folder: Path, max_pages: int | None, held: Sequence[WalRange], now:
     return wal
 
 
-def _problem(path: Path, held: Sequence[WalRange]) -> str:
-    """Return what is wrong with a WAL; "" if nothing is. Raises sqlite3.Error if it cannot be read for now."""
+def _problem(path: Path, held: bool) -> str:
+    """Return what is wrong with a WAL; "" if nothing is. Raises sqlite3.Error if it cannot be read for now.
+
+    held: whether blocks hold records, so that there must be a WAL.
+    """
     with closing(Pages(path, PAGE_BYTES)) as pages:
         if not path.exists() or not path.stat().st_size:
             return "it is empty or missing" if held or pages.count else ""
@@ -74,10 +88,11 @@ def _problem(path: Path, held: Sequence[WalRange]) -> str:
         return str(error)
 
 
-def _recover(folder: Path, problem: str, held: Sequence[WalRange], disk: Disk) -> None:
+def _recover(folder: Path, problem: str, held: Held, disk: Disk) -> None:
     """Write the readable records of a damaged WAL to `RECOVERED_FILE`, durably, with their ids.
 
-    Records that blocks hold are among them. They are deleted as after any other crash, because the identity is kept.
+    Records that blocks hold are among them. They are deleted as after any other crash, because the identity is kept. If
+    it cannot be read, the new WAL has another one, and all ids that blocks hold are deleted here: no WAL reuses them.
     """
     new = folder / "tmp" / RECOVERED_FILE
     new.unlink(missing_ok=True)
@@ -86,14 +101,20 @@ def _recover(folder: Path, problem: str, held: Sequence[WalRange], disk: Disk) -
         connection.executescript(SCHEMA)
         with connection:
             insert = "insert or ignore into rows (id, kind, payload) values (?, ?, ?)"
-            count = connection.executemany(insert, salvaged_records(pages)).rowcount
-            last = max([0, *(wal_range.last for wal_range in held)])  # ids are never reused
+            deleted, identity = _deleted(pages), _identity(pages)
+            left = (record for record in salvaged_records(pages) if record[0] > deleted)
+            count = connection.executemany(insert, left).rowcount
+            last = max([deleted, *(wal_range.last for ranges in held.values() for wal_range in ranges)])
             connection.execute("update sqlite_sequence set seq = max(seq, ?) where name = 'rows'", (last,))
             if not count:
                 connection.execute("insert into sqlite_sequence values ('rows', ?)", (last,))
-            identity = _identity(pages) or (held[-1].wal if held and count else uuid.uuid4().hex)
+            if not identity:
+                identity = uuid.uuid4().hex
+                in_blocks = [(kind, part.first, part.last) for kind, parts in held.items() for part in parts]
+                connection.executemany("delete from rows where kind = ? and id between ? and ?", in_blocks)
             recovery = f"the WAL was damaged ({problem}); {count} of its records were recovered, others may be missing"
-            connection.executemany("insert into meta values (?, ?)", [("identity", identity), ("recovery", recovery)])
+            meta = {"identity": identity, "recovery": recovery, DELETED_KEY: deleted_text(deleted)}
+            connection.executemany("insert into meta values (?, ?)", meta.items())
     disk.sync(new)
     disk.rename(new, folder / RECOVERED_FILE)
     disk.sync(folder)
@@ -113,6 +134,18 @@ def _identity(pages: Pages) -> str:
             case ["identity", str(identity)] if _IDENTITY.fullmatch(identity):
                 return identity
     return ""
+
+
+def _deleted(pages: Pages) -> int:
+    """Return the id up to which all records were deleted. It only grows, so pages of any age may be searched."""
+    latest = 0
+    for columns in pages.keyed_rows():
+        match columns:
+            case [key, str(text)] if key == DELETED_KEY:
+                number = text.partition(" ")[0]
+                if number.isdecimal() and text == deleted_text(int(number)):
+                    latest = max(latest, int(number))
+    return latest
 
 
 def _replace(folder: Path, now: Now, disk: Disk) -> None:
