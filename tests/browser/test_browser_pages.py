@@ -49,7 +49,7 @@ def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) 
     expect(page.locator("#evidence")).to_contain_text("train-llm")
     expect(page.locator("#simulated")).to_be_visible()
     expect(page.locator("#matrix")).to_contain_text("46%")
-    expect(page).to_have_title("■ 1 incident · Now · foreshock")
+    expect(page).to_have_title("⬢ 1 incident · Now · foreshock")
 
 
 def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Open) -> None:
@@ -140,7 +140,7 @@ def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, sch
         expect(page.locator("#verdict")).to_have_attribute("data-state", states[seq - 8])
         looks.add(tuple(page.evaluate(script)))
     assert len({color for color, _, _ in looks}) == 3
-    assert {mark for _, _, mark in looks} == {'"■ "', '"● "', '"? "'}
+    assert {mark for _, _, mark in looks} == {'"⬢ "', '"● "', '"? "'}
     assert [mark for _, plain, mark in looks if not plain] == ['"? "']
     expect(page).to_have_title("? no data · Now · foreshock")
     expect(page.locator("#verdict-detail")).to_contain_text("Last data 18:55:00 (5 min 3 s ago)")

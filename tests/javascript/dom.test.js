@@ -46,7 +46,7 @@ test("text and attributes follow, and what is no more goes", () => {
 });
 
 test("a state has its sign and its word", () => {
-  assert.equal(healthState("critical", "down").textContent, "■ down");
+  assert.equal(healthState("critical", "down").textContent, "⬢ down");
   assert.equal(healthState("idle", "over", "⚑").textContent, "⚑ over");
   assert.equal(stageState("early_warning").textContent, "▲ Anomalous");
   assert.equal(stageState(null).textContent, "? No data");

@@ -184,11 +184,31 @@ def test_the_map_has_the_role_of_each_service_in_open_incidents() -> None:
     """A service that an incident names is not shown as healthy; a resolved incident has no roles."""
     world = starving()
     item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0), AtRisk(EMBEDDER, 0, 0, 0)))
-    roles = service_roles((item,))
-    assert {"train-llm": "suspect", "embedder": "affected", "gateway": "at_risk"}.items() <= roles.items()
-    assert service_roles((replace(item, state="resolved", resolved=NOW),)) == {}
+    roles = service_roles(chosen_incidents(snapshot(world, item)))
+    assert {"embedder": "affected", "gateway": "at_risk"}.items() <= roles.items()
+    resolved = replace(item, state="resolved", resolved=NOW)
+    assert service_roles(chosen_incidents(snapshot(world, resolved), resolved.id)) == {}
     page = cascade(snapshot(world, item), NOW - 900)
     assert {node.id: node.role for node in page["services"]}["gateway"] == "at_risk"
+    assert [node.id for node in page["services"] if node.suspect] == ["train-llm"]
+
+
+def test_a_suspect_may_be_at_risk_itself() -> None:
+    """The forecast of the same page has it, so the map does not show it as healthy."""
+    world = starving()
+    item = replace(starvation(world), suspect=SuspectedCause(GATEWAY), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),))
+    page = cascade(snapshot(world, item), NOW - 900)
+    (node,) = [node for node in page["services"] if node.id == "gateway"]
+    assert (node.role, node.suspect) == ("at_risk", True)
+
+
+def test_the_page_says_since_when_signals_that_recovered_were_anomalous() -> None:
+    """The first anomaly of an incident is older than all listed signals once its own signal is at its baseline."""
+    world = starving()
+    item = starvation(world)
+    assert cascade(snapshot(world, item), NOW - 900)["recovered_since"] is None
+    older = replace(item, since=item.since - 300.0)
+    assert cascade(snapshot(world, older), NOW - 900)["recovered_since"] == older.since
 
 
 def test_lanes_end_now_because_the_forecast_has_a_table() -> None:

@@ -29,10 +29,12 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render import incident_summary
+from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
 from foreshock_dashboard.web.pages.contention.layout import PAGE
+from foreshock_dashboard.web.state.numbers import last_median
 from foreshock_dashboard.web.state.placement import Pair
 
 
@@ -161,6 +163,20 @@ def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
         r"embedder waits on train-llm up to 46 ?% of the time, 2 GPUs shared\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
         alone["summary"],
     )
+
+
+def test_the_p95_of_a_pair_is_the_median_that_the_other_pages_show() -> None:
+    """A spike in the newest sample alone does not show."""
+    world = starving()
+    row = [str(service) for service in world.services].index("embedder")
+    p95 = world.red.p95.copy()
+    p95[row, -1] *= 100.0
+    spike = replace(world, red=replace(world.red, p95=p95))
+    before, after = (contention(snapshot(seen), "embedder", "train-llm")["pair"]["summary"] for seen in (world, spike))
+    shown, spiked = (last_median(seen.red.p95)[row] or 0.0 for seen in (world, spike))
+    assert 0.0 < spiked < 2.0 * shown
+    assert f"p95 {duration(shown)} (" in before
+    assert f"p95 {duration(spiked)} (" in after
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,15 @@ def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words:
     assert words in cost
 
 
+def test_its_cause_and_scores_are_those_of_the_pages() -> None:
+    """The label of the cause, and a score that no reader takes for a confidence."""
+    told = report(starving(), over()).markdown
+    assert "| Cause | GPU contention |" in told
+    root_cause = section(told, "Root cause")
+    assert ": GPU contention (" in root_cause
+    assert f"| {over().candidates[0].service} | {over().candidates[0].score:.2f} |" in root_cause
+
+
 def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
     """Durations, failures, requests, GPU time, and waiting, with the moments of the incident marked."""
     found = report(starving(), over())

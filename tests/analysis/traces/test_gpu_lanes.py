@@ -328,6 +328,11 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
             [span(0, 40_000)],
             "GPU wait up to 20.0 s of 40.0 s (50%) on host-2/gpu-3, used by ml/train-llm.",
         ),
+        (
+            ALTERNATING,
+            [span(-200, -100, service=Service("", "gateway"), host__id="id-1"), span(parent="0")],
+            "GPU wait 490 ms of 1.00 s of GPU work (49%) on host-2/gpu-3, used mostly by ml/train-llm.",
+        ),
     ],
 )
 def test_the_sentence_claims_no_more_than_is_known(

@@ -13,7 +13,7 @@ export interface LivePayload {
   bounds: [start: number, end: number] | null;
   /** The id of the topology whose indices the values use. */
   topology: string;
-  open_incidents?: unknown[];
+  open_incidents?: { severity: string }[];
   verdict?: { state?: string };
 }
 

@@ -20,7 +20,8 @@ from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
-from foreshock_dashboard.render.units import clock, duration, percent
+from foreshock_dashboard.render.units import clock, duration
+from foreshock_dashboard.render.words import CAUSES, in_sentence
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
@@ -100,7 +101,7 @@ def _summary(incident: Incident, until: float) -> str:
         ("State", incident.state),
         ("Service", str(incident.service)),
         ("Affected services", ", ".join(map(str, incident.affected)) or "none"),
-        ("Cause", incident.cause),
+        ("Cause", CAUSES[incident.cause]),
         ("Suspected cause", suspected_cause(incident.suspect) or "unknown"),
         ("Confidence", incident.confidence_level),
         ("Opened", utc_timestamp(incident.opened)),
@@ -129,15 +130,13 @@ def _name(figure: Evidence) -> str:
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
-    found = (
-        f"{suspected_cause(incident.suspect) or 'Unknown'}: {incident.cause} ({incident.confidence_level} confidence)."
-    )
-    parts = [_text(found)]
+    suspect, cause = suspected_cause(incident.suspect) or "Unknown", in_sentence(CAUSES[incident.cause])
+    parts = [_text(f"{suspect}: {cause} ({incident.confidence_level} confidence).")]
     if at_page is not None and at_page.suspect != incident.suspect:
         suspect = suspected_cause(at_page.suspect) or "unknown"
-        parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {at_page.cause}."))
+        parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {in_sentence(CAUSES[at_page.cause])}."))
     if incident.candidates:
-        rows = [(str(item.service), percent(item.score), reasons_text(item.reasons)) for item in incident.candidates]
+        rows = [(str(item.service), f"{item.score:.2f}", reasons_text(item.reasons)) for item in incident.candidates]
         parts.append(_table(("Candidate", "Score", "Reasons"), rows))
     return "\n\n".join(parts)
 

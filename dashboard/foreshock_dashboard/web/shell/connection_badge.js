@@ -3,11 +3,12 @@ import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, isNumber, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { HEALTH_SIGNS } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
-const STANDSTILL_MS = 30_000;
-const MIN_STANDSTILL_SECONDS = 60;
-const SILENT_SECONDS = 15;
+const STALE_AFTER_MS = 30_000;
+const MIN_STALE_SECONDS = 60;
+const LOST_AFTER_SECONDS = 15;
 
 /**
  * How the requests of the shown page fare. Times are those of `performance.now()`.
@@ -34,11 +35,11 @@ const describe = (connection) => {
   if (!page.dataset.feed) return ["paused", "No page", ""];
   if (!receivedAt) return failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
   if (document.hidden) return ["paused", "Paused", ""];
-  const silentSeconds = (performance.now() - receivedAt) / 1000;
+  const ageSeconds = (performance.now() - receivedAt) / 1000;
   const refreshSeconds = timeRange.refreshSeconds();
   const isRequesting = timeRange.isLive() && refreshSeconds > 0 && !data?.bounds;
-  if (failures >= 2 || (isRequesting && silentSeconds > SILENT_SECONDS + refreshSeconds)) {
-    return ["lost", "Connection lost", `: data is ${formatDuration(silentSeconds)} old`];
+  if (failures >= 2 || (isRequesting && ageSeconds > LOST_AFTER_SECONDS + refreshSeconds)) {
+    return ["lost", "Connection lost", `: data is ${formatDuration(ageSeconds)} old`];
   }
   if (!timeRange.isLive()) {
     return connection.isComplete
@@ -59,7 +60,7 @@ const describeLive = ({ changedAt, receivedAt }) => {
   const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
   const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
   if (data?.error) return ["stale", "Stale", note];
-  const isStale = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
+  const isStale = performance.now() - changedAt > STALE_AFTER_MS && (ageSeconds ?? 0) > MIN_STALE_SECONDS;
   return isStale ? ["stale", "Stale", note] : ["live", "Live", updatedText(ageSeconds)];
 };
 
@@ -73,9 +74,12 @@ const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDur
  */
 const titleText = ({ page }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
-  const incidents = live.data?.open_incidents?.length ?? 0;
+  const incidents = live.data?.open_incidents ?? [];
   if (state === "lost") return `✕ no connection · ${name}`;
-  if (incidents) return `■ ${plural(incidents, "incident")} · ${name}`;
+  if (incidents.length) {
+    const severity = incidents.some((incident) => incident.severity === "critical") ? "critical" : "warning";
+    return `${HEALTH_SIGNS[severity]} ${plural(incidents.length, "incident")} · ${name}`;
+  }
   return live.data?.verdict?.state === "unknown" ? `? no data · ${name}` : name;
 };
 

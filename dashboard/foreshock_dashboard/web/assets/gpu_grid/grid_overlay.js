@@ -70,8 +70,19 @@ const faultMarks = (layout, view) => {
  */
 const faultPath = (fault, x, y, size) => {
   if (fault === "lost") return `M${x} ${y}l${size} ${size}m0 ${-size}l${-size} ${size}`;
-  if (fault === "failing") return `M${x} ${y}h${size}v${size}h${-size}z`;
+  if (fault === "failing") return exclamationMarkPath(x + size / 3, y, size);
   return `M${x} ${y}h${size}l${-size / 2} ${size}z`;
+};
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size its height
+ */
+const exclamationMarkPath = (x, y, size) => {
+  const width = size / 3;
+  const bar = (/** @type {number} */ height) => `h${width}v${height}h${-width}z`;
+  return `M${x} ${y}${bar(size * 0.6)}M${x} ${y + size * 0.75}${bar(size / 4)}`;
 };
 
 /**

@@ -6,7 +6,7 @@ import { formatPercent } from "#web/assets/format.js";
 /** The shape and the word of each fault, the gravest first. @type {Record<GpuFault, { sign: string, word: string }>} */
 export const FAULTS = {
   lost: { sign: "✕", word: "lost" },
-  failing: { sign: "■", word: "failing" },
+  failing: { sign: "!", word: "failing" },
   throttled: { sign: "▼", word: "throttled" },
 };
 

@@ -6,7 +6,7 @@ import { HEALTHS, STAGES } from "#web/assets/words.js";
 /** @typedef {"healthy" | "early_warning" | "degraded" | "breached"} Stage */
 
 /** @type {Record<Health, string>} */
-export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
+export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "⬢", idle: "○", unknown: "?" };
 /** @type {Record<Stage, string>} */
 export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "◆", breached: "■" };
 /** @type {Record<Stage, Health>} */

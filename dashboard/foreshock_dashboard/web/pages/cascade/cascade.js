@@ -213,7 +213,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
  * @param {CascadeData} data
  * @param {number} now
  */
-const drawSignals = ({ signals, unknown_reason: unknownReason }, now) => {
+const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason: unknownReason }, now) => {
   if (!signals.length) {
     setPanelEmpty("signals", unknownReason || EMPTY.signals);
     return;
@@ -226,6 +226,9 @@ const drawSignals = ({ signals, unknown_reason: unknownReason }, now) => {
     by: "since",
     rows: signals,
     maxRows: MAX_SIGNALS,
+    note: isNumber(recoveredSince)
+      ? h("p", { class: "note" }, "Older anomalies, from ", timeElement(recoveredSince, now), ", are back at baseline.")
+      : null,
     columns: [
       { key: "signal", name: "Signal", text: true, cell: signalCell },
       { key: "entity", name: "Entity", text: true, cell: (row) => entityCell(row, label) },

@@ -59,16 +59,17 @@ class IncidentRow(Row):
     resolved: float | None
 
 
-Role = Literal["suspect", "affected", "at_risk", ""]
+Role = Literal["affected", "at_risk", ""]
 
 
 class CascadeNode(Row):
-    """A service on the map. role: in the open incidents that the page shows. order: of impact, from 1."""
+    """A service on the map. role, suspect: in the open incidents that the page shows. order: of impact, from 1."""
 
     id: str
     condition: ConditionKind
     stage: Stage | None
     role: Role
+    suspect: bool
     order: int | None
     rate: float | None
     error_rate: float | None
@@ -115,7 +116,8 @@ class Cascade(TypedDict, total=False):
 
     incident: the id in the address. selected: that incident, or all open ones. unknown_reason: why nothing is known.
     gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
-    load; capacity_service: the one that the charts show. quota: of its pool.
+    load; capacity_service: the one that the charts show. quota: of its pool. recovered_since: of the oldest anomaly, if
+    its signal is back at its baseline, and so not listed.
     """
 
     incidents: Required[list[IncidentRow]]
@@ -131,6 +133,7 @@ class Cascade(TypedDict, total=False):
     gpu_waits: list[list[str | float | None]]
     propagation: list[Step]
     signals: list[SignalRow]
+    recovered_since: float | None
     breaches: list[BreachRow]
     capacity_service: str | None
     capacity_services: list[str]
@@ -172,7 +175,9 @@ def cascade(
     lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
-    rows, nodes, roles = service_rows(snapshot, history), set(map_nodes(world)), service_roles(chosen.incidents)
+    rows, nodes, roles = service_rows(snapshot, history), set(map_nodes(world)), service_roles(chosen)
+    suspects = {str(item.suspect.service) for item in chosen.incidents if item.is_open}
+    signals = anomalous_signals(history.signs, chosen.incidents)
     shown = capacity_service(snapshot, chosen, service)
     return {
         **body,
@@ -181,7 +186,8 @@ def cascade(
         "timeline": past_lanes(lanes),
         "services": [
             CascadeNode(
-                *(row.id, row.condition, row.stage, roles.get(row.id, ""), positions.get(row.id)),
+                *(row.id, row.condition, row.stage, roles.get(row.id, "")),
+                *(row.id in suspects, positions.get(row.id)),
                 *(row.rate, row.error_rate, row.p95),
             )
             for row in rows
@@ -190,7 +196,8 @@ def cascade(
         "edges": call_edges(world, nodes),
         "gpu_waits": _gpu_waits(world),
         "propagation": propagation(world, chosen, order),
-        "signals": anomalous_signals(history.signs, chosen.incidents)[:MAX_SIGNALS],
+        "signals": signals[:MAX_SIGNALS],
+        "recovered_since": recovered_since(signals, chosen, lanes, world.step),
         "breaches": breaches(snapshot, chosen),
         "capacity_service": None if shown is None else str(shown),
         "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],
@@ -204,15 +211,10 @@ def past_lanes(lanes: Timeline) -> Timeline:
     return replace(lanes, end=lanes.now, lanes=past)
 
 
-def service_roles(incidents: Sequence[Incident]) -> Mapping[str, Role]:
-    """The role of each service in open incidents; a suspect that is affected as well counts as the suspect."""
-    roles: dict[str, Role] = {}
-    for item in incidents:
-        if item.is_open:
-            roles |= {str(risk.service): "at_risk" for risk in item.at_risk if str(risk.service) not in roles}
-            roles |= {str(service): "affected" for service in item.affected}
-    suspects = (item.suspect.service for item in incidents if item.is_open)
-    return roles | {str(service): "suspect" for service in suspects if service is not None}
+def service_roles(chosen: ChosenIncidents) -> Mapping[str, Role]:
+    """The role of each service in open incidents, as the page's other panels have it: affected, or at risk."""
+    roles: dict[str, Role] = {str(service): "at_risk" for service in chosen.risks}
+    return roles | {str(service): "affected" for item in chosen.incidents if item.is_open for service in item.affected}
 
 
 def _row(item: Incident) -> IncidentRow:
@@ -280,6 +282,17 @@ def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident]) -> l
         for evidence in item.evidence if item.is_open else ():
             rows.setdefault((evidence.name, evidence.entity), _evidence_signal(item, evidence))
     return sorted(rows.values(), key=lambda row: (row.since or 0.0, row.service, row.signal))
+
+
+def recovered_since(
+    signals: Sequence[SignalRow], chosen: ChosenIncidents, lanes: Timeline, step: float
+) -> float | None:
+    """The first anomaly of the page, where no listed signal begins with it. step: of the World, in seconds."""
+    if chosen.onset is None:
+        return None
+    first = min(chosen.onset, *(lane.first for lane in lanes.lanes if lane.intervals), math.inf)
+    oldest = min((row.since for row in signals if row.since is not None), default=math.inf)
+    return number_of_time(first) if signals and first < oldest - step else None
 
 
 def _evidence_signal(item: Incident, evidence: Evidence) -> SignalRow:

@@ -16,7 +16,8 @@ export interface MapService {
   id: string;
   stage: Stage | null;
   /** In the open incidents that the page shows. */
-  role: "suspect" | "affected" | "at_risk" | "";
+  role: "affected" | "at_risk" | "";
+  suspect: boolean;
   /** The place in the order of impact, from 1; null where it was not affected. */
   order: number | null;
   condition: keyof typeof CONDITIONS;
@@ -74,6 +75,8 @@ export interface CascadeData extends LivePayload, MapData {
   timeline: Timeline;
   breaches: Breach[];
   signals: Signal[];
+  /** Of the oldest anomaly, where its signal is back at its baseline. */
+  recovered_since: number | null;
   /** Services with known replicas or load, and the one that the charts show. */
   capacity_services: string[];
   capacity_service: string | null;

@@ -127,7 +127,7 @@ const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden)
       .map(({ state, word, sign }) => healthState(state, word, sign)),
     propagation.length ? h("span", { class: "key propagation" }, "propagation") : null,
     gpuWaits.length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
-    services.some(({ role }) => role === "suspect")
+    services.some(({ suspect }) => suspect)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " suspected cause")
       : null,
     services.some(({ order }) => order)
@@ -315,7 +315,7 @@ class MapPicture {
   /** @param {MapNode} node */
   node(node) {
     const service = this.services.get(node.id);
-    const isSuspect = service?.role === "suspect";
+    const isSuspect = service?.suspect;
     const { word, box, sign } = nodeState(node, service);
     const [x, y] = this.places.get(node.id) ?? [0, 0];
     const values = service?.rate
@@ -376,7 +376,7 @@ const orderBadge = (order) =>
  * @param {MapService | undefined} service
  * @returns {{ state: Health, word: string, sign: string, box: string }}
  */
-const nodeState = (node, service) => {
+export const nodeState = (node, service) => {
   const stage = service?.stage;
   if (stage && stage !== "healthy") {
     const state = stage === "breached" ? "critical" : "warning";

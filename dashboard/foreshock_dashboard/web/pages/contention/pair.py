@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from foreshock_dashboard.render.incident_summary import headline_clauses, suspic
 from foreshock_dashboard.render.units import counted, duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
-from foreshock_dashboard.web.state.numbers import Row, last, number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, number_of_time
 from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
 
@@ -130,8 +129,9 @@ def _latency_text(world: World, victim: Service) -> str:
     """The p95 of the affected service, and its median over the World's times; empty for no data."""
     if victim not in world.services:
         return ""
-    row = world.red.p95[world.services.index(victim)]
-    known = row[np.isfinite(row)]
-    if not len(known) or not math.isfinite(row[-1]):
+    row = world.services.index(victim)
+    values = world.red.p95[row : row + 1]
+    (current,) = last_median(values)
+    if current is None:
         return ""
-    return f" p95 {duration(float(row[-1]))} (median {duration(float(np.median(known)))})."
+    return f" p95 {duration(current)} (median {duration(float(np.nanmedian(values)))})."

@@ -9,7 +9,7 @@ import { sparkline } from "#web/assets/widgets/widgets.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").Tile} Tile */
 
 /** @type {Record<Tile["status"], string>} */
-const SIGNS = { critical: "■", warning: "◆", ok: "", unknown: "?" };
+const SIGNS = { critical: "⬢", warning: "◆", ok: "", unknown: "?" };
 
 /**
  * The address of a tile's page, with the time range.

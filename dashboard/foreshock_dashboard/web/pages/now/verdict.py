@@ -345,12 +345,12 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     sentences = []
     if snapshot.error:
         sentences.append(f"Data is frozen: {snapshot.error}")
-    silent = (
+    stale = (
         ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
         ("service", len(world.services), [str(service) for service in seen.stale_services]),
     )
-    for noun, count, names in silent:
+    for noun, count, names in stale:
         if names:
             sentences.append(f"No fresh data from {len(names)} of {count} {plural(count, noun)}: {name_list(names)}.")
     if not world.gpus:

@@ -42,9 +42,9 @@ def wait_sentence(lanes: TraceLanes) -> str:
         return f"GPU wait unknown: GPU samples are {duration(worst.split.resolution)} apart."
     split, total = worst.split, _total(worst, lanes)
     if split.waited <= MIN_WAIT_RATIO * total:
-        return _no_wait(worst, total) if worst.quality == "measured" else ""
+        return _no_wait(worst, total, lanes) if worst.quality == "measured" else ""
     is_exact = worst.quality == "measured" and split.exact
-    amount = f"{'' if is_exact else 'up to '}{duration(split.waited)} of {duration(total)}"
+    amount = f"{'' if is_exact else 'up to '}{duration(split.waited)} of {_total_text(total, lanes)}"
     service, most = next(iter(split.others.items()))
     mostly = "" if most >= SOLE_RATIO * split.waited else " mostly"
     notes = f" ({', '.join(notes)})" if (notes := _notes(worst)) else ""
@@ -54,6 +54,12 @@ def wait_sentence(lanes: TraceLanes) -> str:
 def _total(worst: Wait, lanes: TraceLanes) -> float:
     """The duration that a wait is a share of: the trace's, or the time on the GPU where that is longer."""
     return max(lanes.duration, worst.split.length)
+
+
+def _total_text(total: float, lanes: TraceLanes) -> str:
+    """A total, and what it is of unless it is the trace's duration."""
+    text = duration(total)
+    return text if text == duration(lanes.duration) else f"{text} of GPU work"
 
 
 def _longest_part(parts: Sequence[TimePart]) -> str:
@@ -94,9 +100,9 @@ def _offset(host: ClockOffset) -> str:
     return f"{host.host} {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"
 
 
-def _no_wait(worst: Wait, total: float) -> str:
+def _no_wait(worst: Wait, total: float, lanes: TraceLanes) -> str:
     if worst.split.others:
-        return f"GPU wait: up to {duration(worst.split.waited)} of {duration(total)} on {_where(worst)}."
+        return f"GPU wait: up to {duration(worst.split.waited)} of {_total_text(total, lanes)} on {_where(worst)}."
     return f"No GPU wait: no other service ran on {_where(worst)}."
 
 
