@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what collecting made, and nobody drops before the end, out of each search for garbage."""
+    """Leave what collecting made and keeps until the end out of each search for garbage."""
     gc.freeze()
 
 
@@ -140,7 +140,7 @@ def eventually() -> Eventually:
             waited = time.monotonic() - begun
             if waited > seconds:
                 pytest.fail(f"not within {seconds:.0f} s: {what}")
-            # Whoever is asked has to work for it, beside what is waited for: so rarer, the longer it lasts.
+            # Each check costs the process work beside what is waited for: so rarer, the longer it lasts.
             time.sleep(min(max(0.02, waited / 10), 0.25))
 
     return wait

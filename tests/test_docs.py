@@ -110,7 +110,7 @@ def test_every_make_target_that_documents_name_exists() -> None:
 
 
 def test_the_document_of_the_store_gives_its_bounds() -> None:
-    """As they are unless told otherwise."""
+    """As they are by default."""
     retention, limits = Retention(), StoreLimits()
     days = retention.metrics_seconds / 86_400, retention.spans_seconds / 86_400
     bounds = [

@@ -52,8 +52,8 @@ class Section(NamedTuple):
 def sections() -> Iterator[Section]:
     """Those with a line `Code: …`."""
     for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
-        if told := re.search(r"^Code: (.+?)\n\n", chapter, re.MULTILINE | re.DOTALL):
-            names = re.findall(r"`([\w/]+)\.py`", told[1])
+        if result := re.search(r"^Code: (.+?)\n\n", chapter, re.MULTILINE | re.DOTALL):
+            names = re.findall(r"`([\w/]+)\.py`", result[1])
             modules = tuple(import_module(f"foreshock_dashboard.{name.replace('/', '.')}") for name in names)
             yield Section(chapter.splitlines()[0], chapter, modules)
 
@@ -61,8 +61,8 @@ def sections() -> Iterator[Section]:
 def numbers(value: object) -> tuple[float, ...]:
     """A constant as a tuple; empty for what is none of numbers."""
     parts = value if isinstance(value, tuple) else (value,)
-    told = all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts)
-    return tuple(map(float, parts)) if told else ()
+    result = all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts)
+    return tuple(map(float, parts)) if result else ()
 
 
 def own_constants(module: ModuleType) -> dict[str, tuple[float, ...]]:
@@ -71,7 +71,7 @@ def own_constants(module: ModuleType) -> dict[str, tuple[float, ...]]:
     names: set[str] = set()
     for line in re.findall(r"^([A-Z][A-Z_, ]*)(?:: [^=]+)? = ", source, re.MULTILINE):
         names.update(line.split(", "))
-    return {name: told for name in sorted(names) if (told := numbers(getattr(module, name)))}
+    return {name: result for name in sorted(names) if (result := numbers(getattr(module, name)))}
 
 
 UNPLOTTED = ("Load imbalance", "Hardware", "Client timeouts", "Root causes in any metrics")
@@ -97,12 +97,12 @@ def test_every_figure_in_the_text_is_the_one_in_the_code(section: Section) -> No
 @pytest.mark.parametrize("module", sorted({each for part in SECTIONS for each in part.modules}, key=str), ids=str)
 def test_no_figure_of_the_code_is_kept_from_the_reader(module: ModuleType) -> None:
     """Whatever a module decides by is in a chapter about it."""
-    told = {item for section in SECTIONS if module in section.modules for item in stated(section)}
+    result = {item for section in SECTIONS if module in section.modules for item in stated(section)}
     own = {(name, value) for name, value in own_constants(module).items() if name not in UNSAID}
 
     assert {
         (name, value)
-        for name, value in own - told
+        for name, value in own - result
         if (name, value) != ("ERROR_RATE_WEIGHT", (excess.ERROR_RATE_WEIGHT,))
     } == set()
 
@@ -115,13 +115,13 @@ def test_a_figure_that_is_a_formula_is_written_as_one() -> None:
 
 def test_every_detector_has_a_chapter() -> None:
     """By the module that it is in."""
-    told = {module.__name__ for section in SECTIONS for module in section.modules}
+    result = {module.__name__ for section in SECTIONS for module in section.modules}
 
-    assert {detect.__module__ for detect in registry.DETECTORS} - told == set()
+    assert {detect.__module__ for detect in registry.DETECTORS} - result == set()
 
 
 def signals_table() -> str:
-    """The table of what is compared with what is usual, as the document has it."""
+    """The table of what is compared with its baseline, as the document has it."""
     ways = {1: "more is worse", -1: "less is worse", 0: "load signal"}
     rows = [
         f"| `{each.name}` | {each.text} | {each.unit} | {'ratio' if each.log else 'difference'} | {each.floor:g} | "
@@ -138,7 +138,7 @@ def test_every_signal_is_listed_with_its_floor() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.title)
 def test_every_signal_has_a_plot_where_a_scenario_shows_it(section: Section) -> None:
-    """Somebody on call can argue with a picture."""
+    """An on-call engineer can argue with a picture."""
     assert ("![" in section.text) == (section.title not in UNPLOTTED)
 
 

@@ -155,7 +155,7 @@ def emitted(hub_page: Callable[[Sequence[Incident]], str], incident: Callable[..
 
 
 class Asked(NamedTuple):
-    """What a PromQL expression asks for: metrics with the labels they are selected by, and labels grouped by."""
+    """The series of a PromQL expression: metrics with the labels they are selected by, and labels grouped by."""
 
     selectors: tuple[tuple[str, frozenset[str]], ...]
     groups: frozenset[str]
@@ -180,7 +180,7 @@ def asked(expression: str) -> Asked:
 
 @pytest.fixture(scope="session")
 def asks() -> Callable[[str], Asked]:
-    """Read what an expression asks for."""
+    """The series of an expression."""
     return asked
 
 

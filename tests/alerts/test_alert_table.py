@@ -53,7 +53,7 @@ def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Pat
 
 
 @pytest.mark.soak
-def test_benign_scenarios_page_nobody(root: Path) -> None:
+def test_benign_scenarios_send_no_page(root: Path) -> None:
     """Not one critical alert, on any of those that come along."""
     for each in judged(root, "calm", "absorbed-crowd", "isolated-batch", "rolling-restart"):
         critical = {"ForeshockIncident", "ForeshockFailurePropagating"}

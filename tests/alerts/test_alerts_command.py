@@ -157,7 +157,7 @@ KIND = 'span_kind="SPAN_KIND_SERVER"'
 def test_what_is_written_counts_late_and_failed_requests(
     root: Path, tmp_path: Path, tool: Callable[..., str], bucket: str, name: str, calls: str, bounds: tuple[str, ...]
 ) -> None:
-    """One request a second, half of them late and a tenth failed, by whoever counted them; not those of a namesake.
+    """One request a second, half of them late and a tenth failed, by any counter; not those of a namesake.
 
     Counters restart on the way.
     """
@@ -182,8 +182,8 @@ def test_what_is_written_counts_late_and_failed_requests(
     ]
     labels = '{service_name="chat",service_namespace="a",sli="%s"}'
     expected = [
-        {"labels": labels % "availability", "value": 10.0},  # 10 % of at most 1 %
-        {"labels": labels % "latency", "value": 10.0},  # 50 % of at most 5 %
+        {"labels": labels % "availability", "value": 10.0},  # 10% of at most 1%
+        {"labels": labels % "latency", "value": 10.0},  # 50% of at most 5%
     ]
     case = {
         "interval": "30s",

@@ -41,7 +41,7 @@ def series(metric: str, values: str, **labels: str) -> Yaml:
     return {"series": f"{metric}{{{given}}}", "values": values}
 
 
-def test_queries_by_pool_stand_a_pool_that_is_told_several_times(tool: Callable[..., str], tmp_path: Path) -> None:
+def test_queries_by_pool_accept_a_pool_with_several_series(tool: Callable[..., str], tmp_path: Path) -> None:
     """By two jobs that scrape an exporter, and by the rule of docs/reference/collected-metrics.md beside it."""
     asked = queries()
     assert len(asked) >= 2, "one in a document, one on a page"

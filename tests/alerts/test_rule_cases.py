@@ -43,7 +43,7 @@ def is_lost(series: Yaml) -> bool:
     return False in there[there.index(True) : len(there) - there[::-1].index(True)] if True in there else False
 
 
-def begins_anew(series: Yaml) -> bool:
+def resets(series: Yaml) -> bool:
     """Whether a counter goes back."""
     counted = re.match(r"[\w:]+(?:_total|_count|_bucket|Segs)\{|otelcol_\w+", series["series"])
     values = [value for value in samples(str(series["values"])) if value is not None]
@@ -69,10 +69,10 @@ def test_each_alert_fires_in_a_case_in_which_scrapes_are_lost(
     assert {rule["alert"] for rule in rules if "alert" in rule} - seen == NOT_SCRAPED
 
 
-def test_each_alert_on_rates_fires_in_a_case_in_which_counters_begin_anew(
+def test_each_alert_on_rates_fires_in_a_case_in_which_counters_reset(
     rules: list[Yaml], fired: list[tuple[set[str], list[Yaml]]]
 ) -> None:
-    """Whether it asks for them itself, or by way of what is recorded."""
+    """Whether it reads them itself, or by way of a recording rule."""
     recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
 
     def counts(expression: str) -> bool:
@@ -80,6 +80,6 @@ def test_each_alert_on_rates_fires_in_a_case_in_which_counters_begin_anew(
         return "rate(" in expression or "increase(" in expression or any(counts(each) for each in below)
 
     counting = {rule["alert"] for rule in rules if "alert" in rule and counts(rule["expr"])}
-    seen = set().union(*(names for names, series in fired if any(map(begins_anew, series))))
+    seen = set().union(*(names for names, series in fired if any(map(resets, series))))
     assert len(counting) > 10
     assert counting - seen == NOT_COUNTED_HERE

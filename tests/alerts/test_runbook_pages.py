@@ -17,7 +17,7 @@ from foreshock_dashboard.web.documents.runbooks import html_of
 @pytest.fixture(scope="module")
 def caller() -> Caller:
     """Asks the app of a hub."""
-    return Caller(create_app(FakeHub(SCENES["starving"]()), version="0"))
+    return Caller(create_app(FakeHub(SCENES["contended"]()), version="0"))
 
 
 def test_every_runbook_is_a_page_whose_links_lead_to_others(root: Path, caller: Caller) -> None:
@@ -53,7 +53,7 @@ def test_alerts_are_listed_with_what_they_mean(root: Path, caller: Caller) -> No
 
 
 @pytest.mark.parametrize("path", ["/runbooks/Nothing", "/runbooks/..%2Falertmanager", "/runbooks/%3Cscript%3E"])
-def test_an_alert_without_a_runbook_is_told_as_such(caller: Caller, path: str) -> None:
+def test_an_alert_without_a_runbook_is_reported(caller: Caller, path: str) -> None:
     """And nothing outside the folder is served."""
     answer = caller.get(path)
     assert answer.status_code == 404
@@ -80,7 +80,7 @@ MARKDOWN = {
 
 @pytest.mark.parametrize(("markdown", "html"), MARKDOWN.items())
 def test_markdown_becomes_escaped_html(markdown: str, html: str) -> None:
-    """What the runbooks use, and what somebody might try."""
+    """What the runbooks use, and what a reader might try."""
     assert html_of(markdown) == html
 
 

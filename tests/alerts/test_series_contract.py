@@ -21,7 +21,7 @@ Yaml = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """What an expression asks for."""
+    """The series that an expression selects."""
 
     selectors: tuple[tuple[str, frozenset[str]], ...]
     groups: frozenset[str]
@@ -32,7 +32,7 @@ MADE = frozenset({"direction", "kind", "reason", "sli", "deployment", "xid", "uu
 CONFIGURED = frozenset({"service:slo_violations:rate5m", "service:slo_error_budget:ratio"})
 """What `foreshock generate rules` writes for each SLO."""
 SOMETIMES = frozenset({"connection_type", "model_name", "pool", "pool_name", "db_client_connection_pool_name"})
-"""Labels that only some have of what is asked alike: callees without spans, model servers of more than one model, and
+"""Labels that only some of the selected series have: callees without spans, model servers of more than one model, and
 connection pools, whose name has a label of its own in each library."""
 
 
@@ -51,7 +51,7 @@ def expressions(root: Path, rules: list[Yaml]) -> dict[str, str]:
     return found
 
 
-def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
+def test_every_selected_metric_and_label_is_really_emitted(
     expressions: dict[str, str],
     rules: list[Yaml],
     emitted: Mapping[str, frozenset[str]],
@@ -70,7 +70,7 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
                 known = emitters[metric] | BY_THE_SCRAPE
                 wrong += [f"{where}: {metric} has no {label}" for label in matched - known]
             else:
-                wrong.append(f"{where}: nobody emits {metric}")
+                wrong.append(f"{where}: no producer of {metric}")
         wrong += [f"{where}: groups by {label}" for label in asks(expression).groups - labels]
     assert not wrong, "\n".join(wrong)
 
@@ -88,18 +88,18 @@ def test_promtool_finds_no_fault_in_the_hubs_metrics(
 
 
 def pages() -> list[Query]:
-    """What the hub asks for, whatever of it a page shows, in every form that producers give it."""
+    """What the hub queries, whatever of it a page shows, in every form that producers give it."""
     return [query for row in catalog(59.0).values() for query in row.queries]
 
 
-def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
+def test_every_metric_and_label_that_a_page_queries_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
     """By exporter and hub themselves, or by a producer that is declared."""
     emitters = {**FOREIGN, **emitted}
     wrong = []
     for query in pages():
         asked = {matcher.label for matcher in query.matchers} | set(query.by or ())
         if (metric := query.series_name) not in emitters:
-            wrong.append(f"nobody emits {metric}")
+            wrong.append(f"no producer of {metric}")
         elif missing := asked - emitters[metric] - BY_THE_SCRAPE - SOMETIMES:
             wrong.append(f"{metric} has no {', '.join(sorted(missing))}")
     assert not wrong, "\n".join(wrong)
@@ -108,7 +108,7 @@ def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: 
 def test_every_metric_that_a_runbook_names_is_really_emitted(
     root: Path, rules: list[Yaml], emitted: Mapping[str, frozenset[str]]
 ) -> None:
-    """Whoever reads it at night types it as it stands."""
+    """A reader at night types it as it stands."""
     known = {*FOREIGN, *emitted, *CONFIGURED} | {rule["record"] for rule in rules if "record" in rule}
     named = {
         (page.stem, name)
@@ -120,9 +120,7 @@ def test_every_metric_that_a_runbook_names_is_really_emitted(
     assert sorted(each for each in named if each[1] not in known) == []
 
 
-def test_no_foreign_name_is_declared_that_nobody_asks_for(
-    expressions: dict[str, str], asks: Callable[[str], Asked]
-) -> None:
+def test_every_declared_foreign_name_is_selected(expressions: dict[str, str], asks: Callable[[str], Asked]) -> None:
     """Nor one twice, or one that is ours."""
     asked = {metric for text in expressions.values() for metric, _ in asks(text).selectors}
     assert FOREIGN.keys() - asked - {query.series_name for query in pages()} == set()

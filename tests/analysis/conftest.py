@@ -101,7 +101,7 @@ class Scenes:
     victim, aggressor, bystander, caller = VICTIM, AGGRESSOR, BYSTANDER, CALLER
     gpus = GPUS
     calm = Scene()
-    starving = Scene(
+    contended = Scene(
         victim_p95=rising(240, 0.5, 1.5),
         aggressor_busy=rising(240, 0.2, 0.7),
         wait_by_aggressor=rising(240, 0.02, 0.5),

@@ -36,7 +36,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients tell of these. `kinds`:
+    """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients report these. `kinds`:
     requests a second by service and operation.
     """
 
@@ -125,9 +125,9 @@ class Platform:
     def _red(self, served: list[Served]) -> Red:
         p95 = self._rows([item.p95 for item in served])
         rate, failed = self._rows([item.rate for item in served]), self._rows([item.failed for item in served])
-        usual = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
+        normal = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
         p99 = self._rows([item.p95 if item.p99 is None else item.p99 for item in served])
-        return Red(rate, failed, usual / 4, p95, p99)
+        return Red(rate, failed, normal / 4, p95, p99)
 
 
 def service(name: str) -> Service:

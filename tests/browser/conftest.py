@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
-"""The last: or each visit renders two pages more, the lists below an address bar that nobody sees."""
+"""The last: or each visit renders two pages more, the lists below a hidden address bar."""
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A server that shows train-llm starving embedder."""
-    site = Site(FakeHub(SCENES["starving"]()))
+    """A server that shows GPU contention between train-llm and embedder."""
+    site = Site(FakeHub(SCENES["contended"]()))
     site.start()
     yield site
     site.stop()

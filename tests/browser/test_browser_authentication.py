@@ -23,7 +23,7 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
     (tmp_path / "users").write_text(f"ada:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n")
     (tmp_path / "tokens").write_text(token_line("ci", "0123456789abcdef"))
     access = Access(Tokens(tmp_path / "tokens"), Users(tmp_path / "users"))
-    site = Site(FakeHub(SCENES["starving"]()), access=access)
+    site = Site(FakeHub(SCENES["contended"]()), access=access)
     site.start()
     try:
         known = browser.new_context(http_credentials={"username": "ada", "password": "lovelace"})
@@ -40,9 +40,9 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
 
 
 def test_a_person_signs_in_at_an_openid_provider_and_sees_the_page(browser: Browser, tmp_path: Path) -> None:
-    """A page that was asked for is shown after the login, live; a session that ends leads to the login again."""
+    """The requested page is shown after the login, live; a session that ends leads to the login again."""
     (tmp_path / "secret").write_text(SECRET)
-    site = Site(FakeHub(SCENES["starving"]()), free_port())
+    site = Site(FakeHub(SCENES["contended"]()), free_port())
     with provider(site.port) as real:
         audit = AuditLog()
         oidc = Oidc(OidcOptions(real.issuer, "foreshock", tmp_path / "secret"), Roles(), audit)

@@ -1,4 +1,4 @@
-"""Now and Cascade as somebody on call reads them: whom it hits next, what to do, how it spread, and back in time."""
+"""Now and Cascade for an on-call engineer: what is at risk next, what to do, how it spread, and back in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, violations
-from tests.web.worlds import HOSTILE, NOW, SCENES, service, snapshot, starvation, starving
+from tests.web.worlds import HOSTILE, NOW, SCENES, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -17,10 +17,12 @@ RISKS = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 
 
 
 def spreading(seq: int = 7) -> Snapshot:
-    """train-llm starves embedder, which misses its objective; gateway is next; another incident is over."""
-    world = starving()
-    over = replace(starvation(world, "reranker", "batch-eval", state="resolved"), resolved=NOW - 400, since=NOW - 800)
-    return snapshot(world, replace(starvation(world), at_risk=RISKS), over, seq=seq)
+    """train-llm slows embedder, which breaches its SLO; gateway is next; another incident is resolved."""
+    world = contended()
+    over = replace(
+        contention_incident(world, "reranker", "batch-eval", state="resolved"), resolved=NOW - 400, since=NOW - 800
+    )
+    return snapshot(world, replace(contention_incident(world), at_risk=RISKS), over, seq=seq)
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
 
 
 @pytest.mark.usefixtures("spread")
-def test_what_was_asked_for_last_is_shown(visit: Open) -> None:
+def test_the_last_request_is_shown(visit: Open) -> None:
     """Not what the slider was moved to before, and not what became of an earlier question."""
     page = visit("/cascade", quiet=False).page  # the browser itself reports the refusal
     _ready(page)

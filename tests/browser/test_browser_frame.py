@@ -1,4 +1,4 @@
-"""The frame around every page: range of time, the past, keys, search and help, as somebody on call uses them."""
+"""The frame around every page: time range, time travel, keys, search and help, as an on-call engineer uses them."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_the_lanes_of_the_past_end_at_their_time_and_not_now(visit: Open, path: 
         ),
     ],
 )
-def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, address: str, words: str) -> None:
-    """The usual is shown meanwhile, and a click leaves it out of the address."""
+def test_ignored_parts_of_the_address_are_reported_with_the_remedy(visit: Open, address: str, words: str) -> None:
+    """The default is shown meanwhile, and a click leaves it out of the address."""
     page = visit(address).page
     expect(page.locator("#ignored")).to_contain_text(words)
     expect(page.locator("#time-label")).to_have_text("Last 30 min")
@@ -117,8 +117,8 @@ def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/cascade", "/services/embedder", "/fleet?gpu=host-0/gpu-0"])
-def test_sentences_tell_times_in_the_zone_of_all_other_times(visit: Open, path: str) -> None:
-    """The analysis tells them in UTC, whoever reads it: a page has one zone, the reader's unless UTC was chosen."""
+def test_sentences_have_times_in_the_zone_of_all_other_times(visit: Open, path: str) -> None:
+    """The analysis has them in UTC for every reader: a page has one zone, the reader's unless UTC was chosen."""
     page = visit(path).page
     expect(page.locator("main")).to_contain_text("18:56:50")
     expect(page.locator("main")).not_to_contain_text("UTC")

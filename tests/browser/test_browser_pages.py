@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Scheme, Site, assert_accessible_and_fits, ready
-from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, snapshot, starvation, starving
+from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
 
 from foreshock_dashboard.model.snapshot import Snapshot
 
@@ -30,7 +30,7 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str, width: int) -> No
     assert_accessible_and_fits(page)
 
 
-@pytest.mark.parametrize("scene", sorted(set(SCENES) - {"starving"}))
+@pytest.mark.parametrize("scene", sorted(set(SCENES) - {"contended"}))
 def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scene: str) -> None:
     """Calm, learning, empty, broken, stale or with hostile names, in light and in dark."""
     site.hub.snapshot = SCENES[scene]()
@@ -83,20 +83,20 @@ def test_the_page_follows_the_hub_without_reload(visit: Open, site: Site, scene:
 
 
 def test_figures_move_while_the_headline_stays(visit: Open, site: Site) -> None:
-    """A screen reader is not told the same sentence at every tick."""
+    """A screen reader does not repeat the same sentence at every evaluation."""
     page = visit().page
     ready(page)
     page.evaluate(
-        "window.told = 0; new MutationObserver(() => window.told++).observe("
+        "window.announced = 0; new MutationObserver(() => window.announced++).observe("
         "document.getElementById('verdict-alert'), {childList: true, characterData: true, subtree: true})"
     )
     site.hub.time += 120
-    site.hub.snapshot = snapshot(world := starving(), starvation(world), seq=8)
+    site.hub.snapshot = snapshot(world := contended(), contention_incident(world), seq=8)
     expect(page.locator("#verdict-detail")).to_contain_text("5 min 13 s")
-    assert page.evaluate("window.told") == 0
+    assert page.evaluate("window.announced") == 0
 
 
-def test_a_dead_hub_is_told_within_seconds_and_forgiven(visit: Open, site: Site) -> None:
+def test_a_dead_hub_is_reported_within_seconds_until_it_returns(visit: Open, site: Site) -> None:
     """Old figures are marked; when the hub is back so is the page, without reload."""
     page = visit(quiet=False).page
     ready(page)
@@ -110,7 +110,7 @@ def test_a_dead_hub_is_told_within_seconds_and_forgiven(visit: Open, site: Site)
 
 
 def test_a_source_that_stopped_makes_the_page_stale(visit: Open, site: Site) -> None:
-    """The hub answers, but with figures that stand still: the page says so."""
+    """The hub answers, but with stale figures: the page says so."""
     site.hub.snapshot = SCENES["stale"]()
     page = visit().page
     expect(page.locator("#live")).to_contain_text("Stale: data is 3 s old")
@@ -134,7 +134,7 @@ def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, sch
         return [style.borderLeftColor, style.backgroundImage === "none", getComputedStyle(mark, "::before").content];
     }"""
     states = ("critical", "healthy", "unknown")
-    for seq, scene in enumerate(("starving", "calm", "blind"), start=8):
+    for seq, scene in enumerate(("contended", "calm", "blind"), start=8):
         later = SCENES[scene]()
         site.hub.snapshot = Snapshot(seq, later.world, later.incidents, later.learning, later.error)
         expect(page.locator("#verdict")).to_have_attribute("data-state", states[seq - 8])
@@ -166,7 +166,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     expect(page.locator("#map tbody tr").first).to_contain_text(re.compile("no data", re.IGNORECASE))
 
 
-def test_rows_that_tell_stand_beside_rows_that_do_not(visit: Open, site: Site) -> None:
+def test_rows_with_data_stand_beside_rows_without(visit: Open, site: Site) -> None:
     """One service and one host are silent; the others are shown as they are."""
     site.hub.snapshot = SCENES["half-blind"]()
     page = visit().page
@@ -216,7 +216,7 @@ def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
 
 
 def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
-    """A statement that somebody sent to a database is read, not run."""
+    """A statement that was sent to a database is shown, not run."""
     page = visit(f"{TRACE}&span={11:016x}").page
     expect(page.locator("#span-detail")).to_contain_text(HOSTILE)
     assert page.locator("main img").count() == 0
@@ -224,13 +224,13 @@ def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
 
 def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None:
     """Its name says how long and where, and leads to it. Pairs that are in no incident do not shout beside it."""
-    world = starving()
+    world = contended()
     other = [
         (pair.affected.name, pair.noisy_neighbor.name) == ("reranker", "batch-eval") for pair in world.gpu_wait_pairs
     ]
     waits = world.gpu_wait_by.copy()
     waits[other] = 0.6
-    site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, gpu_wait_by=waits))
+    site.hub.snapshot = replace(SCENES["contended"](), seq=9, world=replace(world, gpu_wait_by=waits))
     page = visit().page
     expect(page.locator("#matrix td.incident")).to_have_count(1)
     expect(page.locator("#matrix td.wait:not(.incident)").first).to_contain_text("60%")
@@ -263,7 +263,7 @@ def test_the_gpus_are_drawn_by_the_chart_library_once_it_can_be_loaded(visit: Op
         page.locator("#grid-field").scroll_into_view_if_needed()
     expect(page.locator("#grid-plot > canvas")).to_be_visible()
     page.unroute("**/plotly.min.js")
-    site.hub.snapshot = replace(SCENES["starving"](), seq=9)
+    site.hub.snapshot = replace(SCENES["contended"](), seq=9)
     expect(page.locator("#grid-plot .main-svg").first).to_be_attached(timeout=20_000)
     expect(page.locator("#grid-plot > canvas")).to_have_count(0)
 
@@ -301,7 +301,7 @@ def test_the_theme_is_chosen_once(visit: Open) -> None:
 
 
 def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
-    """Without loading the page anew; Back returns."""
+    """Without reloading the page; Back returns."""
     page = visit().page
     page.evaluate("window.untouched = true")
     page.locator("#evidence").get_by_role("link", name="Slowest traces").click()
@@ -314,7 +314,7 @@ def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
 
 
 def test_filters_live_in_the_address(visit: Open) -> None:
-    """What is asked can be sent to a colleague as a link."""
+    """A query can be sent to a colleague as a link."""
     page = visit("/traces").page
     ready(page)
     page.get_by_label("Min duration").fill("500ms")
@@ -325,7 +325,7 @@ def test_filters_live_in_the_address(visit: Open) -> None:
     assert "status=error" in page.url
 
 
-def test_an_address_with_errors_asks_for_that_status(visit: Open) -> None:
+def test_an_address_with_errors_selects_that_status(visit: Open) -> None:
     """Links that were sent on before there was a choice of status."""
     page = visit("/traces?errors=true").page
     ready(page)
@@ -345,8 +345,8 @@ def test_no_match_says_of_what_it_is_empty(visit: Open) -> None:
 
 def test_an_empty_list_says_what_was_looked_for_and_what_to_do(visit: Open) -> None:
     """A service may have stopped: that nothing is known of it now is no mistake."""
-    page = visit("/traces?service=nobody", quiet=False).page
-    expect(page.locator("#list-message")).to_contain_text("No traces match service = nobody in this time range.")
+    page = visit("/traces?service=absent", quiet=False).page
+    expect(page.locator("#list-message")).to_contain_text("No traces match service = absent in this time range.")
     expect(page.locator("#list-message")).to_contain_text("Clear the filters or widen the range.")
 
 
@@ -407,7 +407,7 @@ def test_a_row_of_the_list_opens_its_trace_and_close_returns(visit: Open) -> Non
     assert page.url.endswith("/traces")
 
 
-def test_an_unknown_trace_is_told(visit: Open) -> None:
+def test_an_unknown_trace_is_reported(visit: Open) -> None:
     """With what may have become of it."""
     page = visit("/traces?trace=99", quiet=False).page
     expect(page.locator("#trace-message")).to_contain_text("past the retention, or not received yet")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from playwright.sync_api import expect
 from tests.browser.site import Open, Site
-from tests.web.worlds import NOW, snapshot, starvation, starving
+from tests.web.worlds import NOW, contended, contention_incident, snapshot
 
 from foreshock_dashboard.model.incident import Evidence
 
@@ -27,9 +27,9 @@ BROKEN = """cells => cells.flatMap((cell) => {
 
 def test_names_in_the_evidence_are_broken_between_words(visit: Open, site: Site) -> None:
     """A call of two long names takes several lines, and each can be read."""
-    world = starving()
-    told = Evidence("retries per further attempt", 284.0, 11.2, "s", NOW - 190, LONG)
-    item = replace(starvation(world), evidence=(told, told._replace(entity="serving/vector-store")))
+    world = contended()
+    result = Evidence("retries per further attempt", 284.0, 11.2, "s", NOW - 190, LONG)
+    item = replace(contention_incident(world), evidence=(result, result._replace(entity="serving/vector-store")))
     site.hub.snapshot = snapshot(world, item, seq=8)
     page = visit(width=390).page
     names = page.locator(".evidence tbody th")
@@ -51,7 +51,7 @@ def test_gpus_on_contention_fit(visit: Open) -> None:
 
 
 def test_what_a_pair_shares_fits(visit: Open) -> None:
-    """Whoever holds the GPU is in sight, and not cut off at the edge."""
+    """The noisy neighbor is in sight, and not cut off at the edge."""
     page = visit("/contention?victim=embedder&aggressor=train-llm", width=390).page
     table = page.locator("#pair-gpus .scroll")
     expect(table.locator("tbody tr").first).to_be_visible()

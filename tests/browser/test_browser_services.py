@@ -7,28 +7,28 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
-from tests.web.occupancy import HOST, STARVED, Metrics, Traces, request_spans
-from tests.web.test_web_service import serving, told
-from tests.web.worlds import HOSTILE, NOW, SCENES, calm, request, snapshot, span, starvation
+from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
+from tests.web.test_web_service import expecting, serving
+from tests.web.worlds import HOSTILE, NOW, SCENES, calm, contention_incident, request, snapshot, span
 
 from foreshock_dashboard.model.span import Span
 
 TRACE = f"/traces?trace={1:032x}"
 
 
-def _starved() -> tuple[Span, ...]:
+def _contended() -> tuple[Span, ...]:
     """The request on a GPU that train-llm held, with six identical queries under one of its spans."""
     queries = [span("query", "postgres", 100 + 2 * i, 11, 0.71 + 0.005 * i, 0.004) for i in range(6)]
-    return (*request_spans(host__id=HOST, process__pid=7), *STARVED, *queries)
+    return (*request_spans(host__id=HOST, process__pid=7), *CONTENDED, *queries)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, width: int) -> None:
     """Light and dark, wide and on a phone, with every panel filled."""
-    state = told()
+    state = expecting()
     assert state.world
     site.hub.snapshot = replace(state, world=serving(state.world))
-    site.hub.traces = Traces(spans=_starved())
+    site.hub.traces = Traces(spans=_contended())
     site.hub.metrics = Metrics()
     for path in ("/services", "/services/vllm-8b", "/status", f"{TRACE}&span={7:016x}"):
         page = visit(path, width=width).page
@@ -40,7 +40,7 @@ def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, wid
 
 def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open, site: Site) -> None:
     """Sorted by breach probability, then as requested; the page of a service leads with its state; Back returns."""
-    site.hub.snapshot = told()
+    site.hub.snapshot = expecting()
     page = visit("/services").page
     ready(page)
     expect(page.locator("#services-summary")).to_contain_text("in SLO breach")
@@ -71,7 +71,7 @@ def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open
     expect(page.locator("#neighbors")).to_contain_text("train-llm")
 
 
-def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
+def test_an_unknown_name_has_a_way_out(visit: Open, site: Site) -> None:
     """A message with similar names; a hostile name is text."""
     page = visit("/services/embeder", quiet=False).page
     expect(page.locator("#wrong")).to_contain_text("Unknown service 'embeder'. Did you mean embedder?")
@@ -90,9 +90,9 @@ def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
     assert page.locator("main img, main script").count() == 0
 
 
-def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: Site) -> None:
+def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
     """An early warning without affected services: nothing that reads as if it were under way, on any page."""
-    begun = starvation(world := calm(), severity="warning")
+    begun = contention_incident(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
     expect(page.locator("#evidence")).to_contain_text("Retry storm. Observed since")
@@ -142,7 +142,7 @@ def test_status_shows_unmatched_names_beside_other_problems(visit: Open, site: S
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open, site: Site, width: int) -> None:
-    """It leads to the page that tells how to get it, and the end of every bar is seen beside its length."""
+    """It leads to the page that explains how to get it, and the end of every bar is seen beside its length."""
     site.hub.snapshot, site.hub.traces, site.hub.time = SCENES["empty"](), Traces(spans=request()), NOW + 600
     page = visit(TRACE, width=width).page
     note = page.locator("#trace .note").first
@@ -158,7 +158,7 @@ def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open
 
 def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit: Open, site: Site) -> None:
     """The sentence, the lane, the critical path, the fold of six queries; all with the keyboard."""
-    site.hub.traces = Traces(spans=_starved())
+    site.hub.traces = Traces(spans=_contended())
     site.hub.metrics = Metrics()
     page = visit(f"{TRACE}&span={7:016x}").page
     expect(page.locator(".trace-sentence")).to_contain_text("Mostly time in embedder: 630 ms of 1.00 s")
@@ -188,7 +188,7 @@ def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit
 
 def test_on_a_phone_the_name_of_a_span_stands_whole_above_its_bar(visit: Open, site: Site) -> None:
     """Beside it there is no room for what was asked; a window that is made wide has both on one line again."""
-    site.hub.traces, site.hub.metrics = Traces(spans=_starved()), Metrics()
+    site.hub.traces, site.hub.metrics = Traces(spans=_contended()), Metrics()
     page = visit(TRACE, width=390).page
     rows = page.get_by_role("tree").locator(".wf-row")
     expect(rows).to_have_count(8)
@@ -225,7 +225,7 @@ def test_the_span_at_the_top_stays_there_when_the_window_becomes_wide(visit: Ope
         page.wait_for_function(f"() => ({top})() === 'wf-30'")
 
 
-def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> None:
+def test_a_drag_on_the_picture_selects_its_times_and_durations(visit: Open) -> None:
     """Both live in the address, and a mark opens its trace."""
     page = visit("/traces").page
     ready(page)
@@ -243,9 +243,9 @@ def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> 
     expect(page.get_by_label("Min duration").first).not_to_have_value("")
 
 
-def test_leaving_a_service_asks_for_none_without_a_name(visit: Open, site: Site) -> None:
+def test_leaving_a_service_requests_none_without_a_name(visit: Open, site: Site) -> None:
     """The address changes before the page does."""
-    site.hub.snapshot = told()
+    site.hub.snapshot = expecting()
     page = visit("/services/vllm-8b").page
     ready(page)
     refused: list[str] = []

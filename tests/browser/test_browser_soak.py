@@ -1,4 +1,4 @@
-"""Ten minutes of somebody on call in front of the live demo leave server and page as the first two did."""
+"""Ten minutes of an on-call engineer in front of the live demo leave server and page as the first two did."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rounds:
     gone: list[float] = field(default_factory=list)
     listeners: list[float] = field(default_factory=list)
 
-    def told(self) -> str:
+    def report(self) -> str:
         """As a line a figure."""
         return "\n".join(f"{name}: {[round(value, 1) for value in values]}" for name, values in vars(self).items())
 
@@ -106,7 +106,7 @@ def walk(page: Page, name: str) -> None:
 
 
 @pytest.mark.soak
-def test_memory_is_flat_while_somebody_on_call_looks_around(browser: Browser, demo: subprocess.Popen[str]) -> None:
+def test_memory_is_flat_while_a_visitor_looks_around(browser: Browser, demo: subprocess.Popen[str]) -> None:
     """After each round of all pages, on Now, garbage is collected and counted is what is left.
 
     The server holds what came in up to two minutes until that is sealed, and a segment being written shows for some
@@ -132,7 +132,7 @@ def test_memory_is_flat_while_somebody_on_call_looks_around(browser: Browser, de
         found.heap.append(held["JSHeapUsedSize"] / MIB)
         found.gone.append(held["Nodes"] - page.evaluate(ON_PAGE))
         found.listeners.append(held["JSEventListeners"])
-        print(found.told().replace("\n", "; "), flush=True)
+        print(found.report().replace("\n", "; "), flush=True)
     page.close()
     assert complaints == []
     warm = next(at for at, minute in enumerate(found.minute) if minute >= WARM)
@@ -140,4 +140,4 @@ def test_memory_is_flat_while_somebody_on_call_looks_around(browser: Browser, de
     for name, values in vars(found).items():
         of = median if name == "server" else min  # what is dropped is held until it is collected, a leak for ever
         then, now = (of(values[at : at + TOGETHER]) for at in (warm, last))
-        assert name == "minute" or now < MOST * then, f"{name} grew\n{found.told()}"
+        assert name == "minute" or now < MOST * then, f"{name} grew\n{found.report()}"

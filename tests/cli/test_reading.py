@@ -29,7 +29,7 @@ CANDIDATES = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
 @pytest.fixture(scope="module")
 def hub() -> Iterator[FakeHub]:
     """A hub with an open incident, at the address of FORESHOCK_HUB."""
-    seen = FakeHub(SCENES["starving"](), candidates=CANDIDATES)
+    seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES)
     with (
         closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server,
         pytest.MonkeyPatch.context() as patch,
@@ -206,7 +206,7 @@ def test_a_password_of_the_url_is_not_printed(capsys: pytest.CaptureFixture[str]
 def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the file of credentials it answers."""
     (tmp_path / "tokens").write_text(token_line("cli", "secret"))
-    app = create_app(FakeHub(SCENES["starving"]()), version="1", access=Access(Tokens(tmp_path / "tokens")))
+    app = create_app(FakeHub(SCENES["contended"]()), version="1", access=Access(Tokens(tmp_path / "tokens")))
     (tmp_path / "token").write_text("secret\n")
     with closing(WebServer(app, "127.0.0.1", 0)) as server:
         server.start()

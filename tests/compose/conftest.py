@@ -161,7 +161,7 @@ def stack(compose: Yaml, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             listening
         )
         file = folder / "prometheus.yml"
-        # The hub must know Prometheus and Prometheus the hub, so the second is told by a reload.
+        # The hub must know Prometheus and Prometheus the hub, so the second learns it by a reload.
         nowhere = "127.0.0.1:1"
         file.write_text(_scraping(alerts, exporter=exporter, alertmanager=alertmanager, hub=nowhere, platform=nowhere))
         server = run("prometheus", *words("prometheus"), "--web.listen-address=127.0.0.1:0")

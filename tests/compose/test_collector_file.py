@@ -142,7 +142,7 @@ def test_span_metrics_are_of_the_spans_that_the_hub_counts(config: Yaml, kind: K
 
 
 def test_a_callee_without_spans_is_named_by_the_attributes_that_the_hub_takes_and_in_its_order(config: Yaml) -> None:
-    """What the connector can be told of it: of each two that one span may have, the first one names the node."""
+    """What the connector can read of it: of each two that one span may have, the first one names the node."""
     order = config["connectors"]["service_graph"]["virtual_node_peer_attributes"]
     for first, second in combinations(order, 2):
         if first.startswith("gen_ai.") and second.startswith("db."):
@@ -189,7 +189,7 @@ def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:
 
 
 def test_series_of_what_is_gone_end_when_the_hubs_do_and_are_flushed_as_often_as_scraped(config: Yaml) -> None:
-    """Or a counter would stand still for ever, and rates would see steps."""
+    """Or a counter would stay constant for ever, and rates would see steps."""
     connectors = config["connectors"]
     assert connectors["span_metrics"]["metrics_expiration"] == config["exporters"]["prometheus"]["metric_expiration"]
     assert {seconds(each["metrics_flush_interval"]) for each in connectors.values()} == {10.0}

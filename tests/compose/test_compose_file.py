@@ -23,7 +23,7 @@ ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")
 PROFILES = {"demo": ("exporter", "platform"), "gpu": ("gpu-exporter",)}
 NAMES = (*ALWAYS, *PROFILES["demo"], *PROFILES["gpu"])
 MAY = {"gpu-exporter": {"pid"}}
-"""What a service may have beyond a container of its own: the driver tells pids of the host."""
+"""What a service may have beyond a container of its own: the driver reports pids of the host."""
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def test_the_stack_is_what_the_readme_says(compose: Yaml, root: Path) -> None:
 
 
 @pytest.mark.parametrize(("flags", "more"), [((), "demo"), (("--profile", "gpu"), "gpu")])
-def test_compose_starts_the_demo_unless_real_cards_are_asked_for(
+def test_compose_starts_the_demo_unless_real_cards_are_configured(
     composed: Callable[..., Yaml], flags: tuple[str, ...], more: str
 ) -> None:
     """Never both: simulated readings beside real ones would be taken for real."""
@@ -62,7 +62,7 @@ def test_compose_starts_the_demo_unless_real_cards_are_asked_for(
 
 
 def test_real_cards_are_only_looked_at(composed: Callable[..., Yaml]) -> None:
-    """The driver's tools on all cards, and no card taken from anybody."""
+    """The driver's tools on all cards, and no card taken from others."""
     service = composed("--profile", "gpu")["services"]["gpu-exporter"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", -1, ["utility"])
@@ -82,7 +82,7 @@ def test_a_service_can_do_no_more_than_it_must(compose: Yaml, name: str) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_is_bounded_and_watched(compose: Yaml, name: str) -> None:
-    """Processor, memory, processes and logs have limits; a health check tells whether it works."""
+    """Processor, memory, processes and logs have limits; a health check says whether it works."""
     service = compose["services"][name]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
     assert service["logging"]["options"]["max-size"]
@@ -101,7 +101,7 @@ def test_a_service_has_an_exact_version_and_is_published_on_loopback(compose: Ya
 
 @pytest.mark.parametrize("name", NAMES)
 def test_go_gives_memory_back_before_the_limit_ends_it(compose: Yaml, name: str) -> None:
-    """Where it is told a limit of its own, that is 75 to 85 % of the container's."""
+    """Where it has its own limit, that is 75% to 85% of the container's."""
     service = compose["services"][name]
     if soft := service.get("environment", {}).get("GOMEMLIMIT"):
         limit = service["deploy"]["resources"]["limits"]["memory"]
@@ -138,7 +138,7 @@ def test_what_a_service_waits_for_starts_in_every_profile_that_it_is_in(compose:
 
 
 def test_passwords_are_files_and_never_committed(compose: Yaml, root: Path) -> None:
-    """Told by file, from a folder that git leaves out; no value in the environment."""
+    """Passed by file, from a folder that git leaves out; no value in the environment."""
     (secret,) = compose["secrets"].values()
     folder = (root / "compose" / secret["file"]).parent
     assert (folder / ".gitignore").read_text().splitlines()[-2:] == ["*", "!.gitignore"]
@@ -165,8 +165,8 @@ def test_everyone_reaches_everyone_by_the_names_and_ports_that_they_have(compose
     assert [(name, port) for name, port in found if port not in listening[name]] == []
 
 
-def test_the_hub_answers_only_to_the_names_by_which_it_is_asked(compose: Yaml, root: Path) -> None:
-    """It asks nobody who looks: else any page in a browser on this machine could read it by a name of its own."""
+def test_the_hub_answers_only_to_its_own_names(compose: Yaml, root: Path) -> None:
+    """It has no authentication: else any page in a browser on this machine could read it by its own name."""
     settings = load_settings(serve.make_context("serve", compose["services"]["hub"]["command"][1:]).params)
     assert settings.allow_unauthenticated
     assert not is_loopback(settings.host)
@@ -206,12 +206,12 @@ def test_prometheus_scrapes_the_jobs_that_the_rules_expect_often_enough(root: Pa
 
 
 def test_prometheus_keeps_the_exemplars_that_the_boards_show(compose: Yaml) -> None:
-    """It drops them unless it is told otherwise."""
+    """It drops them unless configured otherwise."""
     assert "--enable-feature=exemplar-storage" in compose["services"]["prometheus"]["command"]
 
 
 def test_tempo_writes_below_its_volume_alone(compose: Yaml, root: Path) -> None:
-    """Its root is read-only; and it sends nobody reports of its use."""
+    """Its root is read-only; and it sends no reports of its use."""
     config = yaml.safe_load((root / "compose/tempo.yaml").read_text())
     assert "tempo:/var/tempo" in compose["services"]["tempo"]["volumes"]
     paths = [config["storage"]["trace"][part]["path"] for part in ("local", "wal")]

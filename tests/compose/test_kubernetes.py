@@ -136,7 +136,7 @@ def test_images_are_those_of_compose(rendered: dict[str, list[Yaml]], compose: Y
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_exporter_takes_its_arguments(rendered: dict[str, list[Yaml]], name: str, tmp_path: Path) -> None:
-    """The real one, once. It names the node that it was told, and its machine where it may look."""
+    """The real one, once. It names the configured node, and its machine where it may look."""
     container = of(rendered[name], "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
@@ -167,7 +167,7 @@ def test_the_hub_knows_its_options(rendered: dict[str, list[Yaml]], name: str) -
 
 
 def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rendered: dict[str, list[Yaml]]) -> None:
-    """A pod that is replaced would be a new series, and of two hubs each incident would be told twice."""
+    """A pod that is replaced would be a new series, and of two hubs each incident would be notified twice."""
     monitors = [each for each in rendered["fleet"] if each["kind"] == "PodMonitor"]
     assert [each["metadata"]["name"] for each in monitors] == ["foreshock-exporter", "foreshock-hub"]
     for monitor in monitors:
@@ -203,7 +203,7 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
 
 
 def operator_rules(out: Path, *words: str) -> Path:
-    """The file that `foreshock generate rules --operator` writes, told nothing by variables."""
+    """The file that `foreshock generate rules --operator` writes, without variables."""
     command: list[str | Path] = [
         Path(sys.executable).with_name("foreshock"),
         "generate",

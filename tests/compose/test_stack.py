@@ -39,7 +39,7 @@ def test_the_health_check_of_each_service_finds_it_well(
     eventually(lambda: healthy(name), f"{name} healthy", 60)
 
 
-def test_a_health_check_notices_when_nobody_answers(stack: Stack, healthy: Callable[..., bool]) -> None:
+def test_a_health_check_notices_a_hub_without_answers(stack: Stack, healthy: Callable[..., bool]) -> None:
     """Asked at a port where nothing listens."""
     for name in stack.addresses:
         assert not healthy(name, "127.0.0.1:1"), name
@@ -49,7 +49,7 @@ JOBS = {"foreshock-exporter", "foreshock-hub", "model-servers", "kube-state-metr
 
 
 def test_prometheus_scrapes_all_jobs_and_has_the_rules(stack: Stack, eventually: Callable[..., None]) -> None:
-    """Those that the simulated platform tells of as well. And it knows where to send alerts."""
+    """Those of the simulated platform as well. And it knows where to send alerts."""
     at = stack.addresses["prometheus"]
     eventually(lambda: {r["metric"]["job"] for r in query(at, "up == 1")} == JOBS, "all jobs up", 60)
     hosts = {"exporter:10877", *(f"host-{number}:10877" for number in range(1, 5))}
@@ -72,7 +72,7 @@ def test_the_hub_shows_the_exporters_gpus_by_way_of_prometheus(stack: Stack, eve
 
 
 def test_the_hub_refuses_a_name_that_is_none_of_its_own(stack: Stack) -> None:
-    """Prometheus asks for hub:8050, people for localhost; a page elsewhere whose name points here gets nothing."""
+    """Prometheus scrapes hub:8050, people open localhost; a page elsewhere whose name points here gets nothing."""
     at = f"http://{stack.addresses['hub']}/healthz"
     asked = {
         host: httpx.get(at, headers={"Host": host}).status_code for host in ("hub:8050", "localhost", "evil.example")

@@ -21,13 +21,13 @@ from foreshock_evaluation.scores.resampling import Estimate
 from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.verdict import Eta, Verdict
 
-CULPRIT = Service("ml", "batch")
+SUSPECT = Service("ml", "batch")
 RIGHT = Verdict("ml/batch", "gpu_contention", True, True, True, True, 0.8, (Eta(20.0, 30.0, 60.0, 90.0, 120.0, 110.0),))
 
 
 def pages(lead: float | None = None, false: int = 0) -> DetectionScore:
     """Score of a page `lead` seconds before the cascade; None for no page. A day is quiet."""
-    first = None if lead is None else Page(1000.0 - lead, frozenset({CULPRIT}))
+    first = None if lead is None else Page(1000.0 - lead, frozenset({SUSPECT}))
     return DetectionScore(first, max(0.0, lead or 0.0), None if lead is None else 300.0 - lead, false, DAY_SECONDS)
 
 
@@ -47,7 +47,7 @@ def entry(
     )  # fmt: skip
     missing = replace(ours, pages=lossy) if lossy else None
     others = {detector.name: tuple(pages(None, 10) for _ in detector.thresholds) for detector in DETECTORS}
-    return Entry(ours, frozenset({CULPRIT}), missing, others, {"max z": TopHits(0.5, 1.0)} if score.first_hit else {})
+    return Entry(ours, frozenset({SUSPECT}), missing, others, {"max z": TopHits(0.5, 1.0)} if score.first_hit else {})
 
 
 ENTRIES = (
@@ -97,7 +97,7 @@ def test_each_figure_counts_its_group(evaluation: Evaluation) -> None:
     assert math.isnan(figures["retry storm: early warning before the trigger"])
 
 
-def test_a_cascade_that_happens_without_its_culprit_is_counted(evaluation: Evaluation) -> None:
+def test_a_cascade_that_happens_without_its_root_cause_is_counted(evaluation: Evaluation) -> None:
     """Over the runs that were simulated again, by scenario."""
     name = "cascades that do not happen without their root cause"
     happens = (False, True, False, None, None, None, None)

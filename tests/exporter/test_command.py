@@ -101,7 +101,7 @@ def test_once_with_mock_prints_the_simulated_host(series: Callable[[bytes], Seri
 
 
 def test_once_samples_long_enough_for_busy_counters(series: Callable[[bytes], Series]) -> None:
-    """Zero counters beside a utilization of 96 % would be wrong."""
+    """Zero counters beside a utilization of 96% would be wrong."""
     found = series(once("--once", "--mock").stdout)
     busy = {dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == "gpu_busy_seconds_total"}
     assert busy["0"] > 0.3

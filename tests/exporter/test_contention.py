@@ -26,15 +26,15 @@ A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
     ("case", "utilization", "shares", "unknown", "contended", "gpu_wait"),
     [
         ("two busy services on a full GPU contend", 1.0, {A: 0.3, B: 0.7}, 0.0, 2.0, {A: 1.4, B: 0.6}),
-        ("a GPU below 90 % is not contended", 0.89, {A: 0.4, B: 0.4}, 0.0, 0.0, {}),
-        ("exactly 90 % is", 0.9, {A: 0.45, B: 0.45}, 0.0, 2.0, {A: 1.0, B: 1.0}),
+        ("a GPU below 90% is not contended", 0.89, {A: 0.4, B: 0.4}, 0.0, 0.0, {}),
+        ("exactly 90% is", 0.9, {A: 0.45, B: 0.45}, 0.0, 2.0, {A: 1.0, B: 1.0}),
         ("one service alone does not contend", 1.0, {A: 1.0}, 0.0, 0.0, {}),
-        ("a service below 5 % is not active", 0.95, {A: 0.9, B: 0.049}, 0.0, 0.0, {}),
+        ("a service below 5% is not active", 0.95, {A: 0.9, B: 0.049}, 0.0, 0.0, {}),
         ("nor does it stall while two others contend", 1.0, {A: 0.5, B: 0.46, C: 0.04}, 0.0, 2.0, {A: 1.0, B: 1.08}),
         ("processes of no known service make no contention by themselves", 1.0, {A: 0.5}, 0.5, 0.0, {}),
         ("shares beyond the whole are scaled to it", 1.0, {A: 1.0, B: 1.0}, 0.0, 2.0, {A: 1.0, B: 1.0}),
         ("a device that says less than its processes does not contend", 0.6, {A: 0.5, B: 0.5}, 0.0, 0.0, {}),
-        ("where the device says nothing its processes tell", None, {A: 0.5, B: 0.5}, 0.0, 2.0, {A: 1.0, B: 1.0}),
+        ("processes count where the device has no data", None, {A: 0.5, B: 0.5}, 0.0, 2.0, {A: 1.0, B: 1.0}),
     ],
 )  # fmt: skip
 def test_contention_is_as_defined(
@@ -98,7 +98,7 @@ def test_services_that_share_a_gpu_have_pairs_at_zero_before_they_contend() -> N
 
 
 def test_a_service_alone_on_a_gpu_has_no_pairs() -> None:
-    """Nobody waits alone."""
+    """A service alone does not wait."""
     assert register(Totals(), [A, A]).gpu_wait_by == {}
 
 

@@ -55,7 +55,7 @@ def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_implausible_samples_are_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
-    """Drivers have reported a utilization of 808,334,905 %."""
+    """Drivers have reported a utilization of 808,334,905%."""
     drained = new_intervals(Cursor(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
     assert (drained.dropped, [interval.ratio for interval in drained.intervals]) == (1, [0.5, 0.5]), name
 

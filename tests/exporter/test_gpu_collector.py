@@ -80,7 +80,7 @@ def test_a_burst_between_two_scrapes_is_in_the_counters(host: ScriptedHost, ever
     assert after.totals.busy - before.totals.busy == pytest.approx(0.3, abs=0.17)
     assert after.totals.service_busy[TWO] == pytest.approx(0.3, abs=0.17)
     assert after.busy_histogram.counts[-1] - before.busy_histogram.counts[-1] == 2, (
-        "two samples above 98 % in the distribution"
+        "two samples above 98% in the distribution"
     )
 
 
@@ -111,7 +111,7 @@ def test_a_busy_gpu_without_process_samples_is_unattributed(host: ScriptedHost) 
 
 
 def test_a_busy_gpu_that_keeps_no_samples_is_polled(host: ScriptedHost) -> None:
-    """The utilisation it reports each second is then all there is."""
+    """The utilization it reports each second is then all there is."""
     sampler = Sampler(host, host.resolve)
     for _ in range(200):
         host.time += 0.1

@@ -165,7 +165,7 @@ def test_the_tcp_of_process_1_is_the_hosts(tree: Tree) -> None:
         "proc/1/net/dev": HEADING, "proc/1/net/snmp": "Tcp: InSegs MaxConn\nTcp: 1 -1\n", "proc/1/net/netstat": "",
         "proc/net/snmp": "Tcp: InSegs\nTcp: 2\n", "proc/net/netstat": "",
     })  # fmt: skip
-    assert ProcNetstat(root / "proc").read() == {"Tcp_InSegs": 1.0}, "and nothing of what nobody asked for"
+    assert ProcNetstat(root / "proc").read() == {"Tcp_InSegs": 1.0}, "and no field beside the requested ones"
 
 
 @pytest.mark.parametrize(

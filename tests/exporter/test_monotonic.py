@@ -18,10 +18,10 @@ TURN = 2.0**32
         ("the first value is what the device says", None, 500.0, None, 500.0),
         ("growth is added", CounterState(500.0, 700.0), 600.0, None, 800.0),
         ("a wrapped counter goes on", CounterState(TURN - 10, TURN + 90), 5.0, TURN, TURN + 105),
-        ("a counter that begins anew adds what it has", CounterState(500.0, 700.0), 20.0, None, 720.0),
+        ("a counter that resets adds what it has", CounterState(500.0, 700.0), 20.0, None, 720.0),
         ("one of 32 bits has wrapped, whatever it fell to", CounterState(500.0, 700.0), 20.0, TURN, TURN + 220),
         (
-            "far below its turn it has begun anew, though it could wrap",
+            "far below its turn it has reset, though it could wrap",
             CounterState(500.0, 700.0),
             20.0,
             2.0**64,

@@ -328,7 +328,7 @@ def test_join_keys_match_the_spans_of_a_process(pids: str, cgroup: str, words: t
 
 
 def test_a_process_that_is_gone_has_no_words(tmp_path: Path) -> None:
-    """Nothing is attributed to whoever gets its number next."""
+    """Nothing is attributed to the next process with its number."""
     (tmp_path / "42").mkdir()
     (tmp_path / "42" / "status").write_text("Pid:\t42\nNSpid:\t42\t5\n")
     (tmp_path / "42" / "cgroup").write_text(f"0::/docker/{'cd' * 32}\n")

@@ -263,7 +263,7 @@ def test_what_is_pushed_equals_the_scrape_value_by_value(
     receiver: Receiver,
     series: Callable[[bytes], Mapping[tuple[str, frozenset[tuple[str, str]]], float]],
 ) -> None:
-    """Within 1 %, with the same set of values, as the table in the documentation pairs them."""
+    """Within 1%, with the same set of values, as the table in the documentation pairs them."""
     scrape = series(render(snapshot_families(RICH)))
     pushing().flush()
     points = receiver.points()
@@ -340,7 +340,7 @@ def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
 
 
 def test_a_gpu_that_heat_slows_down_is_degraded_until_it_no_longer_does() -> None:
-    """By the seconds it was held back since the last push."""
+    """By the seconds it was throttled since the last push."""
     now = T0
     readings = ReadingConverter(lambda: now)
 

@@ -13,7 +13,7 @@ EVENTS = frozenset({metrics.XID_ERRORS, metrics.XID_LAST})
 """Absent until something happens."""
 PARTS = frozenset({metrics.MIG_INFO, metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY_TOTAL})
 """Only of a GPU that is divided."""
-ASKED_FOR = frozenset(
+REQUESTED = frozenset(
     {
         metrics.NVLINK_PORT_TRANSMIT,
         metrics.NVLINK_PORT_RECEIVE,
@@ -21,10 +21,10 @@ ASKED_FOR = frozenset(
         metrics.POOL_UNMATCHED,
     }
 )
-"""Only where a flag asks for them."""
+"""Only where a flag enables them."""
 OF_SERVICES = frozenset(family for family in metrics.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
-OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {metrics.METRIC_UNAVAILABLE}
+OPTIONAL = EVENTS | PARTS | REQUESTED | OF_SERVICES | {metrics.METRIC_UNAVAILABLE}
 TEMPERATURE = (5.0, 120.0)
 MEMORY = (2.0**30, 2.0**42)
 POWER_LIMIT = (10.0, 5000.0)

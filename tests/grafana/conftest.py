@@ -162,8 +162,8 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
     _run(OWN.with_name("foreshock"), "dev", "simulate", "starve", "--output-dir", recording, f"--duration={MINUTES}m")
     _run(OWN.with_name("foreshock"), "recording", "export", recording, "--openmetrics", exported)
     meta = json.loads((recording / "meta.json").read_text())
-    asked = [*queries(boards).values(), *records().values(), *BESIDES]
-    metrics = frozenset(selector.metric for expression in asked for selector in selectors(expression))
+    selected = [*queries(boards).values(), *records().values(), *BESIDES]
+    metrics = frozenset(selector.metric for expression in selected for selector in selectors(expression))
     with wanted.open("w") as file:
         file.writelines(_openmetrics(exported, _hub_page(recording), meta["end"], metrics))
     _run("promtool", "tsdb", "create-blocks-from", "openmetrics", wanted, folder / "data")

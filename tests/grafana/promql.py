@@ -1,4 +1,4 @@
-"""What an expression asks for, read by a parser of PromQL."""
+"""The series of an expression, read by a parser of PromQL."""
 
 from __future__ import annotations
 

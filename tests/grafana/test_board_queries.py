@@ -49,7 +49,7 @@ def test_variables_and_annotations_find_something(boards: list[Json], recorded: 
     ] == []
 
 
-def test_series_have_every_label_that_is_asked_for(boards: list[Json], recorded: Recorded) -> None:
+def test_series_have_every_selected_label(boards: list[Json], recorded: Recorded) -> None:
     """A matcher on a label that no series has matches nothing, or everything."""
     wrong = []
     for where, text in queries(boards).items():

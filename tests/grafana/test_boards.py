@@ -91,7 +91,7 @@ def test_every_query_goes_to_the_data_source_that_was_chosen(boards: list[Json])
             assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
 
 
-def test_boards_can_be_told_apart_and_not_edited_by_chance(boards: list[Json]) -> None:
+def test_boards_are_distinct_and_not_edited_by_chance(boards: list[Json]) -> None:
     """A uid and a title each; what is edited in the page would be lost when the file is loaded again."""
     assert [board["uid"] for board in boards] == ["foreshock-cascade", "foreshock-contention", "foreshock-fleet"]
     assert len({board["title"] for board in boards}) == len(boards)
@@ -135,7 +135,7 @@ def test_links_of_rows_and_series_name_fields_that_are_there(boards: list[Json])
 
 
 def test_histograms_show_their_traces(boards: list[Json]) -> None:
-    """Every quantile asks for exemplars, and nothing else does: only buckets have them."""
+    """Every quantile has exemplars, and nothing else does: only buckets have them."""
     asking = [target for panel in panels(boards) for target in panel["targets"] if target["exemplar"]]
     assert len(asking) >= 5
     for panel in panels(boards):

@@ -46,7 +46,7 @@ def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:
     ("words", "path"),
     [((), "{here}/out/dashboards"), (("--mounted-at", "/in/container"), "/in/container/dashboards")],
 )
-def test_grafana_is_told_where_the_boards_are(
+def test_grafana_is_provisioned_with_the_boards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], path: str
 ) -> None:
     """By a path that holds wherever it is started, also where the folder was named by another one."""
@@ -71,7 +71,7 @@ def test_data_sources_that_were_named_lead_to_each_other_and_to_the_hub(tmp_path
 
 
 def test_what_was_not_named_is_no_data_source_and_nothing_leads_there(tmp_path: Path) -> None:
-    """Not even one of an earlier call; a file that somebody added stays."""
+    """Not even one of an earlier call; a file that was added by hand stays."""
     written(tmp_path, *PROMETHEUS, *TEMPO)
     (tmp_path / SOURCES / "own.yml").write_text("apiVersion: 1\n")
     files = written(tmp_path, *PROMETHEUS)
@@ -90,9 +90,7 @@ def test_addresses_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch:
     assert source(files, "tempo")["url"] == "http://from-variable:3200"
 
 
-def test_a_tempo_that_nobody_asked_for_here_is_left_out_without_a_prometheus(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_default_tempo_is_left_out_without_a_prometheus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A hub with its own store reads traces from it all the same; its file is none that boards refuse."""
     (tmp_path / "hub.yaml").write_text("tempo_url: http://tempo.example:3200\n")
     files = written(tmp_path / "out", "--config", str(tmp_path / "hub.yaml"))
@@ -101,7 +99,7 @@ def test_a_tempo_that_nobody_asked_for_here_is_left_out_without_a_prometheus(
 
 
 def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Grafana takes it from its environment, by a name that is told."""
+    """Grafana takes it from its environment, by a documented name."""
     addresses = (
         "--prometheus-url",
         "https://us%40er$:s3cret%3A@prom.example/api",

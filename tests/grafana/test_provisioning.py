@@ -44,7 +44,7 @@ def test_exemplars_are_found_by_the_label_that_they_have(sources: dict[str, Yaml
     assert url.startswith(place + "/")
     assert url.count("$${__value.raw}") == 1
     asked = urlsplit(url.removeprefix(place).replace("$${__value.raw}", value))
-    hub = Caller(create_app(FakeHub(SCENES["starving"]()), version="0"))
+    hub = Caller(create_app(FakeHub(SCENES["contended"]()), version="0"))
     assert hub.get(asked.geturl()).status_code == 200, asked.geturl()
     ((name, values),) = parse_qs(asked.query).items()
     assert values == [value]

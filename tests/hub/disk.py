@@ -34,7 +34,7 @@ class Disk:
         self._control[4:16] = struct.pack("iii", after, 0, calls)
         self._control[0:4] = struct.pack("i", error)
 
-    def mend(self) -> int:
+    def repair(self) -> int:
         """Let them go well again; gives how many failed."""
         self._control[0:4] = bytes(4)
         (failed,) = struct.unpack("i", self._control[8:12])

@@ -1,4 +1,4 @@
-"""`foreshock demo` as a process: the story is told, calm stays calm, and nothing is left behind."""
+"""`foreshock demo` as a process: the incident is shown, calm stays calm, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_incidents(url: str) -> list[dict[str, Any]]:
 STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", "host-2/gpu-0", "host-2/gpu-1"})
 
 
-def tells_the_story(url: str) -> bool:
+def shows_the_incident(url: str) -> bool:
     """Whether a warning names the aggressor, the victim and the GPUs between them."""
     return STORY in [(w["suspect"]["service"], w["service"], set(w["suspect"]["gpus"])) for w in open_incidents(url)]
 
@@ -60,7 +60,7 @@ def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventual
     process = demo("--speed", "5")
     assert open_incidents(process.address) == []
 
-    eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 180)
+    eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 180)
 
     assert lead(process.address) >= MIN_LEAD_SECONDS
     assert process.end(signal.SIGINT) == 0, process.output
@@ -74,7 +74,7 @@ def test_the_page_names_the_noisy_neighbor_and_ctrl_c_leaves_nothing_behind(
     assert open_incidents(process.address) == []
     assert list(tmp_path.glob("foreshock-demo-*"))
 
-    eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 60)
+    eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 60)
 
     eventually(lambda: names_the_holder(process.address), "a slow trace names who held its GPU", 60)
     status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
@@ -87,7 +87,7 @@ def test_the_page_names_the_noisy_neighbor_and_ctrl_c_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Eventually) -> None:
+def test_calm_ends_by_itself_with_0_and_without_a_page(demo: Demo, eventually: Eventually) -> None:
     """The same platform without the aggressor: two minutes of its time pass without a page."""
     process = demo("--scenario", "calm", "--speed", "8", "--seed", "4", "--duration", "15")
     seen: list[dict[str, Any]] = []
@@ -134,11 +134,11 @@ def test_wrong_usage_exits_2_and_starts_nothing() -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_every_seed_tells_the_story_within_six_minutes(demo: Demo, eventually: Eventually, seed: int) -> None:
+def test_every_seed_shows_the_incident_within_six_minutes(demo: Demo, eventually: Eventually, seed: int) -> None:
     """At the speed of the wall."""
     process = demo("--seed", str(seed), "--duration", "400", wait=False)
     eventually(lambda: process.address != "", "the page's address", 60)
-    eventually(lambda: tells_the_story(process.address), "the page", 360)
+    eventually(lambda: shows_the_incident(process.address), "the page", 360)
     assert process.process.wait(120) == 0, process.output
 
 

@@ -12,7 +12,7 @@ from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 
-def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
+def test_servers_on_one_page_are_distinguished_by_their_pod() -> None:
     """Also where two hosts gave it the same number; each family once, histograms as well."""
     gauge = Family("vllm:num_requests_waiting", "gauge", ("service_name",), "Waiting.")
     seconds = Family("vllm:e2e_request_latency_seconds", "histogram", ("service_name",), "Took.", (1.0,))

@@ -52,7 +52,7 @@ def test_store_maintenance_continues_after_an_unexpected_failure(hub: Hub, event
     eventually(lambda: len(rounds) >= 3, "maintenance continues")
 
 
-def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path) -> None:
+def test_what_was_counted_since_the_last_evaluation_is_written_on_close(tmp_path: Path) -> None:
     """A hub that is stopped loses no requests from its metrics."""
     now = time.time()
     hub = Hub(settings(tmp_path), Clock())

@@ -49,9 +49,9 @@ def kept_until_refused(hub: HubProcess) -> list[str]:
     with pytest.raises(grpc.RpcError) as refused:
         export(hub, request(SPANS).SerializeToString())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    (told,) = [datum.value for datum in refused.value.trailing_metadata() if datum.key == "grpc-status-details-bin"]
+    (result,) = [datum.value for datum in refused.value.trailing_metadata() if datum.key == "grpc-status-details-bin"]
     info = RetryInfo()
-    assert RpcStatus.FromString(told).details[0].Unpack(info)
+    assert RpcStatus.FromString(result).details[0].Unpack(info)
     assert 1 <= info.retry_delay.seconds <= 5
     return kept
 
@@ -69,7 +69,7 @@ def fail_and_recover(
         assert (ready.status_code, reason in ready.text) == (503, True), ready.text
         assert hub.get("/healthz").status_code == 200
         assert hub.get("/api/traces").status_code == 200, "what is there can be read"
-        assert disk.mend() > 0
+        assert disk.repair() > 0
         eventually(hub.up, f"ready again after {error} at call {after}")
         trace = os.urandom(16)
         assert post(hub, request(SPANS, trace).SerializeToString()).status_code == 200
@@ -77,7 +77,7 @@ def fail_and_recover(
     return kept
 
 
-def test_a_failing_disk_is_told_to_senders_and_costs_nothing_that_was_acknowledged(
+def test_a_failing_disk_refuses_senders_and_costs_nothing_that_was_acknowledged(
     serve: Serve, disk: Disk, tmp_path: Path, eventually: Eventually
 ) -> None:
     """The n-th write or sync fails, and all after it, until the disk is well again; at the end, `kill -9`."""

@@ -141,7 +141,7 @@ def test_a_request_path_cannot_forge_lines_of_the_log(hub: HubProcess, path: str
 # --- connections
 
 
-def test_slow_and_idle_connections_keep_nobody_out(hub: HubProcess, eventually: Eventually) -> None:
+def test_slow_and_idle_connections_keep_no_client_out(hub: HubProcess, eventually: Eventually) -> None:
     """Bodies that are announced and do not come, messages that are begun, and more connections than may be open."""
     head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: "
     ports = [int(hub.grpc.rpartition(":")[2]), int(hub.otlp.split(":")[2].partition("/")[0])]

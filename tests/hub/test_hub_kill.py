@@ -24,11 +24,11 @@ Serve = Callable[..., HubProcess]
 
 
 class Senders:
-    """Threads that send batches over both protocols until the hub is gone. `sent` and `told` hold trace ids."""
+    """Threads that send batches over both protocols until the hub is gone. `sent` and `acknowledged` hold trace ids."""
 
     def __init__(self, hub: HubProcess) -> None:
         self.sent: list[str] = []
-        self.told: list[str] = []
+        self.acknowledged: list[str] = []
         self._hub = hub
         self._threads = [threading.Thread(target=each) for each in (self._post, self._post, self._export, self._export)]
 
@@ -37,7 +37,7 @@ class Senders:
         for thread in self._threads:
             thread.start()
         deadline = time.monotonic() + 60
-        while len(self.told) < batches and time.monotonic() < deadline:
+        while len(self.acknowledged) < batches and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(seconds)
         self._hub.end(signal.SIGKILL)
@@ -59,7 +59,7 @@ class Senders:
                 except httpx.TransportError:
                     return
                 if answer.status_code == httpx.codes.OK:
-                    self.told.append(trace)
+                    self.acknowledged.append(trace)
 
     def _export(self) -> None:
         with channel(self._hub) as made:
@@ -70,7 +70,7 @@ class Senders:
                     call(body, timeout=60)
                 except grpc.RpcError:
                     return
-                self.told.append(trace)
+                self.acknowledged.append(trace)
 
 
 def present(hub: HubProcess, traces: list[str]) -> set[str]:
@@ -96,10 +96,10 @@ def kills(count: int, serve: Serve, store: Path) -> None:
     for _ in range(count):
         senders = Senders(hub)
         senders.kill_after(chance.randint(1, 150), chance.random() * 0.1)
-        assert senders.told
+        assert senders.acknowledged
         hub = serve(store=store)
         here = present(hub, senders.sent)
-        assert set(senders.told) <= here, "an acknowledged batch is lost"
+        assert set(senders.acknowledged) <= here, "an acknowledged batch is lost"
         kept |= here
         assert hub.metric("foreshock_store_corruptions_total") == 0
     hub.end()

@@ -35,8 +35,8 @@ def test_memory_is_flat_under_a_steady_load(monkeypatch: pytest.MonkeyPatch, tmp
         while time.monotonic() - begun < 60 * MINUTES:
             seconds.append(hub.memory_mib())
             time.sleep(1)
-        told = [json.loads(process.communicate(timeout=120)[0]) for process in senders]
-    accepted, refused = map(sum, zip(*told, strict=True))
+        result = [json.loads(process.communicate(timeout=120)[0]) for process in senders]
+    accepted, refused = map(sum, zip(*result, strict=True))
     each = len(seconds) // MINUTES
     minutes = [median(seconds[at * each : (at + 1) * each]) for at in range(MINUTES)]
     figures = f"MiB by minute {[round(minute) for minute in minutes]}, at most {max(seconds):.0f}"

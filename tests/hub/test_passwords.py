@@ -16,7 +16,7 @@ from foreshock_dashboard.sources.prometheus.scrape import ScrapeState, ScrapeTar
 
 
 def test_the_status_shows_targets_without_their_passwords() -> None:
-    """Anybody who may look at the page can read it."""
+    """Every reader of the page can read it."""
     state = ScrapeState(ScrapeTarget("http://ada:secret@host-1:10877/metrics", "gpu"))
     body = status_json(replace(VITALS, scrapes=(state,)))
     assert body["scrapes"][0]["url"] == "http://host-1:10877/metrics"

@@ -79,7 +79,7 @@ def test_scrapes_and_spans_come_out_as_gpus_edges_and_traces(
 def test_pools_come_from_the_exporter_and_tiers_from_the_hub(
     serve: Serve, mock_exporter: Callable[..., str], eventually: Eventually
 ) -> None:
-    """As whoever runs GPU hosts and whoever runs the hub wrote them, on the API and by `foreshock get pools`."""
+    """As the operators of GPU hosts and of the hub wrote them, on the API and by `foreshock get pools`."""
     exporter = mock_exporter("--pool=chat=0", "--pool=batch=1")
     tiers = "assistant/chat-model=gold,platform/batch-embeddings=bronze"
     hub = serve("--targets", exporter, "--tiers", tiers, *FAST)
@@ -200,11 +200,11 @@ def test_a_target_that_is_no_exporter_costs_only_itself(
     bad = {"down": free_address, "html": html_page}[kind]
     hub = serve("--targets", f"{bad},{exporter}", *FAST)
 
-    def told() -> bool:
+    def bad_target_reported() -> bool:
         scrapes = {s["instance"]: s for s in hub.get("/api/status").json()["hub"]["scrapes"]}
         return scrapes[bad]["up"] is False and scrapes[bad]["error"] != "" and scrapes[exporter]["up"] is True
 
-    eventually(told, "the bad target is told, the good one is up")
+    eventually(bad_target_reported, "the bad target is reported, the good one is up")
     eventually(lambda: len(names(hub.get("/api/gpus"), "gpus")) == 4, "four GPUs")
     reasons = [line.partition(bad)[2] for line in hub.lines if bad in line]
     assert reasons, hub.output

@@ -65,7 +65,7 @@ def send(endpoint: str, start_ns: int, end_ns: int) -> str:
     return f"{span.get_span_context().trace_id:032x}"
 
 
-def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
+def test_a_trace_of_a_running_hub_names_who_held_its_gpu(
     serve: Serve, pushing: Callable[[str], str], free_address: str, eventually: Eventually
 ) -> None:
     """The exporter pushes what ran, the service its span; the command says what that means."""
@@ -82,10 +82,10 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     first = round(found[0]["start"] * 1e9)
     made = send(hub.otlp, first + 10**8, first + 9 * 10**8)
 
-    told = trace(made, "--from", hub.url)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "on host-2/gpu-0, used by ml/train-llm." in " ".join(told.stdout.split())
-    assert max(map(len, told.stdout.splitlines())) <= 100
+    result = trace(made, "--from", hub.url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "on host-2/gpu-0, used by ml/train-llm." in " ".join(result.stdout.split())
+    assert max(map(len, result.stdout.splitlines())) <= 100
 
     body = json.loads(trace(made, "--from", hub.url, "-o", "json").stdout)
     (span,) = body["spans"]
@@ -114,14 +114,14 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     ],
 )
 def test_wrong_usage_exits_2_and_says_why(arguments: tuple[str, ...], code: int, words: str) -> None:
-    """Nobody is asked."""
-    told = trace(*arguments)
-    assert (told.returncode, told.stdout) == (code, "")
-    assert words in told.stderr
+    """No hub is called."""
+    result = trace(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert words in result.stderr
 
 
 def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(free_address: str, html_page: str) -> None:
-    """Nobody listens there, or somebody else does."""
+    """No server listens there, or another one."""
     silent = trace("1", "--from", f"http://{free_address}")
     assert silent.returncode == 1
     assert "no response: Connection refused" in silent.stderr

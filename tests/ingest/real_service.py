@@ -1,7 +1,7 @@
 """A real HTTP service with OpenTelemetry's own instrumentation, run by a test in a process of its own.
 
 GET /job/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the
-next, up to three times, and fails when all attempts have. Each answer tells the calls that were made for it, and how
+next, up to three times, and fails when all attempts have. Each answer lists the calls that were made for it, and how
 long the caller waited for each, measured apart from OpenTelemetry.
 """
 

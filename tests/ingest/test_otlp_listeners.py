@@ -286,7 +286,7 @@ def test_spans_that_could_not_be_stored_are_not_acknowledged(
     assert (stats.spans, stats.refused, stats.pending_bytes) == (2, {"unavailable": 2}, 0)
 
 
-def test_a_permanent_refusal_asks_for_no_retry(
+def test_a_permanent_refusal_requests_no_retry(
     post: Post, export: Export, keeper: Keeper, receiver: Receiver, otlp_request: Make
 ) -> None:
     """403 without Retry-After, FAILED_PRECONDITION without RetryInfo: senders drop the spans."""

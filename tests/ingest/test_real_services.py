@@ -143,7 +143,7 @@ def test_durations_lie_between_server_sleep_and_client_wait(outcome: Outcome, cl
     assert sums[0] == [pytest.approx(served)]
     assert served > requests * SECONDS[server]
     if client == "user":
-        assert sums[1] == []  # nobody traced the user's side: absent, not 0
+        assert sums[1] == []  # the user's side has no spans: absent, not 0
         assert served < waited
     else:
         assert requests * SECONDS[server] < sums[1][0] < waited

@@ -119,7 +119,7 @@ def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: E
         span("server", "b", 2, 1, name="POST /v1", seconds=2.1),
         span("server", "b", 3, 1, name="llm_request", seconds=2.0),
     )["a>b"]
-    assert total == Total(1, 0, 0, (0.1,), (2.1,)), "and the longer one, which lasts until the answer was sent, tells"
+    assert total == Total(1, 0, 0, (0.1,), (2.1,)), "and the longer one, which lasts until the answer was sent, counts"
 
 
 def test_two_instrumentations_of_a_server_called_twice_are_two_requests(span: Make, edges: Edges) -> None:
@@ -365,7 +365,7 @@ def test_a_link_of_a_server_span_is_a_call_only_to_a_producer(span: Make, edges:
 
 @pytest.mark.parametrize(("kind", "limit"), [("server", MAX_SERVER_LINKS), ("consumer", MAX_LINKS)])
 def test_the_number_of_followed_links_is_limited(span: Make, kind: Kind, limit: int) -> None:
-    """The first links are followed; later requests are paired as usual."""
+    """The first links are followed; later requests are paired as before."""
     many = span(kind, "b", 9000, links=(1, *range(2, 5000)))
     spans = [span("producer", "a", 1), many, span("server", "d", 9002, 9001), span("client", "c", 9001)]
     found, unpaired, dropped = graph_of(spans, max_items=200)
@@ -482,7 +482,7 @@ def test_a_first_stream_is_counted_once_as_a_virtual_node(span: Make, update: Up
     ids=[
         "a success at an unknown address",
         "a failure at an unknown address: its answer may come yet",
-        "a failure where nobody has answered before",
+        "a failure without an earlier answer",
         "a failure at another port",
         "a database, which sends no spans",
     ],

@@ -86,7 +86,7 @@ test("a range that ends now is live", () => {
   assert.deepEqual([timeRange.isLive(), timeRange.bounds()], [false, [NOW - 21_600, NOW - 3600]]);
 });
 
-test("the API is asked for the range's end where it is past", () => {
+test("the API is queried at the range's end where it is past", () => {
   assert.equal(timeRange.atRangeEnd("/api/gpus"), "/api/gpus");
   visit("/?to=now-1h");
   assert.equal(timeRange.atRangeEnd("/api/gpus"), "/api/gpus?at=now-1h");

@@ -17,7 +17,7 @@ START = 10_000.0
 
 
 class Clock(WallTime):
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only while a caller sleeps."""
 
     def __init__(self) -> None:
         self.time = START

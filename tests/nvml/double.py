@@ -123,7 +123,7 @@ class Double:
         self._write(ctypes.sizeof(layout.State) + layout.Journal.misused.offset, ctypes.c_int64(0))
 
     def close(self) -> None:
-        """Let go of the file; whoever mapped it keeps it."""
+        """Close the file; mappings of it stay."""
         os.close(self._descriptor)
 
     def _write(self, offset: int, value: ctypes.c_uint32 | ctypes.c_int64) -> None:

@@ -24,7 +24,7 @@ THROTTLES: Mapping[int, Throttle] = {
     270: "hw_thermal",
     271: "power_brake",
 }
-"""Time held down, ns, by field."""
+"""Throttled time, ns, by field."""
 ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
 """Errors by field: since the driver was loaded, and ever."""
 LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {

@@ -31,13 +31,13 @@ from foreshock_exporter.model.device import (
 START = 1_700_000_000.0
 """When the scripts begin, Unix seconds."""
 SAMPLE_US = 166_667
-"""NVML keeps a utilisation sample of every sixth of a second on these models."""
+"""NVML keeps a utilization sample of every sixth of a second on these models."""
 KEPT = 60
 """Samples that the driver keeps."""
 WORK, REST = 30, 12
 """Samples in a row with and without load."""
 SHARES: Mapping[int, float] = {4001: 0.6, 4002: 0.35}
-"""Of the SM time, by pid; the GPU is busy 97 % meanwhile, so that 2 % belong to nobody."""
+"""Of the SM time, by pid; the GPU is busy 97% meanwhile, so that 2% is unattributed."""
 BUSY = 0.97
 PROCESSES = (
     ScriptedProcess(4001, ("shop", "train"), 8 * 2.0**30),
@@ -70,7 +70,7 @@ def process_samples(time: float) -> tuple[ProcessUtilization, ...]:
     return tuple(chain.from_iterable(map(_process_samples, _kept(time))))
 
 
-@lru_cache  # each is kept, and asked for, many times
+@lru_cache  # each is kept, and read, many times
 def _sample(number: int) -> UtilizationSample:
     return UtilizationSample(_ends(number), BUSY if busy_at(number) else 0.0)
 
@@ -91,7 +91,7 @@ def _ends(number: int) -> int:
 
 
 def _counters(age: float, links: int = 0, throttled: tuple[Throttle, ...] = ()) -> Counters:
-    """Counters that rise evenly: 400 W, 1 and 2 GB/s on PCIe, 10 and 8 GB/s on each NVLink, 5 % throttled."""
+    """Counters that rise evenly: 400 W, 1 and 2 GB/s on PCIe, 10 and 8 GB/s on each NVLink, 5% throttled."""
     each = LinkBytes(10e9 * age, 8e9 * age)
     return Counters(
         energy_joules=400.0 * age,

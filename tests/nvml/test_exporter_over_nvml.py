@@ -138,7 +138,7 @@ def test_a_gpu_without_driver_samples_is_polled(scene_of: SceneOf) -> None:
     scene.run(70.0)
     seen = scene.scrape()
     assert total(seen["gpu_busy_seconds_total"]) == pytest.approx(70.0 * 0.97 * 5 / 7, rel=0.05)
-    assert scene.double.calls("nvmlDeviceGetSamples") <= 2, "it is not asked again and again in vain"
+    assert scene.double.calls("nvmlDeviceGetSamples") <= 2, "it is not called again after failures"
 
 
 def test_mps_clients_are_distinguished_and_have_no_stalls(scene_of: SceneOf) -> None:

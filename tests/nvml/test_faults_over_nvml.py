@@ -151,7 +151,7 @@ def test_a_list_that_grows_while_it_is_read_is_read_again(scene_of: SceneOf) -> 
 
 
 def test_garbage_in_the_samples_makes_no_time(scene_of: SceneOf) -> None:
-    """Shares beyond 100 %, entries without a time or a process."""
+    """Shares beyond 100%, entries without a time or a process."""
     scene = scene_of("h100")
     scene.double.dialects = (Dialect(quirks=layout.QUIRK_SIZE_100),)
 

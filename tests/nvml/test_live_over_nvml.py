@@ -176,7 +176,7 @@ def test_the_command_stops_on_a_signal_though_a_call_hangs(
     double: Double, stage: Stage, eventually: Eventually
 ) -> None:
     with command(double) as (process, address):
-        eventually(lambda: len(ask(address).get("gpu_busy_seconds_total", ())) == 2, "both GPUs are told of")
+        eventually(lambda: len(ask(address).get("gpu_busy_seconds_total", ())) == 2, "both GPUs are exported")
         stage.faults[0] = "hang"
         eventually(lambda: double.blocked() > 0, "a call hangs")
         assert "gpu_busy_seconds_total" in ask(address), "a scrape never waits for the driver"
@@ -211,7 +211,7 @@ def test_nvitop_exporter_runs_over_the_double_as_well(double: Double, stage: Sta
                 except OSError:
                     return False
 
-            eventually(both_gpus_are_exposed, "both GPUs are told of")
+            eventually(both_gpus_are_exposed, "both GPUs are exported")
             assert set(ask(address)["gpu_power_usage_W"].values()) == {612.345}
         finally:
             process.kill()

@@ -109,7 +109,7 @@ def test_samples_are_those_after_the_last_seen(opened: ModuleType, double: Doubl
     assert set(double.since(0, "samples")) == {0, times[-3], times[-1]}
 
 
-def test_process_utilisation_is_the_mean_since_the_last_seen(opened: ModuleType, double: Double) -> None:
+def test_process_utilization_is_the_mean_since_the_last_seen(opened: ModuleType, double: Double) -> None:
     """A window of a busy and an idle sampling period has half the share."""
     nvml = opened
     ends = [sample.timestamp_us for sample in H100.samples[-3:]]

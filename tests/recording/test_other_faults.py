@@ -19,7 +19,7 @@ LATER = 600.0
 class Fault(NamedTuple):
     """What is done, the author's word on it, and what the analysis is to name.
 
-    At the first page it is seldom clear: a burst of people may come at the same moment, and slowness of somebody whom
+    At the first page it is seldom clear: a burst of users may come at the same moment, and slowness of a service that
     retries may keep down is incident_at as what it may leave behind.
     """
 
@@ -40,7 +40,7 @@ FAULTS = (
         "dependency", "llm-chat",
     ),
     Fault(
-        "a gateway's time-out is cut to 3 s, and it tries five times",
+        "a gateway's timeout is cut to 3 s, and it tries five times",
         "policy_change: {caller: gateway, callee: llm-chat, at: 35m, timeout: 3s, attempts: 5}",
         "cause: retry_storm, root_cause: gateway, origin: llm-chat",
         "retry_storm", "gateway",
@@ -52,7 +52,7 @@ FAULTS = (
         "hardware", "llm-chat",
     ),
     Fault(
-        "GPUs are held back for good",
+        "GPUs are throttled for good",
         "throttle: {service: llm-chat, at: 35m, ratio: 35%}",
         "cause: hardware, root_cause: llm-chat, origin: llm-chat",
         "hardware", "llm-chat",

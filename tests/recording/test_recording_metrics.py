@@ -78,7 +78,7 @@ def test_closing_a_recording_frees_the_cache(path: Path) -> None:
     assert values() is None
 
 
-def test_interleaved_metrics_are_told_apart(path: Path, opened: Open, tmp_path: Path) -> None:
+def test_interleaved_metrics_are_distinguished(path: Path, opened: Open, tmp_path: Path) -> None:
     """A file sorted by pod gives the same answers as one sorted by metric."""
     other = tmp_path / "other"
     shutil.copytree(path, other)

@@ -40,7 +40,7 @@ def span(number: int, parent: int = 0, **more: object) -> dict[str, object]:
     }
 
 
-def told(*spans: dict[str, object], **more: object) -> dict[str, object]:
+def trace_json(*spans: dict[str, object], **more: object) -> dict[str, object]:
     """An answer without lanes."""
     return {**answer(), "spans": list(spans), "lanes": [], "sentence": "", **more}
 
@@ -60,12 +60,12 @@ def test_golden_trace_as_text(golden: Golden) -> None:
 def test_spans_are_shown_under_their_parents_by_start() -> None:
     """One whose parent is not here stands at the edge."""
     spans = [span(1), span(4, 1), span(3, 2), span(2, 1), span(9, 77)]
-    assert names(trace_text(told(*spans))) == ["1", "  2", "    3", "  4", "9"]
+    assert names(trace_text(trace_json(*spans))) == ["1", "  2", "    3", "  4", "9"]
 
 
 def test_spans_that_are_each_others_parents_are_shown_once() -> None:
     """A malformed trace does not go round for ever."""
-    assert sorted(name.strip() for name in names(trace_text(told(span(1, 2), span(2, 1), span(3, 3))))) == [
+    assert sorted(name.strip() for name in names(trace_text(trace_json(span(1, 2), span(2, 1), span(3, 3))))) == [
         "1",
         "2",
         "3",
@@ -74,7 +74,7 @@ def test_spans_that_are_each_others_parents_are_shown_once() -> None:
 
 def test_a_long_trace_is_cut_and_says_so() -> None:
     """The hub itself may have left out some before."""
-    text = trace_text(told(*(span(i, i - 1) for i in range(1, 1001)), left_out=7))
+    text = trace_text(trace_json(*(span(i, i - 1) for i in range(1, 1001)), left_out=7))
     assert len(names(text)) == MAX_SPANS
     assert f"… and {1000 - MAX_SPANS + 7} more spans" in text
 
@@ -90,7 +90,7 @@ def test_a_long_trace_is_cut_and_says_so() -> None:
 )
 def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] | None, shown: str) -> None:
     """A bound and a guess look different from a measurement."""
-    line = next(line for line in trace_text(told(span(1, gpu=gpu))).splitlines() if "step 1" in line)
+    line = next(line for line in trace_text(trace_json(span(1, gpu=gpu))).splitlines() if "step 1" in line)
     assert line[12:22].strip() == shown
 
 
@@ -107,7 +107,7 @@ def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] |
 )
 def test_what_is_not_known_is_said(more: dict[str, object], words: str) -> None:
     """Silence is not taken for calm."""
-    assert words in trace_text(told(span(1), **more))
+    assert words in trace_text(trace_json(span(1), **more))
 
 
 NAMES = st.text(max_size=150)

@@ -59,7 +59,7 @@ def read(source: MetricSource) -> SeasonalHistory:
 
 
 def growth(seasons: SeasonalHistory, time: float, who: Service = WHO) -> float:
-    """Usual growth of the load at a time."""
+    """Seasonal growth of the load at a time."""
     return seasons.attach(at(time)).season.of(who, time).growth
 
 
@@ -72,7 +72,7 @@ def test_a_weekly_rise_is_found_in_the_store(store: Store) -> None:
     assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)
     assert seasons.attach(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN_SECONDS  # or a bin earlier
     assert growth(seasons, NINE - 3600.0) == 1.0
-    assert growth(seasons, NINE, Service("", "nobody")) == 1.0
+    assert growth(seasons, NINE, Service("", "absent")) == 1.0
 
 
 def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
 
 
 class Source(MetricSource):
-    """Counts the bins that it is asked for; cannot answer while it is broken."""
+    """Counts the requested bins; cannot answer while it is broken."""
 
     def __init__(self, store: Store) -> None:
         self._store, self.broken = store, False

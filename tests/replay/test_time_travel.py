@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.web.worlds import NOW, STEP, calm, starving
+from tests.web.worlds import NOW, STEP, calm, contended
 
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import BusyError
@@ -29,7 +29,7 @@ from foreshock_dashboard.world.row import quick_window
 
 
 class Counted(MetricSource):
-    """A source with one target that is up from `begin` on; counts how often it is asked, and by how many at once."""
+    """A source with one target that is up from `begin` on; counts its queries, and how many run at once."""
 
     def __init__(self, begin: float = -math.inf) -> None:
         self.begin = begin
@@ -108,11 +108,11 @@ def test_a_world_has_no_slice_outside_its_time() -> None:
 
 def test_an_earlier_snapshot_contains_only_earlier_data() -> None:
     """Its World ends at that time, and later incidents are not in it."""
-    past, newest = rewind(world=starving())
+    past, newest = rewind(world=contended())
     then = past.at(NOW - 300, newest)
     assert then.world
     assert then.world.time == NOW - 300
-    np.testing.assert_array_equal(then.world.red.p95[:, -1], starving().red.p95[:, -31])
+    np.testing.assert_array_equal(then.world.red.p95[:, -1], contended().red.p95[:, -31])
     assert then.learning == Learning(600.0, 1800.0)
     assert past.at(NOW, newest) is newest
     assert past.at(NOW + 500, newest) is newest

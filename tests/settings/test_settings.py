@@ -178,7 +178,7 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
     ("text", "message"),
     [
         ("port: [", "invalid YAML"),
-        ("colour: red", "unknown key 'colour'."),
+        ("hue: red", "unknown key 'hue'."),
         ("- port", "not a mapping of options"),
         ("trace_keys: a", "unknown key 'trace_keys'. It was renamed to 'indexed_attributes' in 0.2."),
         ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
@@ -230,7 +230,7 @@ def test_the_rate_window_spans_four_scrapes(interval: str, window: float) -> Non
     ],
 )
 def test_a_page_that_asks_may_be_reached_from_elsewhere(flags: list[str]) -> None:
-    """One way to ask is enough; nobody asking has to be said."""
+    """One kind of authentication is enough; none has to be configured explicitly."""
     there = ["--host", "0.0.0.0", "--otlp-host", "127.0.0.1"]  # noqa: S104
     assert load_settings(parsed(*there, *flags), {}).host == "0.0.0.0"  # noqa: S104
 

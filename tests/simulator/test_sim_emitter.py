@@ -120,7 +120,7 @@ def test_an_emitter_keeps_up_with_its_clock_and_loses_nothing(receiver: Any, eve
 
 
 def test_devices_are_read_at_the_clocks_time_while_an_emitter_runs(receiver: Any) -> None:  # noqa: ANN401
-    """A reading between two steps is at the present time. After closing, the simulation stands still."""
+    """A reading between two steps is at the present time. After closing, the simulation stops."""
     running, clock = simulation("calm", 2), SteppingClock(START, speed=1e-4)
     emitter = Emitter(running, clock, receiver.endpoint, period=3600.0)
     emitter.start()

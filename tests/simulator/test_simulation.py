@@ -39,7 +39,7 @@ def plain(spans: tuple[SimSpan, ...]) -> list[tuple[object, ...]]:
 
 def values(families: Families, name: str) -> dict[tuple[str, ...], float]:
     """Samples of a family."""
-    return {sample.labels: sample.value for family, samples in families for sample in samples if family.name == name}  # type: ignore[union-attr]  # no histogram is asked for
+    return {sample.labels: sample.value for family, samples in families for sample in samples if family.name == name}  # type: ignore[union-attr]  # no histogram is read
 
 
 def test_spans_do_not_depend_on_the_split_of_the_run_or_on_readers() -> None:
@@ -168,16 +168,16 @@ def test_a_service_degrades_over_the_ramp_and_recovers_at_once() -> None:
         return sorted(took)[len(took) // 2]
 
     running = with_faults(SlowerWork("vector-store", 400.0, factor=7.0, ramp=1200.0, duration=1600.0))
-    usual = median(running.advance(START + 400))
+    baseline = median(running.advance(START + 400))
     running.advance(START + 950)
     halfway = median(running.advance(START + 1050))
     running.advance(START + 1600)
     full = median(running.advance(START + 2000))
     running.advance(START + 2010)
     after = median(running.advance(START + 2410))
-    assert halfway / usual == pytest.approx(4.0, rel=0.15)
-    assert full / usual == pytest.approx(7.0, rel=0.15)
-    assert after / usual == pytest.approx(1.0, rel=0.15)
+    assert halfway / baseline == pytest.approx(4.0, rel=0.15)
+    assert full / baseline == pytest.approx(7.0, rel=0.15)
+    assert after / baseline == pytest.approx(1.0, rel=0.15)
 
 
 def test_losses_grow_over_the_ramp_and_end() -> None:

@@ -78,7 +78,7 @@ def test_a_clock_that_comes_back_is_trusted_at_once(caplog: pytest.LogCaptureFix
     assert "trusted again" in caplog.text
 
 
-def test_a_second_jump_starts_the_hour_anew() -> None:
+def test_a_second_jump_restarts_the_hour() -> None:
     """The clock has not settled."""
     clocks = Clocks()
     clock = clocks.retention()

@@ -57,7 +57,7 @@ def test_a_kill_at_any_step_of_the_first_start_is_no_obstacle(bench: Bench, scra
 def test_an_empty_or_damaged_format_file_does_not_stop_the_store(
     bench: Bench, scrape: Scrape, values: Values, content: bytes, corrupt: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A power loss in the first start leaves an empty one. A damaged one is counted, logged and written anew."""
+    """A power loss in the first start leaves an empty one. A damaged one is counted, logged and written again."""
     store = bench.open()
     store.append_samples([scrape(0)])
     store.maintain()

@@ -414,7 +414,7 @@ def test_a_wal_payload_of_spans_decodes_to_the_same_columns(span: MakeSpan) -> N
         ({"service": Service("", "embedder")}, {(0, 0): 1}),
         ({"status": "error"}, {(2, 1): 1}),
         ({"min_duration": 1.0}, {(2, 1): 1}),
-        ({"service": Service("", "nobody")}, {}),
+        ({"service": Service("", "absent")}, {}),
     ],
 )
 def test_the_heat_map_counts_matching_traces_by_their_root(

@@ -20,7 +20,7 @@ def client(hub: FakeHub) -> Caller:
 @pytest.fixture
 def hub() -> FakeHub:
     """A hub that sees train-llm starve embedder."""
-    return FakeHub(SCENES["starving"]())
+    return FakeHub(SCENES["contended"]())
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def shared_look() -> Callable[[str], Caller]:
 @pytest.fixture
 def caller(request: pytest.FixtureRequest, shared_look: Callable[[str], Caller]) -> Caller:
     """A client of the test's own hub, or of a shared one where the test does not ask for its hub."""
-    return client(request.getfixturevalue("hub")) if "hub" in request.fixturenames else shared_look("starving")
+    return client(request.getfixturevalue("hub")) if "hub" in request.fixturenames else shared_look("contended")
 
 
 @pytest.fixture

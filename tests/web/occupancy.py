@@ -1,4 +1,4 @@
-"""Traces of a starved request and the occupancy of its GPUs, and hubs that hold them."""
+"""Traces of a request under GPU contention and the occupancy of its GPUs, and hubs that hold them."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ class Metrics(MetricSource):
         return Matrix.of(np.array([start]), rows)
 
     def metric_names(self) -> frozenset[str]:
-        """Not asked for here."""
+        """Not queried here."""
         return frozenset()
 
 
 def hub_of(spans: Sequence[Span], metrics: Metrics | None = None) -> tuple[FakeHub, Traces]:
     """A hub whose World has embedder on host-0/gpu-0 … gpu-3, and train-llm on the first two."""
     traces = Traces(spans=spans)
-    return FakeHub(SCENES["starving"](), traces=traces, metrics=metrics or Metrics()), traces
+    return FakeHub(SCENES["contended"](), traces=traces, metrics=metrics or Metrics()), traces
 
 
 def ask(hub: FakeHub, path: str = f"/api/traces/{TRACE}") -> Any:  # noqa: ANN401  # JSON
@@ -130,7 +130,7 @@ def ask(hub: FakeHub, path: str = f"/api/traces/{TRACE}") -> Any:  # noqa: ANN40
 
 
 PROCESS = ("host/7",)
-STARVED = (
+CONTENDED = (
     occupancy_span("embedder", 0.0, 0.2, 0.9, PROCESS),
     occupancy_span("train-llm", 0.2, 0.46, 0.95),
     occupancy_span("embedder", 0.46, 1.0, 0.5, PROCESS),
@@ -145,8 +145,8 @@ def hub_without_metrics(traces: Traces, seconds: float = 600.0) -> FakeHub:
     return hub
 
 
-def starved_traces(count: int) -> tuple[list[Span], FakeHub]:
-    """As many traces of the starved request; the i-th waits less than the one before."""
+def contended_traces(count: int) -> tuple[list[Span], FakeHub]:
+    """As many traces of the request under GPU contention; the i-th waits less than the one before."""
     spans = []
     for i in range(count):
         made = request_spans(host__id=HOST, process__pid=7)
@@ -154,6 +154,6 @@ def starved_traces(count: int) -> tuple[list[Span], FakeHub]:
         spans += [
             replace(each, trace_id=f"{i + 1:032x}", end_ns=min(each.end_ns, end)) for each in made if each is made[3]
         ]
-    hub, traces = hub_of([*spans, *STARVED])
+    hub, traces = hub_of([*spans, *CONTENDED])
     traces.count = count
     return spans, hub

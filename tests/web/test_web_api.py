@@ -42,7 +42,7 @@ SHOW_PAGE = {
 @pytest.mark.parametrize("scene", sorted(SCENES))
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_every_answer_carries_time_tick_and_honesty(shared_look: LookAt, scene: str, address: str) -> None:
-    """Whatever is asked in whatever state the hub is: when, which tick, simulated or not, learning or not."""
+    """Any query in any state of the hub: when, which evaluation, simulated or not, learning or not."""
     answer = shared_look(scene).get(f"/api/{address}")
     assert answer.status_code == 200
     body = answer.json()
@@ -101,13 +101,13 @@ def test_trace_filters_reach_the_source(caller: Caller, hub: FakeHub) -> None:
     [("status=ok", "ok"), ("status=Error", "error"), ("status=unset&errors=false", "unset"), ("errors=true", "error"),
      ("errors=true&status=error", "error"), ("", None)],
 )  # fmt: skip
-def test_a_status_reaches_the_source_and_is_told_with_the_list(
+def test_a_status_reaches_the_source_and_is_listed_with_the_result(
     caller: Caller, hub: FakeHub, asked: str, status: str | None
 ) -> None:
     """`errors=true` is the same as the status `error`."""
-    told = caller.get(f"/api/traces?{asked}").json()["query"]
+    result = caller.get(f"/api/traces?{asked}").json()["query"]
     assert hub.traces.asked[-1].status == status
-    assert (told["status"], told["errors"]) == (status, status == "error")
+    assert (result["status"], result["errors"]) == (status, status == "error")
 
 
 def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller: Caller, hub: FakeHub) -> None:
@@ -126,7 +126,7 @@ def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller
         ("/api", 404, "unknown address GET /api."),
     ],
 )
-def test_what_is_not_there_is_told_as_json(caller: Caller, path: str, status: int, words: str) -> None:
+def test_errors_are_json(caller: Caller, path: str, status: int, words: str) -> None:
     """An unknown address below /api is never a page."""
     answer = caller.get(path)
     assert answer.status_code == status
@@ -156,7 +156,7 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
 
 def test_a_restarted_hub_is_never_mistaken_for_an_unchanged_one(look_at: LookAt) -> None:
     """It counts its ticks from the start again; what a browser kept of the one before is not what it says."""
-    before = look_at("starving").get("/api/incidents").headers["ETag"]
+    before = look_at("contended").get("/api/incidents").headers["ETag"]
     after = look_at("calm").get("/api/incidents", {"If-None-Match": before})
     assert (after.status_code, after.json()["seq"], after.json()["incidents"]) == (200, 7, [])
 
@@ -208,7 +208,7 @@ def test_openapi_lists_the_conditions_of_a_service(caller: Caller) -> None:
 
 def test_incidents_can_be_selected_by_state(look_at: LookAt) -> None:
     """Only open or resolved ones; any other state is refused."""
-    caller = look_at("starving")
+    caller = look_at("contended")
     everything = caller.get("/api/incidents").json()["incidents"]
     states = {state: caller.get(f"/api/incidents?state={state}").json()["incidents"] for state in ("open", "resolved")}
     assert states["open"]
@@ -297,7 +297,7 @@ CHARTS = [chart.id for page in PAGES for chart in page.charts]
 @pytest.mark.parametrize("browser", [{"scheme": "dark", "offset": 540}, {"offset": "x"}, None, 7])
 @pytest.mark.parametrize("chart", CHARTS)
 def test_any_search_in_a_callback_gives_a_figure(caller: Caller, chart: str, search: object, browser: object) -> None:
-    """What cannot be read gives the usual range, or a figure that says what is wrong; the page names the fault."""
+    """What cannot be read gives the default range, or a figure that says what is wrong; the page names the fault."""
     body = {
         "output": f"{chart}.figure",
         "outputs": {"id": chart, "property": "figure"},
@@ -333,7 +333,7 @@ def test_a_page_of_another_site_may_not_post(caller: Caller, headers: dict[str, 
 
 
 @pytest.mark.parametrize("path", ["/", "/api/traces", "/api/now", "/metrics", "/healthz", "/assets/base.css"])
-def test_a_name_that_somebody_pointed_here_gets_nothing(caller: Caller, path: str) -> None:
+def test_a_foreign_name_that_points_here_gets_nothing(caller: Caller, path: str) -> None:
     """A page of another site could otherwise read all, by giving its own name this machine's address."""
     answer = caller.get(path, {"host": "evil.example:8050"})
     assert answer.status_code == 421
@@ -403,7 +403,7 @@ def test_names_from_the_network_are_data_in_json(shared_look: LookAt) -> None:
     assert answer.json()["incidents"][0]["suspect"]["service"] == "<img src=x onerror=alert(1)>"
 
 
-def test_no_browser_is_asked_to_open_a_websocket(caller: Caller) -> None:
+def test_no_browser_opens_a_websocket(caller: Caller) -> None:
     """Dash would keep one open per browser; the page's configuration names none, and one that comes is refused."""
     assert "_dash-ws-callback" not in caller.get("/").text
 

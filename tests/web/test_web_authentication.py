@@ -1,4 +1,4 @@
-"""Who may look: every address asks, but the two that tell whether the hub lives."""
+"""Authentication: every address requires it, except the two health checks."""
 
 from __future__ import annotations
 
@@ -125,18 +125,18 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/24"), ipaddress.ip_network("2001:db8::
     ],
 )
 def test_a_header_counts_from_a_proxy_alone(peer: str, headers: dict[str, str], status: int) -> None:
-    """Anybody can write one, and say that it was forwarded."""
+    """Any client can write one, and say that it was forwarded."""
     app = app_of(Access(header="X-Forwarded-User", proxies=PROXIES))
     assert ask(app, "/api/now", headers, peer).status_code == status
 
 
-def test_a_hub_that_asks_nobody_is_open() -> None:
+def test_a_hub_without_authentication_is_open() -> None:
     """As on loopback."""
     assert ask(app_of(Access()), "/api/now").status_code == 200
 
 
 def test_too_many_passwords_at_once_are_put_off() -> None:
-    """Guessers wait for each other; whoever was known before does not wait for them."""
+    """Guessers wait for each other; a known client does not wait for them."""
 
     class Slow(Users):
         def __init__(self) -> None:
@@ -240,12 +240,12 @@ def test_users_change_with_their_file(tmp_path: Path) -> None:
     assert users.check(basic("ada", "three"), "a") == "right"
 
 
-def test_whoever_may_not_look_gets_nothing_that_another_was_told(tokens: Tokens) -> None:
+def test_an_unauthenticated_client_gets_no_cached_answer_of_another(tokens: Tokens) -> None:
     """Who asks is looked at first, each time; and for which host."""
     caller = Caller(app_of(Access(tokens)))
     for _ in range(2):
         assert caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert caller.get("/api/now").status_code == 401
     assert caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}).status_code == 421
-    told = caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).headers
-    assert "default-src 'self'" in told["content-security-policy"]
+    result = caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).headers
+    assert "default-src 'self'" in result["content-security-policy"]

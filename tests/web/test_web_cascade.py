@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, draw, service, snapshot, starvation, starving
+from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, contended, contention_incident, draw, service, snapshot
 
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load, Risk
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
@@ -45,7 +45,7 @@ def serving(world: World) -> World:
 
     nothing = np.full((1, points), np.nan)
     running = row(4.0, 12.0) + np.random.default_rng(5).normal(0, 1.0, (1, points))
-    told = ModelServers(
+    result = ModelServers(
         (LLM,), running, row(0.0, 0.0), running / 40, nothing, nothing, nothing, nothing, 0.02 + 0.001 * running / 2,
         nothing, nothing, (Replica(LLM, "a"), Replica(LLM, "b")), np.vstack([running / 2] * 2),
         np.vstack([nothing] * 2), np.vstack([nothing] * 2),
@@ -55,22 +55,22 @@ def serving(world: World) -> World:
         (LLM,), wanted, row(2, 2), row(6, 6), np.maximum(wanted - 2, 0), ("chat",), row(8, 8), row(8, 8)
     )  # fmt: skip
     pools = tuple("chat" if gpu.host == "host-1" else "other" for gpu in world.gpus)
-    return replace(world, model_servers=told, capacity=room, pool=pools)
+    return replace(world, model_servers=result, capacity=room, pool=pools)
 
 
 def _chosen(*incidents: Incident) -> ChosenIncidents:
     return ChosenIncidents(incidents, NOW - 190, {})
 
 
-def _asked(world: World, culprit: str, origin: str) -> Incident:
-    item = replace(starvation(world), cause="overload", suspect=SuspectedCause(service(culprit)))
+def _asked(world: World, source: str, origin: str) -> Incident:
+    item = replace(contention_incident(world), cause="overload", suspect=SuspectedCause(service(source)))
     return replace(item, service=service(origin), affected=(service(origin),))
 
 
 def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
     """From the noisy neighbor to the affected service, from there to its callers that were affected later."""
-    world = starving()
-    steps = propagation(world, _chosen(starvation(world)), ["embedder", "rag-api", "gateway"])
+    world = contended()
+    steps = propagation(world, _chosen(contention_incident(world)), ["embedder", "rag-api", "gateway"])
     assert [(step["from"], step["to"], step["via"]) for step in steps] == [
         ("train-llm", "embedder", "gpu"),
         ("embedder", "rag-api", "call"),
@@ -79,25 +79,25 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("culprit", "origin", "steps"),
+    ("source", "origin", "steps"),
     [
         ("gateway", "vllm-70b", [("gateway", "rag-api"), ("rag-api", "vllm-70b")]),
         ("auth", "vllm-70b", []),
         ("vllm-70b", "vllm-70b", []),
     ],
 )
-def test_load_propagates_along_the_calls_that_carry_it(culprit: str, origin: str, steps: list[tuple[str, str]]) -> None:
+def test_load_propagates_along_the_calls_that_carry_it(source: str, origin: str, steps: list[tuple[str, str]]) -> None:
     """The shortest path; none without calls, or where the service itself is the suspect."""
-    found = propagation(calm(), _chosen(_asked(calm(), culprit, origin)), [])
+    found = propagation(calm(), _chosen(_asked(calm(), source, origin)), [])
     assert [(step["from"], step["to"]) for step in found] == steps
     assert {step["via"] for step in found} <= {"load"}
 
 
 def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_services() -> None:
     """The soonest first; a distant or unlikely breach is left out."""
-    world = starving()
+    world = contended()
     far = AtRisk(GATEWAY, 4000.0, 9000.0, float("inf"), 3000.0, float("inf"))
-    item = replace(starvation(world), at_risk=(AtRisk(EMBEDDER, 0, 0, 0, 0, 0), far))
+    item = replace(contention_incident(world), at_risk=(AtRisk(EMBEDDER, 0, 0, 0, 0, 0), far))
     risks = (
         Risk(LLM, 0.4, 200.0, 700.0, float("inf")),
         Risk(service("auth"), 0.1, 50.0, 900.0, 1200.0),
@@ -110,18 +110,18 @@ def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_service
 
 def test_capacity_is_that_of_the_chosen_service_else_of_the_incident_else_of_the_most_loaded() -> None:
     """None without data on replicas or load."""
-    world = serving(starving())
+    world = serving(contended())
     seen = snapshot(world)
     assert capacity_service(seen, _chosen(), "vllm-70b") == LLM
-    assert capacity_service(seen, _chosen(), "nobody") is None
+    assert capacity_service(seen, _chosen(), "absent") is None
     assert capacity_service(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
     assert capacity_service(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
-    assert capacity_service(snapshot(starving()), _chosen()) is None
+    assert capacity_service(snapshot(contended()), _chosen()) is None
 
 
 def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     """Ready, desired, maximum, and pending replicas; load and its safe limit. A quota has another unit."""
-    world = serving(starving())
+    world = serving(contended())
     names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
     assert names == ["ready", "desired", "maximum", "pending (unschedulable)"]
     analyzed = Load(LLM, "", 0.5, 0.6)
@@ -131,12 +131,12 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     assert lines["load"][-1] > lines["load"][0] > 0
     assert set(lines["safe limit 60%"]) == {0.6}
     assert quota(world, LLM) == QuotaRow("chat", 8.0, 8.0)
-    assert quota(starving(), LLM) is None
+    assert quota(contended(), LLM) is None
 
 
 def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
     """Beyond that more digits mean nothing, and the safe limit would be a line at the bottom."""
-    world = serving(starving())
+    world = serving(contended())
     assert world.model_servers is not None
     servers = world.model_servers
     crowded = replace(world, model_servers=replace(servers, waiting=servers.running * 40))
@@ -149,7 +149,7 @@ def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
 
 def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one() -> None:
     """An incident that fills the range, with full caches all along, allows no fit of its own."""
-    world = serving(starving())
+    world = serving(contended())
     assert world.model_servers is not None
     full = replace(
         world, model_servers=replace(world.model_servers, cache=np.full_like(world.model_servers.cache, 0.99))
@@ -176,14 +176,16 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
 def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], words: str) -> None:
     """Not an empty frame."""
     absent: dict[str, Any] = dict.fromkeys(without)
-    world = replace(serving(starving()), pool=(), **absent)
+    world = replace(serving(contended()), pool=(), **absent)
     assert words in draw(PAGE, chart, snapshot(world))["layout"]["annotations"][0]["text"]
 
 
 def test_the_map_has_the_role_of_each_service_in_open_incidents() -> None:
     """A service that an incident names is not shown as healthy; a resolved incident has no roles."""
-    world = starving()
-    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0), AtRisk(EMBEDDER, 0, 0, 0)))
+    world = contended()
+    item = replace(
+        contention_incident(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0), AtRisk(EMBEDDER, 0, 0, 0))
+    )
     roles = service_roles(chosen_incidents(snapshot(world, item)))
     assert {"embedder": "affected", "gateway": "at_risk"}.items() <= roles.items()
     resolved = replace(item, state="resolved", resolved=NOW)
@@ -195,8 +197,10 @@ def test_the_map_has_the_role_of_each_service_in_open_incidents() -> None:
 
 def test_a_suspect_may_be_at_risk_itself() -> None:
     """The forecast of the same page has it, so the map does not show it as healthy."""
-    world = starving()
-    item = replace(starvation(world), suspect=SuspectedCause(GATEWAY), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),))
+    world = contended()
+    item = replace(
+        contention_incident(world), suspect=SuspectedCause(GATEWAY), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),)
+    )
     page = cascade(snapshot(world, item), NOW - 900)
     (node,) = [node for node in page["services"] if node.id == "gateway"]
     assert (node.role, node.suspect) == ("at_risk", True)
@@ -204,8 +208,8 @@ def test_a_suspect_may_be_at_risk_itself() -> None:
 
 def test_the_page_says_since_when_signals_that_recovered_were_anomalous() -> None:
     """The first anomaly of an incident is older than all listed signals once its own signal is at its baseline."""
-    world = starving()
-    item = starvation(world)
+    world = contended()
+    item = contention_incident(world)
     assert cascade(snapshot(world, item), NOW - 900)["recovered_since"] is None
     older = replace(item, since=item.since - 300.0)
     assert cascade(snapshot(world, older), NOW - 900)["recovered_since"] == older.since
@@ -213,8 +217,8 @@ def test_the_page_says_since_when_signals_that_recovered_were_anomalous() -> Non
 
 def test_lanes_end_now_because_the_forecast_has_a_table() -> None:
     """The same forecast is not shown twice."""
-    world = starving()
-    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),))
+    world = contended()
+    item = replace(contention_incident(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),))
     page = cascade(snapshot(world, item), NOW - 900)
     assert [row.service for row in page["breaches"]] == ["gateway"]
     assert page["timeline"].end == page["timeline"].now
@@ -236,7 +240,7 @@ def test_every_scene_gives_json(scene: str) -> None:
 
 def test_lanes_begin_with_the_first_data_of_the_range() -> None:
     """The page has the time where it is later than the range; a wider World begins earlier."""
-    seen = SCENES["starving"]()
+    seen = SCENES["contended"]()
     assert cascade(seen, NOW - 7200)["earliest"] == NOW - (POINTS - 1) * 10
     assert cascade(seen, NOW - 600)["earliest"] is None
     assert seen.world
@@ -247,12 +251,12 @@ def test_lanes_begin_with_the_first_data_of_the_range() -> None:
 @pytest.mark.parametrize("ago", [1800, 300, 60])
 def test_the_order_of_impact_is_the_same_over_every_range(ago: int) -> None:
     """On the map, in the lanes, and in the propagation, also where the incident began before the range."""
-    world = starving({"rag-api": "answers"})
-    told = cascade(snapshot(world, starvation(world)), NOW - ago)
-    assert {row.id: row.order for row in told["services"] if row.order} == {"embedder": 1, "answers": 2}
-    lanes = [(lane.service, lane.order) for lane in told["timeline"].lanes]
+    world = contended({"rag-api": "answers"})
+    result = cascade(snapshot(world, contention_incident(world)), NOW - ago)
+    assert {row.id: row.order for row in result["services"] if row.order} == {"embedder": 1, "answers": 2}
+    lanes = [(lane.service, lane.order) for lane in result["timeline"].lanes]
     assert lanes == [("train-llm", None), ("embedder", 1), ("answers", 2)]
-    assert [(step["from"], step["to"]) for step in told["propagation"]] == [
+    assert [(step["from"], step["to"]) for step in result["propagation"]] == [
         ("train-llm", "embedder"),
         ("embedder", "answers"),
     ]
@@ -260,13 +264,13 @@ def test_the_order_of_impact_is_the_same_over_every_range(ago: int) -> None:
 
 def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
     """As its address says; an unknown parameter is refused."""
-    world = starving()
-    known = starvation(world)
+    world = contended()
+    known = contention_incident(world)
     caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
-    told = caller.get(f"/api/pages/cascade?from={NOW - 600:.0f}&incident={known.id}").json()
-    assert told["timeline"]["start"] == NOW - 600
-    assert [item["id"] for item in told["selected"]] == [known.id]
-    assert {row["service"] for row in told["signals"]} >= {"embedder", "rag-api"}
+    result = caller.get(f"/api/pages/cascade?from={NOW - 600:.0f}&incident={known.id}").json()
+    assert result["timeline"]["start"] == NOW - 600
+    assert [item["id"] for item in result["selected"]] == [known.id]
+    assert {row["service"] for row in result["signals"]} >= {"embedder", "rag-api"}
     past = caller.get(f"/api/pages/cascade?at={NOW - 300:.0f}").json()
     assert (past["selected"], past["timeline"]["lanes"], past["signals"]) == ([], [], [])
     assert caller.get("/api/pages/cascade?since=1").status_code == 400
@@ -274,8 +278,8 @@ def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
 
 def test_a_postmortem_is_one_file() -> None:
     """An archive of Markdown and its plots; its name is safe whatever the name of the service."""
-    world = starving()
-    known = replace(starvation(world), id='x"\r\n../é')
+    world = contended()
+    known = replace(contention_incident(world), id='x"\r\n../é')
     caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
     answer = caller.get("/api/report/latest?as=zip")
     assert answer.headers["content-disposition"] == 'attachment; filename="foreshock-x___..__.zip"'
@@ -291,22 +295,22 @@ def test_a_postmortem_is_one_file() -> None:
 def test_the_page_has_values_of_the_services_on_the_map_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a large platform, the rest would be most of a refresh and not visible."""
     monkeypatch.setattr(topology, "MAX_NODES", 6)
-    world = starving()
+    world = contended()
     drawn = {node.id for node in topology.service_map(world).nodes}
-    told = cascade(snapshot(world), NOW - 900)
+    result = cascade(snapshot(world), NOW - 900)
     assert len(drawn) == 6
-    assert {row.id for row in told["services"]} == drawn & {str(who) for who in world.services}
-    assert {end for row in told["edges"] for end in row[:2]} <= drawn
-    assert told["edges"]
-    assert len(told["edges"]) == sum({str(edge.client), str(edge.server)} <= drawn for edge in world.edges)
+    assert {row.id for row in result["services"]} == drawn & {str(who) for who in world.services}
+    assert {end for row in result["edges"] for end in row[:2]} <= drawn
+    assert result["edges"]
+    assert len(result["edges"]) == sum({str(edge.client), str(edge.server)} <= drawn for edge in world.edges)
 
 
 def test_a_new_service_has_no_stage_over_a_range_without_it() -> None:
     """The World of a wide range may be older than the newest evaluation."""
-    world = starving()
+    world = contended()
     some = [row for row, who in enumerate(world.services) if who != GATEWAY]
     red = replace(world.red, **{one.name: getattr(world.red, one.name)[some] for one in fields(world.red)})
     wide = replace(world, services=tuple(world.services[row] for row in some), red=red)
-    told = {row.id: row.stage for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
-    assert told.pop(str(GATEWAY)) is None
-    assert "breached" in told.values()
+    result = {row.id: row.stage for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
+    assert result.pop(str(GATEWAY)) is None
+    assert "breached" in result.values()

@@ -17,12 +17,12 @@ from tests.web.worlds import (
     FakeHub,
     bare,
     calm,
+    contended,
+    contention_incident,
     dark,
     draw,
     service,
     snapshot,
-    starvation,
-    starving,
 )
 
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -47,7 +47,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (starving(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
+        (contended(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
         (
             replace(calm(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
@@ -64,8 +64,8 @@ def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, wor
 
 def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:
     """The page has each name once; the pair in the other direction is not a second incident."""
-    world = starving()
-    body = contention(snapshot(world, starvation(world)))
+    world = contended()
+    body = contention(snapshot(world, contention_incident(world)))
     names = body["services"]
     victim, aggressor, ratio, gpus, role = body["pairs"][0]
     assert (names[victim], names[aggressor], gpus, role) == ("embedder", "train-llm", 2, "critical")
@@ -93,7 +93,7 @@ def test_services_with_requests_come_before_batch_jobs_that_wait_longer() -> Non
     found = [Pair(victim, aggressor, ratio, ()) for (victim, aggressor), ratio in waits.items()]
     assert worst_first(found, "victim", {chat, search}) == [search, chat, job]
     assert worst_first(found, "aggressor", {chat, search}) == [job, other, search, chat]
-    world = starving()
+    world = contended()
     body = contention(snapshot(world))
     assert [body["services"][place] for place in (body["victims"][0], body["aggressors"][0])] == [
         "embedder",
@@ -104,7 +104,7 @@ def test_services_with_requests_come_before_batch_jobs_that_wait_longer() -> Non
 
 def test_gpu_time_is_uncontended_contended_or_idle() -> None:
     """The shares add up to 1; contended time is busy time; no data on contention is no contention."""
-    time = gpu_time(starving())
+    time = gpu_time(contended())
     assert time.contended[0] == pytest.approx(0.83)
     assert time.uncontended[0] == pytest.approx(0.99 - 0.83)
     assert time.uncontended[4] > 0
@@ -116,13 +116,13 @@ def test_gpu_time_is_uncontended_contended_or_idle() -> None:
 
 def test_gpus_are_ranked_by_the_share_of_time_that_they_are_contended() -> None:
     """Each with its services, the busiest first, and how long each waits; a wait without data is not zero."""
-    world = starving()
-    contended = world.contended.copy()
-    contended[:, -1] = 0.0
-    contended[1, -1] = 0.4
+    world = contended()
+    ratios = world.contended.copy()
+    ratios[:, -1] = 0.0
+    ratios[1, -1] = 0.4
     wait = world.gpu_wait.copy()
     wait[[tenant.gpu == world.gpus[1] for tenant in world.tenants], -1] = 0.4
-    first = contention(snapshot(replace(world, contended=contended, gpu_wait=wait)))["gpus"][0]
+    first = contention(snapshot(replace(world, contended=ratios, gpu_wait=wait)))["gpus"][0]
     assert (first["gpu"], first["contended"]) == ("host-0/gpu-1", pytest.approx(0.4))
     assert [row["service"] for row in first["services"]] == ["train-llm", "embedder"]
     assert [row["wait"] for row in first["services"]] == [pytest.approx(0.4)] * 2
@@ -149,8 +149,8 @@ def test_gpus_are_counted_by_tier_and_pool() -> None:
 
 def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
     """Without an incident, with a sentence of its own values."""
-    world = starving()
-    item = starvation(world)
+    world = contended()
+    item = contention_incident(world)
     pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
     assert pair["summary"] == incident_summary.headline(item)
     assert pair["incident"]["id"] == item.id
@@ -167,7 +167,7 @@ def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
 
 def test_the_p95_of_a_pair_is_the_median_that_the_other_pages_show() -> None:
     """A spike in the newest sample alone does not show."""
-    world = starving()
+    world = contended()
     row = [str(service) for service in world.services].index("embedder")
     p95 = world.red.p95.copy()
     p95[row, -1] *= 100.0
@@ -181,17 +181,17 @@ def test_the_p95_of_a_pair_is_the_median_that_the_other_pages_show() -> None:
 
 @pytest.mark.parametrize(
     ("aggressor", "words"),
-    [("vllm-8b", "embedder and vllm-8b share no GPU."), ("nobody", "Unknown service nobody.")],
+    [("vllm-8b", "embedder and vllm-8b share no GPU."), ("absent", "Unknown service absent.")],
 )
 def test_a_pair_that_does_not_exist_has_a_reason(aggressor: str, words: str) -> None:
     """Links outlive what they point to."""
-    assert contention(SCENES["starving"](), "embedder", aggressor)["pair"]["summary"] == words
+    assert contention(SCENES["contended"](), "embedder", aggressor)["pair"]["summary"] == words
 
 
 def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
     """GPU wait, latency, and use of the shared GPUs over fifteen minutes, with the first anomaly marked."""
     charts = ("pair-wait", "pair-latency", "pair-use")
-    drawn = [draw(PAGE, chart, SCENES["starving"](), victim="embedder", aggressor="train-llm") for chart in charts]
+    drawn = [draw(PAGE, chart, SCENES["contended"](), victim="embedder", aggressor="train-llm") for chart in charts]
     for figure in drawn:
         for trace in figure["data"]:
             del trace["x"][6:], trace["y"][6:]

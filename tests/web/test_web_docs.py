@@ -1,4 +1,4 @@
-"""docs/reference/http-api.md tells of every address and parameter there is."""
+"""docs/reference/http-api.md documents every address and parameter."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
     few, many = (heatmap(FakeTraces(count), query, Bins.of(query, 6)) for count in (40, 2000))
     assert few.counts.sum() == len(FakeTraces(40).search(replace(query, limit=1000)))
     assert (few.note, many.note) == ("", "the 1,000 newest of all that match")
-    told = heat_map(many, (), Look(LIGHT), (many.bins.start, many.bins.end), "")
-    assert [line["text"] for line in told["layout"]["annotations"]] == [
+    result = heat_map(many, (), Look(LIGHT), (many.bins.start, many.bins.end), "")
+    assert [line["text"] for line in result["layout"]["annotations"]] == [
         "Incomplete: the 1,000 newest of all that match."
     ]
     assert few.counts.shape == (24, 6)
@@ -116,9 +116,9 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     assert high / low < 10
     assert (axis["ticktext"][0], axis["tickvals"][0]) == ("0 s", failed["y"][0])
     assert low < cells["y"][0] < failed["y"][0] < cells["y"][1] < 0.5 < high
-    told = {text for row in cells["text"] for text in row}
-    assert any(text.endswith(" of 0 s") for text in told)
-    assert any(" of 422 ms to 562 ms" in text for text in told)
+    result = {text for row in cells["text"] for text in row}
+    assert any(text.endswith(" of 0 s") for text in result)
+    assert any(" of 422 ms to 562 ms" in text for text in result)
     wide = replace(listed[-1], duration=60.0)
     marks = [replace(listed[-1], duration=0.0095), wide, listed[0]]
     ends = heat_map(Heatmap(bins, count_traces(marks, bins)), marks, Look(LIGHT), RANGE, "")["layout"]["yaxis"]
@@ -131,7 +131,7 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     ("names", "rows"),
     [
         (("ready", "wanted"), 1),
-        (("p50", "p95", "p99", "usual p95 at most"), 2),
+        (("p50", "p95", "p99", "baseline p95 at most"), 2),
         (("uses itself", "waits for ml/batch-embed", "waits for ml/nightly-eval"), 3),
         ([f"waits for ml/batch-embed-{i}" for i in range(6)], 0),
     ],

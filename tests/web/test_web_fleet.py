@@ -19,11 +19,11 @@ from tests.web.worlds import (
     NoMetrics,
     bare,
     calm,
+    contended,
+    contention_incident,
     dark,
     draw,
     snapshot,
-    starvation,
-    starving,
 )
 
 from foreshock_dashboard.model.query import Matrix, Query
@@ -61,8 +61,8 @@ def _bytes(values: object) -> list[int]:
 
 def test_an_incident_without_gpus_is_listed() -> None:
     """Overload marks no GPU, and yet the fleet is not healthy."""
-    world = starving()
-    found = starvation(world)
+    world = contended()
+    found = contention_incident(world)
     item = replace(found, cause="overload", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
     assert (body["incident_gpus"], [one.cause for one in body["incidents"]]) == ([], ["overload"])
@@ -109,10 +109,10 @@ def test_counts_without_data_are_unknown() -> None:
 )
 def test_the_inventory_is_filtered_and_sorted(selection: Selection, first: str | None, matches: int) -> None:
     """By text in name, UUID or services, and by any column."""
-    body = fleet(snapshot(starving()), selection)
+    body = fleet(snapshot(contended()), selection)
     assert body["matches"] == matches
     assert (body["rows"][0].gpu if body["rows"] else None) == first
-    assert len(table_rows(snapshot(starving()), selection)) == matches
+    assert len(table_rows(snapshot(contended()), selection)) == matches
 
 
 def test_missing_values_come_last_in_both_orders() -> None:
@@ -158,8 +158,8 @@ def test_hardware_health(world: World, health: HardwareHealth, faulty: bool | No
 
 def test_one_gpu_in_full() -> None:
     """Its services, GPU wait, and incident; by label or UUID."""
-    world = starving()
-    item = starvation(world)
+    world = contended()
+    item = contention_incident(world)
     body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
     assert (body["gpu"], body["host"], body["model"]) == ("host-0/gpu-0", "host-0", "H100")
     assert [one.service for one in body["services"]] == ["train-llm", "embedder"]
@@ -216,7 +216,7 @@ def test_nvlink_is_both_directions_and_read_only_when_shown() -> None:
 
 def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
     """GPU time, throttling, errors, memory, power, and temperature of a contended GPU."""
-    world = replace(starving(), hardware=_faulty(throttled=0.2, errors=0.05).hardware)
+    world = replace(contended(), hardware=_faulty(throttled=0.2, errors=0.05).hardware)
     charts = ("gpu-use", "gpu-throttling", "gpu-errors", "gpu-memory", "gpu-power", "gpu-temperature")
     drawn = [draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in charts]
     for figure in drawn:

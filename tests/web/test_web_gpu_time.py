@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 from tests.web.occupancy import (
+    CONTENDED,
     HOST,
     START,
-    STARVED,
     TRACE,
     Traces,
     hub_of,
@@ -42,20 +42,20 @@ class Incomplete(Traces):
         """Nothing, and a note, where no service is named."""
         found = super().search(query)
         if not (query.service and query.service.name == EXPORTER_NAME and query.any_namespace):
-            return Partial((), "30 of 80 services were asked for; name one")
+            return Partial((), "30 of 80 services were queried; name one")
         return Partial(found, self.note)
 
 
-def test_the_exporter_is_asked_for_its_occupancy_by_its_name() -> None:
+def test_the_occupancy_is_queried_by_the_exporters_name() -> None:
     """A source elsewhere may find traces of one service at a time, and not ask all of them."""
-    found = GpuTimes(hub_without_metrics(Incomplete(spans=STARVED))).of(request_spans(host__id=HOST, process__pid=7))
+    found = GpuTimes(hub_without_metrics(Incomplete(spans=CONTENDED))).of(request_spans(host__id=HOST, process__pid=7))
     assert found.waited == pytest.approx(0.357)
     assert found.left_out == 0
 
 
-@pytest.mark.parametrize("why", ["some may be missing", ""], ids=["a note", "as many as were asked for"])
+@pytest.mark.parametrize("why", ["some may be missing", ""], ids=["a note", "as many as requested"])
 def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(why: str) -> None:
-    """Each minute counts once; it is not said that nobody sent any, and a list does not keep such a wait for good."""
+    """Each minute counts once; the note claims no absence, and a list does not keep such a wait for good."""
     traces = Incomplete(spans=request(), note=why)
     if not why:
         traces.spans = [*request(), *(replace(occupancy_span("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in (80, 81))]
@@ -67,7 +67,7 @@ def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(w
     rows = [row for row in traces.search(TraceQuery(0, NOW, any_namespace=True)) if row.trace_id == TRACE]
     assert WaitCache(times).of(rows, hub.time) == {}
     wall[0] += gpu_time.INCOMPLETE_CACHE_SECONDS
-    traces.note, traces.spans = "", STARVED
+    traces.note, traces.spans = "", CONTENDED
     assert times.of(request_spans(host__id=HOST, process__pid=7)).waited == pytest.approx(0.357)
     assert len(traces.asked) > first
 
@@ -91,13 +91,13 @@ def test_that_there_is_nothing_and_that_a_search_failed_hold_for_a_while(error: 
 
 
 def test_a_search_from_before_a_trace_was_settled_settles_nothing() -> None:
-    """What it lacks may have come since: the next search tells."""
+    """What it lacks may have come since: the next search decides."""
     spans = request_spans(host__id=HOST, process__pid=7)
     traces, wall = Traces(spans=spans), [0.0]
     hub = hub_without_metrics(traces, START + 20 - NOW)
     times = GpuTimes(hub, lambda: wall[0])
     assert not times.of(spans).settled
-    traces.spans = [*spans, *STARVED]
+    traces.spans = [*spans, *CONTENDED]
     hub.time += 5
     found = times.of(spans)
     assert (found.settled, found.note, found.waited) == (False, "", None)
@@ -115,7 +115,7 @@ def test_one_thread_searches_a_minute_for_all_who_ask() -> None:
             time.sleep(0.005)
             return super().search(query)
 
-    traces, spans = Slow(spans=STARVED), request_spans(host__id=HOST, process__pid=7)
+    traces, spans = Slow(spans=CONTENDED), request_spans(host__id=HOST, process__pid=7)
     times, ready = GpuTimes(hub_without_metrics(traces)), threading.Barrier(8)
 
     def read(_: int) -> float | None:
@@ -128,7 +128,7 @@ def test_one_thread_searches_a_minute_for_all_who_ask() -> None:
 
 
 def test_the_ids_that_are_remembered_are_bounded_together() -> None:
-    """A fleet has hundreds of GPUs in each minute; those least lately asked for are searched again."""
+    """A fleet has hundreds of GPUs in each minute; those least recently queried are searched again."""
     many = [replace(occupancy_span("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in range(100, 108)]
     later = [
         replace(each, start_ns=each.start_ns + 240 * 10**9, end_ns=each.end_ns + 240 * 10**9) for each in request()
@@ -144,7 +144,7 @@ def test_the_ids_that_are_remembered_are_bounded_together() -> None:
 def test_reading_a_trace_takes_no_longer_than_its_caller_has(measured: bool) -> None:
     """What there was no time for is left out; a minute that was searched is read before the next."""
     spans = request_spans(host__id=HOST, process__pid=7)
-    hub, traces = hub_of([*spans, *STARVED])
+    hub, traces = hub_of([*spans, *CONTENDED])
     if not measured:
         hub = hub_without_metrics(traces)
 
@@ -160,7 +160,7 @@ def test_reading_a_trace_takes_no_longer_than_its_caller_has(measured: bool) -> 
 def test_a_minute_that_is_over_is_read_once_and_a_new_one_again_after_seconds() -> None:
     """Of each GPU on which a service of the trace is."""
     spans = request_spans(host__id=HOST, process__pid=7)
-    hub, traces = hub_of([*spans, *STARVED])
+    hub, traces = hub_of([*spans, *CONTENDED])
     wall = [0.0]
     times = GpuTimes(hub, lambda: wall[0])
     first = times.of(spans)
@@ -183,7 +183,7 @@ def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted() -> None:
     long = [
         replace(each, start_ns=each.start_ns - 120 * 10**9) for each in request_spans(host__id=HOST, process__pid=7)
     ]
-    hub, traces = hub_of([*long, *STARVED])
+    hub, traces = hub_of([*long, *CONTENDED])
     found = GpuTimes(hub, max_reads=6).of(long)
     assert len(traces.read) == 6
     assert found.left_out > 0
@@ -191,9 +191,9 @@ def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted() -> None:
 
 
 def test_gpu_minutes_that_take_too_long_to_read_are_left_out_and_counted() -> None:
-    """The trace is told with those that were read in time."""
+    """The trace is shown with those that were read in time."""
     spans = request_spans(host__id=HOST, process__pid=7)
-    hub, traces = hub_of([*spans, *STARVED])
+    hub, traces = hub_of([*spans, *CONTENDED])
     ticks = iter(range(1000))
     found = GpuTimes(hub, lambda: float(next(ticks))).of(spans)
     assert 0 < len(traces.read) <= gpu_time.TIMEOUT_SECONDS

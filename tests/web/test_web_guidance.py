@@ -1,4 +1,4 @@
-"""What callers and load balancers are told: whether to send, when to come again, and where there is room."""
+"""What callers and load balancers read: whether to send, when to come again, and where there is room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
+from tests.web.worlds import POINTS, SCENES, FakeHub, calm, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import Severity, State
@@ -21,13 +21,15 @@ EMBEDDER = service("embedder")
 
 def seen(incident: tuple[Severity, State] | None = None, outlook: Forecast = Forecast()) -> Snapshot:  # noqa: B008
     """A tick with an incident of the embedder, and an outlook."""
-    world = starving() if incident else calm()
-    found = snapshot(world, *([starvation(world, severity=incident[0], state=incident[1])] if incident else []))
+    world = contended() if incident else calm()
+    found = snapshot(
+        world, *([contention_incident(world, severity=incident[0], state=incident[1])] if incident else [])
+    )
     return replace(found, forecast=outlook)
 
 
 def risky(probability: float, p50: float = 300.0) -> Forecast:
-    """The embedder may miss its objective."""
+    """The embedder may breach its SLO."""
     return Forecast(risks=(Risk(EMBEDDER, probability, p50 / 2, p50, p50 * 2),))
 
 
@@ -56,35 +58,35 @@ def test_a_service_is_ok_degraded_or_to_be_spared(
     assert (found.retry_after is None) is (state == "ok")
 
 
-def test_whoever_starves_others_is_well_and_whoever_waits_for_the_starved_is_degraded() -> None:
+def test_a_noisy_neighbor_is_ok_and_callers_of_the_affected_service_are_degraded() -> None:
     """Calls to the aggressor do no harm to it; the victim's callers are slow but not where it hurts most."""
-    world = starving()
-    item = replace(starvation(world), affected=(EMBEDDER, service("rag-api")))
-    told = snapshot(world, item)
-    assert advice(told, service("train-llm")).state == "ok"
-    assert advice(told, service("rag-api")).state == "degraded"
-    assert advice(told, EMBEDDER).state == "shed"
+    world = contended()
+    item = replace(contention_incident(world), affected=(EMBEDDER, service("rag-api")))
+    result = snapshot(world, item)
+    assert advice(result, service("train-llm")).state == "ok"
+    assert advice(result, service("rag-api")).state == "degraded"
+    assert advice(result, EMBEDDER).state == "shed"
 
 
 @pytest.mark.parametrize(("p95", "seconds"), [(0.4, 10.0), (42.5, 42.5), (4000.0, 300.0), (float("nan"), 10.0)])
-def test_one_that_is_shed_is_asked_again_after_as_long_as_a_request_takes(p95: float, seconds: float) -> None:
+def test_a_shed_service_is_retried_after_the_duration_of_a_request(p95: float, seconds: float) -> None:
     """No sooner than the hub looks again, and no later than five minutes."""
-    world = starving()
+    world = contended()
     slow = world.red.p95.copy()
     slow[world.services.index(EMBEDDER), -1] = p95
     world = replace(world, red=replace(world.red, p95=slow))
-    assert advice(snapshot(world, starvation(world)), EMBEDDER).retry_after == seconds
+    assert advice(snapshot(world, contention_incident(world)), EMBEDDER).retry_after == seconds
 
 
 @pytest.mark.parametrize("scene", ["blind", "error", "stale"])
-def test_without_fresh_data_nobody_is_kept_from_work_and_it_is_said(scene: str) -> None:
+def test_without_fresh_data_no_service_is_shed_and_the_reason_is_stated(scene: str) -> None:
     """An unknown state is ok, and known is false."""
     found = advice(SCENES[scene](), service("gateway"))
     assert (found.state, found.known) == ("ok", False)
     assert found.reason
 
 
-def test_a_service_of_which_no_figure_is_told_is_not_known_to_be_well() -> None:
+def test_a_service_without_data_is_unknown() -> None:
     """It is there, as the client of a call or a name on a GPU; a service that merely has no requests is well."""
     world = calm()
     row = world.services.index(service("rag-api"))
@@ -111,16 +113,16 @@ def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeH
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/api/health/nobody", 404, "unknown service nobody. /api/services lists all"),
+        ("/api/health/absent", 404, "unknown service absent. /api/services lists all"),
         ("/api/health/prod/embedder", 404, "unknown service prod/embedder"),
         ("/api/health/prod/", 400, "has no name"),
         ("/api/health/embedder?x=1", 400, "unknown parameter 'x'"),
-        ("/api/headroom?service=nobody", 404, "unknown service nobody"),
+        ("/api/headroom?service=absent", 404, "unknown service absent"),
         ("/api/headroom?servce=embedder", 400, "unknown parameter 'servce'"),
     ],
 )
-def test_a_service_that_nobody_knows_is_not_called_well(caller: Caller, path: str, status: int, words: str) -> None:
-    """404 tells a misspelt name from a service that is ok."""
+def test_an_unknown_service_is_not_called_ok(caller: Caller, path: str, status: int, words: str) -> None:
+    """404 distinguishes a misspelled name from a service that is ok."""
     answer = caller.get(path)
     assert answer.status_code == status
     assert words in answer.json()["error"]
@@ -154,10 +156,10 @@ def test_replicas_share_their_services_load_by_the_requests_on_them(caller: Call
     replicas = tuple(Replica(EMBEDDER, f"host-{i}:8000") for i in range(3))
     busy = np.repeat([[2.0], [6.0], [4.0]], POINTS, axis=1)
     busy[2, -1] = np.nan
-    told = replace(ModelServers.empty(POINTS), replicas=replicas, replica_busy=busy)
+    result = replace(ModelServers.empty(POINTS), replicas=replicas, replica_busy=busy)
     found = seen(outlook=Forecast(loads=(Load(EMBEDDER, "", 0.4, 0.6), Load(service("vllm-8b"), "", 0.1, 0.2))))
     assert found.world
-    hub.snapshot = replace(found, world=replace(found.world, model_servers=told))
+    hub.snapshot = replace(found, world=replace(found.world, model_servers=result))
     rows = caller.get("/api/headroom?service=embedder").json()
     assert [(row["instance"], row["requests"]) for row in rows["replicas"]] == [
         ("host-0:8000", 2.0),

@@ -1,4 +1,4 @@
-"""docs/reference/incidents.md is the schema of an incident in JSON, and what is told is of that schema."""
+"""docs/reference/incidents.md is the schema of an incident in JSON, and every incident follows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.web.worlds import NOW, service, snapshot, starvation, starving
+from tests.web.worlds import NOW, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
@@ -24,9 +24,9 @@ def full() -> Incident:
     """One that has something under every key."""
     effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, 0.2, "slo")
     return replace(
-        starvation(starving(), severity="critical"),
+        contention_incident(contended(), severity="critical"),
         suspect=SuspectedCause(
-            service("train-llm"), starving().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
+            service("train-llm"), contended().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
         ),
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
         resolved=NOW,
@@ -52,19 +52,19 @@ def documented() -> set[str]:
 
 
 def test_the_schema_has_every_key_and_no_other() -> None:
-    """Both ways: a key that is told is documented, and what is documented is told."""
-    told = replayed([full()], {})["incidents"][0]
-    assert keys(json.loads(json.dumps(told, default=vars))) == documented()
-    assert told.keys() - {"at_page"} == incident(full()).keys()
+    """Both ways: every key is documented, and every documented key exists."""
+    result = replayed([full()], {})["incidents"][0]
+    assert keys(json.loads(json.dumps(result, default=vars))) == documented()
+    assert result.keys() - {"at_page"} == incident(full()).keys()
 
 
 def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
     text = TEXT.partition("the one at the page:")[2].partition(".")[0]
-    told = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
-    assert told["at_page"]
-    assert set(re.findall(r"`([^`]+)`", text)) == told["at_page"].keys()
-    assert (told["confidence"], told["at_page"]["confidence"]) == (0.93, 0.5)
+    result = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
+    assert result["at_page"]
+    assert set(re.findall(r"`([^`]+)`", text)) == result["at_page"].keys()
+    assert (result["confidence"], result["at_page"]["confidence"]) == (0.93, 0.5)
 
 
 @pytest.mark.parametrize("name", get_args(Cause))
@@ -88,9 +88,9 @@ def test_every_severity_and_state_is_documented(name: str) -> None:
 
 def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
     """Infinity has no form in JSON; zero says that it is missed already."""
-    told = json.loads(json.dumps(incident(full()), allow_nan=False, default=vars))
+    result = json.loads(json.dumps(incident(full()), allow_nan=False, default=vars))
     seconds = {"p10": None, "p20": 0.0, "p50": 90.5, "p80": None, "p90": None}
-    assert told["at_risk"] == [{"service": "rag-api", "breach_seconds": seconds}]
+    assert result["at_risk"] == [{"service": "rag-api", "breach_seconds": seconds}]
 
 
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:
@@ -107,10 +107,12 @@ def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> Non
     }
 
 
-def test_all_doors_tell_the_same() -> None:
+def test_all_interfaces_give_the_same_incident() -> None:
     """The API's lists are the document under its own names."""
-    world = starving()
-    seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", state="resolved"))
+    world = contended()
+    seen = snapshot(
+        world, contention_incident(world), contention_incident(world, "reranker", "batch-eval", state="resolved")
+    )
     assert lists.incidents(seen) == {"version": VERSION, "incidents": list(map(incident, seen.incidents))}
     for state, shown in (("open", seen.incidents[:1]), ("resolved", seen.incidents[1:])):
         assert lists.incidents(seen, state)["incidents"] == list(map(incident, shown))

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from tests.web.caller import Caller
-from tests.web.occupancy import STARVED, Traces, starved_traces
+from tests.web.occupancy import CONTENDED, Traces, contended_traces
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
@@ -36,7 +36,7 @@ CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
 
 def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may write any parameter: those that are asked for again stay, however many others come."""
+    """Any client may write any parameter: those that are requested again stay, however many others come."""
     hub = FakeHub(SCENES["calm"]())
     monkeypatch.setattr(responses, "MAX_CACHE_BYTES", 200_000)
     caller, made = Caller(create_app(hub, version="0")), []
@@ -72,7 +72,7 @@ class Counting(FakeHub):
 
 def test_a_figure_is_drawn_once_a_tick_for_all_who_look_at_the_same() -> None:
     """Another look, another range, or another tick is another figure."""
-    hub = Counting(SCENES["starving"]())
+    hub = Counting(SCENES["contended"]())
     caller = Caller(create_app(hub, version="0"))
 
     def ask(**wanted: str) -> None:
@@ -92,7 +92,7 @@ def test_a_figure_is_drawn_once_a_tick_for_all_who_look_at_the_same() -> None:
 
 def test_figures_that_take_long_leave_threads_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """More of them wait than there are threads for all; /metrics and a list answer meanwhile."""
-    hub, release, waiting = FakeHub(SCENES["starving"]()), threading.Event(), threading.Semaphore(0)
+    hub, release, waiting = FakeHub(SCENES["contended"]()), threading.Event(), threading.Semaphore(0)
 
     def over(_start: float, _end: float) -> None:
         waiting.release()
@@ -124,7 +124,7 @@ def test_figures_that_take_long_leave_threads_for_everything_else(monkeypatch: p
 
 def test_the_picture_of_traces_is_read_once_for_about_the_same_range() -> None:
     """Whatever the theme; a while later again, and for another filter, and of another hub."""
-    hub, view = FakeHub(SCENES["starving"]()), View(NOW - 600, NOW)
+    hub, view = FakeHub(SCENES["contended"]()), View(NOW - 600, NOW)
 
     def draw(hub: FakeHub, seen: View, scheme: str = "light") -> None:
         CHARTS["heat"].draw(hub, seen, Look.from_store({"scheme": scheme}))
@@ -142,7 +142,7 @@ def test_the_picture_of_traces_is_read_once_for_about_the_same_range() -> None:
 
 def test_each_viewer_gets_the_errors_of_the_gpu_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when others look at other GPUs at the same time; each GPU is read once a tick."""
-    hub, read = FakeHub(SCENES["starving"]()), []
+    hub, read = FakeHub(SCENES["contended"]()), []
     caller = Caller(create_app(hub, version="0"))
 
     def hardware(_metrics: object, gpu: Gpu, _time: float) -> HardwareHealth:
@@ -170,7 +170,7 @@ class Watched(Traces):
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """Those of one trace, unless it is an occupancy, which is small."""
-        small = trace_id in {each.trace_id for each in STARVED}
+        small = trace_id in {each.trace_id for each in CONTENDED}
         with self.lock:
             self.now += not small
             self.most = max(self.most, self.now)
@@ -180,10 +180,10 @@ class Watched(Traces):
         return super().get(trace_id)
 
 
-def test_few_whole_traces_are_read_at_once_whoever_asks() -> None:
+def test_few_whole_traces_are_read_at_once_for_all_clients() -> None:
     """Traces that are opened, lists by wait, waits of a list, and examples of a pair share one bound."""
-    spans, hub = starved_traces(12)
-    hub.traces = source = Watched(count=12, spans=[*spans, *STARVED])
+    spans, hub = contended_traces(12)
+    hub.traces = source = Watched(count=12, spans=[*spans, *CONTENDED])
     transport = httpx.ASGITransport(create_app(hub, version="0"))
     pair = "/api/pages/contention/traces?victim=embedder&aggressor=train-llm"
     lists = ["/api/traces?order=gpu_wait", "/api/traces?waits=true&limit=12", pair, "/api/csv/traces?min_gpu_wait=1ms"]
@@ -200,7 +200,7 @@ def test_few_whole_traces_are_read_at_once_whoever_asks() -> None:
 
 def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
     """And again after a while, for what arrives late."""
-    _, hub = starved_traces(5)
+    _, hub = contended_traces(5)
     caller = Caller(create_app(hub, version="0"))
     path = "/api/pages/contention/traces?victim=embedder&aggressor=train-llm"
     for start, end, after, searches in [
@@ -217,7 +217,7 @@ def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
 
 def test_a_csv_of_traces_holds_what_the_list_shows() -> None:
     """Every attribute, and the filter and the order by wait; `at` is the end of its range."""
-    _, hub = starved_traces(5)
+    _, hub = contended_traces(5)
     caller = Caller(create_app(hub, version="0"))
     for asked in (
         "attribute=a=1&attribute=b=2",
@@ -226,9 +226,9 @@ def test_a_csv_of_traces_holds_what_the_list_shows() -> None:
         "waits=true&errors=true",
     ):
         rows = caller.get(f"/api/traces?{asked}").json()["traces"]
-        told = list(csv.DictReader(io.StringIO(caller.get(f"/api/csv/traces?{asked}").text, newline="")))
-        assert [row["trace_id"] for row in told] == [row["trace_id"] for row in rows]
-        assert [row["gpu_wait_seconds"] for row in told] == [
+        result = list(csv.DictReader(io.StringIO(caller.get(f"/api/csv/traces?{asked}").text, newline="")))
+        assert [row["trace_id"] for row in result] == [row["trace_id"] for row in rows]
+        assert [row["gpu_wait_seconds"] for row in result] == [
             "" if row.get("gpu_wait_seconds") is None else str(row["gpu_wait_seconds"]) for row in rows
         ]
         first, second = hub.traces.asked[-2:]
@@ -239,8 +239,8 @@ def test_a_csv_of_traces_holds_what_the_list_shows() -> None:
 
 
 def test_of_the_past_the_tag_changes_with_the_answer() -> None:
-    """`from` may go with the time although `at` stands still."""
-    hub = FakeHub(SCENES["starving"]())
+    """`from` may go with the time although `at` is fixed."""
+    hub = FakeHub(SCENES["contended"]())
     caller = Caller(create_app(hub, version="0"))
 
     def ask(path: str, tag: str = "") -> httpx.Response:
@@ -254,12 +254,12 @@ def test_of_the_past_the_tag_changes_with_the_answer() -> None:
 
 
 class Past(FakeHub):
-    """A hub to which what was promised, and which incidents there were, was something else a while ago."""
+    """A hub whose SLO and incidents were others a while ago."""
 
     def at(self, time: float) -> Snapshot:
-        """Embedder promised 77 ms then, and no incident was known."""
-        promise = ServiceSlo(service("embedder"), 0.077, 0.01, learned=True)
-        return replace(super().at(time), incidents=(), forecast=Forecast(slos=(promise,)))
+        """The SLO of embedder was 77 ms then, and no incident was known."""
+        slo = ServiceSlo(service("embedder"), 0.077, 0.01, learned=True)
+        return replace(super().at(time), incidents=(), forecast=Forecast(slos=(slo,)))
 
 
 @pytest.mark.parametrize(
@@ -271,10 +271,10 @@ class Past(FakeHub):
         ("trace-durations", "service=embedder", "at most"),
     ],
 )
-def test_a_chart_of_the_past_tells_only_what_was_known_then(chart: str, asked: str, words: str) -> None:
-    """Marks of incidents and the learned promise are those of the end of the range."""
-    promise = ServiceSlo(service("embedder"), 0.2, 0.01, learned=True)
-    hub = Past(replace(SCENES["starving"](), forecast=Forecast(slos=(promise,))))
+def test_a_chart_of_the_past_shows_only_what_was_known_then(chart: str, asked: str, words: str) -> None:
+    """Marks of incidents and the learned SLO are those of the end of the range."""
+    slo = ServiceSlo(service("embedder"), 0.2, 0.01, learned=True)
+    hub = Past(replace(SCENES["contended"](), forecast=Forecast(slos=(slo,))))
     look, given = Look.from_store({}), dict(parse_qsl(asked))
     live = View(NOW - 800, NOW, True, given, "embedder")
     now, then = (json.dumps(CHARTS[chart].draw(hub, seen, look)) for seen in (live, replace(live, live=False)))

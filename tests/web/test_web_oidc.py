@@ -109,7 +109,7 @@ def test_a_user_without_a_group_has_the_default_role_and_one_with_none_stays_out
 
 
 def test_an_unverified_address_is_no_name(options: OidcOptions, real: Provider) -> None:
-    """Anybody may claim one."""
+    """Any client may claim one."""
     with hub(options, real.hub_port) as audit, browser(real) as client:
         assert sign_in(client, "unverified@example.com").status_code == 403
         assert audit.recent()[0]["action"] == "sign_in_failed"
@@ -143,7 +143,7 @@ def test_an_answer_that_the_browser_did_not_ask_for_is_refused(
         assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
 
 
-def test_a_code_is_bound_to_the_browser_and_the_login_that_asked_for_it(options: OidcOptions, real: Provider) -> None:
+def test_a_code_is_bound_to_the_browser_and_the_login_that_requested_it(options: OidcOptions, real: Provider) -> None:
     """The login has state, nonce, and a PKCE challenge; the answer of one browser is of no use to another."""
     with hub(options, real.hub_port), browser(real) as victim, browser(real) as attacker:
         victim.follow_redirects = False

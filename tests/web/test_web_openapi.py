@@ -23,7 +23,7 @@ CASES = settings().max_examples // 10
 @pytest.fixture(scope="module")
 def described() -> BaseSchema:
     """The API of a hub that sees train-llm starve embedder."""
-    app = create_app(FakeHub(SCENES["starving"]()), version="0.0.0-test", hosts={"*"})
+    app = create_app(FakeHub(SCENES["contended"]()), version="0.0.0-test", hosts={"*"})
     return schemathesis.openapi.from_asgi("/api/openapi.json", app)
 
 

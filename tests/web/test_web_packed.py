@@ -24,7 +24,7 @@ from foreshock_dashboard.web.http.assets import Assets, content_hash
 def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
     caller: Caller, path: str, kept: str
 ) -> None:
-    """At any other address another script may be tomorrow: it is asked for again, and comes if it is another."""
+    """At any other address another script may be tomorrow: it is requested again, and comes if it is another."""
     path = path.format(state=content_hash(caller.get("/assets/dom.js").content))
     packed = caller.get(path, headers={"Accept-Encoding": "gzip"})
     plain = caller.get(path, headers={"Accept-Encoding": "identity"})

@@ -26,14 +26,14 @@ def test_a_service_may_be_named_without_its_namespace(text: str, meant: Service)
 
 
 def test_a_name_of_several_services_is_refused_with_these() -> None:
-    """Which one is meant cannot be told."""
+    """Which one is meant is ambiguous."""
     with pytest.raises(BadParameterError, match=r"ambiguous name\. Use one of prod/llm, test/llm"):
         TraceParameters.read({"service": "llm"}).query(1e9, KNOWN)
 
 
 @pytest.mark.parametrize("known", [KNOWN, ()])
-def test_a_name_that_nobody_has_today_is_looked_for_in_the_traces(known: tuple[Service, ...]) -> None:
-    """A service that has stopped, or serves no calls, has traces all the same; its namespace nobody knows."""
+def test_a_name_without_metrics_is_looked_for_in_the_traces(known: tuple[Service, ...]) -> None:
+    """A service that has stopped, or serves no calls, has traces all the same; its namespace is unknown."""
     query = TraceParameters.read({"service": "stopped"}).query(1e9, known)
     assert (query.service, query.any_namespace) == (Service("", "stopped"), True)
 

@@ -16,12 +16,12 @@ from tests.web.worlds import (
     STEP,
     bare,
     calm,
+    contended,
+    contention_incident,
     request,
     service,
     snapshot,
     span,
-    starvation,
-    starving,
 )
 
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
@@ -52,9 +52,13 @@ Golden = Callable[[str, str], None]
 
 
 def test_what_is_not_wrong_yet_makes_no_headline() -> None:
-    """A service that retries would keep down is told of beside the verdict; nobody suffers so far."""
+    """A service that retries would keep down is named beside the verdict; no service is affected so far."""
     weak = replace(
-        starvation(starving()), affected=(), severity="warning", cause="retry_storm", summary=Summary(latent=True)
+        contention_incident(contended()),
+        affected=(),
+        severity="warning",
+        cause="retry_storm",
+        summary=Summary(latent=True),
     )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "healthy"
@@ -83,7 +87,7 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
 def test_an_affected_caller_is_shown_as_a_warning() -> None:
     """On the map and in the table it is not healthy."""
     hit = service("gateway")
-    incident = replace(starvation(starving()), affected=(service("embedder"), hit))
+    incident = replace(contention_incident(contended()), affected=(service("embedder"), hit))
 
     assert conditions.condition(hit, (incident,), rate=5.0, error_rate=0.0) == conditions.Condition(
         "warning", "affected"
@@ -93,7 +97,7 @@ def test_an_affected_caller_is_shown_as_a_warning() -> None:
 
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
-    worst = lists.contention(snapshot(starving()))["pairs"][0]
+    worst = lists.contention(snapshot(contended()))["pairs"][0]
     assert (worst.victim, worst.aggressor) == ("embedder", "train-llm")
     assert worst.gpu_wait_ratio == pytest.approx(0.46)
     assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -101,7 +105,7 @@ def test_contention_names_victim_aggressor_share_and_gpus() -> None:
 
 def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     """The mean is over the GPUs that have a reading; without any there is no figure."""
-    world = starving()
+    world = contended()
     values = world.gpu_wait_by.copy()
     rows = [i for i, s in enumerate(world.gpu_wait_pairs) if s.affected == service("embedder")]
     values[rows[0], -1] = np.nan
@@ -114,18 +118,18 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
 
 def test_a_gpu_lists_its_services() -> None:
     """Who runs where, with busy and waiting shares."""
-    first = lists.gpus(snapshot(starving()))["gpus"][0]
+    first = lists.gpus(snapshot(contended()))["gpus"][0]
     assert first.gpu == "host-0/gpu-0"
     assert {row.service for row in first.services} == {"embedder", "train-llm"}
     assert first.contended_ratio == pytest.approx(0.83)
 
 
 def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
-    """By namespace, where nobody tells of tiers: here everything is of the one without a name."""
-    told = lists.pools(calm())
-    assert [(row.tier, row.by) for row in told["tiers"]] == [("", "load")]
-    assert told["tiers"][0].gpus == len({tenant.gpu for tenant in calm().tenants})
-    assert told["mixed"] == []
+    """By namespace, where no target reports tiers: here everything is of the one without a name."""
+    result = lists.pools(calm())
+    assert [(row.tier, row.by) for row in result["tiers"]] == [("", "load")]
+    assert result["tiers"][0].gpus == len({tenant.gpu for tenant in calm().tenants})
+    assert result["mixed"] == []
     gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
     assert [row.gpu for row in lists.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert lists.pools(gold)["mixed"][0].tiers == {"": ["train-llm"], "gold": ["embedder"]}
@@ -134,10 +138,10 @@ def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
 
 def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     """One that is over is remembered but warns no more; the worst open one comes first."""
-    world = starving()
-    over = starvation(world, state="resolved")
-    mild = replace(starvation(world, "reranker", "batch-eval", "warning"), since=NOW - 900)
-    seen = snapshot(world, over, mild, replace(starvation(world), cascading=True))
+    world = contended()
+    over = contention_incident(world, state="resolved")
+    mild = replace(contention_incident(world, "reranker", "batch-eval", "warning"), since=NOW - 900)
+    seen = snapshot(world, over, mild, replace(contention_incident(world), cascading=True))
     assert [w["severity"] for w in lists.incidents(seen, "open")["incidents"]] == ["critical", "warning"]
     assert [w["severity"] for w in lists.incidents(seen)["incidents"]] == ["critical", "warning", "critical"]
     assert [w["state"] for w in lists.incidents(seen)["incidents"]] == ["firing", "firing", "resolved"]
@@ -147,10 +151,10 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     assert first["suspect"].gpus == ["host-0/gpu-0", "host-0/gpu-1"]
 
 
-def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
-    """Not every trouble is a neighbour's doing; nobody is accused then."""
-    alone = replace(starvation(starving()), suspect=SuspectedCause(), cause="scale_up_lag")
-    seen = snapshot(starving(), alone)
+def test_an_incident_without_an_aggressor_is_described_by_its_cause() -> None:
+    """Not every incident has a noisy neighbor; none is suspected then."""
+    alone = replace(contention_incident(contended()), suspect=SuspectedCause(), cause="scale_up_lag")
+    seen = snapshot(contended(), alone)
     said = verdict(seen)
     assert said.headline == "embedder is degraded"
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
@@ -178,8 +182,8 @@ def test_a_service_in_slo_breach_is_not_healthy() -> None:
     """A service within its SLO, or without one, is."""
     world = calm()
     limits = {"auth": 0.02, "gateway": 100.0}
-    promises = tuple(ServiceSlo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
-    seen = replace(snapshot(world), forecast=Forecast(slos=promises))
+    slos = tuple(ServiceSlo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
+    seen = replace(snapshot(world), forecast=Forecast(slos=slos))
     rows: dict[str, Json] = {row["id"]: dict(row) for row in services(seen)["services"]}
     assert rows["auth"]["slo_usage"] > 1
     assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "SLO breach")
@@ -189,7 +193,7 @@ def test_a_service_in_slo_breach_is_not_healthy() -> None:
 
 def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -> None:
     """The condition of any other service follows its own values."""
-    state = conditions.conditions(SCENES["starving"]())
+    state = conditions.conditions(SCENES["contended"]())
     assert state[service("embedder")][:2] == ("critical", "affected")
     assert state[service("train-llm")][:2] == ("warning", "noisy_neighbor")
     assert state[service("auth")][:2] == ("ok", "healthy")
@@ -199,7 +203,7 @@ def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -
     ("scene", "state", "words"),
     [
         ("calm", "healthy", "No incidents: 12 services on 32 GPUs"),
-        ("starving", "critical", "embedder is degraded"),
+        ("contended", "critical", "embedder is degraded"),
         ("learning", "learning", "Building baseline: 12 of 30 min"),
         ("empty", "empty", "No services and no GPUs yet"),
         ("error", "error", "Cannot read the source: prometheus http://127.0.0.1:9090 refuses connections"),
@@ -214,14 +218,18 @@ def test_the_verdict_says_how_it_is_in_one_sentence(scene: str, state: str, word
 
 def test_the_headline_stays_while_only_figures_change() -> None:
     """It is read aloud when it changes, so it must not change with every tick."""
-    world = starving()
-    worse = replace(starvation(world), confidence=0.5, summary=Summary(Symptom("p95", 0.999, 0.105)), evidence=())
-    assert verdict(snapshot(world, worse)).headline == verdict(SCENES["starving"]()).headline
+    world = contended()
+    worse = replace(
+        contention_incident(world), confidence=0.5, summary=Summary(Symptom("p95", 0.999, 0.105)), evidence=()
+    )
+    assert verdict(snapshot(world, worse)).headline == verdict(SCENES["contended"]()).headline
 
 
 def test_a_summary_links_to_its_evidence() -> None:
     """The affected service, the noisy neighbor, and the GPUs."""
-    kinds = [(clause.kind, clause.services or clause.gpus) for clause in summary_clauses(starvation(starving()))]
+    kinds = [
+        (clause.kind, clause.services or clause.gpus) for clause in summary_clauses(contention_incident(contended()))
+    ]
     assert [kind for kind in kinds if kind[0] in ("service", "gpus")] == [
         ("service", ("embedder",)),
         ("service", ("train-llm",)),
@@ -232,7 +240,7 @@ def test_a_summary_links_to_its_evidence() -> None:
 def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     """And calm says how many services are within theirs, and which is the closest to its limit."""
     slos = (ServiceSlo(service("embedder"), 0.2, 0.5, learned=False), ServiceSlo(service("gateway"), 9.0, 0.1, False))
-    seen = replace(SCENES["starving"](), forecast=Forecast(slos=slos))
+    seen = replace(SCENES["contended"](), forecast=Forecast(slos=slos))
     situation = verdict(seen).payload()["situation"]
     assert situation
     assert situation["reading"]
@@ -246,9 +254,9 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
 
 def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller_leads() -> None:
     """Its metric, and since when; the service at which it starts is named as the origin."""
-    world, origin, caller = starving(), service("embedder"), service("rag-api")
+    world, origin, caller = contended(), service("embedder"), service("rag-api")
     slos = (ServiceSlo(origin, 9.0, 0.5, learned=False), ServiceSlo(caller, 0.001, 0.5, learned=False))
-    item = replace(starvation(world), affected=(origin, caller))
+    item = replace(contention_incident(world), affected=(origin, caller))
     seen = replace(snapshot(world, item), forecast=Forecast(slos=slos))
     history = HistoryCache().get(seen, world, item.since, NOW - 900)
     stages = np.zeros_like(history.stages)
@@ -267,11 +275,11 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
 
 def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> None:
     """The request rate at its highest and now; nothing while it fires, or where the rate stays."""
-    world, origin = starving(), service("embedder")
+    world, origin = contended(), service("embedder")
     rate = world.red.rate.copy()
     rate[world.services.index(origin), -20:] = np.linspace(50.0, 5.0, 20)
     fell = replace(world, red=replace(world.red, rate=rate))
-    item = replace(starvation(world), state="recovering", recovering_since=NOW - 60, since=NOW - 200)
+    item = replace(contention_incident(world), state="recovering", recovering_since=NOW - 60, since=NOW - 200)
     item = replace(item, suspect=item.suspect._replace(service=origin))
 
     def recovery(of: World, state: State) -> Json:
@@ -290,14 +298,14 @@ def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> No
 
 def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:
     """Failed requests are not counted as slow again; the share that is slower comes from the quantiles."""
-    world = starving()
+    world = contended()
     row = world.services.index(service("embedder"))
-    told = impact(world, service("embedder"), ServiceSlo(service("embedder"), 0.001, 0.01, learned=False), NOW - 100)
-    assert told
+    result = impact(world, service("embedder"), ServiceSlo(service("embedder"), 0.001, 0.01, learned=False), NOW - 100)
+    assert result
     requests = float(world.red.rate[row, -10:].sum()) * STEP
-    assert told.requests == pytest.approx(requests, rel=0.01)
-    assert told.failed + told.slow == pytest.approx(requests, rel=0.02)
-    assert impact(world, service("nobody"), None, NOW - 100) is None
+    assert result.requests == pytest.approx(requests, rel=0.01)
+    assert result.failed + result.slow == pytest.approx(requests, rel=0.02)
+    assert impact(world, service("absent"), None, NOW - 100) is None
 
 
 @pytest.mark.parametrize(
@@ -312,16 +320,21 @@ def test_the_share_above_a_limit_is_read_off_the_quantiles(limit: float, share: 
 
 def test_the_reverse_pair_of_an_incident_is_not_in_the_matrix() -> None:
     """The wait of the noisy neighbor is no help."""
-    item = replace(starvation(starving()), service=service("train-llm"), suspect=SuspectedCause(service("embedder")))
-    assert "embedder" in data.matrix(starving()).victims
-    assert "embedder" not in data.matrix(starving(), (item,)).victims
+    item = replace(
+        contention_incident(contended()), service=service("train-llm"), suspect=SuspectedCause(service("embedder"))
+    )
+    assert "embedder" in data.matrix(contended()).victims
+    assert "embedder" not in data.matrix(contended(), (item,)).victims
     assert data.now(SCENES["calm"](), "x")["matrix"] is None
 
 
 def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
     """`api` is not found within `rag-api`, nor a name in the middle of another."""
     item = replace(
-        starvation(starving()), cause="overload", suspect=SuspectedCause(service("api")), service=service("rag-api")
+        contention_incident(contended()),
+        cause="overload",
+        suspect=SuspectedCause(service("api")),
+        service=service("rag-api"),
     )
     item = replace(item, affected=(service("rag-api"),), candidates=())
     named = [clause.text for clause in summary_clauses(item) if clause.kind == "service"]
@@ -331,43 +344,45 @@ def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
 def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     """With the 80% interval; a service that is in breach already is not at risk."""
     risks = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 900.0))
-    seen = replace(starvation(starving()), at_risk=risks)
-    told = verdict(snapshot(starving(), seen)).payload()["situation"]
-    assert told
-    (row,) = told["at_risk"]
+    seen = replace(contention_incident(contended()), at_risk=risks)
+    result = verdict(snapshot(contended(), seen)).payload()["situation"]
+    assert result
+    (row,) = result["at_risk"]
     assert (row.service, row.breach_seconds.p10, row.breach_seconds.p50, row.breach_seconds.p90) == (
         "gateway",
         60.0,
         240.0,
         900.0,
     )
-    assert conditions.conditions(snapshot(starving(), seen))[service("gateway")][:2] == ("warning", "at_risk")
-    alone = verdict(SCENES["starving"]()).payload()["situation"]
+    assert conditions.conditions(snapshot(contended(), seen))[service("gateway")][:2] == ("warning", "at_risk")
+    alone = verdict(SCENES["contended"]()).payload()["situation"]
     assert alone
     assert alone["at_risk"] == []
 
 
 def test_without_gpu_contention_the_suspect_is_no_noisy_neighbor() -> None:
     """It is the suspected cause."""
-    asked = replace(starvation(starving()), cause="overload")
-    state = conditions.conditions(snapshot(starving(), asked))
+    asked = replace(contention_incident(contended()), cause="overload")
+    state = conditions.conditions(snapshot(contended(), asked))
     assert state[service("embedder")][:2] == ("critical", "affected")
     assert state[service("train-llm")][:2] == ("warning", "suspected_cause")
 
 
-def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
-    """A page before the breach: no service is shown as hit, and the objective is told beside the time that is left."""
-    world = starving()
+def test_a_service_before_its_slo_breach_is_at_risk() -> None:
+    """A page before the breach: no service is shown as affected, and the SLO is shown beside the time that is left."""
+    world = contended()
     who = service("embedder")
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
-    told = replace(starvation(world), cause="overload", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
-    seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
+    result = replace(
+        contention_incident(world), cause="overload", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,)
+    )
+    seen = replace(snapshot(world, result), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who][:2] == ("warning", "at_risk")
-    told_ = verdict(seen).payload()["situation"]
-    assert told_
-    assert [(row.service, row.breach_seconds.p50) for row in told_["at_risk"]] == [("embedder", 70.0)]
-    assert told_["reading"]
-    assert told_["reading"].limit == 0.25
+    shown = verdict(seen).payload()["situation"]
+    assert shown
+    assert [(row.service, row.breach_seconds.p50) for row in shown["at_risk"]] == [("embedder", 70.0)]
+    assert shown["reading"]
+    assert shown["reading"].limit == 0.25
 
 
 def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
@@ -382,10 +397,10 @@ def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
 
 
 def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
-    world, auth, near = starving(), service("auth"), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 540.0)
+    world, auth, near = contended(), service("auth"), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 540.0)
     forecast = Forecast(risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0), Risk(service("reranker"), 0.1, 60.0, 900.0, 1e4)))
     situation = verdict(
-        replace(snapshot(world, replace(starvation(world), at_risk=(near,))), forecast=forecast)
+        replace(snapshot(world, replace(contention_incident(world), at_risk=(near,))), forecast=forecast)
     ).situation
     assert situation
     assert [row.service for row in situation["at_risk"]] == ["auth", "gateway"]
@@ -398,7 +413,7 @@ def test_calm_says_what_it_cannot_see() -> None:
 
 
 def test_calm_does_not_hide_services_that_fail() -> None:
-    """Nobody waits for a GPU, and yet not all is well."""
+    """No service waits for a GPU, and yet not all is healthy."""
     world = calm()
     failed = world.red.error_rate.copy()
     failed[world.services.index(service("auth"))] = 0.2
@@ -413,30 +428,30 @@ def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
 
 
 def test_topology_keeps_its_name_while_only_values_change() -> None:
-    """The browser asks for identities again only when there are others."""
+    """The browser requests identities again only when there are others."""
     world = calm()
-    assert topology(world)["id"] == topology(starving())["id"]
+    assert topology(world)["id"] == topology(contended())["id"]
     assert topology(world)["id"] != topology(calm(hosts=5))["id"]
 
 
 def test_the_values_of_now_line_up_with_the_topology() -> None:
     """One byte for each GPU and each tenant."""
-    world = starving()
+    world = contended()
     identities, values = topology(world), data.now(snapshot(world), "x")
     assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host.gpus) for host in identities["hosts"])
     assert len(base64.b64decode(values["tenants"]["gpu_wait"])) == len(identities["tenants"])
 
 
-def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
+def test_the_matrix_distinguishes_no_shared_gpu_from_no_waiting() -> None:
     """No cell where two services share nothing; a figure where they do."""
-    matrix: Json = vars(data.matrix(starving()))
+    matrix: Json = vars(data.matrix(contended()))
     row = matrix["cells"][matrix["victims"].index("embedder")]
     assert row[matrix["aggressors"].index("train-llm")].ratio == pytest.approx(0.46)
     assert row[matrix["aggressors"].index("batch-eval")] is None
 
 
 def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
-    """Those that neither call nor share are left out, never the ones that contend, and their number is told."""
+    """Those that neither call nor share are left out, never the ones that contend, and their number is shown."""
     world = calm()
     many = tuple(Service("", f"extra-{i:03d}") for i in range(300))
     nothing = np.full((len(many), len(world.times)), np.nan)
@@ -474,17 +489,17 @@ def test_a_sparkline_keeps_peaks_and_gaps() -> None:
     assert None in line
 
 
-def test_a_trace_is_told_from_its_first_span_on() -> None:
+def test_a_trace_is_shownfrom_its_first_span_on() -> None:
     """Offsets count from the earliest span; events and attributes come along."""
-    told = traces_json.trace("1", request())
-    assert told["duration_seconds"] == pytest.approx(1.0)
-    by_name = {row["name"]: row for row in told["spans"]}
+    result = traces_json.trace("1", request())
+    assert result["duration_seconds"] == pytest.approx(1.0)
+    by_name = {row["name"]: row for row in result["spans"]}
     assert by_name["answer"]["offset_seconds"] == pytest.approx(0.04)
-    failed = next(row for row in told["spans"] if row["status"] == "error")
+    failed = next(row for row in result["spans"] if row["status"] == "error")
     assert failed["events"][0]["attributes"] == {"exception.type": "Timeout"}
 
 
-def test_a_trace_is_told_without_occupancy_unless_it_has_nothing_else() -> None:
+def test_a_trace_is_shownwithout_occupancy_unless_it_has_nothing_else() -> None:
     """What ran on a GPU is no part of a request; its own trace can be looked at."""
     occupancy = replace(span("gpu.occupancy", "foreshock-exporter", 9, 0, 0.0, 60.0), kind="internal")
     occupancy = replace(occupancy, resource={"service.name": "foreshock-exporter"})
@@ -496,8 +511,8 @@ def test_a_trace_is_told_without_occupancy_unless_it_has_nothing_else() -> None:
 def test_attributes_of_every_kind_survive_json() -> None:
     """Bytes, nested values and integers beyond JavaScript's exact range."""
     values = {"raw": b"\x01\xff", "list": ["a", 1, None], "map": {"k": [True]}, "large": 2**60}
-    told = traces_json.trace("1", [span("s", "api", 1, 0, 0.0, 1.0, **values)])
-    attributes = json.loads(json.dumps(told["spans"][0]["attributes"]))
+    result = traces_json.trace("1", [span("s", "api", 1, 0, 0.0, 1.0, **values)])
+    attributes = json.loads(json.dumps(result["spans"][0]["attributes"]))
     assert attributes["raw"] == "01ff"
     assert attributes["list"] == ["a", 1, None]
     assert attributes["map"] == {"k": [True]}
@@ -512,7 +527,7 @@ def test_a_service_has_one_color_everywhere() -> None:
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
 def test_every_payload_of_every_scene_is_json(scene: str) -> None:
-    """Also before the first tick and without any data."""
+    """Also before the first evaluation and without any data."""
     seen = SCENES[scene]()
     for make in (
         lists.services,
@@ -524,10 +539,10 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
     json.dumps({**data.now(seen, "x"), **topology(seen.world)}, allow_nan=False, default=vars)
 
 
-def test_golden_now_of_a_starved_service(golden: Golden) -> None:
+def test_golden_now_of_a_service_under_gpu_contention(golden: Golden) -> None:
     """The whole payload of the Now page, to see what a change changes."""
-    seen = SCENES["starving"]()
-    golden("web-now-starving.json", json.dumps(data.now(seen, "topology"), indent=1, default=vars) + "\n")
+    seen = SCENES["contended"]()
+    golden("web-now-contended.json", json.dumps(data.now(seen, "topology"), indent=1, default=vars) + "\n")
 
 
 def test_golden_topology(golden: Golden) -> None:
@@ -535,7 +550,7 @@ def test_golden_topology(golden: Golden) -> None:
     golden("web-topology.json", json.dumps(topology(calm()), indent=1, default=vars) + "\n")
 
 
-def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
+def test_before_the_first_evaluation_there_is_nothing_but_a_reason() -> None:
     """No World: lists are empty, `ready` is false and the verdict says that the hub has not looked yet."""
     seen = Snapshot(0, None, (), Learning(0.0, 1800.0))
     assert data.now(seen, "x")["ready"] is False
@@ -546,7 +561,7 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
 
 def test_batch_jobs_are_no_victims_in_the_matrix_however_long_they_wait() -> None:
     """A job that waits is how GPUs are shared; it is listed, as a job, only where no service with requests waits."""
-    world = starving()
+    world = contended()
     waits = world.gpu_wait_by.copy()
     waits[[pair.affected.name == "train-llm" for pair in world.gpu_wait_pairs]] = 0.9
     matrix = data.matrix(replace(world, gpu_wait_by=waits))
@@ -556,9 +571,9 @@ def test_batch_jobs_are_no_victims_in_the_matrix_however_long_they_wait() -> Non
     assert {"train-llm", "batch-eval"} <= set(idle.jobs)
 
 
-def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:
+def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() -> None:
     """The one cell that matters is not lost among zeros; without any wait, the pairs are still listed."""
-    world = starving()
+    world = contended()
     peaceful = replace(world, gpu_wait_by=np.zeros_like(world.gpu_wait_by))
 
     ratios = [cell.ratio or 0.0 for row in data.matrix(world).cells for cell in row if cell]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starvation, starving
+from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, contended, contention_incident, service
 
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
@@ -19,7 +19,7 @@ from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
 def over() -> Incident:
     """One that has ended."""
-    return replace(starvation(starving(), state="resolved"), since=NOW - 190)
+    return replace(contention_incident(contended(), state="resolved"), since=NOW - 190)
 
 
 def section(markdown: str, title: str) -> str:
@@ -27,11 +27,11 @@ def section(markdown: str, title: str) -> str:
     return markdown.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_it_tells_the_story_in_order() -> None:
+def test_its_sections_are_in_order() -> None:
     """In the order of a postmortem template; the timeline starts at the first anomaly."""
-    told = report(starving(), over()).markdown
-    assert told.startswith("# Incident 20251125T095730Z-embedder\n\n## Summary\n\n")
-    assert re.findall(r"^## (.+)$", told, re.MULTILINE) == [
+    result = report(contended(), over()).markdown
+    assert result.startswith("# Incident 20251125T095730Z-embedder\n\n## Summary\n\n")
+    assert re.findall(r"^## (.+)$", result, re.MULTILINE) == [
         "Summary",
         "Impact",
         "Timeline",
@@ -39,36 +39,36 @@ def test_it_tells_the_story_in_order() -> None:
         "Actions",
         "Evidence",
     ]
-    lines = section(told, "Timeline").strip().splitlines()
+    lines = section(result, "Timeline").strip().splitlines()
     assert lines[0] == "- 09:56:50 **first anomaly**"
     assert "- 09:57:30 paged, 40.0 s after the first anomaly" in lines
     assert lines[-1] == "- 09:59:00 resolved"
-    assert section(told, "Evidence").count("\n| ") == 2 + len(over().evidence)
-    assert "Move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "Actions")
-    assert "Simulated platform." in told
+    assert section(result, "Evidence").count("\n| ") == 2 + len(over().evidence)
+    assert "Move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(result, "Actions")
+    assert "Simulated platform." in result
 
 
 def test_it_has_the_suspected_cause_of_the_page_where_it_was_another() -> None:
     """The person on call had to act on it."""
     before = replace(over(), suspect=SuspectedCause(service("batch-eval")), cause="overload")
     assert (
-        "Suspected cause when the page was sent: batch-eval: overload." in report(starving(), over(), before).markdown
+        "Suspected cause when the page was sent: batch-eval: overload." in report(contended(), over(), before).markdown
     )
-    assert "when the page was sent" not in report(starving(), over(), over()).markdown
+    assert "when the page was sent" not in report(contended(), over(), over()).markdown
 
 
 @pytest.mark.parametrize(("paged", "words"), [(True, "would have saved up to"), (False, "No page was sent.")])
 def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words: str) -> None:
     """Per entry service, with the sum of what came after the page."""
     item = over() if paged else replace(over(), paged=None)
-    cost = section(report(starving(), item).markdown, "Impact")
+    cost = section(report(contended(), item).markdown, "Impact")
     assert "| gateway |" in cost
     assert words in cost
 
 
 def test_its_cause_and_scores_are_those_of_the_pages() -> None:
     """The label of the cause, and a score that no reader takes for a confidence."""
-    told = report(starving(), over()).markdown
+    told = report(contended(), over()).markdown
     assert "| Cause | GPU contention |" in told
     root_cause = section(told, "Root cause")
     assert ": GPU contention (" in root_cause
@@ -77,7 +77,7 @@ def test_its_cause_and_scores_are_those_of_the_pages() -> None:
 
 def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
     """Durations, failures, requests, GPU time, and waiting, with the moments of the incident marked."""
-    found = report(starving(), over())
+    found = report(contended(), over())
     assert list(found.plots) == ["latency", "error-rate", "request-rate", "gpu-usage", "gpu-wait"]
     assert re.findall(r"\]\((.+?)\.svg\)", found.markdown) == list(found.plots)
     for svg in found.plots.values():
@@ -89,8 +89,8 @@ def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
 
 def test_names_from_outside_stay_text() -> None:
     """A service may be called anything: it neither ends a cell of a table nor becomes a tag."""
-    world = starving({"train-llm": HOSTILE, "embedder": "a|b"})
-    found = report(world, starvation(world, "a|b", HOSTILE))
+    world = contended({"train-llm": HOSTILE, "embedder": "a|b"})
+    found = report(world, contention_incident(world, "a|b", HOSTILE))
     assert "| a\\|b |" in found.markdown
     assert all("<img" not in text for text in (found.markdown, *found.plots.values()))
 
@@ -103,15 +103,15 @@ IMAGE = "![](https://elsewhere.example/p.png)"
 )
 def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
     """Wherever an incident has it; the images are the plots, beside the text."""
-    world = starving({"train-llm": name, "embedder": f"{name}2"})
-    told = starvation(world, f"{name}2", name)
+    world = contended({"train-llm": name, "embedder": f"{name}2"})
+    result = contention_incident(world, f"{name}2", name)
     risky = replace(
-        told,
+        result,
         at_risk=(AtRisk(service(name), 60.0, 120.0, math.inf),),
-        evidence=(told.evidence[0]._replace(name=name, entity=name),),
-        candidates=(told.candidates[0]._replace(reasons=(Reason("cause", name=name),)),),
+        evidence=(result.evidence[0]._replace(name=name, entity=name),),
+        candidates=(result.candidates[0]._replace(reasons=(Reason("cause", name=name),)),),
     )
-    plain = report(starving(), starvation(starving()))
+    plain = report(contended(), contention_incident(contended()))
     found = report(world, risky, replace(risky, suspect=SuspectedCause(host=name)))
     unescaped = re.sub(r"\\[\\`\[\]!|]", "", found.markdown)
     assert re.findall(r"!?\[.*?\]\(.*?\)", unescaped) == re.findall(r"!\[.*?\]\(.*?\)", plain.markdown)
@@ -124,16 +124,16 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
     item = replace(over(), evidence=(), resolved=None, paged=None, actions=(), suspect=SuspectedCause(), candidates=())
-    told = report(bare(), item)
-    assert told.plots == {}
-    assert "Impact unknown: no entry service observed." in told.markdown
-    assert "No mitigation identified." in told.markdown
+    result = report(bare(), item)
+    assert result.plots == {}
+    assert "Impact unknown: no entry service observed." in result.markdown
+    assert "No mitigation identified." in result.markdown
 
 
 def test_who_is_at_risk_is_in_the_timeline() -> None:
     """With the time that is left."""
     item = replace(over(), at_risk=(AtRisk(service("rag-api"), 60.0, 120.0, math.inf),))
-    assert "- at risk: rag-api (&lt; 5 min)" in report(starving(), item).markdown
+    assert "- at risk: rag-api (&lt; 5 min)" in report(contended(), item).markdown
 
 
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:
@@ -154,10 +154,10 @@ def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> Non
 
 def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> None:
     """Markdown and plots in JSON; 404 for what it does not know."""
-    told = caller.get("/api/report/latest").json()
-    assert told["id"] == "20251125T095730Z-embedder"
-    assert told["markdown"].startswith("# Incident 20251125T095730Z-embedder")
-    assert told["plots"]["latency"].startswith("<svg ")
+    result = caller.get("/api/report/latest").json()
+    assert result["id"] == "20251125T095730Z-embedder"
+    assert result["markdown"].startswith("# Incident 20251125T095730Z-embedder")
+    assert result["plots"]["latency"].startswith("<svg ")
     assert caller.get("/api/report/nothing").status_code == 404
     hub.snapshot = SCENES["error"]()
     assert "waiting for the first evaluation" in caller.get("/api/report/latest").json()["error"]

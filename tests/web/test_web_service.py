@@ -21,10 +21,10 @@ from tests.web.worlds import (
     FakeHub,
     bare,
     calm,
+    contended,
+    contention_incident,
     service,
     snapshot,
-    starvation,
-    starving,
 )
 
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
@@ -70,7 +70,7 @@ def services(seen: Snapshot) -> Json:
 
 
 def serving(world: World) -> World:
-    """The same with a model server of two replicas, of which one tells nothing, and replicas of its deployment."""
+    """The same with a model server of two replicas, of which one has no data, and replicas of its deployment."""
     one, two = np.full((1, POINTS), 3.0), np.vstack([np.full(POINTS, 40.0), np.full(POINTS, np.nan)])
     named = (Replica(MODEL, "a:8000"), Replica(MODEL, "b:8000"))
     inference = replace(
@@ -86,14 +86,14 @@ def serving(world: World) -> World:
     return replace(world, model_servers=inference, capacity=capacity)
 
 
-def told(**more: object) -> Snapshot:
-    """Starving, with what is expected of two services."""
+def expecting(**more: object) -> Snapshot:
+    """GPU contention, with forecasts of two services."""
     expected = Forecast(
         risks=(Risk(EMBEDDER, 0.9, 0.0, 0.0, 60.0), Risk(GATEWAY, 0.6, 60.0, 180.0, math.inf)),
         loads=(Load(MODEL, "", 1.2, 0.7),),
         slos=(ServiceSlo(EMBEDDER, 0.2, 0.01, True), ServiceSlo(GATEWAY, 9.0, 0.01, False)),
     )
-    return replace(snapshot(w := starving(), starvation(w)), forecast=expected, **more)  # type: ignore[arg-type]
+    return replace(snapshot(w := contended(), contention_incident(w)), forecast=expected, **more)  # type: ignore[arg-type]
 
 
 def overloaded() -> Snapshot:
@@ -104,7 +104,7 @@ def overloaded() -> Snapshot:
 
 def test_a_row_has_the_slo_usage_of_its_service() -> None:
     """The larger of latency and errors; None without an SLO, never zero."""
-    rows = {row["id"]: row for row in services(told())["services"]}
+    rows = {row["id"]: row for row in services(expecting())["services"]}
     assert rows["embedder"]["slo_usage"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4), rel=1e-5)
     assert rows["embedder"]["slo"] == {"p95": 0.2, "error_rate": 0.01, "learned": True}
     auth = rows["auth"]
@@ -116,7 +116,7 @@ def test_a_row_has_the_slo_usage_of_its_service() -> None:
 
 def test_a_healthy_service_with_a_likely_slo_breach_is_at_risk() -> None:
     """In the table and on its page alike, so that neither contradicts its forecast."""
-    seen = told(incidents=())
+    seen = expecting(incidents=())
     row = next(row for row in services(seen)["services"] if row["id"] == "gateway")
     page = about(seen, GATEWAY)
     assert (row["breach_probability"], row["health"], row["word"]) == (0.6, "warning", "At risk")
@@ -125,9 +125,9 @@ def test_a_healthy_service_with_a_likely_slo_breach_is_at_risk() -> None:
 
 def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     """As on every other page, with its probability; without an open incident, that of the service."""
-    world = starving()
-    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
-    near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
+    world = contended()
+    item = replace(contention_incident(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
+    near, over = (about(expecting(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
     assert (near["breach_seconds"], near["breach_probability"]) == (40.0, 0.8)
     assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
 
@@ -142,7 +142,7 @@ def test_the_probability_within_ten_minutes_agrees_with_the_median_time(seconds:
 
 def test_a_service_page_has_its_gpu_neighbors_with_the_wait_in_both_directions() -> None:
     """embedder shares two GPUs with train-llm, and waits there nearly half the time."""
-    body = about(told(), EMBEDDER)
+    body = about(expecting(), EMBEDDER)
     (neighbor,) = body["neighbors"]
     assert (neighbor["id"], neighbor["gpus"]) == ("train-llm", ["host-0/gpu-0", "host-0/gpu-1"])
     assert neighbor["wait"] == pytest.approx(0.46)
@@ -150,7 +150,7 @@ def test_a_service_page_has_its_gpu_neighbors_with_the_wait_in_both_directions()
     assert [row["id"] for row in body["callers"]] == ["rag-api"]
     assert body["callers"][0]["attempts"] == 1.31
     assert [row["id"] for row in body["incidents"]] == ["20251125T095730Z-embedder"]
-    assert body["incidents"] == about(told(), TRAIN)["incidents"]
+    assert body["incidents"] == about(expecting(), TRAIN)["incidents"]
     assert len(body["gpu_list"]) == 4
     assert (body["inference"], body["capacity"]) == (None, None)
 
@@ -166,15 +166,15 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
 @pytest.mark.parametrize(
     ("snapshot_", "who", "words"),
     [
-        (told(), EMBEDDER, "embedder breaches its learned SLO: p95 "),
-        (told(incidents=()), EMBEDDER, "embedder breaches its learned SLO: p95 "),
+        (expecting(), EMBEDDER, "embedder breaches its learned SLO: p95 "),
+        (expecting(incidents=()), EMBEDDER, "embedder breaches its learned SLO: p95 "),
         (
-            told(incidents=()),
+            expecting(incidents=()),
             GATEWAY,
             "gateway is at risk: p95 40 ms (SLO 9.00 s)",
         ),
         (
-            replace(told(incidents=()), forecast=Forecast()),
+            replace(expecting(incidents=()), forecast=Forecast()),
             GATEWAY,
             "No SLO configured and not enough data",
         ),
@@ -198,9 +198,9 @@ def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who
 @pytest.mark.parametrize(
     ("snapshot_", "who", "expected"),
     [
-        (told(), EMBEDDER, "Suspected cause: train-llm (high confidence)."),
-        (told(), TRAIN, "It is the suspected cause of the incident on embedder (high confidence)."),
-        (told(), GATEWAY, ""),
+        (expecting(), EMBEDDER, "Suspected cause: train-llm (high confidence)."),
+        (expecting(), TRAIN, "It is the suspected cause of the incident on embedder (high confidence)."),
+        (expecting(), GATEWAY, ""),
         (overloaded(), GATEWAY, "Load 82% (safe limit 55%)."),
     ],
 )
@@ -213,12 +213,12 @@ def test_the_detail_of_a_service_has_its_overload_and_the_suspected_cause(
 
 def test_the_actions_of_an_incident_are_on_the_pages_of_its_services() -> None:
     """Of the affected service and the suspected cause alike, and on no other."""
-    actions = [[action["text"] for action in about(told(), who)["actions"]] for who in (EMBEDDER, TRAIN, GATEWAY)]
+    actions = [[action["text"] for action in about(expecting(), who)["actions"]] for who in (EMBEDDER, TRAIN, GATEWAY)]
     assert actions == [["Move train-llm off host-0/gpu-0 and host-0/gpu-1"]] * 2 + [[]]
 
 
-def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Caller) -> None:
-    """404, and the way back; several of one name are told apart."""
+def test_an_unknown_service_is_reported_with_names_like_it(hub: FakeHub, caller: Caller) -> None:
+    """404, and the way back; several of one name are distinguished."""
     answer = caller.get("/api/pages/services/embeder")
     assert answer.status_code == 404
     assert answer.json()["error"] == "Unknown service 'embeder'. Did you mean embedder? The Services page lists all."
@@ -231,9 +231,9 @@ def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Cal
 
 def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
     """Every chart of a service that has all, of its last five points."""
-    world = slice_world(serving(starving()), NOW - 40, NOW)
+    world = slice_world(serving(contended()), NOW - 40, NOW)
     span = (NOW - 40, NOW)
-    began = replace(starvation(world), since=NOW - 20)
+    began = replace(contention_incident(world), since=NOW - 20)
     marks = figures.marks_of([began, replace(began, affected=())])
     drawn = {
         "requests": figures.requests(world, EMBEDDER, LOOK, span),
@@ -243,10 +243,10 @@ def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
         "first token": figures.first_token(world, MODEL, LOOK, span),
         "replicas": figures.replicas(world, MODEL, LOOK, span),
     }
-    told = {
+    answer = {
         name: {"data": figure["data"], "annotations": figure["layout"]["annotations"]} for name, figure in drawn.items()
     }
-    golden("web-service.json", json.dumps(told, indent=1) + "\n")
+    golden("web-service.json", json.dumps(answer, indent=1) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -312,10 +312,10 @@ def test_every_page_can_be_looked_at_as_it_was() -> None:
 def test_status_of_the_past_is_that_of_then() -> None:
     """Nothing is old or silent for being past."""
     caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
-    told = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
-    assert (told["past"], told["data_age"]) == (True, None)
-    assert told["health"]["headline"].startswith("Healthy at 09:55:00 UTC: ")
-    assert not any(row["stale"] for row in told["targets"])
+    answer = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
+    assert (answer["past"], answer["data_age"]) == (True, None)
+    assert answer["health"]["headline"].startswith("Healthy at 09:55:00 UTC: ")
+    assert not any(row["stale"] for row in answer["targets"])
 
 
 def test_every_problem_is_listed() -> None:

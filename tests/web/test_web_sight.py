@@ -1,4 +1,4 @@
-"""What nobody tells any more is told as such: blind is never shown as calm."""
+"""Missing data is shown as missing: unknown is never shown as healthy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.web.worlds import (
     STEP,
     bare,
     calm,
+    contended,
+    contention_incident,
     dark,
     dim,
     service,
     snapshot,
-    starvation,
-    starving,
     without,
 )
 
@@ -55,7 +55,7 @@ def _p95_gone(world: World) -> World:
     ],
 )
 def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
-    """Without figures of GPU time or of requests, nobody can say that nobody starves."""
+    """Without data on GPU time or on requests, the absence of contention is unknown."""
     said = verdict(snapshot(world()))
     assert said.state == "unknown"
     assert said.headline == f"No data: no fresh samples from any {whom} since 09:55:00 UTC"
@@ -77,7 +77,7 @@ def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
     assert fresh_seconds(step) == seconds
 
 
-def test_what_is_watched_is_what_tells() -> None:
+def test_what_is_watched_is_what_has_data() -> None:
     """Silent GPUs, services and targets are named, not counted, and the sentence claims no more than is seen."""
     said = verdict(snapshot(dim()))
     assert (said.state, said.headline) == ("healthy", "No incidents: 11 services on 24 GPUs")
@@ -120,13 +120,16 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
 
 def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     """Missing data ends no incident; it may have ended all the same."""
-    world = without(starving(), GPU_TIME + REQUESTS)
-    said = verdict(snapshot(world, starvation(world)))
+    world = without(contended(), GPU_TIME + REQUESTS)
+    said = verdict(snapshot(world, contention_incident(world)))
     assert said.state == "critical"
     assert said.detail[0] == (
         "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC"
     )
-    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "Affected, no data"
+    assert (
+        conditions.conditions(snapshot(world, contention_incident(world)))[service("embedder")].word
+        == "Affected, no data"
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_first_look_is_learning_not_blind() -> None:
 
 
 def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
-    """It is not the same as a hub that nobody has told of any target."""
+    """It is not the same as a hub without configured targets."""
     world = replace(bare(), targets=(Target("host-0:10877", "foreshock", False, 4.0),))
     said = verdict(snapshot(world))
     assert (said.state, said.headline) == ("unknown", "No data: nothing received from any GPU or service yet")
@@ -161,7 +164,7 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
 
 
 def test_rows_without_data_say_so() -> None:
-    """On the map and in the table: not idle, not as usual."""
+    """On the map and in the table: not idle, not healthy."""
     rows = {row.id: row for row in data.now(snapshot(dim()), "x")["services"]}
     assert (rows["auth"].health, rows["auth"].word, rows["auth"].rate) == ("unknown", "No data", None)
     assert rows["gateway"].word == "Healthy"
@@ -175,15 +178,17 @@ def test_blind_figures_are_unknown_not_zero() -> None:
     without_slo = {item.name: item for item in data.now(snapshot(dim()), "x")["tiles"]}
     assert without_slo["SLO status"].value is None
     slos = tuple(ServiceSlo(service(name), 9.0, 0.1, learned=False) for name in ("gateway", "embedder"))
-    told = {item.name: item for item in data.now(replace(snapshot(dim()), forecast=Forecast(slos=slos)), "x")["tiles"]}
-    assert told["SLO status"].slo == SloStatus(breached=0, degraded=0, at_risk=0, within=2, without=10)
+    result = {
+        item.name: item for item in data.now(replace(snapshot(dim()), forecast=Forecast(slos=slos)), "x")["tiles"]
+    }
+    assert result["SLO status"].slo == SloStatus(breached=0, degraded=0, at_risk=0, within=2, without=10)
 
 
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
         ("calm", ""),
-        ("starving", ""),
+        ("contended", ""),
         ("half-blind", ""),
         ("learning", "Baseline in progress (12 of 30 min)."),
         ("empty", "No services yet."),
@@ -191,6 +196,6 @@ def test_blind_figures_are_unknown_not_zero() -> None:
         ("blind", "No data: no fresh samples from any service."),
     ],
 )
-def test_that_nobody_is_worse_than_usual_is_said_only_where_it_is_known(scene: str, words: str) -> None:
-    """Where nothing is known, nothing is as usual either."""
+def test_all_within_baseline_is_said_only_where_it_is_known(scene: str, words: str) -> None:
+    """Where nothing is known, nothing is healthy either."""
     assert why_unknown(SCENES[scene]()) == words

@@ -1,4 +1,4 @@
-"""Stages, signs, lanes and the five numbers: what of a World is not as usual, since when, and what comes next."""
+"""Stages, signs, lanes and the five numbers: what of a World is anomalous, since when, and what comes next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
+from tests.web.worlds import NOW, POINTS, STEP, calm, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.action import Reason
@@ -28,12 +28,12 @@ EMBEDDER, RAG, TRAIN, GATEWAY = map(service, ("embedder", "rag-api", "train-llm"
 
 
 def _fared(**more: object) -> ServiceHistory:
-    return service_history(starving(), NOW - 900, NOW, ONSET, **more)  # type: ignore[arg-type]  # tests name parameters
+    return service_history(contended(), NOW - 900, NOW, ONSET, **more)  # type: ignore[arg-type]  # tests name parameters
 
 
 def _seen(*risks: AtRisk) -> Snapshot:
-    world = starving()
-    return snapshot(world, replace(starvation(world), at_risk=risks))
+    world = contended()
+    return snapshot(world, replace(contention_incident(world), at_risk=risks))
 
 
 def _lanes(seen: Snapshot, most: int = 8) -> Json:
@@ -53,7 +53,7 @@ def _numbers(seen: Snapshot) -> dict[str, Json]:
     }
 
 
-def test_nothing_is_out_of_the_ordinary_in_calm() -> None:
+def test_nothing_is_anomalous_in_calm() -> None:
     """No sign, no spell, and everybody with data is calm."""
     history = service_history(calm(), NOW - 900, NOW)
     assert history.signs == ()
@@ -61,8 +61,8 @@ def test_nothing_is_out_of_the_ordinary_in_calm() -> None:
     assert all(history.intervals(who) == () for who in history.services)
 
 
-def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage() -> None:
-    """The victim goes through the stages; who is slower because of it is degraded or worse; nobody else is touched."""
+def test_a_wait_for_a_gpu_is_an_early_sign_and_an_slo_breach_the_last_stage() -> None:
+    """The affected service goes through the stages; its callers are degraded or breached; no other service changes."""
     history = _fared()
     stages = history.now()
     assert stages[EMBEDDER] == "breached"
@@ -74,7 +74,7 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
     assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in history.signs if sign.service == EMBEDDER)
 
 
-def test_what_services_promised_counts_where_it_is_known() -> None:
+def test_slos_count_where_they_are_known() -> None:
     """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
     patient = {EMBEDDER: Slo(3600.0, 0.5)}
     assert _fared(slo_by_service=patient).now()[EMBEDDER] == "degraded"
@@ -82,8 +82,8 @@ def test_what_services_promised_counts_where_it_is_known() -> None:
 
 
 def test_a_moment_of_calm_does_not_end_trouble() -> None:
-    """A service that was slow until half a minute ago is told as degraded; one that has been calm for longer is not."""
-    world, row = starving(), starving().services.index(RAG)
+    """A service that was slow until half a minute ago is shown as degraded; one that has been healthy longer is not."""
+    world, row = contended(), contended().services.index(RAG)
     for calm_points, stage in ((3, "degraded"), (round(100 / STEP), "healthy")):
         p95 = world.red.p95.copy()
         p95[row, -calm_points:] = np.nanmedian(p95[row, : POINTS // 2])
@@ -123,7 +123,7 @@ def test_a_sign_lasts_or_is_none(points: str, expected: str) -> None:
 @pytest.mark.parametrize("points", [1, 2, 5, 30])
 def test_a_short_past_is_no_obstacle(points: int) -> None:
     """A hub that has just begun, or an instant right after the beginning of a recording."""
-    world = slice_world(starving(), NOW - 900, NOW - 900 + (points - 1) * STEP)
+    world = slice_world(contended(), NOW - 900, NOW - 900 + (points - 1) * STEP)
     seen = snapshot(world)
     history = service_history(world, NOW - 900, NOW)
     assert len(history.times) == points
@@ -137,23 +137,23 @@ def test_one_odd_point_moves_no_figure() -> None:
     assert rows[0].tolist() == [1.0, 5.0, 1.0, 1.0, 1.0, 2.0]
 
 
-def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
+def test_lanes_stand_in_the_order_of_the_first_sign_after_the_suspected_cause() -> None:
     """And those that are expected to be hit come last, with the seconds until then."""
     risks = (AtRisk(EMBEDDER, 0, 0, 0, 0, 0), AtRisk(GATEWAY, 100.0, 240.0, 500.0, 60.0, 900.0))
-    told = _lanes(_seen(*risks))
-    rows = [(lane["service"], lane["part"], lane["order"]) for lane in told["lanes"]]
+    result = _lanes(_seen(*risks))
+    rows = [(lane["service"], lane["part"], lane["order"]) for lane in result["lanes"]]
     assert rows == [
         ("train-llm", "suspect", None),
         ("embedder", "affected", 1),
         ("rag-api", "affected", 2),
         ("gateway", "at_risk", None),
     ]
-    culprit, victim, _, following = told["lanes"]
-    assert culprit["why"] == ""
+    suspect, victim, _, following = result["lanes"]
+    assert suspect["why"] == ""
     assert victim["intervals"][-1][1:] == [NOW, 3]
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0
-    assert told["end"] == NOW + FORECAST_SECONDS
+    assert result["end"] == NOW + FORECAST_SECONDS
 
 
 SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm")
@@ -173,7 +173,7 @@ SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm
 )
 def test_a_suspicion_is_the_anomalous_signal_or_a_reason_with_a_figure(changes: dict[str, Any], why: str) -> None:
     """The cause class alone is beside it already."""
-    assert suspicion(replace(starvation(starving()), **changes)) == why
+    assert suspicion(replace(contention_incident(contended()), **changes)) == why
 
 
 def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> None:
@@ -185,10 +185,10 @@ def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> No
 
 def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
     """Before a figure has lasted for a minute, the analysis has weighed it already."""
-    world = starving()
+    world = contended()
     early = Evidence("GPU wait", 0.46, 0.01, "ratio", NOW - 300, "embedder waiting on train-llm")
     late = Evidence("p95", 0.4, 0.1, "s", NOW - 100, "rag-api")
-    item = replace(starvation(world), evidence=(early, late))
+    item = replace(contention_incident(world), evidence=(early, late))
     lanes = {lane["service"]: lane for lane in _lanes(snapshot(world, item))["lanes"]}
     assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU wait")
     assert lanes["embedder"]["intervals"][0][2] == 1
@@ -197,38 +197,38 @@ def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
 
 def test_lanes_that_do_not_fit_are_counted() -> None:
     """The page leads to the rest."""
-    told = _lanes(_seen(), most=1)
-    assert (len(told["lanes"]), told["hidden"]) == (1, 2)
-    assert told["end"] == NOW
+    result = _lanes(_seen(), most=1)
+    assert (len(result["lanes"]), result["hidden"]) == (1, 2)
+    assert result["end"] == NOW
 
 
 def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
     """By its id."""
     seen = _seen()
     assert chosen_incidents(seen, seen.incidents[0].id).incidents == seen.incidents
-    assert chosen_incidents(seen, "nobody") == ((), None, {})
+    assert chosen_incidents(seen, "absent") == ((), None, {})
 
 
 def test_each_number_has_its_limit_and_its_evidence() -> None:
     """The wait is far above its baseline; nothing that is not known is zero."""
     slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
-    told = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
-    wait = told["GPU wait"]
+    result = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
+    wait = result["GPU wait"]
     assert wait["value"] == pytest.approx(0.46)
     assert wait["who"] == "embedder waiting on train-llm"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
     assert len(wait["spark"]) == 45
-    assert told["Peak load"]["value"] is None
-    assert told["SLO status"]["slo"].breached == 1
-    p95 = told["Worst p95"]
+    assert result["Peak load"]["value"] is None
+    assert result["SLO status"]["slo"].breached == 1
+    p95 = result["Worst p95"]
     assert (p95["who"], p95["limit"], p95["limit_kind"], p95["status"]) == ("embedder", 0.2, "SLO", "critical")
-    assert told["Worst error rate"]["limit"] == 0.01
+    assert result["Worst error rate"]["limit"] == 0.01
 
 
-def test_a_usual_band_needs_history_before_the_sparkline() -> None:
+def test_a_baseline_band_needs_history_before_the_sparkline() -> None:
     """Twice the World, the first half of it calm: what is shown lies above the band."""
-    early, late = calm(), starving()
+    early, late = calm(), contended()
     shift = POINTS * STEP
     pairs: dict[str, Any] = {"times": np.concatenate([early.times - shift, late.times])}
     for name in ("gpu_wait_by", "attempts", "busy", "gpu_wait", "utilization", "contended"):
@@ -249,6 +249,6 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
 def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
-    told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Peak load"]
-    assert (told["value"], told["who"], told["limit"], told["status"]) == (1.31, "embedder", 0.72, "critical")
+    result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Peak load"]
+    assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)

@@ -1,4 +1,4 @@
-"""What several ask for at once is read once; what is asked for later is read anew."""
+"""Concurrent requests share one reading; a later request reads again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_those_who_ask_at_once_share_a_reading_and_the_next_has_its_own() -> Non
     asyncio.run(play())
 
 
-def test_who_gives_up_takes_the_reading_from_nobody() -> None:
+def test_a_cancelled_request_does_not_cancel_the_reading_of_others() -> None:
     """A page that is closed was the first to ask."""
 
     async def play() -> None:
@@ -64,8 +64,8 @@ def test_who_gives_up_takes_the_reading_from_nobody() -> None:
     asyncio.run(play())
 
 
-def test_a_failure_is_told_to_all_who_wait_and_the_next_tries_again() -> None:
-    """Also where nobody waits any more: asyncio complains of none."""
+def test_a_failure_reaches_all_who_wait_and_the_next_tries_again() -> None:
+    """Also where no request waits any more: asyncio complains of none."""
     complaints: list[object] = []
 
     async def play() -> None:
@@ -94,7 +94,7 @@ def test_a_failure_is_told_to_all_who_wait_and_the_next_tries_again() -> None:
 
 @dataclass
 class Counted(FakeTraces):
-    """A source that tells which traces were read, each once the gate is open."""
+    """A source that records which traces were read, each once the gate is open."""
 
     gate: threading.Event = field(default_factory=threading.Event)
     read: list[str] = field(default_factory=list)

@@ -51,18 +51,18 @@ def test_a_cell_is_what_it_was_and_never_a_formula(value: object, cell: str) -> 
 @pytest.mark.parametrize("name", [*LISTS, "gpus", "traces"])
 def test_every_list_has_a_head_also_where_it_is_empty(shared_look: Callable[[str], Caller], name: str) -> None:
     """And comes as a file with a name."""
-    for scene in ("starving", "empty", "error"):
+    for scene in ("contended", "empty", "error"):
         answer = shared_look(scene).get(f"/api/csv/{name}")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
         assert answer.headers["content-disposition"].startswith(f'attachment; filename="foreshock-{name}-')
         assert answer.text.partition("\r\n")[0].count(",") >= 3
-        if scene == "starving":
+        if scene == "contended":
             assert _read(answer.text)
 
 
 def test_a_csv_has_the_same_rows_filters_and_past_as_the_page(caller: Caller) -> None:
-    """Text, order and instant; a filter that nobody reads is refused."""
+    """Text, order and instant; an unknown filter is refused."""
     rows = _read(caller.get("/api/csv/gpus?q=host-1&sort=-gpu").text)
     assert [row["gpu"] for row in rows] == [f"host-1/gpu-{i}" for i in range(7, -1, -1)]
     worst = _read(caller.get("/api/csv/pairs").text)[0]
@@ -80,7 +80,7 @@ def test_a_hostile_name_is_a_text_in_its_cell(shared_look: Callable[[str], Calle
     assert {HOSTILE, '"><script>alert(2)</script>'} <= names
 
 
-def test_an_answer_is_compressed_for_whoever_takes_it(caller: Caller) -> None:
+def test_an_answer_is_compressed_where_that_is_accepted(caller: Caller) -> None:
     """httpx undoes it; who does not ask gets it plain."""
     packed = caller.get("/api/services", headers={"Accept-Encoding": "gzip"})
     plain = caller.get("/api/services", headers={"Accept-Encoding": "identity"})
@@ -91,7 +91,7 @@ def test_an_answer_is_compressed_for_whoever_takes_it(caller: Caller) -> None:
 
 
 def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
-    """Where Dash's loader looks for it; whoever has it gets nothing."""
+    """Where Dash's loader looks for it; a client that has it gets nothing."""
     first = caller.get(PLOTLY, headers={"Accept-Encoding": "gzip"})
     assert (first.headers["content-encoding"], first.text[:200].count("plotly.js")) == ("gzip", 1)
     assert int(first.headers["content-length"]) < 2_000_000
@@ -106,15 +106,15 @@ def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
         ("/nowhere", None),
     ],
 )
-def test_a_visit_is_told_which_values_the_page_will_ask_for(caller: Caller, path: str, feed: str | None) -> None:
-    """So that it asks before the page is there; where there is no page, nothing is asked."""
+def test_a_page_names_the_values_that_it_will_request(caller: Caller, path: str, feed: str | None) -> None:
+    """So that they are requested before the page is there; without a page, nothing is requested."""
     assert (f'<meta name="feed" {feed}>' if feed else '<meta name="feed">') in caller.get(path).text
 
 
 @pytest.mark.parametrize("bounds", [None, (NOW - 600, NOW)])
 def test_the_frame_has_its_badge_and_no_slider_before_any_value(bounds: tuple[float, float] | None) -> None:
     """So that nothing moves when values come; a recording too has the slider behind the time range."""
-    hub = FakeHub(replace(SCENES["starving"](), bounds=bounds))
+    hub = FakeHub(replace(SCENES["contended"](), bounds=bounds))
     parts = Caller(create_app(hub, version="0")).get("/_dash-layout").json()["props"]["children"]
     (rewind,) = [part["props"] for part in parts if part["props"].get("id") == "rewind"]
     (bar,) = [part["props"]["children"] for part in parts if part["props"].get("className") == "bar"]

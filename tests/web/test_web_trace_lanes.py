@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tests.conftest import Golden
 
 from tests.web.occupancy import (
+    CONTENDED,
     HOST,
     PROCESS,
     START,
-    STARVED,
     TRACE,
     Metrics,
     Traces,
@@ -37,13 +37,13 @@ MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63%)."
 
 def test_golden_trace_with_the_lanes_of_its_gpus(golden: Golden) -> None:
     """The whole answer, to see what a change changes."""
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     golden("web-trace-lanes.json", json.dumps(ask(hub), indent=1) + "\n")
 
 
-def test_a_span_tells_how_long_its_gpu_was_held_and_by_whom() -> None:
-    """And the others, which ran on no GPU, tell nothing."""
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+def test_a_span_shows_how_long_its_gpu_was_held_and_by_whom() -> None:
+    """And the others, which ran on no GPU, show nothing."""
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     body = ask(hub)
 
     waits = {row["span_id"]: row["gpu"] for row in body["spans"] if row["gpu"]}
@@ -56,9 +56,9 @@ def test_a_span_tells_how_long_its_gpu_was_held_and_by_whom() -> None:
     assert (body["lanes_settled"], body["lanes_left_out"], body["lanes_error"]) == (True, 0, "")
 
 
-def test_without_a_process_the_mean_of_the_services_gpus_is_told_as_inferred() -> None:
+def test_without_a_process_the_mean_of_the_services_gpus_is_shown_as_inferred() -> None:
     """embedder is on four GPUs of the host, of which one is known to have been shared."""
-    hub, _ = hub_of([*request_spans(host__id=HOST), *STARVED])
+    hub, _ = hub_of([*request_spans(host__id=HOST), *CONTENDED])
     body = ask(hub)
 
     row = next(row for row in body["spans"] if row["gpu"])
@@ -67,7 +67,7 @@ def test_without_a_process_the_mean_of_the_services_gpus_is_told_as_inferred() -
     assert [lane["gpu"] for lane in body["lanes"]] == ["host-0/gpu-0"]
 
 
-def test_where_nobody_sends_occupancy_counters_tell_the_mean_as_inferred() -> None:
+def test_without_occupancy_counters_give_the_mean_as_inferred() -> None:
     """Over a minute around the trace, on the GPUs of the span's own host."""
     metrics = Metrics({("GPU-0-0", "embedder"): 0.2, ("GPU-0-0", "train-llm"): 0.8, ("GPU-1-0", "vllm-70b"): 1.0})
     hub, _ = hub_of(request_spans(host__id=HOST, process__pid=7), metrics)
@@ -81,7 +81,7 @@ def test_where_nobody_sends_occupancy_counters_tell_the_mean_as_inferred() -> No
 
 
 def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
-    """That it told of no sharing at the time of the trace is a statement."""
+    """That it reported no sharing at the time of the trace is a statement."""
     metrics = Metrics({("GPU-0-0", "embedder"): 0.2, ("GPU-0-0", "train-llm"): 0.8})
     calm = [occupancy_span("embedder", -10, -5, 0.5, PROCESS), occupancy_span("train-llm", -10, -5, 0.5)]
     hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *calm], metrics)
@@ -93,11 +93,11 @@ def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
     assert body["sentence"] == f"{MOSTLY_OWN_WORK} No GPU wait: no other service ran on host-0/gpu-0."
 
 
-def test_a_trace_is_told_although_its_gpus_cannot_be_read() -> None:
+def test_a_trace_is_shown_although_its_gpus_cannot_be_read() -> None:
     """With the reason."""
     spans = request_spans(host__id=HOST, process__pid=7)
-    hub, traces = hub_of([*spans, *STARVED])
-    traces.broken = frozenset({STARVED[0].trace_id})
+    hub, traces = hub_of([*spans, *CONTENDED])
+    traces.broken = frozenset({CONTENDED[0].trace_id})
     body = ask(hub)
     assert (len(body["spans"]), body["lanes"]) == (7, [])
     assert body["lanes_error"] == "the source is away"
@@ -117,7 +117,7 @@ def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change
 
 def test_a_hub_in_the_past_waits_for_nothing_that_is_still_on_its_way() -> None:
     """The last seconds of a recording are as settled as all others: nothing more will come."""
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     hub.time = START + 5
     newest = "/api/traces?limit=40&waits=true"
     assert "gpu_wait_seconds" not in next(row for row in ask(hub, newest)["traces"] if row["trace_id"] == TRACE)
@@ -138,15 +138,15 @@ def test_without_gpus_there_are_no_lanes(scene: str) -> None:
         None,
     )
     why = f" ({hub.snapshot.error})" if scene == "error" else ""
-    told = f"no GPU metrics{why}, {gpu_time.NO_OCCUPANCY}"
-    assert body["lanes_note"] == told
-    assert f"GPU wait unknown: {told}"[:60] in trace_text(body)
+    result = f"no GPU metrics{why}, {gpu_time.NO_OCCUPANCY}"
+    assert body["lanes_note"] == result
+    assert f"GPU wait unknown: {result}"[:60] in trace_text(body)
 
 
 @pytest.mark.parametrize("scene", ["empty", "error"])
-def test_occupancy_spans_tell_the_gpus_of_a_trace_where_there_are_no_metrics_of_them(scene: str) -> None:
+def test_occupancy_spans_name_the_gpus_of_a_trace_where_there_are_no_metrics_of_them(scene: str) -> None:
     """They name the GPU and its host, so nothing of the lanes is missing; each minute is searched for once."""
-    traces = Traces(spans=[*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    traces = Traces(spans=[*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     hub = FakeHub(SCENES[scene](), traces=traces, metrics=Metrics())
     hub.time = NOW + 600
     body = ask(hub)
@@ -163,14 +163,14 @@ def test_occupancy_spans_tell_the_gpus_of_a_trace_where_there_are_no_metrics_of_
     assert len(traces.asked) == count
 
 
-def test_before_the_first_tick_nothing_is_said_of_metrics_but_that_they_are_not_read_yet() -> None:
+def test_before_the_first_evaluation_metrics_are_not_read_yet() -> None:
     """A hub that has just started has no World, and no error either."""
     hub = hub_without_metrics(Traces(spans=request()))
     hub.snapshot = replace(hub.snapshot, world=None)
     assert ask(hub)["lanes_note"] == f"no evaluation yet, {gpu_time.NO_OCCUPANCY}"
 
 
-def test_of_a_trace_that_is_not_settled_it_is_not_said_that_nobody_sent_its_occupancy() -> None:
+def test_a_trace_that_is_not_settled_is_not_said_to_lack_occupancy() -> None:
     """It may still be on its way."""
     body = ask(hub_without_metrics(Traces(spans=request()), START + 5 - NOW))
     assert (body["lanes_settled"], body["lanes_note"]) == (False, "")
@@ -179,15 +179,15 @@ def test_of_a_trace_that_is_not_settled_it_is_not_said_that_nobody_sent_its_occu
 
 def test_occupancy_itself_has_no_lanes() -> None:
     """It is looked at as any trace."""
-    hub, _ = hub_of(STARVED)
-    body = ask(hub, f"/api/traces/{STARVED[0].trace_id}")
+    hub, _ = hub_of(CONTENDED)
+    body = ask(hub, f"/api/traces/{CONTENDED[0].trace_id}")
     assert body["lanes"] == []
     assert {row["name"] for row in body["spans"]} == {"gpu.occupancy"}
 
 
 def test_the_answer_is_described_for_machines() -> None:
     """Every field of a trace and of a span's GPU."""
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     document = ask(hub, "/api/openapi.json")
     known = answer_schema(document, "/api/traces/{trace_id}")
     body = ask(hub)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.web.caller import Caller
-from tests.web.occupancy import HOST, STARVED, TRACE, ask, hub_of, request_spans, starved_traces
+from tests.web.occupancy import CONTENDED, HOST, TRACE, ask, contended_traces, hub_of, request_spans
 from tests.web.worlds import NOW, service
 
 from foreshock_dashboard.model.span import (
@@ -18,8 +18,8 @@ from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 
 
 def test_lists_hand_down_the_time_that_they_have() -> None:
-    """So the last trace that is looked at takes no longer than is left; what was cut short is no wait, and is told."""
-    _, hub = starved_traces(3)
+    """So the last trace that is looked at takes no longer than is left; what was cut short is no wait, and is noted."""
+    _, hub = contended_traces(3)
     given: list[float] = []
 
     class Hurried(GpuTimes):
@@ -41,9 +41,9 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
     assert given == [1.0, 0.5, 0.0]
 
 
-def test_an_example_of_a_pair_tells_how_long_it_had_work_on_the_gpu_that_it_waited_for() -> None:
+def test_an_example_of_a_pair_shows_how_long_it_had_work_on_the_gpu_that_it_waited_for() -> None:
     """That may be longer than its caller waited; only of traces that ran on a GPU that others used as well."""
-    hub, traces = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    hub, traces = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     query = TraceQuery(NOW - 600, NOW)
     for aggressor, seconds in (("train-llm", 0.357), ("batch-eval", 0.0)):
         (row,) = exemplars(traces, GpuTimes(hub), query, service(aggressor))["traces"]
@@ -54,7 +54,7 @@ def test_an_example_of_a_pair_tells_how_long_it_had_work_on_the_gpu_that_it_wait
 
 def test_a_list_by_wait_has_the_longest_first_and_has_the_number_examined() -> None:
     """And each row its wait."""
-    _, hub = starved_traces(5)
+    _, hub = contended_traces(5)
     body = ask(hub, "/api/traces?order=gpu_wait&limit=3&min_gpu_wait=1ms")
 
     rows = body["traces"]
@@ -68,8 +68,8 @@ def test_a_list_by_wait_has_the_longest_first_and_has_the_number_examined() -> N
 
 
 def test_a_list_by_wait_leaves_out_traces_that_waited_less_or_ran_on_no_gpu() -> None:
-    """In the order that was asked for otherwise."""
-    _, hub = starved_traces(3)
+    """In the requested order otherwise."""
+    _, hub = contended_traces(3)
     hub.traces.count = 6  # the last three have no spans
     assert len(ask(hub, "/api/traces?order=gpu_wait")["traces"]) == 3
     assert ask(hub, "/api/traces?min_gpu_wait=10s")["traces"] == []
@@ -79,7 +79,7 @@ def test_a_list_by_wait_leaves_out_traces_that_waited_less_or_ran_on_no_gpu() ->
 
 def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time() -> None:
     """Then some that waited longer may be missing."""
-    _, hub = starved_traces(5)
+    _, hub = contended_traces(5)
     hub.traces.count = MAX_CANDIDATES + 20
     query = TraceQuery(NOW - 1e5, NOW, limit=10)
     found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
@@ -101,9 +101,9 @@ def test_a_wait_that_is_none_is_refused(path: str, words: str) -> None:
     assert (answer.status_code, words in answer.json()["error"]) == (400, True)
 
 
-def test_a_list_tells_how_long_each_waited_where_that_is_asked_for() -> None:
+def test_a_list_shows_how_long_each_waited_where_that_is_requested() -> None:
     """What is settled is read once; without the question nothing is read."""
-    hub, traces = hub_of([*request_spans(host__id=HOST, process__pid=7), *STARVED])
+    hub, traces = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     rows = ask(hub, "/api/traces?limit=3")["traces"]
     assert (traces.read, "gpu_wait_seconds" in rows[0]) == ([], False)
     app = Caller(create_app(hub, version="0"))

@@ -28,7 +28,7 @@ class Held(FakeTraces):
     spans: tuple[Span, ...] = ()
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
-        """It, if it is asked for."""
+        """It, if it is requested."""
         return self.spans if trace_id == TRACE else ()
 
 
@@ -222,7 +222,7 @@ def test_a_trace_takes_as_long_as_its_root_whatever_its_hosts_clocks_say() -> No
     assert (calm["skewed"], calm["clocks"], calm["clock_note"]) == (False, [], "")
 
 
-def test_a_service_that_nobody_has_today_is_looked_for() -> None:
+def test_a_service_without_metrics_is_looked_for() -> None:
     """An empty list where there is nothing: today's services are not all that have traces."""
     hub = FakeHub(SCENES["calm"](), traces=Held())
     answer = Caller(create_app(hub, version="0")).get("/api/traces?service=stopped&start=now-2h")

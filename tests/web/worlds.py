@@ -1,4 +1,4 @@
-"""Hand-built Worlds, snapshots and a hub to look at them through: calm, starving, learning, empty, broken, hostile."""
+"""Hand-built Worlds, snapshots and a hub to look at them through: calm, contended, learning, empty, broken, hostile."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _red(rates: Sequence[float], seconds: Sequence[float], failed: float = 0.002
 
 
 def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
-    """A dozen services on `hosts` × 8 GPUs of which some are shared, and nobody waits long."""
+    """A dozen services on `hosts` × 8 GPUs of which some are shared, and no service waits long."""
     name = {**{n: n for call in _CALLS for n in call[:2]}, **{n: n for n in _ON_GPUS}, **(rename or {})}
     edges = tuple(Edge(service(name[c]), service(name[s]), kind) for c, s, kind in _CALLS)
     names = sorted(
@@ -136,12 +136,12 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
     )
 
 
-def starving(rename: dict[str, str] | None = None) -> World:
+def contended(rename: dict[str, str] | None = None) -> World:
     """The same, while train-llm takes what embedder needs on two GPUs; the last 20 points (200 s) show it."""
     world = calm(rename)
     train, victim = (service((rename or {}).get(n, n)) for n in ("train-llm", "embedder"))
     red, gpu_wait_by, busy = world.red, world.gpu_wait_by.copy(), world.busy.copy()
-    use, contended, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
+    use, contended_ratio, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
     assert red.lower_bound is not None
     p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.lower_bound.copy()
     failed = red.error_rate.copy()
@@ -159,7 +159,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
         if tenant.service == train:
             busy[i, late] = 0.72
     for g in (0, 1):
-        use[g, late], contended[g, late] = 0.99, 0.83
+        use[g, late], contended_ratio[g, late] = 0.99, 0.83
     attempts[[e.server == victim for e in world.edges], late] = 1.31
     return replace(
         world,
@@ -167,7 +167,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
         gpu_wait_by=gpu_wait_by,
         busy=busy,
         utilization=use,
-        contended=contended,
+        contended=contended_ratio,
         attempts=attempts,
     )
 
@@ -204,13 +204,13 @@ def without(
 
 
 def dark() -> World:
-    """Nothing has told anything for 300 s; the last that targets said was that they are up."""
+    """No data for 300 s; the last that targets said was that they are up."""
     targets = tuple(target._replace(age=300.0) for target in calm().targets)
     return replace(without(calm(), GPU_TIME + GPU_STATE + REQUESTS), targets=targets)
 
 
 def dim() -> World:
-    """Host 3 has told nothing for 300 s, nor has the service auth."""
+    """No data from host 3 for 300 s, nor from the service auth."""
     world = calm()
     lost = [i for i, gpu in enumerate(world.gpus) if gpu.host == "host-3"]
     on = [i for i, tenant in enumerate(world.tenants) if tenant.gpu.host == "host-3"]
@@ -252,14 +252,14 @@ def bare() -> World:
     )
 
 
-def starvation(
+def contention_incident(
     world: World,
     victim: str = "embedder",
     aggressor: str = "train-llm",
     severity: Severity = "critical",
     state: State = "firing",
 ) -> Incident:
-    """The incident that the analysis would open for `starving`."""
+    """The incident that the analysis would open for `contended`."""
     since = NOW - 190
     return Incident(
         id=f"20251125T095730Z-{victim}",
@@ -297,7 +297,7 @@ def snapshot(
 
 SCENES = {
     "calm": lambda: snapshot(calm()),
-    "starving": lambda: snapshot(w := starving(), starvation(w)),
+    "contended": lambda: snapshot(w := contended(), contention_incident(w)),
     "learning": lambda: snapshot(calm(), learning=Learning(720.0, 1800.0)),
     "blind": lambda: snapshot(dark()),
     "half-blind": lambda: snapshot(dim()),
@@ -305,8 +305,8 @@ SCENES = {
     "error": lambda: snapshot(None, error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
     "stale": lambda: snapshot(calm(), error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
     "hostile": lambda: snapshot(
-        w := starving({"train-llm": HOSTILE, "embedder": '"><script>alert(2)</script>'}),
-        starvation(w, '"><script>alert(2)</script>', HOSTILE),
+        w := contended({"train-llm": HOSTILE, "embedder": '"><script>alert(2)</script>'}),
+        contention_incident(w, '"><script>alert(2)</script>', HOSTILE),
     ),
 }
 """What the pages are looked at in, by name; each gives a new snapshot."""
@@ -354,7 +354,7 @@ class FakeTraces:
     asked: list[TraceQuery] = field(default_factory=list)
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """Those that match service, duration and errors, in the order asked for."""
+        """Those that match service, duration and errors, in the requested order."""
         self.asked.append(query)
         if self.error:
             raise SourceError(self.error)
@@ -388,7 +388,7 @@ class NoMetrics(MetricSource):
     """A metric source without samples."""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-        """Nothing, whatever is asked."""
+        """Nothing, whatever the query."""
         del query
         return Matrix.empty(np.arange(start, end, step))
 
@@ -416,8 +416,8 @@ class FakeHub:
             return self.snapshot
         if time < world.times[0]:
             raise SourceError(f"nothing is known of {time:.0f}")
-        told = tuple(item for item in self.snapshot.incidents if item.opened <= time)
-        return replace(self.snapshot, seq=round(time), world=slice_world(world, world.times[0], time), incidents=told)
+        result = tuple(item for item in self.snapshot.incidents if item.opened <= time)
+        return replace(self.snapshot, seq=round(time), world=slice_world(world, world.times[0], time), incidents=result)
 
     def over(self, start: float, end: float) -> World | None:
         """What there is of a stretch of time."""
@@ -431,7 +431,7 @@ class FakeHub:
         return self.time
 
     def status(self) -> Json:
-        """Two counters, and the names that the test gives in vain."""
+        """Two counters, and the names that the test gives without effect."""
         return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "unmatched": list(self.unmatched)}
 
     def explain(self, service: str | None, at: float) -> Explanation:

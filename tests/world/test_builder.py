@@ -187,7 +187,7 @@ def test_history_shrinks_to_fit_the_memory_but_not_below_the_minimum(room: float
 
 
 def test_a_failure_leaves_the_builder_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next answer for the same time is added as usual."""
+    """The next answer for the same time is added as before."""
     found = platform(3)
     growing = WorldBuilder(STEP)
     growing.add(QuantileReducer()(columns(found, 0, 10)))

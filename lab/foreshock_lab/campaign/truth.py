@@ -23,17 +23,17 @@ class Times(NamedTuple):
 def truth_of(fault: PlannedFault, topology: Topology, times: Times) -> dict[str, Any]:
     """Truth of a fault, in the form that `foreshock_evaluation` reads."""
     kind, front = fault.kind, service_text(topology.front.name)
-    culprit = kind.root_cause or service_text(fault.service)
+    suspect = kind.root_cause or service_text(fault.service)
     return {
         "scenario": fault.scenario,
         "seed": fault.seed,
         "start": times.start,
         "end": times.end,
         "onset": times.onset,
-        "root_cause": None if kind.lookalike else culprit,
+        "root_cause": None if kind.lookalike else suspect,
         "also_right": [] if kind.lookalike else list(also_right(fault, topology)),
         "cause": kind.cause or None,
-        "origin": None if kind.lookalike else culprit,
+        "origin": None if kind.lookalike else suspect,
         "victims": [front] if times.breach is not None else [],
         "breached": {topology.front.name: times.breach} if times.breach is not None else {},
         "pool": "",
@@ -50,7 +50,7 @@ def truth_of(fault: PlannedFault, topology: Topology, times: Times) -> dict[str,
 
 
 def also_right(fault: PlannedFault, topology: Topology) -> Sequence[str]:
-    """Further services that are right as a culprit: the other end of a network path, or of a change between two."""
+    """Further services that are right as a root cause: the other end of a network path, or of a change between two."""
     match fault.kind.name:
         case "packet-loss" | "packet-delay" | "name-failure":
             return [service_text(name) for name in sorted(topology.callers(fault.service))]

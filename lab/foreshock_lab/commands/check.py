@@ -54,7 +54,7 @@ def check(_: argparse.Namespace) -> int:
             print(f"{slow} waits {DELAY_SECONDS:g} s longer", flush=True)
             time.sleep(FAULT_SECONDS)
             end = time.time()
-            system.record(out, start, end, {"kind": "slow_handler", "culprit": slow, "start": fault, "end": end})
+            system.record(out, start, end, {"kind": "slow_handler", "root_cause": slow, "start": fault, "end": end})
             failed = sum(not item.succeeded for item in system.user_requests(start, fault))
             before, after = (
                 _seconds(system.user_requests(*span), "buy") for span in ((start, fault), (fault, end - 5.0))

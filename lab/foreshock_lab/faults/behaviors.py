@@ -43,7 +43,7 @@ class RetryStorm:
     """A service has short timeouts and many retries, and the service that it calls most becomes expensive.
 
     Each of its requests then takes CPU time: it would be busy for `BUSY_RATIO` of the time without retries. What its
-    callers gave up is computed all the same: more load than it can carry, until the fault ends.
+    callers abandoned is computed all the same: more load than its capacity, until the fault ends.
     """
 
     BUSY_RATIO = 0.6

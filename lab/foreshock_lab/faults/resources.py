@@ -35,7 +35,7 @@ POD_LIMIT_FACTOR = 1.5
 """CPU limit of a pod with a busy neighbor, as a multiple of its normal use."""
 
 
-class UsualCpu:
+class InitialCpu:
     """Control groups of the replicas of a service, their normal CPU use in cores, and their limits."""
 
     def __init__(self, system: System, name: str) -> None:
@@ -59,10 +59,10 @@ class CpuHog:
     """A busy process in the cgroup of each replica, as of a sidecar, which competes with it for its CPU limit."""
 
     def __init__(self, system: System, name: str) -> None:
-        self._usual = UsualCpu(system, name)
-        self._limits = [max(MIN_CORES, POD_LIMIT_FACTOR * cores) for cores in self._usual.cores]
+        self._initial = InitialCpu(system, name)
+        self._limits = [max(MIN_CORES, POD_LIMIT_FACTOR * cores) for cores in self._initial.cores]
         self._processes: list[subprocess.Popen[str]] = []
-        for cgroup, cores in zip(self._usual.cgroups, self._limits, strict=True):
+        for cgroup, cores in zip(self._initial.cgroups, self._limits, strict=True):
             cgroup.cpu_limit(cores)
             command = [sys.executable, "-S", "-c", BURN]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
@@ -81,23 +81,23 @@ class CpuHog:
         for process in self._processes:
             process.kill()
             process.communicate()
-        self._usual.restore()
+        self._initial.restore()
 
 
 class CpuLimit:
     """A CPU limit of each replica, as a multiple of its normal use."""
 
     def __init__(self, system: System, name: str) -> None:
-        self._usual = UsualCpu(system, name)
+        self._initial = InitialCpu(system, name)
 
     def set(self, amount: float) -> None:
         """Limit the CPU of each replica to `amount` times its normal use."""
-        for cgroup, cores in zip(self._usual.cgroups, self._usual.cores, strict=True):
+        for cgroup, cores in zip(self._initial.cgroups, self._initial.cores, strict=True):
             cgroup.cpu_limit(amount * cores)
 
     def clear(self) -> None:
         """Restore the limits."""
-        self._usual.restore()
+        self._initial.restore()
 
 
 class MemoryLeak:

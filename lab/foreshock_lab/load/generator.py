@@ -60,7 +60,7 @@ class Users:
             last = now
 
     def _item(self) -> int:
-        """An item; a few are asked for often (Pareto with exponent 1)."""
+        """An item; a few are requested often (Pareto with exponent 1)."""
         return min(ITEMS, int(self._rng.paretovariate(1.0) * 10))
 
     async def _send(self, operation: str, params: dict[str, int]) -> None:

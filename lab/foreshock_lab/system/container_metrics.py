@@ -57,7 +57,7 @@ class Container(Protocol):
 
     @property
     def ready(self) -> Callable[[], bool]:
-        """Tells whether it answers."""
+        """Health check."""
 
 
 class ContainerMetrics(Collector):
@@ -80,7 +80,7 @@ class ContainerMetrics(Collector):
         return close
 
     def collect(self) -> Iterable[Metric]:
-        """As Prometheus's client asks for it."""
+        """In the format that Prometheus's client requests."""
         pods = [(service, replica) for service, replicas in self._replicas.items() for replica in replicas]
         usages = [(service, replica, replica.cgroup.usage()) for service, replica in pods if replica.running]
         for kind, table in ((CounterMetricFamily, _COUNTERS), (GaugeMetricFamily, _GAUGES)):

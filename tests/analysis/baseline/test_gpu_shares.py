@@ -87,7 +87,7 @@ def test_gpus_have_a_pool_if_it_is_unique(platforms: Kit, pools: tuple[str, ...]
     [
         pytest.param(0.3, 0.7, True, id="a neighbor has it"),
         pytest.param(0.3, 0.15, False, id="a lost scrape took half of everybody's"),
-        pytest.param(0.6, 0.3, False, id="as usual"),
+        pytest.param(0.6, 0.3, False, id="as in the baseline"),
         pytest.param(np.nan, 0.3, False, id="it is there no more"),
     ],
 )

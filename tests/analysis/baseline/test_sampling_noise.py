@@ -44,11 +44,11 @@ def answered(slow: Floats, takes: Floats, per_step: float, seed: int) -> tuple[F
     return p95[0], p99[0], low[0]
 
 
-def world(later: float, seed: int, *, usual: float = 0.04, longer: float = 0.15, known: bool = True) -> World:
+def world(later: float, seed: int, *, normal: float = 0.04, longer: float = 0.15, known: bool = True) -> World:
     """A service and its caller; both answer some of the requests slowly, from `CHANGES` on others, or more slowly."""
     made = world_of_scene(Scene())
     before = np.arange(len(made.times)) < CHANGES
-    p95, p99, low = answered(np.where(before, usual, later), np.where(before, 0.15, longer), 40.0, seed)
+    p95, p99, low = answered(np.where(before, normal, later), np.where(before, 0.15, longer), 40.0, seed)
     rows = [made.services.index(who) for who in (VICTIM, CALLER)]
     durations, tails, lowest = made.red.p95.copy(), made.red.p95.copy(), made.red.p95.copy()
     durations[rows], tails[rows], lowest[rows] = (p95, p95 * 1.3), (p99, p99 * 1.3), (low, low * 1.3)
@@ -69,7 +69,7 @@ def test_many_more_slow_requests_page(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_slower_slow_requests_page(seed: int) -> None:
     """6% miss the cache as before, but the store behind it hangs."""
-    assert any(values.paged for values in last_state(world(0.06, seed, usual=0.06, longer=5.0)).incidents)
+    assert any(values.paged for values in last_state(world(0.06, seed, normal=0.06, longer=5.0)).incidents)
 
 
 def test_without_request_counts_no_excursion_is_noise() -> None:
@@ -134,7 +134,7 @@ def test_noise_does_not_depend_on_the_unit_or_row_order(factor: float) -> None:
 
 
 def is_noise(made: World, at: int, base: Baselines) -> dict[Service, bool]:
-    """Of whom the p95 is above what is usual by chance."""
+    """Whose p95 is above its baseline by chance."""
     now = EvaluationPoint(made, at, base)
     return {who: now.denoised("p95", who) < now.value("p95", who) for who in made.services}
 

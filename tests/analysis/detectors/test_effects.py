@@ -95,7 +95,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
              **slow(FRONT, 9, 9.5)},
             "dependency", FRONT,
             "Expected: product/front p95 9.50 s → 9.00 s (baseline 9.00 s).",
-            id="no caller is said to become faster than it usually is",
+            id="no caller is said to become faster than its baseline",
         ),
         pytest.param(
             SLOW_STORE, "dependency", STORE,
@@ -145,7 +145,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             {("retransmitted", "host-1"): since(NOW, 0, 0.3), **slow(LLM, 8, 20), ("edge_p95", ANSWER): UNKNOWN},
             "network", LLM,
             "Drain host host-1. Expected: serving/llm p95 20.0 s → 8.00 s (baseline 8.00 s).",
-            id="a host loses packets, and no call tells of it",
+            id="a host loses packets, and no call reports it",
         ),
         pytest.param(
             SHORT, "scale_up_lag", LLM, "Shed 50% of requests at serving/llm. Expected: serving/llm load 50% lower.",
@@ -321,7 +321,7 @@ def test_every_effect_is_finite_and_better(now: float, then: float, unit: Unit, 
 
 @given(change_sets(), st.sampled_from(CASES), st.floats(0, 20) | st.just(UNKNOWN))
 @settings(deadline=None, max_examples=100)
-def test_no_action_promises_a_worse_value(changes: Changes, case: Case, load: float) -> None:
+def test_no_action_expects_a_worse_value(changes: Changes, case: Case, load: float) -> None:
     now = point({**case.changes, **changes}, utilization=utilization_at(load))
     for detect in DETECTORS:
         for finding in detect(now):

@@ -56,7 +56,7 @@ SLOWED = replace(OVERLOADED, slowdown=2.5, z=15.0)
 """The same, with 2.5 times the time per token."""
 LACKS: Changes = {("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2)}
 DEPLOYED: Changes = {**WAITS, **LACKS, ("per_token", LLM): since(NOW, 0.02, 0.06), ("running", LLM): since(NOW, 20, 60)}
-"""A new version takes three times as long per token; the autoscaler asks for more replicas."""
+"""A new version takes three times as long per token; the autoscaler adds replicas."""
 TIMED_OUT: Changes = {
     **LACKS,
     ("edge_error_rate", ANSWER): since(NOW, 0, 0.4),
@@ -125,7 +125,7 @@ def test_failures_are_an_own_fault_at_any_prompt_length(prompts: float) -> None:
 
 @pytest.mark.parametrize("key", [("edge_p95", ANSWER), ("edge_server", ANSWER), ("per_token", LLM)])
 def test_durations_of_zero_have_finite_findings(key: tuple[str, object]) -> None:
-    """The first bound of a histogram is 0, and a sum may stand still while its count grows."""
+    """The first bound of a histogram is 0, and a sum may stay constant while its count grows."""
     zero = point({**TIMED_OUT, key: since(NOW, 8, 0)}, utilization=replace(SLOWED, slowdown=0.0))
     assert all(np.isfinite(finding.strength) for finding in findings(zero))
 
@@ -176,7 +176,7 @@ def test_a_client_timeout_is_found_if_the_server_fails_late() -> None:
     "changes",
     [
         pytest.param({}, id="all is well"),
-        pytest.param({**TIMED_OUT, ("edge_p95", ANSWER): since(NOW, 8.1, 24)}, id="calls take as long as the time-out"),
+        pytest.param({**TIMED_OUT, ("edge_p95", ANSWER): since(NOW, 8.1, 24)}, id="calls take as long as the timeout"),
         pytest.param({**TIMED_OUT, ("running", LLM): 20, ("waiting", LLM): 0}, id="calls that never reach a server"),
         pytest.param({**TIMED_OUT, ("edge_error_rate", ANSWER): since(NOW, 0, 0.01)}, id="one call of a hundred"),
         pytest.param({**TIMED_OUT, ("edge_p95", ANSWER): np.nan}, id="unknown latency of calls"),

@@ -78,8 +78,8 @@ def test_a_service_that_is_down_pages_as_the_cause(shown: Changes, cause: Cause)
     assert (candidate.cause.cause, candidate.cause.suspect.service) == (cause, LLM)
     assert candidate.page
     assert set(candidate.affected_callers) == {GATEWAY, FRONT}
-    blamed = {finding.suspect.service for finding in found if finding.strength > MAX_UNFELT_STRENGTH}
-    assert blamed == {LLM}
+    suspected = {finding.suspect.service for finding in found if finding.strength > MAX_UNFELT_STRENGTH}
+    assert suspected == {LLM}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_service_that_is_down_pages_as_the_cause(shown: Changes, cause: Cause)
         {**CALLS_FAIL, **NO_CAPACITY, ("edge_rate", ANSWER): since(NOW, 5, 14), ("rate", LLM): since(NOW, 5, 4.5)},
         {**NO_CAPACITY, ("rate", LLM): since(NOW, 5, 0), ("edge_rate", ANSWER): since(NOW, 5, 0)},
     ],
-    ids=["half of it is lost", "it answers with errors", "it is overloaded by retries", "nobody calls it"],
+    ids=["half of it is lost", "it answers with errors", "it is overloaded by retries", "it has no callers"],
 )
 def test_a_service_that_answers_is_not_down(changes: Changes) -> None:
     assert not is_down(point(changes), LLM)
@@ -150,7 +150,7 @@ def test_a_service_that_others_still_call_is_not_down_because_a_failing_client_s
 
 
 def test_of_two_services_whose_calls_vanished_the_one_without_targets_is_down() -> None:
-    """Nobody else calls either of them."""
+    """Neither has another caller."""
     platform = checkout_without({})
     built, names = platform.world(), (service("payments"), service("shipping"))
     unknown = np.full((2, len(built.times)), np.nan)
@@ -161,7 +161,7 @@ def test_of_two_services_whose_calls_vanished_the_one_without_targets_is_down() 
     assert [is_down(now, name) for name in names] == [True, False]
 
 
-def test_a_caller_that_fails_before_its_calls_blames_nobody() -> None:
+def test_a_caller_that_fails_before_its_calls_has_no_suspected_callee() -> None:
     platform = Platform(
         services={"front": Served(failed=step(0, 1)), "store": Served(rate=step(10, 0))},
         calls={("user", "front"): Served(failed=step(0, 1)), ("front", "store"): Served(rate=step(10, 0))},

@@ -30,7 +30,7 @@ SLOW = Served(rate=20.0, p95=step(0.005, 1.0))
     [(shop(cache=SLOW, postgres=SLOW), "cart"), (shop(cache=SLOW), "cache")],
     ids=["a client that finds all stores slow", "a store that is slow for one client alone"],
 )
-def test_stores_are_not_to_blame_for_a_client_without_cpu(platform: Platform, suspect: str) -> None:
+def test_stores_are_not_the_root_cause_for_a_client_without_cpu(platform: Platform, suspect: str) -> None:
     found = [finding for finding in dependency(platform.point(later=20)) if finding.strength >= 0.5]
 
     assert {finding.suspect.service for finding in found} == {service(suspect)}

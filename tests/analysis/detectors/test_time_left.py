@@ -18,7 +18,7 @@ TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
 @pytest.mark.parametrize(
     ("trend", "load", "urgent", "expected"),
     [
-        pytest.param(TREND, None, False, 0.28 * 300, id="a part of the trend's median, once somebody is woken"),
+        pytest.param(TREND, None, False, 0.28 * 300, id="a part of the trend's median, once it is paged"),
         pytest.param(NONE, None, False, 70.0, id="no trend"),
         pytest.param(TREND, 0.75, False, 70.0, id="servers fill up, ahead of p95"),
         pytest.param(TREND, 0.95, False, 20.0, id="servers have more than they carry by now"),

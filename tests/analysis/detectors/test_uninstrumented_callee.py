@@ -98,7 +98,7 @@ LOCKED: Mapping[str, Mapping[str, Course]] = {
 
 @pytest.mark.parametrize("seconds", LOCKED.values(), ids=LOCKED.keys())
 def test_a_locked_database_is_the_cause_not_the_service_that_waits_for_it(seconds: Mapping[str, Course]) -> None:
-    """The service makes six queries per request; nothing but its client spans tells of the database."""
+    """The service makes six queries per request; only its client spans report the database."""
     slow = step(0.3, 2.6)
     platform = Platform(
         services={"front": Served(p95=step(0.35, 2.7)), "orders": Served(p95=slow)},

@@ -55,7 +55,7 @@ def test_failed_requests_above_the_baseline_are_counted_also_after_the_page() ->
 def test_requests_from_other_services_are_counted_where_they_entered() -> None:
     """Of 5 requests a second 2 come from outside, a tenth of which fail; the others are the same people's.
 
-    How long they take only the service itself tells.
+    Only the service itself reports how long they take.
     """
     world = platform(slow=10.0, failed=0.5)
     user = Edge(Service("", "user"), CALLER, "virtual_node")

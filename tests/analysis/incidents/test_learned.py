@@ -48,12 +48,12 @@ OF_OTHERS = [("p95", CODER), ("nic", "host-3")]
 def test_the_state_during_an_incident_does_not_become_the_baseline(name: str, key: object) -> None:
     """A GPU that is throttled for an hour stays anomalous."""
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
-    usual, kept = (
+    baseline, kept = (
         relearned(known, CHANGED, LATER, frozen).baselines.of(name).get(key)  # type: ignore[arg-type] # of any kind
         for frozen in (frozenset[object](), frozenset((LLM,)))
     )
     assert kept == known.baselines.of(name).get(key)
-    assert usual != kept
+    assert baseline != kept
 
 
 @pytest.mark.parametrize(("name", "key"), OF_OTHERS, ids=[str(key) for _, key in OF_OTHERS])

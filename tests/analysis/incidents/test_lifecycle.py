@@ -22,23 +22,23 @@ from foreshock_dashboard.render.incident_summary import incident_sentence
 Scenes = Any
 
 
-class Starved(NamedTuple):
-    """The World of the scene `starving`, and the incidents that it leads to in one go."""
+class Contended(NamedTuple):
+    """The World of the scene `contended`, and the incidents that it leads to in one go."""
 
     world: World
     incidents: tuple[Incident, ...]
 
 
 @pytest.fixture(scope="module")
-def starved(scenes: Scenes) -> Starved:
+def contended(scenes: Scenes) -> Contended:
     """Folded once for all."""
-    world = scenes.world(scenes.starving)
-    return Starved(world, last_state(world).incidents)
+    world = scenes.world(scenes.contended)
+    return Contended(world, last_state(world).incidents)
 
 
-def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starved: Starved) -> None:
+def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, contended: Contended) -> None:
     """Within three grid points of the evidence."""
-    world, (incident,) = starved
+    world, (incident,) = contended
 
     assert (incident.service, incident.suspect.service) == (scenes.victim, scenes.aggressor)
     assert incident.suspect.gpus == scenes.gpus
@@ -68,13 +68,13 @@ LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
     """At most an early warning says that the service is slow."""
-    incidents = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
+    incidents = last_state(scenes.world(scenes.contended, **LOOKALIKES[name](scenes))).incidents
     assert [item for item in incidents if item.paged is not None] == []
 
 
 def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
     """Not one that always had a larger share."""
-    world = scenes.world(scenes.starving, wait_by_bystander=lambda _: 0.6)
+    world = scenes.world(scenes.contended, wait_by_bystander=lambda _: 0.6)
 
     (incident,) = last_state(world).incidents
 
@@ -84,7 +84,7 @@ def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
 
 def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
     """The phase and the sentence say so."""
-    world = scenes.world(scenes.starving, caller_p95=scenes.rising(250, 0.8, 2.4))
+    world = scenes.world(scenes.contended, caller_p95=scenes.rising(250, 0.8, 2.4))
 
     (incident,) = last_state(world).incidents
 
@@ -101,7 +101,7 @@ def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scene
         return lambda i: high if 240 <= i < 270 or 276 <= i < 290 else low
 
     scene = replace(
-        scenes.starving,
+        scenes.contended,
         points=points,
         victim_p95=on(0.5, 1.5),
         aggressor_busy=on(0.2, 0.7),
@@ -125,7 +125,7 @@ def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scene
 def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(scenes: Scenes) -> None:
     """While it recovers no service is at risk."""
     scene = replace(
-        scenes.starving,
+        scenes.contended,
         points=300,
         victim_p95=lambda i: 1.5 if 240 <= i < 260 else 0.5,
         caller_p95=lambda i: 2.4 if 245 <= i < 260 else 0.8,
@@ -151,7 +151,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
 
 def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
     """After an hour it is still compared with the time before it."""
-    world = scenes.world(replace(scenes.starving, points=240 + 360))
+    world = scenes.world(replace(scenes.contended, points=240 + 360))
 
     (incident,) = last_state(world).incidents
 
@@ -161,7 +161,7 @@ def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
 
 def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:
     """Half an hour of latencies is needed; `learning` says how much there is."""
-    scene = replace(scenes.starving, points=120, victim_p95=scenes.rising(60, 0.5, 5.0))
+    scene = replace(scenes.contended, points=120, victim_p95=scenes.rising(60, 0.5, 5.0))
     world = scenes.world(scene)
 
     assert last_state(world).incidents == ()
@@ -171,20 +171,20 @@ def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 299), max_size=6))
-def test_incidents_do_not_depend_on_how_evaluations_are_grouped(starved: Starved, cuts: list[int]) -> None:
+def test_incidents_do_not_depend_on_how_evaluations_are_grouped(contended: Contended, cuts: list[int]) -> None:
     """A replay in one go equals the live run."""
     state = State()
     for at in [*sorted(cuts), 299]:
-        state = last_state(_until(starved.world, at), state)
+        state = last_state(_until(contended.world, at), state)
 
-    assert state.incidents == starved.incidents
+    assert state.incidents == contended.incidents
 
 
 def test_a_hub_started_later_reports_the_same_incidents(scenes: Scenes) -> None:
     """Where it has enough history before them."""
     whole = scenes.world(
         replace(
-            scenes.starving,
+            scenes.contended,
             points=600,
             victim_p95=scenes.rising(500, 0.5, 1.5),
             aggressor_busy=scenes.rising(500, 0.2, 0.7),
@@ -236,7 +236,7 @@ def gone(at: int, before: Callable[[int], float]) -> Callable[[int], float]:
 @pytest.mark.parametrize("what", ["victim_p95", "wait_by_aggressor"])
 def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) -> None:
     """Without latencies it stays open for an hour, marked as inferred; without GPU data the service is still slow."""
-    scene = replace(scenes.starving, points=240 + 20 + 400)
+    scene = replace(scenes.contended, points=240 + 20 + 400)
     scene = replace(scene, **{what: gone(260, getattr(scene, what))}, wait_by_bystander=lambda _: np.nan)
     after = [*states(State(), scenes.world(scene))]
 
@@ -251,7 +251,7 @@ def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) ->
 def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
     """The history of the last hour counts, not one moment half an hour ago."""
     world = scenes.world(
-        replace(scenes.starving, points=400),
+        replace(scenes.contended, points=400),
         victim_p95=lambda i: np.nan if 120 <= i < 150 else 1.5 if i >= 330 else 0.5,
         caller_p95=lambda i: np.nan if 120 <= i < 150 else 0.8,
         aggressor_busy=scenes.rising(330, 0.2, 0.7),
@@ -265,10 +265,10 @@ def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
 
 def test_baseline_failures_do_not_page(scenes: Scenes) -> None:
     """A baseline of 7% is normal; 20% is an early warning, and its caller with a fallback does not page."""
-    usual = scenes.world(scenes.calm, failed=lambda _: 0.07)
+    normal = scenes.world(scenes.calm, failed=lambda _: 0.07)
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 
-    assert last_state(usual).incidents == ()
+    assert last_state(normal).incidents == ()
     assert [item.severity for item in last_state(more).incidents] == ["warning"]
 
 
@@ -278,7 +278,7 @@ def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
     def ramp(low: float, rate: float) -> Callable[[int], float]:
         return lambda i: low * (1 + rate * max(0, i - 240))
 
-    world = scenes.world(scenes.starving, victim_p95=ramp(0.5, 0.12), caller_p95=ramp(0.8, 0.06))
+    world = scenes.world(scenes.contended, victim_p95=ramp(0.5, 0.12), caller_p95=ramp(0.8, 0.06))
     reported: list[bool] = []
     state = State()
     for at in range(240, 290):
@@ -291,7 +291,7 @@ def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
 
 def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:
     """A point in a cycle would keep its World, megabytes of arrays, until the garbage collector runs."""
-    world = _until(scenes.world(scenes.starving), 260)
+    world = _until(scenes.world(scenes.contended), 260)
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -309,7 +309,7 @@ def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:
 def test_an_incident_starts_no_later_than_its_evidence(scenes: Scenes) -> None:
     """At each evaluation, and its start does not move forward."""
     start = math.inf
-    for state in states(State(), scenes.world(scenes.starving)):
+    for state in states(State(), scenes.world(scenes.contended)):
         for incident in state.incidents:
             assert incident.since <= min((item.since for item in incident.evidence), default=math.inf)
             assert incident.since <= start

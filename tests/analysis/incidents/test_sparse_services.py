@@ -1,4 +1,4 @@
-"""Services of about one request a minute: chance alone pages nobody."""
+"""Services of about one request a minute: chance alone sends no page."""
 
 from __future__ import annotations
 

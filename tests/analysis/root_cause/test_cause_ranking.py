@@ -34,9 +34,9 @@ def chain(kit: Kit, **given: Kit) -> Kit:
     return kit.Platform(services=served, calls=calls)
 
 
-def slow(kit: Kit, times: float, at: int = 240, usual: float = 0.4, **more: Any) -> Kit:  # noqa: ANN401 - courses
+def slow(kit: Kit, times: float, at: int = 240, normal: float = 0.4, **more: Any) -> Kit:  # noqa: ANN401 - courses
     """A service with latencies `times` the baseline from grid point `at` on."""
-    return kit.Served(p95=kit.step(usual, usual * times, at), **more)
+    return kit.Served(p95=kit.step(normal, normal * times, at), **more)
 
 
 def names(
@@ -52,12 +52,12 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         lambda kit: chain(kit, model=slow(kit, 5), gateway=slow(kit, 4), front=slow(kit, 3.5)),
         "model",
     ),
-    "not a slow one that nobody on the way waits for": (
+    "not a slow one that no service on the way waits for": (
         lambda kit: chain(kit, front=slow(kit, 4), gateway=slow(kit, 4), auth=slow(kit, 1.05)),
         "gateway",
     ),
     "not a callee with too small an excess to explain its caller": (
-        lambda kit: chain(kit, front=slow(kit, 5, usual=8.0), store=slow(kit, 5, usual=0.01)),
+        lambda kit: chain(kit, front=slow(kit, 5, normal=8.0), store=slow(kit, 5, normal=0.01)),
         "front",
     ),
     "not one that became slow afterwards": (
@@ -68,7 +68,7 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         lambda kit: chain(kit, model=fails(kit, 0.4), gateway=fails(kit, 0.3), front=fails(kit, 0.3)),
         "model",
     ),
-    "one that keeps its callers waiting until they give up": (
+    "one that keeps its callers waiting until they time out": (
         lambda kit: chain(
             kit,
             model=slow(kit, 40),
@@ -117,7 +117,7 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "gateway",
     ),
-    "a slow callee that tells it itself rather than one of which only clients tell": (
+    "a slow callee with its own metrics rather than one that only clients report": (
         lambda kit: replace(
             chain(
                 kit,
@@ -190,21 +190,21 @@ def test_the_first_candidate_is(platforms: Kit, name: str) -> None:
     assert sum(score for _, score in candidates) == pytest.approx(1.0, abs=0.05)
 
 
-def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
+def finding(kit: Kit, victim: str, suspect: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
     """A sure finding of contention."""
-    sure = Finding(kit.service(victim), "gpu_contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), (Action("restart"),))
+    sure = Finding(kit.service(victim), "gpu_contention", suspect, 0.95, 3.0, 1_800_002_400.0, (), (Action("restart"),))
     return replace(sure, **more)
 
 
 def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affected_service(platforms: Kit) -> None:
     """No call edge leads to the batch job."""
     point = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).point(20)
-    starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
+    contended = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
 
-    candidates = names(platforms, point, "front", findings=(starved,))
+    candidates = names(platforms, point, "front", findings=(contended,))
 
     assert candidates[0][0] == "batch"
-    assert rank_causes(GraphWalk(point, (starved,)), [platforms.service("front")], point.time)[0].reasons == (
+    assert rank_causes(GraphWalk(point, (contended,)), [platforms.service("front")], point.time)[0].reasons == (
         Reason("cause", platforms.service("model"), "gpu_contention"),
     )
 

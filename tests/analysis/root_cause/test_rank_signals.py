@@ -81,21 +81,21 @@ def ranked(metrics: Metrics, step: float, affected: str | None = "web") -> Ranki
 
 
 @pytest.mark.parametrize("step", [10.0, 60.0, 300.0])
-@pytest.mark.parametrize("culprit", ["store", "cart", "search", "web"])
+@pytest.mark.parametrize("suspect", ["store", "cart", "search", "web"])
 @pytest.mark.parametrize("affected", ["web", None])
-def test_the_service_with_its_own_excess_ranks_first(step: float, culprit: str, affected: str | None) -> None:
+def test_the_service_with_its_own_excess_ranks_first(step: float, suspect: str, affected: str | None) -> None:
     """Not those that inherit it, at any resolution, whether or not the affected service is given."""
     ranking = ranked(
-        graph({culprit: during(0.4) if step > 10 else np.where(np.arange(POINTS) >= FIRST, 0.4, 0.0)}, step),
+        graph({suspect: during(0.4) if step > 10 else np.where(np.arange(POINTS) >= FIRST, 0.4, 0.0)}, step),
         step,
         affected,
     )
     assert ranking.passed
-    assert ranking.candidates[0].service.name == culprit
+    assert ranking.candidates[0].service.name == suspect
     assert sum(item.score for item in ranking.candidates) == pytest.approx(1.0)
 
 
-def test_a_callee_in_few_requests_cannot_take_the_blame() -> None:
+def test_a_callee_in_few_requests_is_no_root_cause() -> None:
     """It is slower by more, but three in a hundred requests call it."""
     ranking = ranked(graph({"ads": during(0.6), "web": during(0.3)}, 300.0), 300.0)
     assert ranking.candidates[0].service.name == "web"

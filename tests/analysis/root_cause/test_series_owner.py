@@ -75,7 +75,7 @@ def test_calls_are_recognized_by_the_labels_of_service_graphs_and_meshes() -> No
         ("container_network_receive_bytes_total", "other"),
         ("carts_load", "traffic"),
         ("temperature_of_the_sea", "resource"),
-        ("colour", "other"),
+        ("hue", "other"),
     ],
 )
 def test_a_metric_is_recognized_by_the_words_of_its_name(metric: str, kind: str) -> None:

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[tuple[SpanRow, ...], dict[str, tuple[float, float] | None
     "behind": ((CLIENT, SpanRow(2, 1, "server", "h2", -3.0, 0.3)), {"h2": (-2.1, 0.1)}),
     "on one host": ((CLIENT, SpanRow(2, 1, "server", "h1", 9.0, 0.4)), {}),
     "longer than its caller: unknown": ((CLIENT, SpanRow(2, 1, "server", "h2", 9.0, 2.0)), {"h2": None}),
-    "served after its caller gave up, while another call was not": (
+    "served after its caller timed out, while another call was not": (
         (
             SpanRow(1, 0, "internal", "h1", 0.0, 9.0),
             SpanRow(2, 1, "client", "h1", 0.0, 1.0),

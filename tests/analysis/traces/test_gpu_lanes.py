@@ -165,7 +165,7 @@ ON_THREE = [
         ({"host__id": HOST, "process__pid": "7"}, (["GPU-two"], "process")),
         ({"host__id": HOST, "container__id": CONTAINER, "process__pid": 99}, (["GPU-three"], "container")),
         ({"host__id": HOST, "k8s__pod__uid": POD}, (["GPU-three"], "container")),
-        # A pid of another namespace is not one of the host's, whoever has that number there.
+        # A pid of another namespace is not one of the host's, whichever process has that number there.
         ({"host__id": HOST, "container__id": "cd" * 32, "process__pid": 7}, (["GPU-two", "GPU-three"], "service")),
         ({"host__id": HOST, "process__pid": 8}, (["GPU-two", "GPU-three"], "service")),
         ({"host__id": HOST}, (["GPU-two", "GPU-three"], "service")),

@@ -63,7 +63,7 @@ ROOT = Row(1, 0, "server", "gateway", 0, 10_000)
 
 
 def test_a_call_that_timed_out_and_the_pause_before_the_next_attempt_are_lost_time() -> None:
-    """The work below the first attempt counts as lost too, even where it went on after the caller gave up."""
+    """The work below the first attempt counts as lost too, even where it went on after the caller's timeout."""
     rows = (
         ROOT,
         Row(2, 1, "client", "gateway", 0, 4_000, "timeout"),

@@ -85,7 +85,7 @@ def test_a_memory_temperature_of_0_means_no_sensor(driver: Open) -> None:
     assert driver(field_values={(82, 0): (1, 0)})[0].read(0).temperature_celsius == {"gpu": 61.0}
 
 
-def test_garbage_utilisation_is_dropped(driver: Open) -> None:
+def test_garbage_utilization_is_dropped(driver: Open) -> None:
     reading = driver(nvmlDeviceGetUtilizationRates=SimpleNamespace(gpu=808_334_905, memory=41))[0].read(0)
     assert (reading.utilization_ratio, reading.memory_busy_ratio) == (None, 0.41)
 

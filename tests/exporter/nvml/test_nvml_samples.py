@@ -81,7 +81,7 @@ def test_unwritten_entries_are_not_those_of_the_previous_call(driver: Open) -> N
     assert len(adapter.process_utilization(0, 0)) == 2
     fake.used = fake.used[:1]
     assert len(adapter.process_utilization(0, 0)) == 1
-    assert fake.times(NAMES["process_utilization"]) == 2, "no more room was asked for"
+    assert fake.times(NAMES["process_utilization"]) == 2, "no more room was requested"
 
 
 @given(st.binary(max_size=640), st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 2**64 - 1))

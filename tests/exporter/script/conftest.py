@@ -45,7 +45,7 @@ class Stage:
 
 @pytest.fixture
 def write() -> Write:
-    """A script from its lines, after a header; it has a GPU 0 like an H100 unless told that it describes its own."""
+    """A script from its lines, after a header; it has a GPU 0 like an H100 unless it describes its own."""
 
     def written(*lines: str, gpu: bool = True, header: str = HEADER) -> Script:
         return parse([header, *(['{"gpu": 0, "device": {}}'] if gpu else []), *lines], "test.jsonl")

@@ -65,7 +65,7 @@ def test_the_built_in_scripts_play_for_ever(name: str) -> None:
 
 
 def test_one_gpu_of_the_contended_host_is_contended() -> None:
-    """At all times: at least 90 % busy, two services with at least 5 % each."""
+    """At all times: at least 90% busy, two services with at least 5% each."""
     gpus = [host.gpus for host in states(Playback(load_script("contended"), START), *range(1, 200, 7))]
 
     for gpu in (found[0] for found in gpus):
@@ -197,7 +197,7 @@ def test_a_wrong_line_on_standard_input_costs_only_itself(caplog: pytest.LogCapt
 
 
 def test_without_a_first_line_the_exporter_starts_nevertheless() -> None:
-    """A host of a usual name without GPUs, until they come; closing ends the reading."""
+    """A host of a common name without GPUs, until they come; closing ends the reading."""
     with piped("") as (read, _):
         opened = open_script("-", lambda: START, descriptor=read)
         opened.driver.close()

@@ -174,7 +174,7 @@ def dial() -> Iterator[Dial]:
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Whoever signs the certificates of these tests."""
+    """The CA of these tests."""
     return trustme.CA()
 
 

@@ -47,7 +47,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         (",,;q=1,;", False),
     ],
 )
-def test_openmetrics_is_given_to_whoever_likes_it_at_least_as_much(accept: str, openmetrics: bool) -> None:
+def test_openmetrics_is_served_where_it_is_accepted_at_least_as_much(accept: str, openmetrics: bool) -> None:
     assert wants_openmetrics(accept) is openmetrics
 
 
@@ -71,7 +71,7 @@ def test_openmetrics_is_given_to_whoever_likes_it_at_least_as_much(accept: str, 
         ("notgzip", False),
     ],
 )
-def test_an_answer_is_compressed_for_whoever_takes_gzip(accept_encoding: str, compressed: bool) -> None:
+def test_an_answer_is_compressed_where_gzip_is_accepted(accept_encoding: str, compressed: bool) -> None:
     assert accepts_gzip(accept_encoding) is compressed
 
 

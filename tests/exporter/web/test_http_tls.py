@@ -156,7 +156,7 @@ def test_only_certificates_with_an_allowed_name_are_accepted(
             ask(port, tls=trusting(name))
 
 
-def test_names_of_a_certificate_are_read_in_their_usual_form() -> None:
+def test_names_of_a_certificate_are_read_in_their_common_form() -> None:
     certificate: dict[str, Any] = {
         "subjectAltName": (("DNS", "a.b"), ("IP Address", "FD00:0:0:0:0:0:0:1"), ("URI", "spiffe://x/y"),
                            ("IP Address", "<invalid>"), ("DirName", "c"))

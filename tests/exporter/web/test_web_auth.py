@@ -88,7 +88,7 @@ def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slo
     assert slow.tried == [(b"pear", USERS["bob"])]
 
 
-def test_whoever_was_wrong_rests_in_proportion(slow: Slow) -> None:
+def test_a_wrong_password_costs_a_wait_in_proportion(slow: Slow) -> None:
     rested: list[float] = []
     ticks = iter([0.0, 0.25, 10.0, 19.0])
     passwords = PasswordChecker(sleep=rested.append, matches=slow, timer=lambda: next(ticks))

@@ -89,9 +89,9 @@ BAD = {
 STRICTER = {
     "TLS without a certificate": ("tls_server_config:\n  min_version: TLS13\n", r"cert_file is missing; .* serve HTTP"),
     "unverified clients": (TLS + "  client_auth_type: RequireAnyClientCert\n", "takes any certificate unverified"),
-    "verified by nobody": (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "client_ca_file is missing"),
+    "verified without a CA": (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "client_ca_file is missing"),
     "an empty authority": (MUTUAL.replace("ca.pem", "web.yml"), r"client_ca_file .*web\.yml: .*PEM"),
-    "names that nobody checks": (TLS + "  client_allowed_sans: [a]\n", "client_allowed_sans needs client_auth_type"),
+    "names without a check": (TLS + "  client_allowed_sans: [a]\n", "client_allowed_sans needs client_auth_type"),
     "broken versions": (TLS + "  min_version: TLS10\n", r"min_version is TLS10, which is deprecated \(RFC 8996\)"),
     "a broken highest version": (TLS + "  max_version: TLS11\n", "max_version is TLS11, which is deprecated"),
     "versions that none has": (TLS + "  min_version: TLS13\n  max_version: TLS12\n", "is above max_version"),
@@ -101,7 +101,7 @@ STRICTER = {
     "too high a cost": (USERS.replace("$10$", "$20$"), "bcrypt cost of 20; it must be 4 to 16"),
     "a header on two lines": ('http_server_config:\n  headers:\n    X-XSS-Protection: "a\\nb"\n', "plain ASCII on"),
 }  # fmt: skip
-"""What promtool lets pass and Python cannot do, or nobody can mean."""
+"""What promtool lets pass and Python cannot do, or is never meant."""
 
 
 def load(path: Path) -> WebConfig:

@@ -24,7 +24,7 @@ from foreshock_exporter.model.device import Instance
 MOST = 60
 """Series of a GPU by the design, besides 4 for each service on it and one for each pair of which one may stall."""
 OF_A_XID, OF_AN_INSTANCE, OF_A_LINK = 2, 3, 2
-"""Series for each kind of error that was reported, each MIG instance, and each NVLink where it is asked for."""
+"""Series for each kind of error that was reported, each MIG instance, and each NVLink where it is enabled."""
 MOMENTS = {"sick": (10.0, 110.0, 200.0, 270.0, 330.0, 450.0, 500.0, 590.0), "contended": (30.0, 100.0)}
 """When a script is looked at, so as to see each thing that happens in it. Seconds."""
 

@@ -51,7 +51,7 @@ RESIDENT_GROWTH = 4 << 20
 MOST_OF_A_GPU = 60 + 2 * 2
 """Series by the design, with two kinds of error on each."""
 MOST_SERVICES = math.ceil((STAYS + EXPIRE_AFTER_SECONDS) / (EVERY * GPUS)) + 1
-"""Told of one GPU: those that are on it, or were in the last quarter of an hour."""
+"""With one GPU: those that are on it, or were in the last quarter of an hour."""
 
 
 def day() -> Iterator[dict[str, object]]:

@@ -125,7 +125,9 @@ def test_a_receiver_that_comes_late_gets_the_readings_of_then_and_the_spans_of_b
         eventually(lambda: bool(receiver.readings()), "readings")
         eventually(lambda: bool(receiver.spans()), "spans", 60.0)
         assert min(span.start_time_unix_nano for _, span in receiver.spans()) / 1e9 < came
-        eventually(lambda: total(scrape(address), "foreshock_exporter_otlp_pushed_total", signal="traces") > 0, "told")
+        eventually(
+            lambda: total(scrape(address), "foreshock_exporter_otlp_pushed_total", signal="traces") > 0, "pushed"
+        )
         assert running.poll() is None
     assert log.read_text().count("level=WARNING") <= 4, "each trouble once"
 

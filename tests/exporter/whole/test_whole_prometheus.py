@@ -137,7 +137,7 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
     asked, running, log = scraped
     value = asked.value
     eventually(lambda: value("gpus_present") == 3, "three GPUs")
-    assert value("gpus_expected") == 4, "the slots tell of the one that is late"
+    assert value("gpus_expected") == 4, "the slots count the one that is late"
     eventually(lambda: (value(busy_of(HUNG)) or 0) > 1, "its time is counted")
     eventually(lambda: value(f'gpu_power_watts{{gpu="{HUNG}"}}') is not None, "its gauges are there")
 

@@ -284,8 +284,8 @@ def test_a_deploy_changes_a_callers_policy() -> None:
     stand.mesh.enter(flow("front"), 0, 0)
     stand.run(10.0)
     assert [span.attributes["error.type"] for span in clients(stand.take(), "back")] == ["timeout"] * 3
-    with pytest.raises(ValueError, match="front does not call 'nobody'; it calls back"):
-        stand["front"].override("nobody", timeout=1.0)
+    with pytest.raises(ValueError, match="front does not call 'absent'; it calls back"):
+        stand["front"].override("absent", timeout=1.0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from foreshock_simulator.spec.services import CallPolicy, Cpu, Serve
 
 BATCHES = 30
 T_99 = 2.756
-"""Two-sided 99 % quantile of Student's t with 29 degrees of freedom."""
+"""Two-sided 99% quantile of Student's t with 29 degrees of freedom."""
 
 
 def assert_mean(values: list[float], expected: float, precision: float) -> None:
@@ -22,7 +22,7 @@ def assert_mean(values: list[float], expected: float, precision: float) -> None:
     size = len(values) // BATCHES
     means = [fmean(values[i * size : (i + 1) * size]) for i in range(BATCHES)]
     bound = T_99 * stdev(means) / sqrt(BATCHES)
-    assert bound < precision * expected, f"bounds of ±{bound:.4g} tell little about {expected:.4g}"
+    assert bound < precision * expected, f"bounds of ±{bound:.4g} are too wide for {expected:.4g}"
     assert abs(fmean(means) - expected) < bound, f"{fmean(means):.5g} ± {bound:.2g} is not {expected:.5g}"
 
 
@@ -39,10 +39,10 @@ def erlang_c(servers: int, load: float) -> float:
     return last / (sum(load**k / factorial(k) for k in range(servers)) + last)
 
 
-@pytest.mark.parametrize(("servers", "utilisation"), [(1, 0.7), (3, 0.7), (8, 0.8)])
-def test_waits_for_threads_match_erlang_c(servers: int, utilisation: float) -> None:
+@pytest.mark.parametrize(("servers", "utilization"), [(1, 0.7), (3, 0.7), (8, 0.8)])
+def test_waits_for_threads_match_erlang_c(servers: int, utilization: float) -> None:
     """M/M/c: threads are the servers, and a model takes an exponential time: W = C(c, λ/μ) / (cμ − λ) + 1/μ."""
-    rate, requests = utilisation * servers, 50_000
+    rate, requests = utilization * servers, 50_000
     stand = Stand([service("s", Serve(), threads=servers, backlog=10**9)], delay=0.0, seed=11)
     rng = Random(5)
     stand.start("s", draw=lambda: rng.expovariate(1.0))

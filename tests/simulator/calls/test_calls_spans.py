@@ -177,7 +177,7 @@ def test_counts_over_all_spans_match_those_of_the_hub() -> None:
 
 
 def test_each_server_span_has_a_client_span_in_its_trace() -> None:
-    """It starts and ends within it, unless the caller gave up. Roots are requests of users."""
+    """It starts and ends within it, unless the caller timed out. Roots are requests of users."""
     stand = platform()
     stand.run(200.0)
     spans = stand.take()

@@ -104,7 +104,7 @@ def test_counters_follow_energy_links_and_throttling() -> None:
     gpu = world.gpus[0]
     world.worker(1, CHAT).run(GpuWork(100.0, sm=1.0, dram=0.9, tensor=0.9, nvlink=0.5, pcie=0.25))
     world.engine.run(1.0)
-    before, usual = world.driver.counters(0), world.driver.read(0)
+    before, baseline = world.driver.counters(0), world.driver.read(0)
     gpu.power_limit_ratio = 0.4
     world.engine.run(3.0)
     after, held = world.driver.counters(0), world.driver.read(0)
@@ -112,7 +112,7 @@ def test_counters_follow_energy_links_and_throttling() -> None:
     assert after.energy_joules is not None
     assert after.energy_joules - before.energy_joules == pytest.approx(2.0 * 0.4 * 700.0, rel=0.01)
     assert after.throttled_seconds["power"] - before.throttled_seconds["power"] == pytest.approx(2.0)
-    assert held.clock_hertz["sm"] < usual.clock_hertz["sm"]
+    assert held.clock_hertz["sm"] < baseline.clock_hertz["sm"]
     assert held.power_limit_watts == pytest.approx(0.4 * 700.0)
     assert before.nvlink_transmit_bytes is not None
     assert before.nvlink_transmit_bytes > 0.0

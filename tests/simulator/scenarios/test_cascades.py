@@ -59,7 +59,9 @@ def play(spec: ScenarioSpec, seed: int, start: float, *, leave_out: str = "", un
 
 @pytest.mark.parametrize("name", CASCADES)
 @pytest.mark.parametrize(("seed", "left_out"), RUNS)
-def test_a_cascade_happens_after_its_onset_and_not_without_its_culprit(name: str, seed: int, left_out: float) -> None:
+def test_a_cascade_happens_after_its_onset_and_not_without_its_root_cause(
+    name: str, seed: int, left_out: float
+) -> None:
     """No breach before the onset; the origin breaches, or is down and serves nothing, and others breach with it."""
     spec = scenario(name, seed, left_out)
     truth, seconds = play(spec, seed, START + left_out)

@@ -17,7 +17,7 @@ SLOW = StepCounts(20, 20, 0)
 FAILING = StepCounts(20, 0, 1)
 QUIET = StepCounts(1, 1, 1)
 
-STARVED = """\
+CONTENDED = """\
 description: A tenant grows.
 faults:
   - tenant_grows: {tenant: batch-embed, at: 200, workers: 2, onto: [llm-chat]}
@@ -26,9 +26,9 @@ expects: {cascade: true, cause: gpu_contention, root_cause: batch-embed, origin:
 """
 
 
-def starved() -> ScenarioSpec:
+def contended() -> ScenarioSpec:
     """A scenario with a root cause."""
-    return parse(STARVED, "starved.yaml")
+    return parse(CONTENDED, "contended.yaml")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
     late = [WELL] * 24 + [SLOW] * 12
     later = [WELL] * 30 + [SLOW] * 12
 
-    truth = evaluate(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "assistant-feature": later, "gateway": late})
+    truth = evaluate(contended(), 3, 1000.0, 2000.0, {"llm-chat": late, "assistant-feature": later, "gateway": late})
 
     assert truth.cascaded
     assert [name.name for name in truth.victims] == ["gateway", "assistant-feature"]
@@ -107,7 +107,7 @@ def test_breaches_of_the_origin_alone_or_before_the_onset_are_no_cascade() -> No
     late = [WELL] * 24 + [SLOW] * 12
     early = [SLOW] * 12 + [WELL] * 30
 
-    truth = evaluate(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "gateway": early})
+    truth = evaluate(contended(), 3, 1000.0, 2000.0, {"llm-chat": late, "gateway": early})
 
     assert not truth.cascaded
     assert truth.victims == ()
@@ -121,9 +121,9 @@ def test_without_faults_there_is_no_onset() -> None:
     assert (truth.onset, truth.origin, truth.cause, truth.root_cause, truth.pool) == (None, None, None, "", "")
 
 
-def test_the_counterfactual_removes_the_culprit_only() -> None:
+def test_the_counterfactual_removes_the_root_cause_only() -> None:
     """A tenant is removed with its faults; the surge stays."""
-    spec = starved()
+    spec = contended()
     other = without_root_cause(spec, spec.expects.root_cause)
 
     assert [type(fault).__name__ for fault in other.faults] == ["Surge"]
@@ -134,17 +134,17 @@ def test_the_counterfactual_removes_the_culprit_only() -> None:
 
 def test_a_flow_without_its_surge_remains() -> None:
     """The growth is the root cause, not the users."""
-    spec = starved()
+    spec = contended()
     other = without_root_cause(spec, "assistant")
 
     assert [type(fault).__name__ for fault in other.faults] == ["TenantGrows"]
     assert other.platform == spec.platform
 
 
-def test_an_unknown_culprit_is_rejected() -> None:
+def test_an_unknown_root_cause_is_rejected() -> None:
     """The message lists the subjects of the faults."""
-    with pytest.raises(ValueError, match="nothing in 'starved' is about 'gateway'; its faults are about batch-embed"):
-        without_root_cause(starved(), "gateway")
+    with pytest.raises(ValueError, match="nothing in 'contended' is about 'gateway'; its faults are about batch-embed"):
+        without_root_cause(contended(), "gateway")
 
 
 def test_a_minute_with_few_requests_is_no_breach() -> None:

@@ -202,11 +202,11 @@ def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: py
     assert asked.names_between(1.5, 3.0) == frozenset(["m"])
     assert (seen[0].path, seen[0].params["start"]) == ("/base/api/v1/label/__name__/values", "1.500")
     assert [asked.names_between(1.5, 4.0) for _ in range(2)] == [None, None]
-    (told,) = caplog.messages
+    (outcome,) = caplog.messages
     asked.names_between(1.5, 3.0)
     asked.names_between(1.5, 4.0)
-    assert caplog.messages == [told, told]  # it began anew
-    assert "the list of metrics is not available: Prometheus http://prom:9090/base: returned 403" in told
+    assert caplog.messages == [outcome, outcome]  # the outage began again
+    assert "the list of metrics is not available: Prometheus http://prom:9090/base: returned 403" in outcome
 
 
 def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_names(

@@ -103,8 +103,8 @@ def _traces(spans: Iterable[Span]) -> Reply:
     found = list(spans)
     if not found:
         return Reply(404, NONE, "text/plain; charset=utf-8")
-    told = _hex(MessageToDict(request_of(found), use_integers_for_enums=True))
-    return _json({"result": told})
+    result = _hex(MessageToDict(request_of(found), use_integers_for_enums=True))
+    return _json({"result": result})
 
 
 def _hex(value: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON

@@ -42,8 +42,8 @@ def request_of(spans: Iterable[Span]) -> ExportTraceServiceRequest:
         made.status.message = span.status_message
         _fill(made.attributes, span.attributes)
         for event in span.events:
-            told = made.events.add(time_unix_nano=event.time_ns, name=event.name)
-            _fill(told.attributes, event.attributes)
+            result = made.events.add(time_unix_nano=event.time_ns, name=event.name)
+            _fill(result.attributes, event.attributes)
         for link in span.links:
             tied = made.links.add(trace_id=bytes.fromhex(link.trace_id), span_id=bytes.fromhex(link.span_id))
             _fill(tied.attributes, link.attributes)
@@ -89,7 +89,7 @@ class TempoDouble:
     Args:
         second: knows /api/v2/traces.
         protobuf: gives protobuf where asked; else JSON with ids in base64 and names of enums.
-        stats: tells serviceStats (2.4).
+        stats: has serviceStats (2.4).
         recent: knows the hint most_recent (2.7).
         roots: knows nestedSetParent (2.5).
     """
@@ -145,26 +145,26 @@ class TempoDouble:
         else:  # in whatever order its machines answer
             found.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
         limit, most = int(given.get("limit", "20")), int(given.get("spss", "3"))
-        told = [name for name in asked.selected if name == "nestedSetParent"]
-        listed = [self._listed(spans, matching, most, told) for _, _, spans, matching in found[:limit]]
+        result = [name for name in asked.selected if name == "nestedSetParent"]
+        listed = [self._listed(spans, matching, most, result) for _, _, spans, matching in found[:limit]]
         return _json({"traces": listed, "metrics": {"totalBlocks": 1}} if listed else {"metrics": {"totalBlocks": 1}})
 
-    def _listed(self, spans: list[Span], matching: list[Span], most: int, told_of: list[str]) -> Json:
+    def _listed(self, spans: list[Span], matching: list[Span], most: int, requested: list[str]) -> Json:
         first, last = min(span.start_ns for span in spans), max(span.end_ns for span in spans)
         root = next((span for span in spans if not span.parent_id), None)
-        told: Json = {
+        result: Json = {
             "traceID": spans[0].trace_id.lstrip("0"),
             "rootServiceName": root.resource["service.name"] if root else NO_ROOT,
             "startTimeUnixNano": str(first),
-            "spanSets": [{"spans": [_matched(span, told_of) for span in matching[:most]], "matched": len(matching)}],
+            "spanSets": [{"spans": [_matched(span, requested) for span in matching[:most]], "matched": len(matching)}],
         }
         if root:
-            told["rootTraceName"] = root.name
+            result["rootTraceName"] = root.name
         if duration := (last - first) // 10**6:
-            told["durationMs"] = duration
+            result["durationMs"] = duration
         if self.stats:
-            told["serviceStats"] = _stats(spans)
-        return told
+            result["serviceStats"] = _stats(spans)
+        return result
 
     def _namespaces(self, given: dict[str, str]) -> Reply:
         (test,) = parse(given["q"]).tests
@@ -179,8 +179,8 @@ class TempoDouble:
         if self.protobuf and "application/protobuf" in accept:
             trace = request.SerializeToString()
             return Reply(body=_field(1, trace) + b"\x12\x00" if wrapped else trace, type="application/protobuf")
-        told = MessageToDict(request)
-        return _json({"trace": told, "metrics": {}} if wrapped else {"batches": told["resourceSpans"]})
+        result = MessageToDict(request)
+        return _json({"trace": result, "metrics": {}} if wrapped else {"batches": result["resourceSpans"]})
 
     def _traces(self) -> dict[str, list[Span]]:
         traces: dict[str, list[Span]] = {}
@@ -189,29 +189,29 @@ class TempoDouble:
         return traces
 
 
-def _matched(span: Span, told_of: list[str]) -> Json:
-    told: list[Json] = [
+def _matched(span: Span, requested: list[str]) -> Json:
+    result: list[Json] = [
         {"key": key, "value": {"stringValue": span.resource[key]}}
         for key in ("service.name", "service.namespace")
         if key in span.resource
     ]
-    told += [{"key": key, "value": {"intValue": str(nested_parent(span))}} for key in told_of]
+    result += [{"key": key, "value": {"intValue": str(nested_parent(span))}} for key in requested]
     return {
         "spanID": span.span_id,
         "name": span.name,
         "startTimeUnixNano": str(span.start_ns),
         "durationNanos": str(span.duration_ns),
-        "attributes": told,
+        "attributes": result,
     }
 
 
 def _stats(spans: Iterable[Span]) -> Json:
     stats: Json = {}
     for span in spans:
-        told = stats.setdefault(str(span.resource["service.name"]), {"spanCount": 0})
-        told["spanCount"] += 1
+        result = stats.setdefault(str(span.resource["service.name"]), {"spanCount": 0})
+        result["spanCount"] += 1
         if span.status == "error":
-            told["errorCount"] = told.get("errorCount", 0) + 1
+            result["errorCount"] = result.get("errorCount", 0) + 1
     return stats
 
 

@@ -78,7 +78,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
     {"min_duration": 0.5},
     {"max_duration": 0.1},
     {"min_duration": 0.1, "max_duration": 1.0, "service": Service("shop", "service-2")},
-    {"service": Service("", "nobody")},
+    {"service": Service("", "absent")},
     {"min_duration": 1e6},
 )
 

@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[dict[str, Any], list[int]]] = {
     "a service in a namespace": ({"service": SHOP}, [5, 1]),
     "its namesake in another": ({"service": OTHER}, [4]),
     "its namesake in none": ({"service": NONE}, [3]),
-    "nobody": ({"service": Service("", "nobody")}, []),
+    "absent": ({"service": Service("", "absent")}, []),
     "an operation": ({"operation": "pay"}, [4, 3, 1]),
     "of one span both the service and the operation": ({"service": SHOP, "operation": "later"}, [5]),
     "not of two spans of a trace": ({"service": SHOP, "operation": "GET /"}, []),
@@ -86,7 +86,7 @@ TABLE: dict[str, tuple[dict[str, Any], list[int]]] = {
     "both ends belong to it": ({"start": 20, "end": 30}, [4, 3]),
     "a moment": ({"start": 30, "end": 30}, [4]),
     "an empty range": ({"start": 70, "end": 80}, []),
-    "occupancy where it is asked for": ({"operation": OCCUPANCY_NAME}, [8]),
+    "occupancy where it is requested": ({"operation": OCCUPANCY_NAME}, [8]),
     "occupancy of a GPU": ({"operation": OCCUPANCY_NAME, "attributes": {"hw.id": "GPU-1"}}, [8]),
 }
 

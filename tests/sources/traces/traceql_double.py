@@ -29,7 +29,7 @@ class TraceQLError(ValueError):
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a query asks for.
+    """What a query selects.
 
     `values`: every literal text and key in it, unescaped, in their order. `form`: its tokens without these.
     """

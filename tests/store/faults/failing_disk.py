@@ -59,11 +59,11 @@ def run(count: int, folder: Path, seed: int = 1) -> Counter[Problem]:
         for number in range(count):
             disk.fail(FAULTS[number % len(FAULTS)][0], chance.randrange(LONGEST), FAULTS[number % len(FAULTS)][1])
             failing = [step("reopen" if chance.random() < 0.2 else "use") for _ in range(3)]
-            hit += disk.mend() > 0
-            mended = [step("use") for _ in range(2)][-1]
-            problem = next((answer["unexpected"] for answer in [*failing, mended] if answer["unexpected"]), "")
-            if not (mended["m"] and mended["s"] and mended["ready"] and mended["read"]):
-                problem = problem or f"no recovery: {mended}"
+            hit += disk.repair() > 0
+            recovered = [step("use") for _ in range(2)][-1]
+            problem = next((answer["unexpected"] for answer in [*failing, recovered] if answer["unexpected"]), "")
+            if not (recovered["m"] and recovered["s"] and recovered["ready"] and recovered["read"]):
+                problem = problem or f"no recovery: {recovered}"
             found[problem or "ok"] += 1
         process.kill()
     disk.close()

@@ -32,10 +32,10 @@ KILLS_PER_STORE = 40
 def write(folder: Path, first: int, connection: Connection) -> None:
     """Append until killed: two threads append, a third one maintains. Each acknowledgment is sent."""
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         os.write(connection.fileno(), line.encode())
 
-    tell("begin\n")
+    log("begin\n")
     store = open_store(folder)
 
     def maintain() -> None:
@@ -46,9 +46,9 @@ def write(folder: Path, first: int, connection: Connection) -> None:
     def append(offset: int) -> None:
         for n in range(first + offset, first + 1_000_000, 2):
             store.append_samples([scrape(n)])
-            tell(f"m {n}\n")
+            log(f"m {n}\n")
             store.append_spans(spans(n))
-            tell(f"s {n}\n")
+            log(f"s {n}\n")
 
     threading.Thread(target=maintain, daemon=True).start()
     threading.Thread(target=append, args=(1,), daemon=True).start()

@@ -162,7 +162,7 @@ class SimulatedDisk:
             if isinstance(entry, Folder):
                 yield path / name, None
                 yield from self._entries(entry, path / name, contents, names, chance)
-            elif not name.endswith("-shm"):  # shared memory, which SQLite makes anew
+            elif not name.endswith("-shm"):  # shared memory, which SQLite makes again
                 yield path / name, entry.content(contents, chance)
 
 
