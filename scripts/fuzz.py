@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="add inputs that reach new code to the corpus")
     parser.add_argument("targets", nargs="*", default=sorted(path.name for path in CORPUS.iterdir()))
     options = parser.parse_args()
+    if find_spec("atheris") is None:
+        parser.error("needs atheris, which has wheels for Linux on x86-64 and Python before 3.14 only")
     failed = False
     print(f"{'target':20}{'executions':>12}{'per second':>12}{'edges':>8}{'kept':>6}  findings", flush=True)
     for name in options.targets:

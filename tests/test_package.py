@@ -164,6 +164,16 @@ def test_a_lock_file_has_a_hash_of_every_package_and_names_no_index(name: str) -
     assert set(re.findall(r"--\w+", text)) == {"--hash"}
 
 
+@pytest.mark.parametrize("name", ["scripts/setup", "compose/Dockerfile", "compose/README.md"])
+def test_every_installation_from_a_lock_file_fetches_nothing_without_a_hash(name: str) -> None:
+    """The build backend neither: pip would fetch it into an isolated environment."""
+    commands = re.findall(r"pip (?:install|wheel) .*", (ROOT / name).read_text())
+    assert commands
+    for command in commands:
+        wheel = "--no-deps" in command and ("--no-build-isolation" in command or command.endswith(".whl"))
+        assert "--require-hashes" in command or wheel, command
+
+
 def test_the_lock_files_pin_every_direct_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     base, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]

@@ -22,6 +22,8 @@ ROLES = Roles(parse_roles("ada=admin, group:sre=responder, group:a=b=viewer, mal
         (Principal("mallory", "oidc", ("sre",)), Role.RESPONDER),
         (Principal("sre", "token"), Role.VIEWER),
         (Principal("Ada", "password"), Role.VIEWER),
+        (Principal("group:sre", "password"), Role.VIEWER),
+        (Principal("group:sre", "oidc", ("dev",)), Role.VIEWER),
     ],
 )
 def test_a_principal_has_the_highest_of_its_roles(principal: Principal, role: Role) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from foreshock_dashboard.cli.serve import serve
+from foreshock_dashboard.settings.settings import Settings, load_settings
 
 Yaml = dict[str, Any]
 
@@ -54,6 +59,27 @@ def test_commands_are_well_formed_and_name_what_is_there(doc: str, root: Path) -
         for path in re.findall(r"(?<![\w/.-])((?:compose|grafana|alerts|scripts)/[\w/.*-]+)", text):
             assert list(root.glob(path.rstrip("/"))), path
     assert len(blocks(doc, "sh")) >= 6
+
+
+def hub_settings(text: str) -> Iterator[Settings]:
+    """The settings of each hub that a block of commands configures: by options, or by variables in hub.env."""
+    for line in re.findall(r"foreshock serve (.*)", text.replace("\\\n", "").replace("…", "")):
+        yield load_settings(serve.make_context("serve", shlex.split(line, comments=True)).params, {})
+    for body in re.findall(r"hub\.env <<'END'\n(.*?)^END$", text, re.DOTALL | re.MULTILINE):
+        yield load_settings({}, dict(line.split("=", 1) for line in body.splitlines()))
+
+
+def test_every_hub_of_the_guides_starts(root: Path) -> None:
+    """Its options are accepted: with authentication where it is reachable, and for OTLP as well."""
+    found = [
+        settings
+        for file in (*root.glob("docs/**/*.md"), root / "README.md")
+        if file.name != "cli.md"  # its blocks are help texts
+        for text in blocks(file.read_text(), "sh")
+        for settings in hub_settings(text)
+    ]
+    assert len(found) >= 8
+    assert sum(settings.host == "0.0.0.0" for settings in found) == 2  # noqa: S104
 
 
 def linked(folder: Path) -> dict[Path, str]:

@@ -1,5 +1,6 @@
 // An OpenID provider for tests: any user signs in, with the password `x`; the user's groups are those after a `+` in the name.
 // Arguments: port, secret of the client `foreshock`, and its redirect URI. Prints a line once it listens.
+// Users whose names begin with `unverified` or `objects` have claims that differ.
 // @ts-expect-error: it ships no types
 import { Provider } from "oidc-provider";
 
@@ -7,12 +8,12 @@ const [port, secret, redirectUri] = process.argv.slice(2);
 
 /** @param {string} email */
 function account(email) {
-  const [, groups = ""] = email.split("+");
+  const [name = "", groups = ""] = email.split("+");
   const claims = {
     sub: `sub-${email}`,
     email,
-    email_verified: !email.startsWith("unverified"),
-    groups: groups.split("+"),
+    email_verified: name.startsWith("unverified-text") ? "false" : !name.startsWith("unverified"),
+    groups: name === "objects" ? [{ id: groups }, 7, groups] : groups.split("+"),
   };
   return { accountId: email, claims: () => claims };
 }

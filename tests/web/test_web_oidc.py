@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from tests.web.oidc import SECRET, Provider, free_port, provider
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.rate_limit import MIN_BURST_REQUESTS
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
-from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
+from foreshock_dashboard.web.http.oidc import MAX_NEXT_BYTES, Oidc, OidcOptions
 
 pytestmark = pytest.mark.slow
 ROLES = Roles((("group:sre", Role.ADMIN), ("mallory@example.com", Role.NONE)))
@@ -108,11 +111,58 @@ def test_a_user_without_a_group_has_the_default_role_and_one_with_none_stays_out
             assert client.get("/api/now", headers={"accept": "*/*"}).status_code == 401
 
 
-def test_an_unverified_address_is_no_name(options: OidcOptions, real: Provider) -> None:
-    """Any client may claim one."""
+@pytest.mark.parametrize("user", ["unverified@example.com", "unverified-text@example.com"])
+def test_an_unverified_address_is_no_name(options: OidcOptions, real: Provider, user: str) -> None:
+    """Any client may claim one; some providers send false as a text."""
     with hub(options, real.hub_port) as audit, browser(real) as client:
-        assert sign_in(client, "unverified@example.com").status_code == 403
+        assert sign_in(client, user).status_code == 403
         assert audit.recent()[0]["action"] == "sign_in_failed"
+
+
+def test_groups_that_are_no_texts_are_ignored(options: OidcOptions, real: Provider) -> None:
+    """Some providers send objects; those that are texts count."""
+    with hub(options, real.hub_port), browser(real) as client:
+        assert sign_in(client, "objects+sre").status_code == 200
+        assert client.get("/api/audit").status_code == 200
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_logins_in_two_tabs_both_lead_to_the_page(options: OidcOptions, real: Provider, order: tuple[int, int]) -> None:
+    """Whichever is finished first; the other finds its user signed in."""
+    with hub(options, real.hub_port), browser(real) as client:
+        tabs = [client.get(path) for path in ("/traces", "/traces")]
+        for tab in order:
+            shown = submit(client, tabs[tab], login="bob", password="x")  # noqa: S106
+            if "/interaction/" in shown.url.path:
+                shown = submit(client, shown)
+            assert (shown.status_code, shown.url.port) == (200, real.hub_port)
+
+
+def test_failing_logins_cannot_flood_the_log(
+    options: OidcOptions, real: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anyone may send an error to the callback: one line a minute, of bounded length."""
+    with hub(options, real.hub_port), browser(real) as client:
+        for number in range(20):
+            query = {"error": "x", "error_description": f"{number}" + "y" * 5000}
+            assert client.get("/login/callback", params=query).status_code == 403
+    (message,) = (record.message for record in caplog.records if "login at" in record.message)
+    assert len(message) < 400
+
+
+def test_the_open_pages_of_the_login_have_a_rate_limit(options: OidcOptions) -> None:
+    """For each client."""
+    oidc = Oidc(options, ROLES, AuditLog())
+    app = create_app(FakeHub(SCENES["calm"]()), version="0", access=Access(oidc=oidc, requests_per_minute=1))
+
+    async def statuses(peer: str, requests: int) -> list[int]:
+        transport = httpx.ASGITransport(app, client=(peer, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return [(await client.get("/logout")).status_code for _ in range(requests)]
+
+    found = asyncio.run(statuses("10.0.0.1", MIN_BURST_REQUESTS + 1))
+    assert found == [200] * MIN_BURST_REQUESTS + [429]
+    assert asyncio.run(statuses("10.0.0.2", 1)) == [200]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +172,8 @@ def test_an_unverified_address_is_no_name(options: OidcOptions, real: Provider) 
         ("/\\evil.example", "/"),
         ("https://evil.example", "/"),
         ("/a b", "/"),
+        ("/traces?q=" + "x" * MAX_NEXT_BYTES, "/"),
+        ("/traces?q=" + "é" * 200, "/"),
         ("/traces", "/traces"),
     ],
 )

@@ -42,8 +42,10 @@ class Roles:
     """Role of a principal without an assigned one."""
 
     def of(self, principal: Principal) -> Role:
-        """The highest role that is assigned to a principal or its groups."""
-        names = {principal.name, *(GROUP + group for group in principal.groups)}
+        """The highest role that is assigned to a principal or its groups. A name that looks like a group is none."""
+        names = {GROUP + group for group in principal.groups}
+        if not principal.name.startswith(GROUP):
+            names.add(principal.name)
         return max((role for name, role in self.assigned if name in names), default=self.default)
 
     @property

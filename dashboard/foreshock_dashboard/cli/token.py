@@ -19,7 +19,7 @@ from foreshock_dashboard.settings.settings import HubError, SettingsError
 def create(name: str, path: Path) -> None:
     """Create a token for the client NAME: print it, and append its digest to a token file.
 
-    The token is shown once; the file does not contain it. A running hub accepts it at once.
+    The token is shown once; the file does not contain it. A running hub that reads this file accepts it at once.
 
     \b
     Examples:

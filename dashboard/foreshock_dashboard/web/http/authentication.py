@@ -92,7 +92,11 @@ class Authenticated:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
         if scope["type"] != "http" or not self._access.required or scope["path"] in self._open:
-            await self._app(scope, receive, send)
+            is_login = self._access.oidc and scope["type"] == "http" and scope["path"] in OPEN_OIDC_PATHS
+            if is_login and (seconds := self._limit.wait(("client", _client(scope)))) > 0:
+                await self._too_many(_peer(scope), seconds)(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         found = await self._identify(scope)
         if isinstance(found, Response):
@@ -102,9 +106,7 @@ class Authenticated:
         role = self._access.roles.of(found)
         if (seconds := self._limit.wait((found.method, found.name))) > 0:
             self._record("rate_limited", scope, found, role, 429)
-            text = f"more than {self._access.requests_per_minute} requests per minute by {found.name}. Retry later"
-            refusal = JSONResponse({"error": text}, 429, {"Retry-After": str(math.ceil(seconds))})
-            await refusal(scope, receive, send)
+            await self._too_many(found.name, seconds)(scope, receive, send)
         elif role < (required := required_role(method, path)):
             self._record("denied", scope, found, role, 403)
             text = f"{found.name} has role {role.name.lower()}, and this needs {required.name.lower()}. See --roles"
@@ -112,6 +114,10 @@ class Authenticated:
         else:
             self._record("sign_in", scope, found, role)
             await self._app(scope, receive, self._audited(scope, send, found, role))
+
+    def _too_many(self, name: str, seconds: float) -> Response:
+        text = f"more than {self._access.requests_per_minute} requests per minute by {name}. Retry later"
+        return JSONResponse({"error": text}, 429, {"Retry-After": str(math.ceil(seconds))})
 
     def _audited(self, scope: Scope, send: Send, principal: Principal, role: Role) -> Send:
         """`send`, which records the status of a download or change."""
@@ -154,7 +160,7 @@ class Authenticated:
         user = pair[0]
         if access.basic.known(authorization):
             return Principal(user, "password")
-        result = await self._check(access.basic, authorization, client_of(peer) if peer else "")
+        result = await self._check(access.basic, authorization, _client(scope))
         if result == "right":
             return Principal(user, "password")
         return _too_busy() if result == "busy" else self._unauthenticated(scope, user, attempted=True)
@@ -208,6 +214,12 @@ class Authenticated:
 def _peer(scope: Scope) -> str:
     address: str = scope["client"][0] if scope.get("client") else ""
     return address
+
+
+def _client(scope: Scope) -> str:
+    """What counts as one client (see `client_of`)."""
+    peer = _peer(scope)
+    return client_of(peer) if peer else ""
 
 
 def _too_busy() -> JSONResponse:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import json
 import logging
+import math
 import re
 import ssl
 import time
@@ -35,8 +37,16 @@ SESSION_SECONDS = 8 * 3600
 """Then the provider is queried again, which notices a disabled account."""
 PROVIDER_SECONDS = 10.0
 """Longest wait for an answer of the provider."""
-MAX_PENDING_LOGINS = 3
-"""Logins that one browser may have begun; each takes about 300 bytes of its cookie."""
+MAX_PENDING_LOGINS = 2
+"""Logins that one browser may have begun, the newest ones; each takes about 600 bytes of its cookie."""
+MAX_NEXT_BYTES = 1024
+"""Of the page to return to, which is in the cookie as well. Browsers drop a cookie of more than 4096 bytes."""
+MAX_ERROR_CHARACTERS = 200
+"""Of an error in the log; anyone can send one to the callback."""
+LOG_INTERVAL_SECONDS = 60.0
+"""In which an error of the same kind is logged once."""
+_STATE = "_state_oidc_"
+"""Begins the keys of pending logins in Authlib's session."""
 _LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f]*")
 
 _log = logging.getLogger(__name__)
@@ -74,6 +84,7 @@ class Oidc:
         path = options.secret_file
         self._secret = ReloadingFile([path], lambda: _read_secret(path), "the previous client secret stays valid")
         self._client = _client(options, self._secret.value)
+        self._logged_at: dict[str, float] = {}
 
     def principal(self, session: Mapping[str, Any]) -> Principal | None:
         """The user of a session; None without one, or after `SESSION_SECONDS`."""
@@ -94,28 +105,33 @@ class Oidc:
     async def _login(self, request: Request, next: str = "/") -> Response:  # noqa: A002 - name of the parameter
         try:
             await self._check_issuer()
-            pending = [key for key in request.session if key.startswith("_state_")]
-            for key in pending[: 1 - MAX_PENDING_LOGINS]:
-                del request.session[key]
-            request.session["next"] = next if _LOCAL_PATH.fullmatch(next) else "/"
+            pending = sorted(
+                (item for item in request.session.items() if item[0].startswith(_STATE)),
+                key=lambda item: item[1]["exp"],
+            )
+            is_usable = _LOCAL_PATH.fullmatch(next) and len(json.dumps(next)) <= MAX_NEXT_BYTES
+            request.session["next"] = next if is_usable else "/"
             base = self._options.external_url or f"{request.url.scheme}://{request.url.netloc}"
             answer: Response = await self._client.authorize_redirect(request, base + CALLBACK)
+            request.session.update(pending[1 - MAX_PENDING_LOGINS :])  # Authlib keeps the newest alone
         except Exception as error:  # noqa: BLE001 - the errors of Authlib, joserfc, and httpx have no common class
             return self._failed(request, error, 503)
         return _uncached(answer)
 
     async def _callback(self, request: Request) -> Response:
+        state = request.query_params.get("state")
+        if self.principal(request.session) and f"{_STATE}{state}" not in request.session:  # signed in in another tab
+            return _uncached(RedirectResponse("/", 303))
         self._client.client_secret = self._secret.current()
         try:
-            token = await self._client.authorize_access_token(request)
+            issuer = await self._check_issuer()
+            expected = {"iss": {"values": [issuer]}, "aud": {"essential": True, "values": [self._options.client_id]}}
+            token = await self._client.authorize_access_token(request, claims_options=expected)
             claims = await self._claims(token)
             user = _user(claims, self._options.user_claim)
         except Exception as error:  # noqa: BLE001 - as above, and of an ID token of any shape
             return self._failed(request, error, 503 if isinstance(error, httpx.HTTPError) else 403)
-        listed = claims.get(self._options.groups_claim) or ()
-        groups = sorted(
-            {listed} & self._roles.groups if isinstance(listed, str) else self._roles.groups.intersection(listed)
-        )
+        groups = sorted(self._roles.groups & _texts(claims.get(self._options.groups_claim)))
         principal = Principal(user, "oidc", tuple(groups))
         role = self._roles.of(principal)
         target = request.session.get("next", "/")
@@ -134,6 +150,8 @@ class Oidc:
         """
         claims: Mapping[str, Any] = token["userinfo"]
         wanted = {self._options.user_claim, self._options.groups_claim}
+        if self._options.user_claim == "email":
+            wanted.add("email_verified")
         if wanted <= claims.keys() or not self._client.server_metadata.get("userinfo_endpoint"):
             return claims
         more = await self._client.userinfo(token=token)
@@ -147,14 +165,18 @@ class Oidc:
         request.session.clear()
         return _page("Signed out", "You are signed out of foreshock, but not of the identity provider.", 200)
 
-    async def _check_issuer(self) -> None:
-        """Raise ValueError if the provider calls itself otherwise (OpenID Connect Discovery 1.0, section 4.3)."""
+    async def _check_issuer(self) -> str:
+        """The issuer. Raises ValueError if it is not that of the option (OpenID Connect Discovery 1.0, section 4.3)."""
         issuer = (await self._client.load_server_metadata()).get("issuer")
         if str(issuer).rstrip("/") != self._options.issuer.rstrip("/"):
             raise ValueError(f"the provider calls itself {issuer!r}, and --oidc-issuer is {self._options.issuer!r}")
+        return str(issuer)
 
     def _failed(self, request: Request, error: Exception, status: int) -> Response:
-        _log.warning("login at %s failed: %s: %s", self._options.issuer, type(error).__name__, error)
+        kind, now = type(error).__name__, time.monotonic()
+        if now - self._logged_at.get(kind, -math.inf) >= LOG_INTERVAL_SECONDS:
+            self._logged_at[kind] = now
+            _log.warning("login at %s failed: %s: %s", self._options.issuer, kind, str(error)[:MAX_ERROR_CHARACTERS])
         address = request.client.host if request.client else ""
         self._audit.record(
             "sign_in_failed", method="oidc", address=address, request=f"GET {request.url.path}", status=status
@@ -213,9 +235,15 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
     user = claims.get(claim)
     if not isinstance(user, str) or not user or not user.isprintable():
         raise ValueError(f"the ID token has no usable claim {claim!r}; set --oidc-user-claim")
-    if claim == "email" and claims.get("email_verified") is False:
+    if claim == "email" and claims.get("email_verified", True) not in (True, "true"):
         raise ValueError("the provider has not verified the e-mail address")
     return user
+
+
+def _texts(value: object) -> frozenset[str]:
+    """The texts of a claim that is a text or a list; of anything else in it, nothing."""
+    listed = value if isinstance(value, list) else [value]
+    return frozenset(item for item in listed if isinstance(item, str))
 
 
 def _read_secret(path: Path) -> str:
