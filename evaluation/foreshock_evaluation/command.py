@@ -55,19 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--suite", default="dev", choices=(*SUITES, LAB), help="which seeds (default: dev), or lab")
-    parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
-    parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
-    parser.add_argument("--seeds", default="", metavar="SEEDS", help="these in place of the suite's, with commas")
-    parser.add_argument("--recordings", metavar="DIR", help="score what is in this folder in place of a suite")
+    parser.add_argument("--suite", default="dev", choices=(*SUITES, LAB), help="suite to score (default: dev)")
+    parser.add_argument("--size", choices=SIZES, help="platform size (default: small and medium)")
+    parser.add_argument("--scenarios", default="", metavar="NAMES", help="comma-separated scenarios (default: all)")
+    parser.add_argument("--seeds", default="", metavar="SEEDS", help="comma-separated seeds (default: the suite's)")
+    parser.add_argument("--recordings", metavar="DIR", help="folder of recordings to score (default: a suite)")
     parser.add_argument(
-        "--quick", action="store_true", help="only our own figures: no other detectors, no scrapes missing"
+        "--quick", action="store_true", help="score foreshock only, without baseline detectors and lost scrapes"
     )
-    parser.add_argument("--runs", action="store_true", help="print a line for each run as well")
+    parser.add_argument("--runs", action="store_true", help="also print each run")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
-    parser.add_argument("--jobs", metavar="N", help="runs at a time (default: as many as there are cores)")
-    parser.add_argument("--cache", metavar="DIR", help="where recordings are kept (default: ~/.cache/foreshock)")
+    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--jobs", metavar="N", help="parallel runs (default: number of cores)")
+    parser.add_argument("--cache", metavar="DIR", help="cache of recordings (default: ~/.cache/foreshock)")
     arguments = parser.parse_args(argv)
     return exit_code(lambda: evaluate(arguments))
 

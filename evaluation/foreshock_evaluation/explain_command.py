@@ -37,21 +37,21 @@ def main(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--recordings", metavar="DIR", required=True, help="folder with labeled recordings")
-    parser.add_argument("--signals", default="", metavar="SETS", help="only these of traces, metrics, both")
-    parser.add_argument("--offsets", default="0,60", metavar="SECONDS", help="times of questions (default: 0,60)")
-    parser.add_argument("--kinds", default="", metavar="KINDS", help="only these kinds of faults")
-    parser.add_argument("--split", choices=("dev", "heldout"), help="only these recordings")
-    parser.add_argument("--ask", default="users,all", metavar="WHOM", help="service of the users, all, or both")
+    parser.add_argument("--recordings", metavar="DIR", required=True, help="folder of labeled recordings to score")
+    parser.add_argument("--signals", default="", metavar="SETS", help="any of traces,metrics,both (default: all)")
+    parser.add_argument("--offsets", default="0,60", metavar="SECONDS", help="seconds after the onset (default: 0,60)")
+    parser.add_argument("--kinds", default="", metavar="KINDS", help="comma-separated kinds of faults (default: all)")
+    parser.add_argument("--split", choices=("dev", "heldout"), help="split to score (default: both)")
+    parser.add_argument("--ask", default="users,all", metavar="SCOPES", help="any of users,all (default: both)")
     parser.add_argument(
-        "--separate", action="store_true", help="ask with traces and metrics alone as well if a recording has both"
+        "--separate", action="store_true", help="also score traces alone and metrics alone where a recording has both"
     )
-    parser.add_argument("--live", action="store_true", help="hide data after each question")
-    parser.add_argument("--runs", action="store_true", help="print a line for each answer as well")
+    parser.add_argument("--live", action="store_true", help="hide data after each offset")
+    parser.add_argument("--runs", action="store_true", help="also print each answer")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
-    parser.add_argument("--section", default="explain", metavar="NAME", help="markers of the tables (default: explain)")
-    parser.add_argument("--jobs", metavar="N", help="recordings at a time (default: as many as there are cores)")
+    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--section", default="explain", metavar="NAME", help="marker of the tables (default: explain)")
+    parser.add_argument("--jobs", metavar="N", help="parallel recordings (default: number of cores)")
     arguments = parser.parse_args(argv)
     return exit_code(lambda: evaluate(arguments))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
 from foreshock_evaluation.command import cache_of, main, recordings_in
+from foreshock_evaluation.explain_command import main as explain_main
 from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.suites.simulated import LossyMetrics, uniform_hash
 from foreshock_simulator.scenarios.load import load
@@ -31,6 +33,23 @@ def _cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     assert main([*words, "--cache", str(home), "--write-docs", str(page)]) == 0
     (folder,) = (home / "evaluation").iterdir()
     return folder, page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("main", "lines"),
+    [
+        (main, ["comma-separated seeds (default: the suite's)", "folder of recordings to score (default: a suite)"]),
+        (explain_main, ["--ask SCOPES any of users,all (default: both)", "folder of labeled recordings to score"]),
+    ],
+)
+def test_help_says_what_an_option_takes_and_its_default(
+    main: Callable[[Sequence[str]], int], lines: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of the field."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [line for line in lines if line not in shown] == []
 
 
 def test_a_suite_is_simulated_scored_and_written_into_a_document(cached: tuple[Path, str]) -> None:

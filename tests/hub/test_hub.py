@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
@@ -72,6 +72,20 @@ def test_what_was_counted_since_the_last_evaluation_is_written_on_close(tmp_path
     again.close()
 
     assert found.values.tolist() == [[2.0]]
+
+
+def test_samples_that_cannot_be_written_on_close_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hub closes all the same."""
+    hub = Hub(settings(tmp_path), Clock())
+
+    def write(now: float) -> None:  # noqa: ARG001 - as of the pipeline
+        raise SourceError("disk full")
+
+    monkeypatch.setattr(hub.pipeline, "write", write)
+    hub.close()
+    assert "store: samples since the last evaluation were not written: disk full" in caplog.messages
 
 
 def test_durations_of_all_evaluations_are_counted(hub: Hub) -> None:

@@ -74,8 +74,8 @@ def test_unmatched_services_are_logged_once_after_half_an_hour_of_data(
     named.observe(world_with(WARN_AFTER_SECONDS, GATEWAY))
     named.observe(world_with(WARN_AFTER_SECONDS, GATEWAY))
     assert caplog.messages == [
-        f"{flag} servng/llm: no service of this name has been seen so far; is it misspelt?",
-        f"{flag} gatewya: no service of this name has been seen so far; is gateway meant?",
+        f"{flag} servng/llm: no service of this name has been seen; check its spelling",
+        f"{flag} gatewya: no service of this name has been seen; did you mean gateway?",
     ]
 
 

@@ -139,7 +139,7 @@ def spoil(page: Page, status: int = 200, content_type: str = "text/plain", body:
         ({"status": 301}, "returned 301"),
         ({"body": "x 1\ny one\n"}, "line 2: 'one' is not a number: 'y one'"),
         ({"body": b"x\xff 1\n"}, "is not UTF-8"),
-        ({"body": b"#" * 5000}, "larger than allowed"),
+        ({"body": b"#" * 5000}, "response too large (limit 0.0038"),
     ],
     ids=["HTML", "not found", "moved", "no sample", "not UTF-8", "too large"],
 )
@@ -178,7 +178,7 @@ def test_a_gzip_bomb_is_too_large(page: Page, scrape: Start, kept: Kept, eventua
     page.body, page.compress = b"#" * (1 << 20), True
     scraper = scrape(page.url, max_body=100_000)
     eventually(lambda: kept.batches != [] and kept.values("up") == [0.0], "down")
-    eventually(lambda: "larger than allowed" in scraper.states()[0].error, "the reason")
+    eventually(lambda: "response too large (limit 0.0954 MiB)" in scraper.states()[0].error, "the reason")
 
 
 def test_a_target_that_is_not_there_costs_the_others_nothing(

@@ -55,8 +55,8 @@ def test_idle_connections_beyond_the_bound_make_room(eventually: Eventually, cap
         ]
         assert [each.recv(1) for each in idle[:90]] == [b""] * 90
         assert all(answers(server) for _ in range(20))
-    assert [record.message for record in caplog.records if "page" in record.message] == [
-        "a connection to the page was ended: more than 10 connections; one made room for another"
+    assert [record.message for record in caplog.records if "web server" in record.message] == [
+        "web server: connection closed: more than 10 connections; one made room for another"
     ]
 
 

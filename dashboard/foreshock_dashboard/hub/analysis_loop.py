@@ -181,7 +181,7 @@ class AnalysisLoop:
         measured = scrape_interval(self._inputs.source, now, otherwise=configured)
         if measured > _MAX_INTERVAL_RATIO * configured:
             log.warning(
-                "samples are %.0f s apart, not %.0f s: --scrape-interval %.0fs says so at once",
+                "samples are %.0f s apart, not %.0f s; set --scrape-interval %.0fs",
                 measured,
                 configured,
                 measured,

@@ -90,7 +90,7 @@ class Intake:
             try:
                 self.pipeline.write(self._clock.now())
             except SourceError as error:
-                log.warning("the last counts are lost: %s", error)
+                log.warning("store: samples since the last evaluation were not written: %s", error)
 
 
 def _refuse(_: Sequence[Span]) -> None:

@@ -61,8 +61,8 @@ class ServiceOverrides(Generic[Value]):
             return
         self._warned = True
         for item in self.unmatched:
-            hint = f"is {item.nearest} meant" if item.nearest else "is it misspelt"
-            log.warning("%s %s: no service of this name has been seen so far; %s?", self.flag, item.service, hint)
+            hint = f"did you mean {item.nearest}?" if item.nearest else "check its spelling"
+            log.warning("%s %s: no service of this name has been seen; %s", self.flag, item.service, hint)
 
 
 def closest_service(service: Service, services: Iterable[Service]) -> Service | None:

@@ -42,13 +42,13 @@ class RetentionClock:
                 direction = "ahead of" if jump > 0 else "behind"
                 self.paused = (
                     f"the clock is {abs(jump) / 3600:,.1f} h {direction} its expected time; "
-                    f"no data expires by age unless that lasts {TRUSTED_AFTER_SECONDS / 3600:g} h"
+                    f"expiry by age is paused for up to {TRUSTED_AFTER_SECONDS / 3600:g} h; check time synchronization"
                 )
                 log.warning("%s", self.paused)
             self._latest = difference
             if monotonic - self._since < TRUSTED_AFTER_SECONDS:
                 return None
         if self.paused:
-            log.warning("the clock is trusted again; data expires by age again")
+            log.warning("the clock is trusted again; expiry by age has resumed")
         self._trusted, self._latest, self.paused = difference, difference, ""
         return min(wall, newest)

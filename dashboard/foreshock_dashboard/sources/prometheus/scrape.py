@@ -213,11 +213,15 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     try:
         return (gunzip(body, max_body) if encoding == "gzip" else body).decode()
     except TooLargeError as error:
-        raise ScrapeError(f"its page is larger than allowed: {error}") from error
+        raise _too_large(max_body) from error
     except UnicodeDecodeError as error:
-        raise ScrapeError(f"its page is not UTF-8: {error}") from error
+        raise ScrapeError(f"response is not UTF-8: {error}") from error
     except ValueError as error:
-        raise ScrapeError(f"its page cannot be decompressed: {error}") from error
+        raise ScrapeError(f"response cannot be decompressed: {error}") from error
+
+
+def _too_large(max_body: int) -> ScrapeError:
+    return ScrapeError(f"response too large (limit {max_body / (1 << 20):.3g} MiB); drop metrics, or split the target")
 
 
 def _read(response: httpx.Response, deadline: float, timeout: float, max_body: int) -> bytes:
@@ -225,7 +229,7 @@ def _read(response: httpx.Response, deadline: float, timeout: float, max_body: i
     for chunk in response.iter_raw():
         body += chunk
         if len(body) > max_body:
-            raise ScrapeError(f"its page is larger than allowed: more than {max_body} bytes")
+            raise _too_large(max_body)
         if time.monotonic() > deadline:
             raise ScrapeError(f"no complete response within {timeout:g} s; raise the timeout or check its load")
     return bytes(body)

@@ -88,7 +88,10 @@ class Manifest(Generic[T]):
             try:
                 self._remove(part)
             except Exception:
-                log.warning("store: a piece that is not needed could not be removed", exc_info=True)
+                log.warning(
+                    "store: an obsolete block or table cannot be removed; will retry",
+                    exc_info=True,
+                )
                 with self.lock:
                     self._tombstones.append(part)
 

@@ -69,7 +69,7 @@ class WebServer:
         now = time.monotonic()
         if now - self._logged.get(problem, -LOG_INTERVAL_SECONDS) >= LOG_INTERVAL_SECONDS:
             self._logged[problem] = now
-            _log.warning("a connection to the page was ended: %s", message)
+            _log.warning("web server: connection closed: %s", message)
 
     @property
     def url(self) -> str:
