@@ -3,7 +3,7 @@
   .venv/bin/python scripts/bench_memory.py [--limit-mib 512] [--seconds 20]
 
 It gets 100,000 services and operations with 500,000 attribute keys, then 64 senders at once, then 12 senders of bodies
-of 15 MiB. Each answer must be 200, or 503 with the time to retry.
+of 15 MiB. Each answer must be 200, or 503 with the time to retry. Small requests must be accepted right afterwards.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def repeated(url: str, body: bytes, senders: int, seconds: float) -> Counter[str
 
 
 def main() -> int:
-    """Print the table; returns 1 if the limit is exceeded."""
+    """Print the table; returns 1 if the limit is exceeded, or a small request is refused afterwards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit-mib", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each overload")
@@ -89,12 +89,13 @@ def main() -> int:
                 f"{LARGE_SENDERS} senders of {LARGE_BYTES >> 20} MiB",
                 lambda: repeated(url, body * (LARGE_BYTES // len(body)), LARGE_SENDERS, options.seconds),
             ),
+            ("1 sender afterwards", lambda: Counter(send(url, body) for _ in range(10))),
         )
         for name, attack in attacks:
             answers = attack()
             peak = hub.memory_mib("VmHWM")
             print(f"{name:<24}{peak:>8.0f} MiB at its peak; answers: {dict(answers)}", flush=True)
-    held = peak <= options.limit_mib
+    held = peak <= options.limit_mib and answers.keys() == {"200"}
     print(f"{'held' if held else 'MISSED'}: {options.limit_mib} MiB, set by --memory-limit")
     return 0 if held else 1
 
