@@ -62,8 +62,8 @@ PAST_QUANTILE = 0.9
 ORDINARY_Z = 2.0
 """Scales that what is reached in the other windows is worth: by a signal without a number of requests, which has no
 sampling error, and by any resource of the same metric."""
-MIN_PAST_WINDOWS = 5
-"""Fewest past windows from which this is known."""
+MIN_PAST_WINDOWS = 11
+"""Fewest past windows from which this is known, so that the largest of them does not decide."""
 SMALL_SAMPLE_POINTS = 4.0
 """A scale from n points is 1 + this / n wider, as of Student's t."""
 MIN_LATENCY_SCALE = 0.06

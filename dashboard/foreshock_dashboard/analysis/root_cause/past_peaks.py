@@ -51,7 +51,7 @@ def _often_reached(peaks: Floats) -> Floats:
     """What each row reaches in `1 - PAST_QUANTILE` of its windows with values; 0 with too few of those."""
     ordered = np.sort(peaks, axis=1)
     known = np.isfinite(ordered).sum(axis=1)
-    rank = ordered.shape[1] - 1 - np.floor((1 - use.PAST_QUANTILE) * known).astype(np.intp)
+    rank = ordered.shape[1] - 1 - np.floor((1 - use.PAST_QUANTILE) * known + 1e-9).astype(np.intp)  # 0.1 in binary
     reached = ordered[np.arange(len(ordered)), np.maximum(rank, 0)]
     return np.where(known >= use.MIN_PAST_WINDOWS, reached, 0.0)
 
