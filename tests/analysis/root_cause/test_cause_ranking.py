@@ -245,6 +245,24 @@ def test_retries_are_not_load_growth(platforms: Kit) -> None:
     assert "requests_grew" not in {reason.kind for reason in reasons}
 
 
+@pytest.mark.parametrize(("factor", "suspect"), [(5.0, "postgres"), (1.0, "front")])
+def test_a_database_is_suspected_if_clients_outside_the_incident_find_it_slow(
+    platforms: Kit, factor: float, suspect: str
+) -> None:
+    """Nothing but its clients measures it, and the other client shares no caller and no callee with the first."""
+    point = platforms.Platform(
+        services={"front": slow(platforms, 5), "report": slow(platforms, factor)},
+        calls={
+            ("user", "front"): slow(platforms, 5),
+            ("front", "postgres"): slow(platforms, 5),
+            ("report", "postgres"): slow(platforms, factor),
+        },
+        unseen=frozenset({"postgres"}),
+    ).point(20)
+
+    assert names(platforms, point, "front")[0][0] == suspect
+
+
 @pytest.mark.parametrize("times", [1.4, 2.0])
 def test_a_long_incident_does_not_become_its_own_baseline(platforms: Kit, times: float) -> None:
     """Its suspected cause stays as long as the World holds the time before it."""

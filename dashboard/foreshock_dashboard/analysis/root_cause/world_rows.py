@@ -25,14 +25,17 @@ MODEL_SERVER_SIGNALS = ("waiting", "cache", "preempted", "per_token")
 
 
 def world_rows(world: World, column: int, window: AnalysisWindow, services: Set[Service]) -> list[SignalRow]:
-    """Signals of some services at the grid points of a window that ends at `column`, with the requests behind them."""
+    """Signals of some services at the grid points of a window that ends at `column`, with the requests behind them.
+
+    Calls of all their clients count: they show whether a slow callee is slow for others as well.
+    """
     seconds, columns = max(COUNT_SECONDS, world.step), slice(column + 1 - len(window.times), column + 1)
     rows: list[SignalRow] = []
     for i, service in enumerate(world.services):
         if service in services:
             rows += _requests(service, world.red, i, columns, seconds, "")
     for i, edge in enumerate(world.edges):
-        if edge.connection == "virtual_node" or edge.client == edge.server or edge.client not in services:
+        if edge.connection == "virtual_node" or edge.client == edge.server or services.isdisjoint(edge[:2]):
             continue
         call = edge.client, edge.server
         rows += _requests(call, world.calls, i, columns, seconds, "client")
