@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", action="store_true", help="also print each run")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--section", metavar="NAME", help="name of the table markers (default: the suite)")
     parser.add_argument("--jobs", metavar="N", help="parallel runs (default: number of cores)")
     parser.add_argument("--cache", metavar="DIR", help="cache of recordings (default: ~/.cache/foreshock)")
     arguments = parser.parse_args(argv)
@@ -81,7 +82,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
     title, tasks, instant, day = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
-    page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
+    section = arguments.section or arguments.suite
+    page = _document(arguments.write_docs, section) if arguments.write_docs else ""
     began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
     minutes = (time.monotonic() - began) / 60
@@ -94,7 +96,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     else:
         print(terminal(evaluation, runs=arguments.runs or bool(arguments.recordings)))
     if page:
-        Path(arguments.write_docs).write_text(between(page, arguments.suite, document(evaluation)), encoding="utf-8")
+        text = between(page, section, document(evaluation, runs=arguments.suite == LAB))
+        Path(arguments.write_docs).write_text(text, encoding="utf-8")
     return 1 if failed else 0
 
 

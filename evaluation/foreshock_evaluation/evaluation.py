@@ -59,6 +59,7 @@ def summarize(
     draws = Bootstrap((outcome.run.scenario, outcome.run.seed) for outcome in outcomes)
     points = curve(entries, instant, draws)
     rows = [*figures(groups, draws), *_lost_with_scrapes(entries, groups, draws), *_caused(entries, draws)]
+    rows = [row.bounded_by_evidence for row in rows]
     if day is not None:
         name = f"pages in {(day.run.duration or math.nan) / 3600:g} h of calm, {day.services} services"
         rows.append(Figure(name, "pages", Estimate(float(day.pages.false_alarms), runs=1), Bounds(most=2)))

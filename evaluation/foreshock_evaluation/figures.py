@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from foreshock_evaluation.scores.outcome import Groups
@@ -41,6 +41,11 @@ class Figure:
     estimate: Estimate
     bar: Bounds | None = None
     best: Bounds | None = None
+
+    @property
+    def bounded_by_evidence(self) -> Figure:
+        """The figure, without bounds if it has no interval: one run is no evidence."""
+        return self if not math.isnan(self.estimate.low) else replace(self, bar=None, best=None)
 
     @property
     def standing(self) -> str:

@@ -41,7 +41,7 @@ def format_bounds(bounds: Bounds | None, unit: Unit) -> str:
 
 
 def figure_table(figures: Sequence[Figure]) -> Table:
-    """Figures with their bounds."""
+    """Figures with their intervals and bounds, if any has them."""
     rows = [
         (
             figure.name,
@@ -54,7 +54,10 @@ def figure_table(figures: Sequence[Figure]) -> Table:
         )
         for figure in figures
     ]
-    return [("", "value", "95%", "runs", "bar", "world-class", ""), *rows]
+    table = [("", "value", "95%", "runs", "bar", "world-class", ""), *rows]
+    return (
+        table if any(figure.bar for figure in figures) else [(name, value, runs) for name, value, _, runs, *_ in table]
+    )
 
 
 def scenario_table(rows: Sequence[ScenarioRow]) -> Table:
@@ -120,9 +123,9 @@ def terminal(evaluation: Evaluation, *, runs: bool) -> str:
     return _laid_out(evaluation, aligned, "\n", runs=runs)
 
 
-def document(evaluation: Evaluation) -> str:
-    """Generated part of docs/internals/evaluation.md."""
-    return _laid_out(evaluation, markdown, "\n\n", runs=False) + f"\n\n{_late(evaluation)}"
+def document(evaluation: Evaluation, *, runs: bool = False) -> str:
+    """Generated part of docs/internals/evaluation.md; with a line for each run if `runs`."""
+    return _laid_out(evaluation, markdown, "\n\n", runs=runs) + f"\n\n{_late(evaluation)}"
 
 
 def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *, runs: bool) -> str:

@@ -47,6 +47,17 @@ def test_an_interval_equals_the_normal_approximation() -> None:
     assert [estimate.low, estimate.high] == pytest.approx([0.5 - half, 0.5 + half], abs=0.015)
 
 
+def test_there_is_no_interval_if_every_scenario_has_one_seed() -> None:
+    """Draws of one seed do not differ; an interval of width zero would claim certainty."""
+    draws = Bootstrap([("a", 1), ("b", 2)])
+    samples = [Sample("a", 1, 1.0), Sample("b", 2, 0.0)]
+
+    estimates = (draws.mean(samples), draws.quantile(samples, 0.5), draws.ratio(samples, samples))
+
+    assert [estimate.value for estimate in estimates] == [0.5, 0.0, 1.0]
+    assert all(math.isnan(estimate.low) and math.isnan(estimate.high) for estimate in estimates)
+
+
 def test_runs_of_one_seed_are_drawn_together() -> None:
     """Two equal values of each seed do not narrow the interval."""
     draws = Bootstrap(PAIRS)

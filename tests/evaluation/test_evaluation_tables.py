@@ -107,6 +107,17 @@ def test_a_cascade_that_happens_without_its_root_cause_is_counted(evaluation: Ev
     assert values(summarize("Suite x", tried, frozenset()))[name] == pytest.approx((0.5 + 1.0) / 2)
 
 
+def test_figures_of_one_seed_per_scenario_have_neither_interval_nor_standing() -> None:
+    """One run is no evidence of a world-class result; the table has no columns for them."""
+    evaluation = summarize("Suite x", ENTRIES[::2], frozenset())
+    text = terminal(evaluation, runs=False)
+
+    assert {figure.standing for figure in evaluation.figures} == {""}
+    assert "world-class" in terminal(summarize("Suite x", ENTRIES, frozenset()), runs=False)
+    assert "world-class" not in text
+    assert "95%" not in text.partition("Scenarios")[0]
+
+
 @pytest.mark.parametrize(
     ("value", "standing"), [(0.98, "world-class"), (0.92, "met"), (0.80, "missed"), (math.nan, "")]
 )
