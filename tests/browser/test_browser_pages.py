@@ -232,10 +232,10 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     waits[other] = 0.6
     site.hub.snapshot = replace(SCENES["contended"](), seq=9, world=replace(world, gpu_wait_by=waits))
     page = visit().page
-    expect(page.locator("#matrix td.incident")).to_have_count(1)
-    expect(page.locator("#matrix td.wait:not(.incident)").first).to_contain_text("60%")
+    expect(page.locator("#matrix td.critical")).to_have_count(1)
+    expect(page.locator("#matrix td.wait:not(.critical)").first).to_contain_text("60%")
     expect(page.locator("#matrix .note")).to_contain_text("the row waits on the column (upper bound)")
-    name = "embedder waits on train-llm up to 46% of the time, 2 GPUs, in an open incident"
+    name = "embedder waits on train-llm up to 46% of the time, 2 GPUs, in a critical incident"
     page.get_by_role("link", name=name).click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))
 
@@ -248,7 +248,7 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, 83% contended")
     page.keyboard.press("ArrowDown")
-    expect(page.locator("#grid-reading")).to_contain_text("host-3/gpu-1:")  # three hosts stand side by side
+    expect(page.locator("#grid-reading")).to_contain_text("host-2/gpu-1:")  # two hosts stand side by side
     page.get_by_text("GPUs as a table").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#grid-table tbody tr")).to_have_count(32)

@@ -10,7 +10,7 @@ from tests.web.worlds import NOW, contended, contention_incident, snapshot
 
 from foreshock_dashboard.model.incident import Evidence
 
-LONG = "serving/gateway -> serving/assistant-feature"
+LONG = "serving/gateway-of-internal-users -> serving/assistant-feature-for-developers"
 BROKEN = """cells => cells.flatMap((cell) => {
   const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
   const found = [];

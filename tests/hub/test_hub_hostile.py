@@ -36,7 +36,7 @@ Eventually = Callable[..., None]
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """One that has it all done to it, and may have 1024 files open, as a service has by default."""
-    started = HubProcess.serving(tmp_path_factory.mktemp("hostile") / "store", files=1024)
+    started = HubProcess.serving(tmp_path_factory.mktemp("hostile") / "store", "--memory-limit", "2GiB", files=1024)
     started.wait_for_page()
     yield started
     assert started.process.poll() is None, started.output
