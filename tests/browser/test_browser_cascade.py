@@ -51,7 +51,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
-    expect(verdict.locator(".fact", has_text="Next at risk")).to_contain_text("< 5 min gateway")
+    expect(verdict.locator(".fact", has_text="Next to breach")).to_contain_text("< 5 min gateway")
     expect(verdict.locator(".fact li a").first).to_have_attribute("title", "gateway, 80% interval: 60 s to 9 min")
     expect(verdict.locator(".fact", has_text="In breach")).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
@@ -59,7 +59,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     assert links["host-0/gpu-0"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
     assert links["Evidence (4 signals)"] == "#evidence-panel"
     expect(page.locator("#timeline .lane")).to_have_count(4)
-    for words in ("Suspected cause", "Order of impact", "At risk, not affected yet", "bar = 80% interval"):
+    for words in ("Suspected cause", "Order of impact", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(
         "gateway: at risk, SLO breach < 5 min (80% interval: 60 s to 9 min)"

@@ -87,7 +87,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
             True,
-            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min, after the forecast SLO breach",
+            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min, after the forecast breach",
         ),
         (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, effective in 1 min"),
         (None, False, "effective in 1 min"),

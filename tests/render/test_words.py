@@ -173,6 +173,14 @@ def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict
     assert len(words.split()) <= 12
 
 
+def test_a_headline_has_the_forecast_of_its_service() -> None:
+    warned = replace(incident("dependency", SuspectedCause(FRONT)), summary=Summary(SLOW))
+    soon = replace(warned, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
+    assert headline(soon) == "llm may breach its SLO in < 5 min: p95 1.50 s (SLO 2.00 s)"
+    assert headline(replace(warned, at_risk=(AtRisk(LLM, 60.0, 1200.0, 3000.0),))).startswith("llm is degraded: ")
+    assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm breaches its SLO: ")
+
+
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
@@ -193,11 +201,13 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front, gateway. Next at risk: gateway (< 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front, gateway. Next to breach: gateway (< 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
-            f"{SUSPECTED} Affected: s0, s1, s2 and 2 more. SLO breach forecast: imminent. {FIRST}",
+            f"{SUSPECTED} Affected: s0, s1, s2 and 2 more. {FIRST}".replace(
+                "is degraded", "is about to breach its SLO"
+            ),
         ),
         (
             {"affected": (), "at_risk": (AtRisk(LLM, 5.0, 1000.0, 6000.0),)},

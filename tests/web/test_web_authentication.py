@@ -22,13 +22,14 @@ from tests.web.worlds import SCENES, FakeHub
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.common.reloading_file import FileError
-from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.http.authentication import (
     MAX_CLIENT_CHECKS,
     MAX_CONCURRENT_CHECKS,
     MAX_WAITING_CHECKS,
     Access,
 )
+from foreshock_dashboard.web.shell.shell import shell
 from foreshock_exporter.web.auth import PasswordChecker
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105
@@ -249,3 +250,9 @@ def test_an_unauthenticated_client_gets_no_cached_answer_of_another(tokens: Toke
     assert caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}).status_code == 421
     result = caller.get("/api/now", {"Authorization": f"Bearer {TOKEN}"}).headers
     assert "default-src 'self'" in result["content-security-policy"]
+
+
+@pytest.mark.parametrize("sign_out", ["", "/logout"])
+def test_a_session_can_be_ended_from_every_page(sign_out: str) -> None:
+    """Without a session there is nothing to end."""
+    assert ("Sign out" in repr(shell(PAGES, sign_out=sign_out))) is bool(sign_out)

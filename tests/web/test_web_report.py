@@ -68,9 +68,9 @@ def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words:
 
 def test_its_cause_and_scores_are_those_of_the_pages() -> None:
     """The label of the cause, and a score that no reader takes for a confidence."""
-    told = report(contended(), over()).markdown
-    assert "| Cause | GPU contention |" in told
-    root_cause = section(told, "Root cause")
+    result = report(contended(), over()).markdown
+    assert "| Cause | GPU contention |" in result
+    root_cause = section(result, "Root cause")
     assert ": GPU contention (" in root_cause
     assert f"| {over().candidates[0].service} | {over().candidates[0].score:.2f} |" in root_cause
 

@@ -165,7 +165,7 @@ def test_many_gpus_are_counted_not_listed() -> None:
     """A sentence stays a sentence."""
     gpus = [Gpu(f"host-{i // 8}", str(i % 8), f"u{i}") for i in range(16)]
 
-    assert gpu_list(gpus) == "16 GPUs of 2 hosts"
+    assert gpu_list(gpus) == "16 GPUs on 2 hosts"
     assert gpu_list(gpus[:2]) == "host-0/gpu-0 and host-0/gpu-1"
 
 

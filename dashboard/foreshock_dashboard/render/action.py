@@ -112,7 +112,7 @@ def action_expected(action: Action) -> str:
     """
     seconds = action.effective_seconds
     when = f"effective in {max(1, round(seconds / 60))} min" if _known(seconds) else ""
-    too_late = "after the forecast SLO breach" if when and action.too_late else ""
+    too_late = "after the forecast breach" if when and action.too_late else ""
     return ", ".join(part for part in (_change(action.effect), when, too_late) if part)
 
 

@@ -11,6 +11,7 @@ from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, 
 from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
 BREACHES_SLO = "breaches its SLO"
+MAY_BREACH_SLO = "may breach its SLO"
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
@@ -119,7 +120,16 @@ def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
         return BREACHES_SLO
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
+    if (forecast := _own_forecast(incident)) is not None:
+        bucket = breach_bucket(forecast)
+        return f"{MAY_BREACH_SLO} in {bucket}" if bucket.startswith("<") else "is about to breach its SLO"
     return "is degraded" if _is_degraded(symptom) else "is at risk"
+
+
+def _own_forecast(incident: Incident) -> float | None:
+    """Median seconds until the incident's own service breaches its SLO; None if that is not soon."""
+    own = (risk.p50 for risk in incident.at_risk if risk.service == incident.service)
+    return next((seconds for seconds in own if 0 < seconds <= NEXT_SECONDS), None)
 
 
 def _is_degraded(symptom: Symptom | None) -> bool:
@@ -171,5 +181,5 @@ def _next(incident: Incident) -> Text:
         return ()
     bucket = breach_bucket(following.p50)
     if following.service == incident.service:
-        return text(f"SLO breach forecast: {bucket}")
-    return text("Next at risk: ", following.service, f" ({bucket})")
+        return () if "breach" in _condition(incident) else text(f"SLO breach forecast: {bucket}")
+    return text("Next to breach: ", following.service, f" ({bucket})")

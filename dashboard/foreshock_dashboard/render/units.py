@@ -14,7 +14,7 @@ MAX_LOAD_RATIO = 3.0
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     """`host-1/gpu-0 and gpu-1`; for more than `most`, the numbers of GPUs and hosts."""
     if len(gpus) > most:
-        return f"{len(gpus)} GPUs of {len({gpu.host for gpu in gpus})} hosts"
+        return f"{len(gpus)} GPUs on {len({gpu.host for gpu in gpus})} hosts"
     return " and ".join(part for part in (", ".join(gpu.label for gpu in gpus[:-1]), gpus[-1].label) if part)
 
 

@@ -21,7 +21,7 @@ from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
 from foreshock_dashboard.web.http.assets import Assets, CompressedFiles
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
-from foreshock_dashboard.web.http.oidc import SessionCookie
+from foreshock_dashboard.web.http.oidc import LOGOUT, SessionCookie
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
     MAX_BODY_BYTES,
@@ -80,7 +80,7 @@ def create_app(
     assets.register(server)
     pages = FastAPI(openapi_url=None)
     routes.add_error_handlers(pages)
-    dash = _dash(pages, hub, assets)
+    dash = _dash(pages, hub, assets, LOGOUT if access.oidc else "")
     callback_inputs = callbacks.register(dash, hub, PAGES)
     pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages))
@@ -113,10 +113,10 @@ def _without_websocket(script: str) -> str:
     return start + json.dumps({name: value for name, value in config.items() if name != "websocket"}) + end
 
 
-def _dash(server: FastAPI, hub: HubView, assets: Assets) -> Dash:
+def _dash(server: FastAPI, hub: HubView, assets: Assets, sign_out: str) -> Dash:
     def frame() -> Component:
         world = hub.snapshot.world
-        return shell(PAGES, simulated=world is not None and world.simulated)
+        return shell(PAGES, simulated=world is not None and world.simulated, sign_out=sign_out)
 
     app = _Dash(
         __name__,

@@ -175,13 +175,18 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     own, point = evaluation.own, evaluation.point
     if incident.confidence_level == "low":
         actions = [action for action in actions if action.kind not in REVERTING]
-    breaches = {risk.service: risk.p50 for risk in incident.at_risk}
+    breaches = {} if _breached(incident.service, own) else {risk.service: risk.p50 for risk in incident.at_risk}
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None
         risk = own.get(subject) if isinstance(subject, Service) else None
         limited.append(action._replace(effect=with_slo(action.effect, risk.slo)) if risk else action)
     return replace(incident, actions=ranked(point, limited, breaches))
+
+
+def _breached(service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
+    """Whether a service breaches its SLO: no action is too late for a forecast then."""
+    return service in own and own[service].breached
 
 
 def as_of_now(action: Action, point: EvaluationPoint) -> Action:
@@ -205,6 +210,8 @@ def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident as before, with its actions and the services at risk as of this evaluation."""
     at_risk = tuple(risk for risk in _near(incident.service, evaluation, {}) if math.isfinite(risk.p50))
     actions = tuple(as_of_now(action, evaluation.point) for action in incident.actions)
+    if _breached(incident.service, evaluation.own):
+        actions = tuple(action._replace(too_late=False) for action in actions)
     return with_summary(replace(incident, at_risk=at_risk, actions=actions), evaluation)
 
 

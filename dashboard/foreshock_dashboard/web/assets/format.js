@@ -178,3 +178,9 @@ export const shortLabels = (ids) => {
   for (const id of ids) counts.set(bareName(id), (counts.get(bareName(id)) ?? 0) + 1);
   return (id) => (counts.get(bareName(id)) === 1 ? bareName(id) : id);
 };
+
+/**
+ * The text without line breaks between a number and its unit or the name of its limit.
+ * @param {string} text
+ */
+export const unbroken = (text) => text.replace(/(\d|\((?:SLO|limit|safe|baseline)) (?=[a-z\d])/g, "$1\u00a0");

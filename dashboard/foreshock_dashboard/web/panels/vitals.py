@@ -96,8 +96,8 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     breaches = Vital(_breached(history, world, recent), "/services")
     return [
         _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
-        _limited("Worst p95", "s", _of_service(world, red.p95, recent, slowest)),
-        _limited("Worst error rate", "ratio", _of_service(world, red.error_rate, recent, failing)),
+        _limited("p95 closest to SLO", "s", _of_service(world, red.p95, recent, slowest)),
+        _limited("Error rate closest to SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, incidents),
     ]

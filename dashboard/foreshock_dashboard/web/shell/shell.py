@@ -74,10 +74,11 @@ def attributes(**named: str) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in named.items()}
 
 
-def shell(pages: tuple[Page, ...], *, simulated: bool = False) -> Component:
+def shell(pages: tuple[Page, ...], *, simulated: bool = False, sign_out: str = "") -> Component:
     """The frame; it is sent once, and the page inside follows the address.
 
-    simulated: some of the data is simulated; known before values arrive, so that nothing moves then.
+    simulated: some of the data is simulated; known before values arrive, so that nothing moves then. sign_out: address
+    that ends the session; "" without one.
     """
     return html.Div(
         [
@@ -105,6 +106,7 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False) -> Component:
                             html.Button("Search", id="search-open", className="badge", type="button"),
                             html.Button("Theme", id="theme-toggle", className="badge", type="button"),
                             html.Button("?", id="help-open", className="badge", type="button", title="Help"),
+                            *([html.A("Sign out", href=sign_out, className="badge")] if sign_out else []),
                         ],
                         className="bar-menu",
                     ),

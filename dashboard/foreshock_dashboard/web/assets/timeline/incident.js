@@ -2,7 +2,7 @@
 import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
-import { capitalized, formatDuration, isNumber } from "#web/assets/format.js";
+import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
 import { CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
@@ -49,7 +49,7 @@ const commandRows = ({ command, revert_command: revert }) => {
 /** @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action */
 const expectedText = ({ expected, effect }) => {
   if (!expected) return null;
-  return effect ? `Expected: ${expected}` : capitalized(expected);
+  return unbroken(effect ? `Expected: ${expected}` : capitalized(expected));
 };
 
 /**

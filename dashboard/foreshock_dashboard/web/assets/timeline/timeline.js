@@ -155,7 +155,7 @@ const legend = (data) => {
   return [
     hasPart("suspect") ? entry("⚑", "lane-dots", "Suspected cause") : null,
     hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
-    hasPart("at_risk") ? entry("…", "lane-dots", "At risk, not affected yet") : null,
+    hasPart("at_risk") ? entry("…", "lane-dots", "At risk") : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)
         ? h(

@@ -45,7 +45,7 @@ const whoText = ({ who, slo, ...tile }, note) => {
 };
 
 /** @param {Pick<Tile, "name" | "value">} tile */
-const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Worst error rate");
+const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Error rate");
 
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {

@@ -13,6 +13,7 @@ import {
   isNumber,
   plural,
   shortLabels,
+  unbroken,
 } from "#web/assets/format.js";
 import {
   actionCard,
@@ -40,6 +41,7 @@ const MAX_NAMED_GPUS = 2;
 const MAX_CANDIDATES = 3;
 /** The Cascade page has all actions. */
 const MAX_ACTIONS = 2;
+const JUST_NOW_SECONDS = 10;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
 
@@ -74,7 +76,7 @@ const gpuLinks = (gpus) => {
     return [link(gpuHref(first), first), second ? [" and ", link(gpuHref(second), second)] : ""];
   }
   const hosts = new Set(gpus.map((gpu) => gpu.split("/")[0])).size;
-  return link(gpuHref(first), `${gpus.length} GPUs of ${plural(hosts, "host")}`, gpus.join(", "));
+  return link(gpuHref(first), `${gpus.length} GPUs on ${plural(hosts, "host")}`, gpus.join(", "));
 };
 
 /**
@@ -82,7 +84,7 @@ const gpuLinks = (gpus) => {
  * @param {Reading} reading
  */
 export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
-  `${metric} ${formatValue(value, unit)} (${limit_kind} ${formatValue(limit, unit)})`;
+  unbroken(`${metric} ${formatValue(value, unit)} (${limit_kind} ${formatValue(limit, unit)})`);
 
 /** @param {Impact} impact */
 const impactText = ({ requests, failed, slow }) => {
@@ -102,7 +104,9 @@ const impactTitle = ({ service, failed, slow }) =>
  * @param {number} now
  */
 const breachText = ({ since, until, earlier }, now) => {
-  const length = `(${earlier ? "over " : ""}${formatDuration((until ?? now) - since)})`;
+  const seconds = (until ?? now) - since;
+  const isNew = until === null && !earlier && seconds < JUST_NOW_SECONDS;
+  const length = isNew ? "(just now)" : `(${earlier ? "over " : ""}${formatDuration(seconds)})`;
   const start = earlier ? "before " : "";
   return until === null
     ? [`SLO breach since ${start}`, timeElement(since, now), ` ${length}`]
@@ -205,7 +209,7 @@ const situationFacts = (situation, risks, now) => {
         : null,
       isRecovering ? fact("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
       isRecovering && actions.length ? fact("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
-      fact("Next at risk", nextAtRisk(at_risk)),
+      fact("Next to breach", nextAtRisk(at_risk)),
       breached.length ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
       risks.length ? fact("Latent risk", latentRisks(risks)) : null,
       h(

@@ -330,7 +330,7 @@ const drawConnect = ({ hub: { sources = {} } }) => {
   const methods = sources.authentication ?? [];
   const access = methods.length
     ? methods.join(", ")
-    : "unauthenticated. Set --auth-basic-file, --auth-token-file, or --auth-header.";
+    : "unauthenticated. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.";
   put(
     byId("connect"),
     h(

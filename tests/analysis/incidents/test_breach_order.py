@@ -1,0 +1,54 @@
+"""The order in which an origin and its callers are forecast to breach their SLOs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.content import Evaluation, with_forecast
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.stats.level_crossing import QUANTILES
+
+Kit = Any
+NEVER = math.inf
+
+
+def risk(probability: float, median: float) -> ServiceRisk:
+    """The risk of a service by its own signals, with the same time at each quantile."""
+    return ServiceRisk(False, probability, probability, (median,) * len(QUANTILES), False, None)
+
+
+@pytest.mark.parametrize(
+    ("caller_p95", "trend", "earliest", "latest"),
+    [
+        pytest.param(2.0, None, 300.0, 600.0, id="without a trend, when the origin's breach reaches it"),
+        pytest.param(2.0, NEVER, 300.0, 600.0, id="a trend that reaches no breach changes nothing"),
+        pytest.param(2.0, 1500.0, 1500.0, 1500.0, id="a farther trend of its own replaces the propagated time"),
+        pytest.param(2.0, 50.0, 300.0, 300.0, id="a nearer trend: no sooner than a service with a symptom"),
+        pytest.param(9.0, 1500.0, 300.0, 600.0, id="with a symptom, when the origin's breach reaches it"),
+    ],
+)
+def test_a_caller_without_a_symptom_breaches_by_its_own_trend_and_after_the_origin(
+    platforms: Kit, caller_p95: float, trend: float | None, earliest: float, latest: float
+) -> None:
+    point = platforms.Platform(
+        services={
+            "gateway": platforms.Served(p95=platforms.step(2.0, caller_p95)),
+            "model": platforms.Served(p95=platforms.step(1.9, 8.0)),
+        },
+        calls={
+            ("user", "gateway"): platforms.Served(p95=2.0),
+            ("gateway", "model"): platforms.Served(p95=platforms.step(1.9, 8.0)),
+        },
+    ).point(5)
+    gateway, model = map(platforms.service, ("gateway", "model"))
+    own = {model: risk(1.0, 300.0)} | ({} if trend is None else {gateway: risk(0.1, trend)})
+    incident = Incident("1", "warning", "firing", "overload", model, since=point.time, opened=point.time)
+
+    medians = {item.service: item.p50 for item in with_forecast(incident, Evaluation(point, own, ())).at_risk}
+
+    assert medians[model] == 300.0
+    assert earliest <= medians[gateway] <= latest
