@@ -238,6 +238,7 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     name = "embedder waits on train-llm up to 46% of the time, 2 GPUs, in a critical incident"
     page.get_by_role("link", name=name).click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))
+    expect(page.locator("#pair-gpus")).to_be_visible()
 
 
 def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
