@@ -188,9 +188,7 @@ def _ciphers(section: Section, min_version: str) -> tuple[str, ...]:
     names = section.texts("cipher_suites")
     for name in names:
         if name not in CIPHERS and name not in _TLS13_CIPHERS:
-            raise section.wrong(
-                "cipher_suites", f"names {name!r}; it may name {', '.join((*_TLS13_CIPHERS, *CIPHERS))}"
-            )
+            raise section.wrong("cipher_suites", f"names {name!r}; use one of {', '.join((*_TLS13_CIPHERS, *CIPHERS))}")
     ciphers = tuple(CIPHERS[name] for name in names if name in CIPHERS)
     if names and not ciphers and min_version == "TLSv1_2":
         raise section.wrong("cipher_suites", "names no suite of TLS 1.2; add one, or set min_version to TLS13")

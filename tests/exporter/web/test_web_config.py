@@ -73,7 +73,7 @@ BAD = {
     "an authority that is not there": (MUTUAL.replace("ca.pem", "gone.pem"), r"client_ca_file .*gone\.pem: No such"),
     "an unknown version": (TLS + "  min_version: TLS14\n", r"min_version is 'TLS14'; it must be one of TLS12, TLS13"),
     "an unknown cipher": (TLS + "  cipher_suites: [ROT13]\n", r"cipher_suites names 'ROT13'; use one of TLS_AES"),
-    "an unknown curve": (TLS + "  curve_preferences: [Curve25519]\n", "curve_preferences names 'Curve25519'; it may"),
+    "an unknown curve": (TLS + "  curve_preferences: [Curve25519]\n", "curve_preferences names 'Curve25519'; use one"),
     "a list that is none": (TLS + "  cipher_suites: {a: b}\n", "cipher_suites must be a list"),
     "a switch that is none": ("http_server_config:\n  http2: maybe\n", "http2 is 'maybe'; it must be true or false"),
     "an unknown header": ("http_server_config:\n  headers:\n    Server: me\n", r"headers\.Server is not known"),
