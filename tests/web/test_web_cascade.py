@@ -211,6 +211,10 @@ def test_the_page_says_since_when_signals_that_recovered_were_anomalous() -> Non
     world = contended()
     item = contention_incident(world)
     assert cascade(snapshot(world, item), NOW - 900)["recovered_since"] is None
+    first, *rest = item.evidence
+    earlier = replace(item, evidence=(first._replace(since=first.since - 100.0), *rest))
+    listed = {(row.signal, row.entity): row.since for row in cascade(snapshot(world, earlier), NOW - 900)["signals"]}
+    assert listed[first.name, first.entity] == first.since - 100.0
     older = replace(item, since=item.since - 300.0)
     assert cascade(snapshot(world, older), NOW - 900)["recovered_since"] == older.since
 

@@ -227,7 +227,7 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
     rows: signals,
     maxRows: MAX_SIGNALS,
     note: isNumber(recoveredSince)
-      ? h("p", { class: "note" }, "Older anomalies, from ", timeElement(recoveredSince, now), ", are back at baseline.")
+      ? h("p", { class: "note" }, "Older anomalies, from ", timeElement(recoveredSince, now), ", are over.")
       : null,
     columns: [
       { key: "signal", name: "Signal", text: true, cell: signalCell },

@@ -40,6 +40,8 @@ MAX_SIGNALS = 40
 MAX_LANES = 30
 MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
+MIN_RECOVERED_SECONDS = 60.0
+"""Time between the first anomaly and the oldest listed signal from which the page says why."""
 MAX_BREACH_SECONDS = 1800.0
 """Time within which a breach is listed."""
 MIN_BREACH_PROBABILITY = 0.2
@@ -117,7 +119,7 @@ class Cascade(TypedDict, total=False):
     incident: the id in the address. selected: that incident, or all open ones. unknown_reason: why nothing is known.
     gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
     load; capacity_service: the one that the charts show. quota: of its pool. recovered_since: of the oldest anomaly, if
-    its signal is back at its baseline, and so not listed.
+    its signal is no longer anomalous, and so not listed.
     """
 
     incidents: Required[list[IncidentRow]]
@@ -197,7 +199,7 @@ def cascade(
         "gpu_waits": _gpu_waits(world),
         "propagation": propagation(world, chosen, order),
         "signals": signals[:MAX_SIGNALS],
-        "recovered_since": recovered_since(signals, chosen, lanes, world.step),
+        "recovered_since": recovered_since(signals, chosen, lanes),
         "breaches": breaches(snapshot, chosen),
         "capacity_service": None if shown is None else str(shown),
         "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],
@@ -275,24 +277,28 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
 def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident]) -> list[SignalRow]:
     """The signals that are anomalous, and the evidence of open incidents, which may be more recent; the oldest first.
 
-    Evidence has no threshold.
+    Evidence has no threshold. A signal that is both began with the earlier of them.
     """
     rows = {(row.signal, row.entity): row for row in map(_signal, signs)}
     for item in incidents:
         for evidence in item.evidence if item.is_open else ():
-            rows.setdefault((evidence.name, evidence.entity), _evidence_signal(item, evidence))
+            row = _evidence_signal(item, evidence)
+            same = rows.setdefault((row.signal, row.entity), row)
+            rows[row.signal, row.entity] = replace(same, since=_earliest(same.since, row.since))
     return sorted(rows.values(), key=lambda row: (row.since or 0.0, row.service, row.signal))
 
 
-def recovered_since(
-    signals: Sequence[SignalRow], chosen: ChosenIncidents, lanes: Timeline, step: float
-) -> float | None:
-    """The first anomaly of the page, where no listed signal begins with it. step: of the World, in seconds."""
+def recovered_since(signals: Sequence[SignalRow], chosen: ChosenIncidents, lanes: Timeline) -> float | None:
+    """The first anomaly of the page, where no listed signal begins with it."""
     if chosen.onset is None:
         return None
     first = min(chosen.onset, *(lane.first for lane in lanes.lanes if lane.intervals), math.inf)
-    oldest = min((row.since for row in signals if row.since is not None), default=math.inf)
-    return number_of_time(first) if signals and first < oldest - step else None
+    oldest = _earliest(*(row.since for row in signals))
+    return number_of_time(first) if oldest is not None and first < oldest - MIN_RECOVERED_SECONDS else None
+
+
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def _evidence_signal(item: Incident, evidence: Evidence) -> SignalRow:

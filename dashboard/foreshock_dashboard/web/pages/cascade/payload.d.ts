@@ -75,7 +75,7 @@ export interface CascadeData extends LivePayload, MapData {
   timeline: Timeline;
   breaches: Breach[];
   signals: Signal[];
-  /** Of the oldest anomaly, where its signal is back at its baseline. */
+  /** Of the oldest anomaly, where its signal is no longer anomalous. */
   recovered_since: number | null;
   /** Services with known replicas or load, and the one that the charts show. */
   capacity_services: string[];
