@@ -16,8 +16,11 @@ _SOURCE = Path(__file__).parent / "fault" / "fault.c"
 class Disk:
     """What lies below `folder`. A process that is started with `environment` has its file operations fail on demand."""
 
-    def __init__(self, folder: Path, build: Path) -> None:
-        """Build the library in `build`. Raises CalledProcessError with the compiler's output."""
+    def __init__(self, folder: Path, build: Path, bad_sector: tuple[Path, int] | None = None) -> None:
+        """Build the library in `build`. Raises CalledProcessError with the compiler's output.
+
+        bad_sector: a file and an offset; only reads there fail, also once the file was renamed below `folder`.
+        """
         library, control = build / "fault.so", build / "control"
         subprocess.run(["cc", *_FLAGS, str(_SOURCE), "-o", str(library), "-ldl"], check=True)
         control.write_bytes(bytes(16))
@@ -28,6 +31,8 @@ class Disk:
             "FORESHOCK_FAULT_FOLDER": str(folder),
             "FORESHOCK_FAULT_CONTROL": str(control),
         }
+        if bad_sector:
+            self.environment["FORESHOCK_FAULT_SECTOR"] = f"{bad_sector[0].stat().st_ino} {bad_sector[1]}"
 
     def fail(self, error: int, after: int, calls: int = WRITE | SYNC) -> None:
         """Let every call of some kinds fail with an errno, once `after` more of them have gone well."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_dashboard.store import Retention
+from foreshock_dashboard.common.clock import Clock, since_boot
+from foreshock_dashboard.store import Retention, Store
 from foreshock_dashboard.store.retention_clock import JUMP_SECONDS, TRUSTED_AFTER_SECONDS, RetentionClock
 
 if TYPE_CHECKING:
@@ -144,6 +147,25 @@ def test_a_clock_that_jumps_ahead_deletes_nothing_and_the_store_says_why(
     assert "960.0 h behind" in store.stats().expiry_paused
     assert set(values(store, 1)) == {0}
     assert len(store.get(f"{1:032x}")) == 1
+
+
+def test_a_suspended_machine_is_no_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux' monotonic clock stands still meanwhile, the wall clock and the time since boot do not."""
+    boot = [1_000.0]
+
+    def clock(number: int) -> float:
+        assert number == time.CLOCK_BOOTTIME
+        return boot[0]
+
+    monkeypatch.setattr(time, "clock_gettime", clock)
+    for monotonic in (since_boot, Clock().monotonic):
+        clock_of_store = RetentionClock(lambda: T + boot[0], monotonic)
+        boot[0] += TRUSTED_AFTER_SECONDS
+        assert clock_of_store.reference(1e12) is not None
+        boot[0] += 8 * 3600
+        assert clock_of_store.reference(1e12) is not None
+        assert clock_of_store.paused == ""
+    assert inspect.signature(Store.open).parameters["monotonic"].default is since_boot
 
 
 def test_a_store_whose_senders_stopped_keeps_the_last_of_their_data(bench: Bench, scrape: Scrape) -> None:

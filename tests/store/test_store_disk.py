@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.hub.disk import READ, Disk
 from tests.store.faults import damages, failing_disk
+from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans, stored_scrapes, stored_traces
+
+from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
@@ -52,3 +62,33 @@ def test_a_disk_that_fails_at_any_call_loses_nothing_and_needs_no_restart(bench:
 def test_a_disk_that_fails_six_hundred_times_loses_nothing(bench: Bench) -> None:
     """The same for more calls."""
     check_failures(600, bench)
+
+
+@pytest.mark.parametrize(("name", "page"), [(WAL_FILE, 0), (WAL_FILE, 2), (WAL_FILE, -1), (f"{WAL_FILE}-wal", 4)])
+def test_a_bad_sector_in_the_wal_costs_its_records(bench: Bench, name: str, page: int, tmp_path: Path) -> None:
+    """The store opens with the others, and sets the file with the bad sector aside."""
+    store = open_store(bench.path)
+    for n in range(20):
+        store.append_samples([scrape(n)])
+        store.append_spans(spans(n))
+    if name != WAL_FILE:
+        shutil.copytree(bench.path, killed := bench.path.parent / "killed")
+        store.close()
+        shutil.rmtree(bench.path)
+        killed.rename(bench.path)
+    store.close()
+    file = bench.path / name
+    disk = Disk(bench.path, tmp_path, (file, page % (file.stat().st_size // PAGE_BYTES) * PAGE_BYTES + 9_000))
+    disk.fail(errno.EIO, 0, READ)
+    program = "import sys; from pathlib import Path; from tests.store.faults.contents import open_store as o; "
+    program += "s = o(Path(sys.argv[1])); n = s.stats().corrupt; s.close(); sys.exit(n + 10)"
+    environment = {**os.environ, **disk.environment}
+    opened = subprocess.run([sys.executable, "-c", program, str(bench.path)], env=environment, check=False)
+    assert disk.repair() > 0
+    disk.close()
+    assert opened.returncode == 11
+    store = open_store(bench.path)
+    everything = Acknowledged({*range(20)}, {*range(20)})
+    assert [problem for problem in problems(store, everything, 25) if "lost" not in problem] == []
+    assert len(stored_scrapes(store, 20)) + len(stored_traces(store, 20)) >= 20
+    store.close()

@@ -260,7 +260,7 @@ def test_maintenance_survives_any_error_reports_it_once_and_runs_the_other_steps
     store.append_spans([span()])
     bench.time += TRUSTED_AFTER_SECONDS
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:

@@ -283,6 +283,65 @@ def test_a_block_that_cannot_be_read_for_now_is_kept(
     assert not list((bench.path / "metrics").iterdir()), "the failed queries still count as readers"
 
 
+@pytest.mark.parametrize("operations", [["checksum"], ["checksum", "rename", "sync"]], ids=["reads", "everything"])
+def test_a_disk_that_fails_for_minutes_sets_no_block_aside(
+    bench: Bench, scrape: Scrape, values: Values, operations: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read errors count only while other files can be written and read back; all blocks answer afterwards."""
+    store = bench.open()
+    for n in range(3):
+        store.append_samples([scrape(n)])
+        store.maintain()
+    store.close()
+    store = bench.open()
+    seconds = [1_000.0]
+    monkeypatch.setattr("foreshock_dashboard.store.blocks.block_dir.time.monotonic", lambda: seconds[0])
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        for operation in operations:
+            patch.setattr(Disk, operation, fail)
+        for seconds[0] in (1_000.0, 1_059.0, 1_061.0, 1_200.0):
+            for _ in range(2):
+                with pytest.raises(StoreError, match="cannot read a block"):
+                    values(store, 3)
+    assert set(values(store, 3)) == {0, 1, 2}
+    assert store.stats().corrupt == 0
+    assert not list((bench.path / "damaged").iterdir())
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["one sector", "the whole disk"])
+def test_a_bad_sector_in_a_block_meta_costs_its_block(
+    bench: Bench, scrape: Scrape, values: Values, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store opens without it. If the whole disk fails, it does not open, and keeps the block."""
+    store = bench.open()
+    for n in range(3):
+        store.append_samples([scrape(n)])
+        store.maintain()
+    store.close()
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path == bench.path / "metrics" / "0000000002.0" / "segment.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        if not works:
+            patch.setattr(Disk, "works", lambda *_: False)
+            with pytest.raises(StoreError, match=r"cannot open: .*segment\.json"):
+                bench.open()
+    if works:
+        monkeypatch.setattr(Path, "read_bytes", fail)
+    store = bench.open()
+    assert set(values(store, 3)) == ({0, 2} if works else {0, 1, 2})
+    assert store.stats().corrupt == int(works)
+
+
 def test_a_block_whose_description_cannot_be_read_for_now_is_kept(bench: Bench, scrape: Scrape) -> None:
     """The store does not open; with too many open files it would otherwise set all blocks aside."""
     store = bench.open()

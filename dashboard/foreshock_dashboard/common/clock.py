@@ -10,19 +10,27 @@ Now = Callable[[], float]
 """Returns Unix seconds."""
 
 
+def since_boot() -> float:
+    """Seconds since the machine was started, with the time it was suspended, where the system has such a clock.
+
+    Linux' monotonic clock stands still meanwhile, so that the wall clock would seem to have jumped.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """A clock that shows `origin` when the wall clock shows `wall_origin`, and runs `speed` times as fast.
 
     All parts of a process share one, so that simulator, scrapes, spans, hub, and page agree. Times in Unix seconds.
-    `steady` is the monotonic clock beside `wall`.
+    `steady` is a clock beside `wall` that is never set.
     """
 
     speed: float = 1.0
     origin: float = 0.0
     wall_origin: float = 0.0
     wall: Now = time.time
-    steady: Now = time.monotonic
+    steady: Now = since_boot
 
     def __post_init__(self) -> None:
         if not self.speed > 0:

@@ -6,6 +6,7 @@ here has a checksum of its own (see `wal`), so pages of any age may be searched:
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ _JOURNAL_MAGIC = 0x377F0682
 """The lowest bit is 1 if the checksums are of big-endian words."""
 _JOURNAL_HEADER, _FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
 _TABLE_LEAF, _INDEX_LEAF = 0x0D, 0x0A
+_SECTOR_BYTES = 4096
 _PAGE_SIZES = tuple(1 << bits for bits in range(9, 17))
 
 Value = int | str | bytes | None
@@ -46,9 +48,15 @@ class Journal(NamedTuple):
     lost: bool
 
 
-def read_journal(path: Path, page_bytes: int) -> Journal:
-    """Read the journal of a SQLite file. `page_bytes` is the page size if the journal's header is damaged."""
-    content = path.read_bytes() if path.exists() else b""
+def read_journal(path: Path, page_bytes: int, *, partial: bool = False) -> Journal:
+    """Read the journal of a SQLite file. `page_bytes` is the page size if the journal's header is damaged.
+
+    partial: as in `Pages`.
+    """
+    content = b""
+    if path.exists():
+        with path.open("rb") as file:
+            content = _read(file.fileno(), path.stat().st_size, 0, partial=partial)
     frames: list[Frame] = []
     intact_header = False
     if len(content) >= _JOURNAL_HEADER.size:
@@ -114,15 +122,21 @@ def _powers(count: int) -> NDArray[np.uint32]:
 
 
 class Pages:
-    """The newest intact version of each page: of the committed frames of the journal, else of the file."""
+    """The newest intact version of each page: of the committed frames of the journal, else of the file.
 
-    def __init__(self, path: Path, default_page_bytes: int) -> None:
+    partial: take sectors that the disk cannot read for zeros; otherwise they raise OSError.
+    """
+
+    def __init__(self, path: Path, default_page_bytes: int, *, partial: bool = False) -> None:
+        self._partial = partial
         self._file = os.open(path, os.O_RDONLY) if path.exists() else None
-        header = b"" if self._file is None else os.pread(self._file, 18, 0)
+        header = b"" if self._file is None else _read(self._file, 18, 0, partial=partial)
         size = int.from_bytes(header[16:18], "big")
         size = 65_536 if size == 1 else size
         is_header = header.startswith(_MAGIC) and size in _PAGE_SIZES
-        journal = read_journal(path.with_name(f"{path.name}-wal"), size if is_header else default_page_bytes)
+        journal = read_journal(
+            path.with_name(f"{path.name}-wal"), size if is_header else default_page_bytes, partial=partial
+        )
         self.bytes = journal.page_bytes
         self.journal_lost = journal.lost
         committed = max((number for number, frame in enumerate(journal.frames) if frame.commit), default=-1) + 1
@@ -139,7 +153,7 @@ class Pages:
         """Return a page, or what is there of it."""
         page = self._newest.get(number)
         if page is None and self._file is not None:
-            page = os.pread(self._file, self.bytes, (number - 1) * self.bytes)
+            page = _read(self._file, self.bytes, (number - 1) * self.bytes, partial=self._partial)
         return page or b""
 
     def rows(self) -> Iterator[tuple[int, list[Value]]]:
@@ -185,6 +199,19 @@ class Pages:
             remaining -= self.bytes - 4
             number = int.from_bytes(overflow[:4], "big")
         return b"".join(parts)
+
+
+def _read(file: int, size: int, at: int, *, partial: bool) -> bytes:
+    """Read a part of a file. If `partial`, sectors that the disk cannot read are zeros. Raises OSError."""
+    try:
+        return os.pread(file, size, at)
+    except OSError as error:
+        if not partial or error.errno != errno.EIO:
+            raise
+    if size <= _SECTOR_BYTES:
+        return bytes(size)
+    starts = range(0, size, _SECTOR_BYTES)
+    return b"".join(_read(file, min(_SECTOR_BYTES, size - start), at + start, partial=True) for start in starts)
 
 
 def _cells(page: bytes, number: int, page_type: int) -> tuple[int, ...]:

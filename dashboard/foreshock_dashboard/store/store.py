@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 import duckdb
 
-from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.common.clock import Now, since_boot
 from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.samples import SampleBatch
@@ -102,7 +101,7 @@ class Store(MetricSource):
         path: Path,
         *,
         now: Now,
-        monotonic: Now = time.monotonic,
+        monotonic: Now = since_boot,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         limits: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
         disk: Disk | None = None,

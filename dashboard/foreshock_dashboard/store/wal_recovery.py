@@ -6,6 +6,7 @@ any moment leaves either the damaged WAL, which is recovered again, or the finis
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sqlite3
@@ -47,9 +48,14 @@ def open_wal(folder: Path, max_pages: int | None, held: Held, now: Now, disk: Di
     """
     path = folder / WAL_FILE
     if not (folder / RECOVERED_FILE).exists():
-        problem = _problem(path, any(held.values()))
+        try:
+            problem = _problem(path, any(held.values()))
+        except (OSError, sqlite3.Error):
+            if not _has_bad_sectors(path, disk):
+                raise
+            problem = "the disk cannot read a part of it"
         if problem:
-            _recover(folder, problem, held, disk)
+            _recover(folder, problem, held, disk, partial=_has_bad_sectors(path, disk))
     if (folder / RECOVERED_FILE).exists():
         _replace(folder, now, disk)
     wal = Wal(path, max_pages)
@@ -88,15 +94,29 @@ def _problem(path: Path, held: bool) -> str:
         return str(error)
 
 
-def _recover(folder: Path, problem: str, held: Held, disk: Disk) -> None:
+def _has_bad_sectors(path: Path, disk: Disk) -> bool:
+    """Whether a part of a WAL or its journal cannot be read from a disk that otherwise works."""
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            if file.exists():
+                disk.checksum(file)
+        except OSError as error:
+            return error.errno == errno.EIO and disk.works(path.parent / "tmp")
+    return False
+
+
+def _recover(folder: Path, problem: str, held: Held, disk: Disk, *, partial: bool) -> None:
     """Write the readable records of a damaged WAL to `RECOVERED_FILE`, durably, with their ids.
+
+    If not `partial`, a sector that cannot be read raises OSError: the whole disk may fail for now.
 
     Records that blocks hold are among them. They are deleted as after any other crash, because the identity is kept. If
     it cannot be read, the new WAL has another one, and all ids that blocks hold are deleted here: no WAL reuses them.
     """
     new = folder / "tmp" / RECOVERED_FILE
     new.unlink(missing_ok=True)
-    with closing(Pages(folder / WAL_FILE, PAGE_BYTES)) as pages, closing(sqlite3.connect(new)) as connection:
+    damaged = Pages(folder / WAL_FILE, PAGE_BYTES, partial=partial)
+    with closing(damaged) as pages, closing(sqlite3.connect(new)) as connection:
         connection.execute(f"pragma page_size = {PAGE_BYTES:d}")
         connection.executescript(SCHEMA)
         with connection:

@@ -1,6 +1,7 @@
 /* A disk that fails: loaded before libc (LD_PRELOAD), it lets calls below a folder fail when it is told to.
  *
  * FORESHOCK_FAULT_FOLDER: the folder. FORESHOCK_FAULT_CONTROL: a file of four ints that the test maps as well (control).
+ * FORESHOCK_FAULT_SECTOR: `INODE OFFSET`; if set, only reads of that byte of that file fail.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,10 +28,13 @@ enum { WRITE = 1, SYNC = 2, OPEN = 4, READ = 8, NAME = 16 };
 
 static struct control *control;
 static const char *folder;
+static unsigned long long inode, sector; /* inode 0: any */
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FORESHOCK_FAULT_CONTROL");
     folder = getenv("FORESHOCK_FAULT_FOLDER");
+    const char *bad = getenv("FORESHOCK_FAULT_SECTOR");
+    if (bad) sscanf(bad, "%llu %llu", &inode, &sector);
     int file = path && folder ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *mapped = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -57,6 +61,14 @@ static int fails(int kind, int file) {
     return fails_at(kind, path);
 }
 
+static int fails_read(int file, size_t size, off_t at) {
+    struct stat status;
+    if (!control || !atomic_load(&control->error)) return 0;
+    if (inode && (fstat(file, &status) || status.st_ino != inode)) return 0;
+    if (inode && (at < 0 || sector < (unsigned long long)at || sector >= (unsigned long long)at + size)) return 0;
+    return fails(READ, file);
+}
+
 #define PASS(result, name, parameters, arguments, failing)                                     \
     result name parameters {                                                                   \
         static result(*real) parameters;                                                       \
@@ -72,9 +84,9 @@ PASS(ssize_t, pwrite, (int file, DATA, off_t at), (file, data, size, at), fails(
 PASS(ssize_t, pwrite64, (int file, DATA, off64_t at), (file, data, size, at), fails(WRITE, file))
 PASS(int, fsync, (int file), (file), fails(SYNC, file))
 PASS(int, fdatasync, (int file), (file), fails(SYNC, file))
-PASS(ssize_t, read, (int file, BUFFER), (file, data, size), fails(READ, file))
-PASS(ssize_t, pread, (int file, BUFFER, off_t at), (file, data, size, at), fails(READ, file))
-PASS(ssize_t, pread64, (int file, BUFFER, off64_t at), (file, data, size, at), fails(READ, file))
+PASS(ssize_t, read, (int file, BUFFER), (file, data, size), fails_read(file, size, lseek(file, 0, SEEK_CUR)))
+PASS(ssize_t, pread, (int file, BUFFER, off_t at), (file, data, size, at), fails_read(file, size, at))
+PASS(ssize_t, pread64, (int file, BUFFER, off64_t at), (file, data, size, at), fails_read(file, size, at))
 PASS(int, rename, (const char *old, const char *new), (old, new), fails_at(NAME, old))
 PASS(int, unlink, (const char *path), (path), fails_at(NAME, path))
 PASS(int, mkdir, (const char *path, mode_t mode), (path, mode), fails_at(NAME, path))

@@ -17,7 +17,7 @@ from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk, StoreError
 log = logging.getLogger(__name__)
 
 UNREADABLE_SECONDS = 60.0
-"""Time of read errors after which a block counts as damaged: a shorter one may be a fault of the whole disk."""
+"""Time of read errors, on a disk that otherwise works, after which a block counts as damaged."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,7 +28,7 @@ class Block:
     meta: BlockMeta
     verified: bool = False
     unreadable_since: float | None = None
-    """Monotonic time of the first of successive read errors."""
+    """Monotonic time of the first of successive read errors on a disk that otherwise works."""
     readers: int = 0
     obsolete: bool = False
     """No longer in the manifest; removed after its last reader."""
@@ -55,6 +55,10 @@ class BlockDir:
                 blocks.append(Block(folder, read_meta(folder)))
             except DamagedBlock as damage:
                 self.quarantine(folder, str(damage))
+            except OSError as error:
+                if not self._is_damage(error):
+                    raise
+                self.quarantine(folder, str(error))
         sequences = [block.meta.sequences[1] for block in blocks] + [_sequence_in_name(name) for name in names]
         return self._without_replaced(blocks), max(sequences, default=0) + 1
 
@@ -71,7 +75,7 @@ class BlockDir:
     def _sound(self, merged: Block, remaining: list[Block]) -> bool:
         """Whether a merged block is undamaged. A damaged one is quarantined: its parts are still on disk."""
         try:
-            self.verify(merged)
+            self.verify(merged, patience=0.0)
         except DamagedBlock as damage:
             self.quarantine(merged.folder, str(damage))
             remaining.remove(merged)
@@ -86,10 +90,14 @@ class BlockDir:
                 "put it back, or restart to begin with what is there"
             )
 
-    def verify(self, block: Block) -> None:
+    def _is_damage(self, error: OSError) -> bool:
+        """Whether a file that cannot be read is damaged: a read error of the disk, which otherwise works."""
+        return error.errno == errno.EIO and self._disk.works(self.root / "tmp")
+
+    def verify(self, block: Block, *, patience: float = UNREADABLE_SECONDS) -> None:
         """Compare a block with its checksums, once per process.
 
-        Raises DamagedBlock if a file differs, is missing, or could not be read for `UNREADABLE_SECONDS`, and StoreError
+        Raises DamagedBlock if a file differs, is missing, or could not be read for `patience` seconds, and StoreError
         if it cannot be read for now: the disk may fail, or the process may have too many open files, or the folder may
         be gone.
         """
@@ -102,9 +110,9 @@ class BlockDir:
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise DamagedBlock(f"{name}: {error}") from error
             except OSError as error:
-                now = time.monotonic()
-                block.unreadable_since = block.unreadable_since or now
-                if error.errno == errno.EIO and now - block.unreadable_since >= UNREADABLE_SECONDS:
+                now, since = time.monotonic(), block.unreadable_since
+                block.unreadable_since = (now if since is None else since) if self._is_damage(error) else None
+                if block.unreadable_since is not None and now - block.unreadable_since >= patience:
                     raise DamagedBlock(f"{name}: {error}") from error
                 raise StoreError(f"store {self.root}: cannot read a block: {error}; {remedy(error)}") from error
             if actual != crc:

@@ -13,6 +13,7 @@ from isal import isal_zlib
 from foreshock_dashboard.model.query import SourceError
 
 _READ_BYTES = 1 << 20
+_PROBE_BYTES = 4096
 
 
 class StoreError(SourceError):
@@ -80,6 +81,21 @@ class Disk:
             while data := file.read(_READ_BYTES):
                 crc = isal_zlib.crc32(data, crc)
         return crc
+
+    def works(self, folder: Path) -> bool:
+        """Whether a new file in a folder can be written to the disk and read back from it, past the page cache."""
+        probe, data = folder / "probe", os.urandom(_PROBE_BYTES)
+        try:
+            folder.mkdir(exist_ok=True)
+            self.write(probe, data)
+            if hasattr(os, "posix_fadvise"):
+                with probe.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            intact = self.checksum(probe) == isal_zlib.crc32(data)
+            probe.unlink()
+        except OSError:
+            return False
+        return intact
 
 
 def file_id(path: Path) -> tuple[int, int] | None:
