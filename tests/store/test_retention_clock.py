@@ -150,7 +150,7 @@ def test_a_clock_that_jumps_ahead_deletes_nothing_and_the_store_says_why(
 
 
 def test_a_suspended_machine_is_no_jump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Linux' monotonic clock stands still meanwhile, the wall clock and the time since boot do not."""
+    """Linux' monotonic clock pauses meanwhile, the wall clock and the time since boot do not."""
     boot = [1_000.0]
 
     def clock(number: int) -> float:

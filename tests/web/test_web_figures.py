@@ -131,7 +131,7 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     ("names", "rows"),
     [
         (("ready", "wanted"), 1),
-        (("p50", "p95", "p99", "baseline p95 at most"), 2),
+        (("p50", "p95", "p99", "p95 a week before"), 2),
         (("uses itself", "waits for ml/batch-embed", "waits for ml/nightly-eval"), 3),
         ([f"waits for ml/batch-embed-{i}" for i in range(6)], 0),
     ],

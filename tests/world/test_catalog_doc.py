@@ -32,8 +32,14 @@ def name(query: Query) -> str:
 
 def row(reading: CatalogRow) -> str:
     """One line of the table."""
-    others = dict.fromkeys(name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.ways[1:])
-    more = [name(form.query) for form in reading.also]
+    metrics = {form.query.metric for form in (*reading.ways, *reading.also)}
+    escaped = {metric.replace(":", "_") for metric in metrics if ":" in metric}  # the document says so once for all
+    others = dict.fromkeys(
+        name(form.query).split("{")[0].rstrip("`") + "`"
+        for form in reading.ways[1:]
+        if form.query.metric not in escaped
+    )
+    more = [name(form.query) for form in reading.also if form.query.metric not in escaped]
     return f"| {name(reading.ways[0].query)} | {', '.join(others)} | {', '.join(more)} | {reading.lost} |"
 
 

@@ -13,7 +13,7 @@ Now = Callable[[], float]
 def since_boot() -> float:
     """Seconds since the machine was started, with the time it was suspended, where the system has such a clock.
 
-    Linux' monotonic clock stands still meanwhile, so that the wall clock would seem to have jumped.
+    Linux' monotonic clock pauses meanwhile, so that the wall clock would seem to have jumped.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 

@@ -142,7 +142,7 @@ def test_gpus_that_move_up_when_one_comes_late_are_found_under_their_new_index(d
     order.insert(1, 1)
     fake.gpus = 3
     adapter.count()
-    with pytest.raises(DeviceError, match="another GPU now"):
+    with pytest.raises(DeviceError, match="refers to another GPU"):
         adapter.utilization(1, 0)  # the caller means the one that was identified
     assert [adapter.identity(index).uuid for index in range(3)] == ["GPU-0", "GPU-1", "GPU-2"]
 
