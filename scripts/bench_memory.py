@@ -29,7 +29,7 @@ HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
 def request(first: int, spans: int) -> bytes:
-    """Spans of as many services, each with an operation and attribute keys of its own."""
+    """Spans of as many services, each with a different operation and different attribute keys."""
     made, now = ExportTraceServiceRequest(), time.time_ns()
     for number in range(first, first + spans):
         group = made.resource_spans.add()

@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 def fuzz(name: str, seconds: int) -> Outcome:
-    """Fuzz a target in a process of its own: libFuzzer ends the process at a finding."""
+    """Fuzz a target in a separate process: libFuzzer ends the process at a finding."""
     found = BUILD / name
     found.mkdir(parents=True, exist_ok=True)
     done = run(

@@ -1,7 +1,8 @@
 """Program of a service: one replica, which its environment names.
 
 LAB_SPEC: JSON file of the service. LAB_CONTROL: JSON file of a fault. LAB_ADDRESS: address of its socket on port 8080,
-shared by the replicas. LAB_METRICS_PORT: port of its own metrics. LAB_DSN, LAB_CACHE_URL: its stores. LAB_VOLUME: file.
+shared by the replicas. LAB_METRICS_PORT: port of the metrics of this process. LAB_DSN,
+LAB_CACHE_URL: its stores. LAB_VOLUME: file.
 """
 
 from __future__ import annotations

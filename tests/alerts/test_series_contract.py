@@ -33,7 +33,7 @@ CONFIGURED = frozenset({"service:slo_violations:rate5m", "service:slo_error_budg
 """What `foreshock generate rules` writes for each SLO."""
 SOMETIMES = frozenset({"connection_type", "model_name", "pool", "pool_name", "db_client_connection_pool_name"})
 """Labels that only some of the selected series have: callees without spans, model servers of more than one model, and
-connection pools, whose name has a label of its own in each library."""
+connection pools, whose name has a different label in each library."""
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def visit(browser: Browser, site: Site) -> Iterator[Open]:
     """Open an address of the site; fails at the end if a script failed, anything but the site was asked, or the
-    page did not know a parameter of its own address."""
+    page did not know a parameter of the page's address."""
     contexts = []
     visits: list[Visit] = []
 

@@ -43,7 +43,7 @@ class Stack(NamedTuple):
 
 
 class _Run:
-    """One process: what it writes is read to the end in a thread of its own."""
+    """One process: what it writes is read to the end in a separate thread."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

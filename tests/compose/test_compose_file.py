@@ -23,7 +23,7 @@ ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")
 PROFILES = {"demo": ("exporter", "platform"), "gpu": ("gpu-exporter",)}
 NAMES = (*ALWAYS, *PROFILES["demo"], *PROFILES["gpu"])
 MAY = {"gpu-exporter": {"pid"}}
-"""What a service may have beyond a container of its own: the driver reports pids of the host."""
+"""What a service may have beyond its container: the driver reports pids of the host."""
 
 
 @pytest.fixture(scope="session")

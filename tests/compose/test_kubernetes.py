@@ -178,7 +178,7 @@ def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rende
         assert 4 * int(endpoint["interval"].removesuffix("s")) < 59
 
 
-def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
+def test_prometheus_sends_a_separate_token_that_the_hub_knows(
     rendered: dict[str, list[Yaml]], root: Path, tmp_path: Path
 ) -> None:
     """Not the hub's list, which may hold more than one: made as docs/guides/deploy.md says, read by the hub."""

@@ -71,7 +71,7 @@ def test_the_hub_shows_the_exporters_gpus_by_way_of_prometheus(stack: Stack, eve
     eventually(lambda: "mock-gpu-host" in httpx.get(f"http://{stack.addresses['hub']}/api/gpus").text, "GPUs", 60)
 
 
-def test_the_hub_refuses_a_name_that_is_none_of_its_own(stack: Stack) -> None:
+def test_the_hub_refuses_a_host_name_that_it_does_not_have(stack: Stack) -> None:
     """Prometheus scrapes hub:8050, people open localhost; a page elsewhere whose name points here gets nothing."""
     at = f"http://{stack.addresses['hub']}/healthz"
     asked = {

@@ -102,7 +102,7 @@ def test_a_first_request_also_returns_processes_that_ended_long_ago() -> None:
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
     interval = Interval(0.2, 1.0)
     assert [entry.pid for entry in recent(entries, START + 9_100_000, interval)] == [2]
-    assert recent(entries, 5_000_000, interval) == [], "a clock of its own"
+    assert recent(entries, 5_000_000, interval) == [], "a separate clock"
     assert (recent(entries, None, interval), recent(entries, START, None)) == ((), ())
 
 

@@ -72,7 +72,7 @@ def test_there_is_no_thread_before_there_is_a_gpu(stage: Stage) -> None:
     assert started == ["gpus", "gpus-watch"]
 
 
-def test_a_slow_gpu_has_a_thread_of_its_own_until_it_has_been_quick_for_a_while(stage: Stage) -> None:
+def test_a_slow_gpu_has_a_separate_thread_until_it_has_been_quick_for_a_while(stage: Stage) -> None:
     stage.takes["b"] = 2 * SLOW_PASS_SECONDS
     stage.step()
     assert stage.names() == ["gpu", "gpus", "gpus-watch"]

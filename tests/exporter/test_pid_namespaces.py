@@ -137,7 +137,7 @@ Namespaced = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def namespaced() -> Iterator[Namespaced]:
-    """Run a program as process 1 of a pid namespace of its own; ended after the test."""
+    """Run a program as process 1 of a separate pid namespace; ended after the test."""
     unshare = shutil.which("unshare")
     if unshare is None:
         pytest.skip("the program unshare of util-linux is not here")

@@ -204,7 +204,7 @@ def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
 def test_an_instance_that_a_rule_names_is_in_its_pool(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
-    """In a metric of its own beside that of its GPU, which may be in another one or in none."""
+    """In a separate metric beside that of its GPU, which may be in another one or in none."""
     host = scripted(gpu(sharing="mig"))
     host.read = lambda gpu: Reading(instances=(Instance("MIG-1", 7, 0, "1g.10gb"), Instance("MIG-2", 8, 0, "1g.10gb")))  # type: ignore[method-assign]
     exporter = exporter_of(host, "large;small=MIG-2")

@@ -97,7 +97,7 @@ def resolver(root: Path, now: Watch | None = None, *, environ: bool = True) -> P
          Service("", "train", "slurm")),
         ("a Slurm job of cgroup version 1, by its number where the name is not readable",
          proc("8:memory:/slurm/uid_1000/job_981/step_0\n"), Service("", "slurm-job-981", "slurm")),
-        ("a Slurm job in no cgroup of its own",
+        ("a Slurm job in no cgroup of the job",
          proc("0::/system.slice/slurmd.service\n", "SLURM_JOB_ID=981\0"), Service("", "slurm-job-981", "slurm")),
         ("a unit that was started from a Slurm job",
          proc("0::/system.slice/vllm.service\n", "SLURM_JOB_ID=981\0"), Service("", "vllm", "systemd")),

@@ -92,7 +92,7 @@ class HubProcess(Process):
         return self.find(r"OTLP/gRPC\s+(\S+)")
 
     def metric(self, name: str) -> float:
-        """The value of a series of its own /metrics, written as there; 0 where there is none."""
+        """The value of a series of the hub's /metrics, written as there; 0 where there is none."""
         lines = self.get("/metrics").text.splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 

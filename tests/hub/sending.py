@@ -45,7 +45,7 @@ def request(
 
 
 def post(hub: HubProcess, body: bytes, kind: str = PROTOBUF, *, gzip: bool = False) -> httpx.Response:
-    """Send over HTTP, on a connection of its own."""
+    """Send over HTTP, on a separate connection."""
     headers = {"content-type": kind} | ({"content-encoding": "gzip"} if gzip else {})
     content = gzip_.compress(body, 1) if gzip else body
     return httpx.post(hub.otlp, content=content, headers=headers, trust_env=False, timeout=120, verify=TLS)
@@ -59,7 +59,7 @@ def channel(hub: HubProcess) -> Iterator[grpc.Channel]:
 
 
 def export(hub: HubProcess, body: bytes, *, gzip: bool = False) -> bytes:
-    """Send over gRPC, on a connection of its own.
+    """Send over gRPC, on a separate connection.
 
     Raises:
         grpc.RpcError: it is not kept.

@@ -120,7 +120,7 @@ def test_a_flag_that_makes_no_sense_is_named(
 
 
 def test_wrong_usage_exits_2_and_starts_nothing() -> None:
-    """In a process of its own: what started all the same would be ended with it."""
+    """In a separate process: what started all the same would be ended with it."""
     ended = subprocess.run(
         [str(BIN / "foreshock"), "demo", "--no-browser", "--port", "0", "--speed", "0"],
         capture_output=True,

@@ -223,7 +223,7 @@ def test_the_metrics_of_a_hub_that_was_sent_all_that_pass_promtool(hub: HubProce
 
 
 def test_ten_thousand_services_are_bounded_in_series_and_the_hub_goes_on(hub: HubProcess) -> None:
-    """What has no series of its own is counted in one for all others; pages and /metrics answer."""
+    """What has no separate series is counted in one for all others; pages and /metrics answer."""
     with flat(hub):
         for first in range(0, 10_000, 500):
             made = ExportTraceServiceRequest()

@@ -19,7 +19,7 @@ from tests.hub.sending import EXPORT, PROTOBUF, channel, request
 from foreshock_dashboard.store import Store
 
 SPANS = 20
-"""In each batch, which is a trace of its own."""
+"""In each batch, which is a separate trace."""
 Serve = Callable[..., HubProcess]
 
 

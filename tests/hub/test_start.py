@@ -53,7 +53,7 @@ print(json.dumps([name for name in libraries if name in sys.modules]))
 
 
 def watched(script: str, *values: object) -> object:
-    """The JSON that a script prints in a process of its own."""
+    """The JSON that a script prints in a separate process."""
     run = subprocess.run(
         [sys.executable, "-c", script, json.dumps(values)], capture_output=True, text=True, timeout=120
     )

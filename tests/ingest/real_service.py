@@ -1,4 +1,4 @@
-"""A real HTTP service with OpenTelemetry's own instrumentation, run by a test in a process of its own.
+"""A real HTTP service with OpenTelemetry's own instrumentation, run by a test in a separate process.
 
 GET /job/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the
 next, up to three times, and fails when all attempts have. Each answer lists the calls that were made for it, and how

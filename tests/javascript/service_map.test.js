@@ -17,6 +17,6 @@ test("a service is drawn by its stage, else by its role, also where it is the su
     }).word;
   assert.equal(word({}), "Healthy");
   assert.equal(word({ role: "at_risk" }), "At risk");
-  assert.equal(word({ role: "affected" }), "Affected");
+  assert.equal(word({ role: "affected" }), "Anomalous");
   assert.equal(word({ stage: "breached", role: "at_risk" }), "SLO breach");
 });

@@ -24,7 +24,7 @@ CHUNK = b"x" * 600
 
 
 def main() -> None:
-    """Measure in namespaces of its own, which the caller makes."""
+    """Measure in separate namespaces, which the caller makes."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     system, name = System(Path("/nowhere")), "cart"
     server = socket.create_server((system.address(name), 8080))

@@ -92,7 +92,7 @@ class Said(NamedTuple):
 
 
 def state(host: ScriptedHost, dialects: Sequence[Dialect] = (), loading: Loading = LOADED) -> layout.State:
-    """The host as the library's state; a GPU without a dialect of its own has the default one.
+    """The host as the library's state; a GPU without a special dialect has the default one.
 
     Raises:
         ValueError: for more GPUs, processes or fields than the library has room for.

@@ -43,7 +43,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def hub_over(settings: Settings) -> Iterator[Hub]:
-    """A running hub on ports of its own."""
+    """A running hub on separate ports."""
     with ExitStack() as opened:
         own = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
         complete, recording = opened.enter_context(open_recording(own))

@@ -103,7 +103,7 @@ def test_an_exporter_reports_gpu_contention_by_service() -> None:
 
 
 def test_model_servers_export_vllm_metrics() -> None:
-    """Tokens and requests are those of the spans; each server is a target of its own."""
+    """Tokens and requests are those of the spans; each server is a separate target."""
     running = simulation()
     spans = running.advance(START + 120)
     pages = {address: page for address, page in running.inference().items() if address.startswith("llm-chat-")}
@@ -160,7 +160,7 @@ def test_services_of_a_mig_pool_have_instances_of_their_own(restarted: str) -> N
 
 
 def test_a_service_degrades_over_the_ramp_and_recovers_at_once() -> None:
-    """The store of an idle platform answers in the time of its own work: 4 times as long halfway, 7 at the end."""
+    """The store of an idle platform answers in the time that its work takes: 4 times as long halfway, 7 at the end."""
 
     def median(spans: tuple[SimSpan, ...]) -> float:
         took = [span.end_ns - span.start_ns for span in spans if _of(span, "vector-store") and "POST" in span.name]

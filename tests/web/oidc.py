@@ -1,4 +1,4 @@
-"""An OpenID provider in a process of its own: the npm package oidc-provider."""
+"""An OpenID provider in a separate process: the npm package oidc-provider."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
 
 
 def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one() -> None:
-    """An incident that fills the range, with full caches all along, allows no fit of its own."""
+    """An incident that fills the range, with full caches all along, allows no fit."""
     world = serving(contended())
     assert world.model_servers is not None
     full = replace(

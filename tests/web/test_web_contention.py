@@ -148,7 +148,7 @@ def test_gpus_are_counted_by_tier_and_pool() -> None:
 
 
 def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
-    """Without an incident, with a sentence of its own values."""
+    """Without an incident, with a sentence of the matrix's values."""
     world = contended()
     item = contention_incident(world)
     pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]

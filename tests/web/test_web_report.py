@@ -101,7 +101,7 @@ IMAGE = "![](https://elsewhere.example/p.png)"
 @pytest.mark.parametrize(
     "name", [IMAGE, f"a\n\n{IMAGE}", f"`{IMAGE}`", f"\\{IMAGE}", f"a|b {IMAGE}", "[a](javascript:x)"]
 )
-def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
+def test_a_name_makes_no_image_link_code_or_new_line(name: str) -> None:
     """Wherever an incident has it; the images are the plots, beside the text."""
     world = contended({"train-llm": name, "embedder": f"{name}2"})
     result = contention_incident(world, f"{name}2", name)

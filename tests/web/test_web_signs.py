@@ -13,7 +13,7 @@ from tests.web.worlds import NOW, POINTS, STEP, calm, contended, contention_inci
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
@@ -193,6 +193,22 @@ def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
     assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU wait")
     assert lanes["embedder"]["intervals"][0][2] == 1
     assert lanes["rag-api"]["first"] < NOW - 100
+
+
+@pytest.mark.parametrize(("state", "is_ongoing"), [("firing", True), ("recovering", False)])
+def test_a_lane_lasts_until_now_while_its_firing_incident_has_evidence(state: State, is_ongoing: bool) -> None:
+    """A single signal may be normal for a moment: the page must not draw an end beside an incident that fires."""
+    world = contended()
+    row = Evidence("GPU wait", 0.4, 0.1, "ratio", NOW - 190, str(EMBEDDER))
+    item = replace(contention_incident(world), evidence=(row,), state=state)
+    seen = snapshot(world, item)
+    chosen = chosen_incidents(seen)
+    start = lanes_start(world, chosen)
+    history = service_history(world, start, NOW, chosen.onset)
+    history.stages[history.services.index(EMBEDDER), -7:] = 0
+    lanes = timeline(world, start, history, chosen).lanes
+    (lane,) = [lane for lane in lanes if lane.service == str(EMBEDDER)]
+    assert (lane.intervals[-1][1] == NOW) is is_ongoing
 
 
 def test_lanes_that_do_not_fit_are_counted() -> None:

@@ -47,7 +47,7 @@ kube_statefulset_replicas{{namespace="shop",statefulset="store"}} 1
 
 
 def process(t: float) -> str:
-    """A process without labels of its own, found by its job."""
+    """A process without labels, found by its job."""
     return f"""
 process_open_fds 90
 process_max_fds 100

@@ -28,7 +28,7 @@ SERIES_BYTES = 1024
 QUERY_SAMPLE_BYTES = 128
 """Share of the memory for data per sample that one query may read."""
 TWO_THREADS_BYTES = 256 << 20
-"""Memory for data from which DuckDB has two threads, each of which has buffers of its own."""
+"""Memory for data from which DuckDB has two threads, each of which has separate buffers."""
 SPANS_BYTES = 24 << 20
 """Share of the memory for data that spans take apart from their series: while they are decoded, counted, and stored."""
 SPAN_SERIES_BYTES = 3300

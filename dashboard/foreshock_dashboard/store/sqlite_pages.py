@@ -1,7 +1,7 @@
 """Raw pages of a SQLite file and of its journal, for what SQLite does not read once a page is damaged.
 
 Formats: https://www.sqlite.org/fileformat2.html and https://www.sqlite.org/walformat.html. Every record that is found
-here has a checksum of its own (see `wal`), so pages of any age may be searched: a stale or damaged one has no match.
+here has a checksum (see `wal`), so pages of any age may be searched: a stale or damaged one has no match.
 """
 
 from __future__ import annotations

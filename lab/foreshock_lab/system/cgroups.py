@@ -11,8 +11,8 @@ from typing import NamedTuple
 ROOT = Path("/sys/fs/cgroup")
 PARENT = "foreshock-lab"
 PERIOD_MICROSECONDS = 100_000
-WEIGHT = 16
-"""CPU share of all groups together, in processes: what else runs on the machine is not part of a recording."""
+CPU_WEIGHT, CPU_SHARES = 10_000, 262_144
+"""Largest CPU weight of cgroups v2 and v1, for all groups together: other work on the machine must not be recorded."""
 STALE_SECONDS = 3600.0
 """Age from which an empty group is one that a killed run left behind."""
 NO_LIMIT_BYTES = 1 << 62
@@ -55,9 +55,9 @@ class Cgroup:
         if self._is_v2:
             for folder in (root, root / PARENT):
                 (folder / "cgroup.subtree_control").write_text("+cpu +memory")
-            (root / PARENT / "cpu.weight").write_text(str(100 * WEIGHT))
+            (root / PARENT / "cpu.weight").write_text(str(CPU_WEIGHT))
         else:
-            (root / "cpu" / PARENT / "cpu.shares").write_text(str(1024 * WEIGHT))
+            (root / "cpu" / PARENT / "cpu.shares").write_text(str(CPU_SHARES))
 
     def add(self, pid: int) -> None:
         """Move a process into the group."""

@@ -15,7 +15,7 @@ _COMMAND = "setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-c
 
 
 def enter(arguments: Sequence[str]) -> None:
-    """Run `python -m foreshock_lab ARGUMENTS` in namespaces of its own and exit as it does; return if this is inside.
+    """Run `python -m foreshock_lab ARGUMENTS` in separate namespaces and exit as it does; return if this is inside.
 
     SIGINT and SIGTERM interrupt it once. However this process ends, the kernel ends everything that it started.
 

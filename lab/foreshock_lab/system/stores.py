@@ -54,7 +54,7 @@ def postgres_bin() -> Path:
 
 
 def make_postgres(address: str, folder: Path) -> tuple[Process, str]:
-    """PostgreSQL on a small volume of its own, not yet started, and its connection string."""
+    """PostgreSQL on a small separate volume, not yet started, and its connection string."""
     data = folder / "postgres"
     data.mkdir()
     _run("mount", "-t", "tmpfs", "-o", f"size={POSTGRES_DISK},mode=0777", "tmpfs", str(data))

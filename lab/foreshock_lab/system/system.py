@@ -60,7 +60,7 @@ class UserRequest(NamedTuple):
 
 
 class System:
-    """A system of processes; use it in a `with` block, in namespaces of its own (`namespace.enter`).
+    """A system of processes; use it in a `with` block, in separate namespaces (`namespace.enter`).
 
     Args:
         folder: new folder for its files.

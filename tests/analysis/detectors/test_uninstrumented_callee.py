@@ -1,4 +1,4 @@
-"""Incidents of a database without spans of its own, from the metrics of its clients."""
+"""Incidents of a database that sends no spans, from the metrics of its clients."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def risk(probability: float, median: float) -> ServiceRisk:
     [
         pytest.param(2.0, None, 300.0, 600.0, id="without a trend, when the origin's breach reaches it"),
         pytest.param(2.0, NEVER, 300.0, 600.0, id="a trend that reaches no breach changes nothing"),
-        pytest.param(2.0, 1500.0, 1500.0, 1500.0, id="a farther trend of its own replaces the propagated time"),
+        pytest.param(2.0, 1500.0, 1500.0, 1500.0, id="a farther trend of the service replaces the propagated time"),
         pytest.param(2.0, 50.0, 300.0, 300.0, id="a nearer trend: no sooner than a service with a symptom"),
         pytest.param(9.0, 1500.0, 300.0, 600.0, id="with a symptom, when the origin's breach reaches it"),
     ],

@@ -116,7 +116,7 @@ def test_health_of_a_gpu_without_ecc_and_nvlink_leaves_them_out(driver: Open) ->
     )[0].health(0)  # fmt: skip
     assert (health.ecc_errors, health.remapped_rows, health.row_remap_pending) == ({}, {}, None)
     assert (health.nvlink_links, health.nvlink_links_up, health.nvlink_errors) == (None, None, {})
-    assert health.pcie_replays == 3.0, "by a call of its own where it is not a field"
+    assert health.pcie_replays == 3.0, "by a separate call where it is not a field"
     assert health.absent == {"pcie_link_width_max": "no_permission"}
 
 

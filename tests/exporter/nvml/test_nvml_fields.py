@@ -100,7 +100,7 @@ def test_links_are_not_read_one_by_one_if_their_total_is_available(driver: Open)
     assert fake.requested_fields[-1] == [(202, ALL)]
 
 
-def test_energy_comes_by_a_call_of_its_own_from_older_drivers(driver: Open) -> None:
+def test_energy_comes_by_a_separate_call_from_older_drivers(driver: Open) -> None:
     assert counters(driver, {}).energy_joules == 1234.567
     assert counters(driver, {}, errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"}) == Counters()
 

@@ -56,7 +56,7 @@ def test_lines_may_stand_gpu_by_gpu(write: Write) -> None:
 
 
 def test_a_line_without_a_time_happens_with_the_line_before_or_when_it_is_read() -> None:
-    """In a file nothing is read at a time of its own; live, the reader says what time it is."""
+    """In a file nothing is read at a time that the file gives; live, the reader says what time it is."""
     read = reader()
 
     assert read.read('{"at": 3, "gpu": 0, "xid": 1}') == Event(3.0, 0, XidError(1))

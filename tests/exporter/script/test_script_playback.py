@@ -113,7 +113,7 @@ TIMES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=12)
 
 
 def numbers(gpu: ScriptedGpu) -> dict[str, float]:
-    """All counters of a GPU, each under a name of its own."""
+    """All counters of a GPU, each under a different name."""
     found: dict[str, float] = {}
     for record in (gpu.counters, gpu.health):
         for part in dataclasses.fields(record):
@@ -380,7 +380,7 @@ def test_values_that_a_device_refuses_are_absent(play: Play) -> None:
 
 
 def test_hosts_of_other_names_have_other_gpus(play: Play) -> None:
-    """Where the script gives no UUIDs; each of its GPUs has one of its own."""
+    """Where the script gives no UUIDs; each of its GPUs has a different one."""
     lines = ('{"gpu": 0, "device": {}}', '{"gpu": 1, "device": {}}')
     uuids = [
         gpu.identity.uuid

@@ -114,7 +114,7 @@ class Reply:
 
 
 class Ask(Protocol):
-    """Asks a port of loopback once, over a connection of its own."""
+    """Asks a port of loopback once, over a separate connection."""
 
     def __call__(
         self,

@@ -49,7 +49,7 @@ def test_a_record_is_one_printable_line(written: StringIO) -> None:
 
 
 @pytest.mark.parametrize("written", FORMS, indirect=True)
-def test_a_traceback_is_readable_and_begins_no_line_of_its_own(written: StringIO) -> None:
+def test_a_traceback_is_readable_and_begins_no_separate_line(written: StringIO) -> None:
     try:
         int(HOSTILE)
     except ValueError:

@@ -55,7 +55,7 @@ MOST_SERVICES = math.ceil((STAYS + EXPIRE_AFTER_SECONDS) / (EVERY * GPUS)) + 1
 
 
 def day() -> Iterator[dict[str, object]]:
-    """The lines of the script: services come and go, each with a pid of its own; GPUs are lost and come back."""
+    """The lines of the script: services come and go, each with a different pid; GPUs are lost and come back."""
     for gpu in range(GPUS):
         yield {"gpu": gpu, "device": {"uuid": f"GPU-{gpu}"}}
     events: list[dict[str, object]] = []

@@ -218,7 +218,7 @@ def test_a_fallback_hides_a_failure_from_users_but_not_from_spans() -> None:
 
 
 def test_a_fallback_has_one_attempt_and_its_failure_fails_the_caller() -> None:
-    """It has no retries, and no fallback of its own."""
+    """It has no retries, and no fallback."""
     policy = CallPolicy(1.0, attempts=3, fallback=("spare", ROUTE))
     stand = Stand([service("front", call("main", policy)), service("main", BACK), service("spare", BACK)])
     stand.start_all()

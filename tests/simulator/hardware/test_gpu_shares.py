@@ -61,7 +61,7 @@ def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
     took: list[float] = []
 
     def one(seconds: float) -> Process:
-        # Each in a process of its own, as far as there are some; within one, its streams share.
+        # Each in a separate process, as far as there are some; within one, its streams share.
         worker = Worker([gpu], 1, NAME, 0.0) if processes > 1 else shared
         begun = engine.now
         yield worker.run(GpuWork(seconds, sm=1.0))

@@ -114,7 +114,7 @@ def test_a_stopped_transfer_stays_counted_and_never_fires() -> None:
     assert wire.network.counters("a").transmit_bytes - wire.network.lost_bytes == pytest.approx(GIGABYTE, rel=1e-6)
 
 
-def test_rdma_has_counters_of_its_own() -> None:
+def test_rdma_has_separate_counters() -> None:
     """The kernel counts none of it, the adapter all."""
     wire = Wire()
     wire.send("ring", "a", "b", GIGABYTE, rdma=True)

@@ -26,7 +26,7 @@ EXPECTED = {name: load(name).expects.cascade for name in names()}
 CASCADES = [name for name, cascade in EXPECTED.items() if cascade]
 LOOK_ALIKES = [name for name, cascade in EXPECTED.items() if not cascade]
 DOWN = {"crash-loop", "gpu-lost"}
-"""Cascades whose origin serves nothing, so that it has no latency or errors of its own."""
+"""Cascades whose origin serves nothing, so that it has neither latency nor errors."""
 
 
 class Played(NamedTuple):

@@ -20,7 +20,7 @@ SPEC = BatchModelSpec("bge-large", seconds=1.0, sm=0.5, dram=0.2, max_batch=2, m
 
 
 def serving(engine: Engine, **changed: float) -> BatchServer:
-    """A server on a GPU of its own."""
+    """A server on a dedicated GPU."""
     gpu = Gpu(engine, MODELS["A100"], "host-1", 0)
     spec = replace(SPEC, **changed)  # type: ignore[arg-type]
     return BatchServer(engine, spec, Worker([gpu], 1, NAME, memory_bytes(spec, gpu)))

@@ -55,7 +55,7 @@ class World:
         return signal
 
     def worker(self, host: str = "host-1", index: int = 0, model: str = "H100") -> Worker:
-        """A process on a GPU of its own."""
+        """A process on a dedicated GPU."""
         return Worker([Gpu(self.engine, MODELS[model], host, index)], index, NAME, 1e9)
 
 

@@ -234,7 +234,7 @@ def edge_growth(point: EvaluationPoint) -> Floats:
 def load_origin(point: EvaluationPoint, service: Service, growth: Floats) -> Service:
     """Follow load upstream to an ingress service, at each step to the caller with most of the growth.
 
-    growth: shape (edges,). Among several callers each counts by its growth times the calls that one of its own calls
+    growth: shape (edges,). Among several callers each counts by its growth times the calls that one of its calls
     causes further down: a gateway forwards requests of many.
     """
     edges, visited, followed = point.world.edges, {service}, -1

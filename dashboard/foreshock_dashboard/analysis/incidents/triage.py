@@ -237,7 +237,7 @@ class _Triage:
         if self.is_breaching(origin):
             return explained or bool(affected_callers) or not point.upstream[origin]
         if any(self.is_breaching(caller) and self._explains(origin, caller) for caller in affected_callers):
-            return True  # it has no SLO of its own, or several calls of a request add up
+            return True  # it has no SLO, or several calls of a request add up
         is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
         return explained and (is_severe or self.probability(origin) >= PAGE_PROBABILITY)
 

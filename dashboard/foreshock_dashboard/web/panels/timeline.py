@@ -162,8 +162,15 @@ def timeline(
             if str(service) in place or service in suspects or _worst(intervals) < 2
         }
     evidence = _first_evidence(chosen.incidents)
+    firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
     lanes = [
-        _affected_lane(service, intervals, history, risks, evidence.get(str(service)))
+        _affected_lane(
+            service,
+            _until_now(intervals, history, firing.get(str(service))),
+            history,
+            risks,
+            evidence.get(str(service)),
+        )
         for service, intervals in affected.items()
     ]
     by_name = {lane.service: lane for lane in lanes}
@@ -235,6 +242,16 @@ def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
             if service and (service not in first or row.since < first[service].since):
                 first[service] = row
     return first
+
+
+def _until_now(
+    intervals: tuple[Interval, ...], history: ServiceHistory, evidence: Evidence | None
+) -> tuple[Interval, ...]:
+    """The intervals, the last one to the end if an incident has evidence: single signals may be normal for a moment."""
+    now = float(history.times[-1])
+    if evidence is None or intervals[-1].end >= now:
+        return intervals
+    return *intervals, Interval(max(intervals[-1].end, evidence.since), now, "early_warning")
 
 
 def _affected_lane(

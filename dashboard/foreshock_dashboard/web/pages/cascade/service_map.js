@@ -388,7 +388,7 @@ export const nodeState = (node, service) => {
     };
   }
   if (service?.role === "affected")
-    return { state: "warning", word: CONDITIONS.affected, sign: "▲", box: "warning early" };
+    return { state: "warning", word: STAGES.early_warning, sign: STAGE_SIGNS.early_warning, box: "warning early" };
   if (service?.role === "at_risk")
     return { state: "warning", word: CONDITIONS.at_risk, sign: "△", box: "warning early" };
   if (stage && service.rate) return { state: "ok", word: STAGES.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
