@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,9 @@ def test_a_lane_lasts_until_now_while_its_firing_incident_has_evidence(state: St
     lanes = timeline(world, start, history, chosen).lanes
     (lane,) = [lane for lane in lanes if lane.service == str(EMBEDDER)]
     assert (lane.intervals[-1][1] == NOW) is is_ongoing
+    parts = [(start, end, stage) for start, end, stage in lane.intervals if start is not None and end is not None]
+    touching = [one for one, other in pairwise(parts) if one[1] >= other[0] and one[2] == other[2]]
+    assert touching == [], "a gap is drawn between them"
 
 
 def test_lanes_that_do_not_fit_are_counted() -> None:

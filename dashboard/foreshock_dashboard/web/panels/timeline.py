@@ -254,6 +254,17 @@ def _until_now(
     return *intervals, Interval(max(intervals[-1].end, evidence.since), now, "early_warning")
 
 
+def _joined(intervals: Sequence[Interval]) -> list[Interval]:
+    """The intervals, with those of one stage joined where they touch."""
+    joined: list[Interval] = []
+    for interval in intervals:
+        if joined and joined[-1].stage == interval.stage and joined[-1].end >= interval.start:
+            joined[-1] = joined[-1]._replace(end=interval.end)
+        else:
+            joined.append(interval)
+    return joined
+
+
 def _affected_lane(
     service: Service,
     intervals: Sequence[Interval],
@@ -274,7 +285,9 @@ def _affected_lane(
         name, value, baseline, unit, since, entity = evidence
         shown = _sign(name, entity, since, value, baseline, unit)
     lane = _lane(service, last[0].start, risks, "affected" if _worst(intervals) >= 2 else "at_risk")
-    lane.intervals = [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals]
+    lane.intervals = [
+        [number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in _joined(intervals)
+    ]
     lane.sign = shown
     return lane
 
