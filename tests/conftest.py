@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -96,6 +97,12 @@ class ByPlace(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
     """How xdist hands tests out."""
     return ByPlace(config, log)
+
+
+@pytest.fixture(autouse=True)
+def root_log_level() -> None:
+    """Log from WARNING on, whatever level a command set earlier in this process."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 class Golden(Protocol):
