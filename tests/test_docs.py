@@ -18,7 +18,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.settings.settings import OPTIONS
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
-from foreshock_dashboard.store import Retention, StoreLimits, StoreStats
+from foreshock_dashboard.store import JournalStats, Retention, StoreLimits, StoreStats
 from foreshock_simulator.scenarios.load import names
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,7 @@ VITALS = HubStats(
     evaluation_seconds=0.0,
     durations=evaluation_durations(),
     store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, ""),
+    journal=JournalStats(True, {"incident": 0}, 0, 0, "", ""),
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),
     memory=MemoryUsage(0, 0),

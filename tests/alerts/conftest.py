@@ -27,7 +27,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
-from foreshock_dashboard.store import Store
+from foreshock_dashboard.store import JournalStats, Store
 from foreshock_exporter.host import metrics as host_families
 from foreshock_exporter.model import metrics as families
 from foreshock_exporter.otlp import report as otlp_families
@@ -117,6 +117,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 evaluation_seconds=0.1,
                 durations=evaluation_durations(),
                 store=stats,
+                journal=JournalStats(True, {"incident": 0}, 0, 0, "", ""),
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),
                 memory=MemoryUsage(100 << 20, 300 << 20),

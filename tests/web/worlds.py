@@ -21,12 +21,14 @@ from foreshock_dashboard.model.incident import (
     SuspectedCause,
     Symptom,
 )
+from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Operation, Red, Target, Tenant, World, slice_world
+from foreshock_dashboard.store import Journal
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.shell.shell import Page
@@ -404,6 +406,7 @@ class FakeHub:
     snapshot: Snapshot
     traces: FakeTraces = field(default_factory=FakeTraces)
     metrics: MetricSource = field(default_factory=NoMetrics)
+    journal: EntryLog = field(default_factory=lambda: Journal(None, now=lambda: NOW))
     time: float = NOW + 3
     not_ready: str = ""
     unmatched: tuple[Json, ...] = ()

@@ -94,6 +94,7 @@ class Hub:
         with ExitStack() as opened:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
+            self.journal = intake.journal
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
@@ -267,6 +268,7 @@ class Hub:
             evaluation_seconds=self._loop.evaluation_seconds,
             durations=self._loop.durations,
             store=self.store.stats(),
+            journal=self.journal.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             memory=self._memory.usage(),

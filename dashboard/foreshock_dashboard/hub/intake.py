@@ -1,4 +1,4 @@
-"""The intake: store, ingest pipeline, and OTLP receivers.
+"""The intake: store, journal, ingest pipeline, and OTLP receivers.
 
 It needs neither the analysis nor the page and imports none of their libraries, which take most of the start. So
 `foreshock serve` opens it first, and spans are stored while the rest of the hub is imported.
@@ -27,7 +27,7 @@ from foreshock_dashboard.sources.otlp.admission import Admission
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
-from foreshock_dashboard.store import Retention, Store
+from foreshock_dashboard.store import Journal, Retention, Store
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Intake:
                 trace_keys=trace_keys,
             )
             opened.callback(self.store.close)
+            self.journal = Journal(settings.store_path, now=clock.now, monotonic=clock.monotonic)
+            opened.callback(self.journal.close)
             self.pipeline = IngestPipeline(
                 self.store,
                 clock,

@@ -20,7 +20,7 @@ from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.incident_text import suspected_cause
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
-from foreshock_dashboard.store import StoreStats
+from foreshock_dashboard.store import JournalStats, StoreStats
 
 Family = CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
 SERVICE = ("service_name", "service_namespace")
@@ -93,6 +93,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"foreshock_memory_{name}_bytes", text, value=size)
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)
+    yield from _journal(stats.journal)
 
 
 def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:
@@ -238,6 +239,18 @@ def _store(stats: StoreStats) -> Iterator[Family]:
     for kind, count in (("samples", stats.dropped_samples), ("spans", stats.dropped_spans)):
         dropped.add_metric([kind], count)
     yield dropped
+
+
+def _journal(stats: JournalStats) -> Iterator[Family]:
+    entries = GaugeMetricFamily("foreshock_journal_entries", "Entries in the journal.", labels=("kind",))
+    for kind, count in stats.rows.items():
+        entries.add_metric([kind], count)
+    yield entries
+    for name, text, value in (
+        ("expired_entries", "Journal entries removed by its limits since the start.", stats.expired),
+        ("corruptions", "Damaged journals that were set aside at the start.", int(bool(stats.recovery))),
+    ):
+        yield CounterMetricFamily(f"foreshock_journal_{name}", text, value=value)
 
 
 def _service_labels(role: str, service: Service | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
-from foreshock_dashboard.store import StoreStats
+from foreshock_dashboard.store import JournalStats, StoreStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class HubStats:
     evaluation_seconds: float
     durations: Histogram
     store: StoreStats
+    journal: JournalStats
     receiver: ReceiverStats
     scrapes: tuple[ScrapeState, ...]
     memory: MemoryUsage
@@ -48,6 +49,7 @@ def status_json(stats: HubStats) -> Json:
         "evaluation_seconds": stats.evaluation_seconds,
         "memory": stats.memory._asdict(),
         "store": asdict(stats.store),
+        "journal": asdict(stats.journal),
         "receiver": {
             "requests": stats.receiver.requests,
             "accepted_spans": stats.receiver.spans,

@@ -8,6 +8,7 @@ from typing import Protocol
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
+from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceSource
@@ -52,6 +53,10 @@ class HubView(Protocol):
     @property
     def traces(self) -> TraceSource:
         """Source of traces."""
+
+    @property
+    def journal(self) -> EntryLog:
+        """What people and systems said and did."""
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.

@@ -16,13 +16,12 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from foreshock_dashboard.store.blocks.disk import StoreError, file_id
+from foreshock_dashboard.store.sqlite_problem import BUSY_SECONDS
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""
 PAGE_BYTES = 16_384
 """Page size of a new file. A record is about 100 KB, and costs a quarter less than with pages of 4 KiB."""
-BUSY_SECONDS = 5.0
-"""Time to wait for another process that reads the file, such as a backup."""
 _CHECKPOINT_BYTES = 4 << 20
 """Size of SQLite's own journal at which it is checkpointed."""
 DELETED_KEY = "deleted"

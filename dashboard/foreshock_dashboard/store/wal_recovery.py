@@ -19,8 +19,8 @@ from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_meta import WalRange
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.sqlite_pages import Pages
+from foreshock_dashboard.store.sqlite_problem import sqlite_problem
 from foreshock_dashboard.store.wal import (
-    BUSY_SECONDS,
     DELETED_KEY,
     PAGE_BYTES,
     SCHEMA,
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 RECOVERED_FILE = "recovered.sqlite"
 """A finished new WAL, until it has the name `WAL_FILE`."""
-_ENVIRONMENT_ERRORS = ("BUSY", "LOCKED", "NOMEM", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM", "AUTH")
-"""SQLite's errors that say nothing about the content of the file."""
 Held = Mapping[str, Sequence[WalRange]]
 """By kind, the records that blocks hold."""
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
@@ -51,11 +49,11 @@ def open_wal(folder: Path, max_pages: int | None, held: Held, now: Now, disk: Di
         try:
             problem = _problem(path, any(held.values()))
         except (OSError, sqlite3.Error):
-            if not _has_bad_sectors(path, disk):
+            if not has_bad_sectors(path, disk):
                 raise
             problem = "the disk cannot read a part of it"
         if problem:
-            _recover(folder, problem, held, disk, partial=_has_bad_sectors(path, disk))
+            _recover(folder, problem, held, disk, partial=has_bad_sectors(path, disk))
     if (folder / RECOVERED_FILE).exists():
         _replace(folder, now, disk)
     wal = Wal(path, max_pages)
@@ -69,33 +67,20 @@ def _problem(path: Path, held: bool) -> str:
 
     held: whether blocks hold records, so that there must be a WAL.
     """
-    with closing(Pages(path, PAGE_BYTES)) as pages:
-        if not path.exists() or not path.stat().st_size:
-            return "it is empty or missing" if held or pages.count else ""
-        if pages.journal_lost:
-            return "its journal is damaged"
-        header = pages[1][:100]
-        if not header.startswith(b"SQLite format 3\0") or not {*header[18:20]} <= {1, 2}:
-            return "file is not a database"  # SQLite takes some of these for a file that may not be written
-    try:
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
-            verdict = connection.execute("pragma quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                return str(verdict)
-            tables = {name for (name,) in connection.execute("select name from sqlite_schema")}
-            if not tables:
-                return "it is empty" if held else ""
-            identity = connection.execute("select value from meta where key = 'identity'").fetchone()
-            connection.execute("select id, kind, payload from rows limit 0")
-            return "" if identity and _IDENTITY.fullmatch(str(identity[0])) else "its identity is damaged"
-    except sqlite3.Error as error:
-        if any(name in getattr(error, "sqlite_errorname", "") for name in _ENVIRONMENT_ERRORS):
-            raise
-        return str(error)
+
+    def content_problem(connection: sqlite3.Connection) -> str:
+        tables = {name for (name,) in connection.execute("select name from sqlite_schema")}
+        if not tables:
+            return "it is empty" if held else ""
+        identity = connection.execute("select value from meta where key = 'identity'").fetchone()
+        connection.execute("select id, kind, payload from rows limit 0")
+        return "" if identity and _IDENTITY.fullmatch(str(identity[0])) else "its identity is damaged"
+
+    return sqlite_problem(path, PAGE_BYTES, "it is empty or missing" if held else "", content_problem)
 
 
-def _has_bad_sectors(path: Path, disk: Disk) -> bool:
-    """Whether a part of a WAL or its journal cannot be read from a disk that otherwise works."""
+def has_bad_sectors(path: Path, disk: Disk) -> bool:
+    """Whether a part of a SQLite file or its journal cannot be read from a disk that otherwise works."""
     for file in (path, path.with_name(f"{path.name}-wal")):
         try:
             if file.exists():

@@ -180,6 +180,8 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
     if corrupt := _count(store.get("corrupt")):
         problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
+    journal = _dict(hub.get("journal"))
+    problems.extend(str(journal[key]) for key in ("recovery", "last_error") if journal.get(key))
     if spans.get("warning"):
         problems.append(str(spans["warning"]))
     if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):

@@ -64,6 +64,7 @@ export interface StatusData extends LivePayload {
   hub: {
     sources?: Sources;
     store?: StoreStatus;
+    journal?: { durable: boolean; rows: Record<string, number> };
     memory?: { resident_bytes: number; limit_bytes: number; warning: string };
     receiver?: {
       requests?: number;

@@ -260,8 +260,11 @@ const drawSpans = ({ hub }) => {
   setPanel("spans", "ready");
 };
 
+/** @param {number[]} counts */
+const sum = (counts) => counts.reduce((total, count) => total + count, 0);
+
 /** @param {StatusData} data */
-const drawStore = ({ hub: { memory, store, sources = {} } }) => {
+const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
   if (!store || !isNumber(store.disk_bytes)) {
     setPanel("store", "empty", "No data about the store.");
     return;
@@ -286,6 +289,10 @@ const drawStore = ({ hub: { memory, store, sources = {} } }) => {
     ["Spans", formatCount(store.spans)],
     ["Blocks", `${formatCount(store.blocks)} (${formatBytes(store.block_bytes)})`],
     ["WAL rows", formatCount(store.wal_rows)],
+    Boolean(journal) && [
+      "Journal",
+      `${formatCount(sum(Object.values(journal?.rows ?? {})))} entries${journal?.durable ? "" : ", in memory only"}`,
+    ],
     isNumber(store.oldest) && ["Oldest data", timeElement(store.oldest, 0)],
     isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Retention", kept],
     store.dropped_samples > 0 && ["Dropped samples (limit reached)", formatCount(store.dropped_samples), true],
