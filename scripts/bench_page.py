@@ -33,6 +33,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World, slice_world
+from foreshock_dashboard.store import Journal
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.builder import WorldBuilder
@@ -86,6 +87,7 @@ class Stage:
             {name: np.roll(getattr(world, name), shift, axis=1) for name in ROLLED} for shift in range(MOMENTS)
         ]
         self.traces = self.metrics = EmptySource()
+        self.journal = Journal(None, now=self.now)
         self.tick()
 
     def tick(self) -> None:

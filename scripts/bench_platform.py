@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
 from foreshock_dashboard.world.row import Readings
 

@@ -131,7 +131,8 @@ def _span(kind: Kind, service: str, number: int, parent: int = 0) -> Span:
     return Span(
         trace_id=f"{1:032x}", span_id=f"{number:016x}", parent_id=f"{parent:016x}" if parent else "", name="GET",
         kind=kind, start_ns=round((NOW - 1) * 1e9), end_ns=round(NOW * 1e9), status="unset", status_message="",
-        resource={"service.name": service, "service.namespace": "shop"}, attributes=_MODEL, links=(),
+        resource={"service.name": service, "service.namespace": "shop", "service.version": "1.4.2"},
+        attributes=_MODEL, links=(),
     )  # fmt: skip
 
 

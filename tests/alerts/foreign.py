@@ -23,7 +23,7 @@ PRODUCERS = (
     _of("targets, by scrape configuration (docs/reference/collected-metrics.md)", "service_name service_namespace tier",
         "service_tier_info"),
     _of("dcgm-exporter, default-counters.csv, comments in it included",
-        "gpu UUID device modelName Hostname GPU_I_ID pod namespace",
+        "gpu UUID device modelName Hostname DCGM_FI_DRIVER_VERSION GPU_I_ID pod namespace",
         """DCGM_FI_DEV_XID_ERRORS DCGM_FI_DEV_ROW_REMAP_FAILURE DCGM_FI_DEV_ECC_DBE_VOL_TOTAL DCGM_FI_DEV_GPU_UTIL
         DCGM_FI_PROF_GR_ENGINE_ACTIVE DCGM_FI_DEV_FB_USED DCGM_FI_DEV_FB_FREE DCGM_FI_DEV_POWER_USAGE
         DCGM_FI_DEV_GPU_TEMP DCGM_FI_DEV_SM_CLOCK"""),
@@ -71,15 +71,20 @@ PRODUCERS = (
         "otelcol_receiver_refused_spans_total otelcol_receiver_refused_spans"),
     _of("node_exporter, collector uname", "nodename", "node_uname_info"),
     _of("kube-state-metrics, horizontal pod autoscalers",
-        "namespace horizontalpodautoscaler scaletargetref_kind scaletargetref_name",
+        "namespace horizontalpodautoscaler scaletargetref_kind scaletargetref_name metric_name metric_target_type",
         """kube_horizontalpodautoscaler_info kube_horizontalpodautoscaler_status_desired_replicas
-        kube_horizontalpodautoscaler_spec_max_replicas"""),
+        kube_horizontalpodautoscaler_spec_min_replicas kube_horizontalpodautoscaler_spec_max_replicas
+        kube_horizontalpodautoscaler_spec_target_metric"""),
     _of("kube-state-metrics, pods", "namespace pod phase", "kube_pod_status_phase"),
     _of("kube-state-metrics, deployments", "namespace deployment",
-        "kube_deployment_spec_replicas kube_deployment_status_replicas_ready"),
+        "kube_deployment_spec_replicas kube_deployment_status_replicas_ready kube_deployment_metadata_generation"),
+    _of("kube-state-metrics, nodes", "node", "kube_node_info"),
+    _of("OpenTelemetry, resource of OTLP metrics in Prometheus", "service_version", "target_info"),
+    _of("Tempo's metrics-generator, target info", "service_version", "traces_target_info"),
     _of("kube-state-metrics, stateful sets", "namespace statefulset",
         "kube_statefulset_replicas kube_statefulset_status_replicas_ready"),
-    _of("kube-state-metrics, containers", "namespace pod container uid", "kube_pod_container_status_restarts_total"),
+    _of("kube-state-metrics, containers", "namespace pod container uid image image_spec",
+        "kube_pod_container_status_restarts_total kube_pod_container_info"),
     _of("cAdvisor, in the kubelet", "namespace pod container id image name",
         """container_cpu_cfs_throttled_periods_total container_cpu_cfs_periods_total container_memory_working_set_bytes
         container_spec_memory_limit_bytes container_oom_events_total"""),
@@ -103,6 +108,6 @@ FOREIGN: Mapping[str, frozenset[str]] = {metric: each.labels for each in PRODUCE
 """The labels of each foreign metric."""
 BY_THE_SCRAPE = frozenset({
     "job", "instance", "environment", "service_name", "service_namespace", "pod", "k8s_pod_name",
-    "exported_namespace", "exported_pod",
+    "exported_namespace", "exported_pod", "exported_job",
 })  # fmt: skip
 """Labels that the scrape configuration adds, or renames where a target has one of that name."""

@@ -16,8 +16,8 @@ from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER_NAME, Kind, Span
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.calls import EDGE_LABELS
-from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.row import SERVICE_LABELS
 
 Yaml = dict[str, Any]

@@ -11,10 +11,10 @@ from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.otlp.decode import decode_spans
 from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.span_metrics.counters import MAX_EXCEPTION_TYPES
-from foreshock_dashboard.ingest.span_metrics.names import EXCEPTIONS, RESPONSES
+from foreshock_dashboard.ingest.span_metrics.names import EXCEPTIONS, RESPONSES, VERSIONS
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.span import TRACE_KEYS, Event, Kind, Span
+from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Event, Kind, Span
 
 Make = Callable[..., Span]
 Arrive = Callable[[Sequence[Span]], Sequence[Span]]
@@ -95,3 +95,22 @@ def test_of_both_status_codes_the_current_one_counts(span: Make, now: float, arr
         for number, attributes in enumerate([both, {"http.status_code": 404}], 1)
     ]
     assert counted(arrive(spans), now, RESPONSES.name, "http_response_status_code") == {"500": 1.0, "404": 1.0}
+
+
+@pytest.mark.parametrize("arrive", [as_sent, list])
+@pytest.mark.parametrize(
+    ("resource", "version"),
+    [
+        ({"service.version": "1.4.2", "container.image.tags": ["sha"]}, "1.4.2"),
+        ({"container.image.tags": ["v2", "latest"]}, "v2"),
+        ({"container.image.name": "registry:5000/serving/llm:v3"}, "v3"),
+        ({"container.image.name": "registry:5000/llm@sha256:0123456789abcdef"}, "0123456789ab"),
+        ({"container.image.name": "registry:5000/llm"}, None),
+        ({}, None),
+    ],
+)
+def test_spans_are_counted_by_the_version_of_their_resource(
+    span: Make, now: float, resource: dict[str, AttributeValue], version: str | None, arrive: Arrive
+) -> None:
+    spans = [replace(span("server", "cart", id_), resource={"service.name": "cart", **resource}) for id_ in (1, 2)]
+    assert counted(arrive(spans), now, VERSIONS.name, "service_version") == ({version: 2.0} if version else {})

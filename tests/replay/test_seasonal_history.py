@@ -18,7 +18,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.replay.seasonal_history import LAGS, SeasonalHistory
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 
 STEP, QUIET, BUSY = 60.0, 2.0, 5.0
 NINE = 1_767_603_600.0 // DAY_SECONDS * DAY_SECONDS + 9 * 3600.0

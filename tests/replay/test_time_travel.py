@@ -24,7 +24,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World, nbytes, slice_world
 from foreshock_dashboard.replay.time_travel import MIN_CACHED_BYTES, SourceGrid, StateHistory, TimeTravel
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.row import quick_window
 
 

@@ -10,8 +10,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import WorldBuilder, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import fetch_catalog
 

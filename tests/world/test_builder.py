@@ -14,8 +14,7 @@ from foreshock_dashboard.common.series_index import CachedLabelHasher, SeriesInd
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 

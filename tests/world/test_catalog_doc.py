@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers, resources
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.row import CatalogRow, RateWindows
 
 WINDOWS = RateWindows(59.0, 29.0)
@@ -17,6 +17,7 @@ PARTS = {
     "The cluster": cluster,
     "Hosts": hosts,
     "Resources": resources,
+    "Changes": changes,
 }
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "collected-metrics.md").read_text()
 

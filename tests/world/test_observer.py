@@ -7,7 +7,7 @@ import pytest
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.observer import (
     FIRST_CHUNK_POINTS,
     MAX_CHUNK_POINTS,

@@ -13,9 +13,8 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
-from foreshock_dashboard.world.builder import WorldBuilder
+from foreshock_dashboard.world.builder import WorldBuilder, catalog
 from foreshock_dashboard.world.calls import MAX_OPERATIONS
-from foreshock_dashboard.world.catalog import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 

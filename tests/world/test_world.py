@@ -13,7 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.render.units import duration, gpu_list, multiple
 from foreshock_dashboard.world.builder import build_world as world_of_condensed
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import extend
 

@@ -27,8 +27,7 @@ from foreshock_dashboard.model.world_sections import BIN_SECONDS
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import WorldBuilder, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, scrape_interval
 from foreshock_dashboard.world.row import quick_window

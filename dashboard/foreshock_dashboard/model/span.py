@@ -220,6 +220,22 @@ def service_of(resource: Attributes) -> Service:
     )
 
 
+def version_of(resource: Attributes) -> str:
+    """The version that a process runs: `service.version`, else the tag of its container image; "" if unknown."""
+    if version := resource.get("service.version"):
+        return str(version)
+    tags = resource.get("container.image.tags")
+    if isinstance(tags, list) and tags:
+        return str(tags[0])
+    return image_tag(str(resource.get("container.image.name") or ""))
+
+
+def image_tag(image: str) -> str:
+    """The tag of a container image, else the first twelve digits of its digest; "" without either."""
+    name, _, digest = image.rpartition("/")[2].partition("@")
+    return name.partition(":")[2] or digest.partition(":")[2][:12]
+
+
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
     """A search for traces. Times in Unix seconds, durations in seconds; `None`: no condition.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import (
@@ -112,7 +113,7 @@ class World:
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
-    season: seasonal growth of the request rate.
+    season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time.
     targets: scrape targets of the samples. missing: names of the metric families that no source reports.
     simulated: some of the data is simulated.
     """
@@ -151,6 +152,7 @@ class World:
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
     season: Seasonality = UNKNOWN_SEASONALITY
+    changes: tuple[Change, ...] = ()
 
     @property
     def time(self) -> float:

@@ -33,7 +33,7 @@ def already_counted(metrics: Collection[str]) -> tuple[str, ...] | None:
     groups = [group for group in FAMILY_GROUPS if any(metric.startswith(group) for metric in metrics)]
     if len(groups) == len(FAMILY_GROUPS):
         return None
-    single = (family.name for family in (names.EXCEPTIONS, names.RESPONSES) if family.name in metrics)
+    single = (family.name for family in (names.EXCEPTIONS, names.RESPONSES, names.VERSIONS) if family.name in metrics)
     return (*(name for group in groups for name in group), *single)
 
 

@@ -30,8 +30,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
-from foreshock_dashboard.world.builder import build_world
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import build_world, catalog
 
 INFERENCE_METRICS = frozenset(
     query.series_name

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import catalog
 
 MIN_PIECE_SECONDS = 60.0
 """Shortest part of the range in one request. A metric is read in one request, or in halves where that is too much."""

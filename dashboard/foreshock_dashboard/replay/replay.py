@@ -21,8 +21,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.world.builder import build_world
-from foreshock_dashboard.world.catalog import catalog
+from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
 from foreshock_dashboard.world.row import quick_window

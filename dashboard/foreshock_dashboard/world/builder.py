@@ -14,13 +14,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import UNKNOWN_SEASONALITY
+from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.calls import CallRows, OperationRows
+from foreshock_dashboard.world.changes import ChangeRows
 from foreshock_dashboard.world.cluster import ClusterRows
 from foreshock_dashboard.world.gpus import GPU_GAUGES, TENANT_READINGS, GpuRows
 from foreshock_dashboard.world.hosts import HostRows
 from foreshock_dashboard.world.model_servers import ModelServerRows
 from foreshock_dashboard.world.resources import ResourceRows
-from foreshock_dashboard.world.row import LabelMap, Readings
+from foreshock_dashboard.world.row import Catalog, LabelMap, RateWindows, Readings
 from foreshock_dashboard.world.row_math import LabelFacts, last_sample_time
 from foreshock_dashboard.world.section import Sections
 from foreshock_dashboard.world.targets import Address, target_of
@@ -75,6 +77,7 @@ class WorldBuilder:
         self._serving = ModelServerRows(self._sections)
         self._network = HostRows(self._sections, self._hosts)
         self._resources = ResourceRows(self._sections, self._cluster.workload_of)
+        self._changes = ChangeRows(self._network.host_of, self._cluster.workload_of, self._cluster.workload)
         self._known_services: tuple[tuple[object, ...], frozenset[Service]] = ((), frozenset())
         self._last_simulated = -np.inf
 
@@ -105,6 +108,7 @@ class WorldBuilder:
         known = self._services()
         self._calls.set_services(known or self._cluster.workloads.keys)
         self._resources.update(readings, since, known, moved)
+        self._changes.update(readings, since)
         parts = (
             self._cluster,
             self._gpus,
@@ -177,8 +181,21 @@ class WorldBuilder:
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,
+            changes=self._changes.changes(now, known),
         )
 
 
 def _host(labels: LabelMap) -> tuple[Address, str] | None:
     return (target_of(labels), labels["host_name"]) if labels.get("host_name") else None
+
+
+def catalog(window: float, quick: float = 29.0) -> Catalog:
+    """Queries behind a World, by key.
+
+    Args:
+        window: rate window in seconds: at least four scrapes, and not a multiple of the scrape interval.
+        quick: rate window of readings that must react at once to a neighbor; see `quick_window`.
+    """
+    windows = RateWindows(window, quick)
+    parts = (gpus, calls, model_servers, cluster, hosts, resources, changes)
+    return {key: row for part in parts for key, row in part.readings(windows).items()}

@@ -73,7 +73,7 @@ class ClusterRows:
     """Rows of workloads and quotas."""
 
     def __init__(self, sections: Sections) -> None:
-        self.workloads = Section(sections, tuple, self._workload)
+        self.workloads = Section(sections, tuple, self.workload)
         self.quotas = Section(sections, tuple, _quota)
         self._targets: LabelFacts[Workload, Workload] = LabelFacts(_scaled)
         self._deployments: LabelFacts[Workload, bool] = LabelFacts(_deployed)
@@ -119,7 +119,7 @@ class ClusterRows:
         """Workload name of a pod; see `workload_of`."""
         return workload_of(labels, self._deployments.facts.keys())
 
-    def _workload(self, labels: LabelMap) -> Workload | None:
+    def workload(self, labels: LabelMap) -> Workload | None:
         """Workload of a deployment, of an autoscaler, or of a pod."""
         if "horizontalpodautoscaler" in labels:
             scaler = Workload(namespace_of(labels), labels["horizontalpodautoscaler"])

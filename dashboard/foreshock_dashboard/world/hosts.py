@@ -81,8 +81,8 @@ class HostRows:
     def __init__(self, sections: Sections, names: LabelFacts[Address, str]) -> None:
         self._names = names
         self.interfaces = Section(sections, tuple, self._interface, copies=True, while_up=True)
-        self.by_host = Section(sections, str, self._host)
-        self.hosts = Section(sections, str, self._host, copies=True, while_up=True)
+        self.by_host = Section(sections, str, self.host_of)
+        self.hosts = Section(sections, str, self.host_of, copies=True, while_up=True)
         self._host_of_interface = Grouping(self.interfaces, self.hosts, lambda interface: interface.host)
 
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
@@ -109,9 +109,10 @@ class HostRows:
         """Network by host; None without hosts."""
         return Network(self.hosts.keys, *(self.hosts[key] for key in HOST_FIGURES)) if self.hosts.keys else None
 
-    def _host(self, labels: LabelMap) -> str:
+    def host_of(self, labels: LabelMap) -> str:
+        """Name of the host of a target."""
         target = target_of(labels)
         return self._names.facts.get(target) or re.sub(r":\d+$", "", target[1])
 
     def _interface(self, labels: LabelMap) -> Interface:
-        return Interface(self._host(labels), labels.get("device", ""), labels.get("port", ""))
+        return Interface(self.host_of(labels), labels.get("device", ""), labels.get("port", ""))

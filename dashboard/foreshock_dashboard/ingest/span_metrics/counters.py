@@ -13,7 +13,7 @@ from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import Observation
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER, Registry, Series
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import AttributeValue, Kind, Outlines, SpanKey, Status
+from foreshock_dashboard.model.span import AttributeValue, Kind, Outlines, SpanKey, Status, version_of
 from foreshock_dashboard.model.world import Edge
 
 MAX_SPAN_NAMES = 200
@@ -22,6 +22,8 @@ MAX_MODELS = 50
 """Models per service in metrics; further ones are counted as `OTHER`."""
 MAX_EXCEPTION_TYPES = 100
 """Types of exceptions per service in metrics; further ones are counted as `OTHER`."""
+MAX_VERSIONS = 100
+"""Versions per service in metrics; further ones are counted as `OTHER`."""
 STATUS_CODE = re.compile(r"[1-5]\d\d")
 """HTTP status codes; other values would make series without limit."""
 MAX_SERVICES = 10_000
@@ -112,6 +114,25 @@ class OutcomeCounter:
         for (service, code), count in Counter((row[0], row[1]) for row in rows if row[2] == "server").items():
             if code is not None and STATUS_CODE.fullmatch(str(code)):
                 self._registry.get(names.RESPONSES, names.response_labels(service, str(code)), now).add(count, now)
+
+
+class VersionCounter:
+    """Counts the spans of each version of a service, once per resource."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._versions = _LimitedNames(MAX_VERSIONS)
+
+    def count(self, outlines: Outlines, now: float) -> None:
+        """Count spans. Those without a version are left out."""
+        numbers = [*map(id, outlines.resource)]
+        row_of = dict(zip(numbers, range(len(numbers)), strict=True))
+        for number, count in Counter(numbers).items():
+            row = row_of[number]
+            if version := version_of(outlines.resource[row]):
+                service = outlines.service[row]
+                shown = self._versions.get(service, version[: names.MAX_LABEL_CHARACTERS])
+                self._registry.get(names.VERSIONS, names.version_labels(service, shown), now).add(count, now)
 
 
 class EdgeCounter:

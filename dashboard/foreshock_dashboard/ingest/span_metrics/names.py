@@ -31,6 +31,7 @@ CALLS = _counter("traces_span_metrics_calls_total", "Spans by operation.")
 DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans by operation.")
 EXCEPTIONS = _counter("exceptions_total", "Exceptions recorded as span events.")
 RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses by status code, seen by the server.")
+VERSIONS = _counter("foreshock_service_version_spans_total", "Spans by version of the service.")
 LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Queue time of requests to a model.")
 LLM_FIRST_TOKEN = _histogram(
     "foreshock_llm_time_to_first_token_seconds", "Time to first token (TTFT) of requests to a model."
@@ -75,6 +76,11 @@ def exception_labels(service: Service, kind: Kind, status: Status, exception: st
 def response_labels(service: Service, code: str) -> Labels:
     """Return the labels of the responses of a service with an HTTP status code."""
     return _service_labels(service, http_response_status_code=code)
+
+
+def version_labels(service: Service, version: str) -> Labels:
+    """Return the labels of a version of a service."""
+    return _service_labels(service, service_version=version)
 
 
 def unpaired_labels(span: Unpaired) -> Labels:

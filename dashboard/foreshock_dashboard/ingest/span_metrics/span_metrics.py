@@ -15,7 +15,13 @@ from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.call_sides import HTTP_CODES
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
-from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter, OutcomeCounter
+from foreshock_dashboard.ingest.span_metrics.counters import (
+    EdgeCounter,
+    LlmCounter,
+    OperationCounter,
+    OutcomeCounter,
+    VersionCounter,
+)
 from foreshock_dashboard.ingest.span_metrics.exposition import render_series
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesNames, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
@@ -80,6 +86,7 @@ class SpanMetrics:
         self._expired = 0
         self._operations = OperationCounter(self._registry)
         self._outcomes = OutcomeCounter(self._registry)
+        self._versions = VersionCounter(self._registry)
         self._edges = EdgeCounter(self._registry)
 
     def add(self, spans: Sequence[Span], now: float) -> None:
@@ -99,6 +106,7 @@ class SpanMetrics:
             codes = compress(codes, accepted)
             outlines = Outlines._make([*compress(column, accepted)] for column in outlines)
         self._operations.count(outlines, now)
+        self._versions.count(outlines, now)
         self._outcomes.count_exceptions(outlines, now)
         self._outcomes.count_responses(outlines, codes, now)
         self._graph.add_batch(outlines, now)

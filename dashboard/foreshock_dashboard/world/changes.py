@@ -1,0 +1,239 @@
+"""Queries of what changes, and the changes in their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import replace
+
+import numpy as np
+
+from foreshock_dashboard.changes.timelines import ABSENT_SECONDS, Subject, Timelines
+from foreshock_dashboard.common.series_index import SeriesIndex
+from foreshock_dashboard.model.change import Change, ChangeKind, merged_changes
+from foreshock_dashboard.model.query import Matcher, Matrix
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import image_tag
+from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, Workload, namespace_of, services_of
+from foreshock_dashboard.world.row import (
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    Catalog,
+    LabelMap,
+    Producer,
+    RateWindows,
+    Readings,
+    row,
+)
+from foreshock_dashboard.world.row_math import service_of
+
+_HAS_VERSION = Matcher("service_version", "!=", "")
+_TARGET_INFO_LABELS = ("job", "exported_job", *SERVICE_LABELS, "service_version")
+_DEPLOYMENT, _SCALER = (*NAMESPACE_LABELS, "deployment"), (*NAMESPACE_LABELS, "horizontalpodautoscaler")
+ROLLOUT_SECONDS = 120.0
+"""Time within which a new generation of a Deployment is explained by its new image or replicas."""
+
+NOTHING = -1
+"""Number of a series that is about nothing."""
+Named = Callable[[LabelMap], tuple[Subject, str] | None]
+"""The subject and the value of a series; the value is "" where it is the sample."""
+
+
+def readings(windows: RateWindows) -> Catalog:
+    """Readings of versions, images, workload settings, nodes, drivers, and settings of GPUs.
+
+    Names: kube-state-metrics/docs/metrics (workload, cluster); `target_info` is the resource of OTLP metrics in
+    Prometheus (OpenTelemetry, "Prometheus and OpenMetrics Compatibility"), `traces_target_info` that of Tempo.
+    """
+    last = windows.last
+    lost = "changes"
+    target_infos = (
+        Producer(last(name, _TARGET_INFO_LABELS, _HAS_VERSION), relabel=_service_of_job)
+        for name in ("target_info", "traces_target_info")
+    )
+    pod = (*NAMESPACE_LABELS, "pod", "exported_pod", "container", "image", "image_spec")
+    dcgm_driver = Producer(
+        last("DCGM_FI_DEV_GPU_UTIL", (*TARGET_LABELS, "DCGM_FI_DRIVER_VERSION")),
+        {"DCGM_FI_DRIVER_VERSION": "driver_version"},
+    )
+    return {
+        "version": row(
+            lost,
+            windows.rate("foreshock_service_version_spans_total", (*SERVICE_LABELS, "service_version")),
+            also=tuple(target_infos),
+        ),
+        "image": row(lost, last("kube_pod_container_info", pod)),
+        "generation": row(lost, last("kube_deployment_metadata_generation", _DEPLOYMENT)),
+        "scaler_least": row(lost, last("kube_horizontalpodautoscaler_spec_min_replicas", _SCALER)),
+        "scaler_goal": row(
+            lost,
+            last("kube_horizontalpodautoscaler_spec_target_metric", (*_SCALER, "metric_name", "metric_target_type")),
+        ),
+        "node": row(lost, last("kube_node_info", ("node",))),
+        "driver": row(
+            lost, last("gpu_info", (*TARGET_LABELS, "driver_version", "cuda_version", "sharing")), also=(dcgm_driver,)
+        ),
+        "mig": row(lost, last("gpu_mig_info", (*TARGET_LABELS, "uuid", "profile"))),
+        "power_limit": row(lost, last("gpu_power_limit_watts", (*TARGET_LABELS, "uuid"))),
+    }
+
+
+def _service_of_job(labels: LabelMap) -> LabelMap | None:
+    """Service labels of a `target_info`, whose job is `namespace/name` unless it names the service itself."""
+    namespace, slash, name = (labels.get("exported_job") or labels.get("job", "")).rpartition("/")
+    service = labels.get("service_name") or name
+    if not service:
+        return None
+    return {
+        "service_name": service,
+        "service_namespace": labels.get("service_namespace") or (namespace if slash else ""),
+        "service_version": labels["service_version"],
+    }
+
+
+class ChangeRows:
+    """Collects the changes that readings show.
+
+    Args:
+        host_of: host of a scrape target's series.
+        workload_of: workload name of a pod's series.
+        scaled: the workload that an autoscaler's series is about.
+    """
+
+    def __init__(
+        self,
+        host_of: Callable[[LabelMap], str],
+        workload_of: Callable[[LabelMap], str],
+        scaled: Callable[[LabelMap], Workload | None],
+    ) -> None:
+        self._host_of, self._workload_of, self._scaled = host_of, workload_of, scaled
+        self._timelines = Timelines()
+        self._named: list[tuple[Subject, str]] = []
+        self._numbers: dict[tuple[Subject, str], int] = {}
+        self._index: dict[str, SeriesIndex] = {}
+        self._autoscaled: set[Workload] = set()
+        self._readings: dict[str, tuple[Named, bool]] = {
+            "version": (_version, False),
+            "image": (self._image, False),
+            "generation": (self._workload("configuration", "generation"), True),
+            "specified": (self._workload("scaling", "replicas"), True),
+            "scaler_most": (self._workload("scaling", "max_replicas"), True),
+            "scaler_least": (self._workload("scaling", "min_replicas"), True),
+            "scaler_goal": (self._workload("scaling", "target"), True),
+            "node": (_node, False),
+            "driver": (self._host_value("driver", "driver", "driver_version"), False),
+            "cuda": (self._host_value("driver", "cuda", "cuda_version"), False),
+            "sharing": (self._host_value("gpu_configuration", "sharing", "sharing"), False),
+            "mig": (self._host_value("gpu_configuration", "mig_layout", "profile"), False),
+            "power_limit": (self._host_value("gpu_configuration", "power_limit", ""), False),
+        }
+
+    def update(self, readings: Readings, since: float) -> None:
+        """Add the new grid points; changes before `since` (Unix seconds) are forgotten."""
+        for reading, (named, exclusive) in self._readings.items():
+            matrix = readings[{"cuda": "driver", "sharing": "driver"}.get(reading, reading)]
+            if len(matrix):
+                self._observe(reading, named, matrix, exclusive=exclusive)
+        self._timelines.trim(since)
+
+    def changes(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
+        """The changes by time. known: services that other readings name; workloads take their names."""
+        found = [*self._timelines.changes(now)]
+        if not found:
+            return ()
+        workloads = tuple(
+            {subject.service for subject, _ in found if subject.source == "kubernetes" and subject.service}
+        )
+        service_of_workload = dict(zip(workloads, services_of(workloads, known), strict=True))
+        rollouts = [
+            (change.service, change.at)
+            for subject, change in found
+            if change.kind == "deployment" or change.setting == "replicas"
+        ]
+
+        def is_explained(change: Change) -> bool:
+            return change.setting == "generation" and any(
+                service == change.service and abs(at - change.at) <= ROLLOUT_SECONDS for service, at in rollouts
+            )
+
+        shown = [
+            change
+            for _, change in found
+            if not (change.setting == "replicas" and change.service in self._autoscaled) and not is_explained(change)
+        ]
+        return merged_changes(
+            replace(change, service=service_of_workload.get(change.service, change.service))
+            if change.source == "kubernetes" and change.service
+            else change
+            for change in shown
+        )
+
+    def _observe(self, reading: str, named: Named, matrix: Matrix, *, exclusive: bool) -> None:
+        if reading not in self._index:
+            self._index[reading] = SeriesIndex(lambda labels: (self._number(named, dict(labels)),), 1)
+        index = self._index[reading]
+        index.update(matrix.labels)
+        is_present = np.isfinite(matrix.values) & ((matrix.values > 0) | exclusive)
+        for number, values, present in zip(index.numbers[:, 0].tolist(), matrix.values, is_present, strict=True):
+            columns = np.flatnonzero(present)
+            if number == NOTHING or not len(columns):
+                continue
+            subject, value = self._named[number]
+            breaks = np.diff(matrix.times[columns]) > ABSENT_SECONDS
+            if not value:
+                breaks |= np.diff(values[columns]) != 0
+            for run in np.split(columns, np.flatnonzero(breaks) + 1):
+                text = value or f"{values[run[0]]:.12g}"
+                self._timelines.observe(
+                    subject, text, float(matrix.times[run[0]]), float(matrix.times[run[-1]]), exclusive=exclusive
+                )
+
+    def _number(self, named: Named, labels: LabelMap) -> int:
+        entry = named(labels)
+        if entry is None:
+            return NOTHING
+        number = self._numbers.setdefault(entry, len(self._named))
+        if number == len(self._named):
+            self._named.append(entry)
+        return number
+
+    def _image(self, labels: LabelMap) -> tuple[Subject, str] | None:
+        """The tag of a container's image, as its pod template names it where the kubelet resolved it."""
+        tag, workload = image_tag(labels.get("image_spec") or labels.get("image", "")), self._workload_of(labels)
+        if not tag or not workload:
+            return None
+        service = Service(namespace_of(labels), workload)
+        return Subject("deployment", "kubernetes", service, part=labels.get("container", "")), tag
+
+    def _workload(self, kind: ChangeKind, setting: str) -> Named:
+        """Names the workload of a Deployment, StatefulSet, or autoscaler. The sample is the value."""
+
+        def named(labels: LabelMap) -> tuple[Subject, str] | None:
+            workload = self._scaled(labels)
+            if workload is None:
+                return None
+            if "horizontalpodautoscaler" in labels:
+                self._autoscaled.add(workload)
+            goal = labels.get("metric_name", "")
+            return Subject(kind, "kubernetes", workload, setting=f"{setting} {goal}".rstrip()), ""
+
+        return named
+
+    def _host_value(self, kind: ChangeKind, setting: str, label: str) -> Named:
+        """Names the host of a target, and the value of a label; without one, the sample is the value."""
+
+        def named(labels: LabelMap) -> tuple[Subject, str] | None:
+            host = self._host_of(labels)
+            if not host or (label and not labels.get(label)):
+                return None
+            return Subject(kind, "exporter", host=host, setting=setting), labels.get(label, "") if label else ""
+
+        return named
+
+
+def _version(labels: LabelMap) -> tuple[Subject, str] | None:
+    service, version = service_of(labels), labels.get("service_version", "")
+    return (Subject("deployment", "traces", service), version) if service and version else None
+
+
+def _node(labels: LabelMap) -> tuple[Subject, str] | None:
+    return (Subject("node", "kubernetes"), labels["node"]) if labels.get("node") else None

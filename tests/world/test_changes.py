@@ -1,0 +1,161 @@
+"""Changes in what is scraped: versions, images, replicas, autoscalers, nodes, drivers, and settings of GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.world.scraped import START, world_scraped
+
+from foreshock_dashboard.changes.timelines import ABSENT_SECONDS, CANARY_SECONDS, Subject, Timelines
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.service import Service
+
+LLM = Service("serving", "llm")
+VERSION = Subject("deployment", "traces", LLM)
+Runs = list[tuple[str, float, float]]
+
+
+def shown(change: Change) -> str:
+    """A change in short: seconds after the start, kind, subject, values, and stage."""
+    subject = change.service or change.host
+    values = " → ".join(filter(None, (change.before, change.after)))
+    words = f"{change.at - START:.0f} {change.kind} {subject} {change.setting} {values} {change.stage}".split()
+    return " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        pytest.param([("1.4.1", 0, 900)], [], id="the first version is no change"),
+        pytest.param([("1.4.1", 0, 900), ("1.4.0", 0, 900)], [], id="nor are two versions from the start"),
+        pytest.param(
+            [("1.4.1", 0, 330), ("1.4.2", 300, 900)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2"],
+            id="a rolling update",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 2000), ("1.4.2", 300, 2000)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2 canary"],
+            id="two versions at once are a canary",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 330), ("1.4.2", 300, 900), ("1.4.1", 880, 2000)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2", "880 deployment serving/llm 1.4.2 → 1.4.1 rollback"],
+            id="a rollback",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 2000), ("1.4.2", 300, 700)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2", "700 deployment serving/llm 1.4.2 → 1.4.1 rollback"],
+            id="a canary that is withdrawn is a rollback",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 20), ("1.4.1", 20 + ABSENT_SECONDS, 900)],
+            [],
+            id="a service with few requests keeps its version",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 20), ("1.4.1", 900, 1000)], [], id="a service that was away keeps its version"
+        ),
+    ],
+)  # fmt: skip
+def test_versions_of_a_service_become_deployments(runs: Runs, expected: list[str]) -> None:
+    timelines = Timelines()
+    for value, start, end in runs:
+        timelines.observe(VERSION, value, START + start, START + end)
+    changes = sorted((change for _, change in timelines.changes(START + 2000)), key=lambda change: change.at)
+    assert [shown(change) for change in changes] == expected
+
+
+def test_a_running_canary_is_called_one_after_ten_minutes() -> None:
+    timelines = Timelines()
+    timelines.observe(VERSION, "1", 0, 100)
+    for until, stage in ((90.0, ""), (CANARY_SECONDS + 100, "canary")):
+        timelines.observe(VERSION, "1", 0, until)
+        timelines.observe(VERSION, "2", 50, until)
+        assert [change.stage for _, change in timelines.changes(until)] == [stage]
+
+
+def test_what_ended_before_the_history_is_forgotten() -> None:
+    timelines = Timelines()
+    timelines.observe(VERSION, "1", 0, 100)
+    timelines.observe(VERSION, "2", 100, 900)
+    timelines.trim(200)
+    assert [*timelines.changes(900)] == []
+
+
+POD = 'kube_pod_container_info{{namespace="serving",pod="llm-{0}",container="app",image="registry/llm:{1}"}} 1\n'
+GPU = 'gpu_info{{gpu="0",uuid="a",model="H100",driver_version="{0}",cuda_version="{1}",sharing="{2}"}} 1\n'
+LABELS = 'namespace="serving",{}="{}"'
+
+
+def workload(name: str, replicas: int, generation: int) -> str:
+    """The metrics of a Deployment."""
+    labels = LABELS.format("deployment", name)
+    return (
+        f"kube_deployment_spec_replicas{{{labels}}} {replicas}\n"
+        f"kube_deployment_metadata_generation{{{labels}}} {generation}\n"
+    )
+
+
+def autoscaled(name: str, replicas: int, most: int) -> str:
+    """The metrics of a Deployment with an autoscaler of another name."""
+    labels = LABELS.format("horizontalpodautoscaler", f"{name}-hpa")
+    return (
+        f'kube_horizontalpodautoscaler_info{{{labels},scaletargetref_name="{name}"}} 1\n'
+        f"kube_horizontalpodautoscaler_spec_max_replicas{{{labels}}} {most}\n"
+    ) + workload(name, replicas, replicas)
+
+
+SCRAPED: list[tuple[str, str, list[str]]] = [
+    # Two pods with a new image are one deployment.
+    (
+        "".join(POD.format(f"6f7b8c9d4-{pod}", "v1") for pod in ("x7k2p", "b5n8q")),
+        "".join(POD.format(f"5c6d7f8b9-{pod}", "v2") for pod in ("x7k2p", "b5n8q")),
+        ["deployment serving/llm v1 → v2"],
+    ),
+    # A Deployment that is scaled by hand; its new generation is that.
+    (workload("by-hand", 4, 7), workload("by-hand", 6, 8), ["scaling serving/by-hand replicas 4 → 6"]),
+    # A Deployment with a new specification.
+    (workload("spec", 4, 7), workload("spec", 4, 8), ["configuration serving/spec generation 7 → 8"]),
+    # The limit of an autoscaler; the replicas that it sets are no change.
+    (autoscaled("web", 4, 8), autoscaled("web", 6, 6), ["scaling serving/web max_replicas 8 → 6"]),
+    # A new node.
+    ('kube_node_info{node="a"} 1\n', 'kube_node_info{node="a"} 1\nkube_node_info{node="b"} 1\n', ["node b b"]),
+    # Driver, CUDA, and sharing of a host.
+    (
+        GPU.format("550.54", "12.4", "time-slicing"),
+        GPU.format("560.28", "12.6", "mps"),
+        [
+            "driver gpu-host driver 550.54 → 560.28",
+            "driver gpu-host cuda 12.4 → 12.6",
+            "gpu_configuration gpu-host sharing time-slicing → mps",
+        ],
+    ),
+    # The power limit of eight GPUs of a host is one change.
+    (
+        "".join(f'gpu_power_limit_watts{{gpu="{i}",uuid="{i}"}} 700\n' for i in range(8)),
+        "".join(f'gpu_power_limit_watts{{gpu="{i}",uuid="{i}"}} 500\n' for i in range(8)),
+        ["gpu_configuration gpu-host power_limit 700 → 500"],
+    ),
+    # The MIG layout.
+    (
+        'gpu_mig_info{gpu="0",uuid="a",mig_uuid="m",profile="7g.80gb"} 1\n',
+        'gpu_mig_info{gpu="0",uuid="a",mig_uuid="n",profile="3g.40gb"} 1\n',
+        ["gpu_configuration gpu-host mig_layout 7g.80gb → 3g.40gb"],
+    ),
+    # The resource of OTLP metrics in Prometheus.
+    (
+        'target_info{exported_job="data/store",service_version="1.4.1"} 1\n',
+        'target_info{exported_job="data/store",service_version="1.4.2"} 1\n',
+        ["deployment data/store 1.4.1 → 1.4.2"],
+    ),
+]
+"""What a page has first and after a minute, and the changes in short."""
+
+
+def test_scraped_changes_are_collected(tmp_path: Path) -> None:
+    first, later = "".join(case[0] for case in SCRAPED), "".join(case[1] for case in SCRAPED)
+    page = {("metrics", "gpu-host:10877"): lambda seconds: first if seconds < 60 else later}
+    found = [shown(change) for change in world_scraped(tmp_path, page).changes]
+    assert sorted(found) == sorted(f"60 {change}" for case in SCRAPED for change in case[2])

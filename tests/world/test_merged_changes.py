@@ -1,0 +1,54 @@
+"""Changes are put in order, each once, within bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from foreshock_dashboard.model.change import SAME_CHANGE_SECONDS, Change, merged_changes, service_aliases
+from foreshock_dashboard.model.service import Service
+
+LLM = Service("serving", "llm")
+SPANS = Change(100.0, "deployment", LLM, before="1.4.1", after="1.4.2", source="traces")
+IMAGE = Change(90.0, "deployment", LLM, before="sha-1", after="sha-2", source="kubernetes")
+PIPELINE = Change(40.0, "deployment", LLM, after="v1.4.2", source="github", link="https://ci/1", author="ada")
+LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="8", source="kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param([SPANS, LIMIT], [LIMIT, SPANS], id="by time"),
+        pytest.param([SPANS, replace(SPANS, at=130.0)], [SPANS], id="two hubs"),
+        pytest.param(
+            [SPANS, IMAGE, PIPELINE],
+            [replace(SPANS, at=40.0, source="github", link="https://ci/1", author="ada")],
+            id="a pipeline, the image, and the spans, with the version as the spans name it",
+        ),
+        pytest.param(
+            [SPANS, replace(SPANS, at=200.0, before="1.4.2", after="1.4.3")],
+            [SPANS, replace(SPANS, at=200.0, before="1.4.2", after="1.4.3")],
+            id="two versions of one source are two deployments",
+        ),
+        pytest.param(
+            [SPANS, replace(SPANS, at=101.0 + SAME_CHANGE_SECONDS)],
+            [SPANS, replace(SPANS, at=101.0 + SAME_CHANGE_SECONDS)],
+            id="the same again later",
+        ),
+        pytest.param([SPANS, replace(SPANS, service=Service("", "llm"))], [SPANS], id="a name without a namespace"),
+    ],
+)
+def test_reports_of_one_change_are_merged(changes: list[Change], expected: list[Change]) -> None:
+    aliases = service_aliases([LLM, Service("", "web"), Service("a", "db"), Service("b", "db")])
+    assert list(merged_changes(changes, aliases)) == expected
+    assert merged_changes(reversed(changes), aliases) == merged_changes(changes, aliases)
+
+
+def test_only_the_newest_changes_are_kept() -> None:
+    changes = [replace(LIMIT, at=float(at), after=str(at)) for at in range(10)]
+    assert [change.at for change in merged_changes(changes, limit=3)] == [7.0, 8.0, 9.0]
+
+
+def test_a_name_that_two_services_have_stands_for_none() -> None:
+    assert service_aliases([Service("a", "db"), Service("b", "db"), LLM]) == {Service("", "llm"): LLM}
