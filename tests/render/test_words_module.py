@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from foreshock_dashboard.model import health, incident
+from foreshock_dashboard.model import incident, types
 from foreshock_dashboard.render import words
 from foreshock_dashboard.render.words import words_module
 
@@ -25,10 +25,10 @@ def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> Non
         (words.CAUSES, incident.Cause),
         (words.CONFIDENCE_LEVELS, incident.ConfidenceLevel),
         (words.QUALITIES, incident.Quality),
-        (words.HEALTHS, health.Health),
-        (words.STAGES, health.Stage),
-        (words.PAST_STAGES, health.Stage),
-        (words.CONDITIONS, health.ConditionKind),
+        (words.HEALTHS, types.Health),
+        (words.STAGES, types.Stage),
+        (words.PAST_STAGES, types.Stage),
+        (words.CONDITIONS, types.ConditionKind),
         (words.ROLES, words.Role),
         (words.VERDICTS, words.Verdict),
     ],

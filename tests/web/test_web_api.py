@@ -12,7 +12,7 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
-from foreshock_dashboard.model.health import ConditionKind
+from foreshock_dashboard.model.types import ConditionKind
 from foreshock_dashboard.web.app import PAGES, create_app
 
 LookAt = Callable[[str], Caller]

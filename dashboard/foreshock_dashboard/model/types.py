@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,3 +11,20 @@ Floats = NDArray[np.float64]
 """Array of double precision; NaN is a missing value."""
 Json = dict[str, Any]
 """A JSON object at the edges of the program."""
+
+Health = Literal["ok", "warning", "critical", "idle", "unknown"]
+
+Stage = Literal["healthy", "early_warning", "degraded", "breached"]
+
+ConditionKind = Literal[
+    "healthy",
+    "affected",
+    "recovering",
+    "at_risk",
+    "noisy_neighbor",
+    "suspected_cause",
+    "errors",
+    "slo_breach",
+    "no_traffic",
+    "no_data",
+]

@@ -9,7 +9,9 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -18,6 +20,10 @@ DELAY_RATIO = 4.0
 MAX_DELAY_SECONDS = 2.0
 """Longest such delay."""
 MAX_WAIT_SECONDS = 5.0
+MAX_CHECKS = 16
+"""Attempts that wait or are delayed: half of the connections of the exporter, whose other half is left to scrapes."""
+MAX_ADDRESS_CHECKS = 2
+"""Such attempts of one address."""
 _BCRYPT_MAX_BYTES = 72
 """Password bytes used by bcrypt."""
 
@@ -43,12 +49,13 @@ def _matches(password: bytes, stored: bytes) -> bool:
 
 
 class PasswordChecker:
-    """Checks passwords. The last correct one of each user is cached as a keyed hash.
+    """Checks passwords. The last correct one of each user is cached as a keyed hash, and is never refused.
 
     bcrypt is slow by design (50 ms at cost 10). So only one password is checked at a time, and an address waits after a
     wrong one: any number of guessers use at most one core, and one address a fifth of it.
 
-    `max_wait` is the longest wait of an attempt for its turn, in seconds.
+    `max_wait` is the longest wait of an attempt for its turn, in seconds. Above `max_checks` attempts, or
+    `max_address_checks` of one address, further ones are refused at once.
     """
 
     def __init__(
@@ -57,16 +64,22 @@ class PasswordChecker:
         timer: Callable[[], float] = time.monotonic,
         matches: Callable[[bytes, bytes], bool] = _matches,
         max_wait: float = MAX_WAIT_SECONDS,
+        max_checks: int = MAX_CHECKS,
+        max_address_checks: int = MAX_ADDRESS_CHECKS,
     ) -> None:
         self._sleep = sleep
         self._timer = timer
         self._matches = matches
         self._max_wait = max_wait
+        self._max_checks = max_checks
+        self._max_address_checks = max_address_checks
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, bytes] = {}
         self._checking = threading.Lock()
         self._guard = threading.Lock()
         self._address_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # as long as one waits
+        self._attempts: Counter[str] = Counter()
+        """By address."""
 
     def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
         """Check a password.
@@ -80,19 +93,34 @@ class PasswordChecker:
         fingerprint = self._fingerprint(user, stored, password)
         if self._has_verified(user, fingerprint) and user_hash:
             return "right"
-        with self._guard:
-            address_lock = self._address_locks.setdefault(address, threading.Lock())
-        if not address_lock.acquire(timeout=self._max_wait):
-            return "busy"
-        try:
-            return self._check_hash(user, stored, password, fingerprint, user_exists=user_hash is not None)
-        finally:
-            address_lock.release()
+        with self._attempt(address) as address_lock:
+            if address_lock is None or not address_lock.acquire(timeout=self._max_wait):
+                return "busy"
+            try:
+                return self._check_hash(user, stored, password, fingerprint, user_exists=user_hash is not None)
+            finally:
+                address_lock.release()
 
     def is_verified(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
         """Whether the password was correct when last checked. Never slow."""
         stored = users.get(user)
         return stored is not None and self._has_verified(user, self._fingerprint(user, stored, password))
+
+    @contextmanager
+    def _attempt(self, address: str) -> Iterator[threading.Lock | None]:
+        """Count an attempt; the lock of its address, or None if there are too many."""
+        with self._guard:
+            if self._attempts.total() >= self._max_checks or self._attempts[address] >= self._max_address_checks:
+                lock = None
+            else:
+                lock = self._address_locks.setdefault(address, threading.Lock())
+                self._attempts[address] += 1
+        try:
+            yield lock
+        finally:
+            if lock is not None:
+                with self._guard:
+                    self._attempts -= Counter([address])  # keeps positive counts only
 
     def _check_hash(
         self, user: str, stored: bytes, password: bytes, fingerprint: bytes, *, user_exists: bool

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import Eventually
 
 from foreshock_exporter.web.auth import DELAY_RATIO, MAX_DELAY_SECONDS, PasswordChecker, basic_credentials
 
@@ -111,7 +112,7 @@ def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
 
 
 def test_many_that_send_the_same_right_password_at_once_cost_one_bcrypt(slow: Slow) -> None:
-    passwords, verdicts = PasswordChecker(matches=slow), []
+    passwords, verdicts = PasswordChecker(matches=slow, max_address_checks=8), []
     slow.go_on.clear()
     threads = [
         threading.Thread(target=lambda: verdicts.append(passwords.check(USERS, "bob", b"pear", "a"))) for _ in range(8)
@@ -150,6 +151,31 @@ def test_an_attempt_that_waits_too_long_is_busy(slow: Slow) -> None:
     slow.go_on.set()
     first.join()
     assert passwords.check(USERS, "bob", b"pear", "two") == "right"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "limits"),
+    [(["one"] * 3, {"max_address_checks": 2}), (["one", "two", "three"], {"max_checks": 2})],
+)
+def test_attempts_beyond_a_limit_are_busy_at_once_and_a_verified_password_never_is(
+    slow: Slow, eventually: Eventually, addresses: list[str], limits: dict[str, int]
+) -> None:
+    """Refusal takes no time, so it holds no connection; the places are free again after the checks."""
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow, **limits)
+    assert passwords.check(USERS, "alice", b"apple", "scraper") == "right"
+    slow.go_on.clear()
+    *waiting, refused = addresses
+    threads = [threading.Thread(target=passwords.check, args=(USERS, "bob", b"plum", address)) for address in waiting]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: passwords._attempts.total() == 2, "both are in a check")
+    assert passwords.check(USERS, "bob", b"plum", refused) == "busy"
+    assert passwords.check(USERS, "alice", b"apple", refused) == "right"
+    slow.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert passwords.check(USERS, "bob", b"pear", refused) == "right"
+    assert not passwords._attempts
 
 
 @pytest.mark.parametrize(

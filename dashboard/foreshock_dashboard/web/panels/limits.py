@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.web.state.numbers import Row, last_median, rounded
 
 Status = Literal["critical", "warning", "ok", "unknown"]

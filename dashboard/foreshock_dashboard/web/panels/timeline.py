@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.incident_text import figure

@@ -14,11 +14,10 @@ from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECOND
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.model.forecast import BatchingLaw
-from foreshock_dashboard.model.health import ConditionKind
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, plural
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline

@@ -10,10 +10,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import ServiceSlo
-from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.render.words import CONDITIONS, in_sentence
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded

@@ -9,10 +9,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import shared_gpus, tier_needs
-from foreshock_dashboard.model.health import ConditionKind, Health
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident

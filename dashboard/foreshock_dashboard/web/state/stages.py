@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
-from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Floats, Stage
 
 STAGES: tuple[Stage, ...] = ("healthy", "early_warning", "degraded", "breached")
 LEADING_SIGNALS = (

@@ -13,10 +13,10 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.signals import capacity
-from foreshock_dashboard.model.health import ConditionKind, Stage
 from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import ConditionKind, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.timeline import (

@@ -8,9 +8,9 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, readings

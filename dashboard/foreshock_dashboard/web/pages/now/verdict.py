@@ -12,11 +12,10 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
-from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Floats, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, summary_clauses

@@ -9,11 +9,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
-from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color

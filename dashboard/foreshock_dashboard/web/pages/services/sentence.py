@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from foreshock_dashboard.model.health import Health, Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Health, Stage
 from foreshock_dashboard.render.clause import Text, text
 from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, minutes_of, percent
 from foreshock_dashboard.web.state.conditions import (
