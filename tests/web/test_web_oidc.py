@@ -127,15 +127,16 @@ def test_groups_that_are_no_texts_are_ignored(options: OidcOptions, real: Provid
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_logins_in_two_tabs_both_lead_to_the_page(options: OidcOptions, real: Provider, order: tuple[int, int]) -> None:
+def test_logins_in_two_tabs_lead_each_to_its_page(options: OidcOptions, real: Provider, order: tuple[int, int]) -> None:
     """Whichever is finished first; the other finds its user signed in."""
     with hub(options, real.hub_port), browser(real) as client:
-        tabs = [client.get(path) for path in ("/traces", "/traces")]
+        paths = ("/traces", "/services")
+        tabs = [client.get(path) for path in paths]
         for tab in order:
             shown = submit(client, tabs[tab], login="bob", password="x")  # noqa: S106
             if "/interaction/" in shown.url.path:
                 shown = submit(client, shown)
-            assert (shown.status_code, shown.url.port) == (200, real.hub_port)
+            assert (shown.status_code, shown.url.port, shown.url.path) == (200, real.hub_port, paths[tab])
 
 
 def test_failing_logins_cannot_flood_the_log(

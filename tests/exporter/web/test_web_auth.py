@@ -154,14 +154,15 @@ def test_an_attempt_that_waits_too_long_is_busy(slow: Slow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("addresses", "limits"),
-    [(["one"] * 3, {"max_address_checks": 2}), (["one", "two", "three"], {"max_checks": 2})],
+    ("addresses", "max_checks", "max_address_checks"), [(["one"] * 3, 9, 2), (["one", "two", "three"], 2, 9)]
 )
 def test_attempts_beyond_a_limit_are_busy_at_once_and_a_verified_password_never_is(
-    slow: Slow, eventually: Eventually, addresses: list[str], limits: dict[str, int]
+    slow: Slow, eventually: Eventually, addresses: list[str], max_checks: int, max_address_checks: int
 ) -> None:
     """Refusal takes no time, so it holds no connection; the places are free again after the checks."""
-    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow, **limits)
+    passwords = PasswordChecker(
+        sleep=lambda seconds: None, matches=slow, max_checks=max_checks, max_address_checks=max_address_checks
+    )
     assert passwords.check(USERS, "alice", b"apple", "scraper") == "right"
     slow.go_on.clear()
     *waiting, refused = addresses

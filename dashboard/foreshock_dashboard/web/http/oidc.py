@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import re
+import secrets
 import ssl
 import time
 import warnings
@@ -40,11 +41,12 @@ PROVIDER_SECONDS = 10.0
 MAX_PENDING_LOGINS = 2
 """Logins that one browser may have begun, the newest ones; each takes about 600 bytes of its cookie."""
 MAX_NEXT_BYTES = 1024
-"""Of the page to return to, which is in the cookie as well. Browsers drop a cookie of more than 4096 bytes."""
+"""Of the pages to return to, which are in the cookie as well. Browsers drop a cookie of more than 4096 bytes."""
 MAX_ERROR_CHARACTERS = 200
 """Of an error in the log; anyone can send one to the callback."""
 LOG_INTERVAL_SECONDS = 60.0
 """In which an error of the same kind is logged once."""
+STATE_BYTES = 24
 _STATE = "_state_oidc_"
 """Begins the keys of pending logins in Authlib's session."""
 _LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f]*")
@@ -109,19 +111,21 @@ class Oidc:
                 (item for item in request.session.items() if item[0].startswith(_STATE)),
                 key=lambda item: item[1]["exp"],
             )
-            is_usable = _LOCAL_PATH.fullmatch(next) and len(json.dumps(next)) <= MAX_NEXT_BYTES
-            request.session["next"] = next if is_usable else "/"
+            state = secrets.token_urlsafe(STATE_BYTES)
+            returns = request.session.get("next", {})
+            request.session["next"] = _bounded({**returns, state: next if _LOCAL_PATH.fullmatch(next) else "/"})
             base = self._options.external_url or f"{request.url.scheme}://{request.url.netloc}"
-            answer: Response = await self._client.authorize_redirect(request, base + CALLBACK)
+            answer: Response = await self._client.authorize_redirect(request, base + CALLBACK, state=state)
             request.session.update(pending[1 - MAX_PENDING_LOGINS :])  # Authlib keeps the newest alone
         except Exception as error:  # noqa: BLE001 - the errors of Authlib, joserfc, and httpx have no common class
             return self._failed(request, error, 503)
         return _uncached(answer)
 
     async def _callback(self, request: Request) -> Response:
-        state = request.query_params.get("state")
+        state, returns = request.query_params.get("state"), request.session.get("next", {})
+        target = returns.get(state, "/")
         if self.principal(request.session) and f"{_STATE}{state}" not in request.session:  # signed in in another tab
-            return _uncached(RedirectResponse("/", 303))
+            return _uncached(RedirectResponse(target, 303))
         self._client.client_secret = self._secret.current()
         try:
             issuer = await self._check_issuer()
@@ -134,12 +138,12 @@ class Oidc:
         groups = sorted(self._roles.groups & _texts(claims.get(self._options.groups_claim)))
         principal = Principal(user, "oidc", tuple(groups))
         role = self._roles.of(principal)
-        target = request.session.get("next", "/")
         request.session.clear()
         if role is Role.NONE:
             self._record("denied", request, principal, role, 403)
             return _page("No role", f"{user} has no role on this hub. Ask its administrator for one (--roles).", 403)
-        request.session.update(user=user, groups=groups, since=time.time())
+        others = {other: page for other, page in returns.items() if other != state}
+        request.session.update(user=user, groups=groups, since=time.time(), next=others)
         self._record("sign_in", request, principal, role, 200)
         return _uncached(RedirectResponse(target, 303))
 
@@ -238,6 +242,14 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
     if claim == "email" and claims.get("email_verified", True) not in (True, "true"):
         raise ValueError("the provider has not verified the e-mail address")
     return user
+
+
+def _bounded(returns: dict[str, str]) -> dict[str, str]:
+    """The newest pages to return to, by the state of their login, that fit into the cookie."""
+    kept = dict(list(returns.items())[-MAX_PENDING_LOGINS:])
+    while len(json.dumps(kept)) > MAX_NEXT_BYTES:
+        del kept[next(iter(kept))]
+    return kept
 
 
 def _texts(value: object) -> frozenset[str]:
