@@ -1,4 +1,4 @@
-"""Make the font of the pages, Inter (SIL Open Font License), from the variable font of npm's package `inter-ui`.
+"""Make the font of pages and pictures, Inter (SIL Open Font License), from the font of npm's package `inter-ui`.
 
   npm pack inter-ui@4.1.1 && tar xf inter-ui-4.1.1.tgz && pip install fonttools brotli
   python scripts/subset_font.py package/variable/InterVariable.woff2
@@ -17,7 +17,9 @@ from fontTools.subset import Options, Subsetter, parse_unicodes
 from fontTools.ttLib import TTFont
 from fontTools.varLib import instancer
 
-OUT = Path(__file__).parents[1] / "dashboard/foreshock_dashboard/web/assets/inter.woff2"
+WEB = Path(__file__).parents[1] / "dashboard/foreshock_dashboard/web"
+OUTPUTS = {"woff2": WEB / "assets/inter.woff2", None: WEB / "documents/inter.ttf"}
+"""The file by its flavor: for pages, and for the pictures of messages, whose renderer reads no WOFF2."""
 CHARACTERS = "20-7e a0-ff 2010-2015 2018-201d 2022 2026 2190-2193 2212 221e 2248 2264-2265 2713"
 MARKS = "25a0 25b2-25b3 25b6 25bc 25c0 25c6 25cb 25cf"
 FEATURES = ["kern", "calt", "ccmp", "tnum", "case"]
@@ -40,9 +42,10 @@ def main(source: str) -> None:
     subsetter = Subsetter(options)
     subsetter.populate(unicodes=parse_unicodes(f"{CHARACTERS} {MARKS}"))
     subsetter.subset(font)
-    font.flavor = "woff2"
-    font.save(OUT)
-    print(f"{OUT}: {OUT.stat().st_size} bytes")
+    for flavor, path in OUTPUTS.items():
+        font.flavor = flavor
+        font.save(path)
+        print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

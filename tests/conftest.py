@@ -55,6 +55,7 @@ SLOW = (
     *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
+    *("notify/test_alertmanager.py", "notify/test_receivers.py"),
     *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),
     *("simulator/test_simulation.py", "store/test_store_damage.py", "store/test_store_failures.py"),
     *("store/test_store_disk.py", "store/test_store_power_cut.py", "store/test_store_recovery.py"),

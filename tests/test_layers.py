@@ -23,6 +23,7 @@ ONLY_IN = {
     "duckdb": {"foreshock_dashboard.store", "foreshock_dashboard.recording"},
     "sqlite3": {"foreshock_dashboard.store"},
     "dash": {"foreshock_dashboard.web"},
+    "apprise": {"foreshock_dashboard.notify"},
     "opentelemetry.proto": {"foreshock_dashboard.sources.otlp", "foreshock_dashboard.ingest.otlp"},
     "argparse": {
         "foreshock_exporter.cli",

@@ -55,6 +55,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "external_url": "https://gpus.example", "oidc_issuer": "https://id.example", "oidc_client_id": "foreshock",
         "oidc_client_secret_file": "/s", "oidc_ca": "/a", "oidc_scopes": "openid", "oidc_user_claim": "sub",
         "oidc_groups_claim": "roles",
+        "alertmanager_url": "http://am-1:9093,http://am-2:9093", "alertmanager_tenant": "team",
+        "alertmanager_credentials": "/k", "alertmanager_ca": "/a", "notify_file": "/n",
         "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
     assert set(values) == {item.key for item in OPTIONS}

@@ -139,6 +139,11 @@ COMMAND = _Group(
             rules=("generate.rules:rules", "Generate Prometheus alerting rules"),
             dashboards=("generate.dashboards:dashboards", "Generate Grafana dashboards and data sources"),
         ),
+        "notify": _group(
+            "notify",
+            "Check the receivers of notifications",
+            test=("notify:test", "Send a test message to each channel and Alertmanager"),
+        ),
         "token": _group(
             "token",
             "Create bearer tokens",

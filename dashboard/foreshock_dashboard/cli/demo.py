@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from foreshock_dashboard.cli.options import DURATION, PORT, GroupedCommand, Parsed
+from foreshock_dashboard.cli.options import DURATION, PORT, URL, GroupedCommand, Parsed
 from foreshock_dashboard.common.process import stop_on_signals
 from foreshock_simulator.scenarios.load import names
 from foreshock_simulator.scenarios.parsing.document import alternatives
@@ -62,8 +64,32 @@ def _parse_scenario(text: str) -> str:
     metavar="PORT",
     help="port of pages, API, and metrics; 0 for any free port (default: 8050)",
 )
+@click.option(
+    "--alertmanager-url",
+    "alertmanagers",
+    type=URL,
+    multiple=True,
+    metavar="URL",
+    help="Alertmanager to post incidents to",
+)
+@click.option(
+    "--notify-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="channels that get messages: one apprise URL per line, with an optional filter",
+)
 @click.option("--browser/--no-browser", default=True, help="open the UI in a browser if a desktop is available")
-def demo(scenario: str, size: str, speed: float, seed: int, duration: float | None, port: int, browser: bool) -> None:
+def demo(
+    scenario: str,
+    size: str,
+    speed: float,
+    seed: int,
+    duration: float | None,
+    port: int,
+    alertmanagers: tuple[str, ...],
+    notify_file: Path | None,
+    browser: bool,
+) -> None:
     """Run a simulated platform with an incident, and a hub that monitors it, on loopback.
 
     \b
@@ -74,6 +100,6 @@ def demo(scenario: str, size: str, speed: float, seed: int, duration: float | No
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo
 
-    options = DemoOptions(scenario, size, seed, speed, duration, port, browser)
+    options = DemoOptions(scenario, size, seed, speed, duration, port, browser, alertmanagers, notify_file)
     with stop_on_signals() as stop:
         run_demo(options, stop)

@@ -14,6 +14,7 @@ from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.intake import Intake
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
+from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.explanation import Explanation
@@ -24,6 +25,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import SourceExtent, explain
@@ -35,6 +37,7 @@ from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.documents.picture import incident_picture
 from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
@@ -141,6 +144,11 @@ class Hub:
             app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
+            base = settings.external_url or self.web.url.rstrip("/")
+            hooks = Hooks(base, self._owner, self._muted, self._picture, self._record_notification)
+            self.notifier = notifier(settings, clock, intake.store.path, hooks)
+            if self.notifier:
+                opened.callback(self.notifier.close)
             opened.callback(self._end_threads)
             self._opened = opened.pop_all()
 
@@ -153,6 +161,8 @@ class Hub:
             self.evaluate()
             return
         self.scraper.start()
+        if self.notifier:
+            self.notifier.start()
         for thread in self._threads:
             thread.start()
 
@@ -161,8 +171,36 @@ class Hub:
         self._opened.close()
 
     def evaluate(self) -> None:
-        """Evaluate up to the present."""
+        """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
+        snapshot = self.snapshot
+        if self.notifier and snapshot.world is not None and not snapshot.error:
+            self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
+
+    def _picture(self, incident_id: str) -> bytes | None:
+        """PNG of an incident as of now; None without one."""
+        world = self.snapshot.world
+        incident = next((item for item in self.snapshot.incidents if item.id == incident_id), None)
+        try:
+            return incident_picture(world, incident) if world and incident else None
+        except Exception:  # a message without a picture is better than none
+            log.exception("the picture of incident %s could not be drawn", incident_id)
+            return None
+
+    def _owner(self, service: Service) -> str:  # noqa: ARG002
+        """The owner of a service; "" if unknown."""
+        return ""
+
+    def _muted(self, incident: Incident, now: float) -> bool:  # noqa: ARG002
+        """Whether an incident is silenced or under maintenance."""
+        return False
+
+    def _record_notification(self, now: float, data: Json) -> None:
+        """Write what was sent into the journal, for the timeline of the incident."""
+        try:
+            self.journal.append("notification", now, "hub", data)
+        except SourceError as error:
+            log.warning("a notification is missing in the journal: %s", error)
 
     def _write_samples(self, now: float, incidents: Sequence[Incident]) -> None:
         self.pipeline.write(now, incident_samples(incidents))
@@ -275,6 +313,8 @@ class Hub:
             spans=self.pipeline.usage(),
             unmatched_slos=self._loop.slos.unmatched,
             unmatched_tiers=self._loop.tiers.unmatched,
+            channels=self.notifier.stats() if self.notifier else (),
+            outbox_error=self.notifier.problem if self.notifier else "",
         )
 
 

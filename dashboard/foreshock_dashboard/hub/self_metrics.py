@@ -18,6 +18,7 @@ from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import Cause, Incident, Severity
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.render.incident_text import suspected_cause
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import JournalStats, StoreStats
@@ -94,6 +95,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)
     yield from _journal(stats.journal)
+    yield _notifications(stats.channels)
 
 
 def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:
@@ -251,6 +253,18 @@ def _journal(stats: JournalStats) -> Iterator[Family]:
         ("corruptions", "Damaged journals that were set aside at the start.", int(bool(stats.recovery))),
     ):
         yield CounterMetricFamily(f"foreshock_journal_{name}", text, value=value)
+
+
+def _notifications(channels: Iterable[ChannelStats]) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "foreshock_notifications",
+        "Notifications by channel and outcome: sent, failed (an attempt; it is repeated), or dropped as too old.",
+        labels=("channel", "outcome"),
+    )
+    for channel in channels:
+        for outcome, count in channel.outcomes.items():
+            family.add_metric([channel.name, outcome], count)
+    return family
 
 
 def _service_labels(role: str, service: Service | None) -> dict[str, str]:

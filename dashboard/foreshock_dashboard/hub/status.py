@@ -12,6 +12,7 @@ from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
@@ -25,6 +26,7 @@ class HubStats:
     time: Unix seconds. evaluation_seconds: duration of the newest evaluation. durations: of all since the start.
     spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
+    channels: receivers of notifications. outbox_error: why messages are not durable, "" if they are.
     """
 
     version: str
@@ -40,6 +42,8 @@ class HubStats:
     spans: Json = field(default_factory=dict)
     unmatched_slos: tuple[Unmatched[Slo], ...] = ()
     unmatched_tiers: tuple[Unmatched[str], ...] = ()
+    channels: tuple[ChannelStats, ...] = ()
+    outbox_error: str = ""
 
 
 def status_json(stats: HubStats) -> Json:
@@ -62,6 +66,21 @@ def status_json(stats: HubStats) -> Json:
             for option, unmatched in (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
             for item in unmatched
         ],
+        "notifications": {
+            "error": stats.outbox_error,
+            "channels": [
+                {
+                    "name": item.name,
+                    "kind": item.kind,
+                    "waiting": item.waiting,
+                    "last_success": item.last_success,
+                    "last_error": item.last_error_at,
+                    "error": item.error,
+                    **item.outcomes,
+                }
+                for item in stats.channels
+            ],
+        },
         "scrapes": [
             {
                 "instance": state.target.instance,

@@ -45,12 +45,21 @@ def incident_sentence(incident: Incident) -> str:
 
 
 def summary_clauses(incident: Incident) -> Text:
-    """Headline, suspected cause, affected services, next service at risk, and the first anomaly.
+    """Headline and details."""
+    return sentences(headline_clauses(incident), *_details(incident))
+
+
+def details_sentences(incident: Incident) -> str:
+    """The summary without its headline, for a message that has it as its title."""
+    return joined_text(sentences(*_details(incident)))
+
+
+def _details(incident: Incident) -> tuple[Text, ...]:
+    """Suspected cause, affected services, next service at risk, and the first anomaly.
 
     At low confidence in its cause the candidates are listed instead.
     """
-    return sentences(
-        headline_clauses(incident),
+    return (
         suspicion_clauses(incident),
         _affected(incident.other_affected),
         _next(incident),

@@ -60,6 +60,17 @@ def parse_url(text: str) -> str:
     return url.rstrip("/")
 
 
+def parse_urls(text: str) -> tuple[str, ...]:
+    """Comma-separated URLs, see `parse_url`."""
+    urls = []
+    for word in _split(text):
+        try:
+            urls.append(parse_url(word))
+        except ValueError as error:
+            raise ValueError(f"{word!r} {error}") from None
+    return tuple(dict.fromkeys(urls))
+
+
 class TargetOption(NamedTuple):
     """A scrape URL, and the service whose metrics are there, `name` or `namespace/name`; "" where the series say it."""
 

@@ -60,6 +60,7 @@ _source = partial(option, group="Data sources")
 _store = partial(option, group="Store")
 _limits = partial(option, group="Limits")
 _analysis = partial(option, group="Analysis")
+_notifications = partial(option, group="Notifications")
 _debug = partial(option, group="Debug")
 
 
@@ -201,6 +202,21 @@ class Settings:
     at: float | None = _analysis(
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
     )
+    alertmanager_url: tuple[str, ...] = _notifications(
+        types.parse_urls,
+        tuple,
+        "Alertmanagers to post open incidents to, comma-separated or repeated; all peers of a cluster",
+        "URL,...",
+        separator=",",
+    )
+    alertmanager_tenant: str = _notifications(str, "", "tenant of Alertmanager: X-Scope-OrgID, as for Mimir", "NAME")
+    alertmanager_credentials: Path | None = _notifications(
+        Path, None, "credentials for Alertmanager, one line: bearer token or user:password", "FILE"
+    )
+    alertmanager_ca: Path | None = _notifications(Path, None, "CA bundle for Alertmanager, PEM", "FILE", shown="system")
+    notify_file: Path | None = _notifications(
+        Path, None, "channels: one apprise URL per line, with an optional filter; read again when it changes", "FILE"
+    )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 
     @property
@@ -241,6 +257,9 @@ class Settings:
         if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):
             names = ", ".join(f"traces_{name}" for name, value in trace_options.items() if value)
             raise SettingsError(f"{names}: has no effect without a trace backend. Set --tempo-url or --jaeger-url.")
+        keys = [f"alertmanager_{name}" for name in ("tenant", "credentials", "ca")]
+        if not self.alertmanager_url and (given := [key for key in keys if getattr(self, key)]):
+            raise SettingsError(f"{', '.join(given)}: has no effect without Alertmanager. Set --alertmanager-url.")
         for prefix, cert, key in (
             ("", self.tls_cert, self.tls_key),
             ("otlp_", self.otlp_tls_cert, self.otlp_tls_key),

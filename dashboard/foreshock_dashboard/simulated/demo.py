@@ -52,6 +52,7 @@ class DemoOptions:
         speed: times as fast as the wall clock.
         duration: wall-clock seconds until the end; None runs until stopped.
         port: port of the page; 0 for a free one.
+        alertmanagers, notify_file: receivers of notifications, as in `Settings`.
     """
 
     scenario: str
@@ -61,6 +62,8 @@ class DemoOptions:
     duration: float | None
     port: int
     open_browser: bool
+    alertmanagers: tuple[str, ...] = ()
+    notify_file: Path | None = None
 
 
 class PausedClock:
@@ -106,6 +109,8 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
             store_path=folder,
             scrape_interval=INTERVAL_SECONDS,
             evaluation_interval=INTERVAL_SECONDS,
+            alertmanager_url=options.alertmanagers,
+            notify_file=options.notify_file,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
         chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)

@@ -113,7 +113,7 @@ class ApiClient:
         """Send a GET request. Statuses other than 200 and 404 raise SourceError, as the failures of `send` do."""
         response, body = self.send("GET", path, params=params, headers={"Accept": accept})
         if response.status_code not in (200, 404):
-            raise self._failed(response, body)
+            raise self.failed(response, body)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return ApiResponse(response.status_code, kind, body)
 
@@ -124,9 +124,10 @@ class ApiClient:
         *,
         params: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
+        json: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[httpx.Response, bytes]:
-        """Send a request, with `data` as a form, and return the response with its body.
+        """Send a request, with `data` as a form or with `json`, and return the response with its body.
 
         Raises SourceError if the API cannot be reached, demands credentials, redirects, is too slow, or sends too much.
         """
@@ -134,7 +135,7 @@ class ApiClient:
         try:
             if self._credentials:
                 headers["Authorization"] = authorization_header(self._credentials)
-            with self._client.stream(method, path, params=params, data=data, headers=headers) as response:
+            with self._client.stream(method, path, params=params, data=data, json=json, headers=headers) as response:
                 body = self._read(response)
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
@@ -168,7 +169,8 @@ class ApiClient:
     def _timed_out(self, seconds: float) -> SourceError:
         return LimitError(f"{self.name}: no response within {seconds:.0f} s; use a shorter range, or check its load")
 
-    def _failed(self, response: httpx.Response, body: bytes) -> SourceError:
+    def failed(self, response: httpx.Response, body: bytes) -> SourceError:
+        """Return the error for a response with a status of failure, with what the API says."""
         status = response.status_code
         text = body[: 4 * _MAX_REASON_CHARACTERS].decode(errors="replace")
         reason = " ".join(text.split())[:_MAX_REASON_CHARACTERS] or "no reason"

@@ -44,7 +44,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
     costs = incident_costs(world, since, until, incident.paged)
-    plots = dict(_plots(world, incident, since, until))
+    plots = dict(incident_plots(world, incident, since, until))
     parts = [
         f"# Incident {_text(incident.id)}",
         "## Summary",
@@ -164,7 +164,8 @@ def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
     return f"{table}\n\n{notes}\n\n**{reaction} would have saved up to {saved:,.0f} requests.**"
 
 
-def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
+def incident_plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
+    """Names and SVGs of the plots around the time of an incident (Unix seconds), as far as there is data."""
     first = int(np.searchsorted(world.times, since - SECONDS_BEFORE))
     shown = slice(first, int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")))
     times = world.times[shown]

@@ -178,6 +178,10 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         problems.append(f"{counted(refused, 'span')} refused")
     if dropped := _count(store.get("dropped_samples")) + _count(store.get("dropped_spans")):
         problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
+    notifications = _dict(hub.get("notifications"))
+    problems += [f"notifications to {row['name']} failing: {row['error']}" for row in failing_channels(notifications)]
+    if notifications.get("error"):
+        problems.append(str(notifications["error"]))
     if corrupt := _count(store.get("corrupt")):
         problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
     journal = _dict(hub.get("journal"))
@@ -233,6 +237,11 @@ def signals(world: World | None) -> list[SignalRow]:
         count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
         listed.append(SignalRow(name, kind, count, count > 0, features, HUB_UNKNOWN_WITHOUT[name], remedy))
     return listed
+
+
+def failing_channels(notifications: Json) -> list[Json]:
+    """The receivers of notifications whose last attempt failed."""
+    return [row for row in _list(notifications.get("channels")) if row.get("error")]
 
 
 def _target(target: Target, scrape: Json, step: float) -> TargetLine:

@@ -21,6 +21,7 @@ def layout() -> Component:
                 [
                     panel("targets", "Targets", wide=True, csv="/api/csv/targets"),
                     panel("signals", "Signals", wide=True),
+                    panel("notifications", "Notifications", "since start", wide=True),
                     panel("spans", "Span ingestion", "since start"),
                     panel("store", "Sources and storage"),
                     panel("connect", "Connect data sources", wide=True),
@@ -29,7 +30,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/status",
-        orders="signals targets",
+        orders="signals targets notifications",
     )
 
 

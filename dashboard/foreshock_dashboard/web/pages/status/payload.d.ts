@@ -26,6 +26,19 @@ export interface Target {
   error: string;
 }
 
+/** A receiver of notifications: an Alertmanager, or a channel. */
+export interface Receiver {
+  name: string;
+  kind: string;
+  waiting: number;
+  /** Unix seconds. */
+  last_success: number | null;
+  sent: number;
+  failed: number;
+  dropped: number;
+  error: string;
+}
+
 export interface Sources {
   metrics?: string;
   traces?: string;
@@ -64,6 +77,7 @@ export interface StatusData extends LivePayload {
   hub: {
     sources?: Sources;
     store?: StoreStatus;
+    notifications?: { error: string; channels: Receiver[] };
     journal?: { durable: boolean; rows: Record<string, number> };
     memory?: { resident_bytes: number; limit_bytes: number; warning: string };
     receiver?: {

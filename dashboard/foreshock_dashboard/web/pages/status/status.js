@@ -15,6 +15,7 @@ import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
+/** @typedef {import("#web/pages/status/payload.d.ts").Receiver} Receiver */
 /** @typedef {import("#web/pages/status/payload.d.ts").Signal} Signal */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
@@ -231,6 +232,52 @@ const drawTargets = ({ targets, hidden, error }) => {
   setPanel("targets", "ready");
 };
 
+/** @type {import("#web/assets/widgets/table.js").Column<Receiver>[]} */
+const RECEIVER_COLUMNS = [
+  {
+    key: "name",
+    name: "Receiver",
+    text: true,
+    cell: ({ name, error }) => [truncate(name, 46), " ", error ? healthState("critical", "failing") : null],
+  },
+  { key: "kind", name: "Kind", text: true, minor: true },
+  {
+    key: "last_success",
+    name: "Last success",
+    cell: ({ last_success: time }) => (isNumber(time) ? timeElement(time, 0) : "never"),
+  },
+  { key: "waiting", name: "Waiting", cell: ({ waiting }) => formatCount(waiting) },
+  { key: "sent", name: "Sent", cell: ({ sent }) => formatCount(sent) },
+  { key: "failed", name: "Failed attempts", minor: true, cell: ({ failed }) => formatCount(failed) },
+  { key: "dropped", name: "Dropped", minor: true, cell: ({ dropped }) => formatCount(dropped) },
+  {
+    key: "error",
+    name: "Last error",
+    text: true,
+    fixed: true,
+    cell: ({ error }) => h("span", { class: "wide-cell" }, error),
+  },
+];
+
+/** @param {StatusData} data */
+const drawNotifications = ({ hub: { notifications } }) => {
+  const receivers = notifications?.channels ?? [];
+  if (!receivers.length) {
+    setPanelEmpty("notifications", "No receivers. Set --alertmanager-url or --notify-file.");
+    return;
+  }
+  drawTable(byId("notifications"), {
+    id: "notifications-table",
+    label: "Receivers of notifications",
+    columns: RECEIVER_COLUMNS.filter(({ key }) => key !== "error" || receivers.some(({ error }) => error)),
+    rows: receivers,
+    param: "notifications",
+    by: "",
+    note: notifications?.error ? h("p", { class: "note" }, notifications.error) : null,
+  });
+  setPanel("notifications", "ready");
+};
+
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
   const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
@@ -381,6 +428,7 @@ export const status = {
     drawFigures(data);
     drawSignals(data);
     drawTargets(data);
+    drawNotifications(data);
     drawSpans(data);
     drawStore(data);
     drawConnect(data);

@@ -1,0 +1,49 @@
+"""The notifier of the settings."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.intake import naming
+from foreshock_dashboard.notify.alertmanager import Alertmanager
+from foreshock_dashboard.notify.notifier import Hooks, Notifier
+from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.store.outbox import Outbox
+
+
+def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> Notifier | None:
+    """The notifier with its outbox in a folder; None without a receiver, and for a hub at a past time.
+
+    Raises:
+        HubError: a file or URL of an option cannot be used.
+        StoreError: the outbox cannot be opened.
+    """
+    if settings.at is not None or not (settings.alertmanager_url or settings.notify_file):
+        return None
+    with ExitStack() as opened:
+        peers = [opened.enter_context(closing(item)) for item in alertmanagers(settings)]
+        outbox = opened.enter_context(closing(Outbox(folder)))
+        timing = Timing(clock.now, time.monotonic, random.random)
+        with naming("--notify-file"):
+            made = Notifier(outbox, settings.notify_file, peers, timing, time.time, hooks)
+        opened.pop_all()  # the notifier closes them
+        return made
+
+
+def alertmanagers(settings: Settings) -> list[Alertmanager]:
+    """Clients of the configured Alertmanagers. Raises HubError."""
+    with naming("--alertmanager-url", ValueError):
+        return [
+            Alertmanager(
+                url,
+                tenant=settings.alertmanager_tenant,
+                credentials=settings.alertmanager_credentials,
+                ca=settings.alertmanager_ca,
+            )
+            for url in settings.alertmanager_url
+        ]

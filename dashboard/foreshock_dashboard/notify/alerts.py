@@ -1,0 +1,90 @@
+"""Incidents as alerts of Alertmanager's API v2. Pure.
+
+The labels are those of the rules in `alerts/`, so that routes and inhibitions hold for both. They identify an alert, so
+they stay the same while it fires, on every hub with the same data; all else is an annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from foreshock_dashboard.model.incident import Incident, Severity
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.incident_summary import details_sentences, headline
+from foreshock_dashboard.render.notification import action_line, alert_name, incident_url, runbook_url
+
+RESEND_RESOLVED_SECONDS = 900.0
+"""Seconds for which the end of an alert is posted again, for a peer that missed it; as Prometheus does."""
+
+Owner = Callable[[Service], str]
+"""The owner of a service; "" if unknown."""
+
+
+def alerts(incidents: Iterable[Incident], now: float, wall: float, valid: float, base: str, owner: Owner) -> list[Json]:
+    """The alerts of open incidents, and the ends of those that are over.
+
+    now: time of the hub. wall: time of Alertmanager, Unix seconds both; they differ for a simulated platform.
+    valid: seconds until an alert ends unless it is posted again. base: URL of the hub.
+    """
+    listed = []
+    for incident in incidents:
+        for severity, start, end in _periods(incident):
+            if end is None:
+                ends_at = wall + valid
+            elif now - end <= RESEND_RESOLVED_SECONDS:
+                ends_at = end + wall - now
+            else:
+                continue
+            listed.append(_alert(incident, severity, start + wall - now, ends_at, base, owner))
+    return listed
+
+
+def _periods(incident: Incident) -> Iterable[tuple[Severity, float, float | None]]:
+    """The alerts of an incident: severity, start, and end (None while it fires). A page ends the early warning."""
+    if incident.severity == "warning":
+        yield "warning", incident.opened, incident.resolved
+        return
+    paged = incident.opened if incident.paged is None else incident.paged
+    if paged > incident.opened:
+        yield "warning", incident.opened, paged
+    yield "critical", paged, incident.resolved
+
+
+def _alert(incident: Incident, severity: Severity, start: float, end: float, base: str, owner: Owner) -> Json:
+    if severity != incident.severity:  # its labels are those of the time before the page
+        name, role = "ForeshockEarlyWarning", "effect"
+    else:
+        name, role = alert_name(incident), "cause" if severity == "critical" else "effect"
+    service = incident.service
+    labels = {
+        "alertname": name,
+        "severity": severity,
+        "alert_role": role,
+        "incident": incident.id,
+        "service": service.name,
+        "service_name": service.name,
+        "namespace": service.namespace,
+        "service_namespace": service.namespace,
+        "origin": str(service),
+        "owner": owner(service),
+    }
+    annotations = {
+        "summary": headline(incident),
+        "description": details_sentences(incident),
+        "action": action_line(incident),
+        "dashboard_url": incident_url(base, incident.id),
+        "runbook_url": runbook_url(base, incident),
+    }
+    return {
+        "labels": {key: value for key, value in labels.items() if value},
+        "annotations": {key: value for key, value in annotations.items() if value},
+        "startsAt": _rfc3339(start),
+        "endsAt": _rfc3339(end),
+        "generatorURL": annotations["dashboard_url"],
+    }
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,54 @@
+"""Which message about an incident is due on a channel, as a function of what was sent there before. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.model.incident import Incident, Severity
+from foreshock_dashboard.render.incident_text import suspected_cause
+
+Event = Literal["early_warning", "page", "cause", "resolved"]
+
+MIN_UPDATE_SECONDS = 300.0
+"""Time between two messages about the cause of one incident: a ranking that alternates is not worth a message each."""
+
+
+class Sent(NamedTuple):
+    """The last message about an incident on a channel. severity: the one it was sent with. at: Unix seconds.
+
+    cause: `cause_of` at that time. delivered: False while it waits in the outbox.
+    """
+
+    event: Event
+    severity: Severity
+    at: float
+    cause: str
+    delivered: bool = True
+
+
+def cause_of(incident: Incident) -> str:
+    """The suspected cause as a text to compare: class and suspect."""
+    return f"{incident.cause} {suspected_cause(incident.suspect)}"
+
+
+def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted: bool) -> Event | None:
+    """The message that is due, or None.
+
+    last: the last message about the incident on the channel. now: Unix seconds. early: whether the channel takes
+    early warnings. muted: whether the incident is silenced or under maintenance, which holds back all but the
+    resolution of what was sent: it closes the page.
+    """
+    if not incident.is_open:
+        return "resolved" if last is not None and last.event != "resolved" else None
+    if muted or incident.state == "recovering":
+        return None
+    if incident.severity == "critical":
+        if last is None or last.severity != "critical":
+            return "page"
+    elif last is None:
+        return "early_warning" if early else None
+    if last.event == "resolved" or cause_of(incident) == last.cause or incident.confidence_level == "low":
+        return None
+    if not last.delivered:
+        return last.event  # with the new cause
+    return "cause" if now - last.at >= MIN_UPDATE_SECONDS else None

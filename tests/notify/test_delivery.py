@@ -1,0 +1,206 @@
+"""Delivery from the outbox: order, retries, limits, and age, on a stopped clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.notify.incidents import CHAT, NOW, incident, resolved, warning
+
+from foreshock_dashboard.model.incident import Incident, SuspectedCause
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify import notifier as notifier_module
+from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
+from foreshock_dashboard.notify.backoff import (
+    BURST_MESSAGES,
+    FIRST_DELAY_SECONDS,
+    MAX_DELAY_SECONDS,
+    REFILL_SECONDS,
+    RateLimit,
+    retry_delay,
+)
+from foreshock_dashboard.notify.channels import Channel
+from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
+from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
+from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.render.notification import MessageText
+from foreshock_dashboard.store.outbox import Outbox
+
+SIGNS = {"failure": "critical", "warning": "warning", "info": "update", "success": "resolved"}
+
+
+class Hub:
+    """The notifier of a hub on a stopped clock, whose channel is a list. Its threads do not run."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.sent, self.error = NOW, list[str](), ""
+        self.recorded: list[Json] = []
+        self.muted = False
+        self._folder = folder
+        self._file = folder / "channels"
+        self._file.write_text("json://hub severity=warning")
+        monkeypatch.setattr(notifier_module, "AppriseSender", lambda *_: self)
+        self.start()
+
+    def start(self) -> None:
+        """Start, as a new process does."""
+        hooks = Hooks("https://hub", muted=lambda *_: self.muted, record=lambda _, data: self.recorded.append(data))
+        timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0)
+        self.outbox = Outbox(self._folder)
+        self.notifier = Notifier(self.outbox, self._file, (), timing, lambda: self.now, hooks)
+        ((_, self.delivery),) = self.notifier._deliveries.values()
+
+    def restart(self) -> None:
+        """End without a word, and start again."""
+        self.notifier.close()
+        self.start()
+
+    def send(self, message: MessageText, kind: Kind, subject: str, picture: Callable[[], bytes | None]) -> None:
+        """Take a message, as a sender does."""
+        assert picture() is None
+        if self.error:
+            raise DeliveryError(self.error)
+        assert message.title.startswith(f"[{SIGNS[kind]}] ")
+        self.sent.append(f"{SIGNS[kind]} {subject}")
+
+    def evaluate(self, *incidents: Incident, complete: bool = True) -> None:
+        """Plan, and deliver until there is nothing to do at this time."""
+        self.notifier.observe(incidents, complete=complete)
+        self.notifier.plan()
+        while self.delivery.deliver_next() == 0.0:
+            pass
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub."""
+    made = Hub(tmp_path, monkeypatch)
+    yield made
+    made.notifier.close()
+
+
+OTHER = SuspectedCause(CHAT._replace(name="train"))
+
+
+def test_an_incident_is_sent_from_early_warning_to_its_end_once_each_across_restarts(hub: Hub) -> None:
+    """Each message once, however often it is evaluated and whenever the hub restarts."""
+    name = incident().id
+    for state in (warning(), incident(), incident(suspect=OTHER), resolved(suspect=OTHER)):
+        hub.now += 400
+        for _ in range(2):
+            hub.evaluate(state)
+            hub.restart()
+            hub.evaluate(state)
+    assert hub.sent == [f"warning {name}", f"critical {name}", f"update {name}", f"resolved {name}"]
+    assert [(item["event"], item["outcome"]) for item in hub.recorded] == [
+        ("early_warning", "sent"), ("page", "sent"), ("cause", "sent"), ("resolved", "sent"),
+    ]  # fmt: skip
+
+
+def test_a_failed_message_is_repeated_ever_more_rarely(hub: Hub) -> None:
+    """Until it is accepted; meanwhile Status shows why."""
+    hub.error = "refused"
+    hub.evaluate(incident())
+    first = hub.now
+    hub.now += FIRST_DELAY_SECONDS - 1
+    hub.evaluate(incident())
+    (stats,) = hub.notifier.stats()
+    assert (stats.outcomes["failed"], stats.waiting, stats.error) == (1, 1, "refused")
+    hub.now = first + FIRST_DELAY_SECONDS
+    hub.evaluate(incident())
+    assert hub.delivery.deliver_next() == 2 * FIRST_DELAY_SECONDS
+    hub.error = ""
+    hub.now += 2 * FIRST_DELAY_SECONDS
+    hub.restart()
+    hub.evaluate(incident())
+    assert hub.sent == [f"critical {incident().id}"]
+
+
+def test_what_waits_is_replaced_by_what_is_newer(hub: Hub) -> None:
+    """A receiver that was down learns the end alone."""
+    hub.error = "refused"
+    hub.evaluate(incident())
+    hub.error = ""
+    hub.evaluate(resolved())
+    assert hub.sent == [f"resolved {incident().id}"]
+
+
+def test_a_message_that_is_too_old_is_dropped_and_counted(hub: Hub) -> None:
+    """A page of this morning confuses in the evening."""
+    hub.error = "refused"
+    hub.evaluate(incident())
+    hub.now += MAX_AGE_SECONDS + 1
+    hub.error = ""
+    hub.evaluate(incident())
+    (stats,) = hub.notifier.stats()
+    assert (hub.sent, stats.outcomes["dropped"], stats.waiting) == ([], 1, 0)
+    assert hub.recorded[-1]["outcome"] == "dropped"
+
+
+def test_many_incidents_at_once_are_limited_and_none_is_lost(hub: Hub) -> None:
+    """A service limits senders, and so does a reader."""
+    many = [incident(id=f"i{number:02}") for number in range(BURST_MESSAGES + 2)]
+    hub.evaluate(*many)
+    assert len(hub.sent) == BURST_MESSAGES
+    hub.now += 2 * REFILL_SECONDS
+    hub.evaluate(*many)
+    assert sorted(hub.sent) == [f"critical {item.id}" for item in many]
+
+
+def test_an_incident_that_is_no_longer_reported_is_resolved(hub: Hub) -> None:
+    """Else its page stays open; but not while the hub does not know all incidents yet."""
+    hub.evaluate(incident())
+    hub.restart()
+    hub.evaluate(complete=False)
+    assert len(hub.sent) == 1
+    hub.evaluate()
+    assert hub.sent == [f"critical {incident().id}", f"resolved {incident().id}"]
+
+
+def test_an_incident_that_has_another_opening_time_after_a_restart_is_not_sent_again(hub: Hub) -> None:
+    """The analysis begins at most three hours back, so an older incident opens later than it did."""
+    hub.evaluate(incident())
+    hub.restart()
+    hub.evaluate(incident(id="later"))
+    hub.evaluate(resolved(id="later"))
+    assert hub.sent == [f"critical {incident().id}", "resolved later"]
+
+
+def test_a_muted_incident_is_sent_once_it_no_longer_is(hub: Hub) -> None:
+    """A silence ends, and the incident goes on."""
+    hub.muted = True
+    hub.evaluate(incident())
+    assert hub.sent == []
+    hub.muted = False
+    hub.evaluate(incident())
+    assert hub.sent == [f"critical {incident().id}"]
+
+
+def test_the_outbox_forgets_resolved_incidents(hub: Hub) -> None:
+    """It is bounded."""
+    hub.evaluate(incident())
+    hub.evaluate(resolved())
+    hub.now += KEEP_RESOLVED_SECONDS + 1
+    hub.evaluate()
+    assert hub.outbox.messages(Channel("json", "json", "json://hub", 1).key) == ()
+
+
+@pytest.mark.parametrize(
+    ("failures", "chance", "seconds"),
+    [(1, 1.0, FIRST_DELAY_SECONDS), (1, 0.0, FIRST_DELAY_SECONDS / 2), (3, 1.0, 20.0), (99, 1.0, MAX_DELAY_SECONDS)],
+)
+def test_the_delay_doubles_up_to_a_limit_with_jitter(failures: int, chance: float, seconds: float) -> None:
+    """Half of it is by chance."""
+    assert retry_delay(failures, lambda: chance) == seconds
+
+
+def test_a_rate_limit_admits_a_burst_and_then_one_per_interval() -> None:
+    """A token bucket."""
+    now = 100.0
+    limit = RateLimit(lambda: now)
+    assert [limit.wait() for _ in range(BURST_MESSAGES)] == [0.0] * BURST_MESSAGES
+    assert limit.wait() == REFILL_SECONDS
+    now += REFILL_SECONDS
+    assert limit.wait() == 0.0
+    assert limit.wait() == REFILL_SECONDS

@@ -1,0 +1,158 @@
+"""Channels against real receivers: a webhook, a mail server, dead ones, and a hub that is killed while it sends."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.conftest import Eventually
+from tests.notify.incidents import incident, resolved, warning
+from tests.notify.receivers import Mailbox, Webhook
+
+from foreshock_dashboard.notify.channel_state import ChannelStats
+from foreshock_dashboard.notify.notifier import Notifier
+
+ROOT = Path(__file__).parents[2]
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+
+def test_a_webhook_gets_the_message_with_its_picture_from_page_to_end(
+    hook: Webhook, start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """Severity, headline, cause, action, command, and links."""
+    hub = start("hub", f"json://{hook.address}/hook", picture=lambda _: PNG, owner=lambda _: "team-chat")
+    hub.observe((warning(),), complete=True)
+    hub.observe((incident(),), complete=True)
+    eventually(lambda: len(hook.posted) == 1, "the page")
+    hub.observe((resolved(),), complete=True)
+    eventually(lambda: len(hook.posted) == 2, "the end")
+    page, end = hook.posted
+    assert (page["type"], page["title"]) == (
+        "failure",
+        "[critical] serving/llm-chat is degraded: p95 14.6 s (SLO 17.3 s)",
+    )
+    cause, action, *rest = page["message"].splitlines()
+    assert cause.startswith("Suspected cause: noisy neighbor ml/batch-embed on host-1/gpu-0 (high confidence).")
+    assert action.startswith("Action: Move ml/batch-embed off host-1/gpu-0. Expected: serving/llm-chat p95 14.6 s → ")
+    assert rest == [
+        "Command: kubectl cordon host-1 && kubectl -n ml rollout restart deployment/batch-embed",
+        "Owner: team-chat",
+        "Incident: https://hub.example.com/cascade?incident=20270115T080000Z-serving.llm-chat",
+        "Runbook: https://hub.example.com/runbooks/ForeshockIncident",
+    ]
+    (attachment,) = page["attachments"]
+    assert (attachment["filename"], attachment["mimetype"]) == ("incident.png", "image/png")
+    assert base64.b64decode(attachment["base64"]) == PNG
+    assert (end["type"], end["title"]) == ("success", "[resolved] serving/llm-chat has recovered from GPU contention")
+    assert end["message"].startswith("Open for 30 s, from 07:59:30 to 08:00:00 UTC. Suspected cause: noisy neighbor")
+
+
+def test_a_mail_server_gets_the_message_with_its_picture(
+    mailbox: Mailbox, start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """As a dedicated mail with an attachment."""
+    url = f"mailto://127.0.0.1:{mailbox.port}?from=hub@example.com&to=oncall@example.com&mode=insecure"
+    hub = start("hub", url, picture=lambda _: PNG)
+    hub.observe((incident(),), complete=True)
+    eventually(lambda: len(mailbox.mails) == 1, "the mail")
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "[critical] serving/llm-chat is degraded: p95 14.6 s (SLO 17.3 s)"
+    assert mail["To"] == "oncall@example.com"
+    (attachment,) = mail.iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content()) == ("incident.png", PNG)
+    body = mail.get_body(("plain", "html"))
+    assert body is not None
+    assert "Move ml/batch-embed off host-1/gpu-0." in body.get_content()
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_dead_channels_delay_neither_an_evaluation_nor_the_others(
+    hanging: str, hook: Webhook, start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """One hangs, one refuses connections, one answers with an error."""
+    failing = "json://127.0.0.1:9/secret-path name=refused"
+    hub = start("hub", f"json://{hanging} name=hanging", failing, f"json://{hook.address} name=alive")
+    begin = time.perf_counter()
+    hub.observe((incident(),), complete=True)
+    assert time.perf_counter() - begin < 0.1
+    eventually(lambda: len(hook.posted) == 1, "the message on the channel that works")
+    eventually(lambda: hub.stats()[1].error != "", "the error of the one that refuses")
+    stats = {item.name: item for item in hub.stats()}
+    assert [stats[name].waiting for name in ("hanging", "refused", "alive")] == [1, 1, 0]
+    assert stats["alive"].outcomes == {"sent": 1, "failed": 0, "dropped": 0}
+    assert "secret-path" not in stats["refused"].error
+    hook.status = 500
+    hub.observe((incident(), incident(id="i2")), complete=True)
+    eventually(lambda: stats_of(hub, "alive").outcomes["failed"] == 1, "the refused message")
+    assert stats_of(hub, "alive").waiting == 1
+
+
+def stats_of(hub: Notifier, name: str) -> ChannelStats:
+    """Statistics of a channel."""
+    return next(item for item in hub.stats() if item.name == name)
+
+
+def test_channels_are_read_again_when_the_file_changes(
+    hook: Webhook, start: Callable[..., Notifier], tmp_path: Path, eventually: Eventually
+) -> None:
+    """A bad line leaves the previous channels in use; nothing is sent twice."""
+    line = f"json://{hook.address}/a"
+    hub = start("hub", line)
+    hub.observe((incident(),), complete=True)
+    eventually(lambda: len(hook.posted) == 1, "the page")
+    file = tmp_path / "hub" / "channels"
+    file.write_text(f"{line}\nnonsense\n")
+    hub.plan()
+    assert [item.name for item in hub.stats()] == ["json"]
+    file.write_text(f"# first\n\n{line}\njson://{hook.address}/b name=second\n")
+    hub.plan()
+    eventually(lambda: len(hook.posted) == 2, "the open incident on the new channel")
+    assert [(item.name, item.outcomes["sent"]) for item in hub.stats()] == [("json", 1), ("second", 1)]
+
+
+@contextmanager
+def process(folder: Path, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A notifier as a process."""
+    command = [sys.executable, "-m", "tests.notify.process", str(folder), *names]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+            running.wait(30)
+
+
+def test_a_hub_that_is_killed_between_sending_and_noting_it_sends_at_most_twice_and_loses_nothing(
+    hook: Webhook, tmp_path: Path
+) -> None:
+    """The second process finds the message in the outbox alone; the third knows that it was sent."""
+    (tmp_path / "channels").write_text(f"json://{hook.address}/\n")
+    with process(tmp_path, ["i1"]) as running:
+        hook.before = running.kill
+        assert running.wait(60) == -signal.SIGKILL
+    assert len(hook.posted) == 1
+    hook.before = lambda: None
+    with process(tmp_path, []) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "i1\n"
+    assert len(hook.posted) == 2
+    with process(tmp_path, ["i1", "i2"]) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "i2\n"
+    incidents = [post["message"].partition("incident=")[2].partition("\n")[0] for post in hook.posted]
+    assert incidents == ["i1", "i1", "i2"]
