@@ -31,6 +31,8 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
         page.goto(f"{site.url}/services/embedder")
         expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
         expect(page.locator("#service-durations .main-svg").first).to_be_visible(timeout=15_000)
+        page.get_by_role("button", name="ada").click()
+        expect(page.locator("#user .menu-body")).to_have_text("adaRole: viewer")
         known.close()
         stranger = browser.new_context()
         assert stranger.request.get(f"{site.url}/services/embedder").status == 401
@@ -60,9 +62,11 @@ def test_a_person_signs_in_at_an_openid_provider_and_sees_the_page(browser: Brow
                 expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
                 assert page.url == f"{site.url}/services/embedder"
                 assert page.evaluate("document.cookie") == ""
+                expect(page.locator("#user-open")).to_have_text("ada@example.com")
                 if session_ends:
                     context.clear_cookies()
-            page.goto(f"{site.url}/logout")
+            page.locator("#user-open").click()
+            page.get_by_role("link", name="Sign out").click()
             expect(page.get_by_role("heading", name="Signed out")).to_be_visible()
             assert context.request.get(f"{site.url}/api/now").status == 401
             assert [event["action"] for event in audit.recent()] == ["sign_out", "sign_in"]

@@ -51,7 +51,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
-    expect(verdict.locator(".fact", has_text="Next to breach")).to_contain_text("< 5 min gateway")
+    expect(verdict.locator(".fact", has_text="Next to breach")).to_contain_text("likely in < 5 min: gateway")
     expect(verdict.locator(".fact li a").first).to_have_attribute("title", "gateway, 80% interval: 60 s to 9 min")
     expect(verdict.locator(".fact", has_text="In breach")).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
@@ -62,14 +62,16 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in ("Suspected cause", "Order of impact", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(
-        "gateway: at risk, SLO breach < 5 min (80% interval: 60 s to 9 min)"
+        "gateway: at risk, SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "GPU wait: 46%, No baseline yet, embedder waiting on train-llm"
+    assert names[-1] == "GPU wait: 46%, embedder waiting on train-llm, No baseline yet"
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
-    expect(page.locator("#timeline tbody tr").last).to_contain_text("SLO breach < 5 min (80% interval: 60 s to 9 min)")
+    expect(page.locator("#timeline tbody tr").last).to_contain_text(
+        "SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"
+    )
 
 
 @pytest.mark.usefixtures("spread")

@@ -66,10 +66,10 @@ table("a load far above capacity is capped", format.formatLoad, [
 ]);
 table("a forecast is shown as a bucket", format.formatBucket, [
   [20, "imminent"],
-  [60, "< 5 min"],
-  [299, "< 5 min"],
-  [300, "< 15 min"],
-  [1799, "< 30 min"],
+  [60, "likely in < 5 min"],
+  [299, "likely in < 5 min"],
+  [300, "likely in < 15 min"],
+  [1799, "likely in < 30 min"],
   [1800, "> 30 min"],
   [null, "> 30 min"],
 ]);

@@ -129,7 +129,7 @@ MANY = tuple(Service("", f"s{i}") for i in range(5))
         (incident("hardware", SuspectedCause(LLM, host="host-1")), "hardware fault of host-1"),
         (incident("hardware", SuspectedCause(LLM)), "lost replicas"),
         (incident("dependency", SuspectedCause(BATCH)), "degraded dependency batch"),
-        (incident("dependency", SuspectedCause(LLM)), "no external cause found"),
+        (incident("dependency", SuspectedCause(LLM)), "local fault, no external cause found"),
     ],
 )
 def test_every_cause_is_named_with_the_suspected_service(result: Incident, suspected: str) -> None:
@@ -158,7 +158,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary()}, "llm is at risk"),
         (
             {"cause": "retry_storm", "summary": Summary(latent=True)},
-            "llm would not recover by itself from a brief capacity loss",
+            "llm would stay overloaded after a brief capacity loss",
         ),
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         ({"state": "resolved"}, "llm has recovered from overload"),
@@ -176,7 +176,8 @@ def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict
 def test_a_headline_has_the_forecast_of_its_service() -> None:
     warned = replace(incident("dependency", SuspectedCause(FRONT)), summary=Summary(SLOW))
     soon = replace(warned, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
-    assert headline(soon) == "llm may breach its SLO in < 5 min: p95 1.50 s (SLO 2.00 s)"
+    assert headline(soon) == "llm is likely to breach its SLO in < 5 min"
+    assert incident_sentence(soon).startswith(f"{headline(soon)}. p95 1.50 s (SLO 2.00 s). ")
     assert headline(replace(warned, at_risk=(AtRisk(LLM, 60.0, 1200.0, 3000.0),))).startswith("llm is degraded: ")
     assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm breaches its SLO: ")
 
@@ -185,8 +186,8 @@ def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
     assert incident_sentence(latent) == (
-        "llm would not recover by itself from a brief capacity loss. "
-        "Client retries would keep it overloaded (metastable failure)."
+        "llm would stay overloaded after a brief capacity loss. "
+        "Client retries would prevent its recovery (metastable failure)."
     )
 
 
@@ -201,12 +202,12 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front, gateway. Next to breach: gateway (< 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front, gateway. Next to breach: gateway (likely in < 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
             f"{SUSPECTED} Affected: s0, s1, s2 and 2 more. {FIRST}".replace(
-                "is degraded", "is about to breach its SLO"
+                "is degraded: ", "is about to breach its SLO. "
             ),
         ),
         (
@@ -225,7 +226,8 @@ def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], sum
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "< 5 min"), (300.0, "< 15 min"), (900.0, "< 30 min"),
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely in < 5 min"), (300.0, "likely in < 15 min"),
+     (900.0, "likely in < 30 min"),
      (1800.0, "> 30 min"), (math.inf, "> 30 min")],
 )  # fmt: skip
 def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:

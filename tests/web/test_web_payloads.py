@@ -63,8 +63,8 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "embedder would not recover by itself from a brief capacity loss. "
-        "Client retries would keep it overloaded (metastable failure)."
+        "embedder would stay overloaded after a brief capacity loss. "
+        "Client retries would prevent its recovery (metastable failure)."
     )
     assert seen.payload()["risks"]
 

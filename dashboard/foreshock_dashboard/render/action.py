@@ -13,7 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
-from foreshock_dashboard.render.words import CAUSES, in_sentence
+from foreshock_dashboard.render.words import CAUSES, WORLD_METRICS, in_sentence
 
 MIN_ATTEMPTS = 1.1
 """Attempts per call from which they are named."""
@@ -138,6 +138,7 @@ def _suspicion(reason: Reason) -> str:
         name: metric_figure(reason.name, figure) if _known(figure) else None
         for name, figure in (("before", reason.baseline), ("after", reason.now))
     }
+    fields["name"] = WORLD_METRICS.get(reason.name, reason.name)
     if reason.kind == "cause":
         fields["name"] = next(
             (in_sentence(label) for cause, label in CAUSES.items() if cause == reason.name), reason.name

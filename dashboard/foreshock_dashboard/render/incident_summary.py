@@ -11,7 +11,6 @@ from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, 
 from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
 BREACHES_SLO = "breaches its SLO"
-MAY_BREACH_SLO = "may breach its SLO"
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
@@ -26,17 +25,17 @@ def headline(incident: Incident) -> str:
 
 
 def headline_clauses(incident: Incident) -> Text:
-    """`headline` in clauses."""
-    metric = _metric(incident)
+    """`headline` in clauses. A forecast takes the place of the metric, so that a headline has at most 12 words."""
+    metric = "" if is_forecast(incident) else _metric(incident)
     return text(condition_clauses(incident), *((f": {metric}",) if metric else ()))
 
 
-def condition_clauses(incident: Incident, breaches_slo: bool | None = None) -> Text:
+def condition_clauses(incident: Incident, breaches_slo: bool | None = None, is_degraded: bool | None = None) -> Text:
     """The service and its condition, without values: `llm breaches its SLO`.
 
-    breaches_slo: whether it breaches its SLO; by default, as its symptom shows.
+    breaches_slo, is_degraded: its stage; by default, as its symptom shows.
     """
-    return text(incident.service, f" {_condition(incident, breaches_slo)}")
+    return text(incident.service, f" {_condition(incident, breaches_slo, is_degraded)}")
 
 
 def incident_sentence(incident: Incident) -> str:
@@ -55,11 +54,12 @@ def details_sentences(incident: Incident) -> str:
 
 
 def _details(incident: Incident) -> tuple[Text, ...]:
-    """Suspected cause, affected services, next service at risk, and the first anomaly.
+    """Metric, suspected cause, affected services, next service at risk, and the first anomaly.
 
     At low confidence in its cause the candidates are listed instead.
     """
     return (
+        text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
         _affected(incident.other_affected),
         _next(incident),
@@ -104,7 +104,7 @@ def suspect_clauses(incident: Incident) -> Text:
         case _ if incident.summary.down:
             return text("crashed or unreachable replicas")
         case _:
-            return text("degraded dependency ", other) if other else text("no external cause found")
+            return text("degraded dependency ", other) if other else text("local fault, no external cause found")
 
 
 def gpus_clause(incident: Incident) -> Clause:
@@ -113,8 +113,10 @@ def gpus_clause(incident: Incident) -> Clause:
     return Clause(gpu_list(gpus), "gpus", gpus=tuple(gpu.label for gpu in gpus))
 
 
-def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
+def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded: bool | None = None) -> str:
     symptom, summary = incident.summary.symptom, incident.summary
+    if is_degraded is None:
+        is_degraded = _is_degraded(symptom)
     if breaches_slo is None:
         breaches_slo = symptom is not None and symptom.value > symptom.slo
     if incident.state == "resolved":
@@ -122,7 +124,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
-        return "would not recover by itself from a brief capacity loss"
+        return "would stay overloaded after a brief capacity loss"
     if summary.down:
         return "is down"
     if breaches_slo:
@@ -131,8 +133,14 @@ def _condition(incident: Incident, breaches_slo: bool | None = None) -> str:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
     if (forecast := _own_forecast(incident)) is not None:
         bucket = breach_bucket(forecast)
-        return f"{MAY_BREACH_SLO} in {bucket}" if bucket.startswith("<") else "is about to breach its SLO"
-    return "is degraded" if _is_degraded(symptom) else "is at risk"
+        within = bucket.removeprefix("likely in ")
+        return f"is likely to breach its SLO in {within}" if within != bucket else "is about to breach its SLO"
+    return "is degraded" if is_degraded else "is at risk"
+
+
+def is_forecast(incident: Incident) -> bool:
+    """Whether the condition is the forecast of an SLO breach."""
+    return "to breach its SLO" in _condition(incident)
 
 
 def _own_forecast(incident: Incident) -> float | None:
@@ -166,7 +174,7 @@ def _metric(incident: Incident) -> str:
 def suspicion_clauses(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
     if incident.summary.latent:
-        return text("Client retries would keep it overloaded (metastable failure)")
+        return text("Client retries would prevent its recovery (metastable failure)")
     names = [candidate.service for candidate in incident.candidates[:3]]
     if incident.confidence_level == "low" and len(names) > 1:
         return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))

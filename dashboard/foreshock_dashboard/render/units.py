@@ -50,10 +50,13 @@ def rate(per_second: float) -> str:
 
 
 def breach_bucket(seconds: float) -> str:
-    """When an SLO breach is forecast, by its median in seconds: `imminent`, `< 5 min`, `< 15 min`, `< 30 min`."""
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely in < 5 min`, up to 30 min.
+
+    Likely, as half of the probability is after the median: the 80% interval may end later than the bucket.
+    """
     if seconds < 60:
         return "imminent"
-    return next((f"< {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
+    return next((f"likely in < {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
 
 
 def breach_interval(low: float, high: float) -> str:

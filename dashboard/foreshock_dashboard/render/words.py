@@ -25,6 +25,8 @@ CAUSES: Mapping[Cause, str] = {
     "load_imbalance": "Load imbalance",
     "hardware": "Hardware fault",
 }
+LOCAL_CAUSES: Mapping[Literal["dependency"], str] = {"dependency": "Local fault"}
+"""Causes where the suspected service is the affected one itself."""
 CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
     "low": "low confidence",
     "medium": "medium confidence",
@@ -108,6 +110,12 @@ SIGNAL_KINDS: Mapping[SignalKind, str] = {
     "other": "other",
 }
 """Kinds of signals that an explanation compares."""
+WORLD_METRICS: Mapping[str, str] = {
+    "latency_seconds": "latency",
+    "error_ratio": "error rate",
+    "requests_per_second": "request rate",
+}
+"""Metrics of the hub's own signals that a root cause is compared by (`root_cause/world_rows.py`)."""
 UNKNOWN_WITHOUT: Mapping[SignalKind, str] = {
     "latency": "which service is slow",
     "errors": "which service fails",
@@ -162,6 +170,7 @@ def words_module() -> str:
         "SEVERITIES": SEVERITIES.items(),
         "STATES": STATES.items(),
         "CAUSES": CAUSES.items(),
+        "LOCAL_CAUSES": LOCAL_CAUSES.items(),
         "CONFIDENCE_LEVELS": CONFIDENCE_LEVELS.items(),
         "HEALTHS": HEALTHS.items(),
         "STAGES": STAGES.items(),

@@ -80,7 +80,7 @@ def create_app(
     assets.register(server)
     pages = FastAPI(openapi_url=None)
     routes.add_error_handlers(pages)
-    dash = _dash(pages, hub, assets, LOGOUT if access.oidc else "")
+    dash = _dash(pages, hub, assets, access)
     callback_inputs = callbacks.register(dash, hub, PAGES)
     pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages))
@@ -113,10 +113,12 @@ def _without_websocket(script: str) -> str:
     return start + json.dumps({name: value for name, value in config.items() if name != "websocket"}) + end
 
 
-def _dash(server: FastAPI, hub: HubView, assets: Assets, sign_out: str) -> Dash:
+def _dash(server: FastAPI, hub: HubView, assets: Assets, access: Access) -> Dash:
     def frame() -> Component:
         world = hub.snapshot.world
-        return shell(PAGES, simulated=world is not None and world.simulated, sign_out=sign_out)
+        simulated = world is not None and world.simulated
+        sign_out = LOGOUT if access.oidc else ""
+        return shell(PAGES, simulated=simulated, sign_out=sign_out, authenticated=access.required)
 
     app = _Dash(
         __name__,

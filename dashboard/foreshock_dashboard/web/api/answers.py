@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from types import new_class
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
@@ -63,6 +63,14 @@ class Runbooks(TypedDict):
     """The runbooks."""
 
     runbooks: list[RunbookRow]
+
+
+class User(TypedDict):
+    """Who sends the request, how they signed in, and their role; without authentication no name and every right."""
+
+    name: str
+    method: Literal["token", "password", "proxy", "oidc", ""]
+    role: Literal["viewer", "responder", "admin"]
 
 
 class AuditEvents(TypedDict):

@@ -11,8 +11,14 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.answers import WithTopology, get, get_snapshot, known_service
-from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
+from foreshock_dashboard.web.api.parameters import (
+    CascadeParameters,
+    ContentionParameters,
+    FleetParameters,
+    NowParameters,
+)
 from foreshock_dashboard.web.http.responses import Payload, Responder
 from foreshock_dashboard.web.pages.cascade import data as cascade_page
 from foreshock_dashboard.web.pages.contention import data as contention_page
@@ -51,10 +57,22 @@ def add_page_routes(
     def with_topology(snapshot: Snapshot, past: bool, payload: Payload) -> Payload:
         return {"topology": topologies.get(snapshot, past)["id"], **payload}
 
-    @page("/now", "All values of the Now page; indexes point into /api/topology", now_page.Now)
-    def now(snapshot: Snapshot, past: bool, _: AsOf) -> Payload:
+    def range_of(text: str, world: World | None) -> tuple[float, float]:
+        """Start and end of the time range of a page, Unix seconds."""
+        time = hub.now()
+        end = world.time if world else time
+        return min(end - MIN_RANGE_SECONDS, time_parameter("from", text, time, end - DEFAULT_RANGE_SECONDS)), end
+
+    @page(
+        "/now",
+        "All values of the Now page; indexes point into /api/topology",
+        now_page.Now,
+        parameters=NowParameters,
+    )
+    def now(snapshot: Snapshot, past: bool, query: NowParameters) -> Payload:
+        start, end = range_of(query.start, snapshot.world)
         time = snapshot.world.time if past and snapshot.world else hub.now()
-        return now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories)
+        return now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start)
 
     @page(
         "/pages/contention",
@@ -74,9 +92,8 @@ def add_page_routes(
         parameters=CascadeParameters,
     )
     def page_cascade(snapshot: Snapshot, past: bool, query: CascadeParameters) -> Payload:
-        world, time = snapshot.world, hub.now()
-        end = world.time if world else time
-        start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, time, end - DEFAULT_RANGE_SECONDS))
+        world = snapshot.world
+        start, end = range_of(query.start, world)
         # A range beyond that of the snapshot needs another World.
         wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
         body = cascade_page.cascade(

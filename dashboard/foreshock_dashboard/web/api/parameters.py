@@ -15,6 +15,12 @@ MAX_CSV_TRACES = 1000
 INCIDENT_STATES = ("open", "resolved")
 
 
+class NowParameters(AsOf):
+    """`/api/now`."""
+
+    start: str = Field("", alias="from", description=f"start of the sparklines: {TIME}; default 30 minutes before end")
+
+
 class HeadroomParameters(Parameters):
     """`/api/headroom`."""
 

@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Principal, Role
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
-from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, get
+from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, get
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
@@ -36,7 +37,7 @@ def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     list_routes.add_trace_routes(api, hub, responder, traces)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, version)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
-    _add_audit(api, hub, responder, audit)
+    _add_access(api, hub, responder, audit)
     app.include_router(api)
     _add_operations(app, hub)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
@@ -54,7 +55,16 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-def _add_audit(api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog) -> None:
+def _add_access(api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog) -> None:
+    @get(api, "/user", "The name, sign-in method, and role of the user", User)
+    def user(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        principal: Principal | None = request.scope.get("principal")
+        role: Role = request.scope.get("role", Role.ADMIN)
+        name, method = (principal.name, principal.method) if principal else ("", "")
+        return responder.json_response(
+            request, hub.snapshot, {"name": name, "method": method, "role": role.name.lower()}
+        )
+
     @get(api, "/audit", "Sign-ins, refusals, downloads, and changes since the start; for admins", AuditEvents)
     def events(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         return responder.json_response(request, hub.snapshot, {"events": audit.recent()})

@@ -126,14 +126,15 @@ export const formatTimeToEvent = (seconds) => {
 export const formatCount = (count) => Math.round(Number(count.toPrecision(2))).toLocaleString("en-US");
 
 /**
- * When an SLO breach is forecast, by its median in seconds; `null` is beyond the horizon.
+ * When an SLO breach is forecast, by its median in seconds, so that an interval may end later than its bucket; `null`
+ * is beyond the horizon.
  * @param {number | null | undefined} seconds
  */
 export const formatBucket = (seconds) => {
   if (!isNumber(seconds)) return "> 30 min";
   if (seconds < 60) return "imminent";
   const bound = [5, 15, 30].find((minutes) => seconds < minutes * 60);
-  return bound ? `< ${bound} min` : "> 30 min";
+  return bound ? `likely in < ${bound} min` : "> 30 min";
 };
 
 /**

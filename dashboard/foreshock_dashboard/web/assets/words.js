@@ -23,6 +23,10 @@ export const CAUSES = /** @type {const} */ ({
   hardware: "Hardware fault",
 });
 
+export const LOCAL_CAUSES = /** @type {const} */ ({
+  dependency: "Local fault",
+});
+
 export const CONFIDENCE_LEVELS = /** @type {const} */ ({
   low: "low confidence",
   medium: "medium confidence",

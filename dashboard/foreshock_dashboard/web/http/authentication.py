@@ -76,7 +76,8 @@ def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
 class Authenticated:
     """Answers 401 without valid credentials, 403 without the role, and 429 above the rate limit.
 
-    Every path but `OPEN_PATHS` and those of the login needs credentials. The audit log gets sign-ins, refusals,
+    Every path but `OPEN_PATHS` and those of the login needs credentials. The scope of a request has its `principal` and
+    `role` from then on. The audit log gets sign-ins, refusals,
     downloads, and changes.
     """
 
@@ -113,6 +114,7 @@ class Authenticated:
             await JSONResponse({"error": text}, 403)(scope, receive, send)
         else:
             self._record("sign_in", scope, found, role)
+            scope |= {"principal": found, "role": role}
             await self._app(scope, receive, self._audited(scope, send, found, role))
 
     def _too_many(self, name: str, seconds: float) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
 
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -315,7 +316,7 @@ def suspicion(item: Incident) -> str:
     if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
         return "its requests delay others"
     past = " during the incident" if item.state == "recovering" else ""
-    own = next((row for row in item.evidence if row.entity == str(service) != str(item.service)), None)
+    own = next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
     if own is not None:
         return f"{own.name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{past}"
     reasons = next(
@@ -323,7 +324,14 @@ def suspicion(item: Incident) -> str:
     )
     if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
         return "request rate above baseline" if item.cause == "overload" else ""
-    return f"{reasons_text(reasons)}{past}"
+    return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
+
+
+def _explains(row: Evidence, item: Incident) -> bool:
+    """Whether an anomaly of another service is a reason to suspect it; the latency of a caller follows an overload."""
+    if row.entity == str(item.service):
+        return False
+    return item.cause != "overload" or row.name == SIGNAL_BY_NAME["rate"].text
 
 
 def _figure(value: float, unit: str) -> str:

@@ -25,11 +25,14 @@ from foreshock_dashboard.web.panels.limits import Reading, Status, readings, wor
 from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
+from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
 from foreshock_dashboard.web.state.placement import pair_rows
-from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
-SPARKLINE_SECONDS = 900.0
-"""Seconds that a sparkline covers."""
+SPARKLINE_SECONDS = DEFAULT_RANGE_SECONDS
+"""Seconds that a sparkline covers by default."""
+RECENT_SECONDS = 900.0
+"""The newest seconds, which the baseline of a tile leaves out."""
 SPARKLINE_POINTS = 45
 MIN_HISTORY_POINTS = 8
 """Points of history that a baseline needs."""
@@ -77,26 +80,27 @@ class VitalJson(Row):
     spark: list[float | None]
 
 
-def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[VitalJson]:
+def vitals(
+    snapshot: Snapshot, history: ServiceHistory, no_data: bool = False, seconds: float = SPARKLINE_SECONDS
+) -> list[VitalJson]:
     """The five numbers. `value` is None where it is unknown. no_data: the state of the SLOs is unknown too.
 
-    p95, error rate, and load are those of the service that uses most of its limit.
+    p95, error rate, and load are those of the service that uses most of its limit. seconds: that sparklines cover.
     """
     world = snapshot.world
     if world is None:
         return []
     incidents = [item for item in open_incidents(snapshot) if item.affected]
     critical = [item for item in incidents if item.severity == "critical"]
-    columns, past = _columns(world, min((item.since for item in critical), default=math.inf))
+    columns, past = _columns(world, min((item.since for item in critical), default=math.inf), seconds)
     found, red = readings(snapshot, history.now()), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
     recent = columns[past:]
-    breaches = Vital(_breached(history, world, recent), "/services")
     return [
-        _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
-        _limited("p95 closest to SLO", "s", _of_service(world, red.p95, recent, slowest)),
-        _limited("Error rate closest to SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
+        _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
+        _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
+        _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, incidents),
     ]
@@ -139,13 +143,10 @@ def slo_summary(status: SloStatus) -> str:
     return "; ".join(part for part in (found, without) if part)
 
 
-def _slo_tile(status: SloStatus, breaches: Vital, *, unknown: bool) -> VitalJson:
+def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:
     color: Status = "critical" if status.breached else "warning" if status.degraded or status.at_risk else "ok"
-    spark = list(map(number, breaches.values.tolist()))
     value, color = (None, "unknown") if unknown else (float(status.breached), color)
-    return VitalJson(
-        "SLO status", "services", value, None if unknown else status, "", breaches.href, None, "", color, spark
-    )
+    return VitalJson("SLO status", "services", value, None if unknown else status, "", "/services", None, "", color, [])
 
 
 def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
@@ -178,30 +179,19 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJso
     return VitalJson("GPU wait", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
-def _columns(world: World, trouble: float) -> tuple[Columns, int]:
+def _columns(world: World, trouble: float, seconds: float) -> tuple[Columns, int]:
     """The columns of history and sparkline, and the number of history columns, on which the baseline rests.
 
-    trouble: Unix seconds from which on values are anomalous.
+    trouble: Unix seconds from which on values are anomalous. seconds: that the sparkline covers.
     """
     last = len(world.times) - 1
-    first = max(0, last - world.points(SPARKLINE_SECONDS))
+    first = max(0, last - world.points(seconds))
     spark = np.unique(np.linspace(first, last, SPARKLINE_POINTS).round().astype(np.intp))
     stride = world.points(SPACING_SECONDS)
-    end = max(0, last - world.points(max(SPARKLINE_SECONDS, GUARD_SECONDS)))
+    end = max(0, last - world.points(max(RECENT_SECONDS, GUARD_SECONDS)))
     end = min(end, int(np.searchsorted(world.times, trouble)))
     history = np.arange(max(0, end - world.points(BASELINE_HISTORY_SECONDS)), end, stride)
     return np.concatenate([history, spark]), len(history)
-
-
-def _breached(history: ServiceHistory, world: World, columns: Columns) -> Floats:
-    """The number of services that breach their SLO."""
-    if not len(history.times):
-        return np.full(len(columns), np.nan)
-    breached = (history.stages == STAGES.index("breached")).sum(axis=0)
-    counts = np.where((history.stages >= 0).any(axis=0), breached, np.nan)
-    times = world.times[columns]
-    nearest = np.minimum(np.searchsorted(history.times, times), len(history.times) - 1)
-    return np.where(times >= history.times[0], counts[nearest], np.nan)
 
 
 def _of_service(world: World, values: Floats, columns: Columns, reading: Reading | None) -> Vital:
@@ -295,9 +285,9 @@ def _worst_row(values: Floats) -> int | None:
     return int(np.nanargmax(values[:, -1]))
 
 
-def sparkline(world: World, row: Floats) -> list[float | None]:
-    """The last `SPARKLINE_SECONDS` of a row in up to `SPARKLINE_POINTS` points, each the maximum of its bucket."""
-    points = row[-world.points(SPARKLINE_SECONDS) :]
+def sparkline(world: World, row: Floats, seconds: float = SPARKLINE_SECONDS) -> list[float | None]:
+    """The last seconds of a row in up to `SPARKLINE_POINTS` points, each the maximum of its bucket."""
+    points = row[-world.points(seconds) :]
     size = max(1, -(-len(points) // SPARKLINE_POINTS))
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
     return [None if math.isnan(value) else float(f"{value:.3g}") for value in np.fmax.reduce(padded, axis=1).tolist()]

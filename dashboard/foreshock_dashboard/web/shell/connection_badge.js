@@ -94,7 +94,12 @@ export const drawConnection = (connection) => {
   const { data } = live;
   badge.dataset.state = state;
   badge.title = data?.data_time ? `evaluation ${data.seq} at ${new Date(data.data_time * 1000).toISOString()}` : "";
-  put(badge, h("span", null, word), h("span", { "aria-hidden": "true" }, note));
+  const [, joint = "", rest] = /^(: | · )?(.*)$/.exec(note) ?? [];
+  put(
+    badge,
+    h("span", null, word),
+    h("span", { class: "live-note", "aria-hidden": "true" }, h("span", { class: "joint" }, joint), rest),
+  );
   const line = requireId("lost");
   line.hidden = state !== "lost";
   if (state === "lost") {

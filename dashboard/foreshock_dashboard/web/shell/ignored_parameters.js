@@ -32,14 +32,28 @@ const unknownText = (unknown, { takes, keeps }) => {
   return `Unknown parameter ${named.join(", ")}${more} (allowed: ${known.join(", ")}). `;
 };
 
-/** Draw the line; it is hidden where every parameter is followed. */
+/** The kind of address that each shown page had first. @type {WeakMap<Element, string>} */
+const firstAddresses = new WeakMap();
+
+/**
+ * Whether the address has left a page that is still shown. Pages below another one share an element.
+ * @param {Element} page
+ */
+const isLeft = (page) => {
+  const [, name, ...below] = location.pathname.split("/");
+  const address = `${name}${below.length ? "/" : ""}`;
+  if (!firstAddresses.has(page)) firstAddresses.set(page, address);
+  return firstAddresses.get(page) !== address;
+};
+
+/** Draw the line; it is hidden where every parameter is followed, and while the address has left the shown page. */
 export const drawIgnoredParameters = () => {
   const line = byId("ignored");
   if (!line) return;
   const page = document.querySelector("[data-page][data-feed]");
   const written = searchParams();
   const faults = page ? timeRange.faults() : [];
-  const unknown = page instanceof HTMLElement ? unknownNames(written.keys(), page.dataset) : [];
+  const unknown = page instanceof HTMLElement && !isLeft(page) ? unknownNames(written.keys(), page.dataset) : [];
   const names = [...faults.map(([name]) => name), ...unknown];
   line.hidden = !names.length;
   if (!(page instanceof HTMLElement)) return;

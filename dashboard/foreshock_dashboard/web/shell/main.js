@@ -18,7 +18,7 @@ import { zoomed } from "#web/shell/chart_zoom.js";
 import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
 import { drawBadge, prefetch, redraw, startFeed } from "#web/shell/feed.js";
 import { drawIgnoredParameters } from "#web/shell/ignored_parameters.js";
-import { startPageMenu } from "#web/shell/page_menu.js";
+import { nameUser, startMenus } from "#web/shell/page_menu.js";
 import { drawSlider, startSlider } from "#web/shell/replay_slider.js";
 import { startShortcuts } from "#web/shell/shortcuts.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
@@ -32,6 +32,12 @@ const drawFrame = () => {
   updateRangeLinks();
   drawIgnoredParameters();
   drawSlider();
+};
+
+/** Follow each new page. */
+const onPage = () => {
+  announceBrowser();
+  nameUser();
 };
 
 /** Links within the app do not load the document again. */
@@ -73,7 +79,7 @@ for (const start of [
   followLinks,
   startCopyButtons,
   startFolds,
-  startPageMenu,
+  startMenus,
   startTables,
   startTimePicker,
   startSlider,
@@ -90,4 +96,4 @@ window.addEventListener("foreshock:zone", () => {
   redraw();
   drawBadge();
 });
-startFeed({ pages: PAGES, drawFrame, onPage: announceBrowser, onMutation: () => drawThemeButton(redraw) });
+startFeed({ pages: PAGES, drawFrame, onPage, onMutation: () => drawThemeButton(redraw) });

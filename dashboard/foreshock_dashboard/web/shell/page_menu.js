@@ -1,25 +1,44 @@
-// The menu of pages on a phone, where the navigation has no room in the bar.
+// The menus of the bar: that of the signed-in user, and on a phone that of the pages, which have no room there.
 import { byId, closest } from "#web/assets/dom.js";
+import { fetchJson } from "#web/assets/fetch_json.js";
 
-const button = () => byId("menu-open");
+const BUTTONS = ["menu-open", "user-open"];
 
-/** @param {boolean} isOpen */
-const setOpen = (isOpen) => button()?.setAttribute("aria-expanded", String(isOpen));
+/**
+ * Open the menu of a button and close the others; null closes all.
+ * @param {HTMLElement | null} opened
+ */
+const open = (opened) => {
+  for (const id of BUTTONS) byId(id)?.setAttribute("aria-expanded", String(byId(id) === opened));
+};
 
 /** Name the shown page on the button. */
 export const namePage = () => {
   const current = document.querySelector(".bar nav [aria-current]");
-  const menu = button();
+  const menu = byId("menu-open");
   if (menu) menu.textContent = current?.textContent ?? "Menu";
 };
 
-/** Open the menu by its button; close it by a choice, a click elsewhere, or Escape. */
-export const startPageMenu = () => {
+/** Show who is signed in, where the frame has a place for that. */
+export const nameUser = async () => {
+  const [menu, button, name, role] = ["user", "user-open", "user-name", "user-role"].map(byId);
+  if (!menu?.hidden || !button || !name || !role) return;
+  const user = await fetchJson("/api/user").catch(() => null); // the next page asks again
+  if (!user?.name) return;
+  button.textContent = user.name;
+  button.title = "Signed-in user";
+  name.textContent = user.name;
+  role.textContent = `Role: ${user.role}`;
+  menu.hidden = false;
+};
+
+/** Open a menu by its button; close it by a choice, a click elsewhere, or Escape. */
+export const startMenus = () => {
   document.addEventListener("click", (event) => {
-    const isToggle = closest(event, "#menu-open");
-    setOpen(Boolean(isToggle) && button()?.getAttribute("aria-expanded") !== "true");
+    const button = closest(event, BUTTONS.map((id) => `#${id}`).join());
+    open(button?.getAttribute("aria-expanded") === "true" ? null : button);
   });
   document.addEventListener("keydown", ({ key }) => {
-    if (key === "Escape") setOpen(false);
+    if (key === "Escape") open(null);
   });
 };

@@ -74,11 +74,13 @@ def attributes(**named: str) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in named.items()}
 
 
-def shell(pages: tuple[Page, ...], *, simulated: bool = False, sign_out: str = "") -> Component:
+def shell(
+    pages: tuple[Page, ...], *, simulated: bool = False, sign_out: str = "", authenticated: bool = False
+) -> Component:
     """The frame; it is sent once, and the page inside follows the address.
 
     simulated: some of the data is simulated; known before values arrive, so that nothing moves then. sign_out: address
-    that ends the session; "" without one.
+    that ends the session; "" without one. authenticated: whether users sign in, so that the frame has a name to show.
     """
     return html.Div(
         [
@@ -106,7 +108,7 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False, sign_out: str = "
                             html.Button("Search", id="search-open", className="badge", type="button"),
                             html.Button("Theme", id="theme-toggle", className="badge", type="button"),
                             html.Button("?", id="help-open", className="badge", type="button", title="Help"),
-                            *([html.A("Sign out", href=sign_out, className="badge")] if sign_out else []),
+                            *([_user(sign_out)] if authenticated or sign_out else []),
                         ],
                         className="bar-menu",
                     ),
@@ -145,6 +147,23 @@ def feed_of(page: Page | None) -> str:
     properties = page.layout().to_plotly_json()["props"]  # type: ignore[no-untyped-call]  # Dash's
     feed, takes = escape(properties["data-feed"]), escape(properties["data-takes"])
     return f'<meta name="feed" data-feed="{feed}" data-takes="{takes}">'
+
+
+def _user(sign_out: str) -> Component:
+    """The menu of the signed-in user; a script fills in the name and the role."""
+    role = html.Span(id="user-role", className="muted")
+    return html.Div(
+        [
+            html.Button(id="user-open", className="badge", type="button", **attributes(aria_expanded="false")),
+            html.Div(
+                [html.Span(id="user-name"), role, *([html.A("Sign out", href=sign_out)] if sign_out else [])],
+                className="menu-body",
+            ),
+        ],
+        id="user",
+        className="menu user",
+        hidden=True,
+    )
 
 
 def _link(page: Page) -> Component:

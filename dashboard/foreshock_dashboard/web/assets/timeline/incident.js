@@ -5,18 +5,22 @@ import { h } from "#web/assets/dom.js";
 import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
-import { CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
+import { CAUSES, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
 /** Seconds that are shown before an incident began, and its end that is left out. */
 const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 
+/** @type {Partial<Record<keyof typeof CAUSES, string>>} */
+const LOCAL = LOCAL_CAUSES;
+
 /**
  * The cause of an incident in words.
- * @param {Pick<Incident, "cause">} incident
+ * @param {Pick<Incident, "cause" | "service"> & Partial<Pick<Incident, "suspect">>} incident
  */
-export const causeText = ({ cause }) => CAUSES[cause];
+export const causeText = ({ cause, service, suspect }) =>
+  (suspect?.service === service && LOCAL[cause]) || CAUSES[cause];
 
 /**
  * A button that copies a command.

@@ -9,6 +9,10 @@ import { HEALTHS, STAGES } from "#web/assets/words.js";
 export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "⬢", idle: "○", unknown: "?" };
 /** @type {Record<Stage, string>} */
 export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "◆", breached: "■" };
+/** At risk, and nothing seen yet: the hollow form of a warning. */
+export const AT_RISK_SIGN = "◇";
+export const SUSPECT_SIGN = "⚑";
+export const RECOVERING_SIGN = "◐";
 /** @type {Record<Stage, Health>} */
 const STAGE_HEALTH = {
   healthy: "ok",
@@ -45,7 +49,8 @@ export const stageState = (stage) =>
  * The state of a service that recovers.
  * @param {string} word
  */
-export const recoveringState = (word) => h("span", { class: "state recovering" }, hiddenSign("◐"), ` ${word}`);
+export const recoveringState = (word) =>
+  h("span", { class: "state recovering" }, hiddenSign(RECOVERING_SIGN), ` ${word}`);
 
 /**
  * The state of a service: its stage, or its condition while it has none.
@@ -54,7 +59,8 @@ export const recoveringState = (word) => h("span", { class: "state recovering" }
 export const serviceState = ({ health, condition, stage, word }) => {
   const isOver = condition === "recovering" && stage === "early_warning";
   if (stage && stage !== "healthy" && !isOver) return stageState(stage);
-  return condition === "recovering" ? recoveringState(word) : healthState(health, word);
+  if (condition === "recovering") return recoveringState(word);
+  return healthState(health, word, condition === "at_risk" ? AT_RISK_SIGN : null);
 };
 
 /**

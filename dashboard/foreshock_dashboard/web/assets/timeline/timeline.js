@@ -12,8 +12,8 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { hiddenSign, STAGE_SIGNS } from "#web/assets/timeline/signs.js";
-import { EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
+import { AT_RISK_SIGN, hiddenSign, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
+import { CONDITIONS, EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
@@ -25,13 +25,13 @@ const BAR_HEIGHT = 16;
 const TOP_MARGIN = 8;
 const AXIS_HEIGHT = 26;
 /** Right of the lanes, without and with labels of forecasts. */
-const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 84];
+const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 120];
 const MIN_PICTURE_WIDTH = 600;
 /** Of the column with the names and their signals, in pixels, and as a share of the picture. */
 const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
 const NAME_LEFT = 28;
 const NAME_CHARACTER_WIDTH = 7.4;
-const SIGN_CHARACTER_WIDTH = 6;
+const SIGN_CHARACTER_WIDTH = 6.3;
 const LATEST_WITHIN_SECONDS = 30;
 const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
@@ -153,9 +153,9 @@ const legend = (data) => {
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
-    hasPart("suspect") ? entry("⚑", "lane-dots", "Suspected cause") : null,
+    hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
     hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
-    hasPart("at_risk") ? entry("…", "lane-dots", "At risk") : null,
+    hasPart("at_risk") ? entry(AT_RISK_SIGN, "lane-dots", CONDITIONS.at_risk) : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)
         ? h(
@@ -170,7 +170,7 @@ const legend = (data) => {
       ? h(
           "span",
           { class: "lane-key forecast" },
-          "SLO breach forecast: bar = 80% interval, tick = median",
+          "SLO breach forecast: tick = median, bar = 80% interval",
           forecasts.some((forecast) => forecastRange(forecast, data).isOpen) ? ", › = longer" : "",
         )
       : null,
@@ -316,7 +316,7 @@ const laneStrip = (lane, data, y, scale, name) => {
             s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
             s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
           ]
-        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? "⚑" : "…"),
+        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : AT_RISK_SIGN),
       s(
         "text",
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
@@ -344,7 +344,7 @@ const laneStrip = (lane, data, y, scale, name) => {
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
-    isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
+    isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, SUSPECT_SIGN) : null,
   );
 };
 
@@ -390,7 +390,8 @@ export const forecastRange = ({ p10, p20, p50, p80, p90 }, { now, end }) => {
 };
 
 /**
- * A forecast with its label; a bar that goes on beyond the end of the axis is open on its right.
+ * A forecast with the label of its tick, the median; after it the bar is fainter. A bar that goes on beyond the end of
+ * the axis is open on its right.
  * @param {LaneForecast} forecast
  * @param {Timeline} data
  * @param {number} y
@@ -400,10 +401,14 @@ const forecastBar = (forecast, data, y, x) => {
   const { low, middle, high, isOpen } = forecastRange(forecast, data);
   const [start, top, bottom] = [x(low), y - BAR_HEIGHT / 2, y + BAR_HEIGHT / 2];
   const end = Math.max(start + 3, x(high));
+  const likely = middle === null ? end : x(middle);
+  const hatched = (/** @type {number} */ from, /** @type {number} */ to, /** @type {string} */ kind) =>
+    s("rect", { x: from, y: top, width: to - from, height: BAR_HEIGHT, class: kind, fill: "url(#hatch)" });
   return s(
     "g",
     { class: "lane-forecast" },
-    s("rect", { x: start, y: top, width: end - start, height: BAR_HEIGHT, class: "ahead-hatch", fill: "url(#hatch)" }),
+    hatched(start, likely, "ahead-hatch"),
+    hatched(likely, end, "ahead-hatch later"),
     s("path", { d: `M${end} ${top}H${start}V${bottom}H${end}${isOpen ? "" : "z"}`, class: "ahead" }),
     isOpen ? s("path", { d: `M${end + 3} ${y - 5}l5 5l-5 5`, class: "ahead-open" }) : null,
     middle === null

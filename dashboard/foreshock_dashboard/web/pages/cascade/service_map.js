@@ -11,7 +11,7 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { HEALTH_SIGNS, healthState, STAGE_SIGNS } from "#web/assets/timeline/signs.js";
+import { AT_RISK_SIGN, HEALTH_SIGNS, healthState, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
 import { CONDITIONS, EMPTY, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
@@ -128,7 +128,7 @@ const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden)
     propagation.length ? h("span", { class: "key propagation" }, "propagation") : null,
     gpuWaits.length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
     services.some(({ suspect }) => suspect)
-      ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " suspected cause")
+      ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
       : null,
     services.some(({ order }) => order)
       ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of impact")
@@ -334,7 +334,7 @@ class MapPicture {
       s("text", { x: 12, y: 19, class: "name" }, label),
       s("text", { x: 12, y: 36, class: "value" }, valueText),
       s("text", { x: this.boxWidth - 16, y: 19, class: "shape" }, sign),
-      isSuspect ? s("text", { x: -6, y: 6, class: "flag" }, "⚑") : orderBadge(service?.order),
+      isSuspect ? s("text", { x: -6, y: 6, class: "flag" }, SUSPECT_SIGN) : orderBadge(service?.order),
     );
     return service ? s("a", { href: serviceHref(node.id), "data-go": true, "aria-label": name }, group) : group;
   }
@@ -390,7 +390,7 @@ export const nodeState = (node, service) => {
   if (service?.role === "affected")
     return { state: "warning", word: STAGES.early_warning, sign: STAGE_SIGNS.early_warning, box: "warning early" };
   if (service?.role === "at_risk")
-    return { state: "warning", word: CONDITIONS.at_risk, sign: "△", box: "warning early" };
+    return { state: "warning", word: CONDITIONS.at_risk, sign: AT_RISK_SIGN, box: "warning early" };
   if (stage && service.rate) return { state: "ok", word: STAGES.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
   const outside = { outside: "external", database: "database" }[node.kind] ?? "";
   if (!service) return { state: "idle", word: outside, sign: "", box: "idle" };

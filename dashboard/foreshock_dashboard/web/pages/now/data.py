@@ -22,7 +22,7 @@ from foreshock_dashboard.web.panels.timeline import (
     lanes_start,
     timeline,
 )
-from foreshock_dashboard.web.panels.vitals import VitalJson, sparkline, vitals
+from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
@@ -82,7 +82,8 @@ class TenantBytes(TypedDict):
 class Now(TypedDict, total=False):
     """The payload of the Now page; the fields below `ready` are missing before the first evaluation.
 
-    matrix: the waits between services, where an open incident is GPU contention. no_stages: why services have no stage.
+    spark_seconds: covered by the sparklines. matrix: the waits between services, where an open incident is GPU
+    contention. no_stages: why services have no stage.
     """
 
     topology: Required[str]
@@ -91,6 +92,7 @@ class Now(TypedDict, total=False):
     resolved: Required[list[IncidentJson]]
     ready: Required[bool]
     step: float
+    spark_seconds: float
     tiles: list[VitalJson]
     matrix: Matrix | None
     timeline: Timeline
@@ -103,7 +105,13 @@ class Now(TypedDict, total=False):
     no_stages: str
 
 
-def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Now:
+def now(
+    snapshot: Snapshot,
+    topology_id: str,
+    time: float | None = None,
+    histories: HistoryCache | None = None,
+    spark_seconds: float = SPARKLINE_SECONDS,
+) -> Now:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
@@ -131,11 +139,13 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
+    spark_seconds = min(spark_seconds, float(world.times[-1] - world.times[0]))
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
         **shared,
         "step": world.step,
-        "tiles": vitals(snapshot, history, no_data=verdict_.state == "unknown"),
+        "spark_seconds": spark_seconds,
+        "tiles": vitals(snapshot, history, no_data=verdict_.state == "unknown", seconds=spark_seconds),
         "matrix": matrix(world, current) if contended else None,
         "timeline": timeline(
             world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
@@ -143,7 +153,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "services": [
             ServiceLine(
                 **vars(row),
-                spark=sparkline(world, lines[row.id]),
+                spark=sparkline(world, lines[row.id], spark_seconds),
                 slo=number(slo_seconds.get(row.id, math.nan)),
                 closest=usage.get(row.id),
             )

@@ -38,6 +38,7 @@ def layout() -> Component:
             ),
         ],
         "/api/now",
+        takes="from",
         hidden=True,
     )
 

@@ -42,9 +42,11 @@ export interface Situation {
   /** The service of the headline, and of the reading, the impact, and the breach. */
   service: string;
   reading: Reading | null;
+  /** Whether the headline is a forecast; the reading is below it. */
+  is_forecast: boolean;
   /** The reading of the incident's own service, if that is another one. */
   origin: Reading | null;
-  breach: { since: number; until: number | null; earlier: boolean } | null;
+  breach: { since: number; until: number | null; earlier: boolean; intermittent: boolean } | null;
   impact: Impact | null;
   /** Why the suspected cause is one; "" if only its cause class is known. */
   suspicion: string;
@@ -115,6 +117,8 @@ export interface ServiceRow {
 
 export interface NowData extends LivePayload {
   verdict: Verdict;
+  /** Covered by the sparklines. */
+  spark_seconds: number;
   tiles: Tile[];
   timeline: Timeline;
   matrix: Matrix | null;

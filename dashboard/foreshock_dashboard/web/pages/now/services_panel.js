@@ -2,6 +2,7 @@
 import { link, pageHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
+  formatDuration,
   formatLoad,
   formatPercent,
   formatRate,
@@ -49,8 +50,9 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
 /**
  * @param {ServiceRow} service
  * @param {ReadonlySet<string | null>} suspects
+ * @param {string} range of the sparkline
  */
-const serviceRow = (service, suspects) => {
+const serviceRow = (service, suspects, range) => {
   const { id, health, condition: kind, stage, rate, error_rate, spark, slo } = service;
   const isTagged = suspects.has(id) && kind !== "noisy_neighbor" && kind !== "suspected_cause";
   const isBreached = stage === "breached";
@@ -70,7 +72,7 @@ const serviceRow = (service, suspects) => {
     h(
       "td",
       { class: "minor" },
-      sparkline(spark, { limit: slo, kind: isBreached ? "critical" : "", label: `p95 of ${id} over 15 minutes` }) ||
+      sparkline(spark, { limit: slo, kind: isBreached ? "critical" : "", label: `p95 of ${id} over ${range}` }) ||
         NOT_KNOWN,
     ),
   );
@@ -80,7 +82,8 @@ const serviceRow = (service, suspects) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, hidden, verdict, open_incidents }) => {
+export const drawServices = ({ services, hidden, verdict, open_incidents, spark_seconds }) => {
+  const range = formatDuration(spark_seconds);
   const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
   const title = verdict.closest.length ? "Services closest to their limits" : "Services";
   setText(requireId("services-title"), verdict.situation ? "Services, most affected first" : title);
@@ -94,7 +97,7 @@ export const drawServices = ({ services, hidden, verdict, open_incidents }) => {
     h("th", { scope: "col", class: "minor" }, "Request rate"),
     h("th", { scope: "col", class: "minor" }, "Error rate"),
     h("th", { scope: "col" }, "Closest limit"),
-    h("th", { scope: "col", class: "minor" }, "p95, 15 min"),
+    h("th", { scope: "col", class: "minor" }, `p95, ${range}`),
   ];
   put(
     byId("services"),
@@ -102,7 +105,7 @@ export const drawServices = ({ services, hidden, verdict, open_incidents }) => {
       "Services",
       { class: "services" },
       head,
-      services.map((service) => serviceRow(service, suspects)),
+      services.map((service) => serviceRow(service, suspects, range)),
     ),
     h("p", { class: "note" }, link(pageHref("/services"), hidden ? `All services: ${hidden} more` : "All services")),
   );

@@ -1,15 +1,18 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import { formatLoad, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format.js";
-import { hiddenSign } from "#web/assets/timeline/signs.js";
+import { formatDuration, formatLoad, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Tile} Tile */
 
 /** @type {Record<Tile["status"], string>} */
-const SIGNS = { critical: "⬢", warning: "◆", ok: "", unknown: "?" };
+const SIGNS = { ...HEALTH_SIGNS, ok: "" };
+/** Difference from the page's time range up to which a sparkline counts as covering it. */
+const RANGE_TOLERANCE_SECONDS = 60;
 
 /**
  * The address of a tile's page, with the time range.
@@ -45,7 +48,7 @@ const whoText = ({ who, slo, ...tile }, note) => {
 };
 
 /** @param {Pick<Tile, "name" | "value">} tile */
-const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Error rate");
+const hasNoErrors = ({ name, value }) => value === 0 && name.includes("error rate");
 
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {
@@ -72,13 +75,30 @@ const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) =>
 };
 
 /**
+ * The sign of a tile: hollow while services are only at risk.
  * @param {Tile} tile
+ */
+const signOf = ({ status, slo }) =>
+  status === "warning" && slo && !slo.breached && !slo.degraded ? AT_RISK_SIGN : SIGNS[status];
+
+/**
+ * The time that sparklines cover, where it is not the page's time range; else "".
+ * @param {number} seconds
+ */
+const otherRange = (seconds) => {
+  const [start, end] = timeRange.bounds();
+  return Math.abs(end - start - seconds) > RANGE_TOLERANCE_SECONDS ? formatDuration(seconds) : "";
+};
+
+/**
+ * @param {Tile} tile
+ * @param {string} range of its sparkline, "" for the page's
  * @param {boolean} isLearning
  */
-const tileLink = (tile, isLearning) => {
+const tileLink = (tile, range, isLearning) => {
   const { name, status, href, limit, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
-  const who = whoText(tile, note);
+  const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status });
   return h(
     "a",
@@ -86,17 +106,18 @@ const tileLink = (tile, isLearning) => {
       class: `figure ${status}${tile.slo ? " states" : ""}`,
       href: withRange(href),
       "data-go": true,
-      "aria-label": [`${name}: ${value}`, note, who].filter(Boolean).join(", "),
+      "aria-label": [`${name}: ${value}`, who, note].filter(Boolean).join(", "),
     },
-    h("span", { class: "figure-row figure-name" }, name, chart ? h("span", null, "15 min") : null),
+    h("span", { class: "figure-row figure-name" }, name, chart && range ? h("span", null, range) : null),
     h(
       "span",
       { class: "figure-row" },
-      h("b", null, SIGNS[status] ? [h("span", { class: "sign" }, hiddenSign(SIGNS[status])), " "] : null, value),
+      h("b", null, sign ? [h("span", { class: "sign" }, hiddenSign(sign)), " "] : null, value),
       chart,
     ),
+    tile.slo ? null : h("span", { class: "figure-note who", title: who || null }, who || " "),
     h("span", { class: "figure-note" }, note),
-    h("span", { class: "figure-note", title: who || null }, who || " "),
+    tile.slo ? h("span", { class: "figure-note" }, who || " ") : null,
   );
 };
 
@@ -104,8 +125,10 @@ const tileLink = (tile, isLearning) => {
  * Draw the tiles.
  * @param {NowData} data
  */
-export const drawTiles = ({ tiles, learning }) =>
+export const drawTiles = ({ tiles, spark_seconds, learning }) => {
+  const range = otherRange(spark_seconds);
   put(
     byId("figures"),
-    tiles.map((tile) => tileLink(tile, !learning.done)),
+    tiles.map((tile) => tileLink(tile, range, !learning.done)),
   );
+};

@@ -103,14 +103,15 @@ const impactTitle = ({ service, failed, slow }) =>
  * @param {NonNullable<Situation["breach"]>} breach
  * @param {number} now
  */
-const breachText = ({ since, until, earlier }, now) => {
+const breachText = ({ since, until, earlier, intermittent }, now) => {
   const seconds = (until ?? now) - since;
   const isNew = until === null && !earlier && seconds < JUST_NOW_SECONDS;
   const length = isNew ? "(just now)" : `(${earlier ? "over " : ""}${formatDuration(seconds)})`;
   const start = earlier ? "before " : "";
+  const breach = intermittent ? "Intermittent SLO breach" : "SLO breach";
   return until === null
-    ? [`SLO breach since ${start}`, timeElement(since, now), ` ${length}`]
-    : ["SLO breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
+    ? [`${breach} since ${start}`, timeElement(since, now), ` ${length}`]
+    : [`${breach} from `, start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
 };
 
 /**
@@ -158,6 +159,7 @@ const nextAtRisk = (atRisk) => {
         "li",
         null,
         h("b", null, bucket),
+        ":",
         atRisk
           .filter((risk) => bucketOf(risk) === bucket)
           .map(({ service, breach_seconds: { p10, p90 } }, i) => [
@@ -179,13 +181,15 @@ const nextAtRisk = (atRisk) => {
  * @param {number} now
  */
 const situationFacts = (situation, risks, now) => {
-  const { incident, reading, origin, suspicion, breach, impact, recovery, resolves, breached, at_risk } = situation;
+  const { incident, reading, is_forecast, origin, suspicion, breach, impact, recovery, resolves, breached, at_risk } =
+    situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   return [
     h(
       "p",
       { class: "lead", title: impact ? impactTitle(impact) : null },
+      reading && is_forecast ? `${readingText(reading)}. ` : null,
       impactSince(breach, impact, now),
       impact ? `: ${impactText(impact)}` : null,
       breach || impact ? "." : null,
@@ -237,6 +241,7 @@ const resolvesText = (resolves, now) => [": resolves at about ", timeElement(res
 
 /** @param {Verdict["risks"]} risks */
 const latentRisks = (risks) => [
+  "No impact now. ",
   risks.map((risk) => [clausesText(risk), " "]),
   h("a", { href: "#evidence-panel" }, "Actions and evidence"),
 ];
@@ -325,7 +330,11 @@ export const drawVerdict = ({ verdict }, now) => {
   requireId("verdict").dataset.state = state;
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(byId("verdict-state"), h("span", { class: "chip" }, h("span", null, words)), situation ? links(situation) : null);
-  put(byId("headline"), clauses.map(situation ? clauseLink : clauseText), reading ? `: ${readingText(reading)}` : null);
+  put(
+    byId("headline"),
+    clauses.map(situation ? clauseLink : clauseText),
+    reading && !situation?.is_forecast ? `: ${readingText(reading)}` : null,
+  );
   put(
     byId("verdict-detail"),
     situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),

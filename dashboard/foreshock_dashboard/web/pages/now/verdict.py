@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
-from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, summary_clauses
+from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, is_forecast, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words import EMPTY
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
@@ -57,12 +57,14 @@ class AtRiskRow(Row):
 class Breach(Row):
     """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
 
-    earlier: whether it began before `since`, which is then the first time that was looked at.
+    earlier: whether it began before `since`, which is then the first time that was looked at. intermittent: whether the
+    service was within its SLO for a while.
     """
 
     since: float
     until: float | None
     earlier: bool
+    intermittent: bool = False
 
 
 class Recovery(Row):
@@ -78,7 +80,8 @@ class Situation(TypedDict):
     """Details of an open incident.
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
-    furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline. origin: the
+    furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
+    if the headline is a forecast. origin: the
     metric of the incident's own service that uses most of its SLO, if that is another one. suspicion: why the suspected
     cause is one. recovery: why it recovers. resolves: Unix seconds at which it does if it stays so. breached: other
     services that breach their SLO. at_risk: services that will, the soonest first. others: number of further open
@@ -88,6 +91,7 @@ class Situation(TypedDict):
     incident: IncidentJson
     service: str
     reading: Reading | None
+    is_forecast: bool
     origin: Reading | None
     breach: Breach | None
     impact: Impact | None
@@ -209,7 +213,8 @@ def _of_incidents(
     subject = _subject(item, own, found)
     reading = worst(found, *SLO_METRICS, service=subject)
     breaches_slo = None if reading is None else reading.usage > 1
-    headline = condition_clauses(item, breaches_slo)
+    stage = stages.get(subject)
+    headline = condition_clauses(item, breaches_slo, None if stage is None else stage in ("degraded", "breached"))
     if subject != item.service:
         headline = text(subject, f" {BREACHES_SLO}")
     elif "overloaded" in joined_text(headline):
@@ -225,6 +230,7 @@ def _of_incidents(
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
+        "is_forecast": subject == item.service and not breaches_slo and is_forecast(item),
         "origin": own if subject != item.service else None,
         "suspicion": suspicion(item),
         "breach": breach,
@@ -262,7 +268,12 @@ def _breach(history: ServiceHistory, service: Service, onset: float) -> Breach |
         return None
     since, until = breached[0].start, breached[-1].end
     lasts = history.now()[service] == "breached"
-    return Breach(round(since, 3), None if lasts else round(until, 3), earlier=bool(since <= history.times[0]))
+    return Breach(
+        round(since, 3),
+        None if lasts else round(until, 3),
+        earlier=bool(since <= history.times[0]),
+        intermittent=len(breached) > 1,
+    )
 
 
 def _impact(snapshot: Snapshot, world: World, service: Service, breach: Breach | None, onset: float) -> Impact | None:

@@ -28,7 +28,7 @@ const latencyLine = ({ spark, slo, id }) => {
   const top = formatSeconds(Math.max(...spark.filter(isNumber)));
   return sparkline(spark, {
     limit: slo?.p95 ?? null,
-    label: `p95 of ${id}, last 15 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
+    label: `p95 of ${id}, last 30 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
     title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
   });
 };
@@ -50,7 +50,7 @@ const COLUMNS = [
     cell: breachCell,
   },
   { key: "p95", name: "p95", cell: p95Cell },
-  { key: "spark", name: "p95, 15 min", fixed: true, minor: true, cell: latencyLine },
+  { key: "spark", name: "p95, 30 min", fixed: true, minor: true, cell: latencyLine },
   { key: "error_rate", name: "Error rate", minor: true, cell: errorRateCell },
   { key: "rate", name: "Requests", minor: true, cell: ({ rate }) => formatRate(rate) },
   {
