@@ -11,6 +11,7 @@ from tests.notify.incidents import NOW, incident, resolved, warning
 from foreshock_dashboard.model.incident import Incident, Summary
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alerts import RESEND_RESOLVED_SECONDS, alerts
+from foreshock_dashboard.notify.due import LATENT_SECONDS
 
 BASE = "https://hub.example.com"
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,13 @@ def test_a_correction_changes_no_label() -> None:
     assert [item["labels"] for item in posted(incident())] == [item["labels"] for item in posted(other)]
 
 
+def test_a_latent_risk_is_posted_once_it_has_lasted() -> None:
+    """It affects no request yet, and may be gone in a minute."""
+    latent = warning(summary=Summary(latent=True), opened=NOW - LATENT_SECONDS)
+    assert posted(latent, now=NOW - 1) == []
+    assert posted(latent)[0]["labels"]["alertname"] == "ForeshockMetastableRisk"
+
+
 def test_a_simulated_platform_has_its_alerts_at_the_time_of_alertmanager() -> None:
     """Its clock is another one."""
     (alert,) = alerts([incident(opened=NOW - 10)], NOW, NOW + 7200, 300.0, BASE, lambda _: "")
@@ -86,7 +94,11 @@ def test_labels_are_those_of_the_rules_in_prometheus() -> None:
         for rule in group["rules"]
         if "alert" in rule
     }
-    for state in (incident(opened=NOW - 10), warning(), warning(summary=Summary(latent=True))):
+    for state in (
+        incident(opened=NOW - 10),
+        warning(),
+        warning(summary=Summary(latent=True), opened=NOW - LATENT_SECONDS),
+    ):
         (alert,) = posted(state)
         rule = rules[alert["labels"]["alertname"]]
         assert {name: alert["labels"][name] for name in ("severity", "alert_role")}.items() <= rule["labels"].items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.notify.incidents import BATCH, NOW, incident, resolved, warning
 
-from foreshock_dashboard.model.incident import Incident, SuspectedCause
+from foreshock_dashboard.model.incident import Incident, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.notify.due import MIN_UPDATE_SECONDS, Event, Sent, cause_of, due
 
@@ -22,6 +22,7 @@ WARNED = Sent("early_warning", "warning", NOW - MIN_UPDATE_SECONDS, SAME)
         pytest.param(incident(), PAGED, False, None, id="it was sent"),
         pytest.param(warning(), None, False, None, id="an early warning is not wanted"),
         pytest.param(warning(), None, True, "early_warning", id="an early warning is wanted"),
+        pytest.param(warning(summary=Summary(latent=True)), None, True, None, id="a latent risk has not lasted"),
         pytest.param(warning(), WARNED, True, None, id="the early warning was sent"),
         pytest.param(incident(), WARNED, True, "page", id="an early warning escalates"),
         pytest.param(incident(suspect=OTHER), PAGED, False, "cause", id="the suspected cause changes"),

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from foreshock_exporter.common.log import configure_logging
 
 HUB_PARTS = frozenset(
-    {"cachetools", "click", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
+    {
+        "apprise",
+        "cachetools",
+        "click",
+        "dash",
+        "duckdb",
+        "fastapi",
+        "grpc",
+        "httpx",
+        "numpy",
+        "orjson",
+        "plotly",
+        "uvicorn",
+    }
 )
 MISSING = "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[hub]'"
 

@@ -56,7 +56,7 @@ def _tests(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     from foreshock_dashboard.notify.apprise_sender import AppriseSender, DeliveryError
     from foreshock_dashboard.notify.channels import read_channels
     from foreshock_dashboard.render.notification import MessageText
-    from foreshock_dashboard.web.documents.picture import test_picture
+    from foreshock_dashboard.web.documents.picture import sample_picture
 
     def post(peer: Alertmanager) -> str:
         end = datetime.fromtimestamp(time.time() + TEST_SECONDS, UTC).isoformat()
@@ -71,7 +71,7 @@ def _tests(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
 
     def send(sender: AppriseSender) -> str:
         try:
-            sender.send(MessageText("[test] Notifications of foreshock", TEXT), "info", "", test_picture)
+            sender.send(MessageText("[test] Notifications of foreshock", TEXT), "info", "", sample_picture)
         except DeliveryError as error:
             return str(error)
         return ""

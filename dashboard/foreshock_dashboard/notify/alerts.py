@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify.due import is_worth_sending
 from foreshock_dashboard.render.incident_summary import details_sentences, headline
 from foreshock_dashboard.render.notification import action_line, alert_name, incident_url, runbook_url
 
@@ -30,6 +31,8 @@ def alerts(incidents: Iterable[Incident], now: float, wall: float, valid: float,
     """
     listed = []
     for incident in incidents:
+        if incident.is_open and not is_worth_sending(incident, now):
+            continue
         for severity, start, end in _periods(incident):
             if end is None:
                 ends_at = wall + valid

@@ -53,7 +53,13 @@ class AppriseSender:
             library_log.addHandler(logging.NullHandler())
         self._channel = channel
         self._asset = apprise.AppriseAsset(
-            app_id="foreshock", app_desc="foreshock", app_url="", async_mode=False, storage_mode="memory"
+            app_id="foreshock",
+            app_desc="foreshock",
+            app_url="",
+            image_url_mask="",  # else messages refer to icons on another host
+            image_url_logo="",
+            async_mode=False,
+            storage_mode="memory",
         )
         if self._service("") is None:
             raise FileError(

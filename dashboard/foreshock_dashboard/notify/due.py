@@ -11,6 +11,8 @@ Event = Literal["early_warning", "page", "cause", "resolved"]
 
 MIN_UPDATE_SECONDS = 300.0
 """Time between two messages about the cause of one incident: a ranking that alternates is not worth a message each."""
+LATENT_SECONDS = 900.0
+"""Time for which a latent risk must last, as in the rule of its alert: it is no news."""
 
 
 class Sent(NamedTuple):
@@ -31,6 +33,11 @@ def cause_of(incident: Incident) -> str:
     return f"{incident.cause} {suspected_cause(incident.suspect)}"
 
 
+def is_worth_sending(incident: Incident, now: float) -> bool:
+    """Whether an open incident is due at all at a time (Unix seconds): a latent risk may be gone in a minute."""
+    return not incident.summary.latent or now - incident.opened >= LATENT_SECONDS
+
+
 def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted: bool) -> Event | None:
     """The message that is due, or None.
 
@@ -40,7 +47,7 @@ def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted
     """
     if not incident.is_open:
         return "resolved" if last is not None and last.event != "resolved" else None
-    if muted or incident.state == "recovering":
+    if muted or incident.state == "recovering" or not is_worth_sending(incident, now):
         return None
     if incident.severity == "critical":
         if last is None or last.severity != "critical":

@@ -19,6 +19,8 @@ FAMILY = "Inter Variable"
 ZOOM = 1.5
 """Pixels of the PNG per unit of the SVG."""
 MAX_PLOTS = 2
+MAX_LINES = 3
+"""Services in one plot: the names of more do not fit above it."""
 PLOTS: dict[Cause, tuple[str, ...]] = {
     "gpu_contention": ("latency", "gpu-wait", "gpu-usage"),
     "retry_storm": ("error-rate", "request-rate"),
@@ -32,7 +34,7 @@ def incident_picture(world: World, incident: Incident) -> bytes | None:
     return None if svg is None else _png(svg)
 
 
-def test_picture() -> bytes:
+def sample_picture() -> bytes:
     """PNG for a test message."""
     axes = Axis("time, UTC", clock=True), Axis("seconds")
     return _png(draw("Test picture", *axes, [SvgLine("example", (0.0, 600.0, 900.0), (1.0, 1.0, 3.0))]))
@@ -53,7 +55,7 @@ def _png(svg: str) -> bytes:
 
 def incident_svg(world: World, incident: Incident) -> str | None:
     """The plots one below another as one SVG."""
-    plots = dict(incident_plots(world, incident, incident.since, incident.resolved or world.time))
+    plots = dict(incident_plots(world, incident, incident.since, incident.resolved or world.time, MAX_LINES))
     order = (*PLOTS.get(incident.cause, ()), "latency", "error-rate", "request-rate")
     shown = [plots[name] for name in dict.fromkeys(order) if name in plots][:MAX_PLOTS]
     if not shown:

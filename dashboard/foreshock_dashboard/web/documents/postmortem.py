@@ -164,8 +164,13 @@ def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
     return f"{table}\n\n{notes}\n\n**{reaction} would have saved up to {saved:,.0f} requests.**"
 
 
-def incident_plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
-    """Names and SVGs of the plots around the time of an incident (Unix seconds), as far as there is data."""
+def incident_plots(
+    world: World, incident: Incident, since: float, until: float, max_lines: int = MAX_LINES
+) -> Iterator[tuple[str, str]]:
+    """Names and SVGs of the plots around the time of an incident (Unix seconds), as far as there is data.
+
+    max_lines: services in one plot.
+    """
     first = int(np.searchsorted(world.times, since - SECONDS_BEFORE))
     shown = slice(first, int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")))
     times = world.times[shown]
@@ -178,8 +183,8 @@ def incident_plots(world: World, incident: Incident, since: float, until: float)
         ("resolved", incident.resolved),
     ]
     marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
-    affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:MAX_LINES]
-    suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:MAX_LINES]
+    affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:max_lines]
+    suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:max_lines]
     colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
     waits = {
         str(pair.noisy_neighbor): world.gpu_wait_by[row]

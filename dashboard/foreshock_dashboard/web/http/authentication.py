@@ -114,7 +114,7 @@ class Authenticated:
             await JSONResponse({"error": text}, 403)(scope, receive, send)
         else:
             self._record("sign_in", scope, found, role)
-            scope |= {"principal": found, "role": role}
+            scope.update(principal=found, role=role)
             await self._app(scope, receive, self._audited(scope, send, found, role))
 
     def _too_many(self, name: str, seconds: float) -> Response:
