@@ -121,3 +121,19 @@ def test_a_channel_keeps_its_key_when_lines_move(tmp_path: Path) -> None:
     _, after = channels(tmp_path, "json://other\njson://hub severity=warning")
     assert (before.key, after.name) == (after.key, "json-2")
     assert before.key != channels(tmp_path, "json://hub2")[0].key
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("pagerduty://integration@apikey", "action=map&dedup=i1%26x"),
+        ("pagerduty://integration@apikey?dedup=own", "dedup=own"),
+        ("opsgenie://apikey12345", "action=map"),
+    ],
+)
+def test_services_with_incidents_get_the_id_of_the_incident_as_key(tmp_path: Path, url: str, shown: str) -> None:
+    """So a message opens, updates, or resolves one incident there; a key of the URL is left as it is."""
+    (channel,) = channels(tmp_path, url)
+    service = AppriseSender(channel, tmp_path)._service("i1&x")
+    assert service is not None
+    assert shown in str(service.url())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +138,27 @@ def process(folder: Path, names: Sequence[str]) -> Iterator[subprocess.Popen[str
         finally:
             running.kill()
             running.wait(30)
+
+
+@pytest.mark.soak
+def test_hubs_that_are_killed_at_any_moment_lose_no_message_and_send_none_more_often_than_they_were_killed(
+    hook: Webhook, tmp_path: Path
+) -> None:
+    """Each new incident is sent, whenever its process dies; each death repeats one message at most."""
+    rounds = 40
+    (tmp_path / "channels").write_text(f"json://{hook.address}/\n")
+    moments = random.Random(1)
+    names = [f"i{number:02}" for number in range(rounds)]
+    for number in range(rounds):
+        with process(tmp_path, names[: number + 1]) as running, contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(moments.uniform(0.3, 2.5))
+    with process(tmp_path, [*names, "last"]) as running:
+        assert running.stdout is not None
+        while running.stdout.readline() != "last\n":
+            assert running.poll() is None
+    sent = Counter(post["message"].partition("incident=")[2].partition("\n")[0] for post in hook.posted)
+    assert set(sent) == {*names, "last"}
+    assert sent.total() - len(sent) <= rounds
 
 
 def test_a_hub_that_is_killed_between_sending_and_noting_it_sends_at_most_twice_and_loses_nothing(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.intake import naming
 from foreshock_dashboard.notify.alertmanager import Alertmanager
@@ -14,6 +16,8 @@ from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.store.outbox import Outbox
+
+log = logging.getLogger(__name__)
 
 
 def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> Notifier | None:
@@ -25,6 +29,8 @@ def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> No
     """
     if settings.at is not None or not (settings.alertmanager_url or settings.notify_file):
         return None
+    if not settings.external_url and not is_loopback(settings.host):
+        log.warning("links in notifications lead to %s; set --external-url", hooks.base)
     with ExitStack() as opened:
         peers = [opened.enter_context(closing(item)) for item in alertmanagers(settings)]
         outbox = opened.enter_context(closing(Outbox(folder)))

@@ -63,7 +63,8 @@ class Peer:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(1)
-        self.alertmanager.close()
+        if not self._thread.is_alive():  # else its connection hangs, and ends with the process
+            self.alertmanager.close()
 
     def _run(self) -> None:
         failures = 0
@@ -86,7 +87,7 @@ class Peer:
         except Exception as failure:  # outermost loop: the next round tries again after any failure
             log.exception("alerts could not be posted to Alertmanager %s", self.alertmanager.name)
             error = str(failure)
-        if error and not self._stop.is_set():
+        if error:
             self.state.failed(self._timing.now(), error)
         self._log.update(error)
         return not error

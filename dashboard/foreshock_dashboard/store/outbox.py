@@ -68,6 +68,7 @@ class Outbox:
         self._path = folder / OUTBOX_FILE
         self._lock = threading.Lock()
         self._unsaved: set[Key] = set()
+        self._closed = False
         self._log = LogOnChange(log, logging.ERROR, "outbox: writable again")
         try:
             self._messages = self._open()
@@ -94,8 +95,9 @@ class Outbox:
         return {row.key: row._replace(waiting=bool(row.waiting)) for row in rows}
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. What a delivery in progress notes afterwards is not kept."""
         with self._lock:
+            self._closed = True
             self._connection.close()
 
     def messages(self, channel: str) -> tuple[OutboxMessage, ...]:
@@ -134,6 +136,8 @@ class Outbox:
 
     def _write(self, keys: set[Key]) -> None:
         """Bring these messages, and those that an earlier write failed for, to the disk."""
+        if self._closed:
+            return
         self._unsaved |= keys
         run = self._connection.execute
         try:
