@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage golden picture docs sbom audit clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage golden picture docs sbom images release audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -85,8 +85,14 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 sbom: $(READY) .venv-audit/.ready ## Write CycloneDX SBOMs of exporter and hub into build/sbom, and check licenses
 	@scripts/sbom
 
-audit: .venv-audit/.ready ## Compare the locked versions with known vulnerabilities
-	@for lock in exporter hub; do .venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r compose/$$lock.lock; done
+images: ## Build the images of exporter and hub with podman into build/images; ARGS go to `podman build`
+	@scripts/images $(ARGS)
+
+release: $(READY) .venv-audit/.ready ## Build wheel, sdist, SBOMs, and images into dist, signed with the SSH key KEY
+	@scripts/release "$(KEY)" $(ARGS)
+
+audit: $(READY) .venv-audit/.ready ## Compare the locked versions with known vulnerabilities; OSV=all.zip needs no network
+	@scripts/audit $(OSV)
 .venv-audit/.ready: requirements-audit.lock
 	@python3 -m venv .venv-audit
 	@.venv-audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock

@@ -50,11 +50,11 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-def build(source: Path, folder: Path) -> Path:
-    """Build the wheel of a source tree."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+def build(source: Path, folder: Path, target: str = "wheel") -> Path:
+    """Build the wheel or sdist of a source tree."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+    (built,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
     return built
 
 
@@ -71,16 +71,21 @@ def wheel(built: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_is_reproducible(built: Path, tmp_path: Path) -> None:
-    """From another folder, with other times of the files, it is the same bytes."""
+def test_the_wheel_and_the_sdist_are_reproducible(built: Path, tmp_path: Path) -> None:
+    """From another folder, with other times of the files, they are the same bytes; and the sdist gives the wheel."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for number, name in enumerate(path for path in listed.split("\0") if path and (ROOT / path).is_file()):
         copy = tmp_path / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, copy)
+        shutil.copy(ROOT / name, copy)
         os.utime(copy, (number, number))
-    assert build(tmp_path / "source", tmp_path).read_bytes() == built.read_bytes()
+    assert build(tmp_path / "source", tmp_path / "wheel").read_bytes() == built.read_bytes()
+    sdist = build(tmp_path / "source", tmp_path / "sdist", "sdist")
+    assert sdist.read_bytes() == build(ROOT, tmp_path / "sdist2", "sdist").read_bytes()
+    shutil.unpack_archive(sdist, tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    assert build(unpacked, tmp_path / "wheel2").read_bytes() == built.read_bytes()
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: set[str]) -> None:

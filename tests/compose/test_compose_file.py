@@ -223,6 +223,8 @@ def test_tempo_writes_below_its_volume_alone(compose: Yaml, root: Path) -> None:
 def test_the_images_are_built_in_stages_and_do_not_run_as_root(compose: Yaml, root: Path) -> None:
     """Each target that compose builds ends as a numbered user; ours without the sources or the build's tools."""
     text = (root / "compose/Dockerfile").read_text()
+    for name, value in re.findall(r"^ARG (\w+)=(\S+)", text, re.MULTILINE):
+        text = text.replace(f"${{{name}}}", value)
     stages = {
         match[1]: match[0] for match in re.finditer(r"^FROM \S+ AS (\S+)\n(?:(?!^FROM ).*\n)*", text, re.MULTILINE)
     }

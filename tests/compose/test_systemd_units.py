@@ -34,12 +34,16 @@ def test_systemd_accepts_the_unit(name: str, root: Path, tmp_path: Path, analyze
 
 @pytest.mark.parametrize("name", UNITS)
 def test_the_unit_is_confined(name: str, root: Path, analyze: str) -> None:
-    """`systemd-analyze security` gives 1.4 of 10 points of exposure at most; a unit without any settings has 9.6."""
+    """`systemd-analyze security` gives the points of the documents, 1.4 of 10 at most; 9.6 without settings."""
     done = subprocess.run(
         [analyze, "security", "--offline=true", "--threshold=14", root / f"compose/systemd/{name}.service"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-300:]
+    (points,) = re.findall(rf"exposure level for {name}.service: (\S+)", done.stdout)
+    program = name.removeprefix("foreshock-")
+    for page in ("docs/guides/security.md", "docs/reference/guarantees.md", "compose/README.md"):
+        assert f"{program} {points}" in (root / page).read_text(), page
 
 
 @pytest.mark.parametrize("name", UNITS)
