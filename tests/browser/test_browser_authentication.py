@@ -11,7 +11,7 @@ from tests.web.oidc import SECRET, free_port, provider
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.audit import AuditLog
-from foreshock_dashboard.access.roles import Roles
+from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.web.http.authentication import Access
@@ -19,10 +19,13 @@ from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 
 
 def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browser: Browser, tmp_path: Path) -> None:
-    """Beside tokens, which browsers do not speak; one that does not know it gets nothing."""
-    (tmp_path / "users").write_text(f"ada:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n")
+    """Beside tokens, which browsers do not speak; one that does not know it gets nothing. Admins see who was there."""
+    (tmp_path / "users").write_text(
+        "".join(f"{user}:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n" for user in ("ada", "root"))
+    )
     (tmp_path / "tokens").write_text(token_line("ci", "0123456789abcdef"))
-    access = Access(Tokens(tmp_path / "tokens"), Users(tmp_path / "users"))
+    roles = Roles((("root", Role.ADMIN),))
+    access = Access(Tokens(tmp_path / "tokens"), Users(tmp_path / "users"), roles=roles)
     site = Site(FakeHub(SCENES["contended"]()), access=access)
     site.start()
     try:
@@ -33,7 +36,16 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
         expect(page.locator("#service-durations .main-svg").first).to_be_visible(timeout=15_000)
         page.get_by_role("button", name="ada").click()
         expect(page.locator("#user .menu-body")).to_have_text("adaRole: viewer")
+        page.goto(f"{site.url}/status")
+        expect(page.locator("#connect")).to_contain_text("Access")
+        expect(page.locator("#audit-panel")).to_be_hidden()
         known.close()
+        admin = browser.new_context(http_credentials={"username": "root", "password": "lovelace"})
+        page = admin.new_page()
+        page.goto(f"{site.url}/status")
+        expect(page.locator("#audit-table tbody tr").first).to_contain_text("rootSign-in")
+        expect(page.locator("#audit-table tbody tr").last).to_contain_text("adaSign-in")
+        admin.close()
         stranger = browser.new_context()
         assert stranger.request.get(f"{site.url}/services/embedder").status == 401
         stranger.close()

@@ -110,6 +110,22 @@ def test_the_admin_sees_who_was_refused_and_who_downloaded(tmp_path: Path) -> No
     assert "token-of" not in str(audit.recent())
 
 
+def test_the_status_page_has_the_audit_log_for_admins_alone(tmp_path: Path) -> None:
+    """Also in time travel: it is always that of now. The hub without authentication has none."""
+    app, _ = app_of(tmp_path)
+
+    async def audit_of(app: FastAPI, role: Role) -> list[str] | None:
+        headers = {"authorization": f"Bearer {secret(role)}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            events = (await client.get("/api/pages/status", headers=headers)).json()["audit"]
+        return None if events is None else [event["principal"] for event in events]
+
+    assert asyncio.run(audit_of(app, Role.VIEWER)) is None
+    assert asyncio.run(audit_of(app, Role.RESPONDER)) is None
+    assert asyncio.run(audit_of(app, Role.ADMIN)) == ["ADMIN", "RESPONDER", "VIEWER"]
+    assert asyncio.run(audit_of(create_app(FakeHub(SCENES["calm"]()), version="0"), Role.ADMIN)) is None
+
+
 @pytest.mark.parametrize("authorization", ["Bearer wrong", "Basic !!!", "Basic ZXZlOng="])
 def test_a_wrong_credential_is_in_the_audit_log_and_a_missing_one_is_not(tmp_path: Path, authorization: str) -> None:
     """A browser's first request has none."""

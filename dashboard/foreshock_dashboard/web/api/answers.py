@@ -73,6 +73,12 @@ class User(TypedDict):
     role: Literal["viewer", "responder", "admin"]
 
 
+class WithAudit(TypedDict):
+    """The newest events of the audit log, newest first; null unless for an admin."""
+
+    audit: list[AuditEvent] | None
+
+
 class AuditEvents(TypedDict):
     """The newest events of the audit log, newest first."""
 

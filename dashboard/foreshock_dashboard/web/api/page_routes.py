@@ -9,10 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Role
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.api.answers import WithTopology, get, get_snapshot, known_service
+from foreshock_dashboard.web.api.answers import WithAudit, WithTopology, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import (
     CascadeParameters,
     ContentionParameters,
@@ -38,6 +40,8 @@ from foreshock_dashboard.web.state.parameters import (
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SUGGESTIONS = 3
+MAX_AUDIT_EVENTS = 100
+"""On the Status page; `/api/audit` has more."""
 MIN_SIMILARITY = 0.5
 
 
@@ -48,7 +52,13 @@ class OpenGpu(WithTopology):
 
 
 def add_page_routes(
-    api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, readings: GpuReadings, version: str
+    api: APIRouter,
+    hub: HubView,
+    responder: Responder,
+    topologies: TopologyCache,
+    readings: GpuReadings,
+    version: str,
+    audit: AuditLog,
 ) -> None:
     """Register the routes of the pages' values on `api`."""
     histories = HistoryCache()
@@ -134,12 +144,14 @@ def add_page_routes(
         "/pages/status",
         "Data health: targets, signals, dropped data, store",
         status_page.StatusPage,
+        WithAudit,
         name="page_status",
     )
     def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
         body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
-        return responder.json_response(request, snapshot, body)
+        events = audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
+        return responder.json_response(request, snapshot, {**body, "audit": events})
 
 
 def _service(snapshot: Snapshot, text: str) -> Service:

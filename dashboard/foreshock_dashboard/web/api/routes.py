@@ -35,7 +35,7 @@ def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
     list_routes.add_list_routes(api, hub, responder, topology, version)
     list_routes.add_trace_routes(api, hub, responder, traces)
-    page_routes.add_page_routes(api, hub, responder, topology, gpus, version)
+    page_routes.add_page_routes(api, hub, responder, topology, gpus, version, audit)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
     _add_access(api, hub, responder, audit)
     app.include_router(api)

@@ -213,15 +213,22 @@ def verdict(name: str, label: str, headline: str, detail: Component, **headline_
 
 
 def panel(
-    name: str, title: str, hint: str = "", wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
+    name: str,
+    title: str,
+    hint: str = "",
+    wide: bool = False,
+    csv: str = "",
+    promql: str = "",
+    fold: bool = False,
+    hidden: bool = False,
 ) -> Component:
     """An empty panel. The scripts fill `name` and set its state: loading, ready, empty, stale, or error.
 
     csv: the address of its figures as a table. promql: the query of its figures. fold: on a phone it is collapsed at
-    first.
+    first. hidden: until a script shows it.
     """
     body = [html.Div(id=name, className="panel-body"), html.P(id=f"{name}-message", className="panel-message")]
-    return _section(name, _head(name, title, hint, csv, promql, fold=fold), body, "loading", wide=wide)
+    return _section(name, _head(name, title, hint, csv, promql, fold=fold), body, "loading", wide=wide, hidden=hidden)
 
 
 def chart(
@@ -250,10 +257,13 @@ def chart(
     return _section(name, _head(name, title, hint, csv, promql, fold=fold), body, "ready", wide=wide)
 
 
-def _section(name: str, head: Component, body: Sequence[Component], state: str, wide: bool) -> Component:
+def _section(
+    name: str, head: Component, body: Sequence[Component], state: str, wide: bool, hidden: bool = False
+) -> Component:
     return html.Section(
         [head, *body],
         id=f"{name}-panel",
+        hidden=hidden,
         className="panel wide" if wide else "panel",
         **attributes(data_state=state, aria_labelledby=f"{name}-title"),
     )

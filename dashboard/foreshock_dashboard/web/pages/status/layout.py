@@ -24,13 +24,14 @@ def layout() -> Component:
                     panel("notifications", "Notifications", "since start", wide=True),
                     panel("spans", "Span ingestion", "since start"),
                     panel("store", "Sources and storage"),
+                    panel("audit", "Audit log", "for admins", wide=True, hidden=True),
                     panel("connect", "Connect data sources", wide=True),
                 ],
                 className="panels",
             ),
         ],
         "/api/pages/status",
-        orders="signals targets notifications",
+        orders="signals targets notifications audit",
     )
 
 

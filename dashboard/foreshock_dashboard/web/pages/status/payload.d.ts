@@ -65,6 +65,20 @@ export interface StoreStatus {
   last_error: string;
 }
 
+export interface AuditEvent {
+  /** Unix seconds. */
+  time: number;
+  action: string;
+  /** "" if unknown. */
+  principal: string;
+  method: string;
+  role: string;
+  address: string;
+  request: string;
+  /** Of HTTP. */
+  status: number;
+}
+
 export interface StatusData extends LivePayload {
   version: string;
   past: boolean;
@@ -96,6 +110,8 @@ export interface StatusData extends LivePayload {
   };
   signals: Signal[];
   targets: Target[];
+  /** Null unless for an admin. */
+  audit: AuditEvent[] | null;
   /** Targets that are left out. */
   hidden: number;
   missing: string[];

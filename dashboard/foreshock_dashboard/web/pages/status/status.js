@@ -16,6 +16,7 @@ import { figure } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/pages/status/payload.d.ts").Receiver} Receiver */
+/** @typedef {import("#web/pages/status/payload.d.ts").AuditEvent} AuditEvent */
 /** @typedef {import("#web/pages/status/payload.d.ts").Signal} Signal */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
@@ -278,6 +279,48 @@ const drawNotifications = ({ hub: { notifications } }) => {
   setPanel("notifications", "ready");
 };
 
+/** @type {Readonly<Record<string, string>>} */
+const AUDIT_ACTIONS = {
+  sign_in: "Sign-in",
+  sign_in_failed: "Failed sign-in",
+  sign_out: "Sign-out",
+  denied: "Denied",
+  rate_limited: "Rate limited",
+  download: "Download",
+  change: "Change",
+};
+
+/** @type {import("#web/assets/widgets/table.js").Column<AuditEvent>[]} */
+const AUDIT_COLUMNS = [
+  { key: "time", name: "Time", text: true, cell: ({ time }) => timeElement(time, 0) },
+  { key: "principal", name: "User", text: true, cell: ({ principal }) => principal || "unknown" },
+  { key: "action", name: "Event", text: true, cell: ({ action }) => AUDIT_ACTIONS[action] ?? action },
+  { key: "role", name: "Role", text: true, minor: true },
+  { key: "method", name: "Method", text: true, minor: true },
+  { key: "address", name: "Address", text: true, minor: true },
+  {
+    key: "request",
+    name: "Request",
+    text: true,
+    cell: ({ request, status: code }) => h("span", { class: "wide-cell" }, `${request} (${code})`),
+  },
+];
+
+/** @param {StatusData} data */
+const drawAudit = ({ audit }) => {
+  requireId("audit-panel").hidden = !audit;
+  if (!audit) return;
+  drawTable(byId("audit"), {
+    id: "audit-table",
+    label: "Audit log",
+    columns: AUDIT_COLUMNS,
+    rows: audit,
+    param: "audit",
+    by: "-time",
+  });
+  setPanel("audit", "ready");
+};
+
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
   const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
@@ -431,6 +474,7 @@ export const status = {
     drawNotifications(data);
     drawSpans(data);
     drawStore(data);
+    drawAudit(data);
     drawConnect(data);
   },
 };
