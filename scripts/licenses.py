@@ -17,7 +17,7 @@ PERMITTED = frozenset({
 """SPDX identifiers of permissive licenses, and MPL-2.0, whose copyleft ends at its own files."""
 NAMES = {"Apache Software License": "Apache-2.0", "BSD License": "BSD-3-Clause", "MIT License": "MIT"}
 """Classifiers of package metadata from before PEP 639 by SPDX identifier."""
-UNDECLARED = {"protobuf": "BSD-3-Clause"}
+UNDECLARED = {"protobuf": "BSD-3-Clause", "resvg_py": "MIT"}
 """Licenses of packages whose metadata has none, read in their license files."""
 LICENSING = get_spdx_licensing()
 

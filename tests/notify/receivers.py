@@ -25,12 +25,12 @@ ALERTMANAGER = "prometheus-alertmanager"
 
 
 class Webhook:
-    """A webhook. posted: the JSON of each request. status: of the answers. before: runs before each answer."""
+    """A webhook. posted: the JSON of each request. status, location: of the answers. before: runs before each."""
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
         self.posted: list[Any] = []
-        self.status = 200
+        self.status, self.location = 200, ""
         self.before: Callable[[], None] = lambda: None
 
 
@@ -45,6 +45,7 @@ def webhook() -> Iterator[Webhook]:
             hook.before()
             self.send_response(hook.status)
             self.send_header("Content-Length", "0")
+            self.send_header("Location", hook.location)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

@@ -104,6 +104,17 @@ def test_dead_channels_delay_neither_an_evaluation_nor_the_others(
     assert stats_of(hub, "alive").waiting == 1
 
 
+def test_a_receiver_cannot_redirect_a_message(
+    hook: Webhook, start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """Its token would go along."""
+    hook.status, hook.location = 307, f"http://{hook.address}/elsewhere"
+    hub = start("hub", f"json://user:secret@{hook.address}/")
+    hub.observe((incident(),), complete=True)
+    eventually(lambda: stats_of(hub, "json").outcomes["failed"] == 1, "the failed attempt")
+    assert len(hook.posted) == 1
+
+
 def stats_of(hub: Notifier, name: str) -> ChannelStats:
     """Statistics of a channel."""
     return next(item for item in hub.stats() if item.name == name)

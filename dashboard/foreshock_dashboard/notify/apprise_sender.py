@@ -58,6 +58,7 @@ class AppriseSender:
             app_url="",
             image_url_mask="",  # else messages refer to icons on another host
             image_url_logo="",
+            http_redirects=False,  # a receiver must not send a message, or a token, elsewhere
             async_mode=False,
             storage_mode="memory",
         )

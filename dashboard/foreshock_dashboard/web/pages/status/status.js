@@ -302,7 +302,8 @@ const AUDIT_COLUMNS = [
     key: "request",
     name: "Request",
     text: true,
-    cell: ({ request, status: code }) => h("span", { class: "wide-cell" }, `${request} (${code})`),
+    minor: true,
+    cell: ({ request, status: code }) => [truncate(request, 80), ` (${code})`],
   },
 ];
 
