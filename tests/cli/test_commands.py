@@ -87,6 +87,7 @@ def test_help_has_examples_and_noun_phrases(path: tuple[str, ...]) -> None:
         (),
         ("get",),
         ("incident",),
+        ("silence",),
         ("trace",),
         ("recording",),
         ("generate",),

@@ -113,6 +113,9 @@ def test_all_interfaces_give_the_same_incident() -> None:
     seen = snapshot(
         world, contention_incident(world), contention_incident(world, "reranker", "batch-eval", state="resolved")
     )
-    assert lists.incidents(seen) == {"version": VERSION, "incidents": list(map(incident, seen.incidents))}
-    for state, shown in (("open", seen.incidents[:1]), ("resolved", seen.incidents[1:])):
-        assert lists.incidents(seen, state)["incidents"] == list(map(incident, shown))
+    everything = [*map(incident, seen.incidents)]
+    assert lists.incidents(seen)["version"] == VERSION
+    for state, shown in (("", everything), ("open", everything[:1]), ("resolved", everything[1:])):
+        rows = [dict(row) for row in lists.incidents(seen, state)["incidents"]]
+        assert all(row.pop("response") for row in rows)
+        assert rows == shown

@@ -116,10 +116,22 @@ COMMAND = _Group(
         ),
         "incident": _group(
             "incident",
-            "List and show incidents, and write postmortems",
+            "List, show, and respond to incidents, and write postmortems",
             list=("incident:list_", "List open and resolved incidents in a time range"),
             show=("incident:show_", "Show an incident in detail"),
             report=("incident:report_", "Write a postmortem for an incident"),
+            ack=("respond.incident:ack", "Acknowledge an incident"),
+            assign=("respond.incident:assign", "Name the person responsible for an incident"),
+            note=("respond.incident:note", "Add a note to an incident"),
+            silence=("respond.incident:silence", "Silence an incident until a time"),
+            feedback=("respond.incident:feedback", "Say whether the suspected cause was right"),
+        ),
+        "silence": _group(
+            "silence",
+            "List, create, and end silences and maintenance windows",
+            list=("respond.silence:list_", "List silences and maintenance windows"),
+            create=("respond.silence:create", "Silence a service or a GPU pair, or plan maintenance"),
+            end=("respond.silence:end", "End a silence or maintenance window"),
         ),
         "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and what ran on its GPUs")),
         "explain": _LazyCommand(

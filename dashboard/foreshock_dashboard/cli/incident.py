@@ -124,7 +124,7 @@ def _time(flag: str, text: str, now: float) -> float:
     return parse_flag(flag, lambda word: parse_time(word, now), text)
 
 
-def _one(source: Source, wanted: str, at: str | None) -> Json:
+def one_incident(source: Source, wanted: str, at: str | None) -> Json:
     """The incident with an id or a unique prefix of one; for `latest`, the newest, preferably one that paged.
 
     Raises:
@@ -180,7 +180,7 @@ def show_(source: Source, incident: str, at: str | None, form: str) -> None:
       foreshock incident show latest
       foreshock incident show 20260105T084120Z --from incident -o yaml
     """
-    row = _one(source, incident, at)
+    row = one_incident(source, incident, at)
     if form == "table":
         click.echo(incident_text(row))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
 from functools import cached_property, wraps
 from pathlib import Path
@@ -104,14 +104,30 @@ class Source:
         Raises:
             AnswerError: the hub cannot be reached, is no hub, or answers with an error.
         """
-        status, body = self._fetch(path, {name: text for name, text in parameters.items() if text is not None})
+        given = {name: text for name, text in parameters.items() if text is not None}
+        return self._object(self._fetch("GET", path, given), keys)
+
+    def send(self, method: str, path: str, body: Mapping[str, object], *keys: str) -> Json:
+        """Send a JSON object to `path` of the API, and return the answer, with at least these keys.
+
+        Raises:
+            SettingsError: the source is a recording.
+            AnswerError: as `get`.
+        """
+        if self.recording is not None:
+            raise SettingsError(f"--from: {self.name} is read-only; use the URL of a hub, such as {HUB_URL}")
+        return self._object(self._fetch(method, path, {}, body), keys)
+
+    def _object(self, answer: tuple[int, bytes], keys: Collection[str]) -> Json:
+        """The JSON object of an answer. Raises AnswerError."""
+        status, body = answer
         try:
             content = json.loads(body)
         except ValueError:
             content = None
         if isinstance(content, dict) and status == 200 and set(keys) <= content.keys():
             return content
-        if status in (401, 403):
+        if status == 401 or (status == 403 and not isinstance(content, dict)):
             raise AnswerError(
                 f"{self.name}: authentication required. Pass --credentials FILE with a bearer token or user:password."
             )
@@ -120,12 +136,19 @@ class Source:
         expected = "a foreshock hub or a Prometheus" if self._probed else "a foreshock hub"
         raise AnswerError(f"{self.name}: unexpected response (HTTP {status}). Check that --from points to {expected}.")
 
-    def _fetch(self, path: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body."""
+    def _fetch(
+        self, method: str, path: str, parameters: Mapping[str, str], sent: Mapping[str, object] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body. sent: the JSON object to send."""
         body = b""
         try:
             with httpx.stream(
-                "GET", f"{self._base}{path}", params=parameters, timeout=TIMEOUT_SECONDS, headers=self._headers
+                method,
+                f"{self._base}{path}",
+                params=parameters,
+                json=sent,
+                timeout=TIMEOUT_SECONDS,
+                headers=self._headers,
             ) as response:
                 for piece in response.iter_bytes():
                     body += piece

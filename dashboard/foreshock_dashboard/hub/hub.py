@@ -31,6 +31,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
+from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -98,6 +99,7 @@ class Hub:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self.journal = intake.journal
+            self._responses = ResponseReader(self.journal)
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
@@ -191,9 +193,9 @@ class Hub:
         """The owner of a service; "" if unknown."""
         return ""
 
-    def _muted(self, incident: Incident, now: float) -> bool:  # noqa: ARG002
-        """Whether an incident is silenced or under maintenance."""
-        return False
+    def _muted(self, incident: Incident, now: float) -> bool:
+        """Whether a silence or a maintenance window covers an incident."""
+        return self._responses.current().silence_of(incident, now) is not None
 
     def _record_notification(self, now: float, data: Json) -> None:
         """Write what was sent into the journal, for the timeline of the incident."""

@@ -24,6 +24,10 @@ class Entry(NamedTuple):
 class EntryLog(Protocol):
     """The journal, as those see it who read and append entries."""
 
+    @property
+    def newest(self) -> int:
+        """The `seq` of the newest entry; 0 without one."""
+
     def append(self, kind: Kind, at: float, by: str, data: Mapping[str, Any]) -> int:
         """Append an entry and return its `seq`, once it is durable.
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
+from foreshock_dashboard.model.response import FeedbackVerdict
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 
 SEVERITIES: Mapping[Severity, str] = {"critical": "Critical", "warning": "Early warning"}
@@ -35,6 +36,18 @@ CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
 NO_REASON = "none of its signals is anomalous"
 """Why a service is a candidate that shows no anomaly itself."""
 QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled", "inferred": "inferred"}
+FEEDBACK: Mapping[FeedbackVerdict, str] = {
+    "correct": "Correct cause",
+    "wrong_cause": "Wrong cause",
+    "not_useful": "Not useful",
+}
+NOTIFIED: Mapping[str, str] = {
+    "early_warning": "early warning",
+    "page": "page",
+    "cause": "new cause",
+    "resolved": "resolution",
+}
+"""What a notification was about, by its event in the journal."""
 HEALTHS: Mapping[Health, str] = {
     "ok": "Healthy",
     "warning": "Warning",
@@ -172,6 +185,7 @@ def words_module() -> str:
         "CAUSES": CAUSES.items(),
         "LOCAL_CAUSES": LOCAL_CAUSES.items(),
         "CONFIDENCE_LEVELS": CONFIDENCE_LEVELS.items(),
+        "FEEDBACK": FEEDBACK.items(),
         "HEALTHS": HEALTHS.items(),
         "STAGES": STAGES.items(),
         "PAST_STAGES": PAST_STAGES.items(),

@@ -91,6 +91,7 @@ class Journal:
     ) -> None:
         self._limits, self._lock, self._clock = limits, threading.Lock(), RetentionClock(now, monotonic)
         self._expired, self._recovery, self._error = 0, "", ""
+        self._newest = 0
         self._path = folder / JOURNAL_FILE if folder else None
         try:
             if self._path:
@@ -100,11 +101,17 @@ class Journal:
                 (disk or Disk()).sync(self._path.parent)  # SQLite syncs the content of the file, not its name
                 self._file_id = file_id(self._path)
             self._usage = self._read_usage()
+            (self._newest,) = self._connection.execute("select coalesce(max(seq), 0) from entries").fetchone()
         except (OSError, sqlite3.Error) as error:
             hint = remedy(error) if isinstance(error, OSError) else "make the folder writable and free space"
             raise StoreError(f"journal {self._path}: cannot open: {error}; {hint}") from error
         if self._recovery:
             log.error("%s", self._recovery)
+
+    @property
+    def newest(self) -> int:
+        """As `EntryLog.newest`."""
+        return self._newest
 
     def append(self, kind: Kind, at: float, by: str, data: Mapping[str, Any]) -> int:
         """As `EntryLog.append`. Raises StoreError if nothing was kept."""
@@ -133,7 +140,8 @@ class Journal:
                 raise StoreError(self._error) from error
             self._usage[kind], self._error = usage, ""
             self._expired += expired
-            return cursor.lastrowid or 0
+            self._newest = cursor.lastrowid or 0
+            return self._newest
 
     def read(self, kind: Kind | None = None, after: int = 0) -> list[Entry]:
         """As `EntryLog.read`. Raises StoreError."""

@@ -30,7 +30,7 @@ class Error(TypedDict):
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "model": Error,
-        "description": "400: invalid parameter. 404: not found. The message states the remedy",
+        "description": "400: invalid parameter. 404: not found. 409: not possible now. The message states the remedy",
     },
     503: {"model": Error, "description": "the data source is unavailable"},
 }
@@ -89,13 +89,25 @@ def get(
     api: APIRouter, path: str, summary: str, *payload: type, name: str | None = None
 ) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Decorator of the function behind a GET route. payload: the TypedDicts of its answer besides the envelope."""
+    return api.get(path, summary=summary, response_model=_answer_model(api, path, payload), name=name)
+
+
+def post(
+    api: APIRouter, path: str, summary: str, *payload: type, name: str | None = None, method: str = "POST"
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Decorator of the function behind a route that changes something. payload: as of `get`."""
+    model = _answer_model(api, f"{path} {method}", payload)
+    return api.api_route(path, methods=[method], summary=summary, response_model=model, name=name)
+
+
+def _answer_model(api: APIRouter, path: str, payload: tuple[type, ...]) -> type:
+    """The envelope and the payload as one model, which is named after the payload."""
     address = api.prefix + path.replace(":path", "")
 
     def document(namespace: dict[str, Any]) -> None:
         namespace["__doc__"] = f"`{address}`."
 
-    model = new_class(f"{payload[0].__name__}Answer", (Envelope, *payload), exec_body=document)
-    return api.get(path, summary=summary, response_model=model, name=name)
+    return new_class(f"{payload[0].__name__}Answer", (Envelope, *payload), exec_body=document)
 
 
 def get_snapshot(

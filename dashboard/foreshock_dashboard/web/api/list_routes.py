@@ -12,6 +12,7 @@ from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import answers, load_balancing
 from foreshock_dashboard.web.api.answers import get, get_snapshot
 from foreshock_dashboard.web.api.parameters import (
@@ -40,7 +41,12 @@ MAX_PENDING = 4
 
 
 def add_list_routes(
-    api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, version: str
+    api: APIRouter,
+    hub: HubView,
+    responder: Responder,
+    topologies: TopologyCache,
+    responses: ResponseReader,
+    version: str,
 ) -> None:
     """Register the routes of lists, of the hub's status, and of postmortems on `api`."""
 
@@ -67,8 +73,9 @@ def add_list_routes(
         lists.Incidents,
         parameters=IncidentsParameters,
     )
-    def incidents(snapshot: Snapshot, _past: bool, query: IncidentsParameters) -> Payload:
-        return lists.incidents(snapshot, query.state)
+    def incidents(snapshot: Snapshot, past: bool, query: IncidentsParameters) -> Payload:
+        time = snapshot.world.time if past and snapshot.world else hub.now()
+        return lists.incidents(snapshot, query.state, responses.at(time) if past else responses.current(), time)
 
     @get(api, "/topology", "Services and GPUs, and the layout of the service map", Topology)
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
@@ -111,7 +118,7 @@ def add_list_routes(
             item = find_incident(incident, snapshot.incidents)
         except LookupError as error:
             raise HTTPException(404, str(error)) from None
-        written = report(snapshot.world, item)
+        written = report(snapshot.world, item, responses=responses.current())
         if query.format == "zip":
             return download(f"foreshock-{item.id}.zip", zipped(written, item.id), ZIP)
         body = {"id": item.id, "markdown": written.markdown, "plots": dict(written.plots)}

@@ -14,6 +14,7 @@ from foreshock_dashboard.access.roles import Role
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api.answers import WithAudit, WithTopology, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import (
     CascadeParameters,
@@ -37,6 +38,7 @@ from foreshock_dashboard.web.state.parameters import (
     AsOf,
     time_parameter,
 )
+from foreshock_dashboard.web.state.response_json import WithResponses, with_responses
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SUGGESTIONS = 3
@@ -57,12 +59,18 @@ def add_page_routes(
     responder: Responder,
     topologies: TopologyCache,
     readings: GpuReadings,
+    responses: ResponseReader,
     version: str,
     audit: AuditLog,
 ) -> None:
     """Register the routes of the pages' values on `api`."""
     histories = HistoryCache()
     page = partial(get_snapshot, api, responder)
+
+    def with_people(snapshot: Snapshot, past: bool) -> WithResponses:
+        time = snapshot.world.time if past and snapshot.world else hub.now()
+        known = responses.at(time) if past else responses.current()
+        return with_responses(snapshot.incidents, known, time)
 
     def with_topology(snapshot: Snapshot, past: bool, payload: Payload) -> Payload:
         return {"topology": topologies.get(snapshot, past)["id"], **payload}
@@ -77,12 +85,14 @@ def add_page_routes(
         "/now",
         "All values of the Now page; indexes point into /api/topology",
         now_page.Now,
+        WithResponses,
         parameters=NowParameters,
     )
     def now(snapshot: Snapshot, past: bool, query: NowParameters) -> Payload:
         start, end = range_of(query.start, snapshot.world)
         time = snapshot.world.time if past and snapshot.world else hub.now()
-        return now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start)
+        payload = now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start)
+        return {**payload, **with_people(snapshot, past)}
 
     @page(
         "/pages/contention",
@@ -98,6 +108,7 @@ def add_page_routes(
         "/pages/cascade",
         "All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
         cascade_page.Cascade,
+        WithResponses,
         WithTopology,
         parameters=CascadeParameters,
     )
@@ -109,7 +120,7 @@ def add_page_routes(
         body = cascade_page.cascade(
             snapshot, start, query.incident, query.service, wide, histories, zoom=not query.start
         )
-        return with_topology(snapshot, past, body)
+        return with_topology(snapshot, past, {**body, **with_people(snapshot, past)})
 
     @page(
         "/pages/fleet",

@@ -15,8 +15,10 @@ from foreshock_dashboard.access.roles import Principal, Role
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
+from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, get
+from foreshock_dashboard.web.api.response_routes import add_response_routes
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
@@ -33,10 +35,12 @@ def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     """Register all routes of a hub on the app, before the pages, which match every other address."""
     responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
-    list_routes.add_list_routes(api, hub, responder, topology, version)
+    responses = ResponseReader(hub.journal)
+    list_routes.add_list_routes(api, hub, responder, topology, responses, version)
     list_routes.add_trace_routes(api, hub, responder, traces)
-    page_routes.add_page_routes(api, hub, responder, topology, gpus, version, audit)
+    page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
+    add_response_routes(api, hub, responder, responses)
     _add_access(api, hub, responder, audit)
     app.include_router(api)
     _add_operations(app, hub)

@@ -51,6 +51,26 @@ export const fetchJson = async (path) => {
 };
 
 /**
+ * Send JSON to the hub and return the body of its answer.
+ * @param {string} method
+ * @param {string} path
+ * @param {Record<string, unknown>} content
+ * @returns {Promise<any>}
+ */
+export const sendJson = async (method, path, content) => {
+  const headers = { "Content-Type": "application/json" };
+  const response = await fetch(path, {
+    method,
+    headers,
+    body: JSON.stringify(content),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const body = await response.json();
+  if (!response.ok) throw new HubError(body.error || `status ${response.status}`, response.status);
+  return body;
+};
+
+/**
  * The hub's own words of a refusal, else a sentence for a hub that does not answer.
  * @param {unknown} error
  * @param {string} otherwise

@@ -14,7 +14,22 @@ export interface LivePayload {
   /** The id of the topology whose indices the values use. */
   topology: string;
   open_incidents?: { severity: string }[];
+  /** What people did about the incidents of the page, by id. */
+  responses?: Record<string, IncidentResponse>;
   verdict?: { state?: string };
+}
+
+export interface User {
+  name: string;
+  role: string;
+}
+
+export interface IncidentResponse {
+  acknowledged: { by: string; at: number } | null;
+  assignment: { assignee: string; by: string; at: number } | null;
+  /** The silence that the incident is under now. */
+  silence: { id: number; end: number; by: string; comment: string; maintenance: boolean } | null;
+  timeline: { at: number; kind: string; by: string; text: Clause[] }[];
 }
 
 export interface Topology {

@@ -2,8 +2,9 @@
 
 /** @typedef {import("#web/assets/payload.d.ts").LivePayload} LivePayload */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
+/** @typedef {import("#web/assets/payload.d.ts").User} User */
 
-/** @type {{ data: LivePayload | null, topology: Topology | null, time: number | null }} */
+/** @type {{ data: LivePayload | null, topology: Topology | null, time: number | null, user: User | null }} */
 export const live = {
   /** The page's own values. */
   data: null,
@@ -11,6 +12,8 @@ export const live = {
   topology: null,
   /** The hub's clock in Unix seconds; it may run faster than this machine's. */
   time: null,
+  /** The signed-in user; without authentication the name is empty. */
+  user: null,
 };
 
 /** The hub's time, or this machine's before the first answer. */

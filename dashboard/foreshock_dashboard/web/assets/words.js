@@ -33,6 +33,12 @@ export const CONFIDENCE_LEVELS = /** @type {const} */ ({
   high: "high confidence",
 });
 
+export const FEEDBACK = /** @type {const} */ ({
+  correct: "Correct cause",
+  wrong_cause: "Wrong cause",
+  not_useful: "Not useful",
+});
+
 export const HEALTHS = /** @type {const} */ ({
   ok: "Healthy",
   warning: "Warning",

@@ -13,15 +13,19 @@ import numpy as np
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.response import Response
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
+from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration
 from foreshock_dashboard.render.words import CAUSES, in_sentence
+from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
@@ -39,8 +43,13 @@ class Report:
     plots: Mapping[str, str]
 
 
-def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
-    """The postmortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
+def report(
+    world: World, incident: Incident, at_page: Incident | None = None, responses: Responses = NO_RESPONSES
+) -> Report:
+    """The postmortem of an incident.
+
+    world: the data around it. at_page: the incident as of its page, if known. responses: what people did.
+    """
     until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
     costs = incident_costs(world, since, until, incident.paged)
@@ -49,11 +58,12 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
         f"# Incident {_text(incident.id)}",
         "## Summary",
         _text(incident_sentence(incident)),
-        _summary(incident, until),
+        _summary(incident, until, responses.of(incident.id)),
         "## Impact",
         _impact(costs, until - since, incident.paged is not None),
         "## Timeline",
-        _timeline(incident, since),
+        _timeline(incident, since, responses),
+        *_feedback(responses.of(incident.id)),
         "## Root cause",
         _root_cause(incident, at_page),
         "## Actions",
@@ -95,7 +105,7 @@ def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
     raise LookupError(f"incident {wanted!r} {problem}. Known incidents: {', '.join(sorted(by_id))}")
 
 
-def _summary(incident: Incident, until: float) -> str:
+def _summary(incident: Incident, until: float, response: Response) -> str:
     rows = [
         ("Severity", incident.severity),
         ("State", incident.state),
@@ -106,14 +116,35 @@ def _summary(incident: Incident, until: float) -> str:
         ("Confidence", incident.confidence_level),
         ("Opened", utc_timestamp(incident.opened)),
         ("Paged", utc_timestamp(incident.paged) if incident.paged is not None else "no page sent"),
+        *_people(response),
         ("Resolved", utc_timestamp(incident.resolved) if incident.resolved is not None else "ongoing"),
         ("Duration", f"{(until - incident.opened) / 60:.0f} min"),
     ]
     return _table(("", ""), rows)
 
 
-def _timeline(incident: Incident, since: float) -> str:
-    """The events, oldest first; the first anomaly is the first line."""
+def _people(response: Response) -> Iterator[tuple[str, str]]:
+    """Who acknowledged the incident when, and who is responsible."""
+    if response.acknowledged:
+        by = f" by {response.acknowledged.by}" if response.acknowledged.by else ""
+        yield "Acknowledged", f"{utc_timestamp(response.acknowledged.at)}{by}"
+    if response.assignment:
+        yield "Assigned to", response.assignment.assignee
+
+
+def _feedback(response: Response) -> Iterator[str]:
+    """Feedback on the suspected cause, under a separate heading."""
+    if response.feedback:
+        yield "## Feedback"
+        yield "\n".join(
+            f"- {_text(feedback_text(item.verdict, item.cause, str(item.service or ''), item.text))}"
+            + (f" ({_text(item.stamp.by)})" if item.stamp.by else "")
+            for item in response.feedback
+        )
+
+
+def _timeline(incident: Incident, since: float, responses: Responses) -> str:
+    """What happened, who did what, and what was sent, oldest first; the first anomaly is the first line."""
     events = [(since, "**first anomaly**")]
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
@@ -121,6 +152,8 @@ def _timeline(incident: Incident, since: float) -> str:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first anomaly"))
     if incident.resolved is not None:
         events.append((incident.resolved, "resolved"))
+    known = incident_timeline(incident, responses.of(incident.id), responses.silences)
+    events += [(event.at, _text(joined_text(by_line(event)))) for event in known if event.kind != "state"]
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
     return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in incident.at_risk)])
 

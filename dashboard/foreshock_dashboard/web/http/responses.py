@@ -88,11 +88,12 @@ class Responder:
     async def snapshot_response(self, request: Request, parameters: AsOf, make: MakePayload) -> Response:
         """JSON response with the payload of the snapshot at `parameters.at`.
 
-        The payload is made once per snapshot, address, and parameters. The ETag of the newest snapshot is derived from
-        the address and the evaluation. The ETag of an earlier snapshot is a digest of the bytes, because a parameter
-        such as `from=now-6h` moves with the clock.
+        The payload is made once per snapshot, journal entry, address, and parameters. The ETag of the newest snapshot
+        is derived from the same. The ETag of an earlier snapshot is a digest of the bytes, because a parameter such as
+        `from=now-6h` moves with the clock.
         """
-        key = f"{request.url.path} {parameters.model_dump(exclude={'at'})}"
+        parts = request.url.path, self._hub.journal.newest, parameters.model_dump(exclude={"at"})
+        key = " ".join(map(str, parts))
         if not parameters.at and _matches_etag(request, etag := self._etag(key, self._hub.snapshot)):
             return self._not_modified(etag)  # no thread: most requests end here
         return await run_in_threadpool(self._snapshot_response, request, key, parameters.at, make)

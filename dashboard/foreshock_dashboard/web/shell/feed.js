@@ -202,7 +202,8 @@ const onFailure = (error) => {
   }
 };
 
-const restart = () => {
+/** Request the values of the page again at once. */
+export const restart = () => {
   if (!connection.page) return;
   clearTimeout(timer);
   loop();

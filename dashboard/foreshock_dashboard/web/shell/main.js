@@ -16,10 +16,11 @@ import { openClickedTrace, traces } from "#web/pages/traces/traces.js";
 import { startChartTables } from "#web/shell/chart_table.js";
 import { zoomed } from "#web/shell/chart_zoom.js";
 import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
-import { drawBadge, prefetch, redraw, startFeed } from "#web/shell/feed.js";
+import { drawBadge, prefetch, redraw, restart, startFeed } from "#web/shell/feed.js";
 import { drawIgnoredParameters } from "#web/shell/ignored_parameters.js";
 import { nameUser, startMenus } from "#web/shell/page_menu.js";
 import { drawSlider, startSlider } from "#web/shell/replay_slider.js";
+import { startRespond } from "#web/shell/respond.js";
 import { startShortcuts } from "#web/shell/shortcuts.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
 
@@ -89,6 +90,7 @@ for (const start of [
   start();
 }
 onNavigation(drawFrame);
+startRespond(restart).then(redraw);
 startColorScheme(redraw);
 window.addEventListener("foreshock:zone", () => {
   announceBrowser();

@@ -3,6 +3,7 @@ import { openPage } from "#web/assets/address.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
 import { healthLegend } from "#web/assets/timeline/signs.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
+import { acknowledgeFirst } from "#web/shell/respond.js";
 import { openSearch } from "#web/shell/search.js";
 import { closeTimeMenu, isTimeMenuOpen, runTimeAction } from "#web/shell/time_picker.js";
 
@@ -13,6 +14,7 @@ const TIME_KEYS = { z: "out", ArrowLeft: "back", ArrowRight: "on", r: "replay", 
 const HELP = [
   ["/", "search services, GPUs, incidents, alerts, and traces"],
   ["?", "keyboard shortcuts"],
+  ["a", "acknowledge the incident"],
   ["t z", "zoom out"],
   ["t ←  t →", "shift the time range by half"],
   ["t r", "replay the past"],
@@ -87,7 +89,7 @@ const secondKeyAction = (first, second) => {
  * What a key does by itself; undefined where it does nothing.
  * @param {string} key
  */
-const keyAction = (key) => ({ "?": openHelp, "/": openSearch })[key];
+const keyAction = (key) => ({ "?": openHelp, "/": openSearch, a: acknowledgeFirst })[key];
 
 /** @param {KeyboardEvent} event */
 const onKey = (event) => {

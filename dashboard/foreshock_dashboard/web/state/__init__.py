@@ -1,4 +1,4 @@
 """World and incidents reduced to values of pages and API: freshness, conditions, history, lists, parameters.
 
-Imports: `analysis`, `common`, `foreshock_exporter.common`, `model`, `render`, `settings`, `stats`.
+Imports: `analysis`, `common`, `foreshock_exporter.common`, `model`, `render`, `response`, `settings`, `stats`.
 """

@@ -13,10 +13,12 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
+from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
 from foreshock_dashboard.web.state.placement import contended_time, pairs
+from foreshock_dashboard.web.state.response_json import ResponseJson, response
 
 Figure = float | None
 RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
@@ -161,11 +163,17 @@ class Status(TypedDict):
     hub: Json
 
 
+class ListedIncident(IncidentJson):
+    """An incident, and what people did about it."""
+
+    response: ResponseJson
+
+
 class Incidents(TypedDict):
     """Incidents."""
 
     version: Annotated[int, Field(description="of the form of an incident")]
-    incidents: list[IncidentJson]
+    incidents: list[ListedIncident]
 
 
 def _red_figures(red: Red) -> list[RedFigures]:
@@ -239,16 +247,17 @@ def pools(world: World | None) -> Pools:
     return {"tiers": tiers, "mixed": mixed}
 
 
-def incidents(snapshot: Snapshot, state: str = "") -> Incidents:
+def incidents(snapshot: Snapshot, state: str = "", responses: Responses = NO_RESPONSES, time: float = 0.0) -> Incidents:
     """The open incidents, the worst first, then the resolved ones, newest first.
 
-    state: `open` or `resolved` for these only; "" for all.
+    state: `open` or `resolved` for these only; "" for all. responses: what people did by `time` (Unix seconds).
     """
     resolved = [item for item in snapshot.incidents if not item.is_open]
     resolved.sort(key=lambda item: (-(item.resolved or item.since), item.id))
     listed = {"open": open_incidents(snapshot), "resolved": resolved}
     shown = (item for name, items in listed.items() if state in ("", name) for item in items)
-    return {"version": VERSION, "incidents": list(map(incident, shown))}
+    rows: list[ListedIncident] = [{**incident(item), "response": response(item, responses, time)} for item in shown]
+    return {"version": VERSION, "incidents": rows}
 
 
 def target(item: Target) -> TargetRow:

@@ -19,6 +19,7 @@ import {
   reportHref,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
+import { responseLine } from "#web/assets/timeline/response.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
@@ -115,6 +116,7 @@ const drawIncidents = (data, now) => {
     incidents.length ? list() : noIncidentText(data),
     id && !selected ? h("p", { class: "lost" }, unknownText) : null,
     selected ? incidentTools(selected) : null,
+    selected ? responseLine(selected.id, now) : null,
     data.ready ? propagationPath(data) : null,
   );
 };

@@ -13,6 +13,7 @@ import {
   runbookHref,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
+import { responseLine } from "#web/assets/timeline/response.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
 import { EMPTY } from "#web/assets/words.js";
 
@@ -140,6 +141,7 @@ const openIncident = (incident, isShown, now) => {
       incidentLinks(incident),
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
+    isShown ? null : responseLine(incident.id, now),
     isShown || !actions.length ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     h(
       "div",

@@ -24,6 +24,7 @@ import {
   reportHref,
   stateWords,
 } from "#web/assets/timeline/incident.js";
+import { responseLine } from "#web/assets/timeline/response.js";
 import { hiddenSign } from "#web/assets/timeline/signs.js";
 import { VERDICTS } from "#web/assets/words.js";
 
@@ -337,6 +338,7 @@ export const drawVerdict = ({ verdict }, now) => {
   );
   put(
     byId("verdict-detail"),
+    situation ? responseLine(situation.incident.id, now) : null,
     situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );

@@ -1,0 +1,114 @@
+"""`foreshock silence`: silences and maintenance windows of a hub."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import click
+
+from foreshock_dashboard.cli.options import GroupedCommand, output_option
+from foreshock_dashboard.cli.output import Column, Row, show
+from foreshock_dashboard.cli.respond.incident import (
+    comment_option,
+    for_option,
+    period,
+    until_option,
+    user_name,
+    writes_hub,
+)
+from foreshock_dashboard.cli.source import Source
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.settings.settings import SettingsError
+
+
+def _subject(row: Row) -> str:
+    if row["incident"]:
+        return f"incident {row['incident']}"
+    pair = f" / {row['noisy_neighbor']}" if row["noisy_neighbor"] else ""
+    return f"{row['service']}{pair}" if row["service"] else "all services"
+
+
+COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: str(row["id"])),
+    ("KIND", lambda row: "maintenance" if row["maintenance"] else "silence"),
+    ("SUBJECT", _subject),
+    ("START", lambda row: utc_timestamp(row["start"])),
+    ("END", lambda row: utc_timestamp(row["end"])),
+    ("BY", lambda row: row["by"] or None),
+    ("COMMENT", lambda row: row["comment"] or None),
+)
+FIELDS = ("id", "maintenance", "incident", "service", "noisy_neighbor", "start", "end", "by", "comment")
+FORMATS = ("table", "json", "yaml", "csv")
+
+
+def _show(form: str, answer: Json, rows: list[Json]) -> None:
+    show(form, answer, rows, COLUMNS, FIELDS, "No silences or maintenance windows.")
+
+
+@click.command(cls=GroupedCommand)
+@writes_hub
+@output_option(*FORMATS)
+def list_(source: Source, form: str) -> None:
+    """List silences and maintenance windows that are active or to come.
+
+    \b
+    Examples:
+      foreshock silence list
+    """
+    answer = source.get("/api/silences", "silences")
+    _show(form, answer, answer["silences"])
+
+
+@click.command(cls=GroupedCommand)
+@writes_hub
+@click.option("--service", metavar="SERVICE", help="affected service whose incidents do not notify")
+@click.option("--noisy-neighbor", metavar="SERVICE", help="with --service: only incidents suspected of this one")
+@click.option("--maintenance", is_flag=True, help="maintenance window, of all services without --service")
+@click.option("--start", metavar="TIME", help="start, also a future time (default: now)")
+@for_option
+@until_option
+@comment_option
+@output_option(*FORMATS)
+def create(
+    source: Source,
+    service: str | None,
+    noisy_neighbor: str | None,
+    maintenance: bool,
+    start: str | None,
+    duration: str | None,
+    until: str | None,
+    comment: str,
+    form: str,
+) -> None:
+    """Silence a service or a GPU pair, or plan a maintenance window. Pass --for or --until.
+
+    \b
+    Examples:
+      foreshock silence create --service serving/llm-chat --for 2h
+      foreshock silence create --service serving/llm-chat --noisy-neighbor ml/batch-embed --for 7d
+      foreshock silence create --maintenance --start 2026-11-25T22:00:00Z --for 4h --comment "driver upgrade"
+    """
+    if maintenance and noisy_neighbor:
+        raise SettingsError("--maintenance, --noisy-neighbor: pass one of them")
+    body = {"by": user_name(), "comment": comment, **period(duration, until, start)}
+    named = {"service": service, "noisy_neighbor": noisy_neighbor}
+    body |= {name: text for name, text in named.items() if text is not None}
+    path = "/api/maintenance" if maintenance else "/api/silences"
+    answer = source.send("POST", path, body, "silence")
+    _show(form, answer, [answer["silence"]])
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("silence_id", metavar="ID")
+@writes_hub
+@output_option(*FORMATS)
+def end(source: Source, silence_id: str, form: str) -> None:
+    """End a silence or maintenance window now.
+
+    \b
+    Examples:
+      foreshock silence end 12
+    """
+    answer = source.send("DELETE", f"/api/silences/{quote(silence_id, safe='')}", {}, "silence")
+    _show(form, answer, [answer["silence"]])

@@ -1,0 +1,99 @@
+"""The timeline of an incident: what happened, who did what, and what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.model.response import FeedbackVerdict, Response, Silence
+from foreshock_dashboard.render.clause import Text, minute, text
+from foreshock_dashboard.render.words import CAUSES, FEEDBACK, NOTIFIED, in_sentence
+
+EventKind = Literal["state", "response", "notification"]
+
+
+class TimelineEvent(NamedTuple):
+    """An event of an incident: Unix seconds, what it is about, who did it ("" for no person), and what."""
+
+    at: float
+    kind: EventKind
+    by: str
+    text: Text
+
+
+def incident_timeline(incident: Incident, response: Response, silences: Sequence[Silence]) -> list[TimelineEvent]:
+    """The events, oldest first. silences: all; those for this incident alone are among the response's entries."""
+    end = incident.resolved or float("inf")
+    events = [
+        *_states(incident),
+        *(event for entry in response.entries for event in _entry(entry)),
+        *(
+            TimelineEvent(max(item.start, item.stamp.at), "response", item.stamp.by, _silenced(item))
+            for item in silences
+            if not item.incident and item.matches(incident) and item.start < end and item.end > incident.opened
+        ),
+    ]
+    return sorted(events, key=lambda event: event.at)
+
+
+def by_line(event: TimelineEvent) -> Text:
+    """What happened, and who did it: `acknowledged by dana`."""
+    return text(event.text, f" by {event.by}" if event.by else "")
+
+
+def _states(incident: Incident) -> Iterator[TimelineEvent]:
+    for at, what in (
+        (incident.since, "first anomaly"),
+        (incident.opened, "incident opened"),
+        (incident.paged, "paged"),
+        (incident.recovering_since, "symptoms ended"),
+        (incident.resolved, "resolved"),
+    ):
+        if at is not None:
+            yield TimelineEvent(at, "state", "", text(what))
+
+
+def _entry(entry: Entry) -> Iterator[TimelineEvent]:
+    data = entry.data
+    if entry.kind == "notification":
+        event, channel = NOTIFIED.get(str(data.get("event")), str(data.get("event"))), str(data.get("channel"))
+        sent = "sent" if data.get("outcome") == "sent" else "not delivered"
+        yield TimelineEvent(entry.at, "notification", "", text(f"{event} {sent} to {channel}"))
+        return
+    what = text(_said(entry)) if data["action"] != "silence" else text("silenced until ", minute(float(data["end"])))
+    comment = str(data.get("comment") or "") if data["action"] == "silence" else ""
+    yield TimelineEvent(entry.at, "response", entry.by, text(what, f" ({comment})" if comment else ""))
+
+
+def _said(entry: Entry) -> str:
+    data = entry.data
+    match data["action"]:
+        case "acknowledge":
+            return "acknowledged"
+        case "unacknowledge":
+            return "acknowledgment withdrawn"
+        case "assign":
+            return f"assigned to {data['assignee']}" if data["assignee"] else "unassigned"
+        case "note":
+            return f"note “{data['text']}”"
+        case "feedback":
+            return feedback_text(data["verdict"], data.get("cause"), data.get("service"), str(data.get("text") or ""))
+        case _:
+            return "silence ended"
+
+
+def feedback_text(verdict: FeedbackVerdict, cause: str | None, service: str | None, comment: str) -> str:
+    """`feedback: wrong cause, it was ml/batch-embed (GPU contention)`."""
+    words = next((in_sentence(word) for key, word in CAUSES.items() if key == cause), "")
+    named = f"{service} ({words})" if service and words else service or words
+    was = f", it was {named}" if named else ""
+    return f"feedback: {in_sentence(FEEDBACK[verdict])}{was}{f' (“{comment}”)' if comment else ''}"
+
+
+def _silenced(item: Silence) -> Text:
+    what = "maintenance until " if item.maintenance else "silenced until "
+    pair = f"{item.service} / {item.noisy_neighbor}" if item.noisy_neighbor else str(item.service)
+    subject = f"{pair} " if item.service else "all services "
+    return text(subject, what, minute(item.end), f" ({item.comment})" if item.comment else "")

@@ -1,0 +1,276 @@
+"""API routes of what people do about incidents: acknowledge, assign, note, silence, give feedback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.access.roles import Principal
+from foreshock_dashboard.model.incident import Cause, Incident
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.response import FeedbackVerdict
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.response import entries
+from foreshock_dashboard.response.entries import Data
+from foreshock_dashboard.response.reader import ResponseReader
+from foreshock_dashboard.web.api.answers import get, post
+from foreshock_dashboard.web.http.responses import Responder
+from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, time_parameter
+from foreshock_dashboard.web.state.response_json import (
+    ResponseJson,
+    SilenceJson,
+    Silences,
+    response,
+    silence_row,
+    silences,
+)
+from foreshock_exporter.common.durations import parse_duration
+
+MAX_NAME, MAX_COMMENT, MAX_NOTE = 200, 500, 4000
+"""Characters of a name, of a comment, and of a note."""
+MAX_SILENCE_SECONDS = 90 * 86_400.0
+MAX_OPEN_SILENCES = 500
+"""Silences that are active or to come; each evaluation compares every incident with each."""
+FOUND_AFTER_SECONDS = 60.0
+"""Time after its opening at which an incident of the past is looked up."""
+
+
+def _line(text: str) -> str:
+    """One line without control characters, as terminals and messages show it."""
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+        raise ValueError("has control characters. Use one line of text")
+    return text.strip()
+
+
+def _paragraphs(text: str) -> str:
+    return "\n".join(_line(line) for line in text.splitlines()).strip()
+
+
+def _seconds(value: object) -> float:
+    seconds = parse_duration(str(value))
+    if not 0 < seconds <= MAX_SILENCE_SECONDS:
+        raise ValueError(f"is not a duration of up to {MAX_SILENCE_SECONDS / 86_400:.0f} days, such as 2h")
+    return seconds
+
+
+def _service(text: str | None) -> Service | None:
+    return Service.parse(text) if text else None
+
+
+Line = Annotated[str, Field(max_length=MAX_COMMENT), AfterValidator(_line)]
+Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_line)]
+Named = Annotated[Service | None, BeforeValidator(_service), WithJsonSchema({"type": "string", "maxLength": MAX_NAME})]
+Seconds = Annotated[float | None, BeforeValidator(_seconds), WithJsonSchema({"type": "string"})]
+
+
+class Body(BaseModel):
+    """The body of a request that changes something. by: who, where the hub has no authentication."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Name = ""
+
+
+class Acknowledge(Body):
+    """acknowledged: false withdraws an acknowledgment."""
+
+    acknowledged: bool = True
+
+
+class Assign(Body):
+    """assignee: null is the sender, and an empty text is for no one."""
+
+    assignee: Name | None = None
+
+
+class Note(Body):
+    """A note of one or more lines."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_NOTE), AfterValidator(_paragraphs)]
+
+
+class Feedback(Body):
+    """cause, service: the real ones, where the verdict is `wrong_cause`."""
+
+    verdict: FeedbackVerdict
+    cause: Cause | None = None
+    service: Named = None
+    text: Line = ""
+
+
+class Period(Body):
+    """A time range: `end`, or `duration` from `start`. start: now by default."""
+
+    start: str = ""
+    end: str = ""
+    duration: Seconds = None
+    comment: Line = ""
+
+    def times(self, now: float) -> tuple[float, float]:
+        """Start and end, Unix seconds.
+
+        Raises:
+            BadParameterError: a time cannot be read, or the range is empty, over, or too long.
+        """
+        start = time_parameter("start", self.start, now, now)
+        if bool(self.end) == (self.duration is not None):
+            raise BadParameterError("end, duration: pass one of them, such as duration=2h")
+        end = start + self.duration if self.duration is not None else time_parameter("end", self.end, now, now)
+        if end <= max(start, now):
+            raise BadParameterError(f"end={self.end!r}: is not after the start and the present. Use a later time")
+        if end - start > MAX_SILENCE_SECONDS or start - now > MAX_SILENCE_SECONDS:
+            raise BadParameterError(f"end: more than {MAX_SILENCE_SECONDS / 86_400:.0f} days ahead. Use a nearer time")
+        return start, end
+
+
+class NewSilence(Period):
+    """A silence of an incident, of a service, or of the pair of an affected service and its noisy neighbor."""
+
+    incident: Name = ""
+    service: Named = None
+    noisy_neighbor: Named = None
+
+
+class Maintenance(Period):
+    """A maintenance window of a service, or of all where none is given."""
+
+    service: Named = None
+
+
+class ChangedResponse(TypedDict):
+    """What people did about the incident, after the change."""
+
+    incident: str
+    response: ResponseJson
+
+
+class ChangedSilence(TypedDict):
+    """The silence, after the change."""
+
+    silence: SilenceJson
+
+
+def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader) -> None:
+    """Register the routes on `api`. Those that change something need the role responder (see `access.roles`)."""
+
+    def read_only() -> None:
+        if hub.snapshot.bounds is not None:
+            raise HTTPException(409, "this hub shows the past and is read-only. Use the live hub")
+
+    def append(request: Request, body: Body, data: Mapping[str, Any]) -> int:
+        principal: Principal | None = request.scope.get("principal")
+        try:
+            return hub.journal.append("incident", hub.now(), principal.name if principal else body.by, data)
+        except ValueError as error:
+            raise BadParameterError(str(error)) from None
+
+    def incident_of(incident_id: str) -> Incident:
+        read_only()
+        return _found(hub, incident_id)
+
+    def answer(request: Request, item: Incident) -> Response:
+        body = {"incident": item.id, "response": response(item, reader.current(), hub.now())}
+        return responder.json_response(request, hub.snapshot, body)
+
+    def add(action: str, summary: str, body_type: type[Body], data: Callable[[Request, Incident, Any], Data]) -> None:
+        def route(request: Request, incident: str, body: Body) -> Response:
+            item = incident_of(incident)
+            append(request, body, data(request, item, body))
+            return answer(request, item)
+
+        route.__annotations__["body"] = body_type
+        post(api, f"/incidents/{{incident}}/{action}", summary, ChangedResponse, name=f"incident_{action}")(route)
+
+    def assignee(request: Request, body: Assign) -> str:
+        principal: Principal | None = request.scope.get("principal")
+        return body.assignee if body.assignee is not None else principal.name if principal else body.by
+
+    add(
+        "acknowledge",
+        "Take care of an incident, or withdraw that",
+        Acknowledge,
+        lambda _, item, body: entries.acknowledge(item.id, acknowledged=body.acknowledged),
+    )
+    add(
+        "assign",
+        "Name the person responsible for an incident",
+        Assign,
+        lambda request, item, body: entries.assign(item.id, assignee(request, body)),
+    )
+    add("notes", "Add a note to an incident", Note, lambda _, item, body: entries.note(item.id, body.text))
+    add(
+        "feedback",
+        "Say whether the suspected cause was right",
+        Feedback,
+        lambda _, item, body: entries.feedback(item.id, body.verdict, body.cause, body.service, body.text),
+    )
+
+    def silence(request: Request, body: Period, **target: Any) -> SilenceJson:  # noqa: ANN401 - of `entries.silence`
+        start, end = body.times(hub.now())
+        opened = sum(item.end > hub.now() for item in reader.current().silences)
+        if opened >= MAX_OPEN_SILENCES:
+            raise HTTPException(409, f"{opened} silences are active or to come (limit {MAX_OPEN_SILENCES}). End some")
+        number = append(request, body, entries.silence(start, end, comment=body.comment, **target))
+        return next(silence_row(item) for item in reader.current().silences if item.id == number)
+
+    @post(api, "/incidents/{incident}/silence", "Silence one incident until a time", ChangedResponse)
+    def incident_silence(request: Request, incident: str, body: Period) -> Response:
+        item = incident_of(incident)
+        silence(request, body, incident=item.id)
+        return answer(request, item)
+
+    @get(api, "/silences", "Silences and maintenance windows, active or to come", Silences, name="silences")
+    def listed(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        return responder.json_response(request, hub.snapshot, silences(reader.current(), hub.now()))
+
+    @post(api, "/silences", "Silence an incident, a service, or a GPU pair until a time", ChangedSilence)
+    def silences_(request: Request, body: NewSilence) -> Response:
+        if bool(body.incident) == bool(body.service):
+            raise BadParameterError("incident, service: pass one of them")
+        if body.noisy_neighbor and not body.service:
+            raise BadParameterError("noisy_neighbor: pass the affected service as service as well")
+        if body.incident:
+            incident_of(body.incident)
+        read_only()
+        row = silence(request, body, incident=body.incident, service=body.service, noisy_neighbor=body.noisy_neighbor)
+        return responder.json_response(request, hub.snapshot, {"silence": row})
+
+    @post(api, "/maintenance", "Plan a maintenance window of a service, or of all", ChangedSilence)
+    def maintenance(request: Request, body: Maintenance) -> Response:
+        read_only()
+        row = silence(request, body, service=body.service, maintenance=True)
+        return responder.json_response(request, hub.snapshot, {"silence": row})
+
+    @post(api, "/silences/{silence_id}", "End a silence or a maintenance window", ChangedSilence, method="DELETE")
+    def end_silence(request: Request, silence_id: str) -> Response:
+        read_only()
+        known = {str(item.id): item for item in reader.current().silences if item.end > hub.now()}
+        if silence_id not in known:
+            raise HTTPException(404, f"no active silence {silence_id[:MAX_NAME]!r}. /api/silences lists all")
+        item = known[silence_id]
+        append(request, Body(), entries.end_silence(item.id, item.incident))
+        ended = next(row for row in reader.current().silences if row.id == item.id)
+        return responder.json_response(request, hub.snapshot, {"silence": silence_row(ended)})
+
+
+def _found(hub: HubView, incident_id: str) -> Incident:
+    """An incident of the hub, also of a past time. Raises HTTPException: 404, there is none with this id."""
+    found = next((item for item in hub.snapshot.incidents if item.id == incident_id), None)
+    if found is None and (opened := re.match(r"(\d{8}T\d{6})Z-", incident_id)):
+        try:
+            time = datetime.strptime(opened[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+            past = hub.at(min(time + FOUND_AFTER_SECONDS, hub.now())).incidents
+        except (ValueError, SourceError):
+            past = ()
+        found = next((item for item in past if item.id == incident_id), None)
+    if found is None:
+        raise HTTPException(404, f"no incident {incident_id[:MAX_NAME]!r}. /api/incidents lists those of the last hour")
+    return found

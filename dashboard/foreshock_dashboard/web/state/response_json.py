@@ -1,0 +1,153 @@
+"""What people did about incidents, as JSON for API and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.model.incident import Cause, Incident
+from foreshock_dashboard.model.response import FeedbackVerdict, Silence, Stamp
+from foreshock_dashboard.render.incident_timeline import EventKind, incident_timeline
+from foreshock_dashboard.response.fold import Responses
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
+from foreshock_dashboard.web.state.numbers import Row, number_of_time
+
+
+class StampJson(Row):
+    """Who, "" if unknown, and when (Unix seconds)."""
+
+    by: str
+    at: float | None
+
+
+class AssignmentJson(Row):
+    """The person responsible, and who assigned the incident when."""
+
+    assignee: str
+    by: str
+    at: float | None
+
+
+class NoteJson(Row):
+    """A note."""
+
+    text: str
+    by: str
+    at: float | None
+
+
+class FeedbackJson(Row):
+    """What a person says about the analysis."""
+
+    verdict: FeedbackVerdict
+    cause: Cause | None
+    service: str | None
+    text: str
+    by: str
+    at: float | None
+
+
+class SilenceJson(Row):
+    """A silence. incident, service, noisy_neighbor: null unless it is for one; all null for all incidents."""
+
+    id: int
+    start: float | None
+    end: float | None
+    incident: str | None
+    service: str | None
+    noisy_neighbor: str | None
+    comment: str
+    maintenance: bool
+    by: str
+    at: float | None
+
+
+class EventJson(Row):
+    """An event of an incident."""
+
+    at: float | None
+    kind: EventKind
+    by: str
+    text: list[ClauseJson]
+
+
+class ResponseJson(TypedDict):
+    """What people did about one incident. acknowledged, assignment, silence: null if not.
+
+    silence: the one that the incident is under now.
+    """
+
+    acknowledged: StampJson | None
+    assignment: AssignmentJson | None
+    notes: list[NoteJson]
+    feedback: list[FeedbackJson]
+    silence: SilenceJson | None
+    timeline: list[EventJson]
+
+
+class WithResponses(TypedDict):
+    """What people did about the incidents of a page, by id."""
+
+    responses: dict[str, ResponseJson]
+
+
+class Silences(TypedDict):
+    """Silences and maintenance windows that are active or to come, the newest first."""
+
+    silences: list[SilenceJson]
+
+
+def response(incident: Incident, responses: Responses, now: float) -> ResponseJson:
+    """What people did about an incident. now: Unix seconds."""
+    known, silence = responses.of(incident.id), responses.silence_of(incident, now)
+    assigned = known.assignment
+    return {
+        "acknowledged": _stamp(known.acknowledged) if known.acknowledged else None,
+        "assignment": AssignmentJson(assigned.assignee, *_by(assigned.stamp)) if assigned else None,
+        "notes": [NoteJson(item.text, *_by(item.stamp)) for item in known.notes],
+        "feedback": [
+            FeedbackJson(
+                item.verdict, item.cause, str(item.service) if item.service else None, item.text, *_by(item.stamp)
+            )
+            for item in known.feedback
+        ],
+        "silence": silence_row(silence) if silence else None,
+        "timeline": [
+            EventJson(number_of_time(event.at), event.kind, event.by, clauses(event.text))
+            for event in incident_timeline(incident, known, responses.silences)
+        ],
+    }
+
+
+def with_responses(incidents: Iterable[Incident], responses: Responses, now: float) -> WithResponses:
+    """What people did about incidents. now: Unix seconds."""
+    return {"responses": {item.id: response(item, responses, now) for item in incidents}}
+
+
+def silences(responses: Responses, now: float) -> Silences:
+    """The silences that are active or to come. now: Unix seconds."""
+    return {"silences": [silence_row(item) for item in responses.silences if item.end > now]}
+
+
+def silence_row(item: Silence) -> SilenceJson:
+    """A silence."""
+    return SilenceJson(
+        item.id,
+        number_of_time(item.start),
+        number_of_time(item.end),
+        item.incident or None,
+        str(item.service) if item.service else None,
+        str(item.noisy_neighbor) if item.noisy_neighbor else None,
+        item.comment,
+        item.maintenance,
+        *_by(item.stamp),
+    )
+
+
+def _stamp(stamp: Stamp) -> StampJson:
+    return StampJson(*_by(stamp))
+
+
+def _by(stamp: Stamp) -> tuple[str, float | None]:
+    return stamp.by, number_of_time(stamp.at)
