@@ -1,4 +1,4 @@
 """Values to text: units, sentences, terminal output, rule files.
 
-Imports: `ingest`, `model`.
+Imports: `ingest`, `model`, `response`.
 """

@@ -10,8 +10,8 @@ from typing import Literal
 
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
-from foreshock_dashboard.model.response import FeedbackVerdict
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
+from foreshock_dashboard.response.values import FeedbackVerdict
 
 SEVERITIES: Mapping[Severity, str] = {"critical": "Critical", "warning": "Early warning"}
 STATES: Mapping[State, str] = {"firing": "firing", "recovering": "recovering", "resolved": "resolved"}

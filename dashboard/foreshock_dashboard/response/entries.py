@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from foreshock_dashboard.model.incident import Cause
-from foreshock_dashboard.model.response import FeedbackVerdict
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.response.values import FeedbackVerdict
 
 Data = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def silence(
     comment: str = "",
     maintenance: bool = False,
 ) -> Data:
-    """A silence (see `model.response.Silence`). Times in Unix seconds."""
+    """A silence (see `values.Silence`). Times in Unix seconds."""
     return {
         "action": "silence",
         "start": start,

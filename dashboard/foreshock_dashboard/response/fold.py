@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 from foreshock_dashboard.model.incident import Cause, Incident
 from foreshock_dashboard.model.journal import Entry
-from foreshock_dashboard.model.response import Assignment, Feedback, FeedbackVerdict, Note, Response, Silence, Stamp
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.response.values import Assignment, Feedback, FeedbackVerdict, Note, Response, Silence, Stamp
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.model.incident import Cause, Incident
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.response import FeedbackVerdict
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.entries import Data
 from foreshock_dashboard.response.reader import ResponseReader
+from foreshock_dashboard.response.values import FeedbackVerdict
 from foreshock_dashboard.web.api.answers import get, post
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, time_parameter

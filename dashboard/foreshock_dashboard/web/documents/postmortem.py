@@ -13,7 +13,6 @@ import numpy as np
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, Incident
-from foreshock_dashboard.model.response import Response
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -26,6 +25,7 @@ from foreshock_dashboard.render.incident_timeline import by_line, feedback_text,
 from foreshock_dashboard.render.units import clock, duration
 from foreshock_dashboard.render.words import CAUSES, in_sentence
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
+from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0

@@ -1,7 +1,7 @@
 // Keys, and the help that lists them.
 import { openPage } from "#web/assets/address.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
-import { healthLegend } from "#web/assets/timeline/signs.js";
+import { signLegend } from "#web/assets/timeline/signs.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 import { acknowledgeFirst } from "#web/shell/respond.js";
 import { openSearch } from "#web/shell/search.js";
@@ -45,7 +45,7 @@ const openHelp = () => {
       ),
     ),
     h("h2", null, "Symbols"),
-    healthLegend(),
+    signLegend(),
     h("p", null, "A dash (–) means no data. Missing data is never shown as zero."),
     h(
       "p",

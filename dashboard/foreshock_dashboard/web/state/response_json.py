@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.incident import Cause, Incident
-from foreshock_dashboard.model.response import FeedbackVerdict, Silence, Stamp
 from foreshock_dashboard.render.incident_timeline import EventKind, incident_timeline
 from foreshock_dashboard.response.fold import Responses
+from foreshock_dashboard.response.values import FeedbackVerdict, Silence, Stamp
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number_of_time
 

@@ -1,6 +1,6 @@
 // The signs of states and stages, and the colors of services.
 import { h } from "#web/assets/dom.js";
-import { HEALTHS, STAGES } from "#web/assets/words.js";
+import { CONDITIONS, HEALTHS, STAGES } from "#web/assets/words.js";
 
 /** @typedef {"ok" | "warning" | "critical" | "idle" | "unknown"} Health */
 /** @typedef {"healthy" | "early_warning" | "degraded" | "breached"} Stage */
@@ -13,6 +13,8 @@ export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "�
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";
 export const RECOVERING_SIGN = "◐";
+/** Of conditions that are more than a health. @type {Partial<Record<string, string>>} */
+const CONDITION_SIGNS = { at_risk: AT_RISK_SIGN, noisy_neighbor: SUSPECT_SIGN, suspected_cause: SUSPECT_SIGN };
 /** @type {Record<Stage, Health>} */
 const STAGE_HEALTH = {
   healthy: "ok",
@@ -31,7 +33,7 @@ export const hiddenSign = (sign) => h("span", { "aria-hidden": "true" }, sign);
  * A state: its sign, colored by its health, and a word.
  * @param {Health} health
  * @param {string} word
- * @param {string | null} [sign]
+ * @param {string | null | undefined} [sign]
  */
 export const healthState = (health, word, sign = null) =>
   h("span", { class: `state ${health}` }, hiddenSign(sign || HEALTH_SIGNS[health]), ` ${word}`);
@@ -60,20 +62,21 @@ export const serviceState = ({ health, condition, stage, word }) => {
   const isOver = condition === "recovering" && stage === "early_warning";
   if (stage && stage !== "healthy" && !isOver) return stageState(stage);
   if (condition === "recovering") return recoveringState(word);
-  return healthState(health, word, condition === "at_risk" ? AT_RISK_SIGN : null);
+  return healthState(health, word, CONDITION_SIGNS[condition]);
 };
 
 /**
- * A legend of the signs of states.
- * @param {readonly Health[]} [healths]
+ * The legend of all signs.
  */
-export const healthLegend = (healths = /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS))) =>
+export const signLegend = () =>
   h(
     "p",
     { class: "legend" },
-    /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS))
-      .filter((health) => healths.includes(health))
-      .map((health) => healthState(health, HEALTHS[health])),
+    /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS)).map((health) => healthState(health, HEALTHS[health])),
+    /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map(stageState),
+    healthState("warning", CONDITIONS.at_risk, AT_RISK_SIGN),
+    healthState("warning", CONDITIONS.suspected_cause, SUSPECT_SIGN),
+    recoveringState(CONDITIONS.recovering),
   );
 
 /**

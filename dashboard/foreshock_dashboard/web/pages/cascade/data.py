@@ -277,14 +277,17 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
 def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident]) -> list[SignalRow]:
     """The signals that are anomalous, and the evidence of open incidents, which may be more recent; the oldest first.
 
-    Evidence has no threshold. A signal that is both began with the earlier of them.
+    Evidence has no threshold. A signal that is both began with the earlier of them, and has the value and the baseline
+    that the incident shows on every page.
     """
     rows = {(row.signal, row.entity): row for row in map(_signal, signs)}
     for item in incidents:
         for evidence in item.evidence if item.is_open else ():
             row = _evidence_signal(item, evidence)
-            same = rows.setdefault((row.signal, row.entity), row)
-            rows[row.signal, row.entity] = replace(same, since=_earliest(same.since, row.since))
+            same = rows.get((row.signal, row.entity), row)
+            rows[row.signal, row.entity] = replace(
+                same, since=_earliest(same.since, row.since), value=row.value, baseline=row.baseline
+            )
     return sorted(rows.values(), key=lambda row: (row.since or 0.0, row.service, row.signal))
 
 

@@ -1,7 +1,7 @@
 // The matrix of GPU wait during an incident of GPU contention.
 import { link, pageHref, pairHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
-import { NOT_KNOWN, shortLabels, truncate } from "#web/assets/format.js";
+import { shortLabels, truncate } from "#web/assets/format.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { waitCell } from "#web/assets/widgets/wait_cell.js";
 
@@ -27,7 +27,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
     open_incidents.map((item) => [pairKey(item.service, String(item.suspect.service)), incidentStatus(item)]),
   );
   const head = [
-    h("th", { scope: "col" }, "Waits ↓ on →"),
+    h("th", { scope: "col" }, "row waits on column"),
     aggressors.map((name) => h("th", { scope: "col", title: name }, truncate(label(name), 14))),
   ];
   const rows = victims.map((victim, row) =>
@@ -42,7 +42,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
       ),
       aggressors.map((aggressor, column) => {
         const cell = cells[row]?.[column];
-        if (!cell) return h("td", { class: "none", title: "No shared GPU" }, NOT_KNOWN);
+        if (!cell) return h("td", { class: "none", title: "No shared GPU" }, "·");
         return waitCell({
           victim,
           aggressor,

@@ -338,8 +338,8 @@ export const drawVerdict = ({ verdict }, now) => {
   );
   put(
     byId("verdict-detail"),
-    situation ? responseLine(situation.incident.id, now) : null,
     situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),
+    situation ? responseLine(situation.incident.id, now) : null,
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

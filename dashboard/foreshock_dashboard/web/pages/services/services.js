@@ -1,7 +1,7 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatRate, formatSeconds, isNumber } from "#web/assets/format.js";
-import { healthLegend, serviceState } from "#web/assets/timeline/signs.js";
+import { serviceState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY } from "#web/assets/words.js";
@@ -43,7 +43,7 @@ const COLUMNS = [
   },
   {
     key: "breach_probability",
-    name: "SLO breach",
+    name: "SLO breach, 10 min",
     hint: "forecast: probability within 10 min, and the time to the breach where it is likely",
     value: ({ breach_probability: probability, breach_seconds: seconds }) =>
       isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
@@ -98,7 +98,7 @@ export const services = {
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: ({ health }) => health,
-      note: [healthLegend(rows.map(({ health }) => health)), hidden ? rest : null],
+      note: hidden ? rest : null,
     });
     setPanel("service-list", "ready");
   },

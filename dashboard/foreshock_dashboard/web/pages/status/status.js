@@ -77,7 +77,7 @@ const drawHealth = ({ health: { state, headline, clauses, problems }, simulated,
 const ageFigure = ({ past, data_time: dataTime, data_age: age, step }) => {
   if (past) return figure("Time", formatTimestamp(dataTime), { note: "in the past" });
   if (!isNumber(age)) return figure("Data age", NOT_KNOWN);
-  return figure("Data age", formatDuration(age), { note: step ? `every ${formatDuration(step)}` : "" });
+  return figure("Data age", formatDuration(age), { note: step ? `(evaluated every ${formatDuration(step)})` : "" });
 };
 
 /** @param {StatusData} data */

@@ -1,0 +1,51 @@
+"""The look of every page, as the browser lays it out: sizes of text, spaces of cards, figures, and links."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+from tests.browser.site import Open, ready
+
+PAGES = ("now", "contention", "cascade", "fleet", "traces", "services", "status")
+FONT_SIZES = {"12px", "14px", "16px", "20px", "24px"}
+CARDS = "main, .verdict, .panel, .figure, .panels, .figures, .action"
+SPACE = 8
+"""Pixels of the grid that the paddings and gaps of cards are on."""
+MEASURED = """(cards) => {
+  const shown = [...document.querySelectorAll("body *")]
+    .filter((one) => one.checkVisibility() && one.clientWidth !== 1);
+  const text = shown.filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+  const styleOf = (one) => getComputedStyle(one);
+  const contexts = {
+    headline: ".headline a",
+    table: "main :is(td, th) a:not(.matrix td a)",
+    text: "main :is(p:not(.headline), dd, li:not(.incidents li)) > a",
+  };
+  const links = (selector) => new Set([...document.querySelectorAll(selector)]
+    .filter((one) => one.checkVisibility() && !one.closest("svg"))
+    .map((one) => `${styleOf(one).color} ${styleOf(one).textDecorationLine}`));
+  const spaces = ["paddingTop", "paddingRight", "paddingBottom", "paddingLeft", "rowGap", "columnGap"];
+  return {
+    sizes: [...new Set(text.map((one) => styleOf(one).fontSize))],
+    proportional: text.filter((one) => !/tabular/.test(styleOf(one).fontVariantNumeric)
+      && !/mono/.test(styleOf(one).fontFamily) && !one.closest("svg.main-svg"))
+      .map((one) => one.outerHTML.slice(0, 80)),
+    spaces: [...document.querySelectorAll(cards)].filter((one) => one.checkVisibility()).flatMap((one) => spaces
+      .map((name) => [one.className || one.tagName, name, parseFloat(styleOf(one)[name]) || 0])),
+    links: Object.fromEntries(Object.entries(contexts).map(([name, selector]) => [name, [...links(selector)]])),
+  };
+}"""
+
+
+def test_every_page_keeps_to_the_scale_of_type_the_grid_and_one_style_of_links(visit: Open) -> None:
+    """Five sizes from 12 px on, spaces of cards in steps of 8 px, tabular figures, one style of links in each place."""
+    page = visit().page
+    for name in PAGES:
+        if name != "now":
+            page.locator(f"#nav-{name}").click()
+            expect(page.locator(f"[data-page={name}]")).to_be_attached()
+        ready(page)
+        found = page.evaluate(MEASURED, CARDS)
+        assert set(found["sizes"]) <= FONT_SIZES, name
+        assert found["proportional"] == [], name
+        assert [space for space in found["spaces"] if space[2] % SPACE] == [], name
+        assert [context for context, styles in found["links"].items() if len(styles) > 1] == [], (name, found["links"])
