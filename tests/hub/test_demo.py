@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.hub.process import BIN
+from tests.notify.receivers import webhook
 
 from foreshock_dashboard.cli.main import main
 
@@ -55,15 +57,28 @@ def names_the_holder(url: str) -> bool:
     )
 
 
-def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventually) -> None:
-    """Its default scenario and seed, at five times the speed."""
-    process = demo("--speed", "5")
-    assert open_incidents(process.address) == []
+def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventually, tmp_path: Path) -> None:
+    """Its default scenario and seed, at five times the speed; with picture and action at a webhook, too."""
+    with webhook() as hook:
+        channels = tmp_path / "channels"
+        channels.write_text(f"json://{hook.address}/ severity=warning service={STORY[1].partition('/')[2]}\n")
+        process = demo("--speed", "5", "--notify-file", str(channels))
+        assert open_incidents(process.address) == []
 
-    eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 180)
+        eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 180)
 
-    assert lead(process.address) >= MIN_LEAD_SECONDS
-    assert process.end(signal.SIGINT) == 0, process.output
+        assert lead(process.address) >= MIN_LEAD_SECONDS
+
+        def sent(kind: str) -> list[dict[str, Any]]:
+            return [post for post in hook.posted if post["type"] == kind and STORY[0] in post["message"]]
+
+        eventually(lambda: bool(sent("failure")), "the page at the webhook")
+        warning, page = sent("warning")[0], sent("failure")[0]
+        assert hook.posted.index(warning) < hook.posted.index(page)
+        for post in (warning, page):
+            assert f"Action: Pause {STORY[0]}." in post["message"]
+            assert base64.b64decode(post["attachments"][0]["base64"]).startswith(b"\x89PNG")
+        assert process.end(signal.SIGINT) == 0, process.output
 
 
 def test_the_page_names_the_noisy_neighbor_and_ctrl_c_leaves_nothing_behind(

@@ -16,6 +16,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.notifier import Notifier
+from foreshock_dashboard.notify.peer import Mute
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,24 @@ def test_a_silence_shows_until_when_and_ends_when_it_is_expired(
     assert client.silences() == ()
     eventually(lambda: notified(hook, "i2") == ["firing"], "the notification after the silence")
     client.close()
+
+
+def test_an_incident_that_is_silenced_in_the_hub_is_silenced_in_alertmanager(
+    cluster: tuple[list[str], Webhook], start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """Before its alert is posted; once its silence ends, also early, it notifies."""
+    urls, hook = cluster
+    mutes = {"i4": Mute(time.time() + 3600, "ada", "a known leak")}
+    hub = start("e", urls=tuple(urls), muted=lambda incident, _: mutes.get(incident.id))
+    hub.observe((opened("i4"), opened("i5")), complete=True)
+    eventually(lambda: "i4" in hub.suppressions() and notified(hook, "i5") == ["firing"], "silence and notification")
+    assert notified(hook, "i4") == []
+    silence = next(item for item in hub.alertmanagers[0].silences() if item.matchers == {"incident": "i4"})
+    assert (silence.by, silence.comment) == ("foreshock ada", "a known leak")
+    mutes.clear()
+    hub.observe((opened("i4"), opened("i5")), complete=True)
+    eventually(lambda: notified(hook, "i4") == ["firing"], "the notification after the silence")
+    assert [item for item in hub.alertmanagers[0].silences() if item.matchers == {"incident": "i4"}] == []
 
 
 def test_an_answer_that_is_none_of_alertmanager_is_an_error_that_says_so(hook: Webhook) -> None:

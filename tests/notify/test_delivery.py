@@ -23,7 +23,7 @@ from foreshock_dashboard.notify.backoff import (
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
-from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.notify.peer import Mute, Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox
 
@@ -45,7 +45,11 @@ class Hub:
 
     def start(self) -> None:
         """Start, as a new process does."""
-        hooks = Hooks("https://hub", muted=lambda *_: self.muted, record=lambda _, data: self.recorded.append(data))
+        hooks = Hooks(
+            "https://hub",
+            muted=lambda *_: Mute(NOW + 1e6) if self.muted else None,
+            record=lambda _, data: self.recorded.append(data),
+        )
         timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0)
         self.outbox = Outbox(self._folder)
         self.notifier = Notifier(self.outbox, self._file, (), timing, lambda: self.now, hooks)

@@ -26,6 +26,7 @@ from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.notify.notifier import Hooks
+from foreshock_dashboard.notify.peer import Mute
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import SourceExtent, explain
@@ -193,9 +194,10 @@ class Hub:
         """The owner of a service; "" if unknown."""
         return ""
 
-    def _muted(self, incident: Incident, now: float) -> bool:
-        """Whether a silence or a maintenance window covers an incident."""
-        return self._responses.current().silence_of(incident, now) is not None
+    def _muted(self, incident: Incident, now: float) -> Mute | None:
+        """The silence or maintenance window that covers an incident; None without one."""
+        silence = self._responses.current().silence_of(incident, now)
+        return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
 
     def _record_notification(self, now: float, data: Json) -> None:
         """Write what was sent into the journal, for the timeline of the incident."""

@@ -151,8 +151,10 @@ class Alertmanager:
         return self._parsed(_CREATED, self._send("POST", "/api/v2/silences", silence)).silenceID
 
     def expire_silence(self, silence_id: str) -> None:
-        """End a silence now."""
-        self._send("DELETE", f"/api/v2/silence/{silence_id}")
+        """End a silence now, if it is known."""
+        response, body = self._client.send("DELETE", f"/api/v2/silence/{silence_id}")
+        if response.status_code not in (200, 404):
+            raise self._client.failed(response, body)
 
     def suppressions(self) -> Mapping[str, Suppression]:
         """The incidents whose alerts are silenced or inhibited, by id."""

@@ -20,7 +20,7 @@ from foreshock_dashboard.notify.channel_state import ChannelState, ChannelStats,
 from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
 from foreshock_dashboard.notify.due import Event, Sent, cause_of, due
-from foreshock_dashboard.notify.peer import VALID_SECONDS, Peer, Timing
+from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Timing
 from foreshock_dashboard.render.notification import MessageText, gone_message, open_message, resolved_message
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
@@ -38,14 +38,14 @@ TITLE_KINDS: dict[Event, str] = {"early_warning": "warning", "page": "critical",
 class Hooks(NamedTuple):
     """What the notifier takes from the hub.
 
-    base: URL of the hub for links. owner: of a service, "" if unknown. muted: whether an incident is silenced or under
-    maintenance at a time (Unix seconds). picture: PNG of an incident, by its id. record: takes what was sent, for the
+    base: URL of the hub for links. owner: of a service, "" if unknown. muted: why an incident does not notify at a
+    time (Unix seconds), if so. picture: PNG of an incident, by its id. record: takes what was sent, for the
     journal (Unix seconds, data).
     """
 
     base: str
     owner: Callable[[Service], str] = lambda _: ""
-    muted: Callable[[Incident, float], bool] = lambda _, __: False
+    muted: Callable[[Incident, float], Mute | None] = lambda _, __: None
     picture: Callable[[str], bytes | None] = lambda _: None
     record: Callable[[float, Json], None] = lambda _, __: None
 
@@ -76,7 +76,7 @@ class Notifier:
         self._complete = False
         self._alert_keys: list[object] = []
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
-        self._peers = [Peer(item, self.alerts, timing) for item in self.alertmanagers]
+        self._peers = [Peer(item, self.alerts, self.mutes, timing) for item in self.alertmanagers]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
@@ -127,6 +127,12 @@ class Notifier:
         hooks, now = self._hooks, self._timing.now()
         return alerts(self._incidents or (), now, self._wall(), VALID_SECONDS, hooks.base, hooks.owner)
 
+    def mutes(self) -> dict[str, Mute]:
+        """The open incidents that are muted now, by id."""
+        now = self._timing.now()
+        muted = ((item.id, self._hooks.muted(item, now)) for item in self._incidents or () if item.is_open)
+        return {key: mute for key, mute in muted if mute is not None}
+
     @property
     def problem(self) -> str:
         """Why messages are not durable; "" if they are."""
@@ -155,6 +161,7 @@ class Notifier:
                 delivery.wake()
             self._forget(channel.key, delivery.state, now)
         keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
+        keys += self.mutes().items()
         if keys != self._alert_keys:
             self._alert_keys = keys
             for peer in self._peers:
@@ -182,7 +189,7 @@ class Notifier:
                 self._outbox.put(last)
                 self._outbox.remove([same.key])
             sent = None if last is None else _sent(last)
-            muted = incident.is_open and hooks.muted(incident, now)
+            muted = incident.is_open and hooks.muted(incident, now) is not None
             event = due(incident, sent, now, early=channel.severity == "warning", muted=muted)
             if event == "resolved":
                 text = resolved_message(incident, hooks.base)

@@ -1,0 +1,29 @@
+"""The guide gives the bounds of the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foreshock_dashboard.notify.backoff import BURST_MESSAGES, FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, REFILL_SECONDS
+from foreshock_dashboard.notify.channels import KEYS, MAX_CHANNELS
+from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
+from foreshock_dashboard.notify.due import LATENT_SECONDS, MIN_UPDATE_SECONDS
+from foreshock_dashboard.notify.peer import RENEW_SECONDS, VALID_SECONDS
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/notifications.md"
+
+
+def test_the_guide_gives_the_bounds_and_filters() -> None:
+    """As they are in the code."""
+    text = " ".join(GUIDE.read_text().split())
+    facts = [
+        f"| retry | after {FIRST_DELAY_SECONDS:g} s, then twice as long each time, up to {MAX_DELAY_SECONDS / 60:g}",
+        f"| rate | {BURST_MESSAGES} messages at once for each channel, then one every {REFILL_SECONDS:g} s |",
+        f"| age | dropped after {MAX_AGE_SECONDS / 3600:g} h",
+        f"| channels | {MAX_CHANNELS}, each with a thread",
+        f"at most every {MIN_UPDATE_SECONDS / 60:g} min",
+        f"a latent risk after {LATENT_SECONDS / 60:g} min",
+        f"posted when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
+        *(f"`{key}=" for key in KEYS),
+    ]
+    assert [fact for fact in facts if fact not in text] == []
