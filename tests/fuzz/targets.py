@@ -21,12 +21,14 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
+from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.ingest.otlp.encode import join_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.query import Matcher, MatchOp, Query
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Origin, Span, TraceQuery
+from foreshock_dashboard.notify.channels import read_channels
 from foreshock_dashboard.recording import meta, openmetrics
 from foreshock_dashboard.recording.convert import parse_otlp_lines
 from foreshock_dashboard.recording.meta import RecordingError
@@ -197,6 +199,14 @@ def option_values(data: bytes) -> None:
             assert ScrapeTarget(target.url, "j").instance
 
 
+def notify_file(data: bytes) -> None:
+    """No text of a channel shows its URL, which is a secret."""
+    (FOLDER / "notify").write_bytes(data)
+    with suppress(FileError):
+        for channel in read_channels(FOLDER / "notify"):
+            assert channel.url not in repr(channel)
+
+
 def web_config(data: bytes) -> None:
     with suppress(ConfigError):
         parse_settings(text_of(data), Path("web.yml"))
@@ -293,7 +303,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     function.__name__: function
     for function in (
         otlp_protobuf, otlp_json, otlp_slices, otlp_lines, gzip, exposition, open_metrics, traceql_literals,
-        promql_literals, tempo, hub_config, option_values, web_config, device_script, recording_meta, recording_spans,
-        proc_cgroup, proc_environ, query_parameters, http_request,
+        promql_literals, tempo, hub_config, option_values, notify_file, web_config, device_script, recording_meta,
+        recording_spans, proc_cgroup, proc_environ, query_parameters, http_request,
     )
 }  # fmt: skip
