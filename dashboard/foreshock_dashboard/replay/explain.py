@@ -75,7 +75,7 @@ def explain(
     target = None if service is None else resolve_service(service, everything.services, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
     columns = [window.first + column for column in evidence.columns]
-    ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns))
+    ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns, window.step))
     ranking = explained_further(_inference_walks(source, window, timing), ranking)
     signals = counted(found)
     weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]

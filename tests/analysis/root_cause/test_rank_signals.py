@@ -19,6 +19,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 POINTS, FIRST, LENGTH = 80, 60, 3
+TIMES = 300.0 * np.arange(POINTS, dtype=np.float64)
 CALLS = {
     ("web", "cart"): 1.0,
     ("web", "search"): 0.5,
@@ -77,7 +78,7 @@ def ranked(metrics: Metrics, step: float, affected: str | None = "web") -> Ranki
     service = None if affected is None else Service("", affected)
     evidence = Evidence(deviations(rows, window), (service,) if service else ())
     columns = [window.first + column for column in evidence.columns]
-    return rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns))
+    return rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns, step))
 
 
 @pytest.mark.parametrize("step", [10.0, 60.0, 300.0])
@@ -144,6 +145,34 @@ def test_no_conclusion_from_a_handful_of_requests() -> None:
         "requests_total": {labels_of({"service": "web"}): rate},
     }
     assert not ranked(metrics, step).passed
+
+
+def call_seconds(side: str, seconds: Floats, calls: Floats) -> Metrics:
+    """Counters of a service graph's call from web to store, as one side measures it."""
+    labels = labels_of({"client": "web", "server": "store"})
+    name = f"traces_service_graph_request_{side}_seconds"
+    return {f"{name}_sum": {labels: np.cumsum(seconds * calls)}, f"{name}_count": {labels: np.cumsum(calls)}}
+
+
+@pytest.mark.parametrize("fault", ["network", "database"])
+def test_what_only_clients_measure_is_an_own_excess_of_the_callee(fault: str) -> None:
+    """The way to a service is slow, or a database that measures nothing itself; latency in sum hardly moves."""
+    calls, varied = np.full(POINTS, 60.0), 0.1 * noise(4, 0.8)
+    seconds = {"client": varied + 0.001 + during(0.1), "server": varied} if fault == "network" else {
+        "client": 0.01 * noise(4) + during(0.1)
+    }  # fmt: skip
+    sides = [call_seconds(side, values, calls) for side, values in seconds.items()]
+    histograms = [
+        MetricSeries(name, Matrix.of(TIMES, dict(side[f"{name}_sum"])), Matrix.of(TIMES, dict(side[f"{name}_count"])))
+        for side in sides
+        for name in {key.rpartition("_")[0] for key in side}
+    ]
+    rows = signal_rows(histograms, FIRST - 4, 300.0)
+
+    excess = excess_mass(rows, FIRST - 4, range(FIRST, FIRST + LENGTH), 300.0)
+
+    assert excess.z[Service("", "store")] >= 5.0
+    assert excess.by_service[Service("", "store")] > excess.by_service[Service("", "web")]
 
 
 @pytest.mark.parametrize(("every", "passed"), [(0, True), (9, False)])

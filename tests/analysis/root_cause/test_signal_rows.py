@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
+from foreshock_dashboard.analysis.root_cause.deviation import (
+    AnalysisWindow,
+    deviations,
+    normal_score,
+    sampling_noise,
+)
+from foreshock_dashboard.analysis.root_cause.metric_kinds import metric_kind
 from foreshock_dashboard.analysis.root_cause.signal_rows import is_counter, signal_rows
 from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.samples import labels_of
@@ -57,6 +63,35 @@ def test_lost_availability_is_worse_whichever_way_it_is_counted(
     assert [row.kind for row in found.rows] == ([] if labels.get("condition") == "false" else ["availability"])
     assert (found.z[:, -1] > 4).all()
     assert found.level.tolist() == [before] * len(found.rows)
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        ("process_start_time_seconds", "other"),
+        ("kube_pod_created", "other"),
+        ("node_boot_time_seconds", "other"),
+        ("http_server_request_duration_seconds", "latency"),
+        ("response_time", "latency"),
+    ],
+)
+def test_a_point_in_time_is_no_latency(metric: str, kind: str) -> None:
+    """Every process reports when it started, in seconds."""
+    assert metric_kind(metric) == kind
+
+
+@pytest.mark.parametrize(("failures", "low", "high"), [(1, 0.8, 1.5), (3, 2.0, 2.6), (12, 5.0, 6.5)])
+def test_failures_count_as_the_root_of_their_number(failures: int, low: float, high: float) -> None:
+    """Of 400 requests of which none fails normally: one failure proves nothing."""
+    counts, level, now = np.full((1, 1), 400.0), np.zeros((1, 1)), np.full((1, 1), failures / 400)
+    z = now / sampling_noise("errors", [], counts, level, now)
+    assert low <= z[0, 0] <= high
+
+
+@pytest.mark.parametrize(("t", "freedom", "z"), [(3.0, 1e6, 3.0), (30.0, 2.0, 3.5), (-5.6, 7.0, -3.45)])
+def test_a_scale_from_few_points_counts_less(t: float, freedom: float, z: float) -> None:
+    """As the quantile of a normal distribution that is as unlikely as that of Student's t."""
+    assert normal_score(np.array(t), np.array(freedom)) == pytest.approx(z, abs=0.05)
 
 
 @pytest.mark.parametrize("metric", ["rpc_milliseconds", "rpc_ms"])

@@ -87,6 +87,7 @@ class Deviations:
     counts: Floats
     z: Floats
     scale: Floats
+    freedom: Floats
     times: Floats
     step: float
     at: float
@@ -97,7 +98,7 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
     """Compare each signal with its own past; those without enough points of it are left out."""
     analyzed = slice(window.first, len(window.times))
     kept: list[SignalRow] = []
-    levels, values, zs, scales, numbers = [], [], [], [], []
+    levels, values, zs, scales, numbers, freedom = [], [], [], [], [], []
     by_kind: dict[SignalKind, list[SignalRow]] = defaultdict(list)
     for row in signals:
         by_kind[row.kind].append(row)
@@ -114,8 +115,9 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
             continue
         rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
         counts = np.stack([np.full(stacked.shape[1], np.nan) if row.counts is None else row.counts for row in rows])
-        level, z, scale = _compared(kind, rows, stacked, counts, window)
+        level, z, scale, free = _compared(kind, rows, stacked, counts, window)
         scales.append(scale)
+        freedom.append(free)
         numbers.append(counts[:, analyzed])
         kept += rows
         levels.append(level)
@@ -129,14 +131,15 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
     return Deviations(
         tuple(kept), np.concatenate(levels or [np.empty(0)]), np.concatenate(values or [empty]),
         np.concatenate(numbers or [empty]), np.concatenate(zs or [empty]), np.concatenate(scales or [np.empty((0, 2))]),
+        np.concatenate(freedom or [np.empty(0)]),
         window.times[analyzed], window.step, window.at, by_entity,
     )  # fmt: skip
 
 
 def _compared(
     kind: SignalKind, rows: Sequence[SignalRow], values: Floats, counts: Floats, window: AnalysisWindow
-) -> tuple[Floats, Floats, Floats]:
-    """Level, z, and scale of signals of one kind."""
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Level, z, scale, and degrees of freedom of signals of one kind."""
     signs = np.ones(len(rows))
     if kind == "availability":
         signs = np.array([1.0 if is_unavailability(row.metric) else -1.0 for row in rows])
@@ -158,20 +161,21 @@ def _compared(
     if kind == "latency":
         most = use.MAX_TAIL_RATIO * np.maximum(spread, floor)
         up, down = np.minimum(up, most), np.minimum(down, most)
-    noise = sampling_noise(kind, rows, counts[:, window.first :], level)
-    widen = 1 + use.SMALL_SAMPLE_POINTS / np.isfinite(past).sum(axis=1)
-    both = np.maximum(np.stack([down, up], axis=1) * widen[:, None], floor[:, None])
+    both = np.maximum(np.stack([down, up], axis=1), floor[:, None])
     uncounted = np.array([row.counts is None for row in rows])
     if kind != "calls" and uncounted.any():
         chosen = [row for row in rows if row.counts is None]
         both[uncounted] *= past_factors(chosen, (past - level[:, None])[uncounted], both[uncounted], window.step)
     deviation = after - level[:, None]
-    z = deviation / np.maximum(np.where(deviation > 0, both[:, 1:], both[:, :1]), np.nan_to_num(noise))
+    noise = sampling_noise(kind, rows, counts[:, window.first :], level[:, None], after)
+    overlap = np.where(uncounted, 1.0, use.SUSTAINED.at(window.step) / window.step)  # counters are summed
+    freedom = np.isfinite(past).sum(axis=1) / overlap
+    z = normal_score(deviation / np.fmax(np.where(deviation > 0, both[:, 1:], both[:, :1]), noise), freedom[:, None])
     plain = level * signs
     if kind in LOGARITHMIC:
         plain = np.exp(level) - offset
         plain[plain < 1e-9 * offset] = 0.0  # rounding of the logarithm
-    return plain, z, both
+    return plain, z, both, freedom
 
 
 def _trailing(over: BoolArray, past: Floats) -> BoolArray:
@@ -215,8 +219,12 @@ def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: F
     return np.asarray(np.maximum(floor, np.finfo(float).tiny), np.float64)
 
 
-def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, level: Floats) -> Floats:
-    """Standard error of each value, given the number of requests behind it; NaN where that is unknown."""
+def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, level: Floats, now: Floats) -> Floats:
+    """Standard error of each value, given the number of requests behind it; NaN where that is unknown.
+
+    That of failures makes the distance between two counts that of their roots, which are nearly normal even for a few
+    (Anscombe, Biometrika 1948): one failure where none is normal is one standard error, not as many as it is rare.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         if kind == "latency":
             factor = np.array([_latency_noise(row.statistic) for row in rows])
@@ -224,9 +232,18 @@ def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, 
         if kind in ("traffic", "calls"):
             return np.asarray(1.5 / np.sqrt(np.maximum(counts, 1.0)), np.float64)
         if kind == "errors":
-            rate = np.clip(level, 0.0, 1.0)[:, None]
-            return np.asarray(np.maximum(np.sqrt(rate * (1 - rate) / counts), 1.0 / counts), np.float64)
+            normal, failed = (np.sqrt(np.clip(rate, 0.0, 1.0) * counts + 0.375) for rate in (level, now))
+            return np.asarray((normal + failed) / 2 / counts, np.float64)
     return np.full_like(counts, np.nan)
+
+
+def normal_score(t: Floats, freedom: Floats) -> Floats:
+    """Distance in standard deviations that is as unlikely as `t` is with so many degrees of freedom (Wallace 1959).
+
+    A scale that is estimated from a few points is often too small.
+    """
+    freedom = np.maximum(freedom, use.MIN_FREEDOM)
+    return np.asarray(np.sign(t) * np.sqrt(freedom * np.log1p(t**2 / freedom)))
 
 
 def _latency_noise(statistic: str) -> float:

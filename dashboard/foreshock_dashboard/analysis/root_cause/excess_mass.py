@@ -8,13 +8,14 @@ them, so that few slow requests weigh little.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.deviation import normal_score
 from foreshock_dashboard.analysis.root_cause.signal_rows import Call, SignalRow
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -28,7 +29,7 @@ class Seconds(NamedTuple):
 
 
 class Excess(NamedTuple):
-    """Mean seconds per request above the level, its distance in standard errors, and the requests that it is of."""
+    """Mean seconds per request above the level, its distance as a normal score, and the requests that it is of."""
 
     seconds: float
     z: float
@@ -41,14 +42,22 @@ class Excess(NamedTuple):
 
 
 class ExcessMass(NamedTuple):
-    """Own excess of each service in seconds, and the seconds that all services together normally spend per point."""
+    """Own excess of each service in seconds, its distance in standard errors, and what all services normally spend.
+
+    normal: seconds per point of all services together.
+    """
 
     by_service: Mapping[Service, float]
     normal: float
+    z: Mapping[Service, float]
 
 
-def excess_mass(signals: Iterable[SignalRow], baseline_end: int, columns: Sequence[int]) -> ExcessMass:
-    """Own excess of services with a mean latency and a number of requests, at some points (columns) together."""
+def excess_mass(signals: Iterable[SignalRow], baseline_end: int, columns: Sequence[int], step: float) -> ExcessMass:
+    """Own excess of services with a mean latency and a number of requests, at some points (columns) together.
+
+    step: seconds between points.
+    """
+    points = max(1, round(use.SUSTAINED.at(step) / step))
     served, calls = _measured(signals)
     callees, callers = defaultdict[Service, list[Service]](list), defaultdict[Service, list[Service]](list)
     for client, server in calls:
@@ -57,9 +66,11 @@ def excess_mass(signals: Iterable[SignalRow], baseline_end: int, columns: Sequen
     gaps = {
         call: found
         for call, (client, server) in calls.items()
-        if client is not None and server is not None and (found := _excess(_gap(client, server), baseline_end, columns))
+        if client is not None
+        and (server is not None or call[1] not in served)  # a database measures nothing itself
+        and (found := _excess(_gap(client, server), baseline_end, columns, points))
     }
-    masses = defaultdict[Service, float](float)
+    masses, z = defaultdict[Service, float](float), defaultdict[Service, float](float)
     for service, whole in served.items():
         below = np.zeros_like(whole.seconds)
         for callee in callees[service]:
@@ -67,11 +78,13 @@ def excess_mass(signals: Iterable[SignalRow], baseline_end: int, columns: Sequen
             part = by_server or by_client
             if part is not None:
                 below = below + part.seconds
-        own = _excess(Seconds(whole.seconds - below, whole.requests), baseline_end, columns)
+        own = _excess(Seconds(whole.seconds - below, whole.requests), baseline_end, columns, points)
         if own is not None:
+            z[service] = own.z
             waited = sum(gaps[service, callee].mass for callee in callees[service] if (service, callee) in gaps)
             masses[service] += max(0.0, own.mass - max(0.0, waited))
     for (client, server), gap in gaps.items():
+        z[server], z[client] = max(z[server], gap.z), max(z[client], gap.z)
         if gap.mass > 0:
             same = [gaps[other, server] for other in callers[server] if other != client and (other, server) in gaps]
             rest = [gaps[client, other] for other in callees[client] if other != server and (client, other) in gaps]
@@ -83,7 +96,7 @@ def excess_mass(signals: Iterable[SignalRow], baseline_end: int, columns: Sequen
         float(item.seconds[:baseline_end].sum()) / max(1, int((item.requests[:baseline_end] > 0).sum()))
         for item in served.values()
     )
-    return ExcessMass(masses, normal)
+    return ExcessMass(masses, normal, z)
 
 
 def _measured(
@@ -93,7 +106,9 @@ def _measured(
     sides: dict[Call, dict[str, Seconds]] = defaultdict(dict)
     own: dict[Service, Seconds] = {}
     counts: dict[Call, Floats] = {}
-    for row in signals:
+    rows = list(signals)
+    reported_by = Counter(row.metric for row in rows if row.kind == "latency" and isinstance(row.entity, Service))
+    for row in sorted(rows, key=lambda row: -reported_by[row.metric]):  # most services report that of their requests
         if row.kind == "traffic" and not isinstance(row.entity, Service) and row.counts is not None:
             counts.setdefault(row.entity, np.nan_to_num(row.counts))
         if row.kind != "latency" or row.statistic not in ("mean", "") or row.counts is None:
@@ -128,8 +143,10 @@ def _measured(
     return served, calls
 
 
-def _gap(client: Seconds, server: Seconds) -> Seconds:
-    """What the client measures beyond the server, at points where both do."""
+def _gap(client: Seconds, server: Seconds | None) -> Seconds:
+    """What the client measures beyond the server, at points where both do; all of it where no server does."""
+    if server is None:
+        return client
     both = (client.requests > 0) & (server.requests > 0)
     seconds = client.seconds / np.maximum(client.requests, 1e-9) * server.requests - server.seconds
     return Seconds(np.where(both, seconds, 0.0), np.where(both, server.requests, 0.0))
@@ -141,7 +158,7 @@ def _anomalous_share(gaps: Sequence[Excess]) -> float:
     return sum(gap.requests for gap in gaps if gap.z >= use.ANOMALOUS_Z) / total if total > 0 else 0.5
 
 
-def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int]) -> Excess | None:
+def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int], points: int) -> Excess | None:
     """Excess of the pooled mean over the request-weighted median of the baseline; None without a baseline."""
     number = measured.requests[:baseline_end]
     past = number > 0
@@ -152,12 +169,13 @@ def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int]) -> Exc
     means = measured.seconds[:baseline_end][past] / number
     level = _weighted_median(means, number)
     deviation = np.abs(means - level)
-    per_request = 1.4826 * _weighted_median(deviation * np.sqrt(number), number)
+    per_request = max(abs(level), 1.4826 * _weighted_median(deviation * np.sqrt(number), number))  # exponential or more
     between = float(np.quantile(deviation, 0.75))
     requests = float(now[now > 0].mean())
     value = float(measured.seconds[list(columns)].sum() / now.sum())
     error = math.sqrt(per_request**2 / requests + between**2 + (use.MIN_MEAN_SCALE * level) ** 2 + 1e-12)
-    return Excess(value - level, (value - level) / error, requests)
+    freedom = min(past.sum() / points, now.sum() / points)
+    return Excess(value - level, float(normal_score(np.array((value - level) / error), np.array(freedom))), requests)
 
 
 def _weighted_median(values: Floats, weights: Floats) -> float:

@@ -13,6 +13,7 @@ _WORDS: tuple[tuple[MetricKind, str], ...] = (
     ("success", r"(?<!un)availability|success"),
     ("availability", r"availab|(^|_)up$|healthy|(^|_)(not_?)?ready"),
     ("errors", r"error|fail|fault|5xx|exception|abort|timeouts?(_|$)"),
+    ("other", r"(start|boot|creat|modif|expir)[a-z]*_(time|date)|timestamp|(^|_)(created|uptime|age)(_|$)"),
     ("other", r"network.*(byte|packet)|(receive|transmit|rx|tx)_?(byte|packet)"),
     ("resource", r"(^|_)(cpu|gc|gpu|busy|idle|iowait|disk|fs|filesystem|io)(_|$)|throttl"),
     ("latency", r"latenc|duration|response_?time|elapsed|(^|_)rtt|delay|time_to|(^|_)time(_|$)"),

@@ -7,7 +7,10 @@ lie between two points. The values were set on development data only; `docs/inte
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from foreshock_dashboard.model.explanation import SignalKind
 
 
 class Duration(NamedTuple):
@@ -64,8 +67,8 @@ ORDINARY_Z = 2.0
 sampling error, and by any resource of the same metric."""
 MIN_PAST_WINDOWS = 11
 """Fewest past windows from which this is known, so that the largest of them does not decide."""
-SMALL_SAMPLE_POINTS = 4.0
-"""A scale from n points is 1 + this / n wider, as of Student's t."""
+MIN_FREEDOM = 2.0
+"""Least number of independent points of a scale."""
 MIN_LATENCY_SCALE = 0.06
 """Least scale of the logarithm of a latency."""
 MIN_TRAFFIC_SCALE = 0.12
@@ -86,16 +89,20 @@ MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
 # The joint gate.
 AFFECTED_Z = 2.0
 """Scales from which the asked service is moderately anomalous."""
-JOINT_Z = 3.3
-"""Geometric mean of the deviations of the asked service and of the strongest candidate from which there is an incident:
-a moderate anomaly of one needs a strong one of the other."""
-STRONG_Z = 5.0
-"""Scales of the strongest candidate from which there is an incident, whatever the asked service shows."""
+GATE_Z = 4.2
+"""Scales from which there is an incident: root of the sum of squares of what the strongest candidate shows of its own,
+and of what the asked service shows times `SYMPTOM_WEIGHT`."""
+SYMPTOM_WEIGHT = 0.4
+"""Weight of the asked service in the gate: it is the same for all candidates."""
 MIN_SYMPTOM_Z = 1.0
 """Scales that the asked service has to show, or else only candidates that it reaches by calls count."""
-LONE_RESOURCE_WEIGHT, LONE_OTHER_WEIGHT = 0.5, 0.25
-"""Weights of resources and of metrics of unknown meaning in the gate: alone they are weak evidence."""
-LOCAL_WEIGHTS = {"resource": LONE_RESOURCE_WEIGHT, "other": LONE_OTHER_WEIGHT}
+INHERITED_WEIGHT = 0.5
+"""Weight in the gate of a latency where the own excess of its service is known."""
+RESOURCE_GATE_WEIGHT, OTHER_GATE_WEIGHT = 0.5, 0.25
+"""Weights in the gate of resources and of metrics of unknown meaning: alone they are weak evidence."""
+GATE_WEIGHTS: Mapping[SignalKind, float] = {"resource": RESOURCE_GATE_WEIGHT, "other": OTHER_GATE_WEIGHT}
+EXONERATED_GATE_WEIGHT = 0.35
+"""Largest of them where the latency and the errors of the service are known and normal."""
 ANOMALOUS_Z = 3.0
 """Scales from which a series is named as a reason, and a service is a candidate without calls."""
 
@@ -122,6 +129,8 @@ INDUCED_WEIGHT = 0.3
 """Weight of changed calls of a service with slow or failing callees: what follows them is not called."""
 EXONERATED_WEIGHT = 0.1
 """Weight of an anomalous resource of a service whose own latency and errors are normal."""
+NO_EXCESS_WEIGHT = 0.3
+"""Weight of suspicion that stays at a service whose own excess is known and normal."""
 UNREACHABLE_WEIGHT = 0.5
 """Weight of anomalous services that no known call leads to: maps of calls are incomplete."""
 UNREACHABLE_EXPONENT = 3.0

@@ -33,7 +33,7 @@ def past_factors(rows: Sequence[SignalRow], deviation: Floats, scale: Floats, st
         return factors
     families = defaultdict[tuple[str, str], list[int]](list)
     for i, row in enumerate(rows):
-        if row.kind in use.LOCAL_WEIGHTS:
+        if row.kind in use.GATE_WEIGHTS:
             families[row.metric, row.statistic].append(i)
     for side, sign in enumerate((-1.0, 1.0)):
         z = sustained(sign * deviation / scale[:, side : side + 1], points)

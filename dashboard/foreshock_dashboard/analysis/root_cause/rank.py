@@ -37,7 +37,7 @@ def rank_causes(walk: GraphWalk, affected: Sequence[Service], opened: float) -> 
     for service in dict.fromkeys(affected):
         evidence = Evidence(found, (service,))
         columns = [window.first + column for column in evidence.columns]
-        ranking = rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns))
+        ranking = rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns, window.step))
         if ranking.passed:
             rankings.append(ranking)
     return mean_ranking([explained_further((walk,), ranking).candidates for ranking in rankings])

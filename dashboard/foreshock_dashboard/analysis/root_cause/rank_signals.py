@@ -31,7 +31,9 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
     starts = _starts(evidence, affected)
     masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
     masses = {
-        service: mass * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
+        service: mass
+        * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
+        * _own_confidence(evidence, service, excess)
         for service, mass in masses.items()
     }
     by_flow = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
@@ -42,7 +44,7 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
     suspects = {
         service for ranked in (by_flow, shares) for service, share in ranked.items() if share >= MIN_SUSPECT_SHARE
     }
-    passed, z = _gate(evidence, affected, suspects)
+    passed, z = _gate(evidence, affected, suspects, excess)
     whole = sum(shares.values())
     level = _confidence_level(z) if evidence.reasons(next(iter(shares))) else "low"
     return Ranking(
@@ -65,6 +67,15 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
 def _local_z(evidence: Evidence, service: Service) -> float:
     """Deviation of what does not come from callees, in scales."""
     return max(evidence.local(service).z, evidence.changed_calls(service).z)
+
+
+def _own_confidence(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
+    """Weight, at most 1, of suspicion that stays at a service: less where its own excess is known and normal."""
+    own = excess.z.get(service)
+    if own is None:
+        return 1.0
+    other = max(evidence.errors(service).z, _local_z(evidence, service))
+    return use.NO_EXCESS_WEIGHT + (1 - use.NO_EXCESS_WEIGHT) * confidence(max(own, other))
 
 
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
@@ -152,22 +163,37 @@ def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
     return reached
 
 
-def _gate(evidence: Evidence, affected: Service | None, suspects: Iterable[Service]) -> tuple[bool, float]:
+def _gate(
+    evidence: Evidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass
+) -> tuple[bool, float]:
     """Whether the evidence is jointly strong enough, and its strength in scales."""
-    strengths = {service: evidence.largest.get(service, 0.0) for service in suspects}
-    if affected is None:
-        joint = 0.0
-    else:
+    strengths = {service: _own_z(evidence, service, excess) for service in suspects}
+    symptom = 0.0
+    if affected is not None:
         symptom = _symptom(evidence, affected)
         if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
-            symptom = max(symptom, evidence.largest.get(affected, 0.0))
+            symptom = max(symptom, _own_z(evidence, affected, excess))
         if symptom < use.MIN_SYMPTOM_Z:
             reachable = _reachable(evidence, affected)
             strengths = {service: z for service, z in strengths.items() if service in reachable}
-        joint = math.sqrt(max(0.0, symptom) * max(symptom, *strengths.values(), 0.0))
-    z = max(joint, max(strengths.values(), default=0.0) * use.JOINT_Z / use.STRONG_Z)
-    return z >= use.JOINT_Z, z
+    z = math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
+    return z >= use.GATE_Z, z
+
+
+def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
+    """Largest deviation of a service in scales: of its own excess, and with less weight of what may not be its own."""
+    own = excess.z.get(service)
+    most = use.EXONERATED_GATE_WEIGHT if evidence.is_exonerated(service) else 1.0
+    weights = {kind: min(weight, most) for kind, weight in use.GATE_WEIGHTS.items()}
+    if own is not None:
+        weights["latency"] = use.INHERITED_WEIGHT
+    seen = [
+        weights.get(item.kind, 1.0) * item.z
+        for item in evidence.metrics(service)
+        if item.kind != "traffic" or item.now < item.level
+    ]
+    return max([own or 0.0, *seen, 0.0])
 
 
 def _confidence_level(z: float) -> ConfidenceLevel:
-    return "high" if z >= 4 * use.JOINT_Z else "medium" if z >= 2 * use.JOINT_Z else "low"
+    return "high" if z >= 4 * use.GATE_Z else "medium" if z >= 2 * use.GATE_Z else "low"

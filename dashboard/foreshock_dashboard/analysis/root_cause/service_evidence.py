@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
-from foreshock_dashboard.analysis.root_cause.deviation import Deviations, sampling_noise
+from foreshock_dashboard.analysis.root_cause.deviation import Deviations, normal_score, sampling_noise
 from foreshock_dashboard.analysis.root_cause.metric_kinds import quantile_of
 from foreshock_dashboard.analysis.root_cause.past_peaks import sustained
 from foreshock_dashboard.analysis.root_cause.signal_rows import Call, Entity
@@ -104,12 +104,12 @@ class Evidence:
                 if not len(at):
                     continue
                 chosen = [rows[i] for i in at.tolist()]
-                noise = sampling_noise(kind, chosen, number[at, None], found.level[at])[:, 0]
                 level = found.level[at]
+                noise = sampling_noise(kind, chosen, number[at, None], level[:, None], now[at, None])[:, 0]
                 least = 0.02 * level if kind == "calls" else 0.0
                 deviation = now[at] - level if kind == "errors" else np.log((now[at] + least) / (level + least))
                 scale = np.where(deviation > 0, found.scale[at, 1], found.scale[at, 0])
-                z[at] = deviation / np.fmax(scale, noise)
+                z[at] = normal_score(deviation / np.fmax(scale, noise), found.freedom[at])
         return z, now
 
     def _anomalous_columns(self, affected: Sequence[Service]) -> list[int]:
@@ -205,21 +205,6 @@ class Evidence:
         """Whether a service reports anything about itself."""
         return service in self.found.by_entity
 
-    @cached_property
-    def largest(self) -> Mapping[Service, float]:
-        """Largest deviation of each service in scales; resources count by weights, and growing traffic does not."""
-        return {
-            service: max(
-                (
-                    use.LOCAL_WEIGHTS.get(item.kind, 1.0) * item.z
-                    for item in self.metrics(service)
-                    if item.kind != "traffic" or item.now < item.level
-                ),
-                default=0.0,
-            )
-            for service in self.services
-        }
-
     def metrics(self, service: Service) -> list[Deviation]:
         """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""
         items = [item for kind in self.found.by_entity.get(service, {}) for item in self.of(service, kind)]
@@ -228,7 +213,7 @@ class Evidence:
         items = [
             item._replace(z=abs(item.z) * use.DECREASE_WEIGHT) if item.kind == "traffic" else item for item in items
         ]
-        return sorted(items, key=lambda item: (-item.z, item.metric))
+        return sorted(items, key=lambda item: (-round(item.z, 6), item.metric, -(quantile_of(item.statistic) or 0.0)))
 
     def strength(self, service: Service) -> float:
         """Mean of the highest log score and of the mean of the `TOP_METRICS` highest: a cause shows in several."""
