@@ -161,7 +161,10 @@ def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
         for key in ("served", "served_failed"):
             yield key, service
         yield from (("served_seconds", {**service, "le": bound}) for bound in LE_VALUES)
-        yield from (("operations", {**service, "span_name": f"POST /v1/{name}"}) for name in range(OPERATIONS))
+        for name in range(OPERATIONS):
+            operation = {**service, "span_name": f"POST /v1/{name}"}
+            yield from ((key, operation) for key in ("operations", "operations_failed"))
+            yield from (("operation_seconds", {**operation, "le": bound}) for bound in LE_VALUES)
         yield from _deployed(i)
     for i in range(size.services // 5):
         yield from (("first_token_seconds", {**services[i], "model_name": "m", "le": bound}) for bound in LE_VALUES)

@@ -77,7 +77,7 @@ def world_of_scene(scene: Scene) -> World:
         gpu_wait_pairs=pairs,
         gpu_wait_by=np.stack([row(n, gpu_wait[pair.noisy_neighbor]) for pair in pairs]),
         operations=(),
-        operation_rate=np.empty((0, n)),
+        operation_red=Red.empty(0, n),
     )
 
 

@@ -37,12 +37,12 @@ class Served:
 @dataclass(frozen=True)
 class Platform:
     """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients report these. `kinds`:
-    requests a second by service and operation.
+    requests by service and operation, or just their number a second.
     """
 
     services: Mapping[str, Served] = field(default_factory=dict)
     calls: Mapping[tuple[str, str], Served] = field(default_factory=dict)
-    kinds: Mapping[tuple[str, str], Course] = field(default_factory=dict)
+    kinds: Mapping[tuple[str, str], Course | Served] = field(default_factory=dict)
     busy: Mapping[tuple[int, str], Course] = field(default_factory=dict)
     gpu_wait: Mapping[tuple[int, str, str], Course] = field(default_factory=dict)
     queued: Mapping[str, Course] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Platform:
             server_p95=np.where([[b in self.unseen] for _, b in edges], np.nan, calls.p95) if edges else calls.p95,
             attempts=self._rows([self.calls[key].attempts for key in edges]),
             operations=tuple(Operation(service(name), kind) for name, kind in sorted(self.kinds)),
-            operation_rate=self._rows([self.kinds[key] for key in sorted(self.kinds)]),
+            operation_red=self._red([_kind(self.kinds[key]) for key in sorted(self.kinds)]),
             gpus=gpus,
             utilization=utilization,
             contended=nothing,
@@ -128,6 +128,10 @@ class Platform:
         normal = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
         p99 = self._rows([item.p95 if item.p99 is None else item.p99 for item in served])
         return Red(rate, failed, normal / 4, p95, p99)
+
+
+def _kind(served: Course | Served) -> Served:
+    return served if isinstance(served, Served) else Served(served, np.nan)
 
 
 def service(name: str) -> Service:

@@ -113,7 +113,7 @@ class Stage:
             gpu_wait_pairs=(),
             gpu_wait_by=np.empty((0, points)),
             operations=(),
-            operation_rate=np.empty((0, points)),
+            operation_red=Red.empty(0, points),
         )
         return replace(world, **changes)
 

@@ -132,7 +132,7 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
         gpu_wait_pairs=pairs,
         gpu_wait_by=np.full((len(pairs), POINTS), 0.01),
         operations=(Operation(service("embedder"), "POST /embed"),),
-        operation_rate=np.full((1, POINTS), 12.0),
+        operation_red=_red([12.0], [0.03]),
         targets=tuple(Target(f"host-{h}:10877", "foreshock", True, 4.0) for h in range(hosts)),
         simulated=True,
     )
@@ -249,7 +249,7 @@ def bare() -> World:
         gpu_wait_pairs=(),
         gpu_wait_by=none,
         operations=(),
-        operation_rate=none,
+        operation_red=Red.empty(0, POINTS),
         missing=("gpu_info",),
     )
 

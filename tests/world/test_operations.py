@@ -1,9 +1,10 @@
-"""Operations of services on GPUs, by span name, from either producer of span metrics."""
+"""Operations by span name, from either producer of span metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
+from foreshock_dashboard.world import calls
 from foreshock_dashboard.world.builder import WorldBuilder, catalog
-from foreshock_dashboard.world.calls import MAX_OPERATIONS
+from foreshock_dashboard.world.calls import MAX_OPERATIONS, MIN_OPERATION_RATE
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 
@@ -55,26 +57,34 @@ def spans(metric: str, service: str) -> Page:
     ("metric", "service"),
     [("traces_span_metrics_calls_total", "service_name"), ("traces_spanmetrics_calls_total", "service")],
 )
-def test_operations_are_the_server_spans_of_services_on_gpus(tmp_path: Path, metric: str, service: str) -> None:
-    """From the Collector's connector and Tempo's generator; without client spans and services elsewhere."""
+def test_operations_are_the_kinds_of_server_spans(tmp_path: Path, metric: str, service: str) -> None:
+    """From the Collector's connector and Tempo's generator; without client spans."""
     world = world_scraped(
         tmp_path,
         {("exporter", "h:1"): gpus("embedder"), ("collector", "c:1"): spans(metric, service)},
         seconds=240.0,
     )
     embedder = Service("", "embedder")
+    front = Operation(Service("", "web"), "GET /")
 
-    assert world.operations == (Operation(embedder, EMBED), Operation(embedder, DOCUMENTS))
-    assert world.operation_rate[:, -1].tolist() == pytest.approx([4.0, 0.5])
+    assert world.operations == (Operation(embedder, EMBED), Operation(embedder, DOCUMENTS), front)
+    assert world.operation_red.rate[:, -1].tolist() == pytest.approx([4.0, 0.5, 9.0])
+    assert world.operation_red.error_rate[:, -1].tolist() == pytest.approx([0.0, 0.2, 0.0], rel=1e-3)
 
 
-def operations(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -> Readings:
-    """Three grid points of requests to an embedder and a language model."""
+def operations(
+    first: float,
+    on_gpu: Iterable[str],
+    names: Iterable[str] = ("ask",),
+    rates: Mapping[str, float] = MappingProxyType({}),
+) -> Readings:
+    """Three grid points of requests to an embedder and a language model, few unless `rates` by name says otherwise."""
     times = first + STEP * np.arange(3, dtype=np.float64)
     exporter, services = {"job": "exporter", "instance": "h:1"}, ("embedder", "llm")
 
-    def rows(*labels: dict[str, str]) -> Matrix:
-        return Matrix.of(times, {labels_of(series): np.ones(3) for series in labels})
+    def rows(*labels: dict[str, str], value: float = 1.0) -> Matrix:
+        found = {labels_of(series): rates.get(series.get("span_name", ""), value) for series in labels}
+        return Matrix.of(times, {series: np.full(3, rate) for series, rate in found.items()})
 
     return QuantileReducer()(
         {key: Matrix.empty(times) for key in catalog(59.0)}
@@ -83,7 +93,8 @@ def operations(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask
             "gpu": rows({**exporter, "uuid": "a", "gpu": "0"}),
             "busy": rows(*({**exporter, "uuid": "a", "service_name": name} for name in on_gpu)),
             "operations": rows(
-                *({"service_name": service, "span_name": name} for service in services for name in names)
+                *({"service_name": service, "span_name": name} for service in services for name in names),
+                value=MIN_OPERATION_RATE / 2,
             ),
         }
     )
@@ -99,8 +110,26 @@ def test_operations_begin_when_their_service_is_on_a_gpu() -> None:
     world = growing.add(operations(1_800_000_060.0, ("embedder", "llm")))
 
     assert world.operations == (embedder, llm)
-    known = np.isfinite(world.operation_rate).tolist()
+    known = np.isfinite(world.operation_red.rate).tolist()
     assert known == [[False] * 6 + [True] * 3, [False] * 3 + [True] * 6]
+
+
+def test_only_busy_operations_of_other_services_have_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The busiest ones if there is no room for all, from when they become busy, until they expire."""
+    monkeypatch.setattr(calls, "MAX_BUSY_OPERATIONS", 3)
+    embedder, llm = Service("", "embedder"), Service("", "llm")
+    growing, begin, names = WorldBuilder(STEP, keep=60.0), 1_800_000_000.0, ("a", "b", "c")
+    cases = [
+        ({"a": MIN_OPERATION_RATE}, ["a", "a"]),
+        ({"b": 1.0, "c": 2.0}, ["a", "a", "c"]),
+        ({"c": 2.0}, ["a", "a", "c"]),
+    ]
+    for i, (rates, expected) in enumerate(cases):
+        world = growing.add(operations(begin + 30 * i, (), names, rates))
+        assert sorted(operation.name for operation in world.operations) == expected
+    for i in range(3, 7):
+        world = growing.add(operations(begin + 30 * i, (), ("b",), {"b": 1.0}))
+    assert world.operations == (Operation(embedder, "b"), Operation(llm, "b"))
 
 
 def test_operations_per_service_are_limited() -> None:
@@ -111,7 +140,7 @@ def test_operations_per_service_are_limited() -> None:
 
     assert len(first.operations) == MAX_OPERATIONS
     assert world.operations == first.operations
-    assert np.isfinite(world.operation_rate).all()
+    assert np.isfinite(world.operation_red.rate).all()
 
 
 def test_expired_operations_make_room_for_others() -> None:

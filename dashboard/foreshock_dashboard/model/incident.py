@@ -80,12 +80,16 @@ class Candidate(NamedTuple):
 
 
 class Symptom(NamedTuple):
-    """Symptom of the affected service: p95 latency in seconds or error rate (0 to 1), with its baseline and SLO."""
+    """Symptom of the affected service: p95 latency in seconds or error rate (0 to 1), with its baseline and SLO.
+
+    operation: span name of the requests that show it; "" for all.
+    """
 
     signal: Literal["p95", "error_rate"]
     value: float
     baseline: float = math.nan
     slo: float = math.nan
+    operation: str = ""
 
 
 class Summary(NamedTuple):

@@ -107,7 +107,8 @@ class World:
     services/red: requests received by each service.
     edges/calls: requests on each edge as its client measured them; `server_p95` (seconds) as the server did;
         `attempts` per call, 1.0 without retries.
-    operations/operation_rate: requests per second received by services on GPUs, by operation.
+    operations/operation_red: requests received by each operation of services on GPUs, and by busy ones of others; all
+        but the rate in half precision.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
@@ -140,7 +141,7 @@ class World:
     gpu_wait_pairs: tuple[GpuWaitPair, ...]
     gpu_wait_by: Floats = field(repr=False)
     operations: tuple[Operation, ...]
-    operation_rate: Floats = field(repr=False)
+    operation_red: Red
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False

@@ -156,7 +156,7 @@ def _is_degraded(symptom: Symptom | None) -> bool:
 
 
 def _metric(incident: Incident) -> str:
-    """The metric of the condition: `p95 14.5 s (SLO 17.3 s)`, `load 82% (safe limit 55%)`."""
+    """The metric of the condition: `GET /home p95 14.5 s (SLO 17.3 s)`, `load 82% (safe limit 55%)`."""
     summary = incident.summary
     if incident.state == "resolved" or summary.latent:
         return ""
@@ -165,6 +165,7 @@ def _metric(incident: Incident) -> str:
     if (symptom := summary.symptom) is None:
         return ""
     name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)
+    name = f"{symptom.operation} {name}".lstrip()
     if math.isfinite(symptom.slo):
         return f"{name} {show(symptom.value)} (SLO {show(symptom.slo)})"
     baseline = f" (baseline {show(symptom.baseline)})" if math.isfinite(symptom.baseline) else ""

@@ -169,7 +169,7 @@ class WorldBuilder:
             gpu_wait_pairs=gpus.gpu_wait_pairs.keys,
             gpu_wait_by=gpus.gpu_wait_pairs["gpu_wait_by"],
             operations=self._operations.rows.keys,
-            operation_rate=self._operations.rows["rate"],
+            operation_red=self._operations.red(),
             targets=self._sections.targets.fresh_targets(gpus.targets(), since, now),
             missing=missing,
             simulated=self._last_simulated > max(now - SIMULATED_FLAG_POINTS * self._step, since - self._step),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Matcher, Query
+from foreshock_dashboard.model.query import Matcher, Matrix, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Operation, Red, Tenant
@@ -50,6 +50,10 @@ QUANTILES = ("p50", "p95", "p99", "lower_bound")
 RED = ("rate", "error_rate", *QUANTILES)
 MAX_OPERATIONS = 50
 """Operations per service; span names that contain ids would have no bound."""
+MIN_OPERATION_RATE = 0.25
+"""Requests per second from which an operation of a service without GPUs has a row: fewer say little in a minute."""
+MAX_BUSY_OPERATIONS = 4000
+"""Operations with that many requests: half as many rows as a large platform has edges."""
 Pair = tuple[Service, Service]
 
 
@@ -66,6 +70,14 @@ def readings(windows: RateWindows) -> Catalog:
         own = rate("traces_span_metrics_calls_total", (*SERVICE_LABELS, *by), _SERVED, *matchers)
         tempo = rate("traces_spanmetrics_calls_total", (*_TEMPO_LABELS, *by), _SERVED, *matchers)
         return Producer(own, producer=SPANS), Producer(tempo, _TEMPO_RENAMES, producer=TEMPO)
+
+    def served_seconds(by: tuple[str, ...] = ()) -> tuple[Producer, Producer, Producer]:
+        own, tempo = (*SERVICE_LABELS, *by), (*_TEMPO_LABELS, *by)
+        return (
+            Producer(buckets(f"{seconds}_seconds", own, _SERVED), producer=SPANS),
+            Producer(buckets(f"{seconds}_milliseconds", own, _SERVED), le_scale=0.001, producer=SPANS),
+            Producer(buckets("traces_spanmetrics_latency", tempo, _SERVED), _TEMPO_RENAMES, producer=TEMPO),
+        )
 
     def graph(query: Callable[..., Query], suffix: str) -> Producer:
         return Producer(query(f"{_GRAPH}_{suffix}", _GRAPH_SERVER), relabel=_graph_service, producer=GRAPH)
@@ -93,6 +105,8 @@ def readings(windows: RateWindows) -> Catalog:
             shown=True,
         ),
         "operations": row("kinds of requests, by `span_name`", *spans(by=("span_name",)), part_of="served"),
+        "operations_failed": row("errors by `span_name`", *spans(_FAILED, by=("span_name",)), part_of="operations"),
+        "operation_seconds": row("latency by `span_name`", *served_seconds(by=("span_name",)), part_of="operations"),
         "served_failed": row(
             "request errors",
             *(*spans(_FAILED), graph(rate, "failed_total"), mesh(_AT_SERVER, failed=True)),
@@ -101,9 +115,7 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "served_seconds": row(
             services,
-            Producer(buckets(f"{seconds}_seconds", SERVICE_LABELS, _SERVED), producer=SPANS),
-            Producer(buckets(f"{seconds}_milliseconds", SERVICE_LABELS, _SERVED), le_scale=0.001, producer=SPANS),
-            Producer(buckets("traces_spanmetrics_latency", _TEMPO_LABELS, _SERVED), _TEMPO_RENAMES, producer=TEMPO),
+            *served_seconds(),
             graph(buckets, "server_seconds"),
             mesh_seconds(_DESTINATION_LABELS, _AT_SERVER),
             http(buckets(_HTTP, _HTTP_LABELS)),
@@ -234,19 +246,21 @@ class CallRows:
 
 
 class OperationRows:
-    """Rows of operations of services on GPUs; others are not needed and a fleet has many."""
+    """Rows of operations: of all kinds of requests of services on GPUs, else of those with many requests."""
 
     def __init__(self, sections: Sections) -> None:
         self.rows = Section(sections, tuple, self._operation)
         self._on_gpus: frozenset[Service] = frozenset()
+        self._busy: frozenset[Operation] = frozenset()
         self._names: dict[Service, set[str]] = {}
         self._freed = False  # whether a service at the bound has room again
 
     def update(self, readings: Readings, since: float, tenants: Iterable[Tenant]) -> None:
         """Register the entities of new readings."""
         on_gpus = frozenset(tenant.service for tenant in tenants)
-        if on_gpus != self._on_gpus or self._freed:
-            self._on_gpus, self._freed = on_gpus, False
+        busy = self._with_new(readings["operations"])
+        if (on_gpus, busy) != (self._on_gpus, self._busy) or self._freed:
+            self._on_gpus, self._busy, self._freed = on_gpus, busy, False
             self.rows.forget()
         known = self.rows.keys
         self.rows.register(readings, ["operations"], since)
@@ -256,19 +270,32 @@ class OperationRows:
             for service, name in self.rows.keys:
                 self._names.setdefault(service, set()).add(name)
             self._freed = any(len(self._names.get(service, ())) < MAX_OPERATIONS for service in full)
+            self._busy &= frozenset(self.rows.keys)
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-        return [(self.rows, {"rate": self.rows.rows("operations", readings["operations"])})]
+        figures = _red(readings, "operations", "operation", self.rows)
+        return [(self.rows, figures | {name: _half_precision(figures[name]) for name in ("error_rate", *QUANTILES)})]
+
+    def red(self) -> Red:
+        """Requests of each operation."""
+        return Red(*(self.rows[key] for key in RED))
+
+    def _with_new(self, rates: Matrix) -> frozenset[Operation]:
+        """The busy operations, with those that became busy, as long as there is room for the busiest of them."""
+        most = np.fmax.reduce(rates.values, axis=1, initial=0.0)
+        busy = [(most[row], _operation(dict(rates.labels[row]))) for row in np.flatnonzero(most >= MIN_OPERATION_RATE)]
+        new = sorted((-rate, key) for rate, key in busy if key is not None and key not in self._busy)
+        return self._busy.union(key for _, key in new[: MAX_BUSY_OPERATIONS - len(self._busy)])
 
     def _operation(self, labels: LabelMap) -> Operation | None:
-        service, name = service_of(labels), labels.get("span_name", "")
-        if service is None or service not in self._on_gpus or not name:
+        operation = _operation(labels)
+        if operation is None or not (operation.service in self._on_gpus or operation in self._busy):
             return None
-        names = self._names.setdefault(service, set())
+        names = self._names.setdefault(operation.service, set())
         if len(names) < MAX_OPERATIONS:
-            names.add(name)
-        return Operation(service, name) if name in names else None
+            names.add(operation.name)
+        return operation if operation.name in names else None
 
 
 def _red(readings: Readings, key: str, seconds: str, section: Section[Key]) -> dict[str, Floats]:
@@ -280,7 +307,7 @@ def _red(readings: Readings, key: str, seconds: str, section: Section[Key]) -> d
 
 
 def _half_precision(seconds: Floats) -> Floats:
-    """Half precision saves memory; a bound is only compared, and 0.1% does not matter."""
+    """Half precision saves memory, and 0.1% does not matter."""
     reduced: Floats = np.minimum(seconds, np.finfo(np.float16).max).astype(np.float16)
     return reduced
 
@@ -300,6 +327,11 @@ def _edge(labels: LabelMap) -> Edge | None:
 def _pair(labels: LabelMap) -> Pair | None:
     edge = _edge(labels)
     return (edge.client, edge.server) if edge else None
+
+
+def _operation(labels: LabelMap) -> Operation | None:
+    service, name = service_of(labels), labels.get("span_name", "")
+    return Operation(service, name) if service and name else None
 
 
 def _tier(labels: LabelMap) -> tuple[Service, str] | None:

@@ -13,8 +13,8 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import Share, histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.world.row import Readings
 
-BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
-WITH_LOWER_BOUND = ("served_seconds", "client_seconds")
+BUCKETED = ("served_seconds", "operation_seconds", "client_seconds", "server_seconds", "first_token_seconds")
+WITH_LOWER_BOUND = ("served_seconds", "operation_seconds", "client_seconds")
 QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "lower_bound": quantile_lower_bound(0.95)}
 
 

@@ -139,7 +139,7 @@ def world(changes: Changes | None = None, points: int = POINTS, step: float = ST
         gpu_wait_pairs=GPU_WAIT_PAIRS,
         gpu_wait_by=rows("gpu_wait_by", GPU_WAIT_PAIRS),
         operations=(),
-        operation_rate=np.empty((0, points)),
+        operation_red=Red.empty(0, points),
         model_servers=ModelServers(services=(LLM,), **servers, replicas=REPLICAS, **replicas),
         capacity=Capacity(
             services=(LLM,),

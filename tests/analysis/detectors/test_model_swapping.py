@@ -181,16 +181,17 @@ def test_missing_and_zero_values_have_defined_findings(
     """No requests, no samples, extreme values: strength 0 to 1 and finite severity, or no finding."""
     kinds_ = {("embedder", name): platforms.step(5.0, 9.0) for name in "abc"}
     world = thrashing(platforms, kinds=kinds_).world()
-    operation_rate_ = world.operation_rate.copy()
+    operation_rate = world.operation_red.rate.copy()
     rate, p95, calls = world.red.rate.copy(), world.red.p95.copy(), world.calls.rate.copy()
     for row, column, value in rates:
         rate[row, column] = calls[row % len(calls), column] = value
     for row, column, value in durations:
         p95[row, column] = value
     for row, column, value in kinds:
-        operation_rate_[row, column] = value
+        operation_rate[row, column] = value
     red, edges = replace(world.red, rate=rate, p95=p95), replace(world.calls, rate=calls)
-    holed = replace(world, red=red, calls=edges, operation_rate=operation_rate_)
+    operations = replace(world.operation_red, rate=operation_rate)
+    holed = replace(world, red=red, calls=edges, operation_red=operations)
 
     for at in (0, 1, 242, 299):
         for finding in model_swapping(EvaluationPoint(holed, at, baselines_at(holed, min(at, 240)))):

@@ -24,8 +24,18 @@ MIN_STANDARD_ERRORS = 2.0
 
 
 def count_seconds(point: EvaluationPoint) -> float:
-    """Seconds of the newest count: a minute, or a grid step where that is longer."""
-    return max(COUNT_SECONDS, point.world.step)
+    """Seconds of the newest count: a minute, or a grid step where that is longer; less after a gap in the samples.
+
+    The rate of a window that a gap cut short is that of its few seconds with samples.
+    """
+    return point.memo(_observed_seconds)
+
+
+def _observed_seconds(point: EvaluationPoint) -> float:
+    rates = point.world.red.rate[:, point.window(COUNT_SECONDS)]
+    missing = np.flatnonzero(np.isnan(rates).all(axis=0))
+    observed = rates.shape[1] - (missing[-1] + 1 if len(missing) else 0)
+    return float(max(1, observed) * point.world.step)
 
 
 def request_count(point: EvaluationPoint, service: Service, since: float = math.inf) -> float:

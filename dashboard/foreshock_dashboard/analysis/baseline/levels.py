@@ -116,21 +116,19 @@ def _columns(world: World, at: int) -> slice:
 def is_sampling_noise(
     base: Baselines, signal: Signal, world: World, rows: slice, values: Floats, lower_bound: Floats
 ) -> NDArray[np.bool_]:
-    """Where an estimated p95 may exceed the baseline by chance; False without a known tail.
+    """Where an estimated p95 may exceed the baseline by chance; False where the tail of the signal is unknown.
 
     If about 5% of requests are slow (cache misses), the estimate jumps between the fast and the slow mode. It is noise
     where its lower confidence bound is not above the baseline, and where it stays within the normal range of the slow
-    requests. More slow requests, or slower ones, are not noise. `values` and their `lower_bound` are in the signal's
-    unit, shape (rows, points); so is the result.
+    requests, if the signal has a tail. More slow requests, or slower ones, are not noise. `values` and their
+    `lower_bound` are in the signal's unit, shape (rows, points); so is the result.
     """
     keys = signal.keys(world)
     level, _ = base.of(signal.name).of(keys)[rows].T[:, :, None]
-    tail, scale = base.of(signal.tail).of(keys)[rows].T[:, :, None]
     estimate = transformed(signal, values)
     with np.errstate(invalid="ignore"):
-        noise: NDArray[np.bool_] = (
-            (estimate > level)
-            & (transformed(signal, lower_bound) <= level)
-            & (estimate <= tail + TAIL_SHIFT_SCALES * scale)
-        )
+        noise: NDArray[np.bool_] = (estimate > level) & (transformed(signal, lower_bound) <= level)
+        if signal.tail:
+            tail, scale = base.of(signal.tail).of(keys)[rows].T[:, :, None]
+            noise &= estimate <= tail + TAIL_SHIFT_SCALES * scale
     return noise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ class Signal(NamedTuple):
         worse: +1 if more is worse, -1 if less is worse, 0 for a load signal.
         unsmoothed: whether the newest point alone is the current value.
         lower_bound: lower confidence bound of estimated values; None where unknown.
-        tail: name of the signal of the slowest requests, "" without one.
+        tail: name of the signal of the slowest requests, "" where slower ones alone are noise as well.
     """
 
     name: str
@@ -160,6 +160,24 @@ def _gpus(world: World) -> Sequence[Key]:
     return world.gpus
 
 
+def _of_operations() -> Iterator[Signal]:
+    """Latencies and errors by operation, which the World has in half precision."""
+
+    def values(name: str) -> Callable[[World, At], Floats]:
+        return lambda world, at: getattr(world.operation_red, name)[at].astype(np.float64)
+
+    def operations(world: World) -> Sequence[Key]:
+        return world.operations
+
+    def bound(world: World, at: At) -> Floats | None:
+        return _lower_bound(world.operation_red, at)
+
+    yield Signal("operation_rate", "request rate", "req/s", operations, values("rate"), True, 0.15, 0)
+    yield Signal("operation_p50", "p50", "s", operations, values("p50"), True, 0.10)
+    yield Signal("operation_p95", "p95", "s", operations, values("p95"), True, 0.10, lower_bound=bound)
+    yield Signal("operation_error_rate", "error rate", "ratio", operations, values("error_rate"), False, 0.004)
+
+
 SIGNALS: tuple[Signal, ...] = (
     Signal("rate", "request rate", "req/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
     Signal("p50", "p50", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
@@ -202,6 +220,7 @@ SIGNALS: tuple[Signal, ...] = (
         tail="edge_p99",
     ),
     Signal("edge_error_rate", "call error rate", "ratio", _edges, lambda w, at: w.calls.error_rate[at], False, 0.004),
+    *_of_operations(),
     Signal("excess", "client p95 over server p95", "", _edges, _excess, True, 0.15),
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
     Signal("waiting", "queued requests", "", _models, _waiting, True, 0.35),

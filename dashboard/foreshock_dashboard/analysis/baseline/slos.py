@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import MAX_EXCURSION_SCALES
 
 LEARNED_SLO_FACTORS = (1.6, 3.0)
@@ -30,18 +33,48 @@ class Slo(NamedTuple):
     learned: bool = False
 
 
+_LEARNED = Slo(0.0, 0.0, learned=True)
+
+
+def learned_seconds(level: Floats, scale: Floats) -> Floats:
+    """Learned p95 targets in seconds, of baselines of the logarithm of p95; NaN without a baseline."""
+    factor = np.maximum(
+        np.clip(np.exp(LEARNED_SLO_SCALES * scale), *LEARNED_SLO_FACTORS), np.exp(MAX_EXCURSION_SCALES * scale)
+    )
+    return np.maximum(np.exp(level) * factor, MIN_LEARNED_SLO_SECONDS)
+
+
+def learned_error_rates(level: Floats, scale: Floats) -> Floats:
+    """Learned targets of error rates, of their baselines; the margin alone without one."""
+    spread = np.maximum(LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_SCALES * np.nan_to_num(scale))
+    return np.maximum(np.nan_to_num(level), 0.0) + spread
+
+
 def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
-    levels, error_levels = point.baselines.of("p95"), point.baselines.of("error_rate")
-    for service, (level, scale) in zip(levels.entities, levels.pairs.tolist(), strict=True):
-        if isinstance(service, Service) and service not in targets and not math.isnan(scale):
-            factor = max(
-                min(max(math.exp(LEARNED_SLO_SCALES * scale), LEARNED_SLO_FACTORS[0]), LEARNED_SLO_FACTORS[1]),
-                math.exp(MAX_EXCURSION_SCALES * scale),
-            )
-            errors, spread = error_levels.get(service, (0.0, 0.0))
-            allowed = max(errors, 0.0) + max(LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_SCALES * spread)
-            seconds = max(math.exp(level) * factor, MIN_LEARNED_SLO_SECONDS)
-            targets[service] = Slo(seconds, allowed, learned=True)
+    levels = point.baselines.of("p95")
+    seconds = learned_seconds(*levels.pairs.T)
+    error_rates = learned_error_rates(*point.baselines.of("error_rate").of(levels.entities).T)
+    for service, target, errors in zip(levels.entities, seconds.tolist(), error_rates.tolist(), strict=True):
+        if isinstance(service, Service) and service not in targets and not math.isnan(target):
+            targets[service] = Slo(target, errors, learned=True)
     return targets
+
+
+def operation_slos(point: EvaluationPoint, targets: Mapping[Service, Slo]) -> tuple[Floats, Floats]:
+    """Targets of each operation of the World: p95 in seconds, and error rate; NaN without a baseline.
+
+    They are learned. One below the configured target of the service counts as that.
+    """
+    operations, levels = (
+        point.world.operations,
+        (point.baselines.of(f"operation_{name}") for name in ("p95", "error_rate")),
+    )
+    (level, scale), (errors, spread) = (of_signal.of(operations).T for of_signal in levels)
+    configured = [targets.get(operation.service, _LEARNED) for operation in operations]
+    least = [(0.0, 0.0) if slo.learned else slo[:2] for slo in configured]
+    seconds, error_rates = np.array(least, np.float64).reshape(-1, 2).T
+    return np.maximum(learned_seconds(level, scale), seconds), np.maximum(
+        learned_error_rates(errors, spread), error_rates
+    )

@@ -17,6 +17,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
+from foreshock_dashboard.analysis.baseline.operations import Shown, symptoms
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, Key
@@ -88,7 +89,8 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
             *(point.since(name, edge) for edge in edges for name in (_latency_signal(point, edge), "edge_error_rate")),
         )
         evidence = (
-            *_figures(point, callee, (*SERVICE_SIGNALS, "per_token")),
+            *_symptoms(point, callee),
+            *_figures(point, callee, ("per_token",)),
             *(evidence_of(point, name, callee) for name in RESOURCE_SIGNALS if point.z(name, callee) >= WORSE_Z),
             *_figures(point, worst, (*EDGE_SIGNALS, *(("edge_p99",) if shows_in_tail(point, worst) else ()))),
         )
@@ -103,7 +105,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
                 strength=strength if is_callee else min(strength, felt[service]),
                 severity=severity,
                 since=since,
-                evidence=evidence if is_callee else (*evidence, *_figures(point, service, SERVICE_SIGNALS)),
+                evidence=evidence if is_callee else (*evidence, *_symptoms(point, service)),
                 actions=roll_back(callee, callers, effect),
                 urgent=largest > 0.5,
             )
@@ -118,6 +120,11 @@ def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
     worse = {point.world.edges[row].server for row in np.flatnonzero(away)}
     edges = (point.world.edges[row] for row in np.flatnonzero(tail))
     worse |= {edge.server for edge in edges if shows_in_tail(point, edge)}
+    worse |= {
+        service
+        for service in point.incoming
+        if any(len(symptoms(point, name, service)) > 1 for name in SERVICE_SIGNALS)
+    }
     worse |= {
         service
         for service in point.utilizations
@@ -178,10 +185,11 @@ def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> fl
     if 1 - worse < MIN_STRENGTH:
         return worse
     shares = [
-        explained_share(point, callee, edge, own, called)
+        explained_share(point, shown, edge, called)
         for edge, edge_z in zip(edges, z, strict=True)
         if edge_z > 1
         for own, called in _signal_pairs(point, edge)
+        for shown in symptoms(point, own, callee)
     ]
     return max(worse, INHERITED_SHARE.confidence(max(shares, default=math.nan)))
 
@@ -240,7 +248,7 @@ OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], floa
 
 def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
     """Scales by which the callee is slower, and fails more, where it serves."""
-    slow, failing = [point.z("p95", callee)], [point.z("error_rate", callee)]
+    slow, failing = ([point.z(*shown) for shown in symptoms(point, name, callee)] for name in SERVICE_SIGNALS)
     for edge in edges:
         server = point.z("edge_server", edge)
         slow.append(point.z("edge_p95", edge) if math.isnan(server) else server)
@@ -270,17 +278,18 @@ def _slows(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
     """Confidence (0 to 1) that an edge makes a caller slower or fail more."""
     return max(
         min(
-            confidence(point.z(own, caller), WORSE_Z, 0.5),
+            confidence(point.z(*shown), WORSE_Z, 0.5),
             confidence(point.z(called, edge), WORSE_Z, 0.5),
-            EXPLAINED_SHARE.confidence(explained_share(point, caller, edge, own, called)),
+            EXPLAINED_SHARE.confidence(explained_share(point, shown, edge, called)),
         )
         for own, called in _signal_pairs(point, edge)
+        for shown in symptoms(point, own, caller)
     )
 
 
-def explained_share(point: EvaluationPoint, caller: Service, edge: Edge, own: str, called: str) -> float:
-    """The rise of an edge's signal over that of its caller, at least 0."""
-    whole, part = rise(point, own, caller), rise(point, called, edge)
+def explained_share(point: EvaluationPoint, shown: Shown, edge: Edge, called: str) -> float:
+    """The rise of an edge's signal over that of its caller, or of an operation of it, at least 0."""
+    whole, part = rise(point, *shown), rise(point, called, edge)
     return part / whole if whole > 0 and part > 0 else 0.0
 
 
@@ -311,6 +320,12 @@ def _severity(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) ->
 
 def _figures(point: EvaluationPoint, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
     return known_evidence(*(evidence_of(point, name, key) for name in names), zeros=False)
+
+
+def _symptoms(point: EvaluationPoint, service: Service) -> tuple[Evidence, ...]:
+    """Latency and errors of a service, and of an operation that is worse."""
+    shown = (item for name in SERVICE_SIGNALS for item in symptoms(point, name, service))
+    return known_evidence(*(evidence_of(point, *item) for item in shown), zeros=False)
 
 
 def fans_out(point: EvaluationPoint, edge: Edge) -> float:

@@ -9,13 +9,14 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import is_handful
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
+from foreshock_dashboard.analysis.baseline.operations import symptoms
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Operation, Tenant
 from foreshock_dashboard.stats.cusum import change_point
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
@@ -77,6 +78,8 @@ def entity(key: Key) -> str:
     """The name of what a signal describes."""
     if isinstance(key, Edge):
         return f"{key.client} -> {key.server}"
+    if isinstance(key, Operation):
+        return f"{key.service} {key.name}"
     if isinstance(key, Gpu):
         return key.label
     if isinstance(key, Tenant):
@@ -108,11 +111,12 @@ def onset(point: EvaluationPoint, name: str, key: Key, seconds: float = 3600.0) 
     return point.time - max(0, len(history) - 1 - first) * point.world.step
 
 
-def degradation(point: EvaluationPoint, service: Key) -> float:
+def degradation(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that a service is worse for its callers: slower, failing, or queueing."""
     return max(
-        confidence(point.z(name, service), WORSE_Z, 0.5)
+        confidence(point.z(*shown), WORSE_Z, 0.5)
         for name in ("p95", "error_rate", "flight", "first_token", "waiting")
+        for shown in symptoms(point, name, service)
     )
 
 

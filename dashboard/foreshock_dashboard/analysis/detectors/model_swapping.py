@@ -167,7 +167,7 @@ def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: E
     known = np.isfinite(point.past("rate", [row], points))
     if np.count_nonzero(known[:, :split]) < (BASELINE_SECONDS - LEAD_SECONDS) / step:
         return None
-    rates = np.where(known, np.nan_to_num(point.world.operation_rate[rows, at - points : at]), np.nan)
+    rates = np.where(known, np.nan_to_num(point.world.operation_red.rate[rows, at - points : at]), np.nan)
     baseline, now = median(rates[:, :split]), percentile(rates[:, split:], LOAD_PERCENTILE)
     floor = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(baseline.sum()))
     growth = np.log((now + floor) / (baseline + floor)) / SIGNAL_BY_NAME["edge_rate"].floor

@@ -10,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
+from foreshock_dashboard.analysis.baseline.operations import MIN_OPERATION_Z
 from foreshock_dashboard.analysis.baseline.outages import is_outage_felt
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.analysis.baseline.slos import Slo, operation_slos
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Operation, Red
 from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
 from foreshock_dashboard.stats.robust import moving_average
 
@@ -32,6 +34,9 @@ MIN_FAILED_REQUESTS = 5.0
 """Failed requests per minute, or per step if longer, from which an error rate counts."""
 MIN_TREND_Z = 2.0
 """Scales above the baseline from which a trend is forecast."""
+MIN_SHIFT_Z = 4.0
+"""Scales above the baseline of p50 from which all requests are slower: p95 grows by as many seconds. A minute's p50 is
+less noisy than its p95."""
 MIN_KV_CACHE_RATIO = 0.45
 """KV cache utilization from which its trend is forecast; below, a burst fits in."""
 
@@ -55,7 +60,8 @@ class ServiceRisk:
     breached: the SLO is breached now. probability, near_probability: 0 to 1, of a breach within
     `level_crossing.HORIZON_SECONDS` and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded:
     its model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
-    none is configured or learned yet.
+    none is configured or learned yet. operation: the one that breaches, or will, and its SLO; None for the service as a
+    whole.
     """
 
     breached: bool
@@ -65,39 +71,73 @@ class ServiceRisk:
     overloaded: bool
     utilization: Utilization | None
     slo: Slo | None = None
+    operation: tuple[Operation, Slo] | None = None
 
 
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
-    """Risk of each service of the World, by the trend of its p95 or of its KV cache, whichever is more likely."""
-    world = point.world
-    duration, rate, failed = point["p95"], point["rate"], point["error_rate"]
-    no_slo = Slo(math.nan, math.nan)
-    targets = [slos.get(service, no_slo) for service in world.services]
-    limit, max_failed = (
-        np.array([target.seconds for target in targets]),
-        np.array([target.error_rate for target in targets]),
-    )
-    has_requests = rate.value * count_seconds(point) >= MIN_REQUESTS
-    with np.errstate(invalid="ignore"):
-        failures = failed.value * rate.value * count_seconds(point)
-        failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
-        breached = has_requests & ((duration.denoised > limit) | failing)
-        slower = has_requests & (duration.z >= MIN_TREND_Z)
-    trend_points = world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
-    window = slice(max(0, point.column + 1 - trend_points), point.column + 1)
-    with np.errstate(invalid="ignore"):
-        logs = np.log(np.maximum(world.red.p95[:, window], 1e-9))
-    by_latency, by_cache = _forecast(logs, np.log(limit), world.step), _forecast_kv_cache(point)
+    """Risk of each service of the World, by the trend of its latency or of its KV cache, whichever is more likely."""
+    services, no_slo = point.world.services, Slo(math.nan, math.nan)
+    limits = np.array([slos.get(service, no_slo)[:2] for service in services], np.float64).reshape(-1, 2)
+    by_latency = _breaches(point, "", point.world.red, *limits.T, MIN_TREND_Z)
+    by_operation, by_cache = _operation_breaches(point, slos), _forecast_kv_cache(point)
     risks = {}
-    for i, service in enumerate(world.services):
-        breach = max(
-            by_latency[i] if slower[i] else _NEVER, by_cache.get(service, _NEVER), key=lambda one: one.probability
-        )
-        if breached[i] or is_outage_felt(point, service):
+    for i, service in enumerate(services):
+        breach = max(by_latency.get(i, _NEVER), by_cache.get(service, _NEVER), key=lambda one: one.probability)
+        operation, of_operation = by_operation.get(service, (None, _NEVER))
+        if is_outage_felt(point, service):
             breach = _NOW
+        if of_operation.probability > breach.probability:
+            breach = of_operation
+        else:
+            operation = None
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
-        risks[service] = ServiceRisk(breach is _NOW, *breach, overloaded, utilization, slos.get(service))
+        risks[service] = ServiceRisk(breach is _NOW, *breach, overloaded, utilization, slos.get(service), operation)
     return risks
+
+
+def _operation_breaches(
+    point: EvaluationPoint, slos: Mapping[Service, Slo]
+) -> Mapping[Service, tuple[tuple[Operation, Slo], Breach]]:
+    """The operation of each service that is most likely to breach its SLO, with that SLO, and the breach."""
+    limit, max_failed = operation_slos(point, slos)
+    breaches = _breaches(point, "operation_", point.world.operation_red, limit, max_failed, MIN_OPERATION_Z)
+    found: dict[Service, tuple[tuple[Operation, Slo], Breach]] = {}
+    for row, breach in breaches.items():
+        operation = point.world.operations[row]
+        if operation.service not in found or breach.probability > found[operation.service][1].probability:
+            target = Slo(float(limit[row]), float(max_failed[row]), learned=True)
+            found[operation.service] = (operation, target), breach
+    return found
+
+
+def _breaches(
+    point: EvaluationPoint, prefix: str, red: Red, limit: Floats, max_failed: Floats, min_z: float
+) -> Mapping[int, Breach]:
+    """The breach of the SLO by each row of services, or of operations, that has enough requests and is worse.
+
+    prefix: of the names of the rows' signals. red: their values. limit, max_failed: p95 in seconds and error rate by
+    row. min_z: scales above the baseline from which the trend of p95 counts.
+    """
+    p95, p50, failed = (point[f"{prefix}{name}"] for name in ("p95", "p50", "error_rate"))
+    requests = point[f"{prefix}rate"].value * count_seconds(point)
+    with np.errstate(invalid="ignore"):
+        failing = (failed.value > max_failed) & (failed.value * requests >= MIN_FAILED_REQUESTS)
+        counted = requests >= MIN_REQUESTS
+        breached = np.flatnonzero(counted & ((p95.denoised > limit) | failing))
+        slower = np.flatnonzero(counted & (p95.z >= min_z))
+        shifted = np.flatnonzero(counted & (p50.z >= MIN_SHIFT_Z))
+    points = point.world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
+    window = slice(max(0, point.column + 1 - points), point.column + 1)
+    shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
+    breaches: dict[int, Breach] = {}
+    for rows, seconds in (
+        (slower, red.p95[slower, window].astype(np.float64)),
+        (shifted, p95.level[shifted, None] + shift),
+    ):
+        logs = np.log(np.maximum(seconds, 1e-9))
+        for row, breach in zip(rows.tolist(), _forecast(logs, np.log(limit[rows]), point.world.step), strict=True):
+            breaches[row] = max(breach, breaches.get(row, _NEVER), key=lambda one: one.probability)
+    return breaches | dict.fromkeys(breached.tolist(), _NOW)
 
 
 def _forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:

@@ -11,7 +11,6 @@ from functools import cached_property
 from foreshock_dashboard.analysis.baseline.outages import is_outage_felt, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
-from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
@@ -232,7 +231,7 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident with its summary as of this evaluation; an unknown symptom stays as it was."""
     risk = evaluation.own.get(incident.service)
     utilization = risk.utilization if risk else None
-    symptom = _symptom(incident.service, evaluation.point, risk.slo if risk else None)
+    symptom = _symptom(incident.service, evaluation.point, risk)
     summary = Summary(
         symptom=symptom or incident.summary.symptom,
         load=utilization.load if utilization else math.nan,
@@ -244,15 +243,21 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
     return replace(incident, summary=summary)
 
 
-def _symptom(service: Service, point: EvaluationPoint, slo: Slo | None) -> Symptom | None:
-    failed, p95 = point.value("error_rate", service), point.value("p95", service)
+def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None) -> Symptom | None:
+    """The symptom of a service, or of the operation of which the risk is."""
+    key, slo, prefix, name = service, risk.slo if risk else None, "", ""
+    if risk is not None and risk.operation is not None and not is_outage_felt(point, service):
+        key, slo = risk.operation
+        prefix, name = "operation_", key.name
+    failed, p95 = point.value(f"{prefix}error_rate", key), point.value(f"{prefix}p95", key)
     if is_outage_felt(point, service):
         failed = point.memo(outages)[service].error_rate  # a service that is down reports no failures itself
     if failed >= SYMPTOM_ERROR_RATE:
-        return Symptom("error_rate", failed, point.level("error_rate", service), slo.error_rate if slo else math.nan)
+        level = point.level(f"{prefix}error_rate", key)
+        return Symptom("error_rate", failed, level, slo.error_rate if slo else math.nan, name)
     if not math.isfinite(p95):
         return None
-    return Symptom("p95", p95, point.level("p95", service), slo.seconds if slo else math.nan)
+    return Symptom("p95", p95, point.level(f"{prefix}p95", key), slo.seconds if slo else math.nan, name)
 
 
 def _requests(incident: Incident, point: EvaluationPoint) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
+from foreshock_dashboard.analysis.baseline.operations import symptoms
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import MIN_LEARNED_SLO_SECONDS
 from foreshock_dashboard.analysis.detectors.dependency import shows_in_tail
@@ -106,7 +107,9 @@ class _Triage:
     def is_affected(self, service: Service) -> bool:
         """Whether a service is degraded for its callers."""
         return self.is_breaching(service) or any(
-            self.point.z(name, service) >= AFFECTED_Z for name in ("p95", "error_rate", "flight")
+            self.point.z(*shown) >= AFFECTED_Z
+            for name in ("p95", "error_rate", "flight")
+            for shown in symptoms(self.point, name, service)
         )
 
     def components(self) -> Sequence[Set[Service]]:
@@ -298,7 +301,8 @@ def is_relevant(point: EvaluationPoint, service: Service) -> bool:
         return True
     callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
     baselines = [level for caller in callers if math.isfinite(level := typical_latency(point, caller))]
-    return not baselines or _excess(point, "p95", service) >= RELEVANT_SHARE * min(baselines)
+    excess = max(_excess(point, name, service) for name in ("p95", "p50"))
+    return not baselines or excess >= RELEVANT_SHARE * min(baselines)
 
 
 def is_noticeable(point: EvaluationPoint, service: Service) -> bool:
@@ -325,9 +329,13 @@ def typical_latency(point: EvaluationPoint, service: Service) -> float:
 
 
 def _excess(point: EvaluationPoint, name: str, key: Service | Edge) -> float:
-    """How far a signal is above its baseline, in its unit; 0 if unknown."""
-    value, level = point.denoised(name, key), point.level(name, key)
-    return max(0.0, value - (level if math.isfinite(level) else 0.0)) if math.isfinite(value) else 0.0
+    """How far a signal is above its baseline, in its unit; that of the worst operation if larger. 0 if unknown."""
+    largest = 0.0
+    for shown in symptoms(point, name, key) if isinstance(key, Service) else ((name, key),):
+        value, level = point.denoised(*shown), point.level(*shown)
+        if math.isfinite(value):
+            largest = max(largest, value - (level if math.isfinite(level) else 0.0))
+    return largest
 
 
 def best_finding(findings: Sequence[Finding]) -> Finding | None:

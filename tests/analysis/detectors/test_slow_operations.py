@@ -1,0 +1,76 @@
+"""One slow or failing operation of a service whose other requests hide it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.analysis.platforms import Platform, Served, service, step
+
+from foreshock_dashboard.analysis.baseline.slos import Slo, slos
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
+from foreshock_dashboard.analysis.incidents.triage import incident_candidates
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Operation
+
+HOME = Operation(service("front"), "GET /home")
+
+
+def shop(home: Served, listing: Served) -> Platform:
+    """A front whose p95 is that of its slow questions, and a listing that its home page calls."""
+    return Platform(
+        services={"front": Served(3.0, 4.0), "listing": listing},
+        calls={("user", "front"): Served(3.0, 4.0), ("front", "listing"): listing},
+        kinds={
+            ("front", "GET /home"): home,
+            ("front", "GET /ask"): Served(1.0, 4.0),
+            ("listing", "GET /list"): listing,
+        },
+    )
+
+
+SLOW = shop(Served(2.0, step(0.1, 0.3)), Served(2.0, step(0.05, 0.25)))
+FAILING = shop(Served(2.0, 0.1, step(0.0, 0.2)), Served(2.0, 0.05, step(0.0, 0.2)))
+RARE = shop(Served(0.3, step(0.1, 0.3)), Served(2.0, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("platform", "configured", "operation"),
+    [
+        (SLOW, {}, HOME),
+        (FAILING, {}, HOME),
+        (RARE, {}, None),
+        (SLOW, {service("front"): Slo(5.0, 0.01)}, None),
+    ],
+    ids=["slow", "failing", "a handful of requests", "within the configured SLO"],
+)
+def test_a_service_breaches_its_slo_with_one_operation(
+    platform: Platform, configured: dict[Service, Slo], operation: Operation | None
+) -> None:
+    """A configured SLO holds for each operation, except where that is slower at its baseline."""
+    point = platform.point()
+    risk = service_risks(point, slos(point, configured))[service("front")]
+
+    assert risk.breached == (operation is not None)
+    assert operation is None or (risk.operation is not None and risk.operation[0] == operation)
+
+
+@pytest.mark.parametrize("platform", [SLOW, FAILING])
+def test_a_callee_that_affects_one_operation_pages(platform: Platform) -> None:
+    """The p95 of all requests of the front does not show it."""
+    point = platform.point()
+    found = [*dependency(point)]
+    pages = incident_candidates(point, service_risks(point, slos(point, {})), found, {})
+
+    assert {(finding.service, finding.suspect.service) for finding in found if finding.strength > 0.5} == {
+        (service("front"), service("listing")),
+        (service("listing"), service("listing")),
+    }
+    assert [(candidate.origin, candidate.affected_callers, candidate.page) for candidate in pages] == [
+        (service("listing"), (service("front"),), True)
+    ]
+
+
+def test_evidence_names_the_operation() -> None:
+    found = {finding.service: finding for finding in dependency(SLOW.point())}
+
+    assert ("p95", "front GET /home") in {(item.name, item.entity) for item in found[service("front")].evidence}
