@@ -90,7 +90,7 @@ def _parse_mock(text: str) -> str | None:
 
 def _parse_switch(text: str) -> bool:
     if text.lower() not in _BOOLEANS:
-        raise ValueError("is not a valid Boolean; use true or false")
+        raise ValueError("is not a boolean; use true or false")
     return _BOOLEANS[text.lower()]
 
 

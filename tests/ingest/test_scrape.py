@@ -133,7 +133,7 @@ def spoil(page: Page, status: int = 200, content_type: str = "text/plain", body:
     [
         (
             {"content_type": "text/html", "body": "<html>"},
-            "returned HTML, not metrics; most URLs end in /metrics",
+            "returned HTML instead of metrics; most metrics URLs end in /metrics",
         ),
         ({"status": 404}, "returned 404; use the URL of its metrics page"),
         ({"status": 301}, "returned 301"),

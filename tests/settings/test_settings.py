@@ -147,7 +147,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             "traces_tenant, traces_ca: has no effect without",
         ),
         (["--otlp-tls-client-ca", "/a"], {}, "client certificates need TLS"),
-        ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not a valid Boolean; use true or false"),
+        ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not a boolean; use true or false"),
         (
             [],
             {"FORESHOCK_OBJECTIVES": "a=1s"},

@@ -219,5 +219,5 @@ def parse_bool(text: str) -> bool:
     """A Boolean: `true`, `false`, `yes`, `no`, `1`, or `0`."""
     word = text.strip().lower()
     if word not in ("true", "false", "yes", "no", "1", "0"):
-        raise ValueError("is not a valid Boolean; use true or false")
+        raise ValueError("is not a boolean; use true or false")
     return word in ("true", "yes", "1")

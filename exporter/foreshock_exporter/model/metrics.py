@@ -96,7 +96,7 @@ GPUS_EXPECTED = _gauge(
 GPUS_PRESENT = _gauge("gpus_present", "GPUs that responded to the last sample.", ())
 GPU_LOST = _gauge(
     "gpu_lost",
-    "1 for a GPU that was seen and no longer responds, else 0; gpu and pci_bus_id are the last known.",
+    "1 if a detected GPU no longer responds, else 0; gpu and pci_bus_id are the last known.",
     (*_GPU, "pci_bus_id"),
 )
 

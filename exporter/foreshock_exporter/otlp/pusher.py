@@ -146,7 +146,7 @@ class OtlpPusher:
             if self._metrics is not None and not self._stop.is_set():
                 self._metrics.restart_if_full()
         except Exception:  # noqa: BLE001 - an error in one push must not stop the next
-            log.exception("a push over OTLP failed; the next is in %g s", FLUSH_INTERVAL_SECONDS)
+            log.exception("OTLP push failed; next attempt in %g s", FLUSH_INTERVAL_SECONDS)
 
 
 def _url(signal: str, endpoint: str, environ: Mapping[str, str]) -> str | None:

@@ -41,7 +41,8 @@ def learned_seconds(level: Floats, scale: Floats) -> Floats:
     factor = np.maximum(
         np.clip(np.exp(LEARNED_SLO_SCALES * scale), *LEARNED_SLO_FACTORS), np.exp(MAX_EXCURSION_SCALES * scale)
     )
-    return np.maximum(np.exp(level) * factor, MIN_LEARNED_SLO_SECONDS)
+    seconds: Floats = np.maximum(np.exp(level) * factor, MIN_LEARNED_SLO_SECONDS)
+    return seconds
 
 
 def learned_error_rates(level: Floats, scale: Floats) -> Floats:

@@ -77,8 +77,8 @@ class ServiceRisk:
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
     """Risk of each service of the World, by the trend of its latency or of its KV cache, whichever is more likely."""
     services, no_slo = point.world.services, Slo(math.nan, math.nan)
-    limits = np.array([slos.get(service, no_slo)[:2] for service in services], np.float64).reshape(-1, 2)
-    by_latency = _breaches(point, "", point.world.red, *limits.T, MIN_TREND_Z)
+    limit, max_failed = np.array([slos.get(service, no_slo)[:2] for service in services], np.float64).reshape(-1, 2).T
+    by_latency = _breaches(point, "", point.world.red, limit, max_failed, MIN_TREND_Z)
     by_operation, by_cache = _operation_breaches(point, slos), _forecast_kv_cache(point)
     risks = {}
     for i, service in enumerate(services):

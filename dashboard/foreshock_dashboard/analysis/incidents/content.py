@@ -39,6 +39,7 @@ from foreshock_dashboard.model.incident import (
     Symptom,
 )
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Operation
 
 SYMPTOM_SIGNALS = ("p95", "error_rate", "flight")
 SYMPTOM_ERROR_RATE = 0.02
@@ -245,7 +246,8 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
 
 def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None) -> Symptom | None:
     """The symptom of a service, or of the operation of which the risk is."""
-    key, slo, prefix, name = service, risk.slo if risk else None, "", ""
+    key: Service | Operation = service
+    slo, prefix, name = risk.slo if risk else None, "", ""
     if risk is not None and risk.operation is not None and not is_outage_felt(point, service):
         key, slo = risk.operation
         prefix, name = "operation_", key.name

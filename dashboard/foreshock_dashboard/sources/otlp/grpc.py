@@ -170,7 +170,7 @@ class GrpcListener:
         """Return the one message of a unary call. Raises RefusedError for another number, or if there is no room."""
         message = await context.read()
         if not isinstance(message, bytes):
-            raise RefusedError(Refusal.CARDINALITY, "the call has no message; send one")
+            raise RefusedError(Refusal.CARDINALITY, "the call has no message; send exactly one")
         request.hold(len(message))
         if isinstance(await context.read(), bytes):
             raise RefusedError(Refusal.CARDINALITY, "the call has several messages; send one in each")

@@ -151,7 +151,7 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
     if scope["path"] != PATH:
-        raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]!r}; traces go to {PATH}")
+        raise RefusedError(Refusal.NOT_FOUND, f"unknown path {scope['path'][:100]!r}; send traces to {PATH}")
     if scope["method"] != "POST":
         raise RefusedError(Refusal.METHOD, f"method {scope['method'][:20]!r} is not allowed; send traces with POST")
     if kind not in (PROTOBUF, JSON):

@@ -203,7 +203,7 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
             if response.status_code != httpx.codes.OK:
                 raise ScrapeError(f"returned {response.status_code}; use the URL of its metrics page")
             if response.headers.get("content-type", "").startswith("text/html"):
-                raise ScrapeError("returned HTML, not metrics; most URLs end in /metrics")
+                raise ScrapeError("returned HTML instead of metrics; most metrics URLs end in /metrics")
             body = _read(response, deadline, timeout, max_body)
             encoding = response.headers.get("content-encoding", "identity")
     except httpx.TimeoutException:

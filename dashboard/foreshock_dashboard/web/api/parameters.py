@@ -71,7 +71,7 @@ class CascadeParameters(AsOf):
     start: str = Field(
         "", alias="from", description=f"since when lanes are drawn: {TIME}; 30 minutes before the end by default"
     )
-    incident: str = Field("", description="the id of one incident; all that are open by default")
+    incident: str = Field("", description="ID of an incident (default: all open incidents)")
     service: str = Field("", description="service whose replicas and load are shown")
 
 
@@ -107,7 +107,7 @@ class FleetParameters(InventoryParameters):
     """`/api/pages/fleet`."""
 
     metric: Annotated[str, AfterValidator(one_of(METRICS, f"unknown metric. Use one of {', '.join(METRICS)}"))] = Field(
-        Selection().metric, description=f"what the grid shows: {', '.join(METRICS)}"
+        Selection().metric, description=f"metric of the grid: {', '.join(METRICS)}"
     )
     gpu: str = Field("", description="the GPU that is open: host/gpu-index, or its UUID")
 

@@ -118,7 +118,7 @@ def _incident(item: Incident) -> PairIncident:
 def _sentence(world: World, pair: Pair) -> str:
     gpus = counted(len(pair.measured_gpus), "GPU")
     if pair.ratio is None:
-        return f"No data on how long {pair.victim} waits on {pair.aggressor} ({gpus} shared)."
+        return f"No data on GPU wait of {pair.victim} on {pair.aggressor} ({gpus} shared)."
     latency = _latency_text(world, pair.victim)
     if pair.ratio < MIN_WAIT_RATIO:
         return f"{pair.victim} does not wait on {pair.aggressor} ({gpus} shared).{latency}"

@@ -108,7 +108,7 @@ const drawFigures = (data) => {
     }),
     figure("SLO breach", breachText(data), {
       mark: breachClass(data),
-      title: "forecast: probability within 10 min, and the time to the breach where it is likely",
+      title: "forecast: breach probability within 10 min; if likely, the time to breach",
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)

@@ -44,7 +44,7 @@ const COLUMNS = [
   {
     key: "breach_probability",
     name: "SLO breach, 10 min",
-    hint: "forecast: probability within 10 min, and the time to the breach where it is likely",
+    hint: "forecast: breach probability within 10 min; if likely, the time to breach",
     value: ({ breach_probability: probability, breach_seconds: seconds }) =>
       isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
     cell: breachCell,

@@ -16,7 +16,7 @@ from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 class GpuSeconds(TypedDict):
     """How the time was divided in which a service had work on a GPU."""
 
-    waited_seconds: Annotated[float, Field(description="upper bound of the GPU wait: the sum of by")]
+    waited_seconds: Annotated[float, Field(description="upper bound of GPU wait: sum of `by`")]
     by: Annotated[dict[str, float], Field(description="seconds used by other services")]
     own_seconds: Annotated[float, Field(description="seconds used by the service itself")]
     idle_seconds: Annotated[float, Field(description="idle while two or more services were active")]

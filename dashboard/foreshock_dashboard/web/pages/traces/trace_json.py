@@ -204,7 +204,7 @@ class TraceSpans(Clocks, lanes_json.Lanes):
     left_out: Annotated[int, Field(description="spans after those given")]
     next_offset: Annotated[int | None, Field(description="offset of the next page; null after the last")]
     critical_seconds: Annotated[
-        dict[str, float], Field(description="seconds of the critical path by service, the most first")
+        dict[str, float], Field(description="seconds of the critical path by service, largest first")
     ]
     parts: Annotated[
         list[TimePartJson],
