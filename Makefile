@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage golden picture docs sbom images release audit clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage mutation golden picture docs sbom images release audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -68,6 +68,13 @@ coverage: $(READY) ## Print the branch coverage of the store by its own tests; R
 	  -m pytest -q -m "not soak" $(or $(TESTS),tests/store) $(ARGS)
 	@$(PY) -m coverage report
 
+mutation: $(READY) .venv-mutation/.ready ## Print the mutation score of store, WAL recovery, receivers, and authentication
+	@$(PY) scripts/mutation.py $(ARGS)
+.venv-mutation/.ready: requirements-mutation.lock
+	@python3 -m venv .venv-mutation
+	@.venv-mutation/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutation.lock
+	@touch $@
+
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
 
@@ -99,4 +106,4 @@ audit: $(READY) .venv-audit/.ready ## Compare the locked versions with known vul
 	@touch $@
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv .venv-audit .venv-docs .venv-lab node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	@rm -rf .venv .venv-audit .venv-docs .venv-lab .venv-mutation node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -104,6 +104,10 @@ class Stage:
     def over(self, start: float, end: float) -> World | None:
         """The World between two times."""
         return slice_world(self._world, start, end)
+
+    def silenced_until(self) -> Mapping[str, float]:
+        """Nothing: there is no Alertmanager."""
+        return {}
 
     def now(self) -> float:
         """The World's time."""

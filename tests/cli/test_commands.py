@@ -91,6 +91,7 @@ def test_help_has_examples_and_noun_phrases(path: tuple[str, ...]) -> None:
         ("trace",),
         ("recording",),
         ("generate",),
+        ("notify",),
         ("token",),
         ("dev",),
     }

@@ -9,9 +9,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # it ships no type marker
+from tests.hub.sending import PROTOBUF, request
+
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.intake import Intake
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.store import Store
 
 PAGE_LIBRARIES = ("dash", "plotly", "fastapi", "pydantic", "httpx", "foreshock_dashboard.web")
 """Imported by a hub only once its receivers answer."""
@@ -70,6 +80,31 @@ def test_receivers_store_spans_before_a_library_of_the_page_is_imported(
     assert isinstance(seen, dict)
     assert seen.pop("imported") in PAGE_LIBRARIES
     assert seen == {"http": 200, "grpc": ""}
+
+
+def test_senders_are_told_to_retry_while_the_store_is_opened(
+    tmp_path: Path, free_addresses: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its WAL may have much to replay; the receivers answer 503 with `Retry-After` meanwhile, then 200."""
+    (http,) = free_addresses(1)
+    body, headers = request(1).SerializeToString(), {"Content-Type": PROTOBUF}
+    opening, open_store = [], Store.open
+
+    def post() -> httpx.Response:
+        return httpx.post(f"http://{http}/v1/traces", content=body, headers=headers, trust_env=False)
+
+    def watched_open(path: Path, **options: Any) -> Store:  # noqa: ANN401 - those of Store.open
+        opening.append(post())
+        return open_store(path, **options)
+
+    monkeypatch.setattr(Store, "open", watched_open)
+    settings = Settings(store_path=tmp_path / "store", otlp_grpc_port=0, otlp_http_port=int(http.split(":")[1]))
+    with closing(Intake(settings, Clock())) as intake:
+        (answer,) = opening
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "the store is being opened" in RpcStatus.FromString(answer.content).message
+        assert post().status_code == 200
+        assert intake.store.stats().spans == 1
 
 
 @pytest.mark.parametrize(

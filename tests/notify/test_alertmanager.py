@@ -82,6 +82,7 @@ def test_a_silence_shows_until_when_and_ends_when_it_is_expired(
     hub = start("c", urls=(urls[0],))
     hub.observe((opened("i2"),), complete=True)
     eventually(lambda: hub.suppressions() == {"i2": Suppression(end, inhibited=False)}, "the suppression")
+    assert hub.silenced_until() == {"i2": end}
     assert notified(hook, "i2") == []
     client.expire_silence(silence)
     assert client.silences() == ()

@@ -204,3 +204,16 @@ def test_a_page_of_another_site_changes_nothing(
     headers = {"content-type": "application/json", "sec-fetch-site": "cross-site"}
     assert client.post(f"/api/incidents/{incident_id(hub)}/acknowledge", b"{}", headers).status_code == 403
     assert new_entries() == []
+
+
+def test_a_silence_of_alertmanager_shows_until_when() -> None:
+    """Also one that somebody made there; a longer one of the hub wins."""
+    hub = FakeHub(SCENES["contended"]())
+    name = incident_id(hub)
+    hub.silenced = {name: NOW + 3600}
+    client = Caller(create_app(hub, version="0"))
+    seen = client.get("/api/now").json()["responses"][name]["silence"]
+    assert (seen["end"], seen["by"]) == (NOW + 3600, "Alertmanager")
+    assert send(client, f"/api/incidents/{name}/silence", duration="2h", by="dana").status_code < 300
+    seen = client.get("/api/now").json()["responses"][name]["silence"]
+    assert (seen["end"], seen["by"]) == (NOW + 3 + 7200, "dana")

@@ -411,6 +411,11 @@ class FakeHub:
     not_ready: str = ""
     unmatched: tuple[Json, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    silenced: Mapping[str, float] = field(default_factory=dict)
+
+    def silenced_until(self) -> Mapping[str, float]:
+        """What the test gives."""
+        return self.silenced
 
     def at(self, time: float) -> Snapshot:
         """The same, with nothing of what came later."""

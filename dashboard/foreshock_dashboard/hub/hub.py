@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 
 from foreshock_dashboard import __version__
@@ -266,6 +266,10 @@ class Hub:
     def over(self, start: float, end: float) -> World | None:
         """World of a time range (Unix seconds)."""
         return self._loop.time_travel.over(start, end, self.snapshot)
+
+    def silenced_until(self) -> Mapping[str, float]:
+        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer."""
+        return self.notifier.silenced_until() if self.notifier else {}
 
     def explain(self, service: str | None, at: float) -> Explanation:
         """Ranked root causes of an anomaly around `at` (Unix seconds), from all metrics of the source."""

@@ -26,7 +26,7 @@ from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.otlp.admission import Admission
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
-from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import MIN_RETRY_SECONDS, Receiver, Refusal, RefusedError
 from foreshock_dashboard.store import Journal, Retention, Store
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ Otlp = TypeVar("Otlp", GrpcListener, HttpListener)
 
 class Intake:
     """Takes spans in once constructed. A hub at a past time takes nothing in: its receivers refuse all requests.
+
+    The receivers answer before the store is open, since it may have much to replay: until then, senders shall retry.
 
     Attributes:
         writes_samples: whether the hub stores the series that it derives from spans.
@@ -51,36 +53,41 @@ class Intake:
         self.memory = Memory(settings.memory_limit)
         self.writes_samples = settings.at is None and settings.recording is None and not settings.prometheus_url
         trace_keys = settings.indexed_attributes or TRACE_KEYS
-        with ExitStack() as opened:
-            self.store = Store.open(
-                settings.store_path,
-                now=clock.now,
-                monotonic=clock.monotonic,
-                retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
-                limits=self.memory.store_limits(),
-                trace_keys=trace_keys,
-            )
-            opened.callback(self.store.close)
-            self.journal = Journal(settings.store_path, now=clock.now, monotonic=clock.monotonic)
-            opened.callback(self.journal.close)
-            self.pipeline = IngestPipeline(
-                self.store,
-                clock,
-                max_series=min(settings.span_metrics_max_series, self.memory.span_series),
-                max_pending=self.memory.pending_spans,
-            )
-            opened.callback(self._write_last_samples)
-            senders = tokens("--otlp-token-file", settings.otlp_token_file)
-            self.receiver = Receiver(
-                accept=_refuse if settings.at is not None else self.pipeline.accept,
-                admission=Admission(self.memory.request_bytes, self.memory.has_room),
-                allows=senders.allows if senders else None,
-                now=clock.now,
-                attributes=attribute_reader(trace_keys),
-            )
-            self.grpc = opened.enter_context(closing(_otlp_listener(GrpcListener, self.receiver, settings)))
-            self.http = opened.enter_context(closing(_otlp_listener(HttpListener, self.receiver, settings)))
-            self._opened = opened.pop_all()
+        senders = tokens("--otlp-token-file", settings.otlp_token_file)
+        self._accept: Callable[[Sequence[Span]], None] = _refuse if settings.at is not None else _refuse_for_now
+        self.receiver = Receiver(
+            accept=lambda spans: self._accept(spans),
+            admission=Admission(self.memory.request_bytes, self.memory.has_room),
+            allows=senders.allows if senders else None,
+            now=clock.now,
+            attributes=attribute_reader(trace_keys),
+        )
+        with ExitStack() as listening:
+            self.grpc = listening.enter_context(closing(_otlp_listener(GrpcListener, self.receiver, settings)))
+            self.http = listening.enter_context(closing(_otlp_listener(HttpListener, self.receiver, settings)))
+            with ExitStack() as opened:
+                self.store = Store.open(
+                    settings.store_path,
+                    now=clock.now,
+                    monotonic=clock.monotonic,
+                    retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
+                    limits=self.memory.store_limits(),
+                    trace_keys=trace_keys,
+                )
+                opened.callback(self.store.close)
+                self.journal = Journal(settings.store_path, now=clock.now, monotonic=clock.monotonic)
+                opened.callback(self.journal.close)
+                self.pipeline = IngestPipeline(
+                    self.store,
+                    clock,
+                    max_series=min(settings.span_metrics_max_series, self.memory.span_series),
+                    max_pending=self.memory.pending_spans,
+                )
+                opened.callback(self._write_last_samples)
+                opened.push(listening.pop_all())  # closed first
+                self._opened = opened.pop_all()
+        if settings.at is None:
+            self._accept = self.pipeline.accept
 
     def close(self) -> None:
         """Stop the receivers, store the last counts, and close the store. May be called twice."""
@@ -97,6 +104,11 @@ class Intake:
 
 def _refuse(_: Sequence[Span]) -> None:
     raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
+
+
+def _refuse_for_now(_: Sequence[Span]) -> None:
+    message = "the store is being opened; send again"
+    raise RefusedError(Refusal.UNAVAILABLE, message, MIN_RETRY_SECONDS)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,6 +58,9 @@ class HubView(Protocol):
     @property
     def journal(self) -> EntryLog:
         """What people and systems said and did."""
+
+    def silenced_until(self) -> Mapping[str, float]:
+        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer."""
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from foreshock_dashboard.model.journal import Entry, EntryLog
 from foreshock_dashboard.response.fold import Responses, fold
+from foreshock_dashboard.response.values import Silence, Stamp
+
+ALERTMANAGER = "Alertmanager"
+"""Author of the silences that Alertmanager has, whoever made them there."""
 
 
 class ResponseReader:
-    """Reads the responses of a journal. Thread-safe."""
+    """Reads the responses of a journal. Thread-safe. external: ends of Alertmanager's silences by incident."""
 
-    def __init__(self, journal: EntryLog) -> None:
-        self._journal = journal
+    def __init__(self, journal: EntryLog, external: Callable[[], Mapping[str, float]] = dict) -> None:
+        self._journal, self._external = journal, external
         self._lock = threading.Lock()
         self._newest = -1
         self._entries: list[Entry] = []
@@ -22,7 +28,10 @@ class ResponseReader:
         """What people did up to now."""
         with self._lock:
             self._read()
-            return self._current
+            known = self._current
+        stamp = Stamp(ALERTMANAGER, 0.0)
+        silences = [Silence(0, 0.0, end, stamp, incident=key) for key, end in self._external().items()]
+        return replace(known, silences=(*known.silences, *silences)) if silences else known
 
     def at(self, time: float) -> Responses:
         """What people had done at a past time (Unix seconds)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans
@@ -31,23 +32,24 @@ def make_stores(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in ("closed", "killed")}
 
 
-def run(count: int, folder: Path, seed: int = 1) -> dict[str, Counter[str]]:
-    """Damage a file `count` times. Return the number of each outcome by kind of file."""
-    chance, found = random.Random(seed), defaultdict[str, Counter[str]](Counter)
+def run(count: int, stores: Mapping[str, Path], seed: int = 1) -> Counter[tuple[str, str]]:
+    """Damage a file of a store of `make_stores` `count` times. Return the number of each (kind of file, outcome)."""
+    chance, found = random.Random(seed), Counter[tuple[str, str]]()
     by_kind: dict[tuple[str, str], list[Path]] = {}
-    for state, pristine in make_stores(folder).items():
+    for state, pristine in stores.items():
         for path in sorted(pristine.rglob("*")):
             if path.is_file() and path.stat().st_size and path.name not in ("lock", f"{WAL_FILE}-shm"):
                 by_kind.setdefault((path.name, state), []).append(path)
-    kinds, damaged = sorted(by_kind), folder / "damaged"
+    kinds = sorted(by_kind)
     for number in range(count):
         kind, state = kinds[number % len(kinds)]
+        damaged = stores[state].with_name("damaged")
         shutil.rmtree(damaged, ignore_errors=True)
-        shutil.copytree(folder / state, damaged)
-        path = chance.choice(by_kind[kind, state]).relative_to(folder / state)
+        shutil.copytree(stores[state], damaged)
+        path = chance.choice(by_kind[kind, state]).relative_to(stores[state])
         _damage(damaged / path, chance.choice(_OPERATIONS), chance)
-        found[kind][_outcome(damaged, journal=kind.endswith("-wal"))] += 1
-    return dict(sorted(found.items()))
+        found[kind, _outcome(damaged, journal=kind.endswith("-wal"))] += 1
+    return found
 
 
 def _damage(path: Path, operation: str, chance: random.Random) -> None:

@@ -39,6 +39,7 @@ def run(count: int, folder: Path, seed: int = 1) -> Counter[Problem]:
     hit = 0
     chance, found, acknowledged = random.Random(seed), Counter[Problem](), Acknowledged()
     store = folder / "store"
+    folder.mkdir(exist_ok=True)
     disk = Disk(store, folder)
     command = [sys.executable, "-m", "tests.store.faults.failing_disk", str(store)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}

@@ -48,25 +48,37 @@ def recorded(folder: Path) -> list[Operation]:
     return operations(log, root)
 
 
-def picked(done: Sequence[Operation], count: int) -> list[Cut]:
+def picked(done: Sequence[Operation], count: int, seed: int = 1) -> list[Cut]:
     """Return power cuts at random operations, of every kind."""
-    chance = random.Random(count)
+    chance = random.Random(seed)
     return [
         Cut(chance.randrange(1, len(done) + 1), CONTENTS[number % 4], NAMES[number // 4 % 2]) for number in range(count)
     ]
 
 
-def run(done: Sequence[Operation], cuts: Sequence[Cut], folder: Path, ignored: str | None = None) -> Counter[Problem]:
+Checked = dict[bytes, list[Problem]]
+"""What was found in each state, by its digest."""
+
+
+def run(
+    done: Sequence[Operation],
+    cuts: Sequence[Cut],
+    folder: Path,
+    ignored: str | None = None,
+    checked: Checked | None = None,
+) -> Counter[Problem]:
     """Open the state after each power cut. Return how often each problem was found; "ok" without one.
 
-    Equal states are opened once, and counted under "states".
+    Equal states are opened once. Those that are not yet in `checked` are counted under "states".
     `ignored`: suffix of the files whose syncs have no effect, as a negative control.
     """
+    checked = {} if checked is None else checked
+    known = len(checked)
     disk, found, chance = SimulatedDisk(ignored), Counter[Problem](), random.Random(len(cuts))
     due: dict[int, list[Cut]] = {}
     for cut in cuts:
         due.setdefault(cut.after, []).append(cut)
-    acknowledged, checked = Acknowledged(), dict[bytes, list[Problem]]()
+    acknowledged = Acknowledged()
     for number, operation in enumerate(done, 1):
         if operation.name == "mark":
             acknowledged.read(operation.data.decode())
@@ -79,7 +91,7 @@ def run(done: Sequence[Operation], cuts: Sequence[Cut], folder: Path, ignored: s
                 checked[key] = _problems(_written(state, folder) / "store", acknowledged)
             for problem in checked[key] or ["ok"]:
                 found[problem] += 1
-    return found + Counter(states=len(checked))
+    return found + Counter(states=len(checked) - known)
 
 
 def _written(state: Mapping[Path, bytes | None], folder: Path) -> Path:

@@ -35,7 +35,7 @@ def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     """Register all routes of a hub on the app, before the pages, which match every other address."""
     responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
-    responses = ResponseReader(hub.journal)
+    responses = ResponseReader(hub.journal, hub.silenced_until)
     list_routes.add_list_routes(api, hub, responder, topology, responses, version)
     list_routes.add_trace_routes(api, hub, responder, traces)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)

@@ -330,7 +330,11 @@ export const drawVerdict = ({ verdict }, now) => {
   const reading = situation?.reading;
   requireId("verdict").dataset.state = state;
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
-  put(byId("verdict-state"), h("span", { class: "chip" }, h("span", null, words)), situation ? links(situation) : null);
+  put(
+    byId("verdict-state"),
+    h("span", { class: "chip" }, h("span", null, words)),
+    situation ? [responseLine(situation.incident.id, now), links(situation)] : null,
+  );
   put(
     byId("headline"),
     clauses.map(situation ? clauseLink : clauseText),
@@ -339,7 +343,6 @@ export const drawVerdict = ({ verdict }, now) => {
   put(
     byId("verdict-detail"),
     situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),
-    situation ? responseLine(situation.incident.id, now) : null,
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

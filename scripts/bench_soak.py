@@ -1,0 +1,147 @@
+"""Memory of a hub under a steady load for a long time; the slope of its resident memory with a confidence interval.
+
+  .venv/bin/python scripts/bench_soak.py --minutes 90 [--warm-up 30] [--csv FILE]
+  .venv/bin/python scripts/bench_soak.py --read FILE
+
+Spans arrive, an exporter with simulated GPUs is scraped, and a client reads the API. The store begins with the history
+that the hub keeps in memory, or memory would grow until it had it. A small limit of the store's size lets blocks expire
+all the time, as they do in a store that has reached its retention.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import httpx
+import numpy as np
+
+from bench import exporter, load
+from bench_day import exporter_series, span_series, write
+from bench_process import HubProcess, hub_process
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.sources.otlp.codec import decode
+from send_spans import batch
+
+INTERVAL_SECONDS = 5.0
+RETENTION_SIZE = "64MiB"
+HISTORY_HOURS = 3.2
+"""A little more than `WORLD_HISTORY_SECONDS` of the hub."""
+MAX_SLOPE_MIB_PER_HOUR = 1.0
+LAG_MINUTES = 12
+PATHS = ("/api/incidents", "/api/services", "/api/traces", "/api/status", "/metrics")
+
+
+class Reading(NamedTuple):
+    """What a hub uses at a time (seconds since the start)."""
+
+    seconds: float
+    resident_mib: float
+    anonymous_mib: float
+    threads: int
+    descriptors: int
+
+
+def reading(hub: HubProcess, seconds: float) -> Reading:
+    """Read /proc."""
+    status = Path(f"/proc/{hub.pid}")
+    threads, descriptors = (sum(1 for _ in (status / name).iterdir()) for name in ("task", "fd"))
+    return Reading(seconds, hub.memory_mib(), hub.memory_mib("RssAnon"), threads, descriptors)
+
+
+def run(minutes: float, rate: float, file: IO[str]) -> None:
+    """Write a line of CSV for each reading."""
+    writer = csv.writer(file)
+    writer.writerow(Reading._fields)
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-soak-"))) / "store"
+        target = opened.enter_context(exporter(0))
+        end = time.time()
+        spans = decode(batch(random.Random(2), round(end * 1e9))).spans  # noqa: S311 made up, no secret
+        write(folder, [*exporter_series([target]), span_series(spans, end)], end, HISTORY_HOURS)
+        hub = opened.enter_context(hub_process(folder, [target], ["--retention-size", RETENTION_SIZE]))
+        client = opened.enter_context(httpx.Client(base_url=hub.url, trust_env=False, timeout=60))
+        opened.enter_context(load(hub.endpoints[1], round(rate)))
+        started = time.monotonic()
+        number = 0
+        while (elapsed := time.monotonic() - started) < 60 * minutes:
+            writer.writerow(reading(hub, round(elapsed, 1)))
+            file.flush()
+            client.get(PATHS[number % len(PATHS)])
+            number += 1
+            time.sleep(max(0.0, started + number * INTERVAL_SECONDS - time.monotonic()))
+
+
+class Slope(NamedTuple):
+    """MiB per hour, with half the width of its 95% interval."""
+
+    value: float
+    margin: float
+
+
+def slope(hours: Floats, mib: Floats) -> Slope:
+    """Fit a line by least squares. The interval allows for correlated errors (Newey and West, Econometrica 55, 1987).
+
+    Blocks are merged every twelve minutes, so errors of readings less than that apart are taken for correlated.
+    """
+    centered = hours - hours.mean()
+    value = centered @ mib / (centered @ centered)
+    scores = centered * (mib - mib.mean() - value * centered)
+    variance = scores @ scores
+    for lag in range(1, min(LAG_MINUTES, len(scores) - 1) + 1):
+        variance += 2 * (1 - lag / (LAG_MINUTES + 1)) * (scores[lag:] @ scores[:-lag])
+    return Slope(float(value), float(1.96 * np.sqrt(max(variance, 0.0)) / (centered @ centered)))
+
+
+def report(readings: Sequence[Reading], warm_up_minutes: float) -> bool:
+    """Print the figures of the time after the warm-up; return whether the slope may be within the limit."""
+    minutes: dict[int, list[Reading]] = {}
+    for each in readings:
+        minutes.setdefault(int(each.seconds // 60), []).append(each)
+    kept = {minute: found for minute, found in minutes.items() if minute >= warm_up_minutes}
+    hours = np.array([minute / 60 for minute in kept])
+    peak = max(each.resident_mib for each in readings)
+    print(f"{len(minutes)} minutes, {len(minutes) - len(kept)} of them warm-up; peak {peak:.0f} MiB")
+    slopes = {}
+    for name in ("resident_mib", "anonymous_mib", "threads", "descriptors"):
+        values = np.array([np.median([getattr(each, name) for each in found]) for found in kept.values()])
+        slopes[name] = slope(hours, values)
+        change = f"{slopes[name].value:+.2f} ± {slopes[name].margin:.2f} per hour"
+        print(f"{name:<16}{values[0]:>7.1f} → {values[-1]:.1f}, mean {values.mean():.1f}, {change} (95% interval)")
+    held = slopes["resident_mib"].value - slopes["resident_mib"].margin <= MAX_SLOPE_MIB_PER_HOUR
+    print(f"{'held' if held else 'MISSED'}: resident memory grows by at most {MAX_SLOPE_MIB_PER_HOUR:g} MiB per hour")
+    return held
+
+
+def main() -> int:
+    """Run the load, or read its file, and print the figures; returns 1 if memory grows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--rate", type=float, default=300.0, help="spans per second")
+    parser.add_argument("--warm-up", type=float, default=30.0, help="minutes that are left out")
+    parser.add_argument("--csv", type=Path, help="file for the readings (default: a temporary one)")
+    parser.add_argument("--read", type=Path, help="file of an earlier run to report, also of an unfinished one")
+    options = parser.parse_args()
+    with ExitStack() as opened:
+        path = options.read or options.csv
+        if path is None:
+            path = Path(opened.enter_context(tempfile.NamedTemporaryFile(suffix=".csv")).name)
+        if not options.read:
+            with path.open("w") as file:
+                run(options.minutes, options.rate, file)
+        with path.open() as file:
+            rows = [line for line in csv.reader(file) if len(line) == len(Reading._fields)][1:]
+    readings = [Reading(float(a), float(b), float(c), int(d), int(e)) for a, b, c, d, e in rows]
+    return 0 if report(readings, options.warm_up) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
