@@ -1,4 +1,6 @@
-"""What the fault tests store, and how they find what is missing: request n is a scrape and a trace with number n.
+"""What the fault tests store, and how they find what is missing.
+
+Request n is a scrape, a trace, and an entry of the journal with number n.
 
 The kept store of version 0.1 (`tests/store/data`) holds the requests 0 to 9 of the same kind.
 """
@@ -15,7 +17,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span, TraceQuery
-from foreshock_dashboard.store import Store, StoreLimits
+from foreshock_dashboard.store import Journal, Store, StoreLimits
 
 T0 = 1_790_000_000
 LIMITS = StoreLimits(block_bytes=200, duckdb_threads=1)
@@ -44,6 +46,16 @@ def open_store(folder: Path) -> Store:
     return Store.open(folder, now=lambda: float(T0), limits=LIMITS)
 
 
+def open_journal(folder: Path) -> Journal:
+    """Open the journal of an open store."""
+    return Journal(folder, now=lambda: float(T0))
+
+
+def note(journal: Journal, n: int) -> None:
+    """Append the n-th entry."""
+    journal.append("incident", float(T0 + n), "dana", {"number": n})
+
+
 def unpack_old_store(folder: Path) -> None:
     """Unpack the kept store of 0.1 as `folder`."""
     folder.parent.mkdir(exist_ok=True, parents=True)
@@ -58,15 +70,18 @@ class Acknowledged:
 
     scrapes: set[int] = field(default_factory=set)
     traces: set[int] = field(default_factory=set)
+    entries: set[int] = field(default_factory=set)
 
     def read(self, lines: str) -> None:
-        """Add lines such as `m 3` and `s 3`."""
+        """Add lines such as `m 3`, `s 3`, and `j 3`."""
         for line in lines.splitlines():
             match line.split():
                 case ["m", n] if n.isdigit():
                     self.scrapes.add(int(n))
                 case ["s", n] if n.isdigit():
                     self.traces.add(int(n))
+                case ["j", n] if n.isdigit():
+                    self.entries.add(int(n))
 
     @property
     def end(self) -> int:
@@ -106,6 +121,18 @@ def problems(store: Store, acknowledged: Acknowledged, end: int, *, whole: bool 
         "spans stored twice": lambda: store.stats().spans != sum(traces.values()),
     }
     return [name for name, fails in checks.items() if fails()]
+
+
+def journal_problems(journal: Journal, acknowledged: Acknowledged) -> list[Problem]:
+    """Compare a journal with what was acknowledged."""
+    entries = journal.read()
+    numbers = [entry.data["number"] for entry in entries]
+    checks: dict[Problem, bool] = {
+        "entries lost": not acknowledged.entries <= {*numbers},
+        "entries wrong": any((e.by, e.at) != ("dana", T0 + e.data["number"]) for e in entries),
+        "entries stored twice": len(numbers) != len({*numbers}),
+    }
+    return [name for name, fails in checks.items() if fails]
 
 
 def _is_trace(n: int, found: tuple[Span, ...]) -> bool:

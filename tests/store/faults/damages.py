@@ -6,28 +6,43 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
-from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans
+from tests.store.faults.contents import (
+    Acknowledged,
+    journal_problems,
+    note,
+    open_journal,
+    open_store,
+    problems,
+    scrape,
+    spans,
+)
 
 from foreshock_dashboard.store import StoreError
-from foreshock_dashboard.store.wal import WAL_FILE
+from foreshock_dashboard.store.journal import JOURNAL_FILE
 
 REQUESTS = 16
 UNDETECTABLE = "silent, as an unfinished append"
-"""Damage to the journal that looks like a power loss amid the last transaction, or removes its end."""
+"""Damage to SQLite's journal that looks like a power loss amid the last transaction, or removes its end."""
+NEW_JOURNAL = "silent, as a new journal"
+"""The file was emptied or deleted."""
 _OPERATIONS = ("flip", "flip", "cut", "zero tail", "zero page", "overwrite", "empty", "delete")
 
 
 def make_stores(folder: Path) -> dict[str, Path]:
     """Make a store with blocks of two levels and records in the WAL; return it as killed, and as closed."""
     store = open_store(folder / "closed")
+    journal = open_journal(folder / "closed")
     for n in range(REQUESTS):
+        note(journal, n)
         store.append_samples([scrape(n)])
         store.append_spans(spans(n))
         if n < REQUESTS - 5:
             store.maintain()
     shutil.copytree(store.path, folder / "killed")
+    journal.close()
     store.close()
     return {name: folder / name for name in ("closed", "killed")}
 
@@ -38,7 +53,7 @@ def run(count: int, stores: Mapping[str, Path], seed: int = 1) -> Counter[tuple[
     by_kind: dict[tuple[str, str], list[Path]] = {}
     for state, pristine in stores.items():
         for path in sorted(pristine.rglob("*")):
-            if path.is_file() and path.stat().st_size and path.name not in ("lock", f"{WAL_FILE}-shm"):
+            if path.is_file() and path.stat().st_size and path.name != "lock" and not path.name.endswith("-shm"):
                 by_kind.setdefault((path.name, state), []).append(path)
     kinds = sorted(by_kind)
     for number in range(count):
@@ -48,7 +63,8 @@ def run(count: int, stores: Mapping[str, Path], seed: int = 1) -> Counter[tuple[
         shutil.copytree(stores[state], damaged)
         path = chance.choice(by_kind[kind, state]).relative_to(stores[state])
         _damage(damaged / path, chance.choice(_OPERATIONS), chance)
-        found[kind, _outcome(damaged, journal=kind.endswith("-wal"))] += 1
+        missing = not (damaged / path).exists() or not (damaged / path).stat().st_size
+        found[kind, _outcome(damaged, kind, missing=missing)] += 1
     return found
 
 
@@ -75,22 +91,26 @@ def _damage(path: Path, operation: str, chance: random.Random) -> None:
     path.write_bytes(data)
 
 
-def _outcome(folder: Path, *, journal: bool) -> str:
-    everything = Acknowledged({*range(REQUESTS)}, {*range(REQUESTS)})
+def _outcome(folder: Path, kind: str, *, missing: bool) -> str:
+    everything = Acknowledged({*range(REQUESTS)}, {*range(REQUESTS)}, {*range(REQUESTS)})
     try:
         store = open_store(folder)
     except StoreError as error:
         return "refused as another format" if "use the version that wrote it" in str(error) else f"refused: {error}"
-    try:
+    with closing(store), closing(open_journal(folder)) as journal:
+
+        def found() -> list[str]:
+            return problems(store, everything, everything.end) + journal_problems(journal, everything)
+
         for _ in range(2):
-            wrong = [problem for problem in problems(store, everything, everything.end) if "lost" not in problem]
+            wrong = [problem for problem in found() if "lost" not in problem]
             if wrong:
                 return ", ".join(wrong)
             for _ in range(8):
                 store.maintain()  # verifies all blocks
-        lost, corrupt = problems(store, everything, everything.end), store.stats().corrupt
-        if lost and not corrupt:
-            return UNDETECTABLE if journal else "silent loss"
-        return ("lost" if lost else "nothing lost") + (", counted" if corrupt else "")
-    finally:
-        store.close()
+        lost, counted = found(), store.stats().corrupt or journal.stats().recovery
+        if lost and not counted:
+            if kind == JOURNAL_FILE and missing:
+                return NEW_JOURNAL
+            return UNDETECTABLE if kind.endswith("-wal") else "silent loss"
+        return ("lost" if lost else "nothing lost") + (", counted" if counted else "")

@@ -16,6 +16,9 @@ from tests.store.faults.contents import (
     OLD_REQUESTS,
     Acknowledged,
     Problem,
+    journal_problems,
+    note,
+    open_journal,
     open_store,
     problems,
     scrape,
@@ -23,6 +26,7 @@ from tests.store.faults.contents import (
     unpack_old_store,
 )
 
+from foreshock_dashboard.store.journal import JOURNAL_FILE
 from foreshock_dashboard.store.wal import WAL_FILE
 
 KILLS_PER_STORE = 40
@@ -37,6 +41,7 @@ def write(folder: Path, first: int, connection: Connection) -> None:
 
     log("begin\n")
     store = open_store(folder)
+    journal = open_journal(folder)
 
     def maintain() -> None:
         while True:
@@ -49,6 +54,8 @@ def write(folder: Path, first: int, connection: Connection) -> None:
             log(f"m {n}\n")
             store.append_spans(spans(n))
             log(f"s {n}\n")
+            note(journal, n)
+            log(f"j {n}\n")
 
     threading.Thread(target=maintain, daemon=True).start()
     threading.Thread(target=append, args=(1,), daemon=True).start()
@@ -81,8 +88,8 @@ def write_until_killed(folder: Path, first: int, lines: int, delay: float) -> st
 def run(count: int, folder: Path, seed: int = 1) -> Counter[Problem]:
     """Kill `count` writers. Return the number of kills after which each problem was found; "ok" without one.
 
-    Every other store begins as one of 0.1. Before every fourth start, the header of the WAL is damaged, which hits no
-    record: the writer is killed amid or after the recovery.
+    Every other store begins as one of 0.1. Before every fourth start, the headers of the WAL and of the journal are
+    damaged, which hits no record: the writer is killed amid or after the recovery.
     """
     chance, found = random.Random(seed), Counter[Problem]()
     for number in range(count):
@@ -94,15 +101,18 @@ def run(count: int, folder: Path, seed: int = 1) -> Counter[Problem]:
                 acknowledged = Acknowledged({*range(OLD_REQUESTS)}, {*range(OLD_REQUESTS)})
                 first = OLD_REQUESTS
         early = number % 2 == 0  # amid the opening
-        if number % 4 == 0 and (folder / WAL_FILE).exists():
-            with (folder / WAL_FILE).open("r+b") as file:
-                file.write(bytes(16))
+        for file in (folder / WAL_FILE, folder / JOURNAL_FILE):
+            if number % 4 == 0 and file.exists():
+                with file.open("r+b") as opened:
+                    opened.write(bytes(16))
         lines, delay = (1, chance.random() * 0.06) if early else (chance.randint(2, 60), chance.random() * 0.1)
         acknowledged.read(write_until_killed(folder, first, lines, delay))
         store = open_store(folder)
+        journal = open_journal(folder)
         end = max(first, acknowledged.end)
-        for problem in problems(store, acknowledged, end) or ["ok"]:
+        for problem in [*problems(store, acknowledged, end), *journal_problems(journal, acknowledged)] or ["ok"]:
             found[problem] += 1
+        journal.close()
         store.close()
         first = end
     return found

@@ -11,10 +11,11 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.store.faults.contents import Acknowledged, Problem, open_store, problems
+from tests.store.faults.contents import Acknowledged, Problem, journal_problems, open_journal, open_store, problems
 from tests.store.faults.simulated_disk import (
     CONTENTS,
     NAMES,
@@ -110,7 +111,11 @@ def _problems(folder: Path, acknowledged: Acknowledged) -> list[Problem]:
         store = open_store(folder)
     except Exception as error:  # noqa: BLE001 - each is an outcome
         return [f"does not open: {error}"]
-    try:
-        return problems(store, acknowledged, acknowledged.end)
-    finally:
-        store.close()
+    with closing(store):
+        try:
+            journal = open_journal(folder)
+        except Exception as error:  # noqa: BLE001 - likewise
+            return [f"the journal does not open: {error}"]
+        with closing(journal):
+            found = problems(store, acknowledged, acknowledged.end)
+            return found + journal_problems(journal, acknowledged)

@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from tests.store.faults.contents import open_store, scrape, spans
+from tests.store.faults.contents import note, open_journal, open_store, scrape, spans
 
+from foreshock_dashboard.store.journal import JOURNAL_FILE
 from foreshock_dashboard.store.wal import WAL_FILE
 
 
@@ -15,15 +16,19 @@ def main() -> None:
     """Append `count` requests from number `first` on."""
     folder, first, count, damaged = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "damaged"
     if damaged:  # a fault that hits no record
-        file = os.open(folder / WAL_FILE, os.O_RDWR)
-        os.pwrite(file, bytes(16), 0)
-        os.fsync(file)
+        for name in (WAL_FILE, JOURNAL_FILE):
+            file = os.open(folder / name, os.O_RDWR)
+            os.pwrite(file, bytes(16), 0)
+            os.fsync(file)
     store = open_store(folder)
+    journal = open_journal(folder)
     for n in range(first, first + count):
         store.append_samples([scrape(n)])
         os.write(2, f"m {n}\n".encode())
         store.append_spans(spans(n))
         os.write(2, f"s {n}\n".encode())
+        note(journal, n)
+        os.write(2, f"j {n}\n".encode())
         if n % 3:
             store.maintain()
     os._exit(0)  # as if killed
