@@ -148,7 +148,7 @@ def test_without_the_hubs_libraries_the_exporter_runs() -> None:
     assert "gpu_service_wait_by_aggressor_seconds_total" in done.stdout
 
 
-LOCKS = ("requirements.lock", "requirements-audit.lock", "requirements-docs.lock", "lab/requirements.lock", *(
+LOCKS = (*(f"requirements{group}.lock" for group in ("", "-audit", "-docs", "-mutation")), "lab/requirements.lock", *(
     f"compose/{name}.lock" for name in ("build", "exporter", "hub")
 ))  # fmt: skip
 

@@ -229,8 +229,8 @@ def damage(path: Path, what: str) -> None:
             meta.unlink()
         case "half a meta.json":
             meta.write_text(meta.read_text()[:40])
-        case "an older version":
-            meta.write_text(json.dumps({**content, "version": 1}))
+        case "an unknown version":
+            meta.write_text(json.dumps({**content, "version": 0}))
         case "a newer version":
             meta.write_text(json.dumps({**content, "version": 3}))
         case "another format":
@@ -274,8 +274,8 @@ DAMAGE = {
     "a missing file": "spans.parquet: No such file or directory; copy the whole folder",
     "no meta.json": "was not written to its end; record or import it again",
     "half a meta.json": "meta.json cannot be read",
-    "an older version": "version 1, and this foreshock reads 2; replay it with the foreshock version that wrote it",
-    "a newer version": "version 3, and this foreshock reads 2; .* or record or simulate it again",
+    "an unknown version": "version 0, and this foreshock reads up to 2; replay it with the foreshock version",
+    "a newer version": "version 3, and this foreshock reads up to 2; .* or record or simulate it again",
     "another format": "it is no recording",
     "a list": "it is no recording",
     "nonsense in it": "meta.json has an invalid value",

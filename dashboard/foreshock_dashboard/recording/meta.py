@@ -17,7 +17,9 @@ from foreshock_dashboard.store.blocks.disk import Disk
 
 FORMAT = "foreshock-recording"
 VERSION = 2
-"""Increases when the metrics that the analysis reads are renamed."""
+"""Increases when the metrics that the analysis reads are renamed (see `renamed_metrics`)."""
+READABLE_VERSIONS = (1, VERSION)
+"""Version 1 is that of 0.1."""
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
 MAX_META_BYTES = 1 << 20
 MAX_TIME = 1e12
@@ -112,9 +114,9 @@ def read(folder: Path) -> RecordingMeta:
         raise RecordingError(f"recording {folder}: {META} cannot be read: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordingError(f"recording {folder}: {_FOREIGN}")
-    if content.get("version") != VERSION:
+    if content.get("version") not in READABLE_VERSIONS:
         raise RecordingError(
-            f"recording {folder}: it has version {content.get('version')!r}, and this foreshock reads {VERSION}; "
+            f"recording {folder}: it has version {content.get('version')!r}, and this foreshock reads up to {VERSION}; "
             "replay it with the foreshock version that wrote it, or record or simulate it again"
         )
     try:

@@ -71,7 +71,13 @@ class RecordedMetrics(MetricSource):
         if cached is not None:
             return cached.window(first, last, after, until)
         return self._recording.query(
-            _FETCH, metric=metric, first=first, last=last, after=after, until=until, limit=MAX_QUERY_SAMPLES + 1
+            _FETCH,
+            metric=series[0].stored,
+            first=first,
+            last=last,
+            after=after,
+            until=until,
+            limit=MAX_QUERY_SAMPLES + 1,
         )
 
 

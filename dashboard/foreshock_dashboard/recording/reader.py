@@ -21,6 +21,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
+from foreshock_dashboard.recording.renamed_metrics import current_names
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
@@ -70,12 +71,16 @@ _SPAN_TIME_RANGE = "select min(start_ns), max(end_ns) from read_parquet($file)"
 
 
 class SeriesRows(NamedTuple):
-    """A series; its samples are the rows `first` up to `last` (excluded) of the sorted file."""
+    """A series; its samples are the rows `first` up to `last` (excluded) of the sorted file.
+
+    `stored`: the metric's name in the file, which is another one in recordings of 0.1.
+    """
 
     metric: str
     labels: Labels
     first: int
     last: int
+    stored: str
 
 
 class SampleColumns(NamedTuple):
@@ -185,7 +190,8 @@ class Recording:
         if any(last - first + 1 != rows for _, _, first, last, rows in series):
             return None
         return tuple(
-            SeriesRows(metric, self._labels(labels), first, last + 1) for metric, labels, first, last, _ in series
+            SeriesRows(*current_names(metric, self._labels(labels)), first, last + 1, metric)
+            for metric, labels, first, last, _ in series
         )
 
     def _labels(self, column: Any) -> Labels:  # noqa: ANN401 - text, or the Python value of a MAP or STRUCT

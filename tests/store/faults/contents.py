@@ -2,7 +2,7 @@
 
 Request n is a scrape, a trace, and an entry of the journal with number n.
 
-The kept store of version 0.1 (`tests/store/data`) holds the requests 0 to 9 of the same kind.
+The kept store of version 0.1 (`tests/kept`) holds the requests 0 to 9 of the same kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T0 = 1_790_000_000
 LIMITS = StoreLimits(block_bytes=200, duckdb_threads=1)
 """Blocks are cut often, so that there are many to compact."""
 OLD_REQUESTS = 10
-OLD_STORE = Path(__file__).parents[1] / "data" / "store-0.1.tar.xz"
+KEPT = Path(__file__).parents[2] / "kept"
 Problem = str
 
 
@@ -56,12 +56,12 @@ def note(journal: Journal, n: int) -> None:
     journal.append("incident", float(T0 + n), "dana", {"number": n})
 
 
-def unpack_old_store(folder: Path) -> None:
-    """Unpack the kept store of 0.1 as `folder`."""
+def unpack_old_store(folder: Path, release: str = "0.1") -> None:
+    """Unpack the kept store of a release as `folder`."""
     folder.parent.mkdir(exist_ok=True, parents=True)
-    with tarfile.open(OLD_STORE) as archive:
+    with tarfile.open(KEPT / release / "store.tar.xz") as archive:
         archive.extractall(folder.parent, filter="data")
-    (folder.parent / "store-0.1").rename(folder)
+    (folder.parent / f"store-{release}").rename(folder)
 
 
 @dataclass
