@@ -28,7 +28,7 @@ from bench_process import MeasuredProcess
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
@@ -120,6 +120,11 @@ class Stage:
     def explain(self, service: str | None, at: float) -> Explanation:
         """No candidates."""
         return Explanation(Service.parse(service) if service else None, at, ())
+
+    def ownership(self, service: Service) -> Ownership:
+        """Unknown."""
+        del service
+        return Ownership()
 
     def ready(self) -> tuple[bool, str]:
         """Always ready."""

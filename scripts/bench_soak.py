@@ -1,6 +1,6 @@
 """Memory of a hub under a steady load for a long time; the slope of its resident memory with a confidence interval.
 
-  .venv/bin/python scripts/bench_soak.py --minutes 90 [--warm-up 30] [--csv FILE]
+  .venv/bin/python scripts/bench_soak.py --minutes 240 [--warm-up 60] [--csv FILE]
   .venv/bin/python scripts/bench_soak.py --read FILE
 
 Spans arrive, an exporter with simulated GPUs is scraped, and a client reads the API. The store begins with the history
@@ -124,9 +124,9 @@ def report(readings: Sequence[Reading], warm_up_minutes: float) -> bool:
 def main() -> int:
     """Run the load, or read its file, and print the figures; returns 1 if memory grows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--minutes", type=float, default=240.0)
     parser.add_argument("--rate", type=float, default=300.0, help="spans per second")
-    parser.add_argument("--warm-up", type=float, default=30.0, help="minutes that are left out")
+    parser.add_argument("--warm-up", type=float, default=60.0, help="minutes that are left out")
     parser.add_argument("--csv", type=Path, help="file for the readings (default: a temporary one)")
     parser.add_argument("--read", type=Path, help="file of an earlier run to report, also of an unfinished one")
     options = parser.parse_args()

@@ -23,7 +23,7 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
@@ -412,6 +412,7 @@ class FakeHub:
     unmatched: tuple[Json, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     silenced: Mapping[str, float] = field(default_factory=dict)
+    owners: dict[Service, Ownership] = field(default_factory=dict)
 
     def silenced_until(self) -> Mapping[str, float]:
         """What the test gives."""
@@ -445,6 +446,10 @@ class FakeHub:
     def explain(self, service: str | None, at: float) -> Explanation:
         """The candidates that the test gives, of whichever service and time."""
         return Explanation(Service.parse(service) if service else None, at, self.candidates)
+
+    def ownership(self, service: Service) -> Ownership:
+        """Those that the test sets."""
+        return self.owners.get(service, Ownership())
 
     def ready(self) -> tuple[bool, str]:
         """Ready unless the test says why not."""

@@ -143,6 +143,7 @@ COMMAND = _Group(
             create=("recording:create", "Record a time range from Prometheus"),
             **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
             export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
+            label=("respond.label:label", "Write feedback on an incident to a recording, as ground truth"),
             replay=("recording:replay_", "Replay a recording and print the incidents it raises"),
         ),
         "generate": _group(

@@ -12,7 +12,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.intake import Intake
+from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
@@ -20,13 +20,14 @@ from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.notify.peer import Mute
+from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import SourceExtent, explain
@@ -101,6 +102,8 @@ class Hub:
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self.journal = intake.journal
             self._responses = ResponseReader(self.journal)
+            with naming("--services-file"):
+                self._owners = OwnerDirectory(settings.services_file)
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
@@ -136,7 +139,11 @@ class Hub:
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
-            loops = {"evaluation": self._evaluate_repeatedly, "maintenance": self._maintain_repeatedly}
+            loops = {
+                "evaluation": self._evaluate_repeatedly,
+                "maintenance": self._maintain_repeatedly,
+                "owners": self._read_owners_repeatedly,
+            }
             if not reads_own_store:
                 loops["season"] = self._load_seasons_repeatedly
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
@@ -190,9 +197,9 @@ class Hub:
             log.exception("the picture of incident %s could not be drawn", incident_id)
             return None
 
-    def _owner(self, service: Service) -> str:  # noqa: ARG002
+    def _owner(self, service: Service) -> str:
         """The owner of a service; "" if unknown."""
-        return ""
+        return self.ownership(service).owner
 
     def _muted(self, incident: Incident, now: float) -> Mute | None:
         """The silence or maintenance window that covers an incident; None without one."""
@@ -245,6 +252,15 @@ class Hub:
                 complete = False
             self._stop.wait(SEASONS_SECONDS if complete else SEASONS_RETRY_SECONDS)
 
+    def _read_owners_repeatedly(self) -> None:
+        """Read the labels of owners in a dedicated thread: an external source may be slow."""
+        while not self._stop.is_set():
+            try:
+                self._owners.refresh(self.metrics, self._clock.now())
+            except Exception:  # outermost loop: the next round tries again after any failure
+                log.exception("owners could not be read")
+            self._stop.wait(REFRESH_SECONDS)
+
     def _end_threads(self) -> None:
         self._stop.set()
         self._memory.tight.set()  # wakes the maintenance
@@ -281,6 +297,10 @@ class Hub:
         timing = ReplayTiming.of(self._settings.scrape_interval)
         start, end = self.snapshot.bounds or (at - EXPLAINED_SECONDS, self.now())
         return explain(self.metrics, SourceExtent("hub", start, end), timing, service, at)
+
+    def ownership(self, service: Service) -> Ownership:
+        """Owner, tier, and links of a service."""
+        return self._owners.of(service)
 
     def now(self) -> float:
         """The hub's time, Unix seconds."""

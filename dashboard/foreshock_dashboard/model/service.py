@@ -27,3 +27,15 @@ class Service(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Ownership(NamedTuple):
+    """Who is responsible for a service, its tier, and links by name; "" and () if unknown."""
+
+    owner: str = ""
+    tier: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+
+    def or_else(self, other: Ownership) -> Ownership:
+        """Each field of `other` where this one has none."""
+        return Ownership(self.owner or other.owner, self.tier or other.tier, self.links or other.links)

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import MetricSource
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
@@ -82,6 +82,9 @@ class HubView(Protocol):
         Raises:
             SourceError: the source cannot answer, or lacks the service, that time, or a baseline before it.
         """
+
+    def ownership(self, service: Service) -> Ownership:
+        """Owner, tier, and links of a service; empty if unknown."""
 
     def now(self) -> float:
         """The hub's time in Unix seconds: the wall clock, a simulation's clock, or a fixed instant."""

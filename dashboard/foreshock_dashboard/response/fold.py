@@ -43,11 +43,15 @@ NO_RESPONSES = Responses()
 
 
 def fold(entries: Iterable[Entry], until: float | None = None) -> Responses:
-    """Fold entries, oldest first, of kinds `incident` and `notification`; later ones than `until` are left out."""
+    """Fold entries, oldest first, of kinds `incident` and `notification`; later ones than `until` are left out.
+
+    Feedback is an exception: it is about the past, and mostly given afterwards.
+    """
     responses: defaultdict[str, Response] = defaultdict(Response)
     silences: dict[int, Silence] = {}
     for entry in entries:
-        if entry.kind not in ("incident", "notification") or (until is not None and entry.at > until):
+        is_later = until is not None and entry.at > until and entry.data.get("action") != "feedback"
+        if entry.kind not in ("incident", "notification") or is_later:
             continue
         try:
             incident = str(entry.data.get("incident") or "")

@@ -199,6 +199,9 @@ class Settings:
         shown="service_tier_info",
         separator=",",
     )
+    services_file: Path | None = _analysis(
+        Path, None, "owner, tier, and links of services, YAML; read again when it changes", "FILE"
+    )
     at: float | None = _analysis(
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
     )

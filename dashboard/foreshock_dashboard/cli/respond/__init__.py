@@ -1,4 +1,4 @@
 """Commands that change what a hub knows of incidents: acknowledge, assign, note, silence, feedback.
 
-Imports: `cli`, `model`, `render`, `response`, `settings`.
+Imports: `cli`, `model`, `recording`, `render`, `response`, `settings`.
 """

@@ -38,7 +38,7 @@ from foreshock_dashboard.web.state.parameters import (
     AsOf,
     time_parameter,
 )
-from foreshock_dashboard.web.state.response_json import WithResponses, with_responses
+from foreshock_dashboard.web.state.response_json import WithOwnership, WithResponses, ownership, with_responses
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SUGGESTIONS = 3
@@ -70,7 +70,7 @@ def add_page_routes(
     def with_people(snapshot: Snapshot, past: bool) -> WithResponses:
         time = snapshot.world.time if past and snapshot.world else hub.now()
         known = responses.at(time) if past else responses.current()
-        return with_responses(snapshot.incidents, known, time)
+        return with_responses(snapshot.incidents, known, hub.ownership, time)
 
     def with_topology(snapshot: Snapshot, past: bool, payload: Payload) -> Payload:
         return {"topology": topologies.get(snapshot, past)["id"], **payload}
@@ -143,12 +143,16 @@ def add_page_routes(
         "/pages/services/{service:path}",
         "One service: SLO, GPUs and neighbors, calls, model servers, replicas, incidents",
         services_page.ServicePage,
+        WithOwnership,
         name="page_service",
     )
     async def page_service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(
-            request, query, lambda snapshot, _: services_page.service(snapshot, _service(snapshot, service), histories)
-        )
+        def payload(snapshot: Snapshot, _: bool) -> Payload:
+            found = _service(snapshot, service)
+            body = services_page.service(snapshot, found, histories)
+            return {**body, "ownership": ownership(hub.ownership(found))}
+
+        return await responder.snapshot_response(request, query, payload)
 
     @get(
         api,

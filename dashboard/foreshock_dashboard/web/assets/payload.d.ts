@@ -16,6 +16,8 @@ export interface LivePayload {
   open_incidents?: { severity: string }[];
   /** What people did about the incidents of the page, by id. */
   responses?: Record<string, IncidentResponse>;
+  /** The known owners of the services of incidents. */
+  owners?: Record<string, Ownership>;
   verdict?: { state?: string };
 }
 
@@ -30,6 +32,13 @@ export interface IncidentResponse {
   /** The silence that the incident is under now. */
   silence: { id: number; end: number; by: string; comment: string; maintenance: boolean } | null;
   timeline: { at: number; kind: string; by: string; text: Clause[] }[];
+}
+
+export interface Ownership {
+  owner: string;
+  tier: string;
+  /** URLs by name. */
+  links: Record<string, string>;
 }
 
 export interface Topology {

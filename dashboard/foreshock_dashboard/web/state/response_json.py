@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.incident import Cause, Incident
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.render.incident_timeline import EventKind, incident_timeline
 from foreshock_dashboard.response.fold import Responses
 from foreshock_dashboard.response.values import FeedbackVerdict, Silence, Stamp
@@ -86,10 +87,25 @@ class ResponseJson(TypedDict):
     timeline: list[EventJson]
 
 
+class OwnershipJson(Row):
+    """Owner, tier, and links of a service by name; empty if unknown."""
+
+    owner: str
+    tier: str
+    links: dict[str, str]
+
+
 class WithResponses(TypedDict):
-    """What people did about the incidents of a page, by id."""
+    """What people did about the incidents of a page, by id, and the known owners of their services."""
 
     responses: dict[str, ResponseJson]
+    owners: dict[str, OwnershipJson]
+
+
+class WithOwnership(TypedDict):
+    """The owner of a page's service."""
+
+    ownership: OwnershipJson
 
 
 class Silences(TypedDict):
@@ -120,9 +136,21 @@ def response(incident: Incident, responses: Responses, now: float) -> ResponseJs
     }
 
 
-def with_responses(incidents: Iterable[Incident], responses: Responses, now: float) -> WithResponses:
-    """What people did about incidents. now: Unix seconds."""
-    return {"responses": {item.id: response(item, responses, now) for item in incidents}}
+def with_responses(
+    incidents: Sequence[Incident], responses: Responses, owner: Callable[[Service], Ownership], now: float
+) -> WithResponses:
+    """What people did about incidents, and the owners of their services. now: Unix seconds."""
+    services = {service for item in incidents for service in (item.service, item.suspect.service) if service}
+    owners = {str(service): ownership(owner(service)) for service in sorted(services)}
+    return {
+        "responses": {item.id: response(item, responses, now) for item in incidents},
+        "owners": {name: found for name, found in owners.items() if found.owner or found.tier or found.links},
+    }
+
+
+def ownership(found: Ownership) -> OwnershipJson:
+    """Owner, tier, and links of a service."""
+    return OwnershipJson(found.owner, found.tier, dict(found.links))
 
 
 def silences(responses: Responses, now: float) -> Silences:

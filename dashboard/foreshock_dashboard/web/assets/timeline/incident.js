@@ -163,6 +163,13 @@ export const runbookHref = ({ severity }) =>
   `/runbooks/${severity === "critical" ? "ForeshockIncident" : "ForeshockEarlyWarning"}`;
 
 /**
+ * Links to other sites; the hub admits http and https only.
+ * @param {Record<string, string>} links URLs by name
+ */
+export const outsideLinks = (links) =>
+  Object.entries(links).map(([name, href]) => [" ", h("a", { href, rel: "noreferrer", target: "_blank" }, name)]);
+
+/**
  * The address of the postmortem of an incident.
  * @param {string} id
  */

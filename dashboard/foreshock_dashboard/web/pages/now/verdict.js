@@ -15,12 +15,14 @@ import {
   shortLabels,
   unbroken,
 } from "#web/assets/format.js";
+import { live } from "#web/assets/state.js";
 import {
   actionCard,
   causeText,
   courseOf,
   incidentHref,
   incidentRange,
+  outsideLinks,
   reportHref,
   stateWords,
 } from "#web/assets/timeline/incident.js";
@@ -177,6 +179,22 @@ const nextAtRisk = (atRisk) => {
 };
 
 /**
+ * Who owns services, and their links; null where no owner is known.
+ * @param {(string | null)[]} services
+ */
+const ownerFact = (services) => {
+  const owners = live.data?.owners ?? {};
+  const known = [...new Set(services)].flatMap((name) => (name && owners[name] ? [{ name, ...owners[name] }] : []));
+  const text = known.map(({ name, owner, tier, links }, i) => [
+    i ? ", " : "",
+    owner || "no owner",
+    h("span", { class: "muted" }, ` (${name}${tier ? `, ${tier}` : ""})`),
+    outsideLinks(links),
+  ]);
+  return known.length ? fact("Owner", text) : null;
+};
+
+/**
  * @param {Situation} situation
  * @param {Verdict["risks"]} risks
  * @param {number} now
@@ -200,6 +218,7 @@ const situationFacts = (situation, risks, now) => {
       "dl",
       { class: "facts" },
       fact("Suspected cause", suspectedCause(incident, suspicion)),
+      ownerFact([incident.service, incident.suspect.service]),
       origin ? fact("Origin", serviceLink(origin.service), ` ${readingText(origin)}`) : null,
     ),
     isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),

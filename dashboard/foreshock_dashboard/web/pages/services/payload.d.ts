@@ -1,5 +1,5 @@
 // The values of the pages of services, as the hub's JSON has them.
-import type { Action, Clause, Health, Incident, LivePayload, Stage } from "#web/assets/payload.d.ts";
+import type { Action, Clause, Health, Incident, LivePayload, Ownership, Stage } from "#web/assets/payload.d.ts";
 
 /** The targets of a service: p95 latency in seconds and error rate. */
 export interface Slo {
@@ -94,6 +94,7 @@ export interface ServiceData extends LivePayload, ServiceValues {
   detail_clauses: Clause[];
   actions: Action[];
   tier: string | null;
+  ownership?: Ownership;
   neighbors: Neighbor[];
   callers: Call[];
   dependencies: Call[];

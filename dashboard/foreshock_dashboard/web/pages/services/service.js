@@ -15,7 +15,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionCard, causeText, courseOf, incidentState } from "#web/assets/timeline/incident.js";
+import { actionCard, causeText, courseOf, incidentState, outsideLinks } from "#web/assets/timeline/incident.js";
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
@@ -343,7 +343,7 @@ const drawIncidents = ({ incidents }, now) =>
 
 /** @param {ServiceData} data */
 const drawLinks = (data) => {
-  const { service, tier, actions, detail_clauses: detail } = data;
+  const { service, tier, actions, ownership, detail_clauses: detail } = data;
   const traces = (/** @type {Record<string, string>} */ params, /** @type {string} */ text) =>
     link(pageHref("/traces", { service, ...params }), text);
   put(
@@ -354,7 +354,9 @@ const drawLinks = (data) => {
       "p",
       { class: "facts" },
       data.slo ? h("span", null, sloText(data)) : null,
-      tier ? h("span", null, `Tier: ${tier}`) : null,
+      ownership?.owner ? h("span", null, `Owner: ${ownership.owner}`) : null,
+      tier || ownership?.tier ? h("span", null, `Tier: ${tier || ownership?.tier}`) : null,
+      ownership ? outsideLinks(ownership.links) : null,
       traces({ order: "slowest" }, "Slowest traces"),
       traces({ status: "error" }, "Traces with errors"),
       traces({ order: "gpu_wait" }, "Traces by GPU wait"),

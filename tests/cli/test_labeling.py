@@ -1,0 +1,59 @@
+"""Feedback on an incident becomes the ground truth of a recording, which the evaluation reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.web.worlds import NOW, SCENES, FakeHub
+
+from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.response import entries
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.http.server import WebServer
+from foreshock_evaluation.explanations.incident import read_incident
+from foreshock_evaluation.scores.truth import read_truth
+from foreshock_evaluation.suites.lab import lab_runs
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub with an open incident, at the address of FORESHOCK_HUB."""
+    seen = FakeHub(SCENES["contended"]())
+    with closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server:
+        server.start()
+        monkeypatch.setenv("FORESHOCK_HUB", server.url)
+        yield seen
+
+
+def test_feedback_labels_a_recording_for_the_evaluation(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last feedback counts, also if it came after the recording; without a real cause there is no truth."""
+    folder = tmp_path / "incident"
+    with RecordingWriter(folder) as writer:
+        for at in (NOW - 60, NOW):
+            writer.add_batch(SampleBatch(at, "job", (Sample("up", labels_of({"job": "a"}), 1.0),)))
+    incident = hub.snapshot.incidents[0]
+    assert main(["recording", "label", str(folder)]) == 1
+    assert "Give feedback first" in capsys.readouterr().err
+    hub.journal.append("incident", NOW + 600, "dana", entries.feedback(incident.id, "wrong_cause", None, None, ""))
+    assert main(["recording", "label", str(folder)]) == 1
+    assert "names no real cause" in capsys.readouterr().err
+    said = entries.feedback(incident.id, "wrong_cause", "network", Service("ml", "switch"), "")
+    hub.journal.append("incident", NOW + 700, "dana", said)
+    assert main(["recording", "label", str(folder)]) == 0
+    assert "wrong cause, it was ml/switch (network)" in capsys.readouterr().out
+
+    truth, labeled = read_truth(folder), read_incident(folder)
+    assert (truth.onset, truth.cause, truth.origin) == (incident.since, "network", Service("ml", "switch"))
+    assert labeled.root_causes == {Service("ml", "switch")}
+    assert labeled.asked == incident.service
+    [run] = lab_runs(tmp_path)
+    assert run.expected.root_causes == {Service("ml", "switch")}
+    assert truth.cascaded == run.expected.cascade
