@@ -49,3 +49,11 @@ def test_every_page_keeps_to_the_scale_of_type_the_grid_and_one_style_of_links(v
         assert found["proportional"] == [], name
         assert [space for space in found["spaces"] if space[2] % SPACE] == [], name
         assert [context for context, styles in found["links"].items() if len(styles) > 1] == [], (name, found["links"])
+
+
+def test_the_severity_on_now_has_the_color_of_the_banner(visit: Open) -> None:
+    """One color for a state, whatever else stands in its row."""
+    page = visit().page
+    expect(page.locator("#verdict .chip")).to_contain_text("firing")
+    color = page.locator("#verdict").evaluate("banner => getComputedStyle(banner).borderLeftColor")
+    expect(page.locator("#verdict .chip")).to_have_css("background-color", color)

@@ -90,6 +90,24 @@ def test_a_silence_shows_until_when_and_ends_when_it_is_expired(
     client.close()
 
 
+def test_a_new_owner_does_not_page_again(
+    cluster: tuple[list[str], Webhook], start: Callable[..., Notifier], eventually: Eventually
+) -> None:
+    """The owner is a label, so it stays the one of the first post."""
+    urls, hook = cluster
+    owners = ["team-a"]
+    hub = start("f", urls=(urls[0],), owner=lambda _: owners[0])
+    state = opened("i6")
+    hub.observe((state,), complete=True)
+    eventually(lambda: notified(hook, "i6") == ["firing"], "the notification")
+    owners[0] = "team-b"
+    hub.observe((replace(state, cause="overload"),), complete=True)
+    firing = f"{urls[0]}/api/v2/alerts?filter=incident%3D%22i6%22"
+    eventually(lambda: "overload" in httpx.get(firing).json()[0]["annotations"]["description"], "the correction")
+    (alert,) = httpx.get(firing).json()
+    assert alert["labels"]["owner"] == "team-a"
+
+
 def test_an_incident_that_is_silenced_in_the_hub_is_silenced_in_alertmanager(
     cluster: tuple[list[str], Webhook], start: Callable[..., Notifier], eventually: Eventually
 ) -> None:

@@ -181,6 +181,16 @@ def test_a_muted_incident_is_sent_once_it_no_longer_is(hub: Hub) -> None:
     assert hub.sent == [f"critical {incident().id}"]
 
 
+def test_an_incident_that_a_changed_filter_leaves_out_is_still_resolved(hub: Hub) -> None:
+    """Its page was sent."""
+    hub.evaluate(incident())
+    (hub._folder / "channels").write_text("json://hub severity=warning service=other")
+    hub.restart()
+    hub.evaluate(incident(suspect=OTHER))
+    hub.evaluate(resolved(), incident(id="new"))
+    assert hub.sent == [f"critical {incident().id}", f"resolved {incident().id}"]
+
+
 def test_the_outbox_forgets_resolved_incidents(hub: Hub) -> None:
     """It is bounded."""
     hub.evaluate(incident())

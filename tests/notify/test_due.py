@@ -36,6 +36,7 @@ WARNED = Sent("early_warning", "warning", NOW - MIN_UPDATE_SECONDS, SAME)
         pytest.param(resolved(), PAGED, False, "resolved", id="the incident ends"),
         pytest.param(resolved(), None, False, None, id="an end of what was never sent"),
         pytest.param(resolved(), PAGED._replace(event="resolved"), False, None, id="the end was sent"),
+        pytest.param(incident(), PAGED._replace(event="resolved"), False, "page", id="it is back after it was gone"),
         pytest.param(incident(state="recovering"), None, False, None, id="it recovers before the channel existed"),
         pytest.param(incident(suspect=SuspectedCause(BATCH)), PAGED, False, None, id="only the GPUs are corrected"),
     ],

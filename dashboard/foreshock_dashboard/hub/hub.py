@@ -104,6 +104,7 @@ class Hub:
             self._responses = ResponseReader(self.journal)
             with naming("--services-file"):
                 self._owners = OwnerDirectory(settings.services_file)
+            self._owners_read = threading.Event()  # before, an alert would lack its owner, and later be another one
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
@@ -184,7 +185,7 @@ class Hub:
         """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
         snapshot = self.snapshot
-        if self.notifier and snapshot.world is not None and not snapshot.error:
+        if self.notifier and self._owners_read.is_set() and snapshot.world is not None and not snapshot.error:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
 
     def _picture(self, incident_id: str) -> bytes | None:
@@ -259,6 +260,7 @@ class Hub:
                 self._owners.refresh(self.metrics, self._clock.now())
             except Exception:  # outermost loop: the next round tries again after any failure
                 log.exception("owners could not be read")
+            self._owners_read.set()
             self._stop.wait(REFRESH_SECONDS)
 
     def _end_threads(self) -> None:

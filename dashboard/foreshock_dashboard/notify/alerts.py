@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from foreshock_dashboard.model.incident import Incident, Severity
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.due import is_worth_sending
 from foreshock_dashboard.render.incident_summary import details_sentences, headline
@@ -19,8 +18,8 @@ from foreshock_dashboard.render.notification import action_line, alert_name, inc
 RESEND_RESOLVED_SECONDS = 900.0
 """Seconds for which the end of an alert is posted again, for a peer that missed it; as Prometheus does."""
 
-Owner = Callable[[Service], str]
-"""The owner of a service; "" if unknown."""
+Owner = Callable[[Incident], str]
+"""The owner of an incident's service, the same as long as it is open; "" if unknown."""
 
 
 def alerts(incidents: Iterable[Incident], now: float, wall: float, valid: float, base: str, owner: Owner) -> list[Json]:
@@ -71,7 +70,7 @@ def _alert(incident: Incident, severity: Severity, start: float, end: float, bas
         "namespace": service.namespace,
         "service_namespace": service.namespace,
         "origin": str(service),
-        "owner": owner(service),
+        "owner": owner(incident),
     }
     annotations = {
         "summary": headline(incident),

@@ -47,6 +47,8 @@ def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted
     """
     if not incident.is_open:
         return "resolved" if last is not None and last.event != "resolved" else None
+    if last is not None and last.event == "resolved":  # it was gone for a while, and is back
+        last = None
     if muted or incident.state == "recovering" or not is_worth_sending(incident, now):
         return None
     if incident.severity == "critical":
@@ -54,7 +56,7 @@ def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted
             return "page"
     elif last is None:
         return "early_warning" if early else None
-    if last.event == "resolved" or cause_of(incident) == last.cause or incident.confidence_level == "low":
+    if cause_of(incident) == last.cause or incident.confidence_level == "low":
         return None
     if not last.delivered:
         return last.event  # with the new cause

@@ -75,6 +75,7 @@ class Notifier:
         self._incidents: tuple[Incident, ...] | None = None
         self._complete = False
         self._alert_keys: list[object] = []
+        self._owners: dict[str, str] = {}
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
         self._peers = [Peer(item, self.alerts, self.mutes, timing) for item in self.alertmanagers]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
@@ -131,7 +132,11 @@ class Notifier:
     def alerts(self) -> list[Json]:
         """The alerts as of now."""
         hooks, now = self._hooks, self._timing.now()
-        return alerts(self._incidents or (), now, self._wall(), VALID_SECONDS, hooks.base, hooks.owner)
+        return alerts(self._incidents or (), now, self._wall(), VALID_SECONDS, hooks.base, self._first_owner)
+
+    def _first_owner(self, incident: Incident) -> str:
+        """The owner when the incident was first seen: another label would be another alert, and so page again."""
+        return self._owners.setdefault(incident.id, self._hooks.owner(incident.service))
 
     def mutes(self) -> dict[str, Mute]:
         """The open incidents that are muted now, by id."""
@@ -160,6 +165,9 @@ class Notifier:
         incidents = self._incidents
         if incidents is None or self._stop.is_set():
             return
+        known = {incident.id for incident in incidents}
+        for key in [key for key in list(self._owners) if key not in known]:
+            self._owners.pop(key, None)
         now = self._timing.now()
         for channel, delivery in self._deliveries.values():
             if messages := self._due(channel, incidents, now):
@@ -185,9 +193,10 @@ class Notifier:
         ]
         for incident in incidents:
             owner = hooks.owner(incident.service)
-            if not channel.accepts(incident.service, owner):
-                continue
             last = self._outbox.get(channel.key, incident.id)
+            accepted = channel.accepts(incident.service, owner)
+            if not accepted and last is None:
+                continue
             if last is None and incident.is_open and (same := _same_service(gone, incident)):
                 # After a restart, an incident that is older than the analyzed history has the time of another opening.
                 gone.remove(same)
@@ -195,7 +204,7 @@ class Notifier:
                 self._outbox.put(last)
                 self._outbox.remove([same.key])
             sent = None if last is None else _sent(last)
-            muted = incident.is_open and hooks.muted(incident, now) is not None
+            muted = not accepted or (incident.is_open and hooks.muted(incident, now) is not None)
             event = due(incident, sent, now, early=channel.severity == "warning", muted=muted)
             if event == "resolved":
                 text = resolved_message(incident, hooks.base)
