@@ -66,7 +66,7 @@ def test_a_recording_of_an_earlier_release_has_the_metrics_of_today(release: str
 def test_the_api_has_all_addresses_parameters_and_fields_of_an_earlier_release(release: str) -> None:
     """Of the same major version; a removal needs a deprecation in the release before."""
     before = json.loads((KEPT / release / "openapi.json").read_text())
-    missing = {*promised(before)} - {*promised(openapi())}
+    missing = {*described(before)} - {*described(openapi())}
     assert not missing
 
 
@@ -77,17 +77,17 @@ def test_a_field_that_is_gone_is_found() -> None:
     name, schema = next((name, schema) for name, schema in schemas.items() if "properties" in schema)
     field = next(iter(schema["properties"]))
     del schema["properties"][field]
-    assert {*promised(before)} - {*promised(after)} == {f"{name}.{field}"}
+    assert {*described(before)} - {*described(after)} == {f"{name}.{field}"}
 
 
 def openapi() -> Json:
     """Return the description of the API."""
     app = create_app(FakeHub(SCENES["contended"]()), version="0.0.0-test", hosts={"*"})
-    described: Json = json.loads(json.dumps(schemathesis.openapi.from_asgi("/api/openapi.json", app).raw_schema))
-    return described
+    document: Json = json.loads(json.dumps(schemathesis.openapi.from_asgi("/api/openapi.json", app).raw_schema))
+    return document
 
 
-def promised(description: Json) -> Iterator[str]:
+def described(description: Json) -> Iterator[str]:
     """Yield addresses with methods, their parameters, and the fields of all answers."""
     for path, methods in description["paths"].items():
         for method, operation in methods.items():

@@ -82,7 +82,7 @@ def test_receivers_store_spans_before_a_library_of_the_page_is_imported(
     assert seen == {"http": 200, "grpc": ""}
 
 
-def test_senders_are_told_to_retry_while_the_store_is_opened(
+def test_senders_retry_while_the_store_is_opened(
     tmp_path: Path, free_addresses: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its WAL may have much to replay; the receivers answer 503 with `Retry-After` meanwhile, then 200."""

@@ -17,7 +17,6 @@ METRICS = {
     "gpu_nvlink_link_receive_bytes_total": "gpu_nvlink_port_receive_bytes_total",
     "gpu_nvlink_link_transmit_bytes_total": "gpu_nvlink_port_transmit_bytes_total",
     "foreshock_exporter_metric_absent": "foreshock_exporter_metric_unavailable",
-    "foreshock_exporter_pool_in_vain": "foreshock_exporter_pool_unmatched",
     "foreshock_exporter_services_over_limit": "foreshock_exporter_services_dropped",
 } | {f"{old}{part}": f"{new}{part}" for old, new in _HISTOGRAMS.items() for part in ("", "_bucket", "_count", "_sum")}
 ERROR_TYPE = {"severity": "error_type"}
