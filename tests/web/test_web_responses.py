@@ -207,7 +207,7 @@ def test_a_page_of_another_site_changes_nothing(
 
 
 def test_a_silence_of_alertmanager_shows_until_when() -> None:
-    """Also one that somebody made there; a longer one of the hub wins."""
+    """Also one that was made there; a longer one of the hub wins."""
     hub = FakeHub(SCENES["contended"]())
     name = incident_id(hub)
     hub.silenced = {name: NOW + 3600}

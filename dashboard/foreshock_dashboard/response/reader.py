@@ -11,7 +11,7 @@ from foreshock_dashboard.response.fold import Responses, fold
 from foreshock_dashboard.response.values import Silence, Stamp
 
 ALERTMANAGER = "Alertmanager"
-"""Author of the silences that Alertmanager has, whoever made them there."""
+"""Author of silences that exist in Alertmanager alone."""
 
 
 class ResponseReader:

@@ -34,7 +34,7 @@ def user_name() -> str:
 
 
 def _respond(source: Source, wanted: str, action: str, body: Json, form: str) -> None:
-    """Send what somebody does about an incident, and print the state after it.
+    """Send a response to an incident, and print the state after it.
 
     Raises:
         SettingsError: the source is a recording.
@@ -92,7 +92,7 @@ def ack(source: Source, incident: str, undo: bool, form: str) -> None:
 @writes_hub
 @output_option(*FORMATS)
 def assign(source: Source, incident: str, assignee: str | None, form: str) -> None:
-    """Name the person responsible for an incident: ASSIGNEE, by default you; "" for nobody.
+    """Name the person responsible for an incident: ASSIGNEE, by default you; "" for none.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def label(source: Source, recording: Path, wanted: str | None) -> None:
 def ground_truth(incident: Json, start: float, end: float) -> Json:
     """The ground truth of a recording by the last feedback on an incident (docs/reference/recordings.md).
 
-    Its times are those of the incident: nobody measured when users noticed.
+    Its times are those of the incident: nothing else measures when users noticed.
 
     Raises:
         AnswerError: the feedback says that the cause was wrong, but names no service.

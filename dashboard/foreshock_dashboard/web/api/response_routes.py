@@ -252,7 +252,7 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
     @post(api, "/silences/{silence_id}", "End a silence or a maintenance window", ChangedSilence, method="DELETE")
     def end_silence(request: Request, silence_id: str) -> Response:
         read_only()
-        known = {str(item.id): item for item in reader.current().silences if item.end > hub.now()}
+        known = {str(item.id): item for item in reader.current().silences if item.id and item.end > hub.now()}
         if silence_id not in known:
             raise HTTPException(404, f"no active silence {silence_id[:MAX_NAME]!r}. /api/silences lists all")
         item = known[silence_id]

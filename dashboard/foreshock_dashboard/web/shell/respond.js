@@ -37,7 +37,7 @@ const incidentWith = (id) => {
 };
 
 /**
- * Send what somebody does; the hub's answer, or null after saying why it refused.
+ * Send a response to an incident; the hub's answer, or null after saying why it refused.
  * @param {string} method
  * @param {string} path
  * @param {Record<string, unknown>} body
@@ -126,7 +126,7 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
     form("me", "Assign to me"),
     form("assign", "Assign", textField("assignee", "Person", { maxlength: 200, required: "" })),
     h("h3", null, "Silence"),
-    silence
+    silence?.id
       ? form(`end ${silence.id}`, "End silence")
       : form(
           "silence",

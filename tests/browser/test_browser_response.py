@@ -1,0 +1,57 @@
+"""Responding to an incident on the page: one key, a dialog, and nothing to press where it would be refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.browser.site import Open, Site, violations
+from tests.web.worlds import NOW, contended, contention_incident
+
+from foreshock_dashboard.model.service import Ownership
+
+
+def test_a_key_acknowledges_and_the_page_shows_it(visit: Open, site: Site) -> None:
+    page = visit().page
+    page.locator("[data-acknowledge]").first.wait_for()
+    page.keyboard.press("a")
+    page.locator(".response:has-text('Acknowledged at')").first.wait_for()
+    assert page.locator("[data-acknowledge]").count() == 0
+    assert [entry.data["action"] for entry in site.hub.journal.read()] == ["acknowledge"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_dialog_adds_a_note_and_a_silence_with_its_end(visit: Open, site: Site, width: int) -> None:
+    page = visit(scheme="dark" if width == 390 else "light", width=width).page
+    page.locator("[data-respond]").first.click()
+    page.fill("#respond [name=by]", "dana")
+    page.fill("#respond textarea", "<b>paused</b>")
+    page.click("#respond [data-action=notes] button")
+    page.locator("#respond").wait_for(state="hidden")
+    page.locator("[data-respond]").first.click()
+    assert violations(page) == []
+    page.locator("#respond li", has_text="note “<b>paused</b>” by dana").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#respond [data-action=silence] button")
+    page.locator(".response", has_text="Silenced until").first.wait_for()
+    note, silence = site.hub.journal.read()
+    assert (note.by, silence.by) == ("dana", "dana")
+    assert silence.data["end"] - silence.data["start"] == 1800
+
+
+def test_a_hub_that_shows_the_past_has_the_timeline_alone(visit: Open, site: Site) -> None:
+    site.hub.snapshot = replace(site.hub.snapshot, bounds=(NOW - 900, NOW))
+    page = visit().page
+    page.locator("[data-respond]", has_text="Incident timeline").first.click()
+    page.locator("#respond", has_text="read-only").wait_for()
+    assert page.locator("[data-acknowledge], #respond form[data-action]").count() == 0
+
+
+def test_the_owners_of_the_incident_are_named_with_their_links(visit: Open, site: Site) -> None:
+    suspect = contention_incident(contended()).suspect.service
+    assert suspect
+    site.hub.owners = {suspect: Ownership("team-batch", "bronze", (("wiki", "https://wiki.example/"),))}
+    page = visit().page
+    fact = page.locator(".fact", has_text="team-batch")
+    fact.wait_for()
+    assert fact.locator("a").get_attribute("href") == "https://wiki.example/"
