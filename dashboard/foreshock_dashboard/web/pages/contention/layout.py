@@ -155,7 +155,7 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         if victim is None or aggressor is None:
             return blank("The service does not exist in this range.", look)
         marks = [
-            Mark(item.since, "first anomaly", "crit")
+            Mark(item.since, "first anomaly", "warn")
             for item in snapshot_at(hub, view).incidents
             if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
         ]

@@ -137,7 +137,7 @@ const probabilityText = (probability) => {
 export const breachText = ({ breach_probability: probability, breach_seconds: seconds }) => {
   if (seconds === 0) return "in breach";
   const isLikely = isNumber(seconds) && (probability ?? 0) >= LIKELY_PROBABILITY;
-  return `${probabilityText(probability)}${isLikely ? `, ${formatBucket(seconds)}` : ""}`;
+  return `${probabilityText(probability)}${isLikely ? `, ${formatBucket(seconds).replace("likely ", "")}` : ""}`;
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health">} row */
