@@ -20,7 +20,7 @@ const LOCAL = LOCAL_CAUSES;
  * @param {Pick<Incident, "cause" | "service"> & Partial<Pick<Incident, "suspect">>} incident
  */
 export const causeText = ({ cause, service, suspect }) =>
-  (suspect?.service === service && LOCAL[cause]) || CAUSES[cause];
+  (suspect && (suspect.service ?? service) === service && LOCAL[cause]) || CAUSES[cause];
 
 /**
  * A button that copies a command.
