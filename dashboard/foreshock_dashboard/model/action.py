@@ -112,11 +112,11 @@ class Action(NamedTuple):
     """One recommended action. The kind says which fields are set.
 
     service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
-    target: the pool, tier, host, or replica. requests: the kind of requests. amount: the value to set, the share to
-    shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number that the
-    autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
-    no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
-    forecast SLO breach of the service that it helps comes before it, else the first one.
+    target: the pool, tier, host, replica, or version. requests: the kind of requests. amount: the value to set, the
+    share to shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number
+    that the autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds
+    until it is no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown.
+    too_late: the forecast SLO breach of the service that it helps comes before it, else the first one.
     """
 
     kind: ActionKind

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.action import Action, Reason
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
@@ -22,6 +23,7 @@ Cause = Literal[
     "kv_cache_pressure",
     "load_imbalance",
     "hardware",
+    "change",
 ]
 ConfidenceLevel = Literal["low", "medium", "high"]
 Quality = Literal["measured", "sampled", "inferred"]
@@ -47,13 +49,17 @@ class Evidence(NamedTuple):
 
 
 class SuspectedCause(NamedTuple):
-    """The suspected cause, as far as known: the service, and the GPUs, pool, edge, or host on which it acts."""
+    """The suspected cause, as far as known: the service, and the GPUs, pool, edge, or host on which it acts.
+
+    change: the change of the service that is the cause.
+    """
 
     service: Service | None = None
     gpus: tuple[Gpu, ...] = ()
     pool: str = ""
     edge: tuple[Service, Service] | None = None
     host: str = ""
+    change: Change | None = None
 
 
 class AtRisk(NamedTuple):

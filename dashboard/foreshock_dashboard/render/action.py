@@ -49,7 +49,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "raise_replica_limit": "Raise the autoscaler maximum of {service}[ (now {current:.0f} replicas)]",
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
-    "roll_back": "Roll back the last deploy of {service}",
+    "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
     "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
     "shed_load": "Shed [{amount:percent} of requests|load] at {service}"
     "[ until new replicas are ready ({until_seconds:due})]",

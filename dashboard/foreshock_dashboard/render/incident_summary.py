@@ -6,6 +6,7 @@ import math
 
 from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, sentences, text, time
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_percent, percent
 from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
@@ -101,6 +102,8 @@ def suspect_clauses(incident: Incident) -> Text:
             return text(f"hardware fault of {suspect.host}")
         case "hardware":
             return text("lost replicas")
+        case "change" if suspect.change is not None:
+            return change_before_clauses(suspect.change, incident.since)
         case _ if incident.summary.down:
             return text("crashed or unreachable replicas")
         case _:

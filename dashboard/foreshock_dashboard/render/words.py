@@ -25,6 +25,7 @@ CAUSES: Mapping[Cause, str] = {
     "kv_cache_pressure": "KV cache pressure",
     "load_imbalance": "Load imbalance",
     "hardware": "Hardware fault",
+    "change": "Change",
 }
 LOCAL_CAUSES: Mapping[Literal["dependency"], str] = {"dependency": "Local fault"}
 """Causes where the suspected service is the affected one itself."""

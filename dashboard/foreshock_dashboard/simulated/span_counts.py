@@ -40,6 +40,9 @@ class CountedSpans:
             self._add_operation(durations, now)
         for edge in self._counts.edges:
             self._add_edge(edge, now)
+        for version in self._counts.versions:
+            labels = names.version_labels(Service(*version.service), version.version)
+            self._grow(names.VERSIONS, labels, version.spans, now)
         for model in self._counts.models:
             self._add_model(model, now)
         self._registry.expire(now)

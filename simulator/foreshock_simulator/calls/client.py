@@ -78,10 +78,15 @@ class Attempt(Request):
 
 
 class Caller:
-    """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting."""
+    """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting.
 
-    def __init__(self, mesh: MeshState, rng: Random, host: str, resource: spans.Attributes) -> None:
-        self._mesh, self._rng, self.host, self.resource = mesh, rng, host, resource
+    prompts: factor on the length of the prompts that it sends.
+    """
+
+    def __init__(
+        self, mesh: MeshState, rng: Random, host: str, resource: spans.Attributes, prompts: float = 1.0
+    ) -> None:
+        self._mesh, self._rng, self.host, self.resource, self._prompts = mesh, rng, host, resource, prompts
         self.ended = False
         self._budgets: dict[tuple[Callee, float], RetryBudget] = {}
         self._breakers: dict[tuple[Callee, int, float], CircuitBreaker] = {}
@@ -167,6 +172,8 @@ class Caller:
         prompt, generated, operation = parent.prompt, parent.generated, site.operation
         if site.prompt is not None and site.prompt < prompt:
             prompt = site.prompt
+        if self._prompts != 1.0:
+            prompt = round(prompt * self._prompts)
         if site.generated is not None and site.generated < generated:
             generated = site.generated
         attempt = Attempt(engine, operation, parent.trace, number, prompt, generated, self.host, site.edge)

@@ -34,7 +34,7 @@ class Tenant(Caller):
         self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: Mapping[Call, CallSite]
     ) -> None:
         rng = random_stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
-        super().__init__(mesh, rng, host.name, spans.resource_attributes(name, host.name, host.host_id, pid))
+        super().__init__(mesh, rng, host.name, spans.resource_attributes(name, "", host.name, host.host_id, pid))
         self._name, self.call_sites = name, call_sites
 
     def begin(self) -> UnitOfWork:

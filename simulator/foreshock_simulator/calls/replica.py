@@ -8,7 +8,7 @@ from typing import Any
 
 from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, CallSite
 from foreshock_simulator.calls.mesh_state import MeshState
-from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Host, Model, Plan, Request, Worker
+from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Host, Model, Plan, Request, UnitOfWork, Worker
 from foreshock_simulator.calls.steps import OVERLOADED, CpuWork, Outcome, ServiceState
 from foreshock_simulator.core.engine import Process, Signal
 from foreshock_simulator.tracing.service_graph import USER
@@ -35,16 +35,29 @@ class Replica(Caller):
     ) -> None:
         self._pid = host.start(service.name) if worker is None else None
         pid = worker.pid if worker is not None else self._pid or 0
-        super().__init__(mesh, service.rng, host.name, resource_attributes(service.name, host.name, host.host_id, pid))
+        self.release = service.release
+        resource = resource_attributes(service.name, self.release.version, host.name, host.host_id, pid)
+        super().__init__(mesh, service.rng, host.name, resource, self.release.prompts)
         self.engine, self.rng, self.service = mesh.engine, service.rng, service
         self.model, self.worker = model, worker
         self._host, self._on_end = host, on_end
+        self._served = mesh.counts.version(service.name, self.release.version)
         self.queue: deque[Request] = deque()
         self._running: dict[Request, None] = {}
         self.load = self.inbound = 0
         self.healthy, self.draining = True, False
         self.terminated = Signal(mesh.engine)
         """Fires when the replica has ended and its host, GPUs and server are free."""
+
+    def call(self, parent: Request | UnitOfWork, site: CallSite) -> Process:
+        """Make a call as often as the release does; see `Caller.call`."""
+        if self.release.repeats == 1:
+            return super().call(parent, site)
+        return self._call_repeatedly(parent, site)
+
+    def _call_repeatedly(self, parent: Request | UnitOfWork, site: CallSite) -> Process:
+        for _ in range(self.release.repeats):
+            yield from super().call(parent, site)
 
     def accept(self, request: Request) -> None:
         """Start, queue or reject a request that has arrived."""
@@ -119,7 +132,7 @@ class Replica(Caller):
                 if isinstance(step, CpuWork):  # `CpuWork.run` without its generator: the most frequent step
                     service.busy_threads.add(engine.now, 1)
                     try:
-                        yield step.draw_seconds(service)
+                        yield step.draw_seconds(service) * self.release.slower
                     finally:
                         service.busy_threads.add(engine.now, -1)
                 elif isinstance(step, CallSite):
@@ -128,7 +141,8 @@ class Replica(Caller):
                     yield from step.run(self, request)
         except CallFailed as failure:
             status = failure.status
-        if status == OK and service.fail_ratio and self.rng.random() < service.fail_ratio:
+        fail_ratio = service.fail_ratio or self.release.failing
+        if status == OK and fail_ratio and self.rng.random() < fail_ratio:
             status = 500
         self._complete(request, status, "answered" if status == OK else "failed")
         self._start_next(request)
@@ -185,6 +199,7 @@ class Replica(Caller):
             )  # fmt: skip
             mesh.spans.append(span)
         if mesh.counts.enabled:
+            self._served.spans += 1
             durations = template.durations
             (durations.answered if status == OK else durations.failed).append(seconds)
             edge = request.edge

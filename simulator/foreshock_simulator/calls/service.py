@@ -107,7 +107,7 @@ class Service(ServiceState):
         self.slowdown = factor
         for replica in self.replicas:
             if replica.worker is not None:
-                replica.worker.slowdown = factor
+                replica.worker.slowdown = factor * replica.release.slower
 
     def add(self, host: Host, server: Model[Any] | None = None, worker: Worker | None = None) -> Replica:
         """Start a replica that receives requests from now on.
@@ -115,8 +115,9 @@ class Service(ServiceState):
         The owner of server and worker takes them back when `Replica.terminated` fires.
         """
         replica = Replica(self._mesh, self, host, server, worker, self._remove)
-        if worker is not None and self.slowdown != 1.0:
-            worker.slowdown = self.slowdown
+        slowdown = self.slowdown * self.release.slower
+        if worker is not None and slowdown != 1.0:
+            worker.slowdown = slowdown
         self.replicas.append(replica)
         self._update_ready()
         if self.spec.health is not None:

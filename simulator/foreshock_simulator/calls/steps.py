@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from foreshock_simulator.calls.request import CallFailed, Job, Model, Plan, Request
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.randomness import random_stream, standard_normals
-from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
+from foreshock_simulator.spec.services import LlmSpec, Release, ServiceSpec
 from foreshock_simulator.tracing.service_graph import Counts, ModelUsage
 from foreshock_simulator.tracing.spans import Attributes, Inference, model_attributes
 
@@ -50,7 +50,7 @@ class ServiceState:
 
     `population` counts requests in the replicas, queued or running; `busy_threads` counts threads that compute. A
     share `fail_ratio` of the requests is answered with 500 after its work. `slowdown` is the factor on the duration of
-    own work, 1 is normal. `observe` is called for each request that ends.
+    own work, 1 is normal. New replicas run `release`. `observe` is called for each request that ends.
     """
 
     def __init__(self, seed: int, counts: Counts, spec: ServiceSpec) -> None:
@@ -61,6 +61,7 @@ class ServiceState:
         self.outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
         self.fail_ratio = 0.0
         self.slowdown = 1.0
+        self.release = Release(spec.version)
         self.observe: Observer | None = None
         self.model_usage: ModelUsage | None = None
         if spec.model is not None:
@@ -90,6 +91,7 @@ class Executor(Protocol):
     rng: Random
     service: ServiceState
     model: Model[Any] | None
+    release: Release
 
     def run_plan(self, request: Request, plan: Plan, /) -> Process:
         """Run the steps of a plan one after another."""
@@ -124,7 +126,7 @@ class CpuWork:
         busy_threads, engine = replica.service.busy_threads, replica.engine
         busy_threads.add(engine.now, 1)
         try:
-            yield self.draw_seconds(replica.service)
+            yield self.draw_seconds(replica.service) * replica.release.slower
         finally:
             busy_threads.add(engine.now, -1)
 

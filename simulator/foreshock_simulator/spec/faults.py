@@ -79,6 +79,24 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Deploy:
+    """Rolling deploy of a version: replicas of a service are drained and replaced one after another.
+
+    replicas: a canary of so many; 0: all. The rest is as in `Release`: what the version does differently.
+    """
+
+    service: str
+    at: float
+    version: str
+    replicas: int = 0
+    pause: float = 10.0
+    slower: float = 1.0
+    failing: float = 0.0
+    repeats: int = 1
+    prompts: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SlowerWork:
     """A bad deploy or, with `ramp`, a degradation: own CPU and GPU work of the service takes `factor` times as long."""
 
@@ -161,6 +179,6 @@ class LostScrapes:
 
 
 Fault = (
-    Surge | LongerPrompts | TenantGrows | ReplicasFail | CrashLoop | Restart | SlowerWork | FailingWork | PolicyChange
-    | CacheFlush | PacketLoss | BulkTransfer | Throttle | LostScrapes
+    Surge | LongerPrompts | TenantGrows | ReplicasFail | CrashLoop | Restart | Deploy | SlowerWork | FailingWork
+    | PolicyChange | CacheFlush | PacketLoss | BulkTransfer | Throttle | LostScrapes
 )  # fmt: skip

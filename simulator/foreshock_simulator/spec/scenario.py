@@ -11,7 +11,7 @@ from foreshock_simulator.spec.platform import PlatformSpec, Topology
 
 Cause = Literal[
     "overload", "scale_up_lag", "gpu_contention", "retry_storm", "network", "dependency", "kv_cache_pressure",
-    "load_imbalance", "hardware",
+    "load_imbalance", "hardware", "change",
 ]  # fmt: skip
 """Cause classes, named as in incidents."""
 

@@ -192,6 +192,21 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A version of a service, and what it does differently.
+
+    Own CPU and GPU work takes `slower` times as long, a ratio `failing` of the requests is answered 500, each call is
+    made `repeats` times, and prompts are sent on `prompts` times as long.
+    """
+
+    version: str
+    slower: float = 1.0
+    failing: float = 0.0
+    repeats: int = 1
+    prompts: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """A service and its replicas.
 
@@ -206,6 +221,7 @@ class ServiceSpec:
         balancing: load balancing policy of its callers.
         tier: "" without tiers.
         kind: databases and caches send no spans and make no calls; only their callers' spans show them.
+        version: `service.version` in the resources of its spans.
         system: `db.system.name` of a database or cache; "": postgresql, redis.
     """
 
@@ -224,6 +240,7 @@ class ServiceSpec:
     tier: str = ""
     kind: Literal["service", "database", "cache"] = "service"
     system: str = ""
+    version: str = "1.4.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,15 @@ class ModelUsage:
             self.first_token_seconds.append(first_token)
 
 
+@dataclass(slots=True, eq=False)
+class Version:
+    """Spans of one version of a service."""
+
+    service: ServiceName
+    version: str
+    spans: int = 0
+
+
 class Counts:
     """All counts of a mesh, in the order of their first use. Without `enabled` they stay at 0."""
 
@@ -68,6 +77,7 @@ class Counts:
         self.enabled = enabled
         self._durations: dict[tuple[ServiceName, Kind, str], Durations] = {}
         self._edges: dict[tuple[ServiceName, ServiceName], Edge] = {}
+        self._versions: dict[tuple[ServiceName, str], Version] = {}
         self._models: dict[tuple[ServiceName, str], ModelUsage] = {}
 
     @property
@@ -81,6 +91,11 @@ class Counts:
         return tuple(self._edges.values())
 
     @property
+    def versions(self) -> tuple[Version, ...]:
+        """Spans of each service and version."""
+        return tuple(self._versions.values())
+
+    @property
     def models(self) -> tuple[ModelUsage, ...]:
         """Usage of each service and model."""
         return tuple(self._models.values())
@@ -88,6 +103,10 @@ class Counts:
     def span_durations(self, service: ServiceName, kind: Kind, name: str) -> Durations:
         """Durations of the spans with a service, kind and name; created on first use."""
         return self._durations.setdefault((service, kind, name), Durations(service, kind, name))
+
+    def version(self, service: ServiceName, version: str) -> Version:
+        """Spans of a version of a service; created on first use."""
+        return self._versions.setdefault((service, version), Version(service, version))
 
     def edge(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
         """The edge from one service to another; created on first use."""

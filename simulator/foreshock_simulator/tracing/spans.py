@@ -200,11 +200,12 @@ def model_attributes(route: str, model: str) -> Attributes:
     }
 
 
-def resource_attributes(service: ServiceName, host_name: str, host_id: str, pid: int) -> Attributes:
-    """Resource attributes of a process of a service."""
+def resource_attributes(service: ServiceName, version: str, host_name: str, host_id: str, pid: int) -> Attributes:
+    """Resource attributes of a process of a service. A version "" is unknown."""
     return {
         "service.name": service.name,
         "service.namespace": service.namespace,
+        **({"service.version": version} if version else {}),
         "service.instance.id": f"{service.name}-{host_name}-{pid}",
         "host.id": host_id,
         "host.name": host_name,

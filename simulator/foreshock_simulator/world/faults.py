@@ -11,6 +11,7 @@ from foreshock_simulator.core.engine import Process
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec import faults as kinds
 from foreshock_simulator.spec.platform import Place
+from foreshock_simulator.spec.services import Release
 from foreshock_simulator.world.platform import OUTSIDE, Platform
 
 BULK_CONNECTIONS = 64
@@ -38,6 +39,16 @@ def _process(fault: kinds.Fault, platform: Platform) -> Process:
 @_process.register
 def _(fault: kinds.Restart, platform: Platform) -> Process:
     return platform.replicas[fault.service].restart(fault.pause)
+
+
+@_process.register
+def _(fault: kinds.Deploy, platform: Platform) -> Process:
+    replicas = platform.replicas[fault.service]
+    service, before = replicas.service, replicas.service.release
+    service.release = Release(fault.version, fault.slower, fault.failing, fault.repeats, fault.prompts)
+    yield from replicas.restart(fault.pause, fault.replicas or None)
+    if fault.replicas:
+        service.release = before
 
 
 @_process.register

@@ -83,9 +83,9 @@ class Replicas:
                 address = f"{spec.name.name}-{running.server.worker.pid}.{running.host.name}:{PORT}"
                 yield address, families(spec.name, model.model, stats, is_llm=is_llm)
 
-    def restart(self, pause: float) -> Process:
-        """Rolling restart: drain each replica and start another in its place, `pause` seconds apart."""
-        for running in self.deployment.replicas:
+    def restart(self, pause: float, count: int | None = None) -> Process:
+        """Rolling restart: drain `count` replicas (default all), start others in their place, `pause` seconds apart."""
+        for running in self.deployment.replicas[:count]:
             if running in self.deployment.replicas:
                 yield from self.deployment.replace(running)
                 yield pause

@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
 from foreshock_dashboard.analysis.incidents.triage import (
     AFFECTED_Z,
     FINDING_STRENGTH,
@@ -146,6 +147,9 @@ def updated_incident(
         cause = "overload" if candidate.origin_overloaded else "dependency"
         suspected = SuspectedCause(known[0].service if known else origin)
         confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
+    since = min(incident.since, finding.since) if finding is not None else incident.since
+    reported = with_change(point, origin, since, ReportedCause(cause, suspected, confidence, actions))
+    cause, suspected, confidence, actions = reported
     evidence = _evidence(finding, candidate, point)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(

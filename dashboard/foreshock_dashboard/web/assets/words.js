@@ -21,6 +21,7 @@ export const CAUSES = /** @type {const} */ ({
   kv_cache_pressure: "KV cache pressure",
   load_imbalance: "Load imbalance",
   hardware: "Hardware fault",
+  change: "Change",
 });
 
 export const LOCAL_CAUSES = /** @type {const} */ ({

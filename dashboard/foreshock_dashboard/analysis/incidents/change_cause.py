@@ -1,0 +1,105 @@
+"""Changes as causes: a service that is worse by itself, or loads others more per request, after its own change.
+
+A change is evidence, not proof. It names why a service is at fault; whether the service is at fault is decided before,
+by the findings and the ranking, and load, contention, and callees that explain the trouble remain the cause.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.detectors.finding import slow_tokens
+from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.model.change import Change, ChangeKind
+from foreshock_dashboard.model.incident import Cause, SuspectedCause
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.stats.threshold import Threshold
+
+CHANGE_LOOKBACK_SECONDS = 1800.0
+"""Longest time from a change to the first sign of its effect."""
+REPORT_DELAY_SECONDS = 90.0
+"""How much later than its effect a change may be seen: a rate window, and the interval to the next evaluation."""
+CHANGE_WEIGHT = 0.5
+"""Share of the remaining doubt that a change just before the first sign removes; less the earlier it was."""
+CALLS_PER_REQUEST = Threshold(1.3, 0.1)
+"""Calls, or tokens, per request over their baseline from which a service loads others by itself."""
+OWN_REQUESTS = Threshold(1.3, 0.1)
+"""Requests over their baseline from which more load explains that a service is overloaded."""
+CHANGING_KINDS: frozenset[ChangeKind] = frozenset({"deployment", "configuration", "other"})
+"""Kinds of changes that can make a service worse."""
+
+
+class ReportedCause(NamedTuple):
+    """What an incident reports: its cause, the suspected cause, the confidence in it (0 to 1), and what to do."""
+
+    cause: Cause
+    suspect: SuspectedCause
+    confidence: float
+    actions: tuple[Action, ...]
+
+
+def with_change(point: EvaluationPoint, origin: Service, since: float, reported: ReportedCause) -> ReportedCause:
+    """The cause of an incident at `origin`, as the change of the service at fault if there was one before `since`."""
+    for service in dict.fromkeys((reported.suspect.service or origin, origin)):
+        change = newest_change(point, service, since)
+        if change is not None and _is_at_fault(point, service, origin, reported):
+            return _attributed(change, service, since, reported)
+    return reported
+
+
+def newest_change(point: EvaluationPoint, service: Service, since: float) -> Change | None:
+    """The newest change of a service that may have led to what began at `since` (Unix seconds)."""
+    latest = min(point.time, since + REPORT_DELAY_SECONDS)
+    return next(
+        (
+            change
+            for change in reversed(point.world.changes)
+            if change.service == service
+            and change.kind in CHANGING_KINDS
+            and since - CHANGE_LOOKBACK_SECONDS <= change.at <= latest
+        ),
+        None,
+    )
+
+
+def _is_at_fault(point: EvaluationPoint, service: Service, origin: Service, reported: ReportedCause) -> bool:
+    """Whether a service is at fault itself, and not those that call it or share its GPUs."""
+    if reported.cause == "dependency":
+        return service == (reported.suspect.service or origin)
+    if reported.cause not in ("overload", "kv_cache_pressure", "retry_storm", "gpu_contention", "scale_up_lag"):
+        return False
+    if service != origin:
+        return loads_more_per_request(point, service, origin) > CALLS_PER_REQUEST.midpoint
+    is_slower = slow_tokens(point, service) > 0.5
+    return reported.cause == "overload" and is_slower and not point.ratio("rate", service) > OWN_REQUESTS.midpoint
+
+
+def loads_more_per_request(point: EvaluationPoint, service: Service, origin: Service) -> float:
+    """Calls of a service towards `origin` per request of its own, over their baseline; NaN if unknown.
+
+    Where the callee reports tokens, those per call count as well.
+    """
+    own, growth = point.ratio("rate", service), math.nan
+    for edge in point.calls_from(service):
+        if edge.server == origin or edge.server in point.upstream[origin]:
+            calls = point.ratio("edge_rate", edge)
+            tokens = max(1.0, point.ratio("prompt", edge.server) / point.ratio("rate", edge.server))
+            ratio = calls * (tokens if math.isfinite(tokens) else 1.0) / own if own > 0 else math.nan
+            growth = max(growth, ratio) if math.isfinite(growth) else ratio
+    return growth
+
+
+def _attributed(change: Change, service: Service, since: float, reported: ReportedCause) -> ReportedCause:
+    lag = max(0.0, since - change.at)
+    weight = CHANGE_WEIGHT * (1 - lag / CHANGE_LOOKBACK_SECONDS)
+    effect: Effect | None = next((action.effect for action in reported.actions if action.effect), None)
+    undo = Action("roll_back", service, target=change.before, effect=effect)
+    others = (action for action in reported.actions if action.kind not in ("roll_back", "restart"))
+    return ReportedCause(
+        "change",
+        reported.suspect._replace(service=service, change=change),
+        reported.confidence + (1 - reported.confidence) * weight,
+        (undo, *others),
+    )

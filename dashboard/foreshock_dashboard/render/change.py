@@ -1,0 +1,61 @@
+"""Changes in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.change import Change, ChangeKind, Stage
+from foreshock_dashboard.render.clause import Text, joined_text, text
+from foreshock_dashboard.render.units import duration
+
+CHANGE_KINDS: Mapping[ChangeKind, str] = {
+    "deployment": "Deployment",
+    "scaling": "Scaling",
+    "configuration": "Configuration",
+    "node": "Node",
+    "driver": "Driver",
+    "gpu_configuration": "GPU configuration",
+    "other": "Other",
+}
+SETTINGS: Mapping[str, str] = {
+    "cuda": "CUDA",
+    "driver": "driver",
+    "generation": "specification",
+    "max_replicas": "autoscaler maximum",
+    "mig_layout": "MIG layout",
+    "min_replicas": "autoscaler minimum",
+    "power_limit": "power limit (W)",
+    "replicas": "replicas",
+    "sharing": "GPU sharing",
+}
+"""Settings by name; others are shown as they are."""
+STAGES: Mapping[Stage, str] = {"": "", "canary": "canary", "rollback": "rollback"}
+DONE: Mapping[ChangeKind, str] = {"deployment": "deployed"}
+"""What happened, by kind; else `changed`."""
+
+
+def change_clauses(change: Change) -> Text:
+    """What changed: `llm-chat 1.4.1 → 1.4.2 (canary)`, `web autoscaler maximum 8 → 6`, `node gpu-7 added`."""
+    if change.kind == "node" and not change.before:
+        return text(f"node {change.host or change.after} added")
+    setting = SETTINGS.get(change.setting, change.setting)
+    values = " → ".join(filter(None, (change.before, change.after)))
+    what = " ".join(filter(None, (setting, values))) or change.title or CHANGE_KINDS[change.kind].lower()
+    stage = f" ({STAGES[change.stage]})" if change.stage else ""
+    subject = (change.service, " ") if change.service else (f"{change.host} ",) if change.host else ()
+    return text(*subject, what, stage)
+
+
+def change_text(change: Change) -> str:
+    """`change_clauses` as one text."""
+    return joined_text(change_clauses(change))
+
+
+def change_before_clauses(change: Change, since: float) -> Text:
+    """A change as the cause of what began at `since`: `llm-chat 1.4.2, deployed 3 min before the first anomaly`."""
+    lag = since - change.at
+    when = f"{duration(lag)} before" if lag >= 1 else "at"
+    what = change.after or SETTINGS.get(change.setting, change.setting) or change.title
+    done = "rolled back" if change.stage == "rollback" else DONE.get(change.kind, "changed")
+    subject = (change.service,) if change.service else (change.host,)
+    return text(*subject, f" {what}".rstrip(), f", {done} {when} the first anomaly")

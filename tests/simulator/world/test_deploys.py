@@ -1,0 +1,74 @@
+"""A deploy replaces replicas one after another; its spans carry the new version, and do what it does differently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from foreshock_simulator.scenarios.load import parse
+from foreshock_simulator.simulation import Simulation
+
+Figures = dict[str, float]
+SCENARIO = """
+description: A deploy.
+duration: 10m
+platform:
+  hosts: [{name: plain, gpus: 0}]
+  services:
+    - name: shop/front
+      hosts: [plain]
+      replicas: 2
+      version: 1.4.1
+      operations:
+        - {route: GET /, steps: [cpu: {median: 4ms}, call: {service: back, route: GET /, policy: {timeout: 5s}}]}
+    - {name: shop/back, hosts: [plain], operations: [{route: GET /, steps: [cpu: {median: 4ms}]}]}
+  pools: []
+  tenants: []
+  flows: [{name: users, service: front, route: GET /, rate: 2}]
+faults: [deploy: {service: front, at: 200s, version: 1.4.2, %s}]
+"""
+
+
+def spans_after(options: str, seconds: float = 600.0) -> list[tuple[float, str, str, str, float]]:
+    """End, version, kind, status, and seconds of each span of the deployed service."""
+    simulation = Simulation(parse(SCENARIO % options, "deploy.yaml"), 1, 0.0, sample=1.0)
+    return [
+        (span.ended, str(span.resource["service.version"]), span.kind, span.status, span.ended - span.began)
+        for span in simulation.advance(seconds)
+        if span.resource["service.name"] == "front"
+    ]
+
+
+def test_replicas_are_replaced_one_after_another() -> None:
+    spans = spans_after("pause: 30s")
+    first = {version: min(end for end, found, *_ in spans if found == version) for version in ("1.4.1", "1.4.2")}
+    last_old = max(end for end, version, *_ in spans if version == "1.4.1")
+    assert first["1.4.1"] < 200 < first["1.4.2"] < last_old < 400
+
+
+def test_a_canary_runs_beside_the_version_before() -> None:
+    late = Counter(version for end, version, *_ in spans_after("replicas: 1") if end > 400)
+    assert min(late["1.4.1"], late["1.4.2"]) > 20
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        pytest.param("slower: 20", lambda new, old: new["seconds"] > 5 * old["seconds"], id="slower"),
+        pytest.param("failing: 50%", lambda new, old: 0.3 < new["failed"] < 0.7 and not old["failed"], id="failing"),
+        pytest.param("repeats: 3", lambda new, old: new["calls"] > 2.5 > 1.5 > old["calls"], id="more calls"),
+    ],
+)
+def test_a_version_does_what_it_does_differently(options: str, difference: Callable[[Figures, Figures], bool]) -> None:
+    figures = {}
+    for version in ("1.4.1", "1.4.2"):
+        own = [span for span in spans_after(options) if span[1] == version]
+        served = [span for span in own if span[2] == "server"]
+        figures[version] = {
+            "seconds": sum(span[4] for span in served) / len(served),
+            "failed": sum(span[3] == "error" for span in served) / len(served),
+            "calls": (len(own) - len(served)) / len(served),
+        }
+    assert difference(figures["1.4.2"], figures["1.4.1"])
