@@ -74,7 +74,7 @@ def own_constants(module: ModuleType) -> dict[str, tuple[float, ...]]:
     return {name: result for name in sorted(names) if (result := numbers(getattr(module, name)))}
 
 
-UNPLOTTED = ("Load imbalance", "Hardware", "Client timeouts", "Root causes in any metrics")
+UNPLOTTED = ("Changes", "Load imbalance", "Hardware", "Client timeouts", "Root causes in any metrics")
 """No scenario that comes along has such a fault; the last one is about metrics of other platforms."""
 SECTIONS = tuple(sections())
 

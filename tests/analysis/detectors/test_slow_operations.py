@@ -70,6 +70,17 @@ def test_a_callee_that_affects_one_operation_pages(platform: Platform) -> None:
     ]
 
 
+@pytest.mark.parametrize(("p95", "is_forecast"), [(0.145, True), (0.1, False)])
+def test_slower_medians_forecast_a_breach_if_p95_shows_them(p95: float, is_forecast: bool) -> None:
+    """Else there are only more of the long requests."""
+    front = Served(3.0, step(0.1, p95, at=235), tailless=step(0.1, 0.4, at=235))
+    point = Platform(services={"front": front}).point()
+    risk = service_risks(point, slos(point, {}))[service("front")]
+
+    assert not risk.breached
+    assert (risk.probability > 0.3) == is_forecast
+
+
 def test_evidence_names_the_operation() -> None:
     found = {finding.service: finding for finding in dependency(SLOW.point())}
 

@@ -37,6 +37,8 @@ MIN_TREND_Z = 2.0
 MIN_SHIFT_Z = 4.0
 """Scales above the baseline of p50 from which all requests are slower: p95 grows by as many seconds. A minute's p50 is
 less noisy than its p95."""
+MIN_SHIFT_SHARE = 0.5
+"""Share of that shift that p95 shows at least: else only the mix of short and long requests has changed."""
 MIN_KV_CACHE_RATIO = 0.45
 """KV cache utilization from which its trend is forecast; below, a burst fits in."""
 
@@ -125,7 +127,8 @@ def _breaches(
         counted = requests >= MIN_REQUESTS
         breached = np.flatnonzero(counted & ((p95.denoised > limit) | failing))
         slower = np.flatnonzero(counted & (p95.z >= min_z))
-        shifted = np.flatnonzero(counted & (p50.z >= MIN_SHIFT_Z))
+        shown = p95.value - p95.level >= MIN_SHIFT_SHARE * (p50.value - p50.level)
+        shifted = np.flatnonzero(counted & shown & (p50.z >= MIN_SHIFT_Z))
     points = point.world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
     window = slice(max(0, point.column + 1 - points), point.column + 1)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
