@@ -230,7 +230,7 @@ def test_openapi_describes_every_address(caller: Caller) -> None:
     paths = caller.get("/api/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith(("/api/pages/", "/api/csv/"))} == {
         f"/api/{a}".replace("traces/1", "traces/{trace_id}")
-        for a in (*ADDRESSES, "audit", "explain", "health/{service}", "report/{incident}", *RESPONSES)
+        for a in (*ADDRESSES, "audit", "user", "explain", "health/{service}", "report/{incident}", *RESPONSES)
     }
     names = {parameter["name"] for parameter in paths["/api/traces"]["get"]["parameters"]}
     assert {"service", "min_duration", "errors", "order", "limit", "start", "end"} <= names
