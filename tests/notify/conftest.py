@@ -44,9 +44,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Notifier]]:
             folder.mkdir(exist_ok=True)
             file = folder / "channels"
             file.write_text("\n".join(lines))
-            timing = Timing(time.time, time.monotonic, random.random)
+            timing = Timing(time.time, time.monotonic, random.random, time.time)
             peers = [Alertmanager(url) for url in urls]
-            made = Notifier(Outbox(folder), file, peers, timing, time.time, Hooks(BASE, **hooks))
+            made = Notifier(Outbox(folder), file, peers, timing, Hooks(BASE, **hooks))
             opened.callback(made.close)
             made.start()
             return made

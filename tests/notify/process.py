@@ -21,9 +21,9 @@ def main(folder: Path, names: list[str]) -> None:
     def record(_: float, data: Json) -> None:
         print(data["incident"], flush=True)
 
-    timing = Timing(time.time, time.monotonic, random.random)
+    timing = Timing(time.time, time.monotonic, random.random, time.time)
     hooks = Hooks("https://hub.example.com", record=record)
-    notifier = Notifier(Outbox(folder), folder / "channels", (), timing, time.time, hooks)
+    notifier = Notifier(Outbox(folder), folder / "channels", (), timing, hooks)
     notifier.start()
     if names:
         notifier.observe(tuple(incident(id=name) for name in names), complete=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from tests.notify.incidents import NOW, incident, resolved, warning
+from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 
 from foreshock_dashboard.model.incident import Incident, Summary
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.notify.alerts import RESEND_RESOLVED_SECONDS, alerts
+from foreshock_dashboard.notify.alerts import RESEND_RESOLVED_SECONDS, alert_labels, alerts
 from foreshock_dashboard.notify.due import LATENT_SECONDS
 
 BASE = "https://hub.example.com"
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def posted(*incidents: Incident, now: float = NOW, owner: str = "") -> list[Json]:
     """The alerts at a time."""
-    return alerts(incidents, now, now, 300.0, BASE, lambda _: owner)
+    return alerts(incidents, now, lambda time: time, 300.0, BASE, lambda *item: alert_labels(*item, lambda _: owner))
 
 
 def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
@@ -38,6 +39,7 @@ def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
         "owner": "team-a",
     }
     assert alert["annotations"] == {
+        "service": "serving/llm-chat",
         "summary": "serving/llm-chat is degraded: p95 14.6 s (SLO 17.3 s)",
         "description": "Suspected cause: noisy neighbor ml/batch-embed on host-1/gpu-0 (high confidence). "
         "First anomaly: 07:59:00 UTC.",
@@ -68,8 +70,11 @@ def test_the_end_is_posted_for_a_while() -> None:
 
 def test_a_correction_changes_no_label() -> None:
     """Else Alertmanager would notify again."""
-    other = incident(cause="overload", confidence=0.2, state="recovering", affected=(), actions=())
-    assert [item["labels"] for item in posted(incident())] == [item["labels"] for item in posted(other)]
+    known = incident(first_service=BATCH, paged_service=CHAT)
+    other = replace(known, service=BATCH, cause="overload", confidence=0.2, state="recovering", affected=(), actions=())
+    assert [item["labels"] for item in posted(known)] == [item["labels"] for item in posted(other)]
+    assert [item["labels"]["origin"] for item in posted(other)] == ["ml/batch-embed", "serving/llm-chat"]
+    assert [item["annotations"]["service"] for item in posted(other)] == ["ml/batch-embed"] * 2
 
 
 def test_a_latent_risk_is_posted_once_it_has_lasted() -> None:
@@ -81,8 +86,9 @@ def test_a_latent_risk_is_posted_once_it_has_lasted() -> None:
 
 def test_a_simulated_platform_has_its_alerts_at_the_time_of_alertmanager() -> None:
     """Its clock is another one."""
-    (alert,) = alerts([incident(opened=NOW - 10)], NOW, NOW + 7200, 300.0, BASE, lambda _: "")
-    assert (alert["startsAt"], alert["endsAt"]) == ("2027-01-15T09:59:50.000+00:00", "2027-01-15T10:05:00.000+00:00")
+    state = incident(opened=NOW - 10)
+    (alert,) = alerts([state], NOW, lambda time: NOW + 7200 + (time - NOW) / 10, 300.0, BASE, lambda *_: {})
+    assert (alert["startsAt"], alert["endsAt"]) == ("2027-01-15T09:59:59.000+00:00", "2027-01-15T10:05:00.000+00:00")
 
 
 def test_labels_are_those_of_the_rules_in_prometheus() -> None:

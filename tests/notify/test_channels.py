@@ -107,12 +107,23 @@ def test_a_failure_shows_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ("POST /services/T00/abcd failed", "slack://T0000/abcd/efgh", "POST /services/T00/**** failed"),
         ("host hub.example.com:443", "json://user:pass@hub.example.com/hook", "host hub.example.com:443"),
         ("user:p@ss word", "json://user:p%40ss%20word@hub.example.com", "****:****"),
+        ("token o.abcdefsecret", "pbul://o.abcdefSECRET", "token ****"),
         ("key integrationkey", "pagerduty://integrationkey@apikey", "key ****"),
     ],
 )
 def test_parts_of_a_url_are_masked(text: str, url: str, shown: str) -> None:
     """All but host names: some services have tokens in place of them."""
-    assert mask(text, url) == shown
+    assert mask(text, url, has_host=url.startswith("json")) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "has_host"),
+    [("json://hub.example.com", True), ("mailto://a:b@example.com", True), ("pbul://o.abcdefSECRET", False)],
+)
+def test_a_host_is_shown_where_a_service_has_no_token_there(tmp_path: Path, url: str, has_host: bool) -> None:
+    """As the forms of its URL say."""
+    (channel,) = channels(tmp_path, url)
+    assert AppriseSender(channel, tmp_path)._has_host is has_host
 
 
 def test_a_channel_keeps_its_key_when_lines_move(tmp_path: Path) -> None:

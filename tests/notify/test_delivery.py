@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.notify.incidents import CHAT, NOW, incident, resolved, warning
+from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 
 from foreshock_dashboard.model.incident import Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
@@ -25,7 +25,7 @@ from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
 from foreshock_dashboard.notify.peer import Mute, Timing
 from foreshock_dashboard.render.notification import MessageText
-from foreshock_dashboard.store.outbox import Outbox
+from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
 SIGNS = {"failure": "critical", "warning": "warning", "info": "update", "success": "resolved"}
 
@@ -36,7 +36,7 @@ class Hub:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.sent, self.error = NOW, list[str](), ""
         self.recorded: list[Json] = []
-        self.muted = False
+        self.muted, self.owner = False, "team-a"
         self._folder = folder
         self._file = folder / "channels"
         self._file.write_text("json://hub severity=warning")
@@ -47,12 +47,13 @@ class Hub:
         """Start, as a new process does."""
         hooks = Hooks(
             "https://hub",
+            owner=lambda _: self.owner,
             muted=lambda *_: Mute(NOW + 1e6) if self.muted else None,
             record=lambda _, data: self.recorded.append(data),
         )
-        timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0)
+        timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
         self.outbox = Outbox(self._folder)
-        self.notifier = Notifier(self.outbox, self._file, (), timing, lambda: self.now, hooks)
+        self.notifier = Notifier(self.outbox, self._file, (), timing, hooks)
         ((_, self.delivery),) = self.notifier._deliveries.values()
 
     def restart(self) -> None:
@@ -140,6 +141,70 @@ def test_a_message_that_is_too_old_is_dropped_and_counted(hub: Hub) -> None:
     (stats,) = hub.notifier.stats()
     assert (hub.sent, stats.outcomes["dropped"], stats.waiting) == ([], 1, 0)
     assert hub.recorded[-1]["outcome"] == "dropped"
+    hub.evaluate(incident())
+    assert hub.sent == [f"critical {incident().id}"]
+
+
+def test_the_end_is_sent_to_a_receiver_that_missed_the_page_after_the_early_warning(hub: Hub) -> None:
+    """It shows the early warning until then."""
+    hub.evaluate(warning())
+    hub.error = "refused"
+    hub.evaluate(incident())
+    hub.now += MAX_AGE_SECONDS + 1
+    hub.evaluate(incident())
+    hub.error = ""
+    hub.evaluate(resolved())
+    assert hub.sent == [f"warning {incident().id}", f"resolved {incident().id}"]
+
+
+def test_a_message_or_incident_that_cannot_be_read_stops_no_other(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once."""
+    key = Channel("json", "json", "json://hub", 1).key
+    page = OutboxMessage(key, incident().id, "page", NOW, "{}")
+    hub.outbox.put(page, page._replace(subject="other", body="no JSON"), page._replace(subject="third", event="new"))
+    hub.restart()
+    bad = incident(id="bad", actions=(None,))
+    for _ in range(2):
+        hub.evaluate(bad, incident())
+    assert hub.sent == [f"critical {incident().id}"]
+    assert len(hub.notifier.alerts()) == 2
+    assert [record.message for record in caplog.records] == [
+        "channel json: 3 messages cannot be read; forgotten",
+        "json: incident bad: notifications failed",
+        "Alertmanager: incident bad: notifications failed",
+    ]
+
+
+def test_labels_stay_as_they_were_when_the_alert_first_fired(hub: Hub) -> None:
+    """Also the owner, and the service of an incident that does not say which one it had; until it is over."""
+    hub.evaluate(warning())
+    (first,) = hub.notifier.alerts()
+    hub.owner = "team-b"
+    hub.evaluate(warning(service=BATCH, first_service=CHAT))
+    (second,) = hub.notifier.alerts()
+    hub.evaluate(incident(service=BATCH))
+    ended, page = hub.notifier.alerts()
+    assert first["labels"] == second["labels"] == ended["labels"]
+    assert (first["labels"]["owner"], page["labels"]["owner"]) == ("team-a", "team-b")
+    assert page["labels"]["origin"] == "ml/batch-embed"
+    hub.evaluate()
+    hub.evaluate(warning())
+    assert hub.notifier.alerts()[0]["labels"]["owner"] == "team-b"
+
+
+def test_names_stay_different_when_lines_of_the_file_move(hub: Hub) -> None:
+    """The second one becomes the first, and the new one the second."""
+    for lines in ("json://hub\njson://b", "json://b\njson://c"):
+        hub._file.write_text(lines)
+        assert hub.notifier._file
+        hub.notifier._file.reload()
+        hub.notifier._open_channels()
+    assert [item.name for item in hub.notifier.stats()] == ["json", "json-2"]
+    _, delivery = hub.notifier._deliveries[Channel("json", "json", "json://b", 1).key]
+    hub.notifier.observe((incident(),), complete=True)
+    hub.notifier.plan()
+    delivery.deliver_next()
+    assert hub.recorded[-1]["channel"] == "json"
 
 
 def test_many_incidents_at_once_are_limited_and_none_is_lost(hub: Hub) -> None:
@@ -163,12 +228,16 @@ def test_an_incident_that_is_no_longer_reported_is_resolved(hub: Hub) -> None:
 
 
 def test_an_incident_that_has_another_opening_time_after_a_restart_is_not_sent_again(hub: Hub) -> None:
-    """The analysis begins at most three hours back, so an older incident opens later than it did."""
+    """The analysis begins at most three hours back, so an older incident opens later than it did.
+
+    A pager knows it by its first ID.
+    """
     hub.evaluate(incident())
     hub.restart()
     hub.evaluate(incident(id="later"))
     hub.evaluate(resolved(id="later"))
-    assert hub.sent == [f"critical {incident().id}", "resolved later"]
+    assert hub.sent == [f"critical {incident().id}", f"resolved {incident().id}"]
+    assert [item["incident"] for item in hub.recorded] == [incident().id, "later"]
 
 
 def test_a_muted_incident_is_sent_once_it_no_longer_is(hub: Hub) -> None:
@@ -198,6 +267,20 @@ def test_the_outbox_forgets_resolved_incidents(hub: Hub) -> None:
     hub.now += KEEP_RESOLVED_SECONDS + 1
     hub.evaluate()
     assert hub.outbox.messages(Channel("json", "json", "json://hub", 1).key) == ()
+
+
+def test_no_open_incident_is_forgotten_however_many_there_were(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would page again. What is over goes first."""
+    monkeypatch.setattr(notifier_module, "MAX_MESSAGES", 2)
+    hub.evaluate(incident(id="old"))
+    hub.evaluate(incident(id="old"), incident(id="b"))
+    hub.evaluate(incident(id="old"), resolved(id="b"))
+    for _ in range(2):
+        hub.evaluate(incident(id="old"), incident(id="c"), incident(id="d"))
+    assert hub.sent == [f"critical {name}" for name in ("old", "b")] + ["resolved b", "critical c", "critical d"]
+    assert {item.subject for item in hub.outbox.messages(Channel("json", "json", "json://hub", 1).key)} == {
+        "old", "c", "d",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ def test_a_newer_message_of_a_subject_replaces_the_older_one(outbox: Outbox, tmp
     outbox.put(resolved)
     assert outbox.messages("slack") == (other, resolved)
     assert reopened(tmp_path) == (other, resolved)
+    moved = resolved._replace(subject="i3")
+    outbox.put(moved, instead_of=[resolved.key])
+    assert reopened(tmp_path) == (other, moved)
 
 
 def test_the_outcome_of_a_replaced_message_changes_nothing(outbox: Outbox) -> None:
@@ -54,6 +57,7 @@ def test_the_outcome_of_a_replaced_message_changes_nothing(outbox: Outbox) -> No
     outbox.put(PAGE)
     outbox.put(resolved)
     assert not outbox.update(PAGE, PAGE._replace(waiting=False))
+    assert not outbox.update(PAGE, None)
     assert outbox.get("slack", "i1") == resolved
 
 

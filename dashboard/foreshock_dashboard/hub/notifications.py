@@ -34,9 +34,9 @@ def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> No
     with ExitStack() as opened:
         peers = [opened.enter_context(closing(item)) for item in alertmanagers(settings)]
         outbox = opened.enter_context(closing(Outbox(folder)))
-        timing = Timing(clock.now, time.monotonic, random.random)
+        timing = Timing(clock.now, time.monotonic, random.random, time.time, clock.speed)
         with naming("--notify-file"):
-            made = Notifier(outbox, settings.notify_file, peers, timing, time.time, hooks)
+            made = Notifier(outbox, settings.notify_file, peers, timing, hooks)
         opened.pop_all()  # the notifier closes them
         return made
 

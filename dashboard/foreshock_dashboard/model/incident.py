@@ -121,10 +121,11 @@ class Incident:
 
     id: opening time and service, equal on hubs with equal data. severity: `critical` once it has paged; it never
     decreases. state: `recovering` after the symptoms have ended, until it is resolved. service: the first one at risk
-    or affected. cascading: other services breach their SLO too, or did. affected: affected services, the first one
-    first. at_risk: services about to breach their SLO, the soonest first. candidates: suspected causes, the likeliest
-    first. since (the first anomaly), opened, paged, recovering_since (while it recovers), and resolved: Unix seconds;
-    None if it has not happened. confidence: 0 to 1.
+    or affected. first_service, paged_service: `service` at the opening and at the page, which no later evaluation
+    changes: they identify its alerts; None if unknown. cascading: other services breach their SLO too, or did.
+    affected: affected services, the first one first. at_risk: services about to breach their SLO, the soonest first.
+    candidates: suspected causes, the likeliest first. since (the first anomaly), opened, paged, recovering_since (while
+    it recovers), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1.
     """
 
     id: str
@@ -147,6 +148,8 @@ class Incident:
     quality: Quality = "sampled"
     actions: tuple[Action, ...] = ()
     summary: Summary = Summary()
+    first_service: Service | None = None
+    paged_service: Service | None = None
 
     @property
     def is_open(self) -> bool:

@@ -6,10 +6,11 @@ they stay the same while it fires, on every hub with the same data; all else is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from foreshock_dashboard.model.incident import Incident, Severity
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.due import is_worth_sending
 from foreshock_dashboard.render.incident_summary import details_sentences, headline
@@ -18,15 +19,18 @@ from foreshock_dashboard.render.notification import action_line, alert_name, inc
 RESEND_RESOLVED_SECONDS = 900.0
 """Seconds for which the end of an alert is posted again, for a peer that missed it; as Prometheus does."""
 
-Owner = Callable[[Incident], str]
-"""The owner of an incident's service, the same as long as it is open; "" if unknown."""
+Labels = Callable[[Incident, Severity], Mapping[str, str]]
+"""The labels of an incident's alert of a severity, the same as long as it is open: others would be another alert."""
+ToWall = Callable[[float], float]
+"""A time of the hub as one of Alertmanager, Unix seconds both; they differ for a simulated platform."""
 
 
-def alerts(incidents: Iterable[Incident], now: float, wall: float, valid: float, base: str, owner: Owner) -> list[Json]:
+def alerts(
+    incidents: Iterable[Incident], now: float, to_wall: ToWall, valid: float, base: str, labels: Labels
+) -> list[Json]:
     """The alerts of open incidents, and the ends of those that are over.
 
-    now: time of the hub. wall: time of Alertmanager, Unix seconds both; they differ for a simulated platform.
-    valid: seconds until an alert ends unless it is posted again. base: URL of the hub.
+    now: time of the hub. valid: seconds until an alert ends unless it is posted again. base: URL of the hub.
     """
     listed = []
     for incident in incidents:
@@ -34,13 +38,35 @@ def alerts(incidents: Iterable[Incident], now: float, wall: float, valid: float,
             continue
         for severity, start, end in _periods(incident):
             if end is None:
-                ends_at = wall + valid
+                ends_at = to_wall(now) + valid
             elif now - end <= RESEND_RESOLVED_SECONDS:
-                ends_at = end + wall - now
+                ends_at = to_wall(end)
             else:
                 continue
-            listed.append(_alert(incident, severity, start + wall - now, ends_at, base, owner))
+            listed.append(_alert(incident, labels(incident, severity), to_wall(start), ends_at, base))
     return listed
+
+
+def alert_labels(incident: Incident, severity: Severity, owner: Callable[[Service], str]) -> dict[str, str]:
+    """The labels of an incident's alert of a severity, as of now. owner: of a service, "" if unknown."""
+    if severity != incident.severity:  # its labels are those of the time before the page
+        name, role = "ForeshockEarlyWarning", "effect"
+    else:
+        name, role = alert_name(incident), "cause" if severity == "critical" else "effect"
+    service = (incident.paged_service if severity == "critical" else incident.first_service) or incident.service
+    labels = {
+        "alertname": name,
+        "severity": severity,
+        "alert_role": role,
+        "incident": incident.id,
+        "service": service.name,
+        "service_name": service.name,
+        "namespace": service.namespace,
+        "service_namespace": service.namespace,
+        "origin": str(service),
+        "owner": owner(service),
+    }
+    return {key: value for key, value in labels.items() if value}
 
 
 def _periods(incident: Incident) -> Iterable[tuple[Severity, float, float | None]]:
@@ -54,25 +80,9 @@ def _periods(incident: Incident) -> Iterable[tuple[Severity, float, float | None
     yield "critical", paged, incident.resolved
 
 
-def _alert(incident: Incident, severity: Severity, start: float, end: float, base: str, owner: Owner) -> Json:
-    if severity != incident.severity:  # its labels are those of the time before the page
-        name, role = "ForeshockEarlyWarning", "effect"
-    else:
-        name, role = alert_name(incident), "cause" if severity == "critical" else "effect"
-    service = incident.service
-    labels = {
-        "alertname": name,
-        "severity": severity,
-        "alert_role": role,
-        "incident": incident.id,
-        "service": service.name,
-        "service_name": service.name,
-        "namespace": service.namespace,
-        "service_namespace": service.namespace,
-        "origin": str(service),
-        "owner": owner(incident),
-    }
+def _alert(incident: Incident, labels: Mapping[str, str], start: float, end: float, base: str) -> Json:
     annotations = {
+        "service": str(incident.service),
         "summary": headline(incident),
         "description": details_sentences(incident),
         "action": action_line(incident),
@@ -80,7 +90,7 @@ def _alert(incident: Incident, severity: Severity, start: float, end: float, bas
         "runbook_url": runbook_url(base, incident),
     }
     return {
-        "labels": {key: value for key, value in labels.items() if value},
+        "labels": dict(labels),
         "annotations": {key: value for key, value in annotations.items() if value},
         "startsAt": _rfc3339(start),
         "endsAt": _rfc3339(end),

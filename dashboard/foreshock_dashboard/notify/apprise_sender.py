@@ -62,11 +62,14 @@ class AppriseSender:
             async_mode=False,
             storage_mode="memory",
         )
-        if self._service("") is None:
+        service = self._service("")
+        if service is None:
             raise FileError(
                 f"{path}: line {channel.line}: apprise does not accept this {channel.schema}:// URL. See its list of "
                 "services for the form."
             )
+        templates: tuple[str, ...] = service.templates
+        self._has_host = bool(templates) and all("{host}" in template for template in templates)
 
     def send(
         self, message: MessageText, kind: Kind, subject: str, picture: Callable[[], bytes | None] = lambda: None
@@ -91,7 +94,7 @@ class AppriseSender:
         )
         if not result:
             warnings = [_WARNING_PREFIX.sub("", entry.message) for entry in result.logs()]
-            raise DeliveryError(mask(" ".join(warnings) or "not accepted", self._channel.url))
+            raise DeliveryError(mask(" ".join(warnings) or "not accepted", self._channel.url, has_host=self._has_host))
 
     def _service(self, subject: str) -> NotifyBase | None:
         """The service of the URL. PagerDuty and Opsgenie get a key, so that each incident is one of theirs, too."""
@@ -103,12 +106,15 @@ class AppriseSender:
         return Apprise.instantiate(url, asset=self._asset)
 
 
-def mask(text: str, url: str) -> str:
-    """The text without any part of the URL but its schema and hosts with a dot: tokens stand in place of hosts, too."""
+def mask(text: str, url: str, *, has_host: bool) -> str:
+    """The text without any part of the URL but its schema and its host.
+
+    has_host: whether a host stands in the place of one; some services have a token there.
+    """
     authority, _, path = url.partition("://")[2].partition("/")
     user, _, host = authority.rpartition("@")
-    secrets = re.split(r"[/?&=+#,:@]", f"{user}/{path}/{'' if '.' in host else host}")
+    secrets = re.split(r"[/?&=+#,:@]", f"{user}/{path}/{'' if has_host else host}")
     parts = {part for secret in secrets for part in (secret, unquote(secret)) if len(part) >= MIN_SECRET_CHARACTERS}
     for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, MASK)
+        text = re.sub(re.escape(part), MASK, text, flags=re.IGNORECASE)  # as in a host, whose case may be changed
     return text

@@ -43,6 +43,16 @@ class ChannelState:
         with self._lock:
             return replace(self._stats, waiting=waiting, outcomes=dict(self._outcomes))
 
+    @property
+    def name(self) -> str:
+        """The name of the channel, which changes when lines of the file move."""
+        return self._stats.name
+
+    def rename(self, name: str) -> None:
+        """Give the channel another name."""
+        with self._lock:
+            self._stats = replace(self._stats, name=name)
+
     def sent(self, now: float, *, counted: bool = True) -> None:
         """Note a success. counted: whether it delivered something, or only showed that the channel works."""
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
 from foreshock_dashboard.notify.backoff import RateLimit, retry_delay
 from foreshock_dashboard.notify.channel_state import ChannelState, Outcome
+from foreshock_dashboard.notify.message import after_drop, body_of
 from foreshock_dashboard.notify.peer import Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
@@ -89,7 +89,7 @@ class Delivery:
             try:
                 wait = self.deliver_next()
             except Exception:  # outermost loop: the next round tries again after any failure
-                log.exception("channel %s: delivery failed", self.state.stats().name)
+                log.exception("channel %s: delivery failed", self.state.name)
                 wait = retry_delay(1, self._timing.random)
             self._wake.wait(min(wait, IDLE_SECONDS))
 
@@ -98,9 +98,8 @@ class Delivery:
         now = self._timing.now()
         waiting = self.waiting()
         for message in waiting:
-            if now - message.at > MAX_AGE_SECONDS and self._outbox.update(message, message._replace(waiting=False)):
-                self.state.dropped()
-                self._record(message, "dropped")
+            if now - message.at > MAX_AGE_SECONDS and self._outbox.update(message, after_drop(message)):
+                self.note_dropped(message)
                 return 0.0
         if not waiting:
             return IDLE_SECONDS
@@ -112,20 +111,24 @@ class Delivery:
         self._deliver(message)
         return 0.0
 
+    def note_dropped(self, message: OutboxMessage) -> None:
+        """Count and record a message that was given up."""
+        self.state.dropped()
+        self._record(message, "dropped")
+
     def _deliver(self, message: OutboxMessage) -> None:
-        body = json.loads(message.body)
-        kind = KINDS.get(message.event) or ("failure" if body["severity"] == "critical" else "warning")
-        name = self.state.stats().name
+        body = body_of(message)
+        kind = KINDS.get(message.event) or ("failure" if body.severity == "critical" else "warning")
         try:
-            text = MessageText(body["title"], body["text"])
-            self._sender.send(text, kind, message.subject, lambda: self._picture(message.subject))
+            text = MessageText(body.title, body.text)
+            self._sender.send(text, kind, body.key, lambda: self._picture(message.subject))
         except Exception as error:  # noqa: BLE001 - any other text, or a traceback, may hold a part of the URL
             reason = str(error) if isinstance(error, DeliveryError) else type(error).__name__
             failures = message.attempts + 1
             retry_at = self._timing.now() + retry_delay(failures, self._timing.random)
             self._outbox.update(message, message._replace(attempts=failures, not_before=retry_at))
             self.state.failed(self._timing.now(), reason)
-            self._log.update(f"channel {name}: {reason}")
+            self._log.update(f"channel {self.state.name}: {reason}")
             return
         self._outbox.update(message, message._replace(waiting=False))
         self.state.sent(self._timing.now())

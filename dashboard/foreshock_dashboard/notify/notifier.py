@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from foreshock_dashboard.common.reloading_file import ReloadingFile
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
-from foreshock_dashboard.notify.alerts import alerts
+from foreshock_dashboard.notify.alerts import alert_labels, alerts
 from foreshock_dashboard.notify.apprise_sender import AppriseSender
 from foreshock_dashboard.notify.channel_state import ChannelState, ChannelStats, Outcome
 from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
-from foreshock_dashboard.notify.due import Event, Sent, cause_of, due
+from foreshock_dashboard.notify.due import Event, cause_of, due
+from foreshock_dashboard.notify.message import MessageBody, body_of, sent
 from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Timing
-from foreshock_dashboard.render.notification import MessageText, gone_message, open_message, resolved_message
+from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,6 @@ class Notifier:
 
     Args:
         file: channels, see `channels`; read again when it changes.
-        wall: Unix seconds of Alertmanager, where `timing` has those of a simulated platform.
 
     Raises:
         FileError: the file cannot be used.
@@ -67,15 +67,15 @@ class Notifier:
         file: Path | None,
         alertmanagers: Sequence[Alertmanager],
         timing: Timing,
-        wall: Callable[[], float],
         hooks: Hooks,
     ) -> None:
         self.alertmanagers = tuple(alertmanagers)
-        self._outbox, self._timing, self._wall, self._hooks = outbox, timing, wall, hooks
+        self._outbox, self._timing, self._hooks = outbox, timing, hooks
         self._incidents: tuple[Incident, ...] | None = None
         self._complete = False
         self._alert_keys: list[object] = []
-        self._owners: dict[str, str] = {}
+        self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
+        self._failing: set[tuple[str, str]] = set()
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
         self._peers = [Peer(item, self.alerts, self.mutes, timing) for item in self.alertmanagers]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
@@ -131,18 +131,39 @@ class Notifier:
 
     def alerts(self) -> list[Json]:
         """The alerts as of now."""
-        hooks, now = self._hooks, self._timing.now()
-        return alerts(self._incidents or (), now, self._wall(), VALID_SECONDS, hooks.base, self._first_owner)
+        timing, base, listed = self._timing, self._hooks.base, list[Json]()
+        for incident in self._incidents or ():
+            with self._isolated("Alertmanager", incident.id):
+                listed += alerts((incident,), timing.now(), timing.to_wall, VALID_SECONDS, base, self._first_labels)
+        return listed
 
-    def _first_owner(self, incident: Incident) -> str:
-        """The owner when the incident was first seen: another label would be another alert, and so page again."""
-        return self._owners.setdefault(incident.id, self._hooks.owner(incident.service))
+    def _first_labels(self, incident: Incident, severity: Severity) -> Mapping[str, str]:
+        """The labels with which an alert first fired: others would be another alert, and so page again."""
+        key = incident.id, severity
+        return self._labels.get(key) or self._labels.setdefault(
+            key, alert_labels(incident, severity, self._hooks.owner)
+        )
+
+    @contextmanager
+    def _isolated(self, receiver: str, incident_id: str) -> Iterator[None]:
+        """An error stops only this incident on this receiver; it is logged until it has passed, once."""
+        key = receiver, incident_id
+        try:
+            yield
+            self._failing.discard(key)
+        except Exception:
+            if key not in self._failing:
+                log.exception("%s: incident %s: notifications failed", receiver, incident_id or "(any)")
+            self._failing.add(key)
 
     def mutes(self) -> dict[str, Mute]:
         """The open incidents that are muted now, by id."""
-        now = self._timing.now()
-        muted = ((item.id, self._hooks.muted(item, now)) for item in self._incidents or () if item.is_open)
-        return {key: mute for key, mute in muted if mute is not None}
+        now, found = self._timing.now(), dict[str, Mute]()
+        for incident in self._incidents or ():
+            with self._isolated("silences", incident.id):
+                if incident.is_open and (mute := self._hooks.muted(incident, now)):
+                    found[incident.id] = mute
+        return found
 
     @property
     def problem(self) -> str:
@@ -166,14 +187,16 @@ class Notifier:
         if incidents is None or self._stop.is_set():
             return
         known = {incident.id for incident in incidents}
-        for key in [key for key in list(self._owners) if key not in known]:
-            self._owners.pop(key, None)
+        self._failing -= {key for key in list(self._failing) if key[1] and key[1] not in known}
+        for key in [key for key in list(self._labels) if key[0] not in known]:
+            self._labels.pop(key, None)
         now = self._timing.now()
         for channel, delivery in self._deliveries.values():
-            if messages := self._due(channel, incidents, now):
-                self._outbox.put(*messages)
-                delivery.wake()
-            self._forget(channel.key, delivery.state, now)
+            with self._isolated(channel.name, ""):
+                if messages := self._due(channel, incidents, now):
+                    self._outbox.put(*messages)
+                    delivery.wake()
+                self._forget(channel.key, delivery, {item.id for item in incidents if item.is_open}, now)
         keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
         keys += self.mutes().items()
         if keys != self._alert_keys:
@@ -183,7 +206,6 @@ class Notifier:
 
     def _due(self, channel: Channel, incidents: Sequence[Incident], now: float) -> list[OutboxMessage]:
         """The messages that are due on a channel."""
-        hooks = self._hooks
         known = {incident.id for incident in incidents}
         messages = []
         gone = [
@@ -192,42 +214,64 @@ class Notifier:
             if self._complete and message.subject not in known and message.event != "resolved"
         ]
         for incident in incidents:
-            owner = hooks.owner(incident.service)
-            last = self._outbox.get(channel.key, incident.id)
-            accepted = channel.accepts(incident.service, owner)
-            if not accepted and last is None:
-                continue
-            if last is None and incident.is_open and (same := _same_service(gone, incident)):
-                # After a restart, an incident that is older than the analyzed history has the time of another opening.
-                gone.remove(same)
-                last = same._replace(subject=incident.id)
-                self._outbox.put(last)
-                self._outbox.remove([same.key])
-            sent = None if last is None else _sent(last)
-            muted = not accepted or (incident.is_open and hooks.muted(incident, now) is not None)
-            event = due(incident, sent, now, early=channel.severity == "warning", muted=muted)
-            if event == "resolved":
-                text = resolved_message(incident, hooks.base)
-            elif event is not None:
-                text = open_message(incident, TITLE_KINDS[event], hooks.base, owner)
-            if event is not None:
-                messages.append(_message(channel, incident.id, event, now, incident, text))
+            with self._isolated(channel.name, incident.id):
+                if message := self._due_message(channel, incident, gone, now):
+                    messages.append(message)
         for message in gone:
-            body = json.loads(message.body)
-            text = gone_message(body["service"], message.subject, hooks.base)
-            body |= {"title": text.title, "text": text.text}
-            messages.append(OutboxMessage(channel.key, message.subject, "resolved", now, json.dumps(body)))
+            body = body_of(message)
+            text = gone_message(body.service, message.subject, self._hooks.base)
+            body = body.model_copy(update=text._asdict())
+            messages.append(OutboxMessage(channel.key, message.subject, "resolved", now, body.model_dump_json()))
         return messages
 
-    def _forget(self, key: str, state: ChannelState, now: float) -> None:
-        """Bound the outbox."""
+    def _due_message(
+        self, channel: Channel, incident: Incident, gone: list[OutboxMessage], now: float
+    ) -> OutboxMessage | None:
+        """The message about an incident that is due on a channel.
+
+        gone: those about incidents that are no longer reported; the one that this incident continues is taken out.
+        """
+        hooks = self._hooks
+        owner = hooks.owner(incident.service)
+        last = self._outbox.get(channel.key, incident.id)
+        accepted = channel.accepts(incident.service, owner)
+        if not accepted and last is None:
+            return None
+        if last is None and incident.is_open and (same := _same_service(gone, incident)):
+            # After a restart, an incident that is older than the analyzed history has the time of another opening.
+            gone.remove(same)
+            last = same._replace(subject=incident.id, body=body_of(same).model_dump_json())
+            self._outbox.put(last, instead_of=[same.key])
+        muted = not accepted or (incident.is_open and hooks.muted(incident, now) is not None)
+        known = None if last is None else sent(last)
+        event = due(incident, known, now, early=channel.severity == "warning", muted=muted)
+        if event is None:
+            return None
+        if event == "resolved":
+            text = resolved_message(incident, hooks.base)
+        else:
+            text = open_message(incident, TITLE_KINDS[event], hooks.base, owner)
+        body = MessageBody(
+            service=str(incident.service),
+            severity=incident.severity,
+            cause=cause_of(incident),
+            title=text.title,
+            text=text.text,
+            key=incident.id if last is None else body_of(last).key,
+        )
+        return OutboxMessage(channel.key, incident.id, event, now, body.model_dump_json())
+
+    def _forget(self, key: str, delivery: Delivery, open_ids: set[str], now: float) -> None:
+        """Bound the outbox, but for open incidents: they would be notified again."""
         messages = self._outbox.messages(key)
         limits = {"resolved": KEEP_RESOLVED_SECONDS}
-        old = [item for item in messages if now - item.at > limits.get(item.event, KEEP_SECONDS) and not item.waiting]
-        excess = messages[: max(0, len(messages) - MAX_MESSAGES)]
+        spare = [message for message in messages if message.subject not in open_ids]
+        old = [item for item in spare if now - item.at > limits.get(item.event, KEEP_SECONDS) and not item.waiting]
+        spare.sort(key=lambda item: item.event != "resolved" or item.waiting)  # what is over first; stable
+        excess = spare[: max(0, len(messages) - MAX_MESSAGES)]
         for message in excess:
             if message.waiting:
-                state.dropped()
+                delivery.note_dropped(message)
         self._outbox.remove(message.key for message in (*old, *excess))
 
     def _open_channels(self, *, start: bool = False) -> None:
@@ -240,9 +284,13 @@ class Notifier:
         for key, (channel, sender) in wanted.items():
             if key in self._deliveries:
                 delivery = self._deliveries[key][1]
+                delivery.state.rename(channel.name)  # a line before it may be gone
             else:
+                if unreadable := [item.key for item in self._outbox.messages(key) if not _is_readable(item)]:
+                    log.warning("channel %s: %d messages cannot be read; forgotten", channel.name, len(unreadable))
+                    self._outbox.remove(unreadable)
                 state = ChannelState(channel.name, channel.schema)
-                record = _recorder(channel.name, self._hooks, self._timing)
+                record = _recorder(state, self._hooks, self._timing)
                 delivery = Delivery(key, state, sender, self._outbox, self._timing, self._hooks.picture, record)
                 if start:
                     delivery.start()
@@ -254,38 +302,27 @@ def _senders(path: Path) -> tuple[tuple[Channel, AppriseSender], ...]:
     return tuple((channel, AppriseSender(channel, path)) for channel in read_channels(path))
 
 
-def _sent(message: OutboxMessage) -> Sent:
-    body = json.loads(message.body)
-    return Sent(cast("Event", message.event), body["severity"], message.at, body["cause"], not message.waiting)
+def _is_readable(message: OutboxMessage) -> bool:
+    try:
+        return bool(sent(message))
+    except ValueError:
+        return False
 
 
 def _same_service(messages: Sequence[OutboxMessage], incident: Incident) -> OutboxMessage | None:
     """The message about an incident of the same service with the same severity."""
     for message in messages:
-        body = json.loads(message.body)
-        if (body["service"], body["severity"]) == (str(incident.service), incident.severity):
+        body = body_of(message)
+        if (body.service, body.severity) == (str(incident.service), incident.severity):
             return message
     return None
 
 
-def _message(
-    channel: Channel, subject: str, event: Event, now: float, incident: Incident, text: MessageText
-) -> OutboxMessage:
-    body = {
-        "service": str(incident.service),
-        "severity": incident.severity,
-        "cause": cause_of(incident),
-        "title": text.title,
-        "text": text.text,
-    }
-    return OutboxMessage(channel.key, subject, event, now, json.dumps(body))
-
-
-def _recorder(name: str, hooks: Hooks, timing: Timing) -> Callable[[OutboxMessage, Outcome], None]:
+def _recorder(state: ChannelState, hooks: Hooks, timing: Timing) -> Callable[[OutboxMessage, Outcome], None]:
     """Records the deliveries of a channel."""
 
     def record(message: OutboxMessage, outcome: Outcome) -> None:
-        data = {"incident": message.subject, "channel": name, "event": message.event, "outcome": outcome}
+        data = {"incident": message.subject, "channel": state.name, "event": message.event, "outcome": outcome}
         hooks.record(timing.now(), data)
 
     return record

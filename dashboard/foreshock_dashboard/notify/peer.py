@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.query import SourceError
@@ -21,17 +22,35 @@ RENEW_SECONDS = 30.0
 VALID_SECONDS = 300.0
 """Time until an alert that is not posted again ends: ten posts, and a restart of the hub, as `keep_firing_for`."""
 
-
 AUTHOR, INCIDENT = "foreshock", "incident"
 """Beginning of the author of silences that hubs make, and the label that they match."""
+SILENCES_SECONDS = 20.0
+"""Wall-clock time after which silences wait for the next post: slow ones must not delay alerts."""
+SAME_END_SECONDS = 1.0
+"""Difference between the ends of two silences that are the same, by clocks that are read one after the other."""
+
+_Value = TypeVar("_Value")
 
 
 class Timing(NamedTuple):
-    """Clock and chance. now: Unix seconds of the hub. random: a number in [0, 1)."""
+    """Clocks and chance. now: Unix seconds of the hub. random: a number in [0, 1).
+
+    wall: Unix seconds of Alertmanager; another time for a simulated platform, whose hub runs `speed` times as fast.
+    """
 
     now: Callable[[], float]
     monotonic: Callable[[], float]
     random: Callable[[], float]
+    wall: Callable[[], float]
+    speed: float = 1.0
+
+    def to_wall(self, time: float) -> float:
+        """A time of the hub as one of Alertmanager."""
+        return self.wall() + (time - self.now()) / self.speed
+
+    def to_hub(self, time: float) -> float:
+        """A time of Alertmanager as one of the hub."""
+        return self.now() + (time - self.wall()) * self.speed
 
 
 class Mute(NamedTuple):
@@ -63,7 +82,8 @@ class Peer:
         self.state = ChannelState(peer.name, "alertmanager")
         self.suppressions: Mapping[str, Suppression] = {}
         self._alerts, self._mutes, self._timing = alerts, mutes, timing
-        self._silences: dict[str, Silence] = {}
+        self._silenced: dict[str, float] = {}
+        """Until when, in the hub's time, by incident."""
         self._log = LogOnChange(log, recovered=f"Alertmanager {peer.name}: alerts are accepted again")
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="alertmanager", daemon=True)
@@ -94,48 +114,76 @@ class Peer:
             self._wake.wait(wait)
 
     def post(self) -> bool:
-        """Post the alerts, and read which of them are suppressed. Returns whether that succeeded."""
-        error = ""
-        try:
-            self._silence(self._mutes())  # first, lest the alert notifies before
-            alerts = self._alerts()
-            self.alertmanager.post(alerts)
-            self.suppressions = self.alertmanager.suppressions() if alerts else {}
-            self.state.sent(self._timing.now(), counted=bool(alerts))
-        except SourceError as failure:
-            error = str(failure)
-        except Exception as failure:  # outermost loop: the next round tries again after any failure
-            log.exception("alerts could not be posted to Alertmanager %s", self.alertmanager.name)
-            error = str(failure)
+        """Keep silences, post the alerts, and read which are suppressed. Returns whether all of that succeeded."""
+        failures: list[str] = []
+        self._silence(failures)  # first, lest an alert notifies before
+        self._attempt(failures, self._post, None)
+        error = failures[-1] if failures else ""
         if error:
             self.state.failed(self._timing.now(), error)
         self._log.update(error)
         return not error
 
-    def _silence(self, mutes: Mapping[str, Mute]) -> None:
+    def _attempt(self, failures: list[str], call: Callable[[], _Value], otherwise: _Value) -> _Value:
+        """What a call returns; on an error, which is noted and stops nothing else, another value."""
+        try:
+            return call()
+        except SourceError as error:
+            failures.append(str(error))
+        except Exception as error:  # as at the outermost loop: the next round tries again
+            log.exception("Alertmanager %s could not be kept up to date", self.alertmanager.name)
+            failures.append(str(error) or type(error).__name__)
+        return otherwise
+
+    def _post(self) -> None:
+        alerts, to_hub = self._alerts(), self._timing.to_hub
+        self.alertmanager.post(alerts)
+        found = self.alertmanager.suppressions() if alerts else {}
+        self.suppressions = {
+            key: item._replace(silenced_until=item.silenced_until and float(round(to_hub(item.silenced_until))))
+            for key, item in found.items()
+        }
+        self.state.sent(self._timing.now(), counted=bool(alerts))
+
+    def _silence(self, failures: list[str]) -> None:
         """Silence the alerts of muted incidents, and end the silences of those that no longer are.
 
-        Only silences that this hub made or found for a muted incident are ended: another hub may have others.
+        Silences of other incidents are left alone: another hub may have made them.
         """
-        missing = [key for key, mute in mutes.items() if not self._covers(key, mute)]
-        if missing:
-            for silence in self.alertmanager.silences():  # made before a restart, or at another peer
-                if set(silence.matchers) == {INCIDENT} and silence.by.startswith(AUTHOR):
-                    self._silences.setdefault(silence.matchers[INCIDENT], silence)
-        for key in missing:
-            if not self._covers(key, mute := mutes[key]):
-                by, comment = f"{AUTHOR} {mute.by}".strip(), mute.comment or "silenced in foreshock"
-                matchers, start = {INCIDENT: key}, self._timing.now()
-                name = self.alertmanager.create_silence(matchers, start, mute.until, by, comment)
-                replaced = self._silences.get(key)
-                self._silences[key] = Silence(name, matchers, start, mute.until, by, comment)
-                if replaced is not None:
-                    self.alertmanager.expire_silence(replaced.id)
-        for key in self._silences.keys() - mutes.keys():
-            if (silence := self._silences[key]).end > self._timing.now():
-                self.alertmanager.expire_silence(silence.id)
-            del self._silences[key]
+        mutes = self._attempt(failures, self._mutes, None)
+        if mutes is None:
+            return
+        changed = [key for key, mute in mutes.items() if self._silenced.get(key) != mute.until]
+        ended = [key for key in self._silenced if key not in mutes]
+        if not changed and not ended:
+            return
+        found = self._attempt(failures, self._own_silences, None)
+        deadline = self._timing.monotonic() + SILENCES_SECONDS
+        for key in (*changed, *(() if found is None else ended)):
+            if self._timing.monotonic() <= deadline:
+                known = (found or {}).get(key, ())
+                self._attempt(failures, partial(self._keep_silence, key, mutes.get(key), known), None)
 
-    def _covers(self, incident_id: str, mute: Mute) -> bool:
-        silence = self._silences.get(incident_id)
-        return silence is not None and abs(silence.end - mute.until) <= 1.0
+    def _own_silences(self) -> Mapping[str, Sequence[Silence]]:
+        """Silences that hubs made, by incident: also before a restart, and one by each peer's thread in a cluster."""
+        found: dict[str, list[Silence]] = {}
+        for silence in self.alertmanager.silences():
+            if set(silence.matchers) == {INCIDENT} and f"{silence.by} ".startswith(f"{AUTHOR} "):
+                found.setdefault(silence.matchers[INCIDENT], []).append(silence)
+        return found
+
+    def _keep_silence(self, incident_id: str, mute: Mute | None, found: Sequence[Silence]) -> None:
+        """Create the silence of a muted incident unless it is there; end those that last longer, without a mute all."""
+        timing, end = self._timing, 0.0
+        if mute is not None:
+            end = timing.to_wall(mute.until)
+            if not any(abs(silence.end - end) <= SAME_END_SECONDS for silence in found):
+                by, comment = f"{AUTHOR} {mute.by}".strip(), mute.comment or "silenced in foreshock"
+                self.alertmanager.create_silence({INCIDENT: incident_id}, timing.wall(), end, by, comment)
+        for silence in found:
+            if silence.end > end + SAME_END_SECONDS:
+                self.alertmanager.expire_silence(silence.id)
+        if mute is None:
+            del self._silenced[incident_id]
+        else:
+            self._silenced[incident_id] = mute.until

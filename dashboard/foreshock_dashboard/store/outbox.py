@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.store.blocks.disk import StoreError
+from foreshock_dashboard.store.sqlite_problem import BUSY_SECONDS, sqlite_problem
 
 log = logging.getLogger(__name__)
 
 OUTBOX_FILE = "outbox.sqlite"
-BUSY_SECONDS = 5.0
-"""Time to wait for another process that reads the file, such as a backup."""
+PAGE_BYTES = 4096
 SCHEMA = """
 create table if not exists messages (
   channel text not null, subject text not null, event text not null, at real not null, body text not null,
@@ -71,16 +71,14 @@ class Outbox:
         self._closed = False
         self._log = LogOnChange(log, logging.ERROR, "outbox: writable again")
         try:
+            if problem := sqlite_problem(self._path, PAGE_BYTES, "", lambda _: ""):
+                log.error("%s: damaged (%s); set aside, messages may be sent again", self._path, problem)
+                for suffix in ("-wal", "-shm"):
+                    self._path.with_name(f"{OUTBOX_FILE}{suffix}").unlink(missing_ok=True)
+                self._path.replace(self._path.with_name(f"{OUTBOX_FILE}.damaged"))
             self._messages = self._open()
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self._path}: cannot open: {error}; make the folder writable and free space") from error
-        except sqlite3.DatabaseError as error:
-            log.error("%s: damaged (%s); set aside, messages may be sent again", self._path, error)  # noqa: TRY400
-            self._connection.close()
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(f"{OUTBOX_FILE}{suffix}").unlink(missing_ok=True)
-            self._path.replace(self._path.with_name(f"{OUTBOX_FILE}.damaged"))
-            self._messages = self._open()
 
     def _open(self) -> dict[Key, OutboxMessage]:
         self._path.touch(0o600)
@@ -110,21 +108,25 @@ class Outbox:
         with self._lock:
             return self._messages.get((channel, subject))
 
-    def put(self, *messages: OutboxMessage) -> None:
-        """Write messages in one transaction. On return they are durable, unless `error` says why not."""
+    def put(self, *messages: OutboxMessage, instead_of: Iterable[Key] = ()) -> None:
+        """Write messages, and forget others, in one transaction. On return durable, unless `error` says why not."""
         with self._lock:
+            removed = {key for key in instead_of if self._messages.pop(key, None)}
             for message in messages:
                 self._messages.pop(message.key, None)  # to the end of the order
                 self._messages[message.key] = message
-            self._write({message.key for message in messages})
+            self._write(removed | {message.key for message in messages})
 
-    def update(self, before: OutboxMessage, after: OutboxMessage) -> bool:
-        """Replace a message, unless a newer one has taken its place. Returns whether it was replaced."""
+    def update(self, before: OutboxMessage, after: OutboxMessage | None) -> bool:
+        """Replace a message, or forget it, unless a newer one has taken its place. Returns whether that was done."""
         with self._lock:
             if self._messages.get(before.key) != before:
                 return False
-            self._messages[after.key] = after
-            self._write({after.key})
+            if after is None:
+                del self._messages[before.key]
+            else:
+                self._messages[before.key] = after
+            self._write({before.key})
             return True
 
     def remove(self, keys: Iterable[Key]) -> None:

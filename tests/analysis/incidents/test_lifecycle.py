@@ -41,6 +41,7 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, conte
     world, (incident,) = contended
 
     assert (incident.service, incident.suspect.service) == (scenes.victim, scenes.aggressor)
+    assert (incident.first_service, incident.paged_service) == (scenes.victim, scenes.victim)
     assert incident.suspect.gpus == scenes.gpus
     assert incident.since == world.times[240]
     assert incident.opened - incident.since <= 4 * scenes.step

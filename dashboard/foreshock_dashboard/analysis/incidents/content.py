@@ -118,7 +118,9 @@ def latent_risk_warning(known: Incident | None, finding: Finding, evaluation: Ev
 def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) -> Incident:
     name = datetime.fromtimestamp(point.time, UTC).strftime("%Y%m%dT%H%M%SZ")
     incident_id = f"{name}-{service}{suffix}".replace("/", ".")
-    return Incident(incident_id, "warning", "firing", "overload", service, since, opened=point.time)
+    return Incident(
+        incident_id, "warning", "firing", "overload", service, since, opened=point.time, first_service=service
+    )
 
 
 def updated_incident(
@@ -157,6 +159,7 @@ def updated_incident(
         severity="critical" if page else incident.severity,
         cascading=cascading,
         paged=paged,
+        paged_service=origin if page and incident.paged is None else incident.paged_service,
         cause=cause,
         service=origin,
         suspect=suspected,
