@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 
-from foreshock_dashboard.model.incident import Incident, Summary
+from foreshock_dashboard.model.incident import Incident, Severity, Summary
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alerts import RESEND_RESOLVED_SECONDS, alert_labels, alerts
 from foreshock_dashboard.notify.due import LATENT_SECONDS
@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 def posted(*incidents: Incident, now: float = NOW, owner: str = "") -> list[Json]:
     """The alerts at a time."""
-    return alerts(incidents, now, lambda time: time, 300.0, BASE, lambda *item: alert_labels(*item, lambda _: owner))
+
+    def labels(state: Incident, severity: Severity) -> dict[str, str]:
+        return alert_labels(state, severity, lambda _: owner)
+
+    return alerts(incidents, now, lambda time: time, 300.0, BASE, labels)
 
 
 def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
