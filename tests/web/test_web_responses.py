@@ -206,6 +206,14 @@ def test_a_page_of_another_site_changes_nothing(
     assert new_entries() == []
 
 
+def test_an_incident_that_alertmanager_inhibits_says_so() -> None:
+    hub = FakeHub(SCENES["contended"]())
+    name = incident_id(hub)
+    hub.silenced = {name: None}
+    seen = Caller(create_app(hub, version="0")).get("/api/now").json()["responses"][name]
+    assert (seen["silence"], seen["inhibited"]) == (None, True)
+
+
 def test_a_silence_of_alertmanager_shows_until_when() -> None:
     """Also one that was made there; a longer one of the hub wins."""
     hub = FakeHub(SCENES["contended"]())

@@ -411,10 +411,10 @@ class FakeHub:
     not_ready: str = ""
     unmatched: tuple[Json, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-    silenced: Mapping[str, float] = field(default_factory=dict)
+    silenced: Mapping[str, float | None] = field(default_factory=dict)
     owners: dict[Service, Ownership] = field(default_factory=dict)
 
-    def silenced_until(self) -> Mapping[str, float]:
+    def silenced_until(self) -> Mapping[str, float | None]:
         """What the test gives."""
         return self.silenced
 

@@ -285,8 +285,8 @@ class Hub:
         """World of a time range (Unix seconds)."""
         return self._loop.time_travel.over(start, end, self.snapshot)
 
-    def silenced_until(self) -> Mapping[str, float]:
-        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer."""
+    def silenced_until(self) -> Mapping[str, float | None]:
+        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer; None: it inhibits it."""
         return self.notifier.silenced_until() if self.notifier else {}
 
     def explain(self, service: str | None, at: float) -> Explanation:

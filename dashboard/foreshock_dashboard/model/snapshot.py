@@ -59,8 +59,8 @@ class HubView(Protocol):
     def journal(self) -> EntryLog:
         """What people and systems said and did."""
 
-    def silenced_until(self) -> Mapping[str, float]:
-        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer."""
+    def silenced_until(self) -> Mapping[str, float | None]:
+        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer; None: it inhibits it."""
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.

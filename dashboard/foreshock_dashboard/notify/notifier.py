@@ -123,11 +123,9 @@ class Notifier:
         """Incidents that an Alertmanager silences or inhibits, by id."""
         return {key: value for peer in self._peers for key, value in peer.suppressions.items()}
 
-    def silenced_until(self) -> dict[str, float]:
-        """Ends of Alertmanager's silences by incident, those of the hub among them."""
-        return {
-            key: item.silenced_until for key, item in self.suppressions().items() if item.silenced_until is not None
-        }
+    def silenced_until(self) -> dict[str, float | None]:
+        """Ends of Alertmanager's silences by incident, those of the hub among them; None for one that it inhibits."""
+        return {key: item.silenced_until for key, item in self.suppressions().items()}
 
     def alerts(self) -> list[Json]:
         """The alerts as of now."""

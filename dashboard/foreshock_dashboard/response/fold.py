@@ -24,10 +24,14 @@ NO_RESPONSE = Response()
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """What people did about all incidents. silences: the newest first, also future and ended ones."""
+    """What people did about all incidents. silences: the newest first, also future and ended ones.
+
+    inhibited: incidents about which Alertmanager sends nothing while another alert fires.
+    """
 
     by_incident: Mapping[str, Response] = field(default_factory=dict)
     silences: tuple[Silence, ...] = ()
+    inhibited: frozenset[str] = frozenset()
 
     def of(self, incident_id: str) -> Response:
         """What people did about an incident."""

@@ -15,9 +15,9 @@ ALERTMANAGER = "Alertmanager"
 
 
 class ResponseReader:
-    """Reads the responses of a journal. Thread-safe. external: ends of Alertmanager's silences by incident."""
+    """Reads the responses of a journal. Thread-safe. external: as `HubView.silenced_until`."""
 
-    def __init__(self, journal: EntryLog, external: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(self, journal: EntryLog, external: Callable[[], Mapping[str, float | None]] = dict) -> None:
         self._journal, self._external = journal, external
         self._lock = threading.Lock()
         self._newest = -1
@@ -30,8 +30,10 @@ class ResponseReader:
             self._read()
             known = self._current
         stamp = Stamp(ALERTMANAGER, 0.0)
-        silences = [Silence(0, 0.0, end, stamp, incident=key) for key, end in self._external().items()]
-        return replace(known, silences=(*known.silences, *silences)) if silences else known
+        found = self._external()
+        silences = [Silence(0, 0.0, end, stamp, incident=key) for key, end in found.items() if end is not None]
+        inhibited = frozenset(key for key, end in found.items() if end is None)
+        return replace(known, silences=(*known.silences, *silences), inhibited=inhibited) if found else known
 
     def at(self, time: float) -> Responses:
         """What people had done at a past time (Unix seconds)."""

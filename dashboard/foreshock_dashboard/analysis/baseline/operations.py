@@ -1,4 +1,4 @@
-"""Operations that are worse than their service: one slow operation of ten hides in the p95 of all requests.
+"""Operations that deviate more than their service: one slow operation of ten hides in the p95 of all requests.
 
 An operation counts with as many requests as a service needs for a conclusion.
 """
@@ -42,7 +42,7 @@ def _worst_operations(point: EvaluationPoint) -> Mapping[str, Mapping[Service, O
 
 
 def symptoms(point: EvaluationPoint, name: str, service: Service) -> Sequence[Shown]:
-    """A signal of a service, then that of its worst operation, if that is worse than its service."""
+    """A signal of a service, then that of its worst operation, if that deviates more."""
     operation = point.memo(_worst_operations).get(name, {}).get(service)
     whole: Shown = (name, service)
     if operation is None or point.z(OPERATION_SIGNALS[name], operation) <= point.z(name, service):

@@ -77,7 +77,7 @@ def _is_at_fault(point: EvaluationPoint, service: Service, origin: Service, repo
 
 
 def loads_more_per_request(point: EvaluationPoint, service: Service, origin: Service) -> float:
-    """Calls of a service towards `origin` per request of its own, over their baseline; NaN if unknown.
+    """Calls of a service towards `origin` per received request, over their baseline; NaN if unknown.
 
     Where the callee reports tokens, those per call count as well.
     """

@@ -90,7 +90,7 @@ MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
 AFFECTED_Z = 2.0
 """Scales from which the asked service is moderately anomalous."""
 GATE_Z = 4.2
-"""Scales from which there is an incident: root of the sum of squares of what the strongest candidate shows of its own,
+"""Scales from which there is an incident: root of the sum of squares of the strongest own deviation of a candidate,
 and of what the asked service shows times `SYMPTOM_WEIGHT`."""
 SYMPTOM_WEIGHT = 0.4
 """Weight of the asked service in the gate: it is the same for all candidates."""

@@ -181,7 +181,7 @@ def _gate(
 
 
 def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
-    """Largest deviation of a service in scales: of its own excess, and with less weight of what may not be its own."""
+    """Largest own deviation of a service in scales: own excess, and with less weight what may be inherited."""
     own = excess.z.get(service)
     most = use.EXONERATED_GATE_WEIGHT if evidence.is_exonerated(service) else 1.0
     weights = {kind: min(weight, most) for kind, weight in use.GATE_WEIGHTS.items()}

@@ -31,6 +31,8 @@ export interface IncidentResponse {
   assignment: { assignee: string; by: string; at: number } | null;
   /** The silence that the incident is under now. */
   silence: { id: number; end: number; by: string; comment: string; maintenance: boolean } | null;
+  /** Whether Alertmanager inhibits its alert. */
+  inhibited: boolean;
   timeline: { at: number; kind: string; by: string; text: Clause[] }[];
 }
 

@@ -76,7 +76,7 @@ class EventJson(Row):
 class ResponseJson(TypedDict):
     """What people did about one incident. acknowledged, assignment, silence: null if not.
 
-    silence: the one that the incident is under now.
+    silence: the one that the incident is under now. inhibited: whether Alertmanager inhibits its alert.
     """
 
     acknowledged: StampJson | None
@@ -84,6 +84,7 @@ class ResponseJson(TypedDict):
     notes: list[NoteJson]
     feedback: list[FeedbackJson]
     silence: SilenceJson | None
+    inhibited: bool
     timeline: list[EventJson]
 
 
@@ -129,6 +130,7 @@ def response(incident: Incident, responses: Responses, now: float) -> ResponseJs
             for item in known.feedback
         ],
         "silence": silence_row(silence) if silence else None,
+        "inhibited": incident.id in responses.inhibited,
         "timeline": [
             EventJson(number_of_time(event.at), event.kind, event.by, clauses(event.text))
             for event in incident_timeline(incident, known, responses.silences)

@@ -74,7 +74,7 @@ _FIELDS = (
     (SPAN, "duration timeout latency sync period work uptime"),
     (SIZE, "gradient_bytes request_bytes response_bytes"),
     (SOME_BYTES, "memory_bytes nic_bytes_per_second bytes_per_second kv_bytes_per_token"),
-    (SHARE, "probability hit_ratio ratio failing objective sm dram diurnal"),
+    (SHARE, "probability hit_ratio failing ratio objective sm dram diurnal"),
     (SHARE._replace(above=True), "memory_share"),
     (NUMBER, "spread retry_budget spare"),
     (POSITIVE, "rate factor slower prompts answers parameters target refill"),

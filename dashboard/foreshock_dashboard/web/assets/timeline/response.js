@@ -22,7 +22,7 @@ const byText = (by) => (by ? ` by ${by}` : "");
  * @param {number} now
  * @returns {Content[]}
  */
-const responseFacts = ({ acknowledged, assignment, silence }, now) => [
+const responseFacts = ({ acknowledged, assignment, silence, inhibited }, now) => [
   acknowledged
     ? h("span", null, `Acknowledged${byText(acknowledged.by)} at `, timeElement(acknowledged.at, now))
     : h("span", { class: "muted" }, "Not acknowledged"),
@@ -36,6 +36,7 @@ const responseFacts = ({ acknowledged, assignment, silence }, now) => [
         byText(silence.by),
       )
     : null,
+  inhibited ? h("span", null, "Inhibited by Alertmanager") : null,
 ];
 
 /**
