@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 from tests.world.scraped import START, world_scraped
@@ -57,6 +58,35 @@ def shown(change: Change) -> str:
         pytest.param(
             [("1.4.1", 0, 20), ("1.4.1", 900, 1000)], [], id="a service that was away keeps its version"
         ),
+        pytest.param(
+            [("1.4.1", 0, 330), ("1.4.2", 300, 700), ("1.4.2", 1300, 1400), ("1.4.2", 1900, 2000)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2"],
+            id="a deployment is none again after each gap",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 2000), ("1.4.2", 300, 400), ("1.4.2", 1000, 1100), ("1.4.2", 1900, 2000)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2"],
+            id="a canary with few requests stays one",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 2000), ("1.4.0", 0, 100), ("1.4.0", 900, 1000)],
+            [],
+            id="nor do two versions from the start change",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 900), ("1.4.2", 300, 500), ("1.4.1", 1300, 2000)],
+            ["300 deployment serving/llm 1.4.1 → 1.4.2", "500 deployment serving/llm 1.4.2 → 1.4.1 rollback"],
+            id="a withdrawn canary is rolled back once",
+        ),
+        pytest.param(
+            [("1.4.1", 0, 2000), ("1.4.2", 300, 500), ("1.4.3", 1300, 2000)],
+            [
+                "300 deployment serving/llm 1.4.1 → 1.4.2",
+                "500 deployment serving/llm 1.4.2 → 1.4.1 rollback",
+                "1300 deployment serving/llm 1.4.1 → 1.4.3 canary",
+            ],
+            id="a second canary follows the version that stayed",
+        ),
     ],
 )  # fmt: skip
 def test_versions_of_a_service_become_deployments(runs: Runs, expected: list[str]) -> None:
@@ -65,6 +95,54 @@ def test_versions_of_a_service_become_deployments(runs: Runs, expected: list[str
         timelines.observe(VERSION, value, START + start, START + end)
     changes = sorted((change for _, change in timelines.changes(START + 2000)), key=lambda change: change.at)
     assert [shown(change) for change in changes] == expected
+
+
+REPLICAS = Subject("scaling", "kubernetes", LLM, setting="replicas")
+NODE = Subject("node", "kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("subject", "runs", "expected"),
+    [
+        pytest.param(
+            REPLICAS,
+            [("3", 0, 280), ("5", 300, 600), ("5", 1000, 1300), ("5", 1900, 2000)],
+            ["300 scaling serving/llm replicas 3 → 5"],
+            id="replicas",
+        ),
+        pytest.param(
+            NODE,
+            [(node, start, start + 300) for start in (0, 900, 1700) for node in "abcd"] + [("e", 1800, 2000)],
+            ["1800 node e e"],
+            id="nodes that were known before an outage of kube-state-metrics",
+        ),
+        pytest.param(
+            NODE, [("a", 0, 300), ("a", 900, 2000), ("b", 900, 2000)], [], id="a node that may have joined during it"
+        ),
+    ],
+)  # fmt: skip
+def test_a_gap_repeats_no_change(subject: Subject, runs: Runs, expected: list[str]) -> None:
+    timelines = Timelines()
+    for value, start, end in runs:
+        timelines.observe(subject, value, START + start, START + end, exclusive=subject == REPLICAS)
+    assert [shown(change) for _, change in timelines.changes(START + 2000)] == expected
+
+
+def seconds_of_changes(nodes: int) -> float:
+    """Shortest time of three to find the changes of nodes that join one after another."""
+    timelines = Timelines()
+    for node in range(nodes):
+        timelines.observe(NODE, f"node-{node}", float(node), 1e6)
+    seconds = []
+    for _ in range(3):
+        begun = perf_counter()
+        assert len([*timelines.changes(1e6)]) == nodes - 1
+        seconds.append(perf_counter() - begun)
+    return min(seconds)
+
+
+def test_changes_are_found_in_linear_time() -> None:
+    assert seconds_of_changes(4000) < 16 * seconds_of_changes(500), "8 times as many, and twice that for noise"
 
 
 def test_a_running_canary_is_called_one_after_ten_minutes() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 from foreshock_dashboard.model.change import Change, ChangeKind, ChangeSource, Stage
@@ -69,40 +72,49 @@ class Timelines:
                 del self._runs[subject], self._newest[subject]
 
     def changes(self, now: float) -> Iterator[tuple[Subject, Change]]:
-        """The changes known at `now` (Unix seconds), in no order. The first values of a subject are none."""
+        """The changes known at `now` (Unix seconds), in no order. The first values of a subject are none.
+
+        A value that returns after a gap, with no other begun since, was there all along: no change.
+        """
         for subject, values in self._runs.items():
             ordered = sorted(run for runs in values.values() for run in runs)
-            for run in ordered if ordered[-1].start > ordered[0].start else ():
-                if (change := _begun(subject, run, ordered)) is not None:
-                    yield subject, change
-                if (change := _withdrawn(subject, run, ordered, now)) is not None:
-                    yield subject, change
+            if ordered[-1].start > ordered[0].start:
+                last = {value: runs[-1] for value, runs in values.items()}
+                yield from ((subject, change) for change in _changes(subject, ordered, last, now))
 
 
-def _begun(subject: Subject, run: Run, runs: list[Run]) -> Change | None:
-    """The change with which a run begins; None for the first values."""
-    earlier = [other for other in runs if other.start < run.start]
-    before = next((other for other in reversed(earlier) if other.value != run.value), None)
-    if before is None:
-        return None
-    if subject.kind == "node":
-        return None if earlier[-1].value == run.value else _change(subject, run.start, "", run.value, "")
-    stage: Stage = ""
-    if subject.kind == "deployment":
-        if any(other.value == run.value for other in earlier):
-            stage = "rollback"
-        elif min(before.end, run.end) - run.start >= CANARY_SECONDS:
-            stage = "canary"
-    return _change(subject, run.start, before.value, run.value, stage)
+def _changes(subject: Subject, ordered: list[Run], last: dict[str, Run], now: float) -> Iterator[Change]:
+    """The changes in one pass over the runs by start. last: the last run of each value."""
+    first: dict[str, float] = {}
+    longest = newest = ordered[0]  # of the earlier runs: the last to end, the last to begin
+    starts = [run.start for run in ordered]
+    for start, group in groupby(ordered, key=lambda run: run.start):
+        begun = [*group]
+        before = longest if longest.end > newest.end + ABSENT_SECONDS else newest  # the newest was withdrawn
+        for run in begun if first else ():
+            if subject.kind == "node":
+                if run.value not in first and longest.end >= start - ABSENT_SECONDS:
+                    yield _change(subject, start, "", run.value, "")
+            elif run.value not in (newest.value, before.value) and first[before.value] != first.get(run.value):
+                yield _change(subject, start, before.value, run.value, _stage(subject, run, before, first))
+            is_replaced = bisect_right(starts, run.end + ABSENT_SECONDS) > bisect_right(starts, start)
+            is_gone = run is last[run.value] and now - run.end > ABSENT_SECONDS and not is_replaced
+            is_outlived = longest.end > run.end + ABSENT_SECONDS and first[longest.value] < first.get(run.value, start)
+            if subject.kind == "deployment" and is_gone and is_outlived:
+                yield _change(subject, run.end, run.value, longest.value, "rollback")
+        for run in begun:
+            first.setdefault(run.value, start)
+            longest = max(longest, run, key=lambda each: each.end)
+            newest = run
 
 
-def _withdrawn(subject: Subject, run: Run, runs: list[Run], now: float) -> Change | None:
-    """The rollback with which the run of a version ends that ran beside an older one; None for other runs."""
-    if subject.kind != "deployment" or now - run.end <= ABSENT_SECONDS:
-        return None
-    older = [other for other in runs if other.start < run.start and other.end > run.end + ABSENT_SECONDS]
-    is_replaced = any(run.start < other.start <= run.end + ABSENT_SECONDS for other in runs)
-    return None if is_replaced or not older else _change(subject, run.end, run.value, older[-1].value, "rollback")
+def _stage(subject: Subject, run: Run, before: Run, first: dict[str, float]) -> Stage:
+    """first: the first start of each earlier value. A rollback is to a value older than the one before."""
+    if subject.kind != "deployment":
+        return ""
+    if first.get(run.value, math.inf) < first[before.value]:
+        return "rollback"
+    return "canary" if min(before.end, run.end) - run.start >= CANARY_SECONDS else ""
 
 
 def _change(subject: Subject, at: float, before: str, after: str, stage: Stage) -> Change:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,14 @@ NOTHING = -1
 """Number of a series that is about nothing."""
 Named = Callable[[LabelMap], tuple[Subject, str] | None]
 """The subject and the value of a series; the value is "" where it is the sample."""
+
+
+class _Reading(NamedTuple):
+    """How a reading shows values. exclusive: a subject has one at a time. sampled: the sample is the value."""
+
+    named: Named
+    exclusive: bool = False
+    sampled: bool = False
 
 
 def readings(windows: RateWindows) -> Catalog:
@@ -111,28 +120,28 @@ class ChangeRows:
         self._numbers: dict[tuple[Subject, str], int] = {}
         self._index: dict[str, SeriesIndex] = {}
         self._autoscaled: set[Workload] = set()
-        self._readings: dict[str, tuple[Named, bool]] = {
-            "version": (_version, False),
-            "image": (self._image, False),
-            "generation": (self._workload("configuration", "generation"), True),
-            "specified": (self._workload("scaling", "replicas"), True),
-            "scaler_most": (self._workload("scaling", "max_replicas"), True),
-            "scaler_least": (self._workload("scaling", "min_replicas"), True),
-            "scaler_goal": (self._workload("scaling", "target"), True),
-            "node": (_node, False),
-            "driver": (self._host_value("driver", "driver", "driver_version"), False),
-            "cuda": (self._host_value("driver", "cuda", "cuda_version"), False),
-            "sharing": (self._host_value("gpu_configuration", "sharing", "sharing"), False),
-            "mig": (self._host_value("gpu_configuration", "mig_layout", "profile"), False),
-            "power_limit": (self._host_value("gpu_configuration", "power_limit", ""), False),
+        self._readings = {
+            "version": _Reading(_version),
+            "image": _Reading(self._image),
+            "generation": self._workload("configuration", "generation"),
+            "specified": self._workload("scaling", "replicas"),
+            "scaler_most": self._workload("scaling", "max_replicas"),
+            "scaler_least": self._workload("scaling", "min_replicas"),
+            "scaler_goal": self._workload("scaling", "target"),
+            "node": _Reading(_node),
+            "driver": self._host_value("driver", "driver", "driver_version"),
+            "cuda": self._host_value("driver", "cuda", "cuda_version"),
+            "sharing": self._host_value("gpu_configuration", "sharing", "sharing"),
+            "mig": self._host_value("gpu_configuration", "mig_layout", "profile"),
+            "power_limit": self._host_value("gpu_configuration", "power_limit", ""),
         }
 
     def update(self, readings: Readings, since: float) -> None:
         """Add the new grid points; changes before `since` (Unix seconds) are forgotten."""
-        for reading, (named, exclusive) in self._readings.items():
+        for reading, spec in self._readings.items():
             matrix = readings[{"cuda": "driver", "sharing": "driver"}.get(reading, reading)]
             if len(matrix):
-                self._observe(reading, named, matrix, exclusive=exclusive)
+                self._observe(reading, spec, matrix)
         self._timelines.trim(since)
 
     def changes(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
@@ -167,24 +176,28 @@ class ChangeRows:
             for change in shown
         )
 
-    def _observe(self, reading: str, named: Named, matrix: Matrix, *, exclusive: bool) -> None:
+    def _observe(self, reading: str, spec: _Reading, matrix: Matrix) -> None:
         if reading not in self._index:
-            self._index[reading] = SeriesIndex(lambda labels: (self._number(named, dict(labels)),), 1)
+            self._index[reading] = SeriesIndex(lambda labels: (self._number(spec.named, dict(labels)),), 1)
         index = self._index[reading]
         index.update(matrix.labels)
-        is_present = np.isfinite(matrix.values) & ((matrix.values > 0) | exclusive)
-        for number, values, present in zip(index.numbers[:, 0].tolist(), matrix.values, is_present, strict=True):
-            columns = np.flatnonzero(present)
-            if number == NOTHING or not len(columns):
-                continue
-            subject, value = self._named[number]
-            breaks = np.diff(matrix.times[columns]) > ABSENT_SECONDS
-            if not value:
-                breaks |= np.diff(values[columns]) != 0
+        numbers, values, times = index.numbers[:, 0], matrix.values, matrix.times
+        present = np.isfinite(values) & ((values > 0) | spec.exclusive)
+        if not spec.sampled:  # many series, such as those of a workload's pods, show one value: any of them suffices
+            order = np.argsort(numbers, kind="stable")
+            numbers, begins = np.unique(numbers[order], return_index=True)
+            present = np.logical_or.reduceat(present[order], begins, axis=0)
+        rows = np.flatnonzero(present.any(axis=1) & (numbers != NOTHING))
+        for row_ in rows.tolist():
+            subject, value = self._named[numbers[row_]]
+            columns = np.flatnonzero(present[row_])
+            breaks = np.diff(times[columns]) > ABSENT_SECONDS
+            if spec.sampled:
+                breaks |= np.diff(values[row_, columns]) != 0
             for run in np.split(columns, np.flatnonzero(breaks) + 1):
-                text = value or f"{values[run[0]]:.12g}"
+                text = value or f"{values[row_, run[0]]:.12g}"
                 self._timelines.observe(
-                    subject, text, float(matrix.times[run[0]]), float(matrix.times[run[-1]]), exclusive=exclusive
+                    subject, text, float(times[run[0]]), float(times[run[-1]]), exclusive=spec.exclusive
                 )
 
     def _number(self, named: Named, labels: LabelMap) -> int:
@@ -204,7 +217,7 @@ class ChangeRows:
         service = Service(namespace_of(labels), workload)
         return Subject("deployment", "kubernetes", service, part=labels.get("container", "")), tag
 
-    def _workload(self, kind: ChangeKind, setting: str) -> Named:
+    def _workload(self, kind: ChangeKind, setting: str) -> _Reading:
         """Names the workload of a Deployment, StatefulSet, or autoscaler. The sample is the value."""
 
         def named(labels: LabelMap) -> tuple[Subject, str] | None:
@@ -216,9 +229,9 @@ class ChangeRows:
             goal = labels.get("metric_name", "")
             return Subject(kind, "kubernetes", workload, setting=f"{setting} {goal}".rstrip()), ""
 
-        return named
+        return _Reading(named, exclusive=True, sampled=True)
 
-    def _host_value(self, kind: ChangeKind, setting: str, label: str) -> Named:
+    def _host_value(self, kind: ChangeKind, setting: str, label: str) -> _Reading:
         """Names the host of a target, and the value of a label; without one, the sample is the value."""
 
         def named(labels: LabelMap) -> tuple[Subject, str] | None:
@@ -227,7 +240,7 @@ class ChangeRows:
                 return None
             return Subject(kind, "exporter", host=host, setting=setting), labels.get(label, "") if label else ""
 
-        return named
+        return _Reading(named, sampled=not label)
 
 
 def _version(labels: LabelMap) -> tuple[Subject, str] | None:
