@@ -26,6 +26,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str
         yield urls, hook
 
 
+@pytest.fixture(autouse=True)
+def ready(cluster: tuple[list[str], Webhook], eventually: Eventually) -> None:
+    """Wait until they answer and see each other."""
+    eventually(lambda: all(clustered(url, 2) for url in cluster[0]), "a cluster of two")
+
+
 def opened(name: str) -> Incident:
     """An incident that pages from its opening on."""
     now = time.time()
@@ -42,7 +48,6 @@ def test_one_incident_of_two_hubs_is_one_notification_and_one_resolution(
 ) -> None:
     """Each hub posts to both peers; a corrected cause sends nothing again."""
     urls, hook = cluster
-    eventually(lambda: all(clustered(url, 2) for url in urls), "a cluster of two")
     hubs = [start(name, urls=tuple(urls)) for name in ("a", "b")]
     state = opened("i1")
     for hub in hubs:

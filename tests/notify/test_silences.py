@@ -97,6 +97,14 @@ def test_times_are_those_of_each_clock() -> None:
     }
 
 
+def test_the_silence_of_a_mute_ends_when_the_mute_does() -> None:
+    """Else the page shows it as another, longer one."""
+    at = Silencing()
+    at.mutes = {"i1": Mute(NOW + 599.3)}
+    at.peer.post()
+    assert at.peer.suppressions["i1"].silenced_until == NOW + 599.3
+
+
 def test_all_silences_of_hubs_end_after_a_restart_and_no_other() -> None:
     """In a cluster each peer's thread may have made one. Names that only begin alike are others."""
     others = (silence("o1", "foreshock-ops"), silence("o2", "ada"), silence("o3", "foreshock ada", incident="i2"))

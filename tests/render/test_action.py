@@ -81,7 +81,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("load", LLM, "ratio", 14.4, 0.7, 0.76, "safe_limit"),
             False,
-            "load > 3x capacity → 70% (safe limit 76%)",
+            "load > 3x capacity → 70% once the queue drains (safe limit 76%)",
         ),
         (Effect("load", LLM, "ratio", 0.9, 0.8, 0.76, "safe_limit"), False, "80% (safe limit 76%, not enough alone)"),
         (

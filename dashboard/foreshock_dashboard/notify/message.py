@@ -14,8 +14,7 @@ from foreshock_dashboard.store.outbox import OutboxMessage
 class MessageBody(BaseModel):
     """A message about an incident. severity, cause: as in `Sent`.
 
-    key: id under which the receiver knows the incident: its first one, though another opening gives it another id; ""
-    in messages of 0.1.
+    key: id under which the receiver knows the incident: its first one, though another opening gives it another id.
     """
 
     service: str
@@ -23,13 +22,12 @@ class MessageBody(BaseModel):
     cause: str
     title: str
     text: str
-    key: str = ""
+    key: str
 
 
 def body_of(message: OutboxMessage) -> MessageBody:
-    """The body of a message, with its key. Raises ValueError if it cannot be read."""
-    body = MessageBody.model_validate_json(message.body)
-    return body if body.key else body.model_copy(update={"key": message.subject})
+    """The body of a message. Raises ValueError if it cannot be read."""
+    return MessageBody.model_validate_json(message.body)
 
 
 def sent(message: OutboxMessage) -> Sent:

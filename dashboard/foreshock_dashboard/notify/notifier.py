@@ -238,7 +238,7 @@ class Notifier:
         if last is None and incident.is_open and (same := _same_service(gone, incident)):
             # After a restart, an incident that is older than the analyzed history has the time of another opening.
             gone.remove(same)
-            last = same._replace(subject=incident.id, body=body_of(same).model_dump_json())
+            last = same._replace(subject=incident.id)
             self._outbox.put(last, instead_of=[same.key])
         muted = not accepted or (incident.is_open and hooks.muted(incident, now) is not None)
         known = None if last is None else sent(last)

@@ -136,14 +136,19 @@ class Peer:
         return otherwise
 
     def _post(self) -> None:
-        alerts, to_hub = self._alerts(), self._timing.to_hub
+        alerts = self._alerts()
         self.alertmanager.post(alerts)
         found = self.alertmanager.suppressions() if alerts else {}
         self.suppressions = {
-            key: item._replace(silenced_until=item.silenced_until and float(round(to_hub(item.silenced_until))))
+            key: item._replace(silenced_until=item.silenced_until and self._ends(key, item.silenced_until))
             for key, item in found.items()
         }
         self.state.sent(self._timing.now(), counted=bool(alerts))
+
+    def _ends(self, incident_id: str, end: float) -> float:
+        """The end of a silence in the hub's time, to the second; if it mirrors a mute, exactly when that ends."""
+        found, mirrored = self._timing.to_hub(end), self._silenced.get(incident_id, 0.0)
+        return mirrored if abs(found - mirrored) <= SAME_END_SECONDS * self._timing.speed else float(round(found))
 
     def _silence(self, failures: list[str]) -> None:
         """Silence the alerts of muted incidents, and end the silences of those that no longer are.

@@ -154,6 +154,8 @@ def _change(effect: Effect | None) -> str:
     if not _known(effect.now):
         return f"{name} {percent(1 - effect.projected)} lower"
     now, projected = _value(effect, effect.now), _value(effect, effect.projected)
+    if effect.signal == "load" and effect.now > 1:  # it counts the queue, the projected load does not
+        projected += " once the queue drains"
     limit = f"{LIMITS[effect.limit_kind]} {_value(effect, effect.limit)}" if effect.limit_kind else ""
     bracket = ", ".join(part for part in (limit, "not enough alone" if effect.is_enough is False else "") if part)
     return f"{name} {now} → {'at least ' if effect.at_least else ''}{projected}{f' ({bracket})' if bracket else ''}"
