@@ -24,13 +24,17 @@ def test_a_key_acknowledges_and_the_page_shows_it(visit: Open, site: Site) -> No
 def test_the_dialog_adds_a_note_and_a_silence_with_its_end(visit: Open, site: Site, width: int) -> None:
     page = visit(scheme="dark" if width == 390 else "light", width=width).page
     page.locator("[data-respond]").first.click()
-    page.fill("#respond [name=by]", "dana")
     page.fill("#respond textarea", "<b>paused</b>")
+    page.keyboard.press("Escape")
+    page.locator("#respond").wait_for(state="hidden")
+    page.locator("[data-respond]").first.click()
+    page.fill("#respond [name=by]", "dana")
     page.click("#respond [data-action=notes] button")
     page.locator("#respond").wait_for(state="hidden")
     page.locator("[data-respond]").first.click()
     assert violations(page) == []
     page.locator("#respond li", has_text="note “<b>paused</b>” by dana").wait_for()
+    assert not page.input_value("#respond textarea")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.click("#respond [data-action=silence] button")
     page.locator(".response", has_text="Silenced until").first.wait_for()

@@ -33,7 +33,7 @@ def hub() -> Iterator[FakeHub]:
     ("words", "data", "printed"),
     [
         (["incident", "ack", "latest"], {"action": "acknowledge"}, "Acknowledged by dana at "),
-        (["incident", "ack", "latest", "--undo"], {"action": "unacknowledge"}, "acknowledgment withdrawn by dana"),
+        (["incident", "ack", "latest", "--withdraw"], {"action": "unacknowledge"}, "acknowledgment withdrawn by dana"),
         (["incident", "assign", "latest"], {"action": "assign", "assignee": "dana"}, "Assigned to dana"),
         (["incident", "assign", "latest", "eve"], {"action": "assign", "assignee": "eve"}, "Assigned to eve"),
         (["incident", "note", "latest", "paused it"], {"action": "note", "text": "paused it"}, "“paused it” by dana"),

@@ -11,14 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.web.worlds import NOW, contended, contention_incident
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.notify.peer import Mute
+from foreshock_dashboard.response import entries
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
 
@@ -154,3 +158,23 @@ def test_a_target_that_is_assigned_to_a_service_has_its_labels(tmp_path: Path) -
         },
         {"job": "foreshock-exporter", "instance": "gpu-1:10877"},
     ]
+
+
+def test_a_journal_that_cannot_be_read_keeps_the_silences_and_stops_no_page(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says it once."""
+    incident = contention_incident(contended())
+    other = replace(incident, id="other", service=Service("", "other"))
+    silence = entries.silence(NOW, NOW + 600, service=incident.service)
+    hub.journal.append("incident", NOW, "dana", silence)
+    assert hub._muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
+
+    def fail(*_: object, **__: object) -> list[Entry]:
+        raise SourceError("the disk cannot be read")
+
+    hub.journal.append("incident", NOW, "dana", entries.acknowledge(incident.id))
+    monkeypatch.setattr(hub.journal, "read", fail)
+    assert hub._muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
+    assert hub._muted(other, NOW + 1) is None
+    assert len([record for record in caplog.records if "the disk cannot be read" in record.message]) == 1

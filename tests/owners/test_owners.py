@@ -29,11 +29,11 @@ class Labels(MetricSource):
 
     def __init__(self, **series: list[dict[str, str]]) -> None:
         self._series = series
-        self.error = ""
+        self.error, self.failing = "", ""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """The series of a metric."""
-        if self.error:
+        if self.error and self.failing in query.metric:
             raise SourceError(self.error)
         times = np.arange(start, end + step / 2, step)
         return Matrix.of(times, {labels_of(row): np.ones(len(times)) for row in self._series.get(query.metric, [])})
@@ -121,3 +121,19 @@ def test_a_source_that_fails_leaves_the_known_owners() -> None:
     source.error = "down"
     known.refresh(source, 1060.0)
     assert known.of(Service("", "a")).owner == "b"
+
+
+def test_a_metric_that_cannot_be_read_keeps_its_owners_and_costs_those_of_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log says it once."""
+    pods = [{"namespace": "", "pod": "c-0", "label_owner": "d"}]
+    source = Labels(service_owner_info=[{"service_name": "a", "owner": "b"}])
+    known = owners(source)
+    source._series["kube_pod_labels"] = pods
+    source.error, source.failing = "too many series", "service_owner_info"
+    for time in (1060.0, 1120.0):
+        known.refresh(source, time)
+    assert (known.of(Service("", "a")).owner, known.of(Service("", "c")).owner) == ("b", "d")
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "service_owner_info" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from tests.web.worlds import NOW, contended, contention_incident
 
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.model.journal import Entry, Kind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.incident_timeline import by_line, incident_timeline
@@ -18,6 +19,7 @@ from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.fold import fold
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.store import Journal
+from foreshock_dashboard.store.journal import JournalLimits
 
 INCIDENT = contention_incident(contended())
 ID, SERVICE, NEIGHBOR = INCIDENT.id, INCIDENT.service, INCIDENT.suspect.service
@@ -128,7 +130,7 @@ def test_the_timeline_has_what_happened_who_did_what_and_what_was_sent() -> None
         9, "notification", NOW - 29, "hub", {"incident": ID, "channel": "#ops", "event": "page", "outcome": "sent"}
     )
     responses = fold([sent, *known])
-    events = incident_timeline(incident, responses.of(ID), responses.silences)
+    events = incident_timeline(incident, responses.of(ID), responses.silences, NOW + 400)
     assert [joined_text(by_line(event)) for event in events][:4] == [
         "first anomaly",
         "incident opened",
@@ -151,3 +153,52 @@ def test_the_reader_sees_an_entry_at_once() -> None:
     journal.append("incident", NOW, "dana", entries.acknowledge(ID))
     assert reader.current().of(ID).acknowledged == ("dana", NOW)
     assert reader.at(NOW - 1).of(ID).acknowledged is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "ended_at", "is_shown"),
+    [
+        (50, 200, None, True),
+        (101, 200, None, False),
+        (50, 200, 60, True),
+        (50, 200, 40, False),
+        (-200, -100, None, False),
+    ],
+)
+def test_the_timeline_has_the_maintenance_windows_that_covered_the_incident(
+    start: float, end: float, ended_at: float | None, *, is_shown: bool
+) -> None:
+    """Neither a planned one nor one that was canceled before its start."""
+    incident = replace(INCIDENT, opened=NOW, state="firing", resolved=None)
+    window = Entry(1, "incident", NOW - 300, "dana", entries.silence(NOW + start, NOW + end, maintenance=True))
+    ends = [] if ended_at is None else [Entry(2, "incident", NOW + ended_at, "dana", entries.end_silence(1))]
+    responses = fold([window, *ends])
+    events = incident_timeline(incident, responses.of(ID), responses.silences, NOW + 100)
+    assert any("maintenance" in joined_text(event.text) for event in events) == is_shown
+
+
+def test_an_incident_with_as_many_entries_as_the_journal_keeps_is_folded_in_linear_time() -> None:
+    known = said(*[entries.note(ID, "again")] * JournalLimits().rows)
+    before = time.process_time()
+    assert len(fold(known).of(ID).notes) == len(known)
+    assert time.process_time() - before < 2.0
+
+
+def test_the_reader_reads_each_entry_once_and_forgets_those_that_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foreshock_dashboard.response.reader.READ_AGAIN_AFTER", 4)
+    journal = Journal(None, now=lambda: NOW, limits=JournalLimits(rows=2))
+    read, found = journal.read, list[int]()
+
+    def counted(kind: Kind | None = None, after: int = 0) -> list[Entry]:
+        entries_ = read(kind, after)
+        found.append(len(entries_))
+        return entries_
+
+    monkeypatch.setattr(journal, "read", counted)
+    reader = ResponseReader(journal)
+    kept = []
+    for number in range(6):
+        journal.append("incident", NOW, "dana", entries.note(ID, str(number)))
+        kept.append([int(note.text) for note in reader.current().of(ID).notes])
+    assert kept == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [4, 5]]
+    assert found == [1, 1, 1, 1, 1, 2]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from itsdangerous import TimestampSigner
 from tests.browser.site import Site
 from tests.web.oidc import SECRET, Provider, free_port, provider
 from tests.web.worlds import SCENES, FakeHub
@@ -254,3 +258,14 @@ def test_files_that_cannot_be_used_are_named(options: OidcOptions, secret: str |
         options.secret_file.with_name("ca.pem").write_text(ca)
     with pytest.raises(FileError, match=r"ca\.pem" if ca else "secret"):
         Oidc(options, ROLES, AuditLog())
+
+
+def test_a_cookie_of_an_earlier_version_still_signs_in(options: OidcOptions, real: Provider) -> None:
+    """It had one page to return to, as a text."""
+    session = {"next": "/traces", "user": "bob", "groups": [], "since": time.time()}
+    key = Oidc(options, ROLES, AuditLog()).session_key()
+    cookie = TimestampSigner(key).sign(base64.b64encode(json.dumps(session).encode())).decode()
+    with hub(options, real.hub_port), browser(real) as client:
+        client.cookies.set("foreshock", cookie)
+        assert client.get("/login/callback", params={"state": "x"}).status_code == 200
+        assert sign_in(client, "bob", "/login?next=/services").url.path == "/services"

@@ -17,8 +17,10 @@ from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.response import entries
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.state.response_json import MAX_EVENTS
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,12 @@ def test_an_action_is_kept_in_the_journal_and_shown_at_once(
         ("silences", {"duration": "1h", "incident": "nowhere"}, 404, "no incident"),
         ("silences", {"duration": "1h", "noisy_neighbor": "a", "incident": "ID"}, 400, "noisy_neighbor"),
         ("maintenance", {"start": "now", "end": "yesterday"}, 400, "end"),
+        ("maintenance", {"duration": "1h", "service": 7}, 400, "service"),
+        ("maintenance", {"duration": "1h", "service": "x" * 201}, 400, "service"),
+        ("maintenance", {"duration": "1h", "service": "a\x1b[2J"}, 400, "control characters"),
+        ("maintenance", {"duration": "1h", "service": " "}, 400, "has no name"),
+        ("silences", {"duration": "1h", "service": "a", "noisy_neighbor": ["b"]}, 400, "noisy_neighbor"),
+        ("incidents/ID/feedback", {"verdict": "wrong_cause", "service": {"name": "a"}}, 400, "service"),
     ],
 )
 def test_a_request_that_cannot_be_kept_is_refused_with_the_reason(
@@ -225,3 +233,15 @@ def test_a_silence_of_alertmanager_shows_until_when() -> None:
     assert send(client, f"/api/incidents/{name}/silence", duration="2h", by="dana").status_code < 300
     seen = client.get("/api/now").json()["responses"][name]["silence"]
     assert (seen["end"], seen["by"]) == (NOW + 3 + 7200, "dana")
+
+
+def test_a_page_has_the_newest_events_of_a_long_incident_and_the_postmortem_all() -> None:
+    hub = FakeHub(SCENES["contended"]())
+    name = incident_id(hub)
+    for number in range(MAX_EVENTS + 50):
+        hub.journal.append("incident", NOW + number / 100, "dana", entries.note(name, f"note {number}."))
+    client = Caller(create_app(hub, version="0"))
+    seen = client.get("/api/now").json()["responses"][name]
+    assert (len(seen["timeline"]), len(seen["notes"])) == (MAX_EVENTS, MAX_EVENTS)
+    assert f"note {MAX_EVENTS + 49}." in str(seen["timeline"][-1])
+    assert "note 0." in client.get(f"/api/report/{name}").json()["markdown"]

@@ -101,7 +101,7 @@ class Hub:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self.journal = intake.journal
-            self._responses = ResponseReader(self.journal)
+            self._responses, self._responses_problem = ResponseReader(self.journal), ""
             with naming("--services-file"):
                 self._owners = OwnerDirectory(settings.services_file)
             self._owners_read = threading.Event()  # before, an alert would lack its owner, and later be another one
@@ -203,8 +203,18 @@ class Hub:
         return self.ownership(service).owner
 
     def _muted(self, incident: Incident, now: float) -> Mute | None:
-        """The silence or maintenance window that covers an incident; None without one."""
-        silence = self._responses.current().silence_of(incident, now)
+        """The silence or maintenance window that covers an incident; None without one.
+
+        A journal that cannot be read leaves those read before in effect, and stops no notification.
+        """
+        try:
+            responses, problem = self._responses.current(), ""
+        except SourceError as error:
+            responses, problem = self._responses.known, str(error)
+        if problem and problem != self._responses_problem:
+            log.error("silences cannot be read; those read before stay in effect: %s", problem)
+        self._responses_problem = problem
+        silence = responses.silence_of(incident, now)
         return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
 
     def _record_notification(self, now: float, data: Json) -> None:

@@ -27,20 +27,19 @@ _POD_SUFFIX = re.compile(r"(-[a-z0-9]{6,10})?-[a-z0-9]{5}$|-\d+$")
 """Suffix of a pod's name: of its ReplicaSet and itself, or its number in a StatefulSet."""
 
 
-def read_labels(source: MetricSource, time: float) -> Ownerships:
-    """Read the ownership of all services at a time (Unix seconds).
+def read_labels(source: MetricSource, metric: str, time: float) -> Ownerships:
+    """Read the ownership of services from one of `METRICS` at a time (Unix seconds).
 
     Raises:
         SourceError: the source cannot answer.
     """
     known: dict[Service, Ownership] = {}
-    for metric in METRICS:
-        matrix = source.fetch(Query(metric, by=None, window=WINDOW_SECONDS), time, time, 1.0)
-        for labels, values in zip(matrix.labels, matrix.values, strict=True):
-            if not np.isfinite(values).any():
-                continue
-            if (service := _service(metric, dict(labels))) is not None:
-                known[service] = known.get(service, UNKNOWN).or_else(_ownership(dict(labels)))
+    matrix = source.fetch(Query(metric, by=None, window=WINDOW_SECONDS), time, time, 1.0)
+    for labels, values in zip(matrix.labels, matrix.values, strict=True):
+        if not np.isfinite(values).any():
+            continue
+        if (service := _service(metric, dict(labels))) is not None:
+            known[service] = known.get(service, UNKNOWN).or_else(_ownership(dict(labels)))
     return {service: found for service, found in known.items() if found != UNKNOWN}
 
 

@@ -23,16 +23,23 @@ class TimelineEvent(NamedTuple):
     text: Text
 
 
-def incident_timeline(incident: Incident, response: Response, silences: Sequence[Silence]) -> list[TimelineEvent]:
-    """The events, oldest first. silences: all; those for this incident alone are among the response's entries."""
-    end = incident.resolved or float("inf")
+def incident_timeline(
+    incident: Incident, response: Response, silences: Sequence[Silence], now: float
+) -> list[TimelineEvent]:
+    """The events up to `now` (Unix seconds), oldest first.
+
+    silences: all; those for this incident alone are among the response's entries. One that ended before its start
+    covered nothing.
+    """
+    end = now if incident.resolved is None else incident.resolved
     events = [
         *_states(incident),
         *(event for entry in response.entries for event in _entry(entry)),
         *(
             TimelineEvent(max(item.start, item.stamp.at), "response", item.stamp.by, _silenced(item))
             for item in silences
-            if not item.incident and item.matches(incident) and item.start < end and item.end > incident.opened
+            if not item.incident and item.matches(incident) and item.start < item.end
+            if item.start <= end and item.end > incident.opened
         ),
     ]
     return sorted(events, key=lambda event: event.at)

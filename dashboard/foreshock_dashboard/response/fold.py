@@ -19,6 +19,8 @@ from foreshock_dashboard.response.values import Assignment, Feedback, FeedbackVe
 
 log = logging.getLogger(__name__)
 
+KINDS = ("incident", "notification")
+"""Kinds of entries that are folded."""
 NO_RESPONSE = Response()
 
 
@@ -47,52 +49,80 @@ NO_RESPONSES = Responses()
 
 
 def fold(entries: Iterable[Entry], until: float | None = None) -> Responses:
-    """Fold entries, oldest first, of kinds `incident` and `notification`; later ones than `until` are left out.
+    """Fold entries, oldest first, of kinds `KINDS`; later ones than `until` are left out.
 
     Feedback is an exception: it is about the past, and mostly given afterwards.
     """
-    responses: defaultdict[str, Response] = defaultdict(Response)
-    silences: dict[int, Silence] = {}
-    for entry in entries:
-        is_later = until is not None and entry.at > until and entry.data.get("action") != "feedback"
-        if entry.kind not in ("incident", "notification") or is_later:
-            continue
-        try:
+    return Fold().add(
+        entry for entry in entries if until is None or entry.at <= until or entry.data.get("action") == "feedback"
+    )
+
+
+class Fold:
+    """A fold that goes on with later entries, in time proportional to them and to the incidents that they are about."""
+
+    def __init__(self) -> None:
+        self._drafts: defaultdict[str, _Draft] = defaultdict(_Draft)
+        self._responses: dict[str, Response] = {}
+        self._silences: dict[int, Silence] = {}
+
+    def add(self, entries: Iterable[Entry]) -> Responses:
+        """Fold more entries, oldest first, and return what people did up to them."""
+        changed: set[str] = set()
+        for entry in entries:
+            if entry.kind not in KINDS:
+                continue
             incident = str(entry.data.get("incident") or "")
-            if entry.kind == "incident":
-                responses[incident] = _advanced(responses[incident], silences, entry)
-            known = responses[incident]
-            responses[incident] = replace(known, entries=(*known.entries, entry))
-        except (KeyError, TypeError, ValueError):
-            log.warning("journal: entry %d has an unknown form and is left out", entry.seq)
-    responses.pop("", None)
-    return Responses(responses, tuple(silences[key] for key in sorted(silences, reverse=True)))
+            try:
+                if entry.kind == "incident":
+                    self._advance(self._drafts[incident], entry)
+            except (KeyError, TypeError, ValueError):
+                log.warning("journal: entry %d has an unknown form and is left out", entry.seq)
+                continue
+            if incident:
+                self._drafts[incident].entries.append(entry)
+                changed.add(incident)
+        self._responses = self._responses | {incident: self._drafts[incident].response() for incident in changed}
+        return Responses(self._responses, tuple(self._silences[key] for key in sorted(self._silences, reverse=True)))
+
+    def _advance(self, draft: _Draft, entry: Entry) -> None:
+        """Apply an entry to the response of its incident and to the silences. Raises as `_silence`."""
+        data, stamp = entry.data, Stamp(entry.by, entry.at)
+        match data["action"]:
+            case "acknowledge":
+                draft.acknowledged = stamp
+            case "unacknowledge":
+                draft.acknowledged = None
+            case "assign":
+                assignee = str(data["assignee"])
+                draft.assignment = Assignment(assignee, stamp) if assignee else None
+            case "note":
+                draft.notes.append(Note(str(data["text"]), stamp))
+            case "feedback":
+                draft.feedback.append(_feedback(data, stamp))
+            case "silence":
+                self._silences[entry.seq] = _silence(entry.seq, data, stamp)
+            case "end_silence":
+                if silence := self._silences.get(int(data["silence"])):
+                    self._silences[silence.id] = replace(silence, end=min(silence.end, entry.at))
+            case _:
+                raise ValueError("unknown action")
 
 
-def _advanced(response: Response, silences: dict[int, Silence], entry: Entry) -> Response:
-    """Return the response after an entry, and update `silences`. Raises KeyError, TypeError, or ValueError."""
-    data, stamp = entry.data, Stamp(entry.by, entry.at)
-    match data["action"]:
-        case "acknowledge":
-            return replace(response, acknowledged=stamp)
-        case "unacknowledge":
-            return replace(response, acknowledged=None)
-        case "assign":
-            assignee = str(data["assignee"])
-            return replace(response, assignment=Assignment(assignee, stamp) if assignee else None)
-        case "note":
-            return replace(response, notes=(*response.notes, Note(str(data["text"]), stamp)))
-        case "feedback":
-            return replace(response, feedback=(*response.feedback, _feedback(data, stamp)))
-        case "silence":
-            silences[entry.seq] = _silence(entry.seq, data, stamp)
-        case "end_silence":
-            ended = int(data["silence"])
-            if ended in silences:
-                silences[ended] = replace(silences[ended], end=min(silences[ended].end, entry.at))
-        case _:
-            raise ValueError("unknown action")
-    return response
+@dataclass(slots=True)
+class _Draft:
+    """A response that is still folded: lists, because a tuple would be copied with each entry."""
+
+    acknowledged: Stamp | None = None
+    assignment: Assignment | None = None
+    notes: list[Note] = field(default_factory=list)
+    feedback: list[Feedback] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def response(self) -> Response:
+        return Response(
+            self.acknowledged, self.assignment, tuple(self.notes), tuple(self.feedback), tuple(self.entries)
+        )
 
 
 def _feedback(data: Mapping[str, Any], stamp: Stamp) -> Feedback:
@@ -103,6 +133,7 @@ def _feedback(data: Mapping[str, Any], stamp: Stamp) -> Feedback:
 
 
 def _silence(number: int, data: Mapping[str, Any], stamp: Stamp) -> Silence:
+    """Read a silence. Raises KeyError, TypeError, or ValueError."""
     return Silence(
         id=number,
         start=float(data["start"]),

@@ -71,9 +71,9 @@ def _by(row: Json) -> str:
 @click.command(cls=GroupedCommand)
 @click.argument("incident")
 @writes_hub
-@click.option("--undo", is_flag=True, help="withdraw the acknowledgment")
+@click.option("--withdraw", is_flag=True, help="withdraw the acknowledgment")
 @output_option(*FORMATS)
-def ack(source: Source, incident: str, undo: bool, form: str) -> None:
+def ack(source: Source, incident: str, withdraw: bool, form: str) -> None:
     """Acknowledge an incident: others see that you take care of it.
 
     INCIDENT is an ID, a unique ID prefix, or `latest`.
@@ -81,9 +81,9 @@ def ack(source: Source, incident: str, undo: bool, form: str) -> None:
     \b
     Examples:
       foreshock incident ack latest
-      foreshock incident ack 20260105T084120Z --undo
+      foreshock incident ack 20260105T084120Z --withdraw
     """
-    _respond(source, incident, "acknowledge", {"acknowledged": not undo}, form)
+    _respond(source, incident, "acknowledge", {"acknowledged": not withdraw}, form)
 
 
 @click.command(cls=GroupedCommand)

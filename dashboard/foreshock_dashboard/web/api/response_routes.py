@@ -61,8 +61,12 @@ def _seconds(value: object) -> float:
     return seconds
 
 
-def _service(text: str | None) -> Service | None:
-    return Service.parse(text) if text else None
+def _service(value: object) -> Service | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise ValueError(f"is not a name of up to {MAX_NAME} characters")
+    return Service.parse(_line(value))
 
 
 Line = Annotated[str, Field(max_length=MAX_COMMENT), AfterValidator(_line)]

@@ -62,7 +62,7 @@ def report(
         "## Impact",
         _impact(costs, until - since, incident.paged is not None),
         "## Timeline",
-        _timeline(incident, since, responses),
+        _timeline(incident, since, responses, world.time),
         *_feedback(responses.of(incident.id)),
         "## Root cause",
         _root_cause(incident, at_page),
@@ -143,7 +143,7 @@ def _feedback(response: Response) -> Iterator[str]:
         )
 
 
-def _timeline(incident: Incident, since: float, responses: Responses) -> str:
+def _timeline(incident: Incident, since: float, responses: Responses, now: float) -> str:
     """What happened, who did what, and what was sent, oldest first; the first anomaly is the first line."""
     events = [(since, "**first anomaly**")]
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
@@ -152,7 +152,7 @@ def _timeline(incident: Incident, since: float, responses: Responses) -> str:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first anomaly"))
     if incident.resolved is not None:
         events.append((incident.resolved, "resolved"))
-    known = incident_timeline(incident, responses.of(incident.id), responses.silences)
+    known = incident_timeline(incident, responses.of(incident.id), responses.silences, now)
     events += [(event.at, _text(joined_text(by_line(event)))) for event in known if event.kind != "state"]
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
     return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in incident.at_risk)])

@@ -112,7 +112,7 @@ class Oidc:
                 key=lambda item: item[1]["exp"],
             )
             state = secrets.token_urlsafe(STATE_BYTES)
-            returns = request.session.get("next", {})
+            returns = _returns(request.session)
             request.session["next"] = _bounded({**returns, state: next if _LOCAL_PATH.fullmatch(next) else "/"})
             base = self._options.external_url or f"{request.url.scheme}://{request.url.netloc}"
             answer: Response = await self._client.authorize_redirect(request, base + CALLBACK, state=state)
@@ -122,7 +122,7 @@ class Oidc:
         return _uncached(answer)
 
     async def _callback(self, request: Request) -> Response:
-        state, returns = request.query_params.get("state"), request.session.get("next", {})
+        state, returns = request.query_params.get("state", ""), _returns(request.session)
         target = returns.get(state, "/")
         if self.principal(request.session) and f"{_STATE}{state}" not in request.session:  # signed in in another tab
             return _uncached(RedirectResponse(target, 303))
@@ -242,6 +242,12 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
     if claim == "email" and claims.get("email_verified", True) not in (True, "true"):
         raise ValueError("the provider has not verified the e-mail address")
     return user
+
+
+def _returns(session: Mapping[str, Any]) -> dict[str, str]:
+    """The pages to return to, by the state of their login. A cookie of an earlier version has one text instead."""
+    returns = session.get("next")
+    return returns if isinstance(returns, dict) else {}
 
 
 def _bounded(returns: dict[str, str]) -> dict[str, str]:

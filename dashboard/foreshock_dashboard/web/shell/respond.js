@@ -159,6 +159,7 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
 const drawDialog = (incident, response, isReadOnly) => {
   const box = dialog("respond", "Respond to an incident");
   box.classList.add("respond");
+  const typed = box.dataset.incident === incident.id ? box.querySelector("textarea")?.value : ""; // Esc closed it
   box.dataset.incident = incident.id;
   const now = hubTime();
   box.replaceChildren();
@@ -180,6 +181,8 @@ const drawDialog = (incident, response, isReadOnly) => {
       : h("p", { class: "muted" }, "You can read this incident. Responding needs the role responder."),
     h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")),
   );
+  const note = box.querySelector("textarea");
+  if (note) note.value = typed ?? "";
   openDialog(box);
 };
 
@@ -221,6 +224,7 @@ const onSubmit = async (event) => {
   if (!incident) return;
   const fields = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(target)));
   if (await send(...requestOf(target.dataset.action, fields, incident))) {
+    target.reset();
     box.close();
     toast("Saved.");
   }

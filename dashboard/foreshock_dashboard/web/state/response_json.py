@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from typing_extensions import TypedDict
 
@@ -13,6 +14,9 @@ from foreshock_dashboard.response.fold import Responses
 from foreshock_dashboard.response.values import FeedbackVerdict, Silence, Stamp
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number_of_time
+
+MAX_EVENTS = 200
+"""Events of a timeline, notes, and feedback of an incident in one answer, the newest; the journal keeps the others."""
 
 
 class StampJson(Row):
@@ -76,7 +80,8 @@ class EventJson(Row):
 class ResponseJson(TypedDict):
     """What people did about one incident. acknowledged, assignment, silence: null if not.
 
-    silence: the one that the incident is under now. inhibited: whether Alertmanager inhibits its alert.
+    silence: the one that the incident is under now. inhibited: whether Alertmanager inhibits its alert. notes,
+    feedback, timeline: the newest 200.
     """
 
     acknowledged: StampJson | None
@@ -119,21 +124,22 @@ def response(incident: Incident, responses: Responses, now: float) -> ResponseJs
     """What people did about an incident. now: Unix seconds."""
     known, silence = responses.of(incident.id), responses.silence_of(incident, now)
     assigned = known.assignment
+    events = incident_timeline(incident, replace(known, entries=known.entries[-MAX_EVENTS:]), responses.silences, now)
     return {
         "acknowledged": _stamp(known.acknowledged) if known.acknowledged else None,
         "assignment": AssignmentJson(assigned.assignee, *_by(assigned.stamp)) if assigned else None,
-        "notes": [NoteJson(item.text, *_by(item.stamp)) for item in known.notes],
+        "notes": [NoteJson(item.text, *_by(item.stamp)) for item in known.notes[-MAX_EVENTS:]],
         "feedback": [
             FeedbackJson(
                 item.verdict, item.cause, str(item.service) if item.service else None, item.text, *_by(item.stamp)
             )
-            for item in known.feedback
+            for item in known.feedback[-MAX_EVENTS:]
         ],
         "silence": silence_row(silence) if silence else None,
         "inhibited": incident.id in responses.inhibited,
         "timeline": [
             EventJson(number_of_time(event.at), event.kind, event.by, clauses(event.text))
-            for event in incident_timeline(incident, known, responses.silences)
+            for event in events[-MAX_EVENTS:]
         ],
     }
 
