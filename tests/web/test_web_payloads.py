@@ -25,6 +25,7 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning, State, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
@@ -43,6 +44,7 @@ from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.panels import vitals
 from foreshock_dashboard.web.panels.topology import topology
 from foreshock_dashboard.web.state import conditions, lists, numbers
+from foreshock_dashboard.web.state.incident_json import incident as incident_json
 from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -67,6 +69,41 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
         "Client retries would prevent its recovery (metastable failure)."
     )
     assert seen.payload()["risks"]
+
+
+def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
+    """None at all is said only where versions or settings of workloads are known."""
+    item = contention_incident(contended())
+    changes = tuple(
+        Change(item.since - before, "deployment", service("embedder"), before=f"1.{4 - i}", after=f"1.{5 - i}")
+        for i, before in enumerate((1860, 1200, 900, 180, 0))
+    )
+
+    def listed(*changes: Change, tracks_changes: bool = True) -> list[str] | None:
+        world = replace(contended(), changes=changes, tracks_changes=tracks_changes)
+        situation = verdict(snapshot(world, item)).payload()["situation"]
+        assert situation
+        shown = situation["changes"]
+        return None if shown is None else ["".join(clause.text for clause in change) for change in shown]
+
+    assert listed(tracks_changes=False) is None
+    assert listed() == listed(changes[0]) == []
+    assert listed(*changes) == [
+        "embedder 1.0 → 1.1, at the first anomaly",
+        "embedder 1.1 → 1.2, 3 min before the first anomaly",
+        "embedder 1.2 → 1.3, 15 min before the first anomaly",
+    ]
+
+
+def test_the_change_that_is_the_cause_is_in_the_incident() -> None:
+    item = contention_incident(contended())
+    change = Change(item.since - 180, "deployment", service("embedder"), before="1.4.1", after="1.4.2", source="traces")
+    assert incident_json(item)["suspect"].change is None
+    reported = incident_json(replace(item, suspect=item.suspect._replace(change=change)))
+    shown = reported["suspect"].change
+    assert shown
+    assert (shown.at, shown.before, shown.after) == (item.since - 180, "1.4.1", "1.4.2")
+    assert shown.text == "embedder 1.4.1 → 1.4.2"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -1,4 +1,4 @@
-"""Changes of the platform: what values over time show, and what other systems report.
+"""Changes of the platform: what values over time show.
 
 Imports: `model`.
 """

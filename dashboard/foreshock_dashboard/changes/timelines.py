@@ -71,6 +71,11 @@ class Timelines:
             if not values:
                 del self._runs[subject], self._newest[subject]
 
+    @property
+    def sources(self) -> set[ChangeSource]:
+        """Where the values come from."""
+        return {subject.source for subject in self._runs}
+
     def changes(self, now: float) -> Iterator[tuple[Subject, Change]]:
         """The changes known at `now` (Unix seconds), in no order. The first values of a subject are none.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 from foreshock_dashboard.model.service import Service
 
@@ -16,18 +16,12 @@ layout, sharing, and power limit of a host's GPUs."""
 Stage = Literal["", "canary", "rollback"]
 """`canary`: the version before keeps running beside it. `rollback`: to a version that ran before."""
 ChangeSource = Literal["traces", "kubernetes", "exporter", "hub", "api", "grafana", "cloudevents", "github", "argocd"]
-CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
-CHANGE_SOURCES: tuple[ChangeSource, ...] = get_args(ChangeSource)
-COLLECTED: frozenset[ChangeSource] = frozenset({"traces", "kubernetes", "exporter", "hub"})
-"""Sources that the hub reads by itself; the others are received."""
 
 SAME_CHANGE_SECONDS = 600.0
 """Longest time between two reports of one change: the rolling update of a Deployment fails after as long without
 progress (`progressDeadlineSeconds`), and a pipeline reports a deployment before its first span arrives."""
 MAX_CHANGES = 1000
 """Changes that are kept, the newest ones."""
-MAX_TEXT_CHARS = 200
-"""Longest text of a change; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True)

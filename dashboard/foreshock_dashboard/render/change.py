@@ -51,11 +51,20 @@ def change_text(change: Change) -> str:
     return joined_text(change_clauses(change))
 
 
+def recent_change_clauses(change: Change, since: float) -> Text:
+    """A change before what began at `since`: `llm-chat 1.4.1 → 1.4.2, 3 min before the first anomaly`."""
+    return text(*change_clauses(change), f", {_when(change, since)}")
+
+
+def _when(change: Change, since: float) -> str:
+    """Unix seconds `since` of the first anomaly. A change may be seen a little later than its effect."""
+    lag = since - change.at
+    return f"{f'{duration(lag)} before' if lag >= 1 else 'at'} the first anomaly"
+
+
 def change_before_clauses(change: Change, since: float) -> Text:
     """A change as the cause of what began at `since`: `llm-chat 1.4.2, deployed 3 min before the first anomaly`."""
-    lag = since - change.at
-    when = f"{duration(lag)} before" if lag >= 1 else "at"
     what = change.after or SETTINGS.get(change.setting, change.setting) or change.title
     done = "rolled back" if change.stage == "rollback" else DONE.get(change.kind, "changed")
     subject = (change.service,) if change.service else (change.host,)
-    return text(*subject, f" {what}".rstrip(), f", {done} {when} the first anomaly")
+    return text(*subject, f" {what}".rstrip(), f", {done} {_when(change, since)}")

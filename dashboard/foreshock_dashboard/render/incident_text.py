@@ -52,13 +52,14 @@ def incident_text(incident: Json) -> str:
     """The JSON of an incident as text: state, summary, cause, actions, services at risk, candidates, and evidence."""
     cascading = ", cascading" if incident["cascading"] else ""
     level = CONFIDENCE_LEVELS[incident["confidence_level"]]
-    affected = ", ".join(incident["affected"])
+    affected, change = ", ".join(incident["affected"]), incident["suspect"]["change"]
     lines = [
         f"{incident['service']}: {incident['severity']}, {incident['state']}{cascading}",
         f"  {incident['summary']}",
         f"  Opened: {utc_timestamp(incident['opened'])}, {_course(incident)}",
         f"  Cause: {CAUSES[incident['cause']]} ({level}, {QUALITIES[incident['quality']]})",
         f"  Suspect: {suspect_text(incident['suspect']) or 'unknown'}",
+        *([f"  Change: {change['text']}, {utc_timestamp(change['at'])}"] if change else []),
         *(line for action in incident["actions"] for line in _action_lines(action)),
         *([f"  Affected: {affected}"] if affected else []),
         *(f"  At risk: {_risk_text(risk)}" for risk in incident["at_risk"][:MAX_LISTED]),

@@ -182,6 +182,7 @@ class WorldBuilder:
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,
             changes=self._changes.changes(now, known),
+            tracks_changes=self._changes.is_tracking,
         )
 
 

@@ -144,6 +144,11 @@ class ChangeRows:
                 self._observe(reading, spec, matrix)
         self._timelines.trim(since)
 
+    @property
+    def is_tracking(self) -> bool:
+        """Whether versions of services, or metrics of kube-state-metrics, are known."""
+        return not self._timelines.sources.isdisjoint({"traces", "kubernetes"})
+
     def changes(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
         """The changes by time. known: services that other readings name; workloads take their names."""
         found = [*self._timelines.changes(now)]

@@ -7,6 +7,7 @@ by the findings and the ranking, and load, contention, and callees that explain 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -51,17 +52,20 @@ def with_change(point: EvaluationPoint, origin: Service, since: float, reported:
 
 def newest_change(point: EvaluationPoint, service: Service, since: float) -> Change | None:
     """The newest change of a service that may have led to what began at `since` (Unix seconds)."""
-    latest = min(point.time, since + REPORT_DELAY_SECONDS)
     return next(
         (
             change
-            for change in reversed(point.world.changes)
-            if change.service == service
-            and change.kind in CHANGING_KINDS
-            and since - CHANGE_LOOKBACK_SECONDS <= change.at <= latest
+            for change in recent_changes(point.world.changes, since, point.time)
+            if change.service == service and change.kind in CHANGING_KINDS
         ),
         None,
     )
+
+
+def recent_changes(changes: Sequence[Change], since: float, now: float) -> tuple[Change, ...]:
+    """The changes known at `now` that may have led to what began at `since` (Unix seconds), newest first."""
+    latest = min(now, since + REPORT_DELAY_SECONDS)
+    return tuple(item for item in reversed(changes) if since - CHANGE_LOOKBACK_SECONDS <= item.at <= latest)
 
 
 def _is_at_fault(point: EvaluationPoint, service: Service, origin: Service, reported: ReportedCause) -> bool:

@@ -114,6 +114,7 @@ export interface Suspect {
   host: string | null;
   text: string;
   clauses: Clause[];
+  change: { at: number; text: string } | null;
 }
 
 export interface Incident {

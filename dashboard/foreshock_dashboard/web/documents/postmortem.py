@@ -17,6 +17,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.change import change_text
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -144,8 +145,10 @@ def _feedback(response: Response) -> Iterator[str]:
 
 
 def _timeline(incident: Incident, since: float, responses: Responses, now: float) -> str:
-    """What happened, who did what, and what was sent, oldest first; the first anomaly is the first line."""
+    """What happened, who did what, and what was sent, oldest first, from the cause or the first anomaly."""
     events = [(since, "**first anomaly**")]
+    if change := incident.suspect.change:
+        events.append((change.at, f"change: {_text(change_text(change))}"))
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:

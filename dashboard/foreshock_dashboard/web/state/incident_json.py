@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.change import Change, ChangeKind, Stage
 from foreshock_dashboard.model.explanation import Explanation, Period
 from foreshock_dashboard.model.incident import (
     AtRisk,
@@ -23,6 +24,7 @@ from foreshock_dashboard.model.incident import (
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reason_unit, reasons_text
+from foreshock_dashboard.render.change import change_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.command import action_command, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
@@ -101,6 +103,20 @@ class ActionJson(TypedDict):
     revert_command: str | None
 
 
+class ChangeJson(Row):
+    """A change of a service. at: Unix seconds. Absent texts are empty."""
+
+    at: float
+    kind: ChangeKind
+    service: str | None
+    setting: str
+    before: str
+    after: str
+    stage: Stage
+    source: str
+    text: str
+
+
 class SuspectJson(Row):
     """The suspected cause, and where it is felt; an edge is written `client -> server`."""
 
@@ -111,6 +127,7 @@ class SuspectJson(Row):
     host: str | None
     text: str
     clauses: list[ClauseJson]
+    change: ChangeJson | None
 
 
 class BreachSeconds(Row):
@@ -300,7 +317,21 @@ def _assessment(item: Incident) -> Assessment:
 def _suspect(item: Incident) -> SuspectJson:
     suspect, words = item.suspect, suspect_clauses(item)
     where = suspect.pool or None, _edge(suspect.edge) if suspect.edge else None, suspect.host or None
-    return SuspectJson(_text(suspect.service), _labels(suspect.gpus), *where, joined_text(words), clauses(words))
+    return SuspectJson(
+        _text(suspect.service),
+        _labels(suspect.gpus),
+        *where,
+        joined_text(words),
+        clauses(words),
+        _change(suspect.change),
+    )
+
+
+def _change(change: Change | None) -> ChangeJson | None:
+    if change is None:
+        return None
+    values = change.setting, change.before, change.after, change.stage, change.source
+    return ChangeJson(round(change.at, 3), change.kind, _text(change.service), *values, change_text(change))
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:

@@ -57,6 +57,8 @@ export interface Situation {
   /** Other services that breach their SLO. */
   breached: string[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
+  /** In the half hour before the first anomaly, the newest first; null where nothing tells changes. */
+  changes: Clause[][] | null;
   /** Further open incidents. */
   others: number;
 }

@@ -200,8 +200,8 @@ const ownerFact = (services) => {
  * @param {number} now
  */
 const situationFacts = (situation, risks, now) => {
-  const { incident, reading, is_forecast, origin, suspicion, breach, impact, recovery, resolves, breached, at_risk } =
-    situation;
+  const { incident, reading, is_forecast, origin, suspicion, breach, impact, recovery, resolves, breached } = situation;
+  const { at_risk, changes } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   return [
@@ -236,14 +236,15 @@ const situationFacts = (situation, risks, now) => {
       fact("Next to breach", nextAtRisk(at_risk)),
       breached.length ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
       risks.length ? fact("Latent risk", latentRisks(risks)) : null,
-      h(
-        "div",
-        { class: "fact minor" },
-        h("dt", null, "Changes"),
-        h("dd", null, h("span", { class: "muted" }, "Not tracked: check deploys")),
-      ),
+      fact("Changes", recentChanges(changes)),
     ),
   ];
+};
+
+/** @param {Situation["changes"]} changes */
+const recentChanges = (changes) => {
+  if (changes?.length) return changes.map((change, i) => [i ? "; " : "", clausesText(change)]);
+  return h("span", { class: "muted" }, changes ? "None in the 30 min before" : "Not tracked: check deploys");
 };
 
 /** @param {Situation["recovery"][number]} recovery */

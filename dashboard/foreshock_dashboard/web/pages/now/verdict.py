@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
@@ -17,6 +18,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.change import recent_change_clauses
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, is_forecast, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
@@ -43,6 +45,8 @@ MAX_BREACH_SECONDS = 1800.0
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MAX_RECOVERED_RATIO = 0.7
 """Request rate over its peak up to which load explains a recovery."""
+MAX_CHANGES = 3
+"""Changes before an incident that are listed, the newest ones."""
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
 
@@ -84,8 +88,8 @@ class Situation(TypedDict):
     if the headline is a forecast. origin: the
     metric of the incident's own service that uses most of its SLO, if that is another one. suspicion: why the suspected
     cause is one. recovery: why it recovers. resolves: Unix seconds at which it does if it stays so. breached: other
-    services that breach their SLO. at_risk: services that will, the soonest first. others: number of further open
-    incidents.
+    services that breach their SLO. at_risk: services that will, the soonest first. changes: in the half hour before the
+    first anomaly, the newest first; None where nothing tells changes. others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -100,6 +104,7 @@ class Situation(TypedDict):
     resolves: float | None
     breached: list[str]
     at_risk: list[AtRiskRow]
+    changes: list[list[ClauseJson]] | None
     others: int
 
 
@@ -239,10 +244,18 @@ def _of_incidents(
         "resolves": number_of_time(item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS),
         "breached": list(map(str, breached)),
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
+        "changes": _changes(world, item.since),
         "others": len(current) - 1,
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
     return Verdict(state, headline, since=item.since, situation=situation)
+
+
+def _changes(world: World, since: float) -> list[list[ClauseJson]] | None:
+    found = recent_changes(world.changes, since, world.time)[:MAX_CHANGES]
+    return (
+        [clauses(recent_change_clauses(change, since)) for change in found] if found or world.tracks_changes else None
+    )
 
 
 def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
