@@ -273,8 +273,11 @@ def test_no_open_incident_is_forgotten_however_many_there_were(hub: Hub, monkeyp
     """It would page again. What is over goes first."""
     monkeypatch.setattr(notifier_module, "MAX_MESSAGES", 2)
     hub.evaluate(incident(id="old"))
+    hub.now += 1
     hub.evaluate(incident(id="old"), incident(id="b"))
     hub.evaluate(incident(id="old"), resolved(id="b"))
+    hub.restart()
+    hub.evaluate(resolved(id="b"), incident(id="c"), complete=False)  # not all are known yet
     for _ in range(2):
         hub.evaluate(incident(id="old"), incident(id="c"), incident(id="d"))
     assert hub.sent == [f"critical {name}" for name in ("old", "b")] + ["resolved b", "critical c", "critical d"]

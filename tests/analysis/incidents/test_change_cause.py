@@ -1,0 +1,142 @@
+"""When a change of a service is the cause of an incident: the service itself is at fault, and changed just before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    BATCH,
+    GATEWAY,
+    LLM,
+    STORE,
+    Changes,
+    last_point,
+    since,
+    world,
+)
+
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.incidents.change_cause import (
+    CHANGE_LOOKBACK_SECONDS,
+    REPORT_DELAY_SECONDS,
+    ReportedCause,
+    with_change,
+)
+from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.forecast import Utilization
+from foreshock_dashboard.model.incident import Cause, SuspectedCause
+from foreshock_dashboard.model.service import Service
+
+AT = 270
+"""Grid index of the first sign."""
+SLOW_TOKENS = Utilization(3.0, 20.0, 0.5, 0.0, 60.0, 0.5, (0.5,) * 3, 0.4, 0.6)
+DEPLOYMENT = Change(-180.0, "deployment", LLM, before="1.4.1", after="1.4.2", source="traces")
+"""Times of changes are relative to the first sign."""
+
+
+class Case(NamedTuple):
+    """An incident at `origin` with a cause before its changes are looked at."""
+
+    cause: Cause
+    suspect: Service | None = None
+    origin: Service = LLM
+    values: Changes = MappingProxyType({})
+    utilization: Utilization | None = None
+    changes: tuple[Change, ...] = (DEPLOYMENT,)
+
+
+OVERLOADED = Case("overload", utilization=SLOW_TOKENS)
+CALLED_MORE = Case("overload", GATEWAY, changes=(replace(DEPLOYMENT, service=GATEWAY),))
+MORE_CALLS: Changes = {("edge_rate", ANSWER): since(AT, 5, 12)}
+MORE_REQUESTS: Changes = {("rate", GATEWAY): since(AT, 7, 17)}
+
+
+def reported(case: Case) -> tuple[ReportedCause, EvaluationPoint]:
+    """The cause that is reported for an incident."""
+    seen = world(case.values)
+    onset = float(seen.times[AT])
+    changes = tuple(sorted((replace(item, at=onset + item.at) for item in case.changes), key=lambda item: item.at))
+    point = last_point(replace(seen, changes=changes), case.utilization)
+    actions = (Action("restart", case.origin), Action("add_replicas", case.origin))
+    before = ReportedCause(case.cause, SuspectedCause(case.suspect), 0.6, actions)
+    return with_change(point, case.origin, onset, before), point
+
+
+@pytest.mark.parametrize(
+    ("case", "changed"),
+    [
+        pytest.param(Case("dependency"), LLM, id="it fails by itself"),
+        pytest.param(Case("dependency", LLM, GATEWAY), LLM, id="a callee that changed fails"),
+        pytest.param(OVERLOADED, LLM, id="it needs more time per token at the same load"),
+        pytest.param(CALLED_MORE._replace(values=MORE_CALLS), GATEWAY, id="a caller makes more calls per request"),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, stage="canary"),)), LLM, id="the new version is a canary"
+        ),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, before="1.4.2", after="1.4.1", stage="rollback"),)),
+            LLM,
+            id="the version is an older one",
+        ),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, kind="configuration", setting="generation"),)),
+            LLM,
+            id="its configuration changed",
+        ),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, at=REPORT_DELAY_SECONDS - 10),)),
+            LLM,
+            id="the change is seen after its effect",
+        ),
+    ],
+)
+def test_a_change_of_the_service_at_fault_is_the_cause(case: Case, changed: Service) -> None:
+    """The action is to roll back, and a restart is none."""
+    found, point = reported(case)
+    (change,) = point.world.changes
+    assert (found.cause, found.suspect.service, found.suspect.change) == ("change", changed, change)
+    assert [(action.kind, action.target) for action in found.actions] == [
+        ("roll_back", change.before),
+        ("add_replicas", ""),
+    ]
+    assert 0.6 < found.confidence <= 0.8
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(OVERLOADED._replace(changes=()), id="nothing changed"),
+        pytest.param(CALLED_MORE._replace(cause="dependency", suspect=STORE, origin=GATEWAY), id="a callee"),
+        pytest.param(OVERLOADED._replace(values={("rate", LLM): since(AT, 5, 12)}), id="more requests"),
+        pytest.param(Case("overload"), id="load that the tokens explain"),
+        pytest.param(CALLED_MORE, id="a caller with as many calls as before"),
+        pytest.param(CALLED_MORE._replace(values={**MORE_CALLS, **MORE_REQUESTS}), id="a caller with more requests"),
+        pytest.param(Case("gpu_contention", BATCH, utilization=SLOW_TOKENS), id="a neighbor on its GPUs"),
+        pytest.param(Case("network"), id="the network"),
+        pytest.param(Case("hardware"), id="its GPUs"),
+        pytest.param(OVERLOADED._replace(changes=(replace(DEPLOYMENT, kind="scaling"),)), id="a number of replicas"),
+        pytest.param(OVERLOADED._replace(changes=(replace(DEPLOYMENT, service=STORE),)), id="another service's change"),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, at=-CHANGE_LOOKBACK_SECONDS - 1),)), id="an old change"
+        ),
+        pytest.param(
+            OVERLOADED._replace(changes=(replace(DEPLOYMENT, at=REPORT_DELAY_SECONDS + 1),)), id="a later change"
+        ),
+    ],
+)
+def test_what_explains_the_trouble_otherwise_remains_the_cause(case: Case) -> None:
+    found, _ = reported(case)
+    assert (found.cause, found.suspect.change, found.confidence) == (case.cause, None, 0.6)
+    assert found.actions[0].kind == "restart"
+
+
+def test_the_newest_change_is_the_cause_and_the_nearer_it_is_the_surer() -> None:
+    changes = tuple(replace(DEPLOYMENT, at=-before, after=str(before)) for before in (1700.0, 900.0, 0.0))
+    found = [reported(OVERLOADED._replace(changes=changes[: count + 1]))[0] for count in range(3)]
+    assert [item.suspect.change.after for item in found if item.suspect.change] == ["1700.0", "900.0", "0.0"]
+    assert sorted(item.confidence for item in found) == [item.confidence for item in found]
+    assert found[-1].confidence == pytest.approx(0.8)
