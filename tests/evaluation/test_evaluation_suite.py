@@ -19,7 +19,8 @@ def test_every_scenario_is_in_the_dev_suite_and_the_heldout_suite_is_frozen() ->
     frozen = {run.scenario for run in heldout.runs}
 
     assert {run.scenario for run in dev.runs} == set(names())
-    assert set(names()) - frozen == {"gpu-lost", "crash-loop"}
+    releases = {"slow-release", "failing-release", "chatty-release", "harmless-release", "canary", "rollback"}
+    assert set(names()) - frozen == {"gpu-lost", "crash-loop", *releases}
     assert {run.size for run in heldout.runs} == {"small", "medium"}
     assert not {run.seed for run in dev.runs} & {run.seed for run in heldout.runs}
     assert len(heldout.runs) == len(frozen) * 2 * 5

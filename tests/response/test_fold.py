@@ -20,6 +20,7 @@ from foreshock_dashboard.response.fold import fold
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.store import Journal
 from foreshock_dashboard.store.journal import JournalLimits
+from foreshock_dashboard.web.state.response_json import MAX_EVENTS, response
 
 INCIDENT = contention_incident(contended())
 ID, SERVICE, NEIGHBOR = INCIDENT.id, INCIDENT.service, INCIDENT.suspect.service
@@ -202,3 +203,11 @@ def test_the_reader_reads_each_entry_once_and_forgets_those_that_expired(monkeyp
         kept.append([int(note.text) for note in reader.current().of(ID).notes])
     assert kept == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [4, 5]]
     assert found == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_page_has_the_newest_events_of_a_long_incident() -> None:
+    responses = fold(said(*(entries.note(ID, f"note {number}.") for number in range(MAX_EVENTS + 50))))
+    seen = response(INCIDENT, responses, NOW + 10_000)
+    assert (len(seen["timeline"]), len(seen["notes"])) == (MAX_EVENTS, MAX_EVENTS)
+    assert f"note {MAX_EVENTS + 49}." in str(seen["timeline"][-1])
+    assert len(incident_timeline(INCIDENT, responses.of(ID), (), NOW + 10_000)) > MAX_EVENTS, "as in the postmortem"

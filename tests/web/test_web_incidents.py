@@ -13,6 +13,7 @@ import pytest
 from tests.web.worlds import NOW, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
@@ -27,7 +28,7 @@ def full() -> Incident:
         contention_incident(contended(), severity="critical"),
         suspect=SuspectedCause(
             service("train-llm"), contended().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
-        ),
+        )._replace(change=Change(NOW - 60, "deployment", service("train-llm"), before="1", after="2", source="traces")),
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
         resolved=NOW,
         cascading=True,
@@ -104,6 +105,7 @@ def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> Non
         "host": None,
         "text": "GPU contention",
         "clauses": [ClauseJson("GPU contention", "", (), (), None)],
+        "change": None,
     }
 
 

@@ -17,10 +17,8 @@ from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.model.journal import Entry
-from foreshock_dashboard.response import entries
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
-from foreshock_dashboard.web.state.response_json import MAX_EVENTS
 
 
 @pytest.fixture(scope="module")
@@ -233,15 +231,3 @@ def test_a_silence_of_alertmanager_shows_until_when() -> None:
     assert send(client, f"/api/incidents/{name}/silence", duration="2h", by="dana").status_code < 300
     seen = client.get("/api/now").json()["responses"][name]["silence"]
     assert (seen["end"], seen["by"]) == (NOW + 3 + 7200, "dana")
-
-
-def test_a_page_has_the_newest_events_of_a_long_incident_and_the_postmortem_all() -> None:
-    hub = FakeHub(SCENES["contended"]())
-    name = incident_id(hub)
-    for number in range(MAX_EVENTS + 50):
-        hub.journal.append("incident", NOW + number / 100, "dana", entries.note(name, f"note {number}."))
-    client = Caller(create_app(hub, version="0"))
-    seen = client.get("/api/now").json()["responses"][name]
-    assert (len(seen["timeline"]), len(seen["notes"])) == (MAX_EVENTS, MAX_EVENTS)
-    assert f"note {MAX_EVENTS + 49}." in str(seen["timeline"][-1])
-    assert "note 0." in client.get(f"/api/report/{name}").json()["markdown"]

@@ -101,7 +101,7 @@ def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("path", "feed"),
     [
-        ("/", 'data-feed="/api/now" data-takes=""'),
+        ("/", 'data-feed="/api/now" data-takes="from"'),
         ("/fleet", 'data-feed="/api/pages/fleet" data-takes="metric gpu q sort"'),
         ("/nowhere", None),
     ],

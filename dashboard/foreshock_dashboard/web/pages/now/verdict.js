@@ -143,6 +143,8 @@ const suspectedCause = (incident, why) => {
   }
   const host = suspect.host ? ` on ${suspect.host}` : "";
   const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
+  if (suspect.change)
+    return [causeText(incident), ": ", clausesText(suspect.clauses), why ? `, ${why}` : "", " ", level];
   const by = ["overload", "scale_up_lag"].includes(incident.cause) ? ": extra load from " : ": ";
   const who = suspect.service && suspect.service !== incident.service ? [by, serviceLink(suspect.service)] : "";
   return [causeText(incident), who, where, why ? `, ${why}` : "", " ", level];

@@ -89,7 +89,7 @@ class Situation(TypedDict):
     metric of the incident's own service that uses most of its SLO, if that is another one. suspicion: why the suspected
     cause is one. recovery: why it recovers. resolves: Unix seconds at which it does if it stays so. breached: other
     services that breach their SLO. at_risk: services that will, the soonest first. changes: in the half hour before the
-    first anomaly, the newest first; None where nothing tells changes. others: number of further open incidents.
+    first anomaly, the newest first; None where nothing reports changes. others: number of further open incidents.
     """
 
     incident: IncidentJson
