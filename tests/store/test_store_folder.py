@@ -13,6 +13,7 @@ from tests.store.snapshots import SnapshotDisk
 
 from foreshock_dashboard.store import Store, StoreError
 from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.folder import disk_bytes
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -357,3 +358,23 @@ def test_a_block_whose_description_cannot_be_read_for_now_is_kept(bench: Bench, 
     meta.unlink()
     meta.write_bytes(content)
     assert bench.open().stats().corrupt == 0
+
+
+def test_a_folder_that_vanishes_while_sizes_are_summed_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block moves out of `tmp/` while Status asks for the size of the store."""
+    for name in ("kept", "tmp/spans-new"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "data").write_bytes(b"1234")
+    scan = os.scandir
+
+    def vanishing(path: str | Path) -> object:
+        if Path(path).name == "spans-new":
+            Path(path, "data").unlink()
+            Path(path).rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+
+    assert disk_bytes(tmp_path) == 4

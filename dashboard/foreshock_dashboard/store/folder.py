@@ -48,11 +48,10 @@ def prepare(path: Path, disk: Disk) -> int:
 def disk_bytes(path: Path) -> int:
     """Total size of the files below a folder."""
     total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # removed in the meantime
-            continue
+    for folder, _, names in os.walk(path):  # skips folders removed in the meantime
+        for name in names:
+            with contextlib.suppress(OSError):  # or files
+                total += Path(folder, name).stat().st_size
     return total
 
 
