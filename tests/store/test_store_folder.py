@@ -360,21 +360,21 @@ def test_a_block_whose_description_cannot_be_read_for_now_is_kept(bench: Bench, 
     assert bench.open().stats().corrupt == 0
 
 
-def test_a_folder_that_vanishes_while_sizes_are_summed_counts_nothing(
+def test_a_folder_that_is_removed_while_sizes_are_summed_counts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block moves out of `tmp/` while Status asks for the size of the store."""
+    """A block moves out of `tmp/` while Status shows the size of the store."""
     for name in ("kept", "tmp/spans-new"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "data").write_bytes(b"1234")
     scan = os.scandir
 
-    def vanishing(path: str | Path) -> object:
+    def removing(path: str | Path) -> object:
         if Path(path).name == "spans-new":
             Path(path, "data").unlink()
             Path(path).rmdir()
         return scan(path)
 
-    monkeypatch.setattr(os, "scandir", vanishing)
+    monkeypatch.setattr(os, "scandir", removing)
 
     assert disk_bytes(tmp_path) == 4
