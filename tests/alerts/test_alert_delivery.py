@@ -22,6 +22,7 @@ from tests.alerts.servers import SHORTER, at_once, hurried
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 
 Yaml = dict[str, Any]
@@ -115,8 +116,11 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     assert paged["annotations"]["runbook_url"] == "https://hub.example.com/runbooks/ForeshockIncident"
     assert paged["annotations"]["dashboard_url"] == "https://hub.example.com/cascade?incident=i1"
 
-    # The hub corrects the cause, and the incident cascades.
-    corrected = replace(incident("i1", "critical", "chat", "train"), cause="overload", cascading=True, confidence=0.6)
+    # The hub corrects the cause and the first service, and the incident cascades.
+    corrected = replace(
+        incident("i1", "critical", "gateway", "train"),
+        cause="overload", cascading=True, confidence=0.6, paged_service=Service("assistant", "chat"),
+    )  # fmt: skip
     early = incident("i2", "warning", "search")
     hub.body[0] = hub_page([corrected, early])
     text = "Its callers are breaching theirs too. Suspected cause: overload, ml/train (medium confidence)"

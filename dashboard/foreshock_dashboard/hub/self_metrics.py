@@ -42,8 +42,9 @@ def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
 
 
 def open_labels(incident: Incident) -> dict[str, str]:
-    """Labels of `foreshock_incident_open`: those that identify an incident and stay as they are once it has paged."""
-    return {"id": incident.id, "severity": incident.severity, **_service_labels("service", incident.service)}
+    """Labels of `foreshock_incident_open`: those that identify an incident and change only when it pages."""
+    service = incident.alerted_service(incident.severity)
+    return {"id": incident.id, "severity": incident.severity, **_service_labels("service", service)}
 
 
 def info_labels(incident: Incident) -> dict[str, str]:
@@ -110,7 +111,7 @@ def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFami
         ((key, float(counts[key])) for key in every),
     )
     for name, text, labels in (
-        ("open", "1 for each open incident. Its labels stay as they are once it has paged.", open_labels),
+        ("open", "1 for each open incident. Its labels change only when it pages.", open_labels),
         ("info", "1 for each open incident, with labels that later evaluations may correct.", info_labels),
     ):
         rows = [labels(incident) for incident in opened]

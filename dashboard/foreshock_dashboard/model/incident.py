@@ -163,6 +163,10 @@ class Incident:
             return "low"
         return "medium" if self.confidence < HIGH_CONFIDENCE else "high"
 
+    def alerted_service(self, severity: Severity) -> Service:
+        """The service that identifies the alert of a severity, the same as long as it fires."""
+        return (self.paged_service if severity == "critical" else self.first_service) or self.service
+
     @property
     def other_affected(self) -> tuple[Service, ...]:
         """The affected services besides the first one."""

@@ -53,7 +53,7 @@ def alert_labels(incident: Incident, severity: Severity, owner: Callable[[Servic
         name, role = "ForeshockEarlyWarning", "effect"
     else:
         name, role = alert_name(incident), "cause" if severity == "critical" else "effect"
-    service = (incident.paged_service if severity == "critical" else incident.first_service) or incident.service
+    service = incident.alerted_service(severity)
     labels = {
         "alertname": name,
         "severity": severity,
