@@ -220,6 +220,16 @@ def test_a_damaged_journal_is_set_aside_and_its_readable_entries_are_kept(
     assert notes(opened()) == [*found, "new"]
 
 
+def test_each_damaged_journal_is_kept_also_of_the_same_moment(opened: Open, tmp_path: Path) -> None:
+    for _ in range(2):
+        journal = opened()
+        fill(journal, ENTRIES, padding=600)
+        journal.close()
+        overwrite(0)(tmp_path / JOURNAL_FILE)
+        opened()
+    assert len([*(tmp_path / "damaged").glob("journal-*.sqlite")]) == 2
+
+
 class PowerCut(Disk):
     """A disk that fails at the n-th rename."""
 
@@ -245,6 +255,29 @@ def test_a_recovery_that_is_cut_short_is_finished_at_the_next_start(opened: Open
     journal = opened()
     assert len(notes(journal)) == ENTRIES - 1
     assert "damaged" in journal.stats().recovery
+
+
+class FailingConnection:
+    """A connection whose disk fails amid a transaction, also when it is to be rolled back."""
+
+    in_transaction = True
+
+    def execute(self, *_: object) -> None:
+        """Fail."""
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def close(self) -> None:
+        """Close."""
+
+
+def test_an_append_after_a_failed_rollback_is_kept(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = opened()
+    monkeypatch.setattr(journal, "_connection", FailingConnection())
+    with pytest.raises(StoreError, match="disk I/O error"):
+        journal.append("incident", T0, "dana", {"text": "lost"})
+    journal.append("incident", T0, "dana", {"text": "kept"})
+    assert notes(journal) == ["kept"]
+    assert journal.stats().last_error == ""
 
 
 def test_a_journal_whose_file_was_removed_refuses_entries(opened: Open, tmp_path: Path) -> None:

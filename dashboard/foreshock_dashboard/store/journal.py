@@ -23,9 +23,9 @@ from isal import isal_zlib
 from foreshock_dashboard.common.clock import Now, since_boot
 from foreshock_dashboard.model.journal import Entry, Kind
 from foreshock_dashboard.store.blocks.disk import Disk, StoreError, file_id, remedy
+from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS, replace_damaged, sqlite_problem
 from foreshock_dashboard.store.retention_clock import RetentionClock
 from foreshock_dashboard.store.sqlite_pages import Pages
-from foreshock_dashboard.store.sqlite_problem import BUSY_SECONDS, sqlite_problem
 from foreshock_dashboard.store.wal_recovery import has_bad_sectors
 
 JOURNAL_FILE = "journal.sqlite"
@@ -134,14 +134,23 @@ class Journal:
                 usage, expired = self._expire(kind, len(body), at)
                 self._connection.execute("commit")
             except (sqlite3.Error, OverflowError) as error:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("rollback")
+                self._roll_back()
                 self._error = f"journal {self._path}: cannot keep an entry: {error}; free space and look at the disk"
                 raise StoreError(self._error) from error
             self._usage[kind], self._error = usage, ""
             self._expired += expired
             self._newest = cursor.lastrowid or 0
             return self._newest
+
+    def _roll_back(self) -> None:
+        """End an open transaction. Reopen a file if that fails: otherwise no later append could begin one."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+        except sqlite3.Error:
+            self._connection.close()
+            with contextlib.suppress(sqlite3.Error):
+                self._connection = _connect(self._path)
 
     def read(self, kind: Kind | None = None, after: int = 0) -> list[Entry]:
         """As `EntryLog.read`. Raises StoreError."""
@@ -251,16 +260,7 @@ def _recover(path: Path, now: Now, disk: Disk) -> str:
         disk.rename(new, recovered)
         disk.sync(path.parent)
         report = f"the journal was damaged ({problem}); {count} entries were recovered, others may be missing"
-    aside = path.parent / "damaged" / f"journal-{round(now() * 1000)}.sqlite"
-    aside.parent.mkdir(exist_ok=True)
-    for suffix in ("-shm", "-wal", ""):
-        old = path.with_name(f"{path.name}{suffix}")
-        if old.exists():
-            disk.rename(old, aside.with_name(aside.name + suffix))
-    disk.sync(aside.parent)
-    disk.rename(recovered, path)
-    disk.sync(path.parent)
-    return f"{report}. The damaged file is {aside}"
+    return f"{report}. The damaged file is {replace_damaged(path, recovered, now, disk)}"
 
 
 def _salvaged(pages: Pages) -> dict[int, tuple[object, ...]]:

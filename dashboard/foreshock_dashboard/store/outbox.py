@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.store.blocks.disk import StoreError
-from foreshock_dashboard.store.sqlite_problem import BUSY_SECONDS, sqlite_problem
+from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS, sqlite_problem
 
 log = logging.getLogger(__name__)
 

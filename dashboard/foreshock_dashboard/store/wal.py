@@ -16,7 +16,7 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from foreshock_dashboard.store.blocks.disk import StoreError, file_id
-from foreshock_dashboard.store.sqlite_problem import BUSY_SECONDS
+from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_meta import WalRange
 from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.damaged_sqlite import replace_damaged, sqlite_problem
 from foreshock_dashboard.store.sqlite_pages import Pages
-from foreshock_dashboard.store.sqlite_problem import sqlite_problem
 from foreshock_dashboard.store.wal import (
     DELETED_KEY,
     PAGE_BYTES,
@@ -55,7 +55,7 @@ def open_wal(folder: Path, max_pages: int | None, held: Held, now: Now, disk: Di
         if problem:
             _recover(folder, problem, held, disk, partial=has_bad_sectors(path, disk))
     if (folder / RECOVERED_FILE).exists():
-        _replace(folder, now, disk)
+        replace_damaged(path, folder / RECOVERED_FILE, now, disk)
     wal = Wal(path, max_pages)
     if wal.recovery:
         log.error("store %s: %s", folder, wal.recovery)
@@ -151,17 +151,3 @@ def _deleted(pages: Pages) -> int:
                 if number.isdecimal() and text == deleted_text(int(number)):
                     latest = max(latest, int(number))
     return latest
-
-
-def _replace(folder: Path, now: Now, disk: Disk) -> None:
-    """Set the damaged WAL and its journal aside and put the recovered one in its place, durably."""
-    aside = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
-    while aside.exists():
-        aside = aside.with_stem(f"{aside.stem}-again")
-    for suffix in ("-shm", "-wal", ""):
-        old = folder / f"{WAL_FILE}{suffix}"
-        if old.exists():
-            disk.rename(old, aside.with_name(aside.name + suffix))
-    disk.sync(aside.parent)
-    disk.rename(folder / RECOVERED_FILE, folder / WAL_FILE)
-    disk.sync(folder)

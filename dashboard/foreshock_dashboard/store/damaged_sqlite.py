@@ -1,4 +1,4 @@
-"""What is wrong with a SQLite file, before anything is written to it."""
+"""Damaged SQLite files: what is wrong with one, before anything is written to it, and its replacement."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.sqlite_pages import Pages
 
 BUSY_SECONDS = 5.0
@@ -43,3 +45,22 @@ def sqlite_problem(
         if any(name in getattr(error, "sqlite_errorname", "") for name in _ENVIRONMENT_ERRORS):
             raise
         return str(error)
+
+
+def replace_damaged(path: Path, recovered: Path, now: Now, disk: Disk) -> Path:
+    """Set a damaged SQLite file and its journal aside, and put the recovered one in its place, durably.
+
+    A crash at any moment leaves `recovered`, or the finished replacement. Returns where the damaged file is.
+    """
+    aside = path.parent / "damaged" / f"{path.stem}-{round(now() * 1000)}{path.suffix}"
+    aside.parent.mkdir(exist_ok=True)
+    while aside.exists():
+        aside = aside.with_stem(f"{aside.stem}-again")
+    for suffix in ("-shm", "-wal", ""):
+        old = path.with_name(f"{path.name}{suffix}")
+        if old.exists():
+            disk.rename(old, aside.with_name(aside.name + suffix))
+    disk.sync(aside.parent)
+    disk.rename(recovered, path)
+    disk.sync(path.parent)
+    return aside
