@@ -57,8 +57,9 @@ class SpanSender:
         url = endpoint if endpoint.endswith(TRACES_PATH) else endpoint.rstrip("/") + TRACES_PATH
         session = requests.Session()
         session.trust_env = False  # no proxy for a receiver on this machine
+        self._exporter = OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_SECONDS, session=session)
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_SECONDS, session=session),
+            self._exporter,
             max_queue_size=MAX_QUEUED_SPANS,
             schedule_delay_millis=export_interval * 1000,
             max_export_batch_size=MAX_BATCH_SPANS,
@@ -66,6 +67,7 @@ class SpanSender:
         )
         self._resources: dict[AttributeValue, Resource] = {}
         self._unflushed = 0
+        self._deadline: threading.Timer | None = None
 
     def send(self, span: SimSpan) -> None:
         """Hand a span to the SDK; waits for the receiver when the queue would overflow."""
@@ -94,13 +96,21 @@ class SpanSender:
             self.flush()
 
     def flush(self) -> None:
-        """Wait until all spans are sent, for up to `TIMEOUT_SECONDS`."""
-        self._processor.force_flush(int(TIMEOUT_SECONDS * 1000))
+        """Wait until all spans are sent or refused; each batch takes up to `TIMEOUT_SECONDS`."""
+        self._processor.force_flush()
         self._unflushed = 0
+
+    def abort_after(self, seconds: float) -> None:
+        """Drop what a slow receiver has not taken by then; a request under way ends first. From another thread."""
+        self._deadline = threading.Timer(seconds, self._exporter.shutdown)
+        self._deadline.daemon = True
+        self._deadline.start()
 
     def close(self) -> None:
         """Send the remaining spans and stop the SDK's thread."""
         self._processor.shutdown()  # type: ignore[no-untyped-call] # the SDK gives it no types
+        if self._deadline is not None:
+            self._deadline.cancel()
 
 
 class Emitter:
@@ -127,8 +137,9 @@ class Emitter:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, send the remaining spans, and wait for the thread."""
+        """Stop, send the remaining spans for up to `TIMEOUT_SECONDS`, and wait for the thread."""
         self._stop.set()
+        self._sender.abort_after(TIMEOUT_SECONDS)
         if self._thread.ident is not None:
             self._thread.join()
         self._simulation.follow(None)

@@ -123,7 +123,7 @@ def _scraping(alerts: Path, **addresses: str) -> str:
     return yaml.safe_dump(config)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(compose: Yaml, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Exporter, hub, Prometheus and Alertmanager, as compose.yml starts them."""
     for name in ("prometheus", "prometheus-alertmanager"):
@@ -185,7 +185,7 @@ def stack(compose: Yaml, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield Stack(addresses | {"hub": page, "platform": platform}, otlp)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def healthy(compose: Yaml, stack: Stack) -> Callable[..., bool]:
     """Run a service's own health check against the process, or against another address."""
 

@@ -16,7 +16,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
-        received = self.requests
+        self.status = 200
+        received, answer = self.requests, self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -25,7 +26,7 @@ class Receiver:
                     body = gzip.decompress(body)
                 assert self.path == "/v1/traces"
                 received.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
+                self.send_response(answer.status)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -145,6 +145,17 @@ def test_each_service_instance_sends_under_its_own_resource(receiver: Any) -> No
     assert max(Counter(instance for instance, _, _ in places).values()) == 1
 
 
+def test_a_busy_receiver_does_not_keep_a_sender_from_closing(receiver: Any) -> None:  # noqa: ANN401
+    """Spans that it refuses are sent again, but only until the sender aborts."""
+    receiver.status = 503
+    sender = SpanSender(receiver.endpoint)
+    for span in simulation("calm", 1).advance(START + 30)[:100]:
+        sender.send(span)
+    sender.abort_after(0.05)
+    sender.close()
+    assert len(receiver.requests) == 1
+
+
 def test_closing_an_emitter_that_never_started_is_no_error(receiver: Any) -> None:  # noqa: ANN401
     """A demo that fails early can still clean up."""
     Emitter(simulation("calm", 1), SteppingClock(START), receiver.endpoint).close()
