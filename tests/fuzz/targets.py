@@ -18,12 +18,20 @@ from typing import get_args
 from urllib.parse import parse_qsl
 
 import numpy as np
+import orjson
 from google.protobuf.message import DecodeError
 
+from foreshock_dashboard.changes import reports
+from foreshock_dashboard.changes.argocd import argocd_change
+from foreshock_dashboard.changes.cloud_events import deployment_event, structured_event
+from foreshock_dashboard.changes.fields import InvalidChangeError
+from foreshock_dashboard.changes.github import github_change
+from foreshock_dashboard.changes.labels import change_labels, change_of_labels
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.ingest.otlp.encode import join_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import Matcher, MatchOp, Query
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
@@ -262,6 +270,31 @@ def proc_environ(data: bytes) -> None:
     container.parse_nspid(data)
 
 
+# --- reported changes
+
+CHANGE_FORMATS: tuple[Callable[[object], Change | None], ...] = (
+    lambda body: reports.reported_change(body, NOW),
+    lambda body: reports.annotation(body, NOW, [Service("serving", "llm")]),
+    lambda body: deployment_event(structured_event(body), NOW),
+    lambda body: github_change("release", body, NOW),
+    lambda body: github_change("deployment", body, NOW),
+    lambda body: github_change("deployment_status", body, NOW),
+    lambda body: argocd_change(body, NOW),
+)
+
+
+def changes(data: bytes) -> None:
+    """A change of any format is the same after it was kept in the journal."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    for parse in CHANGE_FORMATS:
+        with suppress(InvalidChangeError):
+            change = parse(body)
+            assert change is None or change_of_labels(change.at, change_labels(change)) == change
+
+
 # --- HTTP
 
 PARAMETERS: tuple[type[Parameters], ...] = (
@@ -304,6 +337,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     for function in (
         otlp_protobuf, otlp_json, otlp_slices, otlp_lines, gzip, exposition, open_metrics, traceql_literals,
         promql_literals, tempo, hub_config, option_values, notify_file, web_config, device_script, recording_meta,
-        recording_spans, proc_cgroup, proc_environ, query_parameters, http_request,
+        recording_spans, proc_cgroup, proc_environ, changes, query_parameters, http_request,
     )
 }  # fmt: skip

@@ -92,6 +92,7 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         "embedder 1.0 → 1.1, at the first anomaly",
         "embedder 1.1 → 1.2, 3 min before the first anomaly",
         "embedder 1.2 → 1.3, 15 min before the first anomaly",
+        "embedder 1.3 → 1.4, 20 min before the first anomaly",
     ]
 
 

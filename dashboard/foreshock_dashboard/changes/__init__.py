@@ -1,4 +1,4 @@
 """Changes of the platform: what values over time show.
 
-Imports: `model`.
+Imports: `common`, `model`.
 """

@@ -107,11 +107,12 @@ COMMAND = _Group(
         "status": _LazyCommand("status", "Check whether a hub is ready", "get:status"),
         "get": _group(
             "get",
-            "List incidents, services, GPUs, pools, or scrape targets",
+            "List incidents, services, GPUs, pools, changes, or scrape targets",
             incidents=("get:incidents", "Open incidents"),
             services=("get:services", "Services with latency, error rate, and health"),
             gpus=("get:gpus", "GPUs with utilization, contention, and services"),
             pools=("get:pools", "GPUs per tier, and the minimum each tier needs"),
+            changes=("get:changes", "Deployments and other changes"),
             targets=("get:targets", "Scrape targets"),
         ),
         "incident": _group(
@@ -132,6 +133,9 @@ COMMAND = _Group(
             list=("respond.silence:list_", "List silences and maintenance windows"),
             create=("respond.silence:create", "Silence a service or a GPU pair, or plan maintenance"),
             end=("respond.silence:end", "End a silence or maintenance window"),
+        ),
+        "change": _group(
+            "change", "Report changes", add=("respond.change:add", "Report a change, such as a deployment")
         ),
         "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and what ran on its GPUs")),
         "explain": _LazyCommand(

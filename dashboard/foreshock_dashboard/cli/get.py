@@ -8,6 +8,7 @@ from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, 
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
+from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import duration, percent
 
 FORMATS = ("table", "json", "yaml", "csv")
@@ -81,6 +82,19 @@ SHARED_COLUMNS: tuple[Column, ...] = (
     ("SHARED GPU", lambda row: row["gpu"]),
     ("POOL", lambda row: row["pool"]),
     ("TIERS", lambda row: "; ".join(f"{tier or '(none)'}: {', '.join(names)}" for tier, names in row["tiers"].items())),
+)
+
+CHANGE_COLUMNS: tuple[Column, ...] = (
+    ("TIME", lambda row: utc_timestamp(row["at"])),
+    ("KIND", lambda row: row["kind"]),
+    ("CHANGE", lambda row: row["text"]),
+    ("SOURCE", lambda row: row["source"]),
+    ("AUTHOR", lambda row: row["author"] or None),
+    ("LINK", lambda row: row["link"] or None),
+)
+CHANGE_FIELDS = (
+    *("at", "kind", "service", "host", "setting", "before", "after", "stage", "source", "title", "link", "author"),
+    "text",
 )
 
 TARGET_COLUMNS: tuple[Column, ...] = (
@@ -178,6 +192,22 @@ def pools(source: Source, at: str | None, form: str) -> None:
     if form == "table" and answer["mixed"]:
         click.echo()
         show(form, answer, answer["mixed"], SHARED_COLUMNS, (), "")
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+def changes(source: Source, at: str | None, form: str) -> None:
+    """List changes of the last hours, such as deployments, the newest first.
+
+    \b
+    Examples:
+      foreshock get changes
+      foreshock get changes --from incident -o json
+    """
+    answer = source.get("/api/changes", "changes", at=at)
+    show(form, answer, answer["changes"], CHANGE_COLUMNS, CHANGE_FIELDS, "No changes.")
 
 
 @click.command(cls=GroupedCommand)

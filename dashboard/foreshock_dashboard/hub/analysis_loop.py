@@ -19,6 +19,7 @@ from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECOND
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.service import Service
@@ -54,6 +55,7 @@ class LoopInputs(NamedTuple):
     bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
     simulated: whether the samples are of a simulated platform.
     memory: limits of the World and of past time ranges.
+    reported: returns changes besides those of the source.
     """
 
     source: MetricSource
@@ -62,6 +64,7 @@ class LoopInputs(NamedTuple):
     bounds: tuple[float, float] | None = None
     simulated: bool = False
     memory: Memory = DEFAULT_MEMORY
+    reported: Callable[[], Sequence[Change]] = tuple
 
 
 def evaluation_durations() -> Histogram:
@@ -162,7 +165,10 @@ class AnalysisLoop:
             WORLD_HISTORY_SECONDS,
             max_chunk_values=memory.chunk_values,
         )
-        self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, memory.world_bytes, self.tiers.values)
+        reported = self._inputs.reported
+        self._growing = WorldBuilder(
+            step, WORLD_HISTORY_SECONDS, np.float32, memory.world_bytes, self.tiers.values, reported
+        )
         self._seasons = SeasonalHistory(source, grid.catalog)
         self.time_travel = TimeTravel(
             source,
@@ -172,6 +178,7 @@ class AnalysisLoop:
             self._inputs.simulated,
             self._inputs.bounds[0] if self._inputs.bounds else -math.inf,
             self.tiers.values,
+            reported,
         )
 
     def _detect_interval(self, now: float) -> None:

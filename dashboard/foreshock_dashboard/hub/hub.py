@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 
 from foreshock_dashboard import __version__
+from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import trim_malloc
@@ -15,7 +16,7 @@ from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
-from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
+from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
@@ -101,6 +102,7 @@ class Hub:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self.journal = intake.journal
+            self._change_log = ChangeLog(self.journal)
             self._responses, self._responses_problem = ResponseReader(self.journal), ""
             with naming("--services-file"):
                 self._owners = OwnerDirectory(settings.services_file)
@@ -137,6 +139,7 @@ class Hub:
                 bounds=_bounds(settings, recording),
                 simulated=recording is not None and recording.meta.simulated,
                 memory=self._memory,
+                reported=self._change_log.all,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
@@ -225,7 +228,8 @@ class Hub:
             log.warning("a notification is missing in the journal: %s", error)
 
     def _write_samples(self, now: float, incidents: Sequence[Incident]) -> None:
-        self.pipeline.write(now, incident_samples(incidents))
+        changes = change_samples(self._change_log.all(), now)
+        self.pipeline.write(now, (*incident_samples(incidents), *changes))
 
     def _evaluate_repeatedly(self) -> None:
         step = self._settings.evaluation_interval
@@ -347,6 +351,7 @@ class Hub:
             durations=self._loop.durations,
             store=self.store.stats(),
             journal=self.journal.stats(),
+            changes=self._change_log.all(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             memory=self._memory.usage(),

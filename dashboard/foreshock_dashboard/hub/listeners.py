@@ -8,6 +8,7 @@ from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Roles
 from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.access.users import Users
+from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.hub.intake import listen, naming, tokens
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
@@ -52,6 +53,9 @@ def page_access(settings: Settings) -> Access:
         )
         with naming("--oidc-client-secret-file, --oidc-ca"):
             oidc = Oidc(options, roles, audit)
+    with naming("--github-webhook-secret-file"):
+        path = settings.github_webhook_secret_file
+        secret = webhook_secret(path) if path else None
     return Access(
         tokens("--auth-token-file", settings.auth_token_file),
         users,
@@ -61,6 +65,7 @@ def page_access(settings: Settings) -> Access:
         roles,
         settings.rate_limit,
         audit,
+        secret,
     )
 
 

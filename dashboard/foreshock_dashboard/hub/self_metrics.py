@@ -12,8 +12,10 @@ from typing import get_args
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
+from foreshock_dashboard.changes.labels import CHANGE_METRIC, LABELS, change_labels
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
+from foreshock_dashboard.model.change import REPORT_SOURCES, Change
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import Cause, Incident, Severity
 from foreshock_dashboard.model.samples import Sample, labels_of
@@ -27,6 +29,8 @@ Family = CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
 SERVICE = ("service_name", "service_namespace")
 EDGE = ("client", "client_service_namespace", "server", "server_service_namespace")
 """Labels of the service graph."""
+EXPORTED_SECONDS, MAX_EXPORTED = 3600.0, 200
+"""Age and number of the changes that have a series."""
 Rows = Iterable[tuple[tuple[str, ...], float]]
 """Label values and value of each series."""
 
@@ -39,6 +43,18 @@ def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
         for incident in incidents
         if incident.is_open
     )
+
+
+def change_samples(changes: Iterable[Change], now: float) -> tuple[Sample, ...]:
+    """Samples of `CHANGE_METRIC` for the store, from which a past time and a recording get reported changes."""
+    rows = change_rows(changes, now).items()
+    return tuple(Sample(CHANGE_METRIC, labels_of(dict(zip(LABELS, values, strict=True))), at) for values, at in rows)
+
+
+def change_rows(changes: Iterable[Change], now: float) -> dict[tuple[str, ...], float]:
+    """Label values and time of the newest changes up to `now` (Unix seconds). Of equal labels the newest counts."""
+    recent = [change for change in changes if now - EXPORTED_SECONDS <= change.at <= now]
+    return {tuple(change_labels(change).values()): change.at for change in recent[-MAX_EXPORTED:]}
 
 
 def open_labels(incident: Incident) -> dict[str, str]:
@@ -73,6 +89,12 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     )
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
+    yield _gauge(
+        CHANGE_METRIC,
+        "Time of each change in the last hour, Unix seconds.",
+        LABELS,
+        change_rows(_known_changes(stats), stats.time).items(),
+    )
     learning = stats.snapshot.learning
     for name, text, value in (
         ("baseline_history_seconds", "Seconds of history available for baselines.", learning.have),
@@ -97,6 +119,13 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from _store(stats.store)
     yield from _journal(stats.journal)
     yield _notifications(stats.channels)
+
+
+def _known_changes(stats: HubStats) -> list[Change]:
+    """The reported changes as they were reported, and the collected ones, by time."""
+    world = stats.snapshot.world
+    collected = (change for change in world.changes if change.source not in REPORT_SOURCES) if world else ()
+    return sorted((*stats.changes, *collected), key=lambda change: change.at)
 
 
 def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.channel_state import ChannelStats
@@ -26,7 +27,8 @@ class HubStats:
     time: Unix seconds. evaluation_seconds: duration of the newest evaluation. durations: of all since the start.
     spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
-    channels: receivers of notifications. outbox_error: why messages are not durable, "" if they are.
+    changes: reported ones. channels: receivers of notifications. outbox_error: why messages are not durable, "" if they
+    are.
     """
 
     version: str
@@ -42,6 +44,7 @@ class HubStats:
     spans: Json = field(default_factory=dict)
     unmatched_slos: tuple[Unmatched[Slo], ...] = ()
     unmatched_tiers: tuple[Unmatched[str], ...] = ()
+    changes: tuple[Change, ...] = ()
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from foreshock_dashboard.model.service import Service
 
@@ -15,7 +15,14 @@ setting of a service, or of the hub. `node`: a machine. `driver`: driver and CUD
 layout, sharing, and power limit of a host's GPUs."""
 Stage = Literal["", "canary", "rollback"]
 """`canary`: the version before keeps running beside it. `rollback`: to a version that ran before."""
-ChangeSource = Literal["traces", "kubernetes", "exporter", "hub", "api", "grafana", "cloudevents", "github", "argocd"]
+CollectedSource = Literal["traces", "kubernetes", "exporter", "hub"]
+"""Sources that the hub reads by itself."""
+ReportSource = Literal["api", "grafana", "cloudevents", "github", "argocd"]
+"""Senders that report changes to the hub."""
+ChangeSource = CollectedSource | ReportSource
+CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+STAGES: tuple[Stage, ...] = get_args(Stage)
+REPORT_SOURCES: tuple[ReportSource, ...] = get_args(ReportSource)
 
 SAME_CHANGE_SECONDS = 600.0
 """Longest time between two reports of one change: the rolling update of a Deployment fails after as long without

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from foreshock_dashboard.model.change import Change, ChangeKind, Stage
+from foreshock_dashboard.model.change import REPORT_SOURCES, Change, ChangeKind, ChangeSource, Stage
 from foreshock_dashboard.render.clause import Text, joined_text, text
 from foreshock_dashboard.render.units import duration
 
@@ -16,6 +16,17 @@ CHANGE_KINDS: Mapping[ChangeKind, str] = {
     "driver": "Driver",
     "gpu_configuration": "GPU configuration",
     "other": "Other",
+}
+CHANGE_SOURCES: Mapping[ChangeSource, str] = {
+    "traces": "spans",
+    "kubernetes": "kube-state-metrics",
+    "exporter": "the exporter",
+    "hub": "the hub",
+    "api": "the API",
+    "grafana": "a Grafana annotation",
+    "cloudevents": "a CloudEvent",
+    "github": "GitHub",
+    "argocd": "Argo CD",
 }
 SETTINGS: Mapping[str, str] = {
     "cuda": "CUDA",
@@ -49,6 +60,20 @@ def change_clauses(change: Change) -> Text:
 def change_text(change: Change) -> str:
     """`change_clauses` as one text."""
     return joined_text(change_clauses(change))
+
+
+def change_details(change: Change) -> str:
+    """What is known besides the change: `deploy to prod, by ada, reported by GitHub`; "" for nothing."""
+    return ", ".join(
+        filter(
+            None,
+            (
+                change.title if change.title not in change_text(change) else "",
+                f"by {change.author}" if change.author else "",
+                f"{'reported by' if change.source in REPORT_SOURCES else 'read from'} {CHANGE_SOURCES[change.source]}",
+            ),
+        )
+    )
 
 
 def recent_change_clauses(change: Change, since: float) -> Text:

@@ -6,7 +6,7 @@ import math
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import MetricSource, NoDataError, SourceError
 from foreshock_dashboard.model.service import Service
@@ -113,6 +114,7 @@ class WorldRange:
         max_bytes: memory of the World; beyond it, the beginning is dropped.
         simulated: whether the samples are of a simulated platform.
         tiers: tiers of services, which win over those of the source.
+        reported: returns changes besides those of the source.
 
     Attributes:
         world: None while the source has no data.
@@ -129,11 +131,12 @@ class WorldRange:
         max_bytes: float,
         simulated: bool,
         tiers: Mapping[Service, str],
+        reported: Callable[[], Sequence[Change]],
     ) -> None:
         self.world: World | None = None
         self.end = -math.inf
         self._observer = Observer(source, catalog(step), step, QuantileReducer(), keep=math.inf, begin=lambda _: start)
-        self._builder = WorldBuilder(step, dtype=np.float32, max_bytes=max_bytes, tiers=tiers)
+        self._builder = WorldBuilder(step, dtype=np.float32, max_bytes=max_bytes, tiers=tiers, reported=reported)
         self._simulated = simulated
         self._has_data = False
         self._first_time = -math.inf
@@ -176,6 +179,7 @@ class TimeTravel:
         simulated: whether the samples are of a simulated platform.
         begin: Unix seconds before which the source has no data, if known.
         tiers: tiers of services, which win over those of the source.
+        reported: returns changes besides those of the source.
     """
 
     def __init__(
@@ -187,6 +191,7 @@ class TimeTravel:
         simulated: bool = False,
         begin: float = -math.inf,
         tiers: Mapping[Service, str] = MappingProxyType({}),
+        reported: Callable[[], Sequence[Change]] = tuple,
     ) -> None:
         self._source = source
         self._grid = grid
@@ -194,7 +199,13 @@ class TimeTravel:
         self._max_bytes = max_bytes
         self._begin = begin
         self._new_range = partial(
-            WorldRange, source, grid.catalog, max_bytes=max_bytes, simulated=simulated, tiers=tiers
+            WorldRange,
+            source,
+            grid.catalog,
+            max_bytes=max_bytes,
+            simulated=simulated,
+            tiers=tiers,
+            reported=reported,
         )
         self._live = StateHistory(min(MAX_SERVICE_STATES, int(max_bytes / SERVICE_STATE_BYTES)))
         self._live_lock = threading.Lock()

@@ -82,6 +82,9 @@ class Settings:
     auth_token_file: Path | None = _authentication(
         Path, None, "digests of bearer tokens, one per line (foreshock token create)", "FILE"
     )
+    github_webhook_secret_file: Path | None = _authentication(
+        Path, None, "secret of GitHub webhooks to /api/webhooks/github, whose signature replaces credentials", "FILE"
+    )
     auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
     auth_header: str = _authentication(
         types.parse_header, str, "user header set by an authenticating proxy; needs --auth-proxies", "NAME"

@@ -71,7 +71,7 @@ def create_app(
     """
     access = access or Access()
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    routes.register(server, hub, version, access.audit)
+    routes.register(server, hub, version, access)
     if access.oidc:
         access.oidc.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -54,6 +55,7 @@ class WorldBuilder:
         dtype: of the arrays.
         max_bytes: bound of all arrays. History shrinks to fit, but not below `MIN_KEPT_SECONDS`.
         tiers: tiers of services, over those in the samples.
+        reported: returns changes besides those in the samples.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class WorldBuilder:
         dtype: DTypeLike = np.float64,
         max_bytes: float = np.inf,
         tiers: Mapping[Service, str] = MappingProxyType({}),
+        reported: Callable[[], Sequence[Change]] = tuple,
     ) -> None:
         self._step = step
+        self._reported = reported
         self._keep = keep
         self._max_bytes = max_bytes
         self._times: Floats = np.empty(0)
@@ -181,7 +185,7 @@ class WorldBuilder:
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,
-            changes=self._changes.changes(now, known),
+            changes=self._changes.changes(since, now, known, self._reported()),
             tracks_changes=self._changes.is_tracking,
         )
 

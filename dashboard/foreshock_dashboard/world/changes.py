@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.changes.labels import CHANGE_METRIC, LABELS, change_of_labels
 from foreshock_dashboard.changes.timelines import ABSENT_SECONDS, Subject, Timelines
 from foreshock_dashboard.common.series_index import SeriesIndex
-from foreshock_dashboard.model.change import Change, ChangeKind, merged_changes
+from foreshock_dashboard.model.change import Change, ChangeKind, merged_changes, service_aliases
 from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import image_tag
@@ -83,6 +84,7 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "mig": row(lost, last("gpu_mig_info", (*TARGET_LABELS, "uuid", "profile"))),
         "power_limit": row(lost, last("gpu_power_limit_watts", (*TARGET_LABELS, "uuid"))),
+        "reported_change": row(lost, last(CHANGE_METRIC, (*TARGET_LABELS, *LABELS))),
     }
 
 
@@ -116,6 +118,7 @@ class ChangeRows:
     ) -> None:
         self._host_of, self._workload_of, self._scaled = host_of, workload_of, scaled
         self._timelines = Timelines()
+        self._reported: set[Change] = set()
         self._named: list[tuple[Subject, str]] = []
         self._numbers: dict[tuple[Subject, str], int] = {}
         self._index: dict[str, SeriesIndex] = {}
@@ -142,15 +145,31 @@ class ChangeRows:
             matrix = readings[{"cuda": "driver", "sharing": "driver"}.get(reading, reading)]
             if len(matrix):
                 self._observe(reading, spec, matrix)
+        reported = readings["reported_change"]
+        for labels, values in zip(reported.labels, reported.values, strict=True):
+            found = (change_of_labels(at, dict(labels)) for at in np.unique(values[np.isfinite(values)]).tolist())
+            self._reported.update(filter(None, found))
+        self._reported = {change for change in self._reported if change.at >= since}
         self._timelines.trim(since)
 
     @property
     def is_tracking(self) -> bool:
-        """Whether versions of services, or metrics of kube-state-metrics, are known."""
-        return not self._timelines.sources.isdisjoint({"traces", "kubernetes"})
+        """Whether versions of services, metrics of kube-state-metrics, or reported changes are known."""
+        return bool(self._reported) or not self._timelines.sources.isdisjoint({"traces", "kubernetes"})
 
-    def changes(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
-        """The changes by time. known: services that other readings name; workloads take their names."""
+    def changes(
+        self, since: float, now: float, known: Set[Service], reported: Iterable[Change] = ()
+    ) -> tuple[Change, ...]:
+        """The changes by time.
+
+        known: services that other readings name; workloads take their names. reported: changes besides those in the
+        readings, of which those from `since` to `now` (Unix seconds) count.
+        """
+        others = {change for change in (*reported, *self._reported) if since <= change.at <= now}
+        collected = self._collected(now, known)
+        return merged_changes((*collected, *others), service_aliases(known)) if others else collected
+
+    def _collected(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
         found = [*self._timelines.changes(now)]
         if not found:
             return ()

@@ -18,7 +18,9 @@ from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, get
+from foreshock_dashboard.web.api.change_routes import add_change_routes
 from foreshock_dashboard.web.api.response_routes import add_response_routes
+from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
@@ -31,8 +33,9 @@ OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
+def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     """Register all routes of a hub on the app, before the pages, which match every other address."""
+    audit = access.audit
     responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
     responses = ResponseReader(hub.journal, hub.silenced_until)
@@ -41,6 +44,7 @@ def register(app: FastAPI, hub: HubView, version: str, audit: AuditLog) -> None:
     page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
     add_response_routes(api, hub, responder, responses)
+    add_change_routes(api, hub, responder, audit, access.webhook_secret)
     _add_access(api, hub, responder, audit)
     app.include_router(api)
     _add_operations(app, hub)

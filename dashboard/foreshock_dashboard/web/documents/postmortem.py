@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreshock_dashboard.analysis.incidents.change_cause import CHANGE_LOOKBACK_SECONDS
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
 from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
-from foreshock_dashboard.render.change import change_text
+from foreshock_dashboard.render.change import change_details, change_text
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -34,6 +36,10 @@ SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 LATEST = "latest"
 MAX_LINES = 5
 """Services in one plot."""
+
+
+MAX_CHANGES = 20
+"""Changes in the timeline, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def report(
         "## Impact",
         _impact(costs, until - since, incident.paged is not None),
         "## Timeline",
-        _timeline(incident, since, responses, world.time),
+        _timeline(incident, since, _changes(world, incident, since, until), responses, world.time),
         *_feedback(responses.of(incident.id)),
         "## Root cause",
         _root_cause(incident, at_page),
@@ -144,11 +150,23 @@ def _feedback(response: Response) -> Iterator[str]:
         )
 
 
-def _timeline(incident: Incident, since: float, responses: Responses, now: float) -> str:
+def _changes(world: World, incident: Incident, since: float, until: float) -> list[Change]:
+    """The changes in the half hour before the first anomaly and during the incident, the newest `MAX_CHANGES`."""
+    start = since - CHANGE_LOOKBACK_SECONDS
+    found = [change for change in world.changes if start <= change.at <= until][-MAX_CHANGES:]
+    suspect = incident.suspect.change
+    return [*found, suspect] if suspect and suspect not in found else found
+
+
+def _change(change: Change) -> str:
+    link = f" <{change.link}>" if change.link else ""
+    return f"change: {_text(f'{change_text(change)} ({change_details(change)})')}{link}"
+
+
+def _timeline(incident: Incident, since: float, changes: Sequence[Change], responses: Responses, now: float) -> str:
     """What happened, who did what, and what was sent, oldest first, from the cause or the first anomaly."""
     events = [(since, "**first anomaly**")]
-    if change := incident.suspect.change:
-        events.append((change.at, f"change: {_text(change_text(change))}"))
+    events += [(change.at, _change(change)) for change in changes]
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -25,6 +26,8 @@ from foreshock_exporter.web.connections import client_of
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths without authentication: liveness and readiness reveal nothing else."""
+GITHUB_PATH = "/api/webhooks/github"
+"""Where there is a secret for it, its requests need a signature in place of credentials."""
 MAX_CONCURRENT_CHECKS = 4
 """Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
@@ -40,7 +43,8 @@ class Access:
     """The credentials that a request needs; none where nothing is set, one of several where several are.
 
     tokens: bearer tokens. basic: users with passwords. header: the header in which a trusted proxy at one of `proxies`
-    names the user; it is ignored from other addresses. oidc: login at an OpenID provider.
+    names the user; it is ignored from other addresses. oidc: login at an OpenID provider. webhook_secret:
+    returns that of GitHub's webhooks.
     """
 
     tokens: Tokens | None = None
@@ -51,6 +55,7 @@ class Access:
     roles: Roles = Roles()
     requests_per_minute: int = REQUESTS_PER_MINUTE
     audit: AuditLog = field(default_factory=AuditLog, compare=False)
+    webhook_secret: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property
     def required(self) -> bool:
@@ -76,15 +81,17 @@ def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
 class Authenticated:
     """Answers 401 without valid credentials, 403 without the role, and 429 above the rate limit.
 
-    Every path but `OPEN_PATHS` and those of the login needs credentials. The scope of a request has its `principal` and
-    `role` from then on. The audit log gets sign-ins, refusals,
-    downloads, and changes.
+    Every path but `OPEN_PATHS`, those of the login, and that of signed webhooks needs credentials. The scope of a
+    request has its `principal` and `role` from then on. The audit log gets sign-ins, refusals, downloads, and changes.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
-        self._open = OPEN_PATHS | (OPEN_OIDC_PATHS if access.oidc else frozenset())
+        self._limited = frozenset({GITHUB_PATH} if access.webhook_secret else ()) | (
+            OPEN_OIDC_PATHS if access.oidc else frozenset()
+        )
+        """Paths without credentials whose requests count by client."""
         self._limit = RateLimit(access.requests_per_minute)
         self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
         self._checks: Counter[str] = Counter()
@@ -92,9 +99,9 @@ class Authenticated:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
-        if scope["type"] != "http" or not self._access.required or scope["path"] in self._open:
-            is_login = self._access.oidc and scope["type"] == "http" and scope["path"] in OPEN_OIDC_PATHS
-            if is_login and (seconds := self._limit.wait(("client", _client(scope)))) > 0:
+        if scope["type"] != "http" or not self._access.required or scope["path"] in OPEN_PATHS | self._limited:
+            is_limited = scope["type"] == "http" and scope["path"] in self._limited
+            if is_limited and (seconds := self._limit.wait(("client", _client(scope)))) > 0:
                 await self._too_many(_peer(scope), seconds)(scope, receive, send)
             else:
                 await self._app(scope, receive, send)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.change import Change, ChangeKind, Stage
 from foreshock_dashboard.model.explanation import Explanation, Period
 from foreshock_dashboard.model.incident import (
     AtRisk,
@@ -24,10 +23,10 @@ from foreshock_dashboard.model.incident import (
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reason_unit, reasons_text
-from foreshock_dashboard.render.change import change_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.command import action_command, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
+from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 VERSION = 2
@@ -101,20 +100,6 @@ class ActionJson(TypedDict):
     expected: str | None
     command: str | None
     revert_command: str | None
-
-
-class ChangeJson(Row):
-    """A change of a service. at: Unix seconds. Absent texts are empty."""
-
-    at: float
-    kind: ChangeKind
-    service: str | None
-    setting: str
-    before: str
-    after: str
-    stage: Stage
-    source: str
-    text: str
 
 
 class SuspectJson(Row):
@@ -323,15 +308,8 @@ def _suspect(item: Incident) -> SuspectJson:
         *where,
         joined_text(words),
         clauses(words),
-        _change(suspect.change),
+        change_row(suspect.change) if suspect.change else None,
     )
-
-
-def _change(change: Change | None) -> ChangeJson | None:
-    if change is None:
-        return None
-    values = change.setting, change.before, change.after, change.stage, change.source
-    return ChangeJson(round(change.at, 3), change.kind, _text(change.service), *values, change_text(change))
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:

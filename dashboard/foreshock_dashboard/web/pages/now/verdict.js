@@ -44,6 +44,8 @@ const MAX_NAMED_GPUS = 2;
 const MAX_CANDIDATES = 3;
 /** The Cascade page has all actions. */
 const MAX_ACTIONS = 2;
+/** Changes before an incident that are named, the newest ones. */
+const MAX_CHANGES = 3;
 const JUST_NOW_SECONDS = 10;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
@@ -245,7 +247,12 @@ const situationFacts = (situation, risks, now) => {
 
 /** @param {Situation["changes"]} changes */
 const recentChanges = (changes) => {
-  if (changes?.length) return changes.map((change, i) => [i ? "; " : "", clausesText(change)]);
+  if (changes?.length)
+    return [
+      `${changes.length} in the 30 min before: `,
+      changes.slice(0, MAX_CHANGES).map((change, i) => [i ? "; " : "", clausesText(change)]),
+      changes.length > MAX_CHANGES ? `; +${changes.length - MAX_CHANGES} more` : null,
+    ];
   return h("span", { class: "muted" }, changes ? "None in the 30 min before" : "Not tracked: check deploys");
 };
 

@@ -45,8 +45,8 @@ MAX_BREACH_SECONDS = 1800.0
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MAX_RECOVERED_RATIO = 0.7
 """Request rate over its peak up to which load explains a recovery."""
-MAX_CHANGES = 3
-"""Changes before an incident that are listed, the newest ones."""
+MAX_CHANGES = 20
+"""Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
 

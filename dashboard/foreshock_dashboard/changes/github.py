@@ -1,0 +1,118 @@
+"""Changes in webhooks of GitHub, and the signature of a webhook.
+
+Sources: GitHub's documentation, "Webhook events and payloads" and "Validating webhook deliveries".
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from foreshock_dashboard.changes.fields import (
+    SHORT_SHA_CHARS,
+    Object,
+    checked_time,
+    cleaned,
+    json_object,
+    link_of,
+    named_service,
+    text_of,
+)
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.service import Service
+
+MIN_SECRET_BYTES = 16
+_DEPLOYED_STATES = frozenset({"in_progress", "success"})
+_SIGNATURE = "sha256="
+
+
+def webhook_secret(path: Path) -> Callable[[], bytes]:
+    """The secret in a file, which is read again when it changes.
+
+    Raises:
+        FileError: it cannot be read, or is shorter than `MIN_SECRET_BYTES`.
+    """
+
+    def read() -> bytes:
+        try:
+            secret = path.read_bytes().strip()
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from None
+        if len(secret) < MIN_SECRET_BYTES:
+            raise FileError(f"{path}: fewer than {MIN_SECRET_BYTES} bytes. Use a random secret, also in GitHub")
+        return secret
+
+    return ReloadingFile([path], read, "the previous secret stays valid").current
+
+
+def has_signature(secret: bytes, body: bytes, header: str) -> bool:
+    """Whether `X-Hub-Signature-256` is that of a body: its HMAC (RFC 2104) in hexadecimal digits.
+
+    The comparison takes the same time for every signature, so that none can be guessed digit by digit.
+    """
+    expected = _SIGNATURE + hmac.new(secret, body, sha256).hexdigest()
+    return bool(secret) and hmac.compare_digest(expected.encode(), header.encode(errors="surrogatepass"))
+
+
+def github_change(event: str, body: object, now: float, environment: str = "") -> Change | None:
+    """The change of a webhook: `deployment`, `deployment_status`, or a published `release`; None for others.
+
+    environment: the only one whose deployments count; "" for any. The service is `service` in the payload of the
+    deployment, else the name of the repository.
+
+    Raises:
+        InvalidChangeError: a field is invalid.
+    """
+    values = json_object(body, "body")
+    repository = json_object(values.get("repository"), "repository")
+    service = named_service(text_of(repository, "name"))
+    if event == "release" and values.get("action") == "published":
+        return _release(json_object(values.get("release"), "release"), service, now)
+    if event not in ("deployment", "deployment_status"):
+        return None
+    status = json_object(values.get("deployment_status"), "deployment_status")
+    if event == "deployment_status" and text_of(status, "state") not in _DEPLOYED_STATES:
+        return None
+    deployment = json_object(values.get("deployment"), "deployment")
+    target = text_of(deployment, "environment")
+    if environment and target != environment:
+        return None
+    payload = deployment.get("payload")
+    payload = payload if isinstance(payload, dict) else {}
+    page = link_of(repository.get("html_url"))
+    newest = status or deployment
+    return Change(
+        checked_time(newest.get("created_at"), now, "created_at"),
+        "deployment",
+        named_service(text_of(payload, "service")) or service,
+        after=text_of(payload, "version") or text_of(deployment, "ref") or _short_sha(deployment),
+        source="github",
+        title=cleaned(f"{text_of(deployment, 'task') or 'deploy'} to {target}") if target else "",
+        link=link_of(status.get("log_url")) or (f"{page}/deployments" if page else ""),
+        author=_login(deployment, "creator"),
+    )
+
+
+def _release(release: Object, service: Service | None, now: float) -> Change:
+    return Change(
+        checked_time(release.get("published_at"), now, "release.published_at"),
+        "deployment",
+        service,
+        after=text_of(release, "tag_name"),
+        source="github",
+        title=text_of(release, "name"),
+        link=link_of(release.get("html_url")),
+        author=_login(release, "author"),
+    )
+
+
+def _short_sha(values: Object) -> str:
+    return text_of(values, "sha")[:SHORT_SHA_CHARS]
+
+
+def _login(values: Object, field: str) -> str:
+    user = values.get(field)
+    return text_of(user, "login") if isinstance(user, dict) else ""

@@ -1,0 +1,37 @@
+"""Reported changes as labels: of a series in a metrics source, and of an entry of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.changes.fields import cleaned, link_of
+from foreshock_dashboard.model.change import CHANGE_KINDS, REPORT_SOURCES, STAGES, Change
+from foreshock_dashboard.model.service import Service
+
+CHANGE_METRIC = "foreshock_change_timestamp_seconds"
+"""Its value is the time of the change, so that recordings keep reported changes, and Grafana can draw them."""
+_TEXTS = ("host", "setting", "before", "after", "title", "author")
+LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link")
+
+
+def change_labels(change: Change) -> dict[str, str]:
+    """All of a change but its time, by the names in `LABELS`."""
+    service = change.service or Service("", "")
+    named = {"service_name": service.name, "service_namespace": service.namespace}
+    return named | {name: getattr(change, name) for name in LABELS if name not in named}
+
+
+def change_of_labels(at: float, labels: Mapping[str, str]) -> Change | None:
+    """The reported change of labels; None if they are of no reported change that this version knows.
+
+    The texts are cleaned, and the link is one that a page may have. at: Unix seconds.
+    """
+    kind = next((kind for kind in CHANGE_KINDS if kind == labels.get("kind")), None)
+    stage = next((stage for stage in STAGES if stage == labels.get("stage", "")), None)
+    source = next((source for source in REPORT_SOURCES if source == labels.get("source")), None)
+    if kind is None or stage is None or source is None:
+        return None
+    texts = {name: cleaned(labels.get(name, "")) for name in _TEXTS}
+    name, namespace = (cleaned(labels.get(f"service_{part}", "")) for part in ("name", "namespace"))
+    service = Service(namespace, name) if name else None
+    return Change(at, kind, service, stage=stage, source=source, link=link_of(labels.get("link")), **texts)

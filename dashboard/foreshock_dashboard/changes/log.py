@@ -1,0 +1,55 @@
+"""The log of reported changes, which the journal keeps."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from foreshock_dashboard.changes.labels import change_labels, change_of_labels
+from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.model.change import Change, merged_changes
+from foreshock_dashboard.model.journal import EntryLog
+from foreshock_dashboard.model.query import SourceError
+
+_log = logging.getLogger(__name__)
+
+
+class ChangeLog:
+    """Reported changes in a journal. Thread-safe. Several may read one journal."""
+
+    def __init__(self, journal: EntryLog) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._changes: tuple[Change, ...] = ()
+        self._problem = LogOnChange(_log, recovered="reported changes can be read again")
+
+    def add(self, change: Change, by: str) -> None:
+        """Keep a change, durably. by: who sent it. A change that is known, or older than all kept ones, adds nothing.
+
+        Raises:
+            SourceError: it could not be kept.
+        """
+        with self._lock:
+            known = self._read()
+            if merged_changes((*known, change)) != known:
+                self._journal.append("change", change.at, by, change_labels(change))
+
+    def all(self) -> tuple[Change, ...]:
+        """The changes by time, each once. A journal that cannot be read leaves those read before."""
+        with self._lock:
+            try:
+                self._read()
+            except SourceError as error:
+                self._problem.update(f"reported changes cannot be read: {error}")
+            else:
+                self._problem.update("")
+            return self._changes
+
+    def _read(self) -> tuple[Change, ...]:
+        if (newest := self._journal.newest) > self._seq:
+            entries = self._journal.read("change", self._seq)
+            self._seq = max(newest, *(entry.seq for entry in entries[-1:]))
+            found = (change_of_labels(entry.at, entry.data) for entry in entries)
+            self._changes = merged_changes((*self._changes, *filter(None, found)))
+        return self._changes

@@ -1,0 +1,40 @@
+"""`foreshock change`: reports changes to a hub."""
+
+from __future__ import annotations
+
+import click
+
+from foreshock_dashboard.cli.get import CHANGE_COLUMNS, CHANGE_FIELDS
+from foreshock_dashboard.cli.options import GroupedCommand, output_option
+from foreshock_dashboard.cli.output import show
+from foreshock_dashboard.cli.respond.incident import user_name, writes_hub
+from foreshock_dashboard.cli.source import Source
+from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
+
+
+@click.command(cls=GroupedCommand)
+@writes_hub
+@click.option("--service", metavar="SERVICE", help="changed service")
+@click.option("--host", metavar="HOST", help="changed host")
+@click.option("--version", "after", metavar="VERSION", help="new version or value")
+@click.option("--before", metavar="VERSION", help="version or value before")
+@click.option("--kind", type=click.Choice(CHANGE_KINDS), metavar="KIND", help=f"{', '.join(CHANGE_KINDS)}")
+@click.option("--stage", type=click.Choice(STAGES[1:]), metavar="STAGE", help=f"{' or '.join(STAGES[1:])}")
+@click.option("--setting", metavar="NAME", help="changed setting")
+@click.option("--title", metavar="TEXT", help="what changed, in up to 200 characters")
+@click.option("--link", metavar="URL", help="address of the pipeline or commit")
+@click.option("--author", metavar="NAME", help="who made the change (default: the current user)")
+@click.option("--at", metavar="TIME", help="time of the change, such as 2026-11-25T10:00:00Z (default: now)")
+@output_option("table", "json", "yaml", "csv")
+def add(source: Source, /, form: str, **fields: str | None) -> None:
+    """Report a change. Pass --version or --title.
+
+    \b
+    Examples:
+      foreshock change add --service serving/llm-chat --version 1.4.2 --link https://ci.example.com/42
+      foreshock change add --host gpu-host-1 --kind driver --before 550.54 --version 560.28
+      foreshock change add --title "feature flag new-ranker on"
+    """
+    given = {"author": user_name()} | {name: text for name, text in fields.items() if text is not None}
+    answer = source.send("POST", "/api/changes", given, "change")
+    show(form, answer, [answer["change"]], CHANGE_COLUMNS, CHANGE_FIELDS, "No changes.")

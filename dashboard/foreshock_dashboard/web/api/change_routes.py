@@ -1,0 +1,160 @@
+"""API routes of changes: the list, and the doors at which other systems report them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Principal
+from foreshock_dashboard.changes.argocd import argocd_change
+from foreshock_dashboard.changes.cloud_events import STRUCTURED_TYPE, binary_event, deployment_event, structured_event
+from foreshock_dashboard.changes.fields import MAX_TEXT_CHARS, InvalidChangeError
+from foreshock_dashboard.changes.github import github_change, has_signature
+from foreshock_dashboard.changes.log import ChangeLog
+from foreshock_dashboard.changes.reports import annotation, reported_change
+from foreshock_dashboard.model.change import Change, merged_changes, service_aliases
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web.api.answers import get_snapshot, post
+from foreshock_dashboard.web.http.authentication import GITHUB_PATH
+from foreshock_dashboard.web.http.responses import Payload, Responder
+from foreshock_dashboard.web.state.change_json import ChangeJson, Changes, change_row
+from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, Parameters
+
+GITHUB = "github"
+MAX_LISTED = 1000
+_UNSIGNED = "X-Hub-Signature-256: missing or wrong. Sign with the secret of --github-webhook-secret-file"
+
+
+class EnvironmentParameters(Parameters):
+    """Of events that name an environment."""
+
+    environment: str = Field("", max_length=MAX_TEXT_CHARS, description="only its deployments; default those of all")
+
+
+class ReportedChange(TypedDict):
+    """The change as it was kept; null where the event is none."""
+
+    change: ChangeJson | None
+
+
+class AddedAnnotation(ReportedChange):
+    """As Grafana answers. id: of the newest entry of the journal."""
+
+    id: int
+    message: str
+
+
+def add_change_routes(
+    api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog, secret: Callable[[], bytes] | None
+) -> None:
+    """Register the routes on `api`. Those that report need the role responder (see `access.roles`).
+
+    secret: returns that of GitHub's webhooks, whose signature then takes the place of a role.
+    """
+    log = ChangeLog(hub.journal)
+
+    @get_snapshot(api, responder, "/changes", "Changes of the last hours, the newest first", Changes)
+    def changes(snapshot: Snapshot, past: bool, _query: AsOf) -> Payload:
+        world = snapshot.world
+        now = world.time if past and world else hub.now()
+        collected = world.changes if world else ()
+        known = collected if past else merged_changes((*collected, *log.all()), service_aliases(snapshot.services))
+        return {"changes": [change_row(change) for change in reversed(known) if change.at <= now][:MAX_LISTED]}
+
+    async def keep(change: Change | None, by: str) -> Payload:
+        if change is None:
+            return {"change": None}
+        await run_in_threadpool(log.add, change, by)
+        [shown] = merged_changes([change], service_aliases(hub.snapshot.services))
+        return {"change": change_row(shown)}
+
+    def read_only() -> None:
+        if hub.snapshot.bounds is not None:
+            raise HTTPException(409, "this hub shows the past and is read-only. Use the live hub")
+
+    def sender(request: Request) -> str:
+        principal: Principal | None = request.scope.get("principal")
+        return principal.name if principal else ""
+
+    @post(api, "/changes", "Report a change, as JSON or as a CloudEvent", ReportedChange, name="report_change")
+    async def report(request: Request, query: Annotated[EnvironmentParameters, Query()]) -> Response:
+        read_only()
+        change = _change_or_cloud_event(request, await request.body(), hub.now(), query.environment)
+        return responder.json_response(request, hub.snapshot, await keep(change, sender(request)))
+
+    @post(api, "/annotations", "Report a change as a Grafana annotation", AddedAnnotation, name="report_annotation")
+    async def annotate(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        read_only()
+        body = _json(await request.body())
+        change = _valid(lambda: annotation(body, hub.now(), hub.snapshot.services))
+        kept = await keep(change, sender(request))
+        answer = {**kept, "id": hub.journal.newest, "message": "Annotation added"}
+        return responder.json_response(request, hub.snapshot, answer)
+
+    @post(api, "/webhooks/argocd", "Receive notifications of Argo CD", ReportedChange, name="report_argocd")
+    async def argocd(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        read_only()
+        body = _json(await request.body())
+        change = _valid(lambda: argocd_change(body, hub.now()))
+        return responder.json_response(request, hub.snapshot, await keep(change, sender(request)))
+
+    @post(api, GITHUB_PATH.removeprefix("/api"), "Receive webhooks of GitHub", ReportedChange, name="report_github")
+    async def github(request: Request, query: Annotated[EnvironmentParameters, Query()]) -> Response:
+        read_only()
+        body = await request.body()
+        if secret is not None:
+            signed = has_signature(secret(), body, request.headers.get("x-hub-signature-256", ""))
+            _record(audit, request, signed=signed)
+            if not signed:
+                raise HTTPException(403, _UNSIGNED)
+        values, event = _json(body), request.headers.get("x-github-event", "")
+        change = _valid(lambda: github_change(event, values, hub.now(), query.environment))
+        by = sender(request) if secret is None else GITHUB
+        return responder.json_response(request, hub.snapshot, await keep(change, by))
+
+
+def _record(audit: AuditLog, request: Request, *, signed: bool) -> None:
+    audit.record(
+        "change" if signed else "sign_in_failed",
+        principal=GITHUB,
+        method="signature",
+        address=request.client.host if request.client else "",
+        request=f"{request.method} {request.url.path}",
+        status=200 if signed else 403,
+    )
+
+
+def _change_or_cloud_event(request: Request, body: bytes, now: float, environment: str) -> Change | None:
+    """A change, or a CloudEvent in structured mode (by its media type) or in binary mode (by its headers).
+
+    Raises:
+        BadParameterError: it is invalid.
+    """
+    values, headers = _json(body), request.headers
+    if headers.get("content-type", "").partition(";")[0].strip().lower() == STRUCTURED_TYPE:
+        return _valid(lambda: deployment_event(structured_event(values), now, environment))
+    if "ce-type" in headers or "ce-specversion" in headers:
+        return _valid(lambda: deployment_event(binary_event(headers, values), now, environment))
+    return _valid(lambda: reported_change(values, now))
+
+
+def _valid(read: Callable[[], Change | None]) -> Change | None:
+    try:
+        return read()
+    except InvalidChangeError as error:
+        raise BadParameterError(str(error)) from None
+
+
+def _json(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BadParameterError("body: not JSON. Send the content type application/json") from None

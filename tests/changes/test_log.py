@@ -1,0 +1,84 @@
+"""The log of reported changes: each is kept once, survives a restart, and is read from a series as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.changes.strategies import changes
+from tests.world.scraped import START, world_scraped
+
+from foreshock_dashboard.changes.labels import CHANGE_METRIC, change_labels, change_of_labels
+from foreshock_dashboard.changes.log import ChangeLog
+from foreshock_dashboard.hub.self_metrics import change_rows, change_samples
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.store import Journal
+from foreshock_exporter.exposition.text_format import series_text, value_text
+
+NOW = START
+LLM = Service("serving", "llm")
+
+
+def test_a_change_is_kept_once_and_survives_a_restart(tmp_path: Path) -> None:
+    reported = Change(NOW - 60, "deployment", LLM, after="1.4.2", source="github", author="ada")
+    for _ in range(2):
+        journal = Journal(tmp_path, now=lambda: NOW)
+        log = ChangeLog(journal)
+        log.add(reported, "ci")
+        log.add(reported, "ci")
+        assert log.all() == (reported,)
+        assert [(entry.kind, entry.by) for entry in journal.read()] == [("change", "ci")]
+        journal.close()
+
+
+def test_two_reports_of_one_deployment_are_one_change() -> None:
+    log = ChangeLog(Journal(None, now=lambda: NOW))
+    log.add(Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada"), "github")
+    log.add(Change(NOW + 60, "deployment", LLM, after="abc", source="argocd", title="sync"), "argocd")
+    assert log.all() == (Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada", title="sync"),)
+
+
+def test_an_entry_that_this_version_does_not_know_is_left_out() -> None:
+    journal = Journal(None, now=lambda: NOW)
+    journal.append("change", NOW, "hub", {"kind": "teleport", "source": "api"})
+    assert ChangeLog(journal).all() == ()
+
+
+@given(changes(), st.floats(0, 4e9))
+def test_labels_keep_a_reported_change(change: Change, at: float) -> None:
+    assert change_of_labels(at, change_labels(change)) == replace(change, at=at)
+
+
+@given(st.dictionaries(st.sampled_from([*change_labels(Change(0, "other"))]), st.text()))
+def test_labels_of_anyone_give_clean_texts_and_safe_links(labels: dict[str, str]) -> None:
+    change = change_of_labels(NOW, {"kind": "other", "source": "api", **labels})
+    if change is not None:
+        assert all(text.isprintable() or not text.isascii() for text in change_labels(change).values())
+        assert change.link == "" or change.link.lower().startswith(("http://", "https://"))
+
+
+def test_a_world_has_the_reported_changes_of_its_source(tmp_path: Path) -> None:
+    """So do recordings, which keep the series: the hub exports reported changes, and stores them itself."""
+    reported = [
+        Change(START + 3.25, "deployment", LLM, after="1.4.2", source="github", title='a "b" \\ c', link="https://a/b"),
+        Change(START + 90, "other", title="flag on", source="api"),
+    ]
+
+    def page(seconds: float) -> str:
+        samples = change_samples(reported, START + seconds)
+        return "\n".join(f"{series_text(item.metric, item.labels)} {value_text(item.value)}" for item in samples)
+
+    world = world_scraped(tmp_path, {("foreshock-hub", "hub:8050"): page, ("foreshock-hub", "hub2:8050"): page})
+    assert world.changes == tuple(reported)
+    assert world.tracks_changes
+
+
+def test_only_recent_changes_have_a_series_and_equal_ones_share_it() -> None:
+    old, first, again, later = (
+        Change(NOW - age, "deployment", LLM, after="1", source="api") for age in (4000, 900, 100, -60)
+    )
+    assert list(change_rows([old, first, again, later], NOW).values()) == [NOW - 100]
+    assert {sample.metric for sample in change_samples([again], NOW)} == {CHANGE_METRIC}

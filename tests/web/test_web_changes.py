@@ -1,0 +1,222 @@
+"""Changes over the API: other systems report them, each needs a signature or a role, and all are listed and shown."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from dataclasses import replace
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.changes.test_reports import APPLICATION, DEPLOYED, DEPLOYMENT, EVENT, GITHUB, cdevent
+from tests.web.caller import Caller
+from tests.web.worlds import NOW, SCENES, FakeHub
+
+from foreshock_dashboard.access.roles import Role, Roles
+from foreshock_dashboard.access.tokens import Tokens, token_line
+from foreshock_dashboard.changes.github import webhook_secret
+from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.http.authentication import GITHUB_PATH, Access
+from foreshock_dashboard.web.http.security import MAX_BODY_BYTES
+from foreshock_dashboard.web.pages.now.verdict import verdict
+
+JSON = {"content-type": "application/json"}
+VIEWER, RESPONDER = "v" * 32, "r" * 32
+SECRET = b"a secret of enough bytes"
+AT = {"timestamp": NOW - 60, "created_at": NOW - 60, "startedAt": NOW - 60}
+
+
+@pytest.fixture
+def hub() -> FakeHub:
+    """A hub with an open incident."""
+    return FakeHub(SCENES["contended"]())
+
+
+@pytest.fixture(scope="module")
+def open_hub() -> FakeHub:
+    """A hub without authentication, for several tests."""
+    return FakeHub(SCENES["contended"]())
+
+
+@pytest.fixture(scope="module")
+def client(open_hub: FakeHub) -> Caller:
+    """A client of it."""
+    return Caller(create_app(open_hub, version="0"))
+
+
+def send(client: Caller, path: str, body: object, headers: dict[str, str] = JSON) -> httpx.Response:
+    """Send a JSON body, or the bytes as they are."""
+    return client.ask("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
+
+
+def kept(hub: FakeHub) -> list[tuple[str, str]]:
+    """The sender and the source of each entry of the journal."""
+    return [(entry.by, entry.data["source"]) for entry in hub.journal.read("change")]
+
+
+def dated(body: Any) -> Any:  # noqa: ANN401 - JSON
+    """A body with its times one minute before the hub's."""
+    if isinstance(body, dict):
+        return {key: AT.get(key) or dated(value) for key, value in body.items()}
+    return body
+
+
+def signed(body: object, event: str = "deployment", secret: bytes = SECRET) -> tuple[bytes, dict[str, str]]:
+    """A webhook of GitHub: its body and headers."""
+    data = json.dumps(body).encode()
+    signature = hmac.new(secret, data, sha256).hexdigest()
+    return data, {**JSON, "x-github-event": event, "x-hub-signature-256": f"sha256={signature}"}
+
+
+BINARY = {**JSON, "ce-specversion": "1.0", "ce-id": "7", "ce-source": "/ci", "ce-type": DEPLOYED}
+ANNOTATION = {"text": "x", "time": 1000 * (NOW - 60), "tags": ["chat", "v7.1"]}
+STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "shown"),
+    [
+        ("/api/changes", {"service": "chat", "after": "1.4.2", "at": NOW - 60}, JSON, ("api", "1.4.2")),
+        ("/api/changes", dated(EVENT), STRUCTURED, ("cloudevents", "1.4.2")),
+        ("/api/changes", dated(cdevent()), BINARY, ("cloudevents", "1.4.2")),
+        ("/api/annotations", ANNOTATION, JSON, ("grafana", "v7.1")),
+        (GITHUB_PATH, dated(GITHUB | {"deployment": DEPLOYMENT}), signed({})[1], ("github", "v1.4.2")),
+        ("/api/webhooks/argocd", dated(APPLICATION), JSON, ("argocd", "1.4.2")),
+    ],
+)
+def test_a_reported_change_is_kept_once_and_listed_at_once(
+    open_hub: FakeHub, client: Caller, path: str, body: object, headers: dict[str, str], shown: tuple[str, str]
+) -> None:
+    before = open_hub.journal.newest
+    unique = json.dumps(body).replace("llm", f"llm-{before}").encode()  # those of one service would be one change
+    for _ in range(2):
+        answer = send(client, path, unique, headers)
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["change"]["source"], answer.json()["change"]["after"]) == shown
+    [entry] = open_hub.journal.read("change", before)
+    assert (entry.by, entry.data["source"], entry.at) == ("", shown[0], NOW - 60)
+    assert answer.json()["change"] in client.get("/api/changes").json()["changes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "text"),
+    [
+        ("/api/changes", b"{", JSON, "not JSON"),
+        ("/api/changes", {"after": "1", "link": "javascript:alert(1)"}, JSON, "link: "),
+        ("/api/changes", [EVENT], STRUCTURED, "one JSON object"),
+        ("/api/changes", {}, {**JSON, "ce-type": DEPLOYED}, "ce-specversion: missing"),
+        ("/api/annotations", {"tags": []}, JSON, "text: missing"),
+        ("/api/webhooks/argocd", [], JSON, "body: "),
+        ("/api/changes?x=1", {"after": "1"}, JSON, "x"),
+    ],
+)
+def test_an_invalid_report_is_refused_by_the_field(
+    open_hub: FakeHub, client: Caller, path: str, body: object, headers: dict[str, str], text: str
+) -> None:
+    before = open_hub.journal.newest
+    answer = send(client, path, body, headers)
+    assert answer.status_code == 400
+    assert text in answer.json()["error"]
+    assert open_hub.journal.newest == before
+
+
+def test_a_webhook_without_the_right_signature_changes_nothing(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(SECRET + b"\n")
+    access = Access(tokens=tokens(tmp_path), webhook_secret=webhook_secret(tmp_path / "secret"))
+    client = Caller(create_app(hub, version="0", access=access))
+    data, headers = signed(dated(GITHUB | {"deployment": DEPLOYMENT}))
+    for wrong in ("", "sha256=", "sha256=" + "0" * 64, headers["x-hub-signature-256"].upper(), "sha1=" + "0" * 40):
+        assert send(client, GITHUB_PATH, data, {**headers, "x-hub-signature-256": wrong}).status_code == 403
+    assert send(client, GITHUB_PATH, data + b" ", headers).status_code == 403
+    assert send(client, GITHUB_PATH, b"not JSON, and not parsed", headers).status_code == 403
+    assert send(client, GITHUB_PATH, b" " * (MAX_BODY_BYTES + 1), headers).status_code == 413
+    assert kept(hub) == []
+    assert send(client, GITHUB_PATH, data, headers).status_code == 200
+    assert kept(hub) == [("github", "github")]
+    assert [event["status"] for event in access.audit.recent()] == [200, 403]
+
+
+def test_the_secret_of_webhooks_is_read_again_when_its_file_changes(hub: FakeHub, tmp_path: Path) -> None:
+    path, new = tmp_path / "secret", b"another secret of enough bytes"
+    path.write_bytes(SECRET)
+    client = Caller(create_app(hub, version="0", access=Access(webhook_secret=webhook_secret(path))))
+    path.write_bytes(new)
+    os.utime(path, (1, 1))
+    assert send(client, GITHUB_PATH, *signed({}, "ping")).status_code == 403
+    assert send(client, GITHUB_PATH, *signed({}, "ping", new)).status_code == 200
+    (tmp_path / "short").write_bytes(b"short")
+    for unusable in ("short", "missing"):
+        with pytest.raises(FileError):
+            webhook_secret(tmp_path / unusable)
+
+
+def tokens(folder: Path) -> Tokens:
+    """Tokens of a viewer and a responder."""
+    lines = [token_line("viewer", VIEWER), token_line("responder", RESPONDER)]
+    (folder / "tokens").write_text("\n".join(lines))
+    return Tokens(folder / "tokens")
+
+
+def test_reports_need_the_role_responder_and_keep_the_name_of_the_sender(hub: FakeHub, tmp_path: Path) -> None:
+    roles = Roles((("responder", Role.RESPONDER),))
+    client = Caller(create_app(hub, version="0", access=Access(tokens=tokens(tmp_path), roles=roles)))
+    paths = ("/api/changes", "/api/annotations", "/api/webhooks/argocd", GITHUB_PATH)
+    for path, (token, status) in product(paths, (("", 401), (VIEWER, 403), (RESPONDER, 400))):
+        headers = {**JSON, **({"authorization": f"Bearer {token}"} if token else {})}
+        assert send(client, path, b"{", headers).status_code == status
+        assert send(client, path, b"{", {**headers, "origin": "https://evil.example"}).status_code in (401, 403)
+    body = {"after": "1", "title": "x", "author": "ada"}
+    assert send(client, "/api/changes", body, {**JSON, "authorization": f"Bearer {RESPONDER}"}).status_code == 200
+    assert kept(hub) == [("responder", "api")]
+
+
+def test_a_hub_at_a_past_time_takes_no_report(hub: FakeHub) -> None:
+    hub.snapshot = replace(hub.snapshot, bounds=(0.0, NOW))
+    assert send(Caller(create_app(hub, version="0")), "/api/changes", {"after": "1"}).status_code == 409
+
+
+def changed_hub(hub: FakeHub, *changes: Change) -> FakeHub:
+    """A hub whose World has changes."""
+    assert hub.snapshot.world is not None
+    hub.snapshot = replace(hub.snapshot, world=replace(hub.snapshot.world, changes=changes))
+    return hub
+
+
+def before_incident(hub: FakeHub, seconds: float) -> float:
+    """A time before the first anomaly."""
+    return hub.snapshot.incidents[0].since - seconds
+
+
+def test_now_counts_the_changes_before_an_incident_and_the_postmortem_lists_them(hub: FakeHub) -> None:
+    titles = ["<b>bold</b>", "[a](javascript:b)", "plain"]
+    changes = [
+        Change(before_incident(hub, 300 - number), "other", title=title, author="ada", link="https://ci.example/1")
+        for number, title in enumerate(titles)
+    ]
+    changed_hub(hub, *changes)
+    situation = verdict(hub.snapshot).situation
+    assert situation is not None
+    texts = ["".join(clause.text for clause in row) for row in situation["changes"] or ()]
+    assert [text.split(",")[0] for text in texts] == titles[::-1]
+    world = hub.snapshot.world
+    assert world is not None
+    markdown = report(world, hub.snapshot.incidents[0]).markdown
+    assert markdown.count("https://ci.example/1") == len(titles)
+    assert "by ada, reported by the API" in markdown.replace("\\", "")
+    assert "<b>" not in markdown
+    assert "[a](" not in markdown
+
+
+def test_changes_of_a_past_time_are_those_until_then(hub: FakeHub) -> None:
+    changed_hub(hub, Change(NOW - 600, "other", title="early"), Change(NOW - 10, "other", title="late"))
+    client = Caller(create_app(hub, version="0"))
+    listed = client.get(f"/api/changes?at={NOW - 300}").json()["changes"]
+    assert [row["title"] for row in listed] == ["early"]
