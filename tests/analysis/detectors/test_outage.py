@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
 from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
+from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
@@ -201,3 +203,23 @@ def test_a_throttled_cpu_is_evidence_of_a_slow_callee() -> None:
     assert [(item.value, item.baseline) for item in finding.evidence if item.name == "throttled CPU periods"] == [
         (0.7, 0.01)
     ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_lost"),
+    [
+        (lambda i: 260 <= i < 268 or 274 <= i < 282, False),
+        (lambda i: i >= 292, False),
+        (lambda i: i >= 260, True),
+    ],
+    ids=["both replicas are replaced in turn", "one went away just now", "one does not come back"],
+)
+def test_a_replica_that_is_replaced_is_not_lost(missing: Callable[[int], bool], *, is_lost: bool) -> None:
+    """The service is slower meanwhile, and keeps its SLO."""
+    slower = {
+        (name, key): partial(lambda level, i: level * (1.5 if missing(i) else 1), level)
+        for name, key, level in (("p95", LLM, 8.0), ("edge_p95", ANSWER, 8.1), ("edge_server", ANSWER, 8.0))
+    }
+    restarting = world({("ready", LLM): lambda i: 1 if missing(i) else 2, **slower})
+    paged = {item.cause for state in states(State(), restarting) for item in state.incidents if item.paged is not None}
+    assert paged == ({"hardware"} if is_lost else set())

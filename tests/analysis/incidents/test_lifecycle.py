@@ -73,6 +73,20 @@ def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
     assert [item for item in incidents if item.paged is not None] == []
 
 
+@pytest.mark.parametrize(("excursion", "opened"), [(5, None), (20, 246)])
+def test_after_a_gap_nothing_opens_until_the_rate_window_is_full(
+    scenes: Scenes, excursion: int, opened: int | None
+) -> None:
+    """The gap ends at grid point 240. Rates are of a few seconds at first, and of a minute from 245 on."""
+
+    def p95(level: float, worse: float) -> Callable[[int], float]:
+        return lambda i: math.nan if 232 <= i < 240 else worse if 240 <= i < 240 + excursion else level
+
+    world = scenes.world(scenes.contended, victim_p95=p95(0.5, 1.5), caller_p95=p95(0.8, 2.4))
+    at = [round((item.opened - world.times[0]) / scenes.step) for item in last_state(world).incidents]
+    assert at == ([] if opened is None else [opened])
+
+
 def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
     """Not one that always had a larger share."""
     world = scenes.world(scenes.contended, wait_by_bystander=lambda _: 0.6)

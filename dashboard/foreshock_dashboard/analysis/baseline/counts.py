@@ -31,6 +31,11 @@ def count_seconds(point: EvaluationPoint) -> float:
     return point.memo(_observed_seconds)
 
 
+def is_window_full(point: EvaluationPoint) -> bool:
+    """Whether the newest rates are of a whole window: after a gap in the samples they are of a few seconds."""
+    return count_seconds(point) >= point.world.points(COUNT_SECONDS) * point.world.step
+
+
 def _observed_seconds(point: EvaluationPoint) -> float:
     rates = point.world.red.rate[:, point.window(COUNT_SECONDS)]
     missing = np.flatnonzero(np.isnan(rates).all(axis=0))

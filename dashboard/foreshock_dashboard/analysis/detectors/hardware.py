@@ -28,6 +28,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
 )
 from foreshock_dashboard.analysis.remediation.actions import fewer_requests
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
+from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -38,6 +39,9 @@ THROTTLED_RATIO = Threshold(0.25, 0.07)
 """Ratio of time throttled above the baseline that slows a service."""
 CLOCK_LOSS = Threshold(0.08, 0.03)
 """Ratio of the clock lost that slows a service."""
+REPLACEMENT_SECONDS = 120.0
+"""Seconds for which a replica that is replaced may be missing, as in a rolling restart or when its node is drained. It
+is lost if it stays away for longer, or if the others are overloaded. Before, only a breach of the SLO pages."""
 GPU_SIGNALS = ("clock", "throttled", "errors")
 LATENCY_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock raises, those that callers see first."""
@@ -132,7 +136,10 @@ def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
         if not ready.z[row] > WORSE_Z or not isinstance(service, Service) or is_down(point, service):
             continue
         gone = lost(point, service)
-        strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(point, service))
+        since = point.since("ready", service)
+        is_lost = point.time - since > REPLACEMENT_SECONDS or is_overloading(point, service)
+        bound = 1.0 if is_lost else MAX_UNFELT_STRENGTH
+        strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(point, service), bound)
         if strength < MIN_STRENGTH:
             continue
         yield Finding(
@@ -141,7 +148,7 @@ def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
             suspect=SuspectedCause(service),
             strength=strength,
             severity=1 / max(1 - gone, 0.1),
-            since=point.since("ready", service),
+            since=since,
             evidence=(evidence_of(point, "ready", service), evidence_of(point, "p95", service)),
             actions=(
                 Action(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import is_window_full
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -202,8 +203,10 @@ def _advanced(
             groups.append(after)
         elif group.incident is not None:
             ended.append(group.incident)
+    counted = is_window_full(point)
     groups += [
-        TrackedIncident(frozenset(candidate.members), 1, int(candidate.page), 0.0, point.time) for candidate in left
+        TrackedIncident(frozenset(candidate.members), int(counted), int(counted and candidate.page), 0.0, point.time)
+        for candidate in left
     ]
     return tuple(groups), ended
 
@@ -226,16 +229,17 @@ def _merged(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident |
 def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluation: Evaluation) -> TrackedIncident:
     """A group after an evaluation with its own candidates, the worst first.
 
-    After its page an incident reports the candidate of its service, if there is one, else the worst.
+    After its page an incident reports the candidate of its service, if there is one, else the worst. Nothing opens or
+    pages until the rate window is full again after a gap in the samples: a few requests are not what was missing.
     """
-    before, candidate = group.incident, own[0]
+    before, candidate, counted = group.incident, own[0], is_window_full(evaluation.point)
     if before is not None and before.paged is not None:
         candidate = next((other for other in own if other.origin == before.service), candidate)
     firing = replace(
         group,
         members=group.members.union(*(other.members for other in own)),
-        firing_points=group.firing_points + 1,
-        paging_points=group.paging_points + 1 if any(other.page for other in own) else 0,
+        firing_points=group.firing_points + 1 if counted else 0,
+        paging_points=group.paging_points + 1 if counted and any(other.page for other in own) else 0,
         recovered_seconds=0.0,
         last_data=evaluation.point.time,
         merged_points=0,
