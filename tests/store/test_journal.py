@@ -15,7 +15,7 @@ import pytest
 
 from foreshock_dashboard.store import StoreError
 from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.journal import JOURNAL_FILE, MAX_ENTRY_BYTES, Journal, JournalLimits
+from foreshock_dashboard.store.journal import FORMAT_FILE, JOURNAL_FILE, MAX_ENTRY_BYTES, Journal, JournalLimits
 
 T0 = 1_700_000_000.25
 HOUR, DAY = 3600.0, 86_400.0
@@ -218,6 +218,58 @@ def test_a_damaged_journal_is_set_aside_and_its_readable_entries_are_kept(
     assert journal.append("incident", T0, "dana", {"text": "new"}) > ENTRIES, "no number is used again"
     assert opened().stats().recovery == ""
     assert notes(opened()) == [*found, "new"]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), Path.unlink], ids=["emptied", "deleted"])
+def test_a_journal_that_vanished_while_the_hub_was_stopped_is_reported(
+    opened: Open, tmp_path: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = opened()
+    assert journal.stats().recovery == "", "a first start finds none"
+    fill(journal, 3)
+    journal.close()
+    damage(tmp_path / JOURNAL_FILE)
+    journal = opened()
+    assert "the journal was damaged (it is empty or missing); 0 entries were recovered" in journal.stats().recovery
+    assert journal.stats().recovery in caplog.text
+    assert journal.append("incident", T0, "dana", {"text": "new"}) > 3, "no number is used again"
+    assert opened().stats().recovery == ""
+
+
+def test_a_journal_without_tables_is_reported(opened: Open, tmp_path: Path) -> None:
+    """SQLite takes it for intact."""
+    opened().close()
+    (tmp_path / JOURNAL_FILE).unlink()
+    with closing(sqlite3.connect(tmp_path / JOURNAL_FILE)) as connection:
+        connection.execute("vacuum")
+    assert (tmp_path / JOURNAL_FILE).stat().st_size > 0
+    assert "it is empty or missing" in opened().stats().recovery
+
+
+def test_a_journal_of_a_later_version_is_refused_and_stays_as_it_is(opened: Open, tmp_path: Path) -> None:
+    journal = opened()
+    fill(journal, 3)
+    journal.close()
+    (tmp_path / FORMAT_FILE).write_text("2\n")
+    before = (tmp_path / JOURNAL_FILE).read_bytes()
+    with pytest.raises(StoreError, match=r"has format '2', this version reads 1; use the version that wrote it"):
+        opened()
+    assert (tmp_path / JOURNAL_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, "", "x\n"])
+def test_a_journal_whose_format_file_is_missing_or_damaged_is_read(
+    opened: Open, tmp_path: Path, content: str | None
+) -> None:
+    """As one of a version that wrote none."""
+    journal = opened()
+    fill(journal, 3)
+    journal.close()
+    (tmp_path / FORMAT_FILE).unlink()
+    if content is not None:
+        (tmp_path / FORMAT_FILE).write_text(content)
+    assert notes(opened()) == [0, 1, 2]
+    assert (tmp_path / FORMAT_FILE).read_text() == "1\n"
 
 
 def test_each_damaged_journal_is_kept_also_of_the_same_moment(opened: Open, tmp_path: Path) -> None:

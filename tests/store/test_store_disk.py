@@ -15,7 +15,7 @@ from tests.hub.disk import READ, Disk
 from tests.store.faults import damages, failing_disk
 from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans, stored_scrapes, stored_traces
 
-from foreshock_dashboard.store.journal import JOURNAL_FILE
+from foreshock_dashboard.store.journal import FORMAT_FILE, JOURNAL_FILE
 from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ HARMLESS = {"lost, counted", "nothing lost, counted", "nothing lost"}
 
 def check_damages(count: int, bench: Bench) -> None:
     """No damage is silent, but what looks like a power loss amid an append; only a format file may refuse."""
-    also = {("format", "refused as another format"), (JOURNAL_FILE, damages.NEW_JOURNAL)}
+    also = {(name, "refused as another format") for name in ("format", FORMAT_FILE)}
     also |= {(f"{name}-wal", damages.UNDETECTABLE) for name in (WAL_FILE, JOURNAL_FILE)}
     found = damages.run(count, damages.make_stores(bench.path))
     assert {outcome for outcome in found if outcome[1] not in HARMLESS} <= also

@@ -94,6 +94,17 @@ def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) 
     assert [ask(app, path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
+def test_the_reason_of_not_being_ready_needs_credentials(users: Users, caplog: pytest.LogCaptureFixture) -> None:
+    """The reason names paths and addresses. A hub without authentication shows it, since its Status page does."""
+    hub = FakeHub(SCENES["calm"]())
+    hub.not_ready = "store /var/lib/foreshock: the folder was removed"
+    for access, shown in ((Access(), True), (Access(basic=users), False)):
+        caplog.clear()
+        answers = [ask(create_app(hub, version="0", access=access), "/readyz") for _ in range(2)]
+        assert [(answer.status_code, hub.not_ready in answer.text) for answer in answers] == [(503, shown)] * 2
+        assert [record.message for record in caplog.records] == [f"not ready: {hub.not_ready}"] * 2
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -23,26 +23,34 @@ log = logging.getLogger(__name__)
 def prepare(path: Path, disk: Disk) -> int:
     """Create the subfolders and empty `tmp/`. Return 1 if the format file was damaged, else 0.
 
-    An empty format file is one whose first write was cut short. A damaged one is rewritten: each block states its
-    format as well, under a checksum. Raises StoreError, with nothing changed, for another format.
+    A damaged one is rewritten: each block states its format as well, under a checksum. Raises StoreError, with nothing
+    changed, for another format.
     """
     marker = path / "format"
-    existing = marker.read_bytes().strip() if marker.exists() else b""
-    damaged = bool(existing) and not existing.isdigit()
-    if damaged:
-        log.error("store %s: the format file is damaged (%r); rewritten as %s", path, existing[:80], FORMAT.decode())
-    elif existing not in (b"", FORMAT):
-        raise StoreError(
-            f"store {path}: has format {existing[:80].decode()!r}, this version reads {FORMAT.decode()}; "
-            "use the version that wrote it, or another folder (FORESHOCK_STORE_PATH)"
-        )
+    existing = read_format(marker, FORMAT, f"store {path}")
     if existing != FORMAT:
         disk.write(marker, FORMAT + b"\n")
     shutil.rmtree(path / "tmp", ignore_errors=True)
     for name in SUBFOLDERS:
         (path / name).mkdir(exist_ok=True)
     disk.sync(path)
-    return int(damaged)
+    return int(existing not in (b"", FORMAT))
+
+
+def read_format(marker: Path, expected: bytes, subject: str) -> bytes:
+    """Return the content of a format file: `expected`, damaged and logged, or b"" if it is missing or was cut short.
+
+    Raises StoreError, naming the subject, for another format.
+    """
+    existing = marker.read_bytes().strip() if marker.exists() else b""
+    if existing.isdigit() and existing != expected:
+        raise StoreError(
+            f"{subject}: has format {existing[:80].decode()!r}, this version reads {expected.decode()}; "
+            "use the version that wrote it, or another folder (FORESHOCK_STORE_PATH)"
+        )
+    if existing not in (b"", expected):
+        log.error("%s: the format file is damaged (%r); rewritten as %s", subject, existing[:80], expected.decode())
+    return existing
 
 
 def disk_bytes(path: Path) -> int:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -24,11 +25,15 @@ from foreshock_dashboard.common.clock import Now, since_boot
 from foreshock_dashboard.model.journal import Entry, Kind
 from foreshock_dashboard.store.blocks.disk import Disk, StoreError, file_id, remedy
 from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS, replace_damaged, sqlite_problem
+from foreshock_dashboard.store.folder import read_format
 from foreshock_dashboard.store.retention_clock import RetentionClock
 from foreshock_dashboard.store.sqlite_pages import Pages
 from foreshock_dashboard.store.wal_recovery import has_bad_sectors
 
 JOURNAL_FILE = "journal.sqlite"
+FORMAT_FILE = "journal.format"
+"""Written after the first journal. If it is there, so must be the journal."""
+FORMAT = b"1"
 PAGE_BYTES = 4096
 MAX_ENTRY_BYTES = 65_536
 """Size of an entry's data as JSON."""
@@ -77,7 +82,7 @@ class Journal:
     folder: that of an open store, whose lock it relies on; None keeps the entries in memory.
 
     Raises:
-        StoreError: the file cannot be opened.
+        StoreError: the file cannot be opened, or has the format of a later version, and was not changed.
     """
 
     def __init__(
@@ -93,12 +98,18 @@ class Journal:
         self._expired, self._recovery, self._error = 0, "", ""
         self._newest = 0
         self._path = folder / JOURNAL_FILE if folder else None
+        disk = disk or Disk()
         try:
             if self._path:
-                self._recovery = _recover(self._path, now, disk or Disk())
+                marker = self._path.with_name(FORMAT_FILE)
+                known = read_format(marker, FORMAT, f"journal {self._path}")
+                self._recovery = _recover(self._path, now, disk, expected=marker.exists())
             self._connection = _connect(self._path)
             if self._path:
-                (disk or Disk()).sync(self._path.parent)  # SQLite syncs the content of the file, not its name
+                disk.sync(self._path.parent)  # SQLite syncs the content of the file, not its name
+                if known != FORMAT:
+                    disk.write(marker, FORMAT + b"\n")
+                    disk.sync(self._path.parent)
                 self._file_id = file_id(self._path)
             self._usage = self._read_usage()
             (self._newest,) = self._connection.execute("select coalesce(max(seq), 0) from entries").fetchone()
@@ -226,17 +237,22 @@ def _crc(kind: str, micros: int, by: str, body: bytes) -> str:
     return f"{isal_zlib.crc32(body, isal_zlib.crc32(f'{kind} {micros} {by}'.encode())):08x}"
 
 
-def _content_problem(connection: sqlite3.Connection) -> str:
-    """Return what is wrong with the entries of a file that SQLite takes for intact; "" if nothing is."""
+def _content_problem(connection: sqlite3.Connection, missing: str) -> str:
+    """Return what is wrong with the entries of a file that SQLite takes for intact; "" if nothing is.
+
+    missing: the problem of a file without tables.
+    """
     if not connection.execute("select 1 from sqlite_schema").fetchone():
-        return ""
+        return missing
     rows = connection.execute(f"select {_COLUMNS} from entries")  # noqa: S608 - constants
     wrong = sum(_crc(kind, at, by, body) != crc for _, kind, at, by, body, crc in rows)
     return f"{wrong} of its entries are damaged" if wrong else ""
 
 
-def _recover(path: Path, now: Now, disk: Disk) -> str:
+def _recover(path: Path, now: Now, disk: Disk, *, expected: bool) -> str:
     """Replace a damaged journal by one with its readable entries, and set it aside; return what was wrong, else "".
+
+    expected: whether there must be one, so that a missing or empty one is damaged.
 
     The new file is synced before it takes its first name, `recovered`, from which every start goes on: a crash at any
     moment leaves the damaged file or a complete one.
@@ -244,11 +260,12 @@ def _recover(path: Path, now: Now, disk: Disk) -> str:
     new, recovered = path.parent / "tmp" / JOURNAL_FILE, path.with_name(f"recovered-{JOURNAL_FILE}")
     report = "the recovery of a damaged journal was cut short, and has been finished"
     if not recovered.exists():
+        missing = "it is empty or missing" if expected else ""
         bad_sectors = has_bad_sectors(path, disk)
         problem = (
             "the disk cannot read a part of it"
             if bad_sectors
-            else sqlite_problem(path, PAGE_BYTES, "", _content_problem)
+            else sqlite_problem(path, PAGE_BYTES, missing, partial(_content_problem, missing=missing))
         )
         if not problem:
             return ""
@@ -260,7 +277,8 @@ def _recover(path: Path, now: Now, disk: Disk) -> str:
         disk.rename(new, recovered)
         disk.sync(path.parent)
         report = f"the journal was damaged ({problem}); {count} entries were recovered, others may be missing"
-    return f"{report}. The damaged file is {replace_damaged(path, recovered, now, disk)}"
+    aside = replace_damaged(path, recovered, now, disk)
+    return f"{report}. The damaged file is {aside}" if aside.exists() else report
 
 
 def _salvaged(pages: Pages) -> dict[int, tuple[object, ...]]:

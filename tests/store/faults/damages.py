@@ -6,7 +6,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tests.store.faults.contents import (
@@ -21,13 +21,10 @@ from tests.store.faults.contents import (
 )
 
 from foreshock_dashboard.store import StoreError
-from foreshock_dashboard.store.journal import JOURNAL_FILE
 
 REQUESTS = 16
 UNDETECTABLE = "silent, as an unfinished append"
 """Damage to SQLite's journal that looks like a power loss amid the last transaction, or removes its end."""
-NEW_JOURNAL = "silent, as a new journal"
-"""The file was emptied or deleted."""
 _OPERATIONS = ("flip", "flip", "cut", "zero tail", "zero page", "overwrite", "empty", "delete")
 
 
@@ -63,8 +60,7 @@ def run(count: int, stores: Mapping[str, Path], seed: int = 1) -> Counter[tuple[
         shutil.copytree(stores[state], damaged)
         path = chance.choice(by_kind[kind, state]).relative_to(stores[state])
         _damage(damaged / path, chance.choice(_OPERATIONS), chance)
-        missing = not (damaged / path).exists() or not (damaged / path).stat().st_size
-        found[kind, _outcome(damaged, kind, missing=missing)] += 1
+        found[kind, _outcome(damaged, kind)] += 1
     return found
 
 
@@ -91,13 +87,14 @@ def _damage(path: Path, operation: str, chance: random.Random) -> None:
     path.write_bytes(data)
 
 
-def _outcome(folder: Path, kind: str, *, missing: bool) -> str:
+def _outcome(folder: Path, kind: str) -> str:
     everything = Acknowledged({*range(REQUESTS)}, {*range(REQUESTS)}, {*range(REQUESTS)})
-    try:
-        store = open_store(folder)
-    except StoreError as error:
-        return "refused as another format" if "use the version that wrote it" in str(error) else f"refused: {error}"
-    with closing(store), closing(open_journal(folder)) as journal:
+    with ExitStack() as opened:
+        try:
+            store = opened.enter_context(closing(open_store(folder)))
+            journal = opened.enter_context(closing(open_journal(folder)))
+        except StoreError as error:
+            return "refused as another format" if "use the version that wrote it" in str(error) else f"refused: {error}"
 
         def found() -> list[str]:
             return problems(store, everything, everything.end) + journal_problems(journal, everything)
@@ -110,7 +107,5 @@ def _outcome(folder: Path, kind: str, *, missing: bool) -> str:
                 store.maintain()  # verifies all blocks
         lost, counted = found(), store.stats().corrupt or journal.stats().recovery
         if lost and not counted:
-            if kind == JOURNAL_FILE and missing:
-                return NEW_JOURNAL
             return UNDETECTABLE if kind.endswith("-wal") else "silent loss"
         return ("lost" if lost else "nothing lost") + (", counted" if counted else "")

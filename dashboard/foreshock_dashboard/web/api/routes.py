@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal, Role
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
@@ -26,6 +28,8 @@ from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, problem_of
+
+log = logging.getLogger(__name__)
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
@@ -47,7 +51,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     add_change_routes(api, hub, responder, audit, access.webhook_secret)
     _add_access(api, hub, responder, audit)
     app.include_router(api)
-    _add_operations(app, hub)
+    _add_operations(app, hub, shows_reason=not access.required)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
     app.add_api_route("/api/{rest:path}", _unknown, methods=METHODS, include_in_schema=False)
     add_error_handlers(app)
@@ -78,7 +82,9 @@ def _add_access(api: APIRouter, hub: HubView, responder: Responder, audit: Audit
         return responder.json_response(request, hub.snapshot, {"events": audit.recent()})
 
 
-def _add_operations(app: FastAPI, hub: HubView) -> None:
+def _add_operations(app: FastAPI, hub: HubView, *, shows_reason: bool) -> None:
+    """shows_reason: whether a client without credentials may read why the hub is not ready: it names paths and URLs."""
+
     @app.get("/metrics", include_in_schema=False)
     def metrics(request: Request) -> Response:
         openmetrics = OPENMETRICS in request.headers.get("accept", "")  # clients that read exemplars accept it
@@ -89,9 +95,14 @@ def _add_operations(app: FastAPI, hub: HubView) -> None:
     async def alive() -> Response:
         return PlainTextResponse("alive\n")
 
+    readiness = LogOnChange(log, recovered="ready")
+
     @app.get("/readyz", include_in_schema=False)
     async def ready() -> Response:  # on the event loop: answers even if all threads are busy
         is_ready, reason = hub.ready()
+        readiness.update("" if is_ready else f"not ready: {reason}")
+        if not is_ready and not shows_reason:
+            reason = "the Status page and the log have the reason"
         return PlainTextResponse("ready\n" if is_ready else f"not ready: {reason}\n", 200 if is_ready else 503)
 
 
