@@ -22,6 +22,10 @@ MAX_DELAY_SECONDS = 2.0
 MAX_WAIT_SECONDS = 5.0
 MAX_CHECKS = 16
 """Attempts that wait or are delayed: half of the connections of the exporter, whose other half is left to scrapes."""
+GUESSERS_RATIO = 1 / 2
+"""Share of these attempts that addresses have whose last password was wrong. The others are left to first attempts."""
+MAX_GUESSERS = 10_000
+"""Such addresses that are remembered; beyond them, the one that guessed longest ago is forgotten."""
 MAX_ADDRESS_CHECKS = 2
 """Such attempts of one address."""
 _BCRYPT_MAX_BYTES = 72
@@ -52,7 +56,8 @@ class PasswordChecker:
     """Checks passwords. The last correct one of each user is cached as a keyed hash, and is never refused.
 
     bcrypt is slow by design (50 ms at cost 10). So only one password is checked at a time, and an address waits after a
-    wrong one: any number of guessers use at most one core, and one address a fifth of it.
+    wrong one: any number of guessers use at most one core, and one address a fifth of it. Addresses whose last password
+    was wrong share half of the places, so that the first attempt of another one waits for `max_checks` checks at most.
 
     `max_wait` is the longest wait of an attempt for its turn, in seconds. Above `max_checks` attempts, or
     `max_address_checks` of one address, further ones are refused at once.
@@ -80,6 +85,8 @@ class PasswordChecker:
         self._address_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # as long as one waits
         self._attempts: Counter[str] = Counter()
         """By address."""
+        self._guessers: dict[str, None] = {}
+        """Addresses whose last password was wrong, the latest one last."""
 
     def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
         """Check a password.
@@ -97,7 +104,7 @@ class PasswordChecker:
             if address_lock is None or not address_lock.acquire(timeout=self._max_wait):
                 return "busy"
             try:
-                return self._check_hash(user, stored, password, fingerprint, user_exists=user_hash is not None)
+                return self._check_hash(user, stored, password, fingerprint, address, user_exists=user_hash is not None)
             finally:
                 address_lock.release()
 
@@ -110,7 +117,12 @@ class PasswordChecker:
     def _attempt(self, address: str) -> Iterator[threading.Lock | None]:
         """Count an attempt; the lock of its address, or None if there are too many."""
         with self._guard:
-            if self._attempts.total() >= self._max_checks or self._attempts[address] >= self._max_address_checks:
+            full = (
+                self._guesses() >= GUESSERS_RATIO * self._max_checks
+                if address in self._guessers
+                else self._attempts.total() >= self._max_checks
+            )
+            if full or self._attempts[address] >= self._max_address_checks:
                 lock = None
             else:
                 lock = self._address_locks.setdefault(address, threading.Lock())
@@ -122,8 +134,11 @@ class PasswordChecker:
                 with self._guard:
                     self._attempts -= Counter([address])  # keeps positive counts only
 
+    def _guesses(self) -> int:
+        return sum(count for address, count in self._attempts.items() if address in self._guessers)
+
     def _check_hash(
-        self, user: str, stored: bytes, password: bytes, fingerprint: bytes, *, user_exists: bool
+        self, user: str, stored: bytes, password: bytes, fingerprint: bytes, address: str, *, user_exists: bool
     ) -> PasswordResult:
         if not self._checking.acquire(timeout=self._max_wait):
             return "busy"
@@ -135,10 +150,17 @@ class PasswordChecker:
             duration = self._timer() - started
         finally:
             self._checking.release()
-        if is_right:
-            self._verified[user] = fingerprint
-            return "right"
-        self._sleep(min(DELAY_RATIO * duration, MAX_DELAY_SECONDS))
+        with self._guard:
+            self._guessers.pop(address, None)
+            if is_right:
+                self._verified[user] = fingerprint
+                return "right"
+            self._guessers[address] = None
+            if len(self._guessers) > MAX_GUESSERS:
+                del self._guessers[next(iter(self._guessers))]
+            has_place = self._guesses() <= GUESSERS_RATIO * self._max_checks
+        if has_place:  # else it leaves its place, and is refused until there is one for guessers
+            self._sleep(min(DELAY_RATIO * duration, MAX_DELAY_SECONDS))
         return "wrong"
 
     def forget(self, users: Mapping[str, bytes]) -> None:

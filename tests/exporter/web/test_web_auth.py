@@ -141,6 +141,32 @@ def test_a_delayed_guesser_delays_no_other_address(slow: Slow) -> None:
     guesser.join()
 
 
+def test_guessers_at_many_addresses_leave_places_to_first_attempts(slow: Slow, eventually: Eventually) -> None:
+    """More addresses than there are places, which guess again at once: half of the places stay free of them."""
+    over = threading.Event()
+    passwords = PasswordChecker(sleep=lambda _: over.wait(30), matches=slow, max_checks=4)
+    addresses = [f"guesser-{number}" for number in range(20)]
+    threads = [threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", one)) for one in addresses]
+    for thread in threads:
+        thread.start()
+        eventually(lambda: passwords._attempts.total() <= 2, "two are delayed at most")
+    assert [passwords.check(USERS, "alice", b"plum", one) for one in addresses] == ["busy"] * 20
+    assert passwords.check(USERS, "alice", b"apple", "scraper") == "right"
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert passwords.check(USERS, "bob", b"pear", "guesser-0") == "right"
+    assert "guesser-0" not in passwords._guessers
+
+
+def test_the_addresses_of_guessers_are_bounded(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foreshock_exporter.web.auth.MAX_GUESSERS", 2)
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
+    for address in ("a", "b", "a", "c"):
+        passwords.check(USERS, "alice", b"plum", address)
+    assert list(passwords._guessers) == ["a", "c"]
+
+
 def test_an_attempt_that_waits_too_long_is_busy(slow: Slow) -> None:
     passwords = PasswordChecker(matches=slow, max_wait=0.01)
     slow.go_on.clear()
