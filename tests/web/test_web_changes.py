@@ -15,18 +15,25 @@ import httpx
 import pytest
 from tests.changes.test_reports import APPLICATION, DEPLOYED, DEPLOYMENT, EVENT, GITHUB, cdevent
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, SCENES, FakeHub
+from tests.web.worlds import NOW, SCENES, FakeHub, service
 
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.render.change import CHANGE_SIGN
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH, Access
 from foreshock_dashboard.web.http.security import MAX_BODY_BYTES
 from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.pages.services import data as services
+from foreshock_dashboard.web.panels.service_charts import change_marks, requests
+from foreshock_dashboard.web.shell import shell
+from foreshock_dashboard.web.state.change_json import change_mark_rows
 
 JSON = {"content-type": "application/json"}
 VIEWER, RESPONDER = "v" * 32, "r" * 32
@@ -77,7 +84,7 @@ def signed(body: object, event: str = "deployment", secret: bytes = SECRET) -> t
 
 
 BINARY = {**JSON, "ce-specversion": "1.0", "ce-id": "7", "ce-source": "/ci", "ce-type": DEPLOYED}
-ANNOTATION = {"text": "x", "time": 1000 * (NOW - 60), "tags": ["chat", "v7.1"]}
+ANNOTATION = {"text": "x", "time": 1000 * (NOW - 60), "tags": ["gateway", "v7.1"]}
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
 
 
@@ -220,3 +227,30 @@ def test_changes_of_a_past_time_are_those_until_then(hub: FakeHub) -> None:
     client = Caller(create_app(hub, version="0"))
     listed = client.get(f"/api/changes?at={NOW - 300}").json()["changes"]
     assert [row["title"] for row in listed] == ["early"]
+
+
+def test_charts_and_timelines_mark_changes_of_their_services(hub: FakeHub) -> None:
+    """A sign with a tooltip in which markup of a sender is text; of other services none."""
+    gateway, other = service("gateway"), service("auth")
+    hostile = Change(NOW - 200, "deployment", gateway, before="1", after="<b>2</b>", source="github", author="ada")
+    changed_hub(
+        hub, hostile, Change(NOW - 100, "deployment", other, after="7"), Change(NOW - 50, "other", title="flag")
+    )
+    world = hub.snapshot.world
+    assert world is not None
+    chart = requests(
+        world, gateway, Look(LIGHT), (NOW - 900, NOW), change_marks(world.changes, {gateway}, (NOW - 900, NOW))
+    )
+    signs = [(item["text"], item["hovertext"].split("<br>")[0]) for item in chart["layout"]["annotations"]]
+    assert signs == [
+        (CHANGE_SIGN, "gateway 1 → &lt;b&gt;2&lt;/b&gt; (by ada, reported by GitHub)"),
+        (CHANGE_SIGN, "flag (reported by the API)"),
+    ]
+    page = services.service(hub.snapshot, gateway)
+    assert [mark.text for mark in page["changes"]] == ["gateway 1 → <b>2</b>", "flag"]
+    assert [mark.service for mark in change_mark_rows(world.changes, NOW - 900, NOW)] == ["gateway", "auth", None]
+
+
+def test_the_sign_of_a_change_is_one() -> None:
+    script = (Path(shell.__file__).parents[1] / "assets" / "timeline" / "signs.js").read_text()
+    assert f'CHANGE_SIGN = "{CHANGE_SIGN}"' in script

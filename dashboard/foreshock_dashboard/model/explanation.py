@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 
@@ -38,7 +39,8 @@ class Explanation(NamedTuple):
     service: the affected one; None if the question was which of all services. at: Unix seconds. candidates: suspected
     causes, the most likely first, scores sum to 1; empty where the evidence is within what is normal. weak_candidates:
     then what is closest to anomalous, the most anomalous first. signals: what was compared; missing: kinds of signals
-    that no source has. baseline, analyzed: the times that were compared; None without data.
+    that no source has. baseline, analyzed: the times that were compared; None without data. changes: those before the
+    end of the analyzed time, of an inference platform or reported ones, the newest first.
     """
 
     service: Service | None
@@ -49,3 +51,4 @@ class Explanation(NamedTuple):
     missing: tuple[MissingSignal, ...] = ()
     baseline: Period | None = None
     analyzed: Period | None = None
+    changes: tuple[Change, ...] = ()

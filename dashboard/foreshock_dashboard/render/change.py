@@ -8,6 +8,8 @@ from foreshock_dashboard.model.change import REPORT_SOURCES, Change, ChangeKind,
 from foreshock_dashboard.render.clause import Text, joined_text, text
 from foreshock_dashboard.render.units import duration
 
+CHANGE_SIGN = "Δ"
+"""Sign of a change on charts; that of `assets/timeline/signs.js`."""
 CHANGE_KINDS: Mapping[ChangeKind, str] = {
     "deployment": "Deployment",
     "scaling": "Scaling",
@@ -74,6 +76,11 @@ def change_details(change: Change) -> str:
             ),
         )
     )
+
+
+def change_tooltip(change: Change) -> str:
+    """`llm-chat 1.4.1 → 1.4.2 (deploy to prod, by ada, reported by GitHub)`."""
+    return f"{change_text(change)} ({change_details(change)})"
 
 
 def recent_change_clauses(change: Change, since: float) -> Text:

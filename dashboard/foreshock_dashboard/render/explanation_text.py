@@ -9,6 +9,9 @@ from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words import SIGNAL_KINDS, UNKNOWN_WITHOUT
 
+MAX_CHANGES = 3
+"""Changes that are named, the newest ones."""
+
 
 def heading(answer: Json) -> str:
     """The sentence above the ranked services."""
@@ -29,5 +32,9 @@ def below(answer: Json) -> Iterator[str]:
         times = [utc_timestamp(answer[part][end]) for part in ("analyzed", "baseline") for end in ("start", "end")]
         yield "Analyzed: {} to {}. Baseline: {} to {}.".format(*times)
         yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
+    if changes := answer["changes"]:
+        shown = "; ".join(f"{row['text']} at {utc_timestamp(row['at'])}" for row in changes[:MAX_CHANGES])
+        more = f"; +{len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
+        yield f"Changes in the 30 min before: {shown}{more}."
     for kind in answer["missing"]:
         yield f"No {SIGNAL_KINDS[kind]}: unknown {UNKNOWN_WITHOUT[kind]}."

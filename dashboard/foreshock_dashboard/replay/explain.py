@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations, window_around
 from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
@@ -15,6 +16,7 @@ from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
+from foreshock_dashboard.changes.labels import CHANGE_METRIC
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
     Explanation,
@@ -25,6 +27,7 @@ from foreshock_dashboard.model.explanation import (
 )
 from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
@@ -76,14 +79,17 @@ def explain(
     evidence = everything if target is None else Evidence(found, (target,))
     columns = [window.first + column for column in evidence.columns]
     ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns, window.step))
-    ranking = explained_further(_inference_walks(source, window, timing), ranking)
+    world = _world(source, window, timing)
+    ranking = explained_further(_inference_walks(world, window), ranking)
     signals = counted(found)
     weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]
     missing = tuple(
         MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
     )
     strong = ranking.candidates if ranking.passed else ()
-    return Explanation(target, at, strong, weak, signals, missing, *_compared_times(window))
+    baseline, analyzed = _compared_times(window)
+    changes = recent_changes(world.changes, analyzed.start, analyzed.end) if world else ()
+    return Explanation(target, at, strong, weak, signals, missing, baseline, analyzed, changes)
 
 
 def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
@@ -95,17 +101,23 @@ def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
     )
 
 
-def _inference_walks(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> tuple[GraphWalk, ...]:
+def _world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> World | None:
+    """The World of an inference platform, or of one with reported changes; None of other platforms."""
+    if source.metric_names().isdisjoint({*INFERENCE_METRICS, CHANGE_METRIC}):
+        return None
+    begin, end = float(window.times[0]), float(window.times[-1])
+    observer, seasons = readers(source, timing, begin)
+    seasons.load(begin, end)
+    return seasons.attach(build_world(observer.read(end), timing.step))
+
+
+def _inference_walks(world: World | None, window: AnalysisWindow) -> tuple[GraphWalk, ...]:
     """Graphs of an inference platform; none of other platforms.
 
     Contention for GPUs, batching, and load follow laws of their own, which the signals of services do not show.
     """
-    if source.metric_names().isdisjoint(INFERENCE_METRICS):
+    if world is None:
         return ()
-    begin, end = float(window.times[0]), float(window.times[-1])
-    observer, seasons = readers(source, timing, begin)
-    seasons.load(begin, end)
-    world = seasons.attach(build_world(observer.read(end), timing.step))
     if not world.tenants and not (world.model_servers and world.model_servers.services):
         return ()
     return retrospective(world, window.at, float(window.times[window.first]))

@@ -155,6 +155,15 @@ export interface Lane {
   intervals: [start: number, end: number, stage: number][];
 }
 
+/** A change as a mark of a timeline; Unix seconds. */
+export interface ChangeMark {
+  at: number;
+  service: string | null;
+  text: string;
+  details: string;
+  link: string;
+}
+
 export interface Timeline {
   start: number;
   now: number;
@@ -163,6 +172,7 @@ export interface Timeline {
   stages: Stage[];
   lanes: Lane[];
   hidden: number;
+  changes: ChangeMark[];
 }
 
 export type { Health, Stage };

@@ -16,6 +16,7 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import service_color
 
 MAX_TEXT_LENGTH = 80
+MAX_TOOLTIP_LENGTH = 300
 
 
 def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
@@ -69,11 +70,12 @@ class Line:
 
 
 class Mark(NamedTuple):
-    """A marked instant, Unix seconds; `color` is a token of the theme."""
+    """A marked instant, Unix seconds; `color` is a token of the theme. details: text of the tooltip of its name."""
 
     time: float
     name: str
     color: str = "muted"
+    details: str = ""
 
 
 class Threshold(NamedTuple):
@@ -251,7 +253,8 @@ def _mark_line(mark: Mark, look: Look) -> Json:
 def _mark_label(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
     """The name of a mark as a Plotly annotation, on the side with more space."""
     late = mark.time > (span[0] + span[1]) / 2
-    return {
+    tooltip = {"hovertext": f"{escape_label(mark.details, MAX_TOOLTIP_LENGTH)}<br>{stamp(mark.time, look)}"}
+    return (tooltip if mark.details else {}) | {
         "x": stamp(mark.time, look),
         "yref": "paper",
         "y": 1 - 0.09 * (row % 3),

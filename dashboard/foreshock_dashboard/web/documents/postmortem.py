@@ -19,7 +19,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
-from foreshock_dashboard.render.change import change_details, change_text
+from foreshock_dashboard.render.change import change_tooltip
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -160,7 +160,7 @@ def _changes(world: World, incident: Incident, since: float, until: float) -> li
 
 def _change(change: Change) -> str:
     link = f" <{change.link}>" if change.link else ""
-    return f"change: {_text(f'{change_text(change)} ({change_details(change)})')}{link}"
+    return f"change: {_text(change_tooltip(change))}{link}"
 
 
 def _timeline(incident: Incident, since: float, changes: Sequence[Change], responses: Responses, now: float) -> str:

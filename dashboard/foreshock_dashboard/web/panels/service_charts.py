@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
+from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.render.words import CAUSES
 from foreshock_dashboard.stats.robust import nan_mean
@@ -21,8 +24,16 @@ from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, l
 MAX_SERIES = 6
 """Neighbors, or replicas, with a series of their own; the others are drawn as one."""
 
+MAX_CHANGES = 20
+"""Changes that a chart marks."""
+
 Span = tuple[float, float]
-Draw = Callable[[World, Service, Look, Span], Json]
+
+
+class Draw(Protocol):
+    """Draws a chart of a service over a time range, with marks."""
+
+    def __call__(self, world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json: ...
 
 
 def requests(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
@@ -76,12 +87,12 @@ def model_server_chart(
 ) -> Draw:
     """The drawing of a chart of model servers. lines_of: the lines of a row of `ModelServers`."""
 
-    def draw(world: World, service: Service, look: Look, span: Span) -> Json:
+    def draw(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
         servers = world.model_servers
         if servers is None or service not in servers.services:
             return blank(f"{service} has no model servers.", look)
         series = lines_of(servers, servers.services.index(service))
-        return lines(world.times, series, look, unit=unit, span=span, top=top)
+        return lines(world.times, series, look, unit=unit, span=span, top=top, marks=marks)
 
     return draw
 
@@ -104,7 +115,7 @@ first_token = model_server_chart(
 per_token = model_server_chart("s", lambda servers, row: [Line("TPOT, mean", servers.per_token[row], "data")])
 
 
-def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
+def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
     """Desired, ready, and pending replicas."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
@@ -115,7 +126,7 @@ def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
         Line("ready", capacity.ready[row], "data"),
         Line("pending", capacity.pending[row], "crit"),
     ]
-    return lines(world.times, series, look, unit="count", span=span)
+    return lines(world.times, series, look, unit="count", span=span, marks=marks)
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
@@ -125,6 +136,13 @@ def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
         for item in sorted(incidents, key=lambda item: item.since)
         if item.affected
     ]
+
+
+def change_marks(changes: Sequence[Change], services: Collection[Service], span: Span) -> list[Mark]:
+    """The newest changes of some services, and of the whole platform, under the sign of a change."""
+    start, end = span
+    shown = [item for item in changes if start <= item.at <= end and (item.service is None or item.service in services)]
+    return [Mark(item.at, CHANGE_SIGN, "text", change_tooltip(item)) for item in shown[-MAX_CHANGES:]]
 
 
 def _sum(rows: Floats) -> Floats:

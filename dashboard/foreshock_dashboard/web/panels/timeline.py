@@ -17,6 +17,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -86,6 +87,7 @@ class Timeline(Row):
     stages: list[Stage]
     lanes: list[Lane]
     hidden: int
+    changes: list[ChangeMark]
 
 
 def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
@@ -192,7 +194,8 @@ def timeline(
             lanes.append(_lane(service, world.time, risks, "at_risk"))
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
-    return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes))
+    changes = change_mark_rows(world.changes, start, world.time)
+    return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes), changes)
 
 
 def _forecast_seconds(lanes: Sequence[Lane]) -> float:

@@ -217,7 +217,8 @@ class Explained(TypedDict):
     """Ranked root causes; only weak candidates where the evidence is within what is normal.
 
     service: null if the question was which of all services. confidence: in the anomaly; null without `candidates`.
-    missing: kinds of signals that no source has. baseline, analyzed: the times that were compared.
+    missing: kinds of signals that no source has. baseline, analyzed: the times that were compared. changes: the newest
+    first.
     """
 
     version: int
@@ -230,6 +231,7 @@ class Explained(TypedDict):
     missing: list[str]
     baseline: PeriodJson | None
     analyzed: PeriodJson | None
+    changes: list[ChangeJson]
 
 
 def explained(item: Explanation) -> Explained:
@@ -245,6 +247,7 @@ def explained(item: Explanation) -> Explained:
         "missing": [row.kind for row in item.missing],
         "baseline": _period(item.baseline),
         "analyzed": _period(item.analyzed),
+        "changes": list(map(change_row, item.changes)),
     }
 
 

@@ -13,6 +13,8 @@ export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "�
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";
 export const RECOVERING_SIGN = "◐";
+/** Of a change, such as a deployment, on charts and timelines. */
+export const CHANGE_SIGN = "Δ";
 /** Of conditions that are more than a health. @type {Partial<Record<string, string>>} */
 const CONDITION_SIGNS = { at_risk: AT_RISK_SIGN, noisy_neighbor: SUSPECT_SIGN, suspected_cause: SUSPECT_SIGN };
 /** @type {Record<Stage, Health>} */

@@ -12,7 +12,8 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { AT_RISK_SIGN, hiddenSign, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
+import { changeList, changeMark } from "#web/assets/timeline/changes.js";
+import { AT_RISK_SIGN, CHANGE_SIGN, hiddenSign, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
 import { CONDITIONS, EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
@@ -24,6 +25,8 @@ const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
 const TOP_MARGIN = 8;
 const AXIS_HEIGHT = 26;
+/** Of the row of changes without a lane, below the lanes. */
+const CHANGES_HEIGHT = 24;
 /** Right of the lanes, without and with labels of forecasts. */
 const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 120];
 const MIN_PICTURE_WIDTH = 600;
@@ -134,6 +137,7 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
       data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
       h("details", { class: "twin" }, h("summary", null, "Table"), laneTable(data)),
     ),
+    data.changes.length && isNarrow ? changeList(data.changes, data.now) : null,
   );
   setPanel(name, "ready");
 };
@@ -156,6 +160,7 @@ const legend = (data) => {
     hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
     hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
     hasPart("at_risk") ? entry(AT_RISK_SIGN, "lane-dots", CONDITIONS.at_risk) : null,
+    data.changes.length ? entry(CHANGE_SIGN, "lane-dots", "Change") : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)
         ? h(
@@ -244,7 +249,10 @@ const picture = (data, width) => {
     return left + ((within - data.start) / (data.end - data.start)) * (right - left);
   };
   const scale = { x, left, right, now: x(data.now) };
-  const height = TOP_MARGIN + data.lanes.length * ROW_HEIGHT + AXIS_HEIGHT;
+  const rows = new Map(data.lanes.map((lane, i) => [lane.service, TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
+  const lanesEnd = TOP_MARGIN + data.lanes.length * ROW_HEIGHT;
+  const isInLanes = data.changes.every(({ service }) => service && rows.has(service));
+  const height = lanesEnd + (isInLanes ? 0 : CHANGES_HEIGHT) + AXIS_HEIGHT;
   const bottom = height - AXIS_HEIGHT;
   const textY = height - 8;
   const hatch = s(
@@ -266,6 +274,10 @@ const picture = (data, width) => {
     data.lanes.map((lane, i) => {
       const y = TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2;
       return laneStrip(lane, data, y, scale, label(lane.service));
+    }),
+    data.changes.map((change) => {
+      const y = (change.service && rows.get(change.service)) || lanesEnd + CHANGES_HEIGHT / 2;
+      return changeMark(change, x(change.at), TOP_MARGIN, bottom, y);
     }),
     s("line", { x1: scale.now, x2: scale.now, y1: TOP_MARGIN - 4, y2: bottom + 4, class: "now-line" }),
     s(

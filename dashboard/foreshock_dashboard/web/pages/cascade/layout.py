@@ -19,6 +19,7 @@ from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
+from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
@@ -71,9 +72,12 @@ def _capacity(hub: HubView, view: View) -> _Capacity:
     snapshot = snapshot_at(hub, view)
     chosen = chosen_incidents(snapshot, view.get("incident"))
     service = capacity_service(snapshot, chosen, view.get("service"))
-    marks = () if chosen.onset is None else (Mark(chosen.onset, "first anomaly", "warn"),)
+    marks: tuple[Mark, ...] = () if chosen.onset is None else (Mark(chosen.onset, "first anomaly", "warn"),)
+    world, span = hub.over(view.start, view.end), (view.start, view.end)
+    if world is not None and service is not None:
+        marks += tuple(change_marks(world.changes, {service}, span))
     load = next((load for load in snapshot.forecast.loads if load.service == service), None)
-    return _Capacity(hub.over(view.start, view.end), service, (view.start, view.end), marks, load)
+    return _Capacity(world, service, span, marks, load)
 
 
 def replicas(hub: HubView, view: View, look: Look) -> Json:

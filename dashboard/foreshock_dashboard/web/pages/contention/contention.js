@@ -19,7 +19,7 @@ import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from 
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
-import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
+import { closePair, drawPairChanges, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
 import { drawWaitMatrix, statusOf } from "#web/pages/contention/wait_matrix.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
@@ -282,6 +282,7 @@ export const contention = {
     drawGroups(data);
     drawTiers(data);
     drawPairGpus(data.pair);
+    drawPairChanges(data.pair);
     drawPairTraces(data.pair);
   },
 };

@@ -17,6 +17,7 @@ from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.contention.pair import find_service
+from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View
 
@@ -46,6 +47,7 @@ def layout() -> Component:
                     chart("pair-use", "Use of shared GPUs", "share of time", height=180),
                     panel("pair-gpus", "Shared GPUs", ""),
                     panel("pair-traces", "Traces with the longest GPU wait", ""),
+                    panel("pair-changes", "Changes", "last 3 h"),
                 ],
                 id="pair-open",
                 className="panels pair-panels",
@@ -159,6 +161,7 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             for item in snapshot_at(hub, view).incidents
             if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
         ]
+        marks += change_marks(world.changes, {victim, aggressor}, (view.start, view.end))
         gpus = frozenset(key.gpu for key in world.gpu_wait_pairs if key[1:] == (victim, aggressor))
         series = series_of(_Pair(world, victim, aggressor, gpus))
         if isinstance(series, str):

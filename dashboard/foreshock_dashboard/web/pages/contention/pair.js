@@ -5,6 +5,7 @@ import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson } from "#web/assets/fetch_json.js";
 import { formatPercent, formatSeconds, isNumber, shortLabels, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { changeList } from "#web/assets/timeline/changes.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
@@ -63,6 +64,20 @@ export const drawPairGpus = (pair) => {
     ],
   });
   setPanel("pair-gpus", "ready");
+};
+
+/**
+ * Draw the changes of the two services.
+ * @param {OpenPair | null} pair
+ */
+export const drawPairChanges = (pair) => {
+  if (!pair) return;
+  if (!pair.changes.length) {
+    setPanelEmpty("pair-changes", "No changes of either service.");
+    return;
+  }
+  put(byId("pair-changes"), changeList(pair.changes, live.time));
+  setPanel("pair-changes", "ready");
 };
 
 /**

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
+from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, number_of_time
@@ -67,7 +68,7 @@ class PairDetail(Row):
 
     ratio: share of time, 0 to 1, that the victim waits on the aggressor, mean over `gpus`; None for no data.
     gpus: the GPUs that both use, the longest wait first. summary: the pair in one sentence, whole and in clauses that
-    link to their evidence.
+    link to their evidence. changes: of both services and of the whole platform.
     """
 
     victim: str
@@ -77,6 +78,7 @@ class PairDetail(Row):
     summary: str
     summary_clauses: list[ClauseJson]
     incident: PairIncident | None
+    changes: list[ChangeMark]
 
 
 def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> PairDetail:
@@ -104,7 +106,9 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
             for gpu, ratio in sorted(pair.gpus, key=lambda row: (-(row[1] or 0.0), row[0]))
         ]
     ratio, opened = pair.ratio if pair else None, _incident(incident) if incident else None
-    return PairDetail(victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened)
+    both = {service for service in services if service}
+    changes = change_mark_rows(world.changes, world.time - CHANGES_SECONDS, world.time, both) if world else []
+    return PairDetail(victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened, changes)
 
 
 def _incident(item: Incident) -> PairIncident:

@@ -1,5 +1,13 @@
 // The values of the Contention page, as the hub's JSON has them. Shares and ratios are of time; null without data.
-import type { Action, Clause, ConfidenceLevel, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
+import type {
+  Action,
+  ChangeMark,
+  Clause,
+  ConfidenceLevel,
+  IncidentState,
+  LivePayload,
+  Severity,
+} from "#web/assets/payload.d.ts";
 
 /** The part of a pair in an open incident; "reverse" is the pair in the other direction. */
 export type PairRole = "critical" | "warning" | "recovering" | "reverse" | "";
@@ -40,6 +48,7 @@ export interface OpenPair {
   summary_clauses: Clause[];
   ratio: number | null;
   incident: PairIncident | null;
+  changes: ChangeMark[];
   gpus: { gpu: string; wait: number | null; victim_busy: number | null; aggressor_busy: number | null }[];
 }
 

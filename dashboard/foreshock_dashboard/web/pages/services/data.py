@@ -24,6 +24,7 @@ from foreshock_dashboard.web.pages.services.sentence import (
 )
 from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary, sparkline
+from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
     IncidentStatus,
     ServiceForecast,
@@ -176,6 +177,7 @@ class ServicePage(TypedDict, total=False):
     inference: ModelServers | None
     capacity: Replicas | None
     incidents: list[IncidentJson]
+    changes: list[ChangeMark]
     summary: str
     summary_clauses: list[ClauseJson]
     detail_clauses: list[ClauseJson]
@@ -273,6 +275,7 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
         "inference": _model_servers(world, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
+        "changes": change_mark_rows(world.changes, world.time - CHANGES_SECONDS, world.time, {service}),
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
         "detail_clauses": clauses(detail(snapshot, service, forecast)),

@@ -85,6 +85,7 @@ def service_page() -> Component:
                     chart("service-replicas", "Replica count", ""),
                     panel("service-gpus", "GPUs", ""),
                     panel("service-incidents", "Incidents", "last hour"),
+                    panel("service-changes", "Changes", "last 3 h"),
                 ],
                 className="panels",
             ),
@@ -110,20 +111,17 @@ def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json
     return Chart(name, drawn)
 
 
-def _plain(name: str, draw: figures.Draw) -> Chart:
-    return _chart(name, lambda _, view, world, service, look: draw(world, service, look, (view.start, view.end)))
-
-
-def _marks(snapshot: Snapshot, service: Service, view: View) -> list[Mark]:
+def _marks(snapshot: Snapshot, world: World, service: Service, view: View) -> list[Mark]:
     involved = [item for item in snapshot.incidents if service in involved_services(item)]
-    return figures.marks_of([item for item in involved if view.start <= item.since <= view.end])
+    incidents = figures.marks_of([item for item in involved if view.start <= item.since <= view.end])
+    return [*incidents, *figures.change_marks(world.changes, {service}, (view.start, view.end))]
 
 
-def _marked(name: str, draw: Callable[[World, Service, Look, tuple[float, float], list[Mark]], Json]) -> Chart:
+def _marked(name: str, draw: figures.Draw) -> Chart:
     return _chart(
         name,
         lambda hub, view, world, service, look: draw(
-            world, service, look, (view.start, view.end), _marks(snapshot_at(hub, view), service, view)
+            world, service, look, (view.start, view.end), _marks(snapshot_at(hub, view), world, service, view)
         ),
     )
 
@@ -131,18 +129,18 @@ def _marked(name: str, draw: Callable[[World, Service, Look, tuple[float, float]
 def _durations(hub: HubView, view: View, world: World, service: Service, look: Look) -> Json:
     snapshot = snapshot_at(hub, view)
     slo = next((slo for slo in snapshot.forecast.slos if slo.service == service), None)
-    return figures.durations(world, service, look, (view.start, view.end), slo, _marks(snapshot, service, view))
+    return figures.durations(world, service, look, (view.start, view.end), slo, _marks(snapshot, world, service, view))
 
 
 CHARTS = (
     _chart("service-durations", _durations),
     _marked("service-gpu", figures.gpu_time),
     _marked("service-requests", figures.requests),
-    _plain("service-queue", figures.queue),
-    _plain("service-cache", figures.cache),
-    _plain("service-first-token", figures.first_token),
-    _plain("service-per-token", figures.per_token),
-    _plain("service-replicas", figures.replicas),
+    _marked("service-queue", figures.queue),
+    _marked("service-cache", figures.cache),
+    _marked("service-first-token", figures.first_token),
+    _marked("service-per-token", figures.per_token),
+    _marked("service-replicas", figures.replicas),
 )
 PAGE = Page("/services", "Services", "Services", service_list, key="s")
 ONE = Page("/services", "", "Service", service_page, charts=CHARTS, deep=True)

@@ -1,5 +1,14 @@
 // The values of the pages of services, as the hub's JSON has them.
-import type { Action, Clause, Health, Incident, LivePayload, Ownership, Stage } from "#web/assets/payload.d.ts";
+import type {
+  Action,
+  ChangeMark,
+  Clause,
+  Health,
+  Incident,
+  LivePayload,
+  Ownership,
+  Stage,
+} from "#web/assets/payload.d.ts";
 
 /** The targets of a service: p95 latency in seconds and error rate. */
 export interface Slo {
@@ -111,4 +120,5 @@ export interface ServiceData extends LivePayload, ServiceValues {
     memory: number | null;
   }[];
   incidents: Incident[];
+  changes: ChangeMark[];
 }

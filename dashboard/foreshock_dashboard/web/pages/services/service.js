@@ -15,6 +15,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { changeList } from "#web/assets/timeline/changes.js";
 import { actionCard, causeText, courseOf, incidentState, outsideLinks } from "#web/assets/timeline/incident.js";
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -49,7 +50,15 @@ const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
 const MIN_IMBALANCE = 1.05;
 const VERDICT_STATES = { ok: "healthy", idle: "healthy", unknown: "unknown", warning: "warning", critical: "critical" };
-const PANELS = ["neighbors", "callers", "dependencies", "replicas", "service-gpus", "service-incidents"];
+const PANELS = [
+  "neighbors",
+  "callers",
+  "dependencies",
+  "replicas",
+  "service-gpus",
+  "service-incidents",
+  "service-changes",
+];
 const INFERENCE_PANELS = ["service-queue", "service-cache", "service-first-token", "service-per-token", "replicas"];
 
 /**
@@ -341,6 +350,13 @@ const drawIncidents = ({ incidents }, now) =>
     ),
   );
 
+/**
+ * @param {ServiceData} data
+ * @param {number | null} now
+ */
+const drawChanges = ({ changes }, now) =>
+  fillPanel("service-changes", changes.length > 0, "No changes of this service.", changeList(changes, now));
+
 /** @param {ServiceData} data */
 const drawLinks = (data) => {
   const { service, tier, actions, ownership, detail_clauses: detail } = data;
@@ -439,6 +455,7 @@ export const service = {
     drawReplicas(data);
     drawGpus(data);
     drawIncidents(data, live.time);
+    drawChanges(data, live.time);
   },
 };
 
