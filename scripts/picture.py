@@ -102,7 +102,7 @@ def take(browser: Browser, url: str, picture: Picture) -> None:
     )
     page.set_default_timeout(PATIENCE)
     page.goto(url.rstrip("/") + picture.path)
-    page.locator("#live").get_by_text("Recorded").wait_for()
+    page.locator("#live").get_by_text("Replay").wait_for()
     if picture.first:
         page.locator(picture.first).first.click()
     page.wait_for_timeout(SETTLED)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from playwright.sync_api import expect
 from tests.browser.site import Open, Site
 from tests.web.worlds import NOW, contended, contention_incident, snapshot
 
-from foreshock_dashboard.model.incident import Evidence
+from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.model.incident import AtRisk, Evidence, Severity
+from foreshock_dashboard.model.service import Service
 
 LONG = "serving/gateway-of-internal-users -> serving/assistant-feature-for-developers"
 BROKEN = """cells => cells.flatMap((cell) => {
@@ -56,3 +59,30 @@ def test_what_a_pair_shares_fits(visit: Open) -> None:
     table = page.locator("#pair-gpus .scroll")
     expect(table.locator("tbody tr").first).to_be_visible()
     assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+@pytest.mark.parametrize("severity", ["warning", "critical"])
+def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severity: Severity) -> None:
+    """Severity, service, cause, actions with their commands, and the services next at risk, within 680 px."""
+    world = contended({"train-llm": "batch-embed", "embedder": "llm-chat"})
+    first = contention_incident(world)
+    pause = Action("pause", Service("ml", "batch-embed"), effective_seconds=60.0)
+    shed = Action("shed_load", Service("serving", "llm-chat"), amount=0.28, effective_seconds=60.0)
+    effect = Effect("p95", Service("serving", "llm-chat"), "s", 116.0, 24.8, 18.0, "slo")
+    names = ("llm-chat", "gateway", "assistant-feature", "search-feature")
+    item = replace(
+        first,
+        severity=severity,
+        paged=NOW - 60 if severity == "critical" else None,
+        opened=NOW - 120,
+        actions=(pause._replace(effect=effect), shed._replace(effect=effect)),
+        at_risk=tuple(AtRisk(Service("serving", name), 60.0, 120.0, 400.0, 40.0, 600.0) for name in names),
+    )
+    site.hub.snapshot = snapshot(world, item, seq=9)
+    page = visit(width=390).page
+    fact = page.locator("#verdict .fact", has_text="Next to breach")
+    expect(fact).to_contain_text("serving/search-feature")
+    expect(page.locator("#verdict .action li")).to_have_count(2)
+    box = fact.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 680

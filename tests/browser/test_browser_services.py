@@ -95,7 +95,7 @@ def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
     begun = contention_incident(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
-    expect(page.locator("#evidence")).to_contain_text("Retry storm. Observed since")
+    expect(page.locator("#evidence")).to_contain_text("Retry storm possible. Vulnerable since")
     page.locator("#nav-fleet").click()
     expect(page.locator("#counts")).to_contain_text("Latent risk embedder: Retry storm")
     page.locator("#nav-cascade").click()

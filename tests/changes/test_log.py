@@ -73,7 +73,7 @@ def test_a_world_has_the_reported_changes_of_its_source(tmp_path: Path) -> None:
 
     world = world_scraped(tmp_path, {("foreshock-hub", "hub:8050"): page, ("foreshock-hub", "hub2:8050"): page})
     assert world.changes == tuple(reported)
-    assert world.tracks_changes
+    assert world.change_tracked
 
 
 def test_only_recent_changes_have_a_series_and_equal_ones_share_it() -> None:

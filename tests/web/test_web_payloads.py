@@ -37,8 +37,9 @@ from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
+from foreshock_dashboard.web.pages.now.course import Breach, Recovery
 from foreshock_dashboard.web.pages.now.impact import impact, share_above
-from foreshock_dashboard.web.pages.now.verdict import Breach, Recovery, verdict
+from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.panels import vitals
@@ -72,21 +73,28 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
 
 
 def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
-    """None at all is said only where versions or settings of workloads are known."""
+    """Services of which no version is known are named, as a change of them would not be."""
     item = contention_incident(contended())
     changes = tuple(
         Change(item.since - before, "deployment", service("embedder"), before=f"1.{4 - i}", after=f"1.{5 - i}")
         for i, before in enumerate((1860, 1200, 900, 180, 0))
     )
 
-    def listed(*changes: Change, tracks_changes: bool = True) -> list[str] | None:
-        world = replace(contended(), changes=changes, tracks_changes=tracks_changes)
+    def untracked(*tracked: Service) -> list[str]:
+        world = replace(contended(), change_tracked=frozenset(tracked))
         situation = verdict(snapshot(world, item)).payload()["situation"]
         assert situation
-        shown = situation["changes"]
-        return None if shown is None else ["".join(clause.text for clause in change) for change in shown]
+        return situation["untracked"]
 
-    assert listed(tracks_changes=False) is None
+    def listed(*changes: Change) -> list[str]:
+        world = replace(contended(), changes=changes)
+        situation = verdict(snapshot(world, item)).payload()["situation"]
+        assert situation
+        return ["".join(clause.text for clause in change) for change in situation["changes"]]
+
+    assert untracked() == [str(item.suspect.service), str(item.service)]
+    assert item.suspect.service
+    assert untracked(item.suspect.service) == [str(item.service)]
     assert listed() == listed(changes[0]) == []
     assert listed(*changes) == [
         "embedder 1.0 → 1.1, at the first anomaly",

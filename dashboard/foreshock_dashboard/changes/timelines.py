@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -71,10 +71,11 @@ class Timelines:
             if not values:
                 del self._runs[subject], self._newest[subject]
 
-    @property
-    def sources(self) -> set[ChangeSource]:
-        """Where the values come from."""
-        return {subject.source for subject in self._runs}
+    def services(self, kinds: Collection[ChangeKind]) -> set[tuple[ChangeSource, Service]]:
+        """The services with values of some kinds, each with where they come from."""
+        return {
+            (subject.source, subject.service) for subject in self._runs if subject.service and subject.kind in kinds
+        }
 
     def changes(self, now: float) -> Iterator[tuple[Subject, Change]]:
         """The changes known at `now` (Unix seconds), in no order. The first values of a subject are none.

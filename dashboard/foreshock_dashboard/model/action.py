@@ -21,6 +21,7 @@ ActionKind = Literal[
     "drain_gpus",
     "drain_host",
     "drain_replica",
+    "inspect_deploys",
     "inspect_gpus",
     "inspect_links",
     "inspect_replicas",

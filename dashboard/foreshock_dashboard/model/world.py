@@ -115,7 +115,7 @@ class World:
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time.
-    tracks_changes: whether versions of services or settings of workloads are known, so that no change means none.
+    change_tracked: services of which versions, images, or settings are known, so that no change of them means none.
     targets: scrape targets of the samples. missing: names of the metric families that no source reports.
     simulated: some of the data is simulated.
     """
@@ -155,7 +155,7 @@ class World:
     tier: tuple[str, ...] = ()
     season: Seasonality = UNKNOWN_SEASONALITY
     changes: tuple[Change, ...] = ()
-    tracks_changes: bool = False
+    change_tracked: frozenset[Service] = frozenset()
 
     @property
     def time(self) -> float:

@@ -37,6 +37,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "drain_gpus": "Drain {gpus} and reschedule {service}",
     "drain_host": "Drain host {target}",
     "drain_replica": "Drain replica {target}",
+    "inspect_deploys": "Check for a recent deploy of {service}",
     "inspect_gpus": "Check {gpus} for errors, throttling, and power",
     "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
     "inspect_replicas": "Check why replicas of {service} are not ready",

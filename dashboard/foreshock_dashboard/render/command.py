@@ -43,6 +43,13 @@ def revert_command(action: Action) -> str | None:
     return _command(REVERT_COMMANDS, action)
 
 
+def how_to(action: Action) -> str:
+    """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
+    if action.kind == "pause" and action_command(action) and not revert_command(action):
+        return "To revert, scale to the replica count that the first command prints"
+    return HOW_TO.get(action.kind, "")
+
+
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:
     make = commands.get(action.kind)
     try:
@@ -122,6 +129,7 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "drain_host": lambda action: [
         ["kubectl", "drain", _valid(NODE, action.target), "--ignore-daemonsets", "--delete-emptydir-data"]
     ],
+    "inspect_deploys": lambda action: [_kubectl(action.service, "rollout", "history", DEPLOYMENT)],
     "inspect_gpus": _inspect_gpus,
     "inspect_replicas": lambda action: [_kubectl(action.service, "describe", DEPLOYMENT)],
     "move_off_gpus": _reschedule,
@@ -138,3 +146,23 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "pause": _resume,
 }
 """How to end actions that are only a stopgap, by kind; none where the number of replicas before is unknown."""
+HOW_TO: Mapping[ActionKind, str] = {
+    "add_kv_cache": "Model server: more replicas, a larger share of GPU memory for the cache, or a lower context limit",
+    "balance_load": "Load balancer: least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
+    "cancel_abandoned": "Server: abort a request when its client disconnects, and propagate deadlines",
+    "cap_gpu_share": "GPU sharing: lower its share (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
+    "cap_retries": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
+    "dedicate_pool": "Cluster: taint a node pool, and let only this tier tolerate it",
+    "dedicate_replicas": "Cluster: deploy it a second time, and route these requests there",
+    "degrade": "Callers: shorten the timeout below their own SLO, and open the circuit breaker",
+    "drain_replica": "Load balancer: take the replica out of rotation, then replace it",
+    "inspect_links": "Hosts: check retransmits and drops (nstat, ethtool -S) and the route between them",
+    "limit_calls": "Gateway or service mesh: local rate limit on this route, answered with HTTP 429",
+    "limit_length": "Gateway: cap the prompt length and max_tokens of these requests",
+    "limit_rate": "Gateway or service mesh: local rate limit for this client, answered with HTTP 429",
+    "raise_quota": "Cluster: raise the GPU requests in its ResourceQuota",
+    "restore_timeout": "Client: set the timeout back in its configuration",
+    "set_retry_budget": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
+    "shed_load": "Gateway: answer that share with HTTP 503 (Istio fault.abort, Envoy fault filter)",
+}
+"""Where and how to take the actions without a command, by kind."""

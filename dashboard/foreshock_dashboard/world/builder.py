@@ -186,7 +186,7 @@ class WorldBuilder:
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,
             changes=self._changes.changes(since, now, known, self._reported()),
-            tracks_changes=self._changes.is_tracking,
+            change_tracked=self._changes.tracked_services(known),
         )
 
 

@@ -152,10 +152,13 @@ class ChangeRows:
         self._reported = {change for change in self._reported if change.at >= since}
         self._timelines.trim(since)
 
-    @property
-    def is_tracking(self) -> bool:
-        """Whether versions of services, metrics of kube-state-metrics, or reported changes are known."""
-        return bool(self._reported) or not self._timelines.sources.isdisjoint({"traces", "kubernetes"})
+    def tracked_services(self, known: Set[Service]) -> frozenset[Service]:
+        """The services of which a version, image, generation, or reported change is known. known: see `changes`."""
+        found = self._timelines.services(("deployment", "configuration"))
+        workloads = tuple({service for source, service in found if source == "kubernetes"})
+        spans = {service for source, service in found if source == "traces"}
+        reported = {change.service for change in self._reported if change.service}
+        return frozenset({*spans, *reported, *services_of(workloads, known)})
 
     def changes(
         self, since: float, now: float, known: Set[Service], reported: Iterable[Change] = ()

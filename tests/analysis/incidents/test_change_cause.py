@@ -107,6 +107,26 @@ def test_a_change_of_the_service_at_fault_is_the_cause(case: Case, changed: Serv
 
 
 @pytest.mark.parametrize(
+    ("case", "is_tracked", "kinds"),
+    [
+        pytest.param((), True, ("restart",), id="no change of a tracked service"),
+        pytest.param((), False, ("inspect_deploys", "restart"), id="no version is known"),
+        pytest.param((replace(DEPLOYMENT, service=STORE),), False, ("inspect_deploys", "restart"), id="of another"),
+        pytest.param((DEPLOYMENT,), True, ("roll_back", "restart"), id="a change"),
+    ],
+)
+def test_a_rollback_needs_a_change(case: tuple[Change, ...], is_tracked: bool, kinds: tuple[str, ...]) -> None:
+    """The service is not at fault by itself here, and the cause of the incident stays."""
+    seen = world({})
+    onset = float(seen.times[AT])
+    changes = tuple(replace(item, at=onset + item.at) for item in case)
+    point = last_point(replace(seen, changes=changes, change_tracked=frozenset({LLM} if is_tracked else ())))
+    actions = (Action("roll_back", LLM), Action("restart", LLM))
+    found = with_change(point, LLM, onset, ReportedCause("network", SuspectedCause(LLM), 0.6, actions))
+    assert (found.cause, tuple(action.kind for action in found.actions)) == ("network", kinds)
+
+
+@pytest.mark.parametrize(
     "case",
     [
         pytest.param(OVERLOADED._replace(changes=()), id="nothing changed"),

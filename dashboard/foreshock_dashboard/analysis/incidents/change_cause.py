@@ -47,7 +47,23 @@ def with_change(point: EvaluationPoint, origin: Service, since: float, reported:
         change = newest_change(point, service, since)
         if change is not None and _is_at_fault(point, service, origin, reported):
             return _attributed(change, service, since, reported)
-    return reported
+    return reported._replace(actions=_undoable(point, since, reported.actions))
+
+
+def _undoable(point: EvaluationPoint, since: float, actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The actions, with a rollback only where there is a change to undo, and a check where no change would be known."""
+    kept: list[Action] = []
+    for action in actions:
+        if action.kind == "roll_back" and action.service is not None:
+            change = newest_change(point, action.service, since)
+            if change is not None:
+                action = action._replace(target=change.before)
+            elif action.service in point.world.change_tracked:
+                continue
+            else:
+                action = action._replace(kind="inspect_deploys")
+        kept.append(action)
+    return tuple(kept)
 
 
 def newest_change(point: EvaluationPoint, service: Service, since: float) -> Change | None:

@@ -89,6 +89,7 @@ export interface Clause {
 
 /** A recommended action. */
 export interface Action {
+  kind: string;
   text: string;
   clauses: Clause[];
   /** What it would change, and when. */
@@ -98,6 +99,8 @@ export interface Action {
   command: string | null;
   /** Ends a stopgap. */
   revert_command: string | null;
+  /** How to take it without a command, or to revert it without a revert command. */
+  how: string | null;
 }
 
 export type Cause = keyof typeof CAUSES;
@@ -148,6 +151,8 @@ export interface Lane {
   /** The place among the affected services, from 1. */
   order: number;
   first: number;
+  /** Unix seconds at which the recovery of a suspected cause began. */
+  until: number | null;
   why: string | null;
   sign: { text: string; value: number; baseline: number; unit: string } | null;
   forecast: LaneForecast | null;

@@ -21,6 +21,7 @@ from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_ro
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
+from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory
 
@@ -28,7 +29,7 @@ MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""
 LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
 """Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
-MIN_SECONDS, MAX_SECONDS = 900.0, 3600.0
+CALM_SECONDS, MAX_SECONDS = DEFAULT_RANGE_SECONDS, 3600.0
 """Time range of the lanes without an incident, and bound with one, without the forecast."""
 MIN_FORECAST_SECONDS, FORECAST_SECONDS = 60.0, 600.0
 """Bounds of the time beyond now for which a forecast is drawn."""
@@ -65,7 +66,8 @@ class LaneSign(Row):
 class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
-    part: at_risk is not degraded yet. order: place among the affected services, from 1.
+    part: at_risk is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which
+    its recovery began, of a suspected cause.
     """
 
     service: str
@@ -76,6 +78,7 @@ class Lane:
     intervals: list[list[float | None]]
     sign: LaneSign | None
     forecast: BreachSeconds | None
+    until: float | None = None
 
 
 class Timeline(Row):
@@ -105,10 +108,13 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
-def lanes_start(world: World, chosen: ChosenIncidents) -> float:
-    """Start of the lanes on the Now page: shortly before the first anomaly of the open incidents."""
+def lanes_start(world: World, chosen: ChosenIncidents, calm_seconds: float = CALM_SECONDS) -> float:
+    """Start of the lanes on the Now page: shortly before the first anomaly of the open incidents.
+
+    calm_seconds: that are shown without an incident.
+    """
     if chosen.onset is None:
-        return world.time - MIN_SECONDS
+        return world.time - calm_seconds
     lead_in = max(LEAD_IN_SECONDS, LEAD_IN_SHARE * (world.time - chosen.onset))
     return max(world.time - MAX_SECONDS, chosen.onset - lead_in)
 
@@ -117,7 +123,7 @@ def current_history(
     snapshot: Snapshot, world: World, chosen: ChosenIncidents, histories: HistoryCache
 ) -> ServiceHistory:
     """The history of all services whose newest stages every page shows, so that a state is the same word everywhere."""
-    start = min(lanes_start(world, chosen), world.time - MIN_SECONDS)
+    start = min(lanes_start(world, chosen), world.time - CALM_SECONDS)
     return histories.get(snapshot, world, chosen.onset, start)
 
 
@@ -133,7 +139,7 @@ def affected_order(
 
     history: from `start` on, Unix seconds; used where the order needs no earlier start.
     """
-    since = min(world.time - MIN_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
+    since = min(world.time - CALM_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since), since
     lanes = timeline(world, start, history, chosen, len(world.services)).lanes
@@ -181,7 +187,10 @@ def timeline(
         lane = by_name.get(str(service))
         if lane is None:
             lane = _lane(service, first_sign(item), risks)
+            row = evidence.get(str(service))
+            lane.sign = row and _sign(row.name, row.entity, row.since, row.value, row.baseline, row.unit)
             lanes.append(lane)
+        lane.until = number_of_time(item.recovering_since)
         lane.part, lane.why, lane.first = "suspect", suspicion(item), round(min(lane.first, first_sign(item)), 3)
     last = len(place) + 1
     lanes.sort(key=lambda lane: (_PARTS.index(lane.part), place.get(lane.service, last), lane.first, lane.service))

@@ -66,7 +66,10 @@ class SloStatus(Row):
 
 
 class VitalJson(Row):
-    """A number, its sparkline, and its limit. limit_kind: what the limit is: an SLO, a safe limit, or the baseline."""
+    """A number, its sparkline, and its limit. limit_kind: what the limit is: an SLO, a safe limit, or the baseline.
+
+    usage: value / limit; None for a baseline.
+    """
 
     name: str
     unit: str
@@ -78,6 +81,7 @@ class VitalJson(Row):
     limit_kind: str
     status: Status
     spark: list[float | None]
+    usage: float | None = None
 
 
 def vitals(
@@ -99,8 +103,8 @@ def vitals(
     recent = columns[past:]
     return [
         _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
-        _limited("Worst p95 vs SLO", "s", _of_service(world, red.p95, recent, slowest)),
-        _limited("Worst error rate vs SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
+        _limited(_against_slo("p95", slowest), "s", _of_service(world, red.p95, recent, slowest)),
+        _limited(_against_slo("Error rate", failing), "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, incidents),
     ]
@@ -149,13 +153,20 @@ def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:
     return VitalJson("SLO status", "services", value, None if unknown else status, "", "/services", None, "", color, [])
 
 
+def _against_slo(metric: str, reading: Reading | None) -> str:
+    """The name of a tile whose service uses most of its SLO."""
+    return f"{metric} furthest over SLO" if reading is not None and reading.usage > 1 else f"{metric} closest to SLO"
+
+
 def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
     """The tile of a reading. Its spark ends with the value itself."""
     spark, reading = list(map(number, vital.values.tolist())), vital.reading
     if reading is None:
         return VitalJson(name, unit, None, None, "", vital.href, None, "", "unknown", spark)
     who, limit, kind = reading.service, reading.limit, reading.limit_kind
-    return VitalJson(name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark)
+    return VitalJson(
+        name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark, reading.usage
+    )
 
 
 def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJson:

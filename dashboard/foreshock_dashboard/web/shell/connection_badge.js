@@ -56,7 +56,10 @@ const describe = (connection) => {
 const describeLive = ({ changedAt, receivedAt }) => {
   const { data } = live;
   const time = isNumber(live.time) ? live.time + (performance.now() - receivedAt) / 1000 : null;
-  if (data?.bounds) return ["past", "Recorded", `: ${formatTimestampWithZone(data.data_time)}`];
+  if (data?.bounds) {
+    const word = data.simulated ? "Replay of simulated data" : "Replay";
+    return ["past", word, `: ${formatTimestampWithZone(data.data_time)}`];
+  }
   const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
   const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
   if (data?.error) return ["stale", "Stale", note];

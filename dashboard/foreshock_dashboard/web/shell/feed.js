@@ -130,7 +130,7 @@ const refresh = async () => {
 const draw = (unchanged) => {
   const { page } = connection;
   if (!page?.dataset.feed || !live.data || dataPath !== currentPath()) return;
-  requireId("simulated").hidden = !live.data.simulated;
+  requireId("simulated").hidden = !live.data.simulated || Boolean(live.data.bounds);
   drawFrame();
   pages[page.dataset.page ?? ""]?.update?.(live.data, unchanged);
   markStale(Boolean(live.data.error));

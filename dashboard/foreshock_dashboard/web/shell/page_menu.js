@@ -19,16 +19,28 @@ export const namePage = () => {
   if (menu) menu.textContent = current?.textContent ?? "Menu";
 };
 
+/** @type {Promise<import("#web/assets/payload.d.ts").User | null> | null} */
+let user = null;
+
+/** The user, asked of the hub once per document; null while it does not answer, and the next page asks again. */
+export const currentUser = () => {
+  user ??= fetchJson("/api/user").catch(() => {
+    user = null;
+    return null;
+  });
+  return user;
+};
+
 /** Show who is signed in, where the frame has a place for that. */
 export const nameUser = async () => {
   const [menu, button, name, role] = ["user", "user-open", "user-name", "user-role"].map(byId);
   if (!menu?.hidden || !button || !name || !role) return;
-  const user = await fetchJson("/api/user").catch(() => null); // the next page asks again
-  if (!user?.name) return;
-  button.textContent = user.name;
+  const signedIn = await currentUser();
+  if (!signedIn?.name) return;
+  button.textContent = signedIn.name;
   button.title = "Signed-in user";
-  name.textContent = user.name;
-  role.textContent = `Role: ${user.role}`;
+  name.textContent = signedIn.name;
+  role.textContent = `Role: ${signedIn.role}`;
   menu.hidden = false;
 };
 

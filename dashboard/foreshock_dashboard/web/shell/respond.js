@@ -1,13 +1,14 @@
 // Responding to an incident: one key to acknowledge, and a dialog for everything else.
 import { clauseText, timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
-import { errorMessage, fetchJson, sendJson } from "#web/assets/fetch_json.js";
+import { errorMessage, sendJson } from "#web/assets/fetch_json.js";
 import { readPreference, storePreference } from "#web/assets/preferences.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
 import { CAUSES, FEEDBACK } from "#web/assets/words.js";
 import { dialog, openDialog } from "#web/shell/dialogs.js";
+import { currentUser } from "#web/shell/page_menu.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 /** @typedef {import("#web/assets/payload.d.ts").IncidentResponse} IncidentResponse */
@@ -240,5 +241,5 @@ export const startRespond = async (refreshPage) => {
     if (opened) open(opened);
   });
   document.addEventListener("submit", onSubmit);
-  live.user = await fetchJson("/api/user").catch(() => null);
+  live.user = await currentUser();
 };

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reason_unit, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
-from foreshock_dashboard.render.command import action_command, revert_command
+from foreshock_dashboard.render.command import action_command, how_to, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -75,7 +75,7 @@ class EffectJson(Row):
 
 
 class ActionJson(TypedDict):
-    """An action with its texts: what to do, why, the effect, and the commands to take and to revert it."""
+    """An action with its texts: what to do, why, the effect, the commands to take and to revert it, or how to."""
 
     kind: str
     service: str | None
@@ -100,6 +100,7 @@ class ActionJson(TypedDict):
     expected: str | None
     command: str | None
     revert_command: str | None
+    how: str | None
 
 
 class SuspectJson(Row):
@@ -352,6 +353,7 @@ def action(action_: Action) -> ActionJson:
         "expected": action_expected(action_) or None,
         "command": action_command(action_),
         "revert_command": revert_command(action_),
+        "how": how_to(action_) or None,
     }
 
 

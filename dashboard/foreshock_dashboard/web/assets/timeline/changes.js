@@ -1,13 +1,13 @@
 // Changes as marks of a timeline, and as a list, which is their text for a keyboard and a phone.
 import { serviceHref } from "#web/assets/address.js";
-import { timeElement } from "#web/assets/clock.js";
+import { formatTimestamp, timeElement } from "#web/assets/clock.js";
 import { h, s } from "#web/assets/dom.js";
 import { CHANGE_SIGN, hiddenSign } from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").ChangeMark} ChangeMark */
 
 /** @param {ChangeMark} change */
-const titleOf = ({ at, text, details }) => `Change at ${timeElement(at, null).textContent}: ${text} (${details})`;
+const titleOf = ({ at, text, details }) => `Change at ${formatTimestamp(at)}: ${text} (${details})`;
 
 /** @param {ChangeMark} change */
 const targetOf = ({ service, link }) => {

@@ -16,11 +16,13 @@ const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 const LOCAL = LOCAL_CAUSES;
 
 /**
- * The cause of an incident in words.
- * @param {Pick<Incident, "cause" | "service"> & Partial<Pick<Incident, "suspect">>} incident
+ * The cause of an incident in words; that of a latent risk is only possible.
+ * @param {Pick<Incident, "cause" | "service"> & Partial<Pick<Incident, "suspect" | "affected">>} incident
  */
-export const causeText = ({ cause, service, suspect }) =>
-  (suspect && (suspect.service ?? service) === service && LOCAL[cause]) || CAUSES[cause];
+export const causeText = ({ cause, service, suspect, affected }) => {
+  if (affected?.length === 0) return `${CAUSES[cause]} possible`;
+  return (suspect && (suspect.service ?? service) === service && LOCAL[cause]) || CAUSES[cause];
+};
 
 /**
  * A button that copies a command.
@@ -31,11 +33,11 @@ const copyButton = (text, command) =>
   h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
 
 /**
- * The commands of an action, to copy; a phone has no room for the text of the second.
- * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command">} action
+ * The commands of an action, to copy, or how to take it; a phone has no room for the text of the second.
+ * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
-const commandRows = ({ command, revert_command: revert }) => {
-  if (!command) return null;
+const commandRows = ({ command, revert_command: revert, how }) => {
+  if (!command) return how ? h("p", { class: "how muted" }, `${how}.`) : null;
   return [
     h(
       "p",
@@ -44,6 +46,7 @@ const commandRows = ({ command, revert_command: revert }) => {
       copyButton("Copy", command),
       revert ? copyButton("Copy revert", revert) : null,
     ),
+    how ? h("p", { class: "how muted" }, `${how}.`) : null,
     revert
       ? h("p", { class: "command revert" }, h("span", { class: "muted" }, "Revert:"), h("code", null, revert))
       : null,
@@ -85,17 +88,23 @@ export const actionCard = (actions) =>
 /** @typedef {{ affected: readonly string[], evidence: readonly Onset[] }} Details */
 
 /**
- * When an incident began, opened, and paged: "First anomaly 08:40:20 (4 min 23 s ago), paged 08:44:10". Evidence that
- * began after the page is that of a later cause.
+ * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago), first SLO breach
+ * 08:44:05 (serving/gateway), paged 08:44:10". Evidence that began after the page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
+ * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service
  */
-export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now) => [
-  affected?.length === 0 ? "Observed since " : "First anomaly ",
+export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now, breach = null) => [
+  affected?.length === 0 ? "Vulnerable since " : `First anomaly${opened > since ? "" : " and early warning"} `,
   timeElement(since, now),
   ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
-  opened > since && (paged === null || paged > opened) ? [", early warning ", timeElement(opened, now)] : null,
-  paged === null ? null : [", paged ", timeElement(paged, now)],
+  [
+    { at: opened > since && (paged === null || paged > opened) ? opened : null, name: "early warning" },
+    { at: breach?.since ?? null, name: "first SLO breach", note: ` (${breach?.service})` },
+    { at: paged, name: "paged" },
+  ]
+    .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
+    .map(({ at, name, note = "" }) => (at === null ? null : [`, ${name} `, timeElement(at, now), note])),
   paged === null || firstOf(evidence) <= paged
     ? null
     : [", cause updated with evidence since ", timeElement(firstOf(evidence), now)],

@@ -9,11 +9,17 @@ import {
   formatValue,
   isNumber,
   NOT_KNOWN,
-  shortLabels,
   truncate,
 } from "#web/assets/format.js";
 import { changeList, changeMark } from "#web/assets/timeline/changes.js";
-import { AT_RISK_SIGN, CHANGE_SIGN, hiddenSign, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
+import {
+  AT_RISK_SIGN,
+  CHANGE_SIGN,
+  hiddenSign,
+  RECOVERING_SIGN,
+  STAGE_SIGNS,
+  SUSPECT_SIGN,
+} from "#web/assets/timeline/signs.js";
 import { CONDITIONS, EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
@@ -33,6 +39,7 @@ const MIN_PICTURE_WIDTH = 600;
 /** Of the column with the names and their signals, in pixels, and as a share of the picture. */
 const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
 const NAME_LEFT = 28;
+const MARK_WIDTH = 18;
 const NAME_CHARACTER_WIDTH = 7.4;
 const SIGN_CHARACTER_WIDTH = 6.3;
 const LATEST_WITHIN_SECONDS = 30;
@@ -40,10 +47,11 @@ const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 /** @param {Lane} lane */
-const signText = ({ why, sign }) => {
+const signText = ({ why, sign, until }) => {
   if (why) return why;
   if (!sign) return "";
-  return `${sign.text} ${formatValue(sign.value, sign.unit)} (baseline ${formatValue(sign.baseline, sign.unit)})`;
+  const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
+  return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;
 };
 
 /** @param {LaneForecast} forecast */
@@ -83,7 +91,7 @@ export const latestStage = (lane, now, stages) => {
  * @param {Timeline} data
  */
 const stageText = (lane, data) => {
-  if (!lane.intervals.length) return NOT_KNOWN;
+  if (!lane.intervals.length) return lane.until ? CONDITIONS.recovering : NOT_KNOWN;
   const stage = latestStage(lane, data.now, data.stages);
   if (stage !== "healthy") return STAGES[stage];
   return `Recovered (${PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"]})`;
@@ -159,6 +167,7 @@ const legend = (data) => {
   return [
     hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
     hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
+    lanes.some(({ until }) => until) ? entry(RECOVERING_SIGN, "lane-dots", "Recovery begins") : null,
     hasPart("at_risk") ? entry(AT_RISK_SIGN, "lane-dots", CONDITIONS.at_risk) : null,
     data.changes.length ? entry(CHANGE_SIGN, "lane-dots", "Change") : null,
     stages.map((stage, i) =>
@@ -237,9 +246,8 @@ const laneList = (data) =>
  * @param {number} width
  */
 const picture = (data, width) => {
-  const label = shortLabels(data.lanes.map((lane) => lane.service));
   const widths = data.lanes.map((lane) =>
-    Math.max(label(lane.service).length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
+    Math.max(lane.service.length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
   );
   const most = Math.min(MAX_NAMES_WIDTH, MAX_NAMES_SHARE * width);
   const left = Math.min(most, Math.max(MIN_NAMES_WIDTH, NAME_LEFT + Math.max(...widths) + 16));
@@ -273,7 +281,7 @@ const picture = (data, width) => {
     }),
     data.lanes.map((lane, i) => {
       const y = TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2;
-      return laneStrip(lane, data, y, scale, label(lane.service));
+      return laneStrip(lane, data, y, scale);
     }),
     data.changes.map((change) => {
       const y = (change.service && rows.get(change.service)) || lanesEnd + CHANGES_HEIGHT / 2;
@@ -307,11 +315,11 @@ const laneTitle = (lane, data) => {
  * @param {Timeline} data
  * @param {number} y of the lane's middle
  * @param {Scale} scale
- * @param {string} name
  */
-const laneStrip = (lane, data, y, scale, name) => {
+const laneStrip = (lane, data, y, scale) => {
   const { x, left, right, now } = scale;
   const first = x(lane.first);
+  const until = lane.until ? x(lane.until) : now;
   const title = laneTitle(lane, data);
   const isSuspect = lane.part === "suspect";
   const intervals = lane.intervals.filter(([, end]) => end >= data.start);
@@ -332,7 +340,7 @@ const laneStrip = (lane, data, y, scale, name) => {
       s(
         "text",
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
-        truncate(name, Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
+        truncate(lane.service, Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
       ),
       signText(lane) &&
         s(
@@ -342,7 +350,7 @@ const laneStrip = (lane, data, y, scale, name) => {
         ),
     ),
     isSuspect
-      ? s("rect", { x: first, y: y - 3, width: Math.max(2, now - first), height: 6, rx: 3, class: "lane-suspect" })
+      ? s("rect", { x: first, y: y - 3, width: Math.max(2, until - first), height: 6, rx: 3, class: "lane-suspect" })
       : null,
     intervals.map(([start, end, stage]) =>
       s("rect", {
@@ -357,6 +365,13 @@ const laneStrip = (lane, data, y, scale, name) => {
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
     isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, SUSPECT_SIGN) : null,
+    lane.until
+      ? s(
+          "text",
+          { x: Math.max(until, first + MARK_WIDTH), y: y + 4.5, class: "lane-recovery", "text-anchor": "middle" },
+          RECOVERING_SIGN,
+        )
+      : null,
   );
 };
 

@@ -53,8 +53,12 @@ export const linePath = (values, width, y) => {
   return path;
 };
 
+/** Upper end of the scale of a sparkline with a limit, which then has the same height in all of them. */
+const LIMITS_OF_SCALE = 1.5;
+
 /**
- * A small line over time, with its limit as a dashed line; null with fewer than two values.
+ * A small line over time from zero, with its limit as a dashed line; null with fewer than two values. Values beyond one
+ * and a half times the limit run along the upper edge.
  * @param {readonly (number | null)[]} values
  * @param {object} [options]
  * @param {number | null} [options.limit]
@@ -66,8 +70,8 @@ export const sparkline = (values, { limit = null, kind = "", label = null, title
   const [width, height] = [96, 24];
   const measured = values.filter(isNumber);
   if (measured.length < 2) return null;
-  const top = Math.max(...measured, limit ?? 0) || 1;
-  const y = (/** @type {number} */ value) => height - 2 - (value / top) * (height - 4);
+  const top = (limit ? LIMITS_OF_SCALE * limit : Math.max(...measured)) || 1;
+  const y = (/** @type {number} */ value) => height - 2 - Math.min(1, value / top) * (height - 4);
   const role = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
   return s(
     "svg",

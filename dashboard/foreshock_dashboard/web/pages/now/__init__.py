@@ -1,4 +1,4 @@
 """Everything of the Now page: data, layout, verdict.
 
-Imports: `analysis`, `model`, `render`, `web.panels`, `web.shell`, `web.state`.
+Imports: `analysis`, `model`, `render`, `stats`, `web.panels`, `web.shell`, `web.state`.
 """

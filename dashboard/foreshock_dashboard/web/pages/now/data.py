@@ -12,6 +12,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.pages.now.calm import Exceedance, exceedances
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, readings
 from foreshock_dashboard.web.panels.timeline import (
@@ -83,7 +84,7 @@ class Now(TypedDict, total=False):
     """The payload of the Now page; the fields below `ready` are missing before the first evaluation.
 
     spark_seconds: covered by the sparklines. matrix: the waits between services, where an open incident is GPU
-    contention. no_stages: why services have no stage.
+    contention. uncounted: p95 above the SLO without a breach. no_stages: why services have no stage.
     """
 
     topology: Required[str]
@@ -97,6 +98,7 @@ class Now(TypedDict, total=False):
     matrix: Matrix | None
     timeline: Timeline
     services: list[ServiceLine]
+    uncounted: list[Exceedance]
     hidden: int
     gpus: GpuBytes
     tenants: TenantBytes
@@ -115,7 +117,8 @@ def now(
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
-    start = lanes_start(world, chosen) if world else 0.0
+    spark_seconds = min(spark_seconds, float(world.times[-1] - world.times[0])) if world else spark_seconds
+    start = lanes_start(world, chosen, spark_seconds) if world else 0.0
     history = current_history(snapshot, world, chosen, histories) if world else None
     stages = history.now() if history else {}
     verdict_ = verdict(snapshot, time, history)
@@ -133,13 +136,13 @@ def now(
     busy, gpu_wait = world.busy, world.gpu_wait
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = gpu_wait = busy[:0]
+    lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
     usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
     rows = most_affected(service_rows(snapshot, history), named, usage)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
-    spark_seconds = min(spark_seconds, float(world.times[-1] - world.times[0]))
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
         **shared,
@@ -148,7 +151,11 @@ def now(
         "tiles": vitals(snapshot, history, no_data=verdict_.state == "unknown", seconds=spark_seconds),
         "matrix": matrix(world, current) if contended else None,
         "timeline": timeline(
-            world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
+            world,
+            start,
+            lanes_history,
+            chosen,
+            order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
         ),
         "services": [
             ServiceLine(
@@ -159,6 +166,7 @@ def now(
             )
             for row in rows[:shown]
         ],
+        "uncounted": exceedances(world, snapshot.forecast.slos, spark_seconds),
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(contended_time(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},

@@ -1,7 +1,8 @@
 // The Now page: verdict, tiles, timeline, services, GPU contention, evidence, and GPUs.
 import { pageHref } from "#web/assets/address.js";
+import { formatTimestamp } from "#web/assets/clock.js";
 import { byId, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatPercent } from "#web/assets/format.js";
+import { formatCount, formatDuration, formatPercent } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, decodeRatio, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
@@ -18,6 +19,7 @@ import { drawVerdict } from "#web/pages/now/verdict.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
 const MIN_SHOWN_WAIT = 0.01;
+const MAX_UNCOUNTED = 2;
 
 /**
  * @param {NowData} data
@@ -45,6 +47,14 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
   gpuGrid.draw(view, topology);
 };
 
+/**
+ * Why a p95 above the SLO is no breach of it.
+ * @param {NowData["uncounted"][number]} exceedance
+ */
+const uncountedText = ({ service, since, seconds, requests, needed }) =>
+  `${service} p95 was above its SLO for ${formatDuration(seconds)} at ${formatTimestamp(since)}. ` +
+  `Not a breach: ${formatCount(requests)} requests/min (minimum ${formatCount(needed)}).`;
+
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {
   mount: () => gpuGrid.mount(byId("grid")),
@@ -57,7 +67,9 @@ export const now = {
       return;
     }
     drawTiles(data);
-    const empty = data.no_stages || "No anomalies in the last 15 min.";
+    const range = formatDuration(data.timeline.now - data.timeline.start);
+    const calm = [`No anomalies in the last ${range}.`, ...data.uncounted.slice(0, MAX_UNCOUNTED).map(uncountedText)];
+    const empty = data.no_stages || calm.join(" ");
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });
     drawMatrix(data);

@@ -46,19 +46,31 @@ export interface Situation {
   is_forecast: boolean;
   /** The reading of the incident's own service, if that is another one. */
   origin: Reading | null;
-  breach: { since: number; until: number | null; earlier: boolean; intermittent: boolean } | null;
+  breach: { since: number; until: number | null; earlier: boolean; steady_since: number | null } | null;
+  /** Of whichever service. */
+  first_breach: { service: string; since: number } | null;
   impact: Impact | null;
   /** Why the suspected cause is one; "" if only its cause class is known. */
   suspicion: string;
+  /** The worst value of the symptom while the incident recovers. */
+  peak: {
+    metric: Reading["metric"];
+    unit: Reading["unit"];
+    before: number | null;
+    peak: number;
+    limit: number | null;
+  } | null;
   /** Why the incident recovers. */
   recovery: { service: string; signal: "request rate" | "ready replicas"; worst: number; now: number }[];
   /** Unix seconds at which a recovering incident resolves without new symptoms. */
   resolves: number | null;
-  /** Other services that breach their SLO. */
-  breached: string[];
+  /** Other services that breach their SLO, the furthest beyond it first. */
+  breached: { service: string; reading: Reading | null }[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
-  /** In the half hour before the first anomaly, the newest first; null where nothing tells changes. */
-  changes: Clause[][] | null;
+  /** In the half hour before the first anomaly, the newest first. */
+  changes: Clause[][];
+  /** The suspected and the affected service, where no version is known. */
+  untracked: string[];
   /** Further open incidents. */
   others: number;
 }
@@ -73,6 +85,8 @@ export interface Verdict {
   since: number | null;
   situation: Situation | null;
   closest: Reading[];
+  /** Of a healthy platform, Unix seconds. */
+  healthy_since: { at: number; at_least: boolean } | null;
   resolved: NowIncident | null;
 }
 
@@ -85,6 +99,8 @@ export interface Tile {
   href: string;
   limit: number | null;
   limit_kind: string;
+  /** value / limit, of a limit; null for a baseline. */
+  usage: number | null;
   status: Reading["status"];
   spark: (number | null)[];
 }
@@ -127,6 +143,8 @@ export interface NowData extends LivePayload {
   open_incidents: NowIncident[];
   resolved: NowIncident[];
   services: ServiceRow[];
+  /** A p95 above the SLO that too few requests show to be a breach. */
+  uncounted: { service: string; since: number; seconds: number; requests: number; needed: number }[];
   hidden: number;
   missing: string[];
   marked: number[];

@@ -2,6 +2,7 @@
 import { link, pageHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
+  formatCount,
   formatDuration,
   formatLoad,
   formatPercent,
@@ -37,6 +38,10 @@ const limitCell = ({ closest, p95, slo }) => {
   );
 };
 
+/** @param {NowData["uncounted"][number]} exceedance */
+const uncountedText = ({ seconds, requests, needed }) =>
+  `p95 above SLO for ${formatDuration(seconds)}: ${formatCount(requests)} requests/min (minimum ${formatCount(needed)})`;
+
 /** @param {Reading} reading */
 const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
   const format = (/** @type {number} */ shown) => (metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
@@ -51,8 +56,9 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
  * @param {ServiceRow} service
  * @param {ReadonlySet<string | null>} suspects
  * @param {string} range of the sparkline
+ * @param {NowData["uncounted"][number] | undefined} uncounted
  */
-const serviceRow = (service, suspects, range) => {
+const serviceRow = (service, suspects, range, uncounted) => {
   const { id, health, condition: kind, stage, rate, error_rate, spark, slo } = service;
   const isTagged = suspects.has(id) && kind !== "noisy_neighbor" && kind !== "suspected_cause";
   const isBreached = stage === "breached";
@@ -65,6 +71,7 @@ const serviceRow = (service, suspects, range) => {
       { class: "text-cell" },
       serviceState(service),
       isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
+      uncounted && stage === "healthy" ? h("small", { class: "muted" }, uncountedText(uncounted)) : null,
     ),
     h("td", { class: "minor" }, formatRate(rate)),
     h("td", { class: "minor" }, formatPercent(error_rate)),
@@ -82,7 +89,7 @@ const serviceRow = (service, suspects, range) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, hidden, verdict, open_incidents, spark_seconds }) => {
+export const drawServices = ({ services, uncounted, hidden, verdict, open_incidents, spark_seconds }) => {
   const range = formatDuration(spark_seconds);
   const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
   const title = verdict.closest.length ? "Services closest to their limits" : "Services";
@@ -105,7 +112,14 @@ export const drawServices = ({ services, hidden, verdict, open_incidents, spark_
       "Services",
       { class: "services" },
       head,
-      services.map((service) => serviceRow(service, suspects, range)),
+      services.map((service) =>
+        serviceRow(
+          service,
+          suspects,
+          range,
+          uncounted.find((each) => each.service === service.id),
+        ),
+      ),
     ),
     h("p", { class: "note" }, link(pageHref("/services"), hidden ? `All services: ${hidden} more` : "All services")),
   );

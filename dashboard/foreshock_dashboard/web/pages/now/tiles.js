@@ -1,7 +1,7 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import { formatDuration, formatLoad, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { formatDuration, formatLoad, formatPercent, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
@@ -48,13 +48,13 @@ const whoText = ({ who, slo, ...tile }, note) => {
 };
 
 /** @param {Pick<Tile, "name" | "value">} tile */
-const hasNoErrors = ({ name, value }) => value === 0 && name.includes("error rate");
+const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Error rate");
 
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return SLO_STATES.find(([state]) => slo[state])?.[1](slo) ?? "Met";
-  if (hasNoErrors({ name, value })) return "No errors";
+  if (hasNoErrors({ name, value })) return "No errors now";
   return name === "Peak load" ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -62,7 +62,7 @@ const valueText = ({ name, value, unit, slo }) => {
  * @param {Tile} tile
  * @param {boolean} isLearning
  */
-const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) => {
+const limitText = ({ name, value, unit, limit, limit_kind, usage, slo }, isLearning) => {
   if (slo) {
     const further = SLO_STATES.filter(([state]) => slo[state]).slice(1);
     return further.map(([, text]) => text(slo)).join(", ") || withinText(slo);
@@ -70,9 +70,17 @@ const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) =>
   if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
   if (!isNumber(limit)) return "No baseline yet";
   if (hasNoErrors({ name, value })) return "in all services with an SLO";
-  const text = name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit);
-  return `${limit_kind} ${text}`;
+  const text = `${limit_kind} ${name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit)}`;
+  if (!isNumber(usage)) return text;
+  if (usage > 1) return `${formatRatio(usage)} its ${text}`;
+  return unit === "ratio" ? text : `${formatPercent(usage)} of ${text}`; // two percentages would be one too many
 };
+
+/**
+ * How many times a limit: "1.67x", "21x".
+ * @param {number} ratio
+ */
+const formatRatio = (ratio) => `${ratio >= 10 ? ratio.toFixed(0) : Number(ratio.toPrecision(3))}x`;
 
 /**
  * The sign of a tile: hollow while services are only at risk.

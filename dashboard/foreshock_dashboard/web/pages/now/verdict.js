@@ -12,7 +12,6 @@ import {
   formatValue,
   isNumber,
   plural,
-  shortLabels,
   unbroken,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
@@ -47,6 +46,8 @@ const MAX_ACTIONS = 2;
 /** Changes before an incident that are named, the newest ones. */
 const MAX_CHANGES = 3;
 const JUST_NOW_SECONDS = 10;
+/** Share of requests from which those that failed or were too slow are counted. */
+const MIN_IMPACT_RATIO = 0.001;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
 
@@ -95,6 +96,9 @@ export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
 const impactText = ({ requests, failed, slow }) => {
   const bad = failed + slow;
   if (bad < 1) return "no requests failed or were too slow";
+  if (bad < MIN_IMPACT_RATIO * requests) {
+    return `fewer than ${formatPercent(MIN_IMPACT_RATIO)} of ${formatCount(requests)} requests failed or were too slow`;
+  }
   const of = `about ${formatCount(bad)} of ${formatCount(requests)} requests`;
   if (slow < 1) return `${of} failed`;
   return failed < 1 ? `${of} were too slow` : `${of} failed or were too slow`;
@@ -108,15 +112,16 @@ const impactTitle = ({ service, failed, slow }) =>
  * @param {NonNullable<Situation["breach"]>} breach
  * @param {number} now
  */
-const breachText = ({ since, until, earlier, intermittent }, now) => {
+const breachText = ({ since, until, earlier, steady_since: steady }, now) => {
   const seconds = (until ?? now) - since;
   const isNew = until === null && !earlier && seconds < JUST_NOW_SECONDS;
   const length = isNew ? "(just now)" : `(${earlier ? "over " : ""}${formatDuration(seconds)})`;
   const start = earlier ? "before " : "";
-  const breach = intermittent ? "Intermittent SLO breach" : "SLO breach";
-  return until === null
-    ? [`${breach} since ${start}`, timeElement(since, now), ` ${length}`]
-    : [`${breach} from `, start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
+  if (until !== null) {
+    return ["SLO breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
+  }
+  const pause = steady ? [", uninterrupted since ", timeElement(steady, now)] : null;
+  return [`SLO breach since ${start}`, timeElement(since, now), ` ${length}`, pause];
 };
 
 /**
@@ -155,7 +160,6 @@ const suspectedCause = (incident, why) => {
 /** @param {Situation["at_risk"]} atRisk */
 const nextAtRisk = (atRisk) => {
   if (!atRisk.length) return "No SLO breach forecast in the next 30 min";
-  const label = shortLabels(atRisk.map(({ service }) => service));
   const bucketOf = (/** @type {Situation["at_risk"][number]} */ { breach_seconds: { p50 } }) => formatBucket(p50);
   const buckets = [...new Set(atRisk.map(bucketOf))];
   return h(
@@ -173,7 +177,7 @@ const nextAtRisk = (atRisk) => {
             i ? ", " : " ",
             link(
               serviceHref(service),
-              label(service),
+              service,
               isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
             ),
           ]),
@@ -204,20 +208,30 @@ const ownerFact = (services) => {
  * @param {number} now
  */
 const situationFacts = (situation, risks, now) => {
-  const { incident, reading, is_forecast, origin, suspicion, breach, impact, recovery, resolves, breached } = situation;
-  const { at_risk, changes } = situation;
+  const { incident, reading, is_forecast, origin, suspicion, breach, first_breach, impact, peak, recovery } = situation;
+  const { resolves, breached, at_risk, changes, untracked } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
+  const followUps = actions.filter(({ kind }) => kind !== "restart");
   return [
     h(
       "p",
       { class: "lead", title: impact ? impactTitle(impact) : null },
       reading && is_forecast ? `${readingText(reading)}. ` : null,
-      impactSince(breach, impact, now),
+      peak ? [peakText(peak), breach ? ". " : ", no SLO breach. "] : null,
+      breach || !peak ? impactSince(breach, impact, now) : "Since the first anomaly",
       impact ? `: ${impactText(impact)}` : null,
       breach || impact ? "." : null,
     ),
-    h("p", { class: "lead muted" }, courseOf(incident, now), `. Times: ${zoneName()}.`),
+    h(
+      "p",
+      { class: "lead muted" },
+      courseOf(incident, now, first_breach && first_breach.service !== situation.service ? first_breach : null),
+      isRecovering && incident.recovering_since
+        ? [", recovering since ", timeElement(incident.recovering_since, now)]
+        : null,
+      `. Times: ${zoneName()}.`,
+    ),
     h(
       "dl",
       { class: "facts" },
@@ -236,24 +250,60 @@ const situationFacts = (situation, risks, now) => {
           )
         : null,
       isRecovering ? fact("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
-      isRecovering && actions.length ? fact("Follow-up", actions.map(({ text }) => text).join("; ")) : null,
+      isRecovering && followUps.length ? fact("Follow-up", followUps.map(({ text }) => text).join("; ")) : null,
       fact("Next to breach", nextAtRisk(at_risk)),
-      breached.length ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
-      risks.length ? fact("Latent risk", latentRisks(risks)) : null,
-      fact("Changes", recentChanges(changes)),
+      breached.length
+        ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", breachedServices(breached))
+        : null,
+      fact("Changes", recentChanges(changes, untracked)),
     ),
+    risks.length
+      ? h("p", { class: "note risk" }, h("b", null, "Not part of this incident: "), latentRisks(risks))
+      : null,
   ];
 };
 
-/** @param {Situation["changes"]} changes */
-const recentChanges = (changes) => {
-  if (changes?.length)
+/**
+ * What a symptom rose to: "p95 rose from 8.26 s to 10.2 s (SLO 13.2 s)".
+ * @param {NonNullable<Situation["peak"]>} peak
+ */
+const peakText = ({ metric, unit, before, peak, limit }) => {
+  const from = isNumber(before) ? `from ${formatValue(before, unit)} ` : "";
+  const slo = isNumber(limit) ? ` (SLO ${formatValue(limit, unit)})` : "";
+  return unbroken(`${metric} rose ${from}to ${formatValue(peak, unit)}${slo}`);
+};
+
+/** @param {Situation["breached"]} breached */
+const breachedServices = (breached) => [
+  breached
+    .slice(0, MAX_NAMED_SERVICES)
+    .map(({ service, reading }, i) => [
+      i ? ", " : "",
+      serviceLink(service),
+      reading
+        ? h("span", { title: readingText(reading) }, ` ${reading.metric} ${formatValue(reading.value, reading.unit)}`)
+        : "",
+    ]),
+  breached.length > MAX_NAMED_SERVICES
+    ? [", ", link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} more`)]
+    : "",
+];
+
+/**
+ * @param {Situation["changes"]} changes
+ * @param {readonly string[]} untracked
+ */
+const recentChanges = (changes, untracked) => {
+  if (changes.length) {
     return [
       `${changes.length} in the 30 min before: `,
       changes.slice(0, MAX_CHANGES).map((change, i) => [i ? "; " : "", clausesText(change)]),
       changes.length > MAX_CHANGES ? `; +${changes.length - MAX_CHANGES} more` : null,
     ];
-  return h("span", { class: "muted" }, changes ? "None in the 30 min before" : "Not tracked: check deploys");
+  }
+  const gap = untracked.length ? ` (versions of ${untracked.join(" and ")} unknown)` : null;
+  const none = `None${gap ? " known" : ""} in the 30 min before`;
+  return h("span", { class: "muted" }, none, gap && h("span", { class: "gap" }, gap));
 };
 
 /** @param {Situation["recovery"][number]} recovery */
@@ -276,29 +326,30 @@ const latentRisks = (risks) => [
   h("a", { href: "#evidence-panel" }, "Actions and evidence"),
 ];
 
-/** @param {Reading} reading */
-const headroomText = ({ value, unit, limit }) =>
-  unit === "ratio"
-    ? `${((limit - value) * 100).toFixed(limit - value < 0.1 ? 1 : 0)} pp`
-    : formatValue(limit - value, unit);
-
 /**
  * @param {Verdict} verdict
  * @param {number} now
  */
-const calmFacts = ({ state, since, closest: [reading], risks, resolved }, now) => [
+const calmFacts = ({ state, since, closest: [reading], healthy_since: healthy, risks, resolved }, now) => [
   state === "unknown" && since
     ? h("p", { class: "lead" }, "Last data ", timeElement(since, now), ` (${formatDuration(now - since)} ago).`)
     : null,
   h(
     "dl",
     { class: "facts" },
+    state === "healthy" ? fact("Action", "No action needed") : null,
+    healthy
+      ? fact(
+          "Healthy since",
+          timeElement(healthy.at, now),
+          `${healthy.at_least ? " or earlier" : ""} (${formatDuration(now - healthy.at)})`,
+        )
+      : null,
     reading
       ? fact(
           "Closest to its limit",
           serviceLink(reading.service),
-          ` ${readingText(reading)}`,
-          reading.usage <= 1 ? `, headroom ${headroomText(reading)}` : "",
+          ` ${readingText(reading)}, ${formatPercent(reading.usage)} of its limit`,
         )
       : null,
     risks.length ? fact("Latent risk", latentRisks(risks)) : null,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
@@ -16,16 +15,27 @@ from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Stage
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, is_forecast, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words import EMPTY
+from foreshock_dashboard.web.pages.now.calm import HealthySince, healthy_since
+from foreshock_dashboard.web.pages.now.course import (
+    Breach,
+    FirstBreach,
+    Peak,
+    Recovery,
+    breach,
+    first_breach,
+    peak,
+    recovery,
+)
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.panels.limits import Metric, Reading, readings, worst
-from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS, nearest_breaches, suspicion
+from foreshock_dashboard.web.panels.timeline import nearest_breaches, suspicion
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -36,15 +46,13 @@ from foreshock_dashboard.web.state.incident_json import (
     clauses,
     incident,
 )
-from foreshock_dashboard.web.state.numbers import Row, number_of_time, rounded
+from foreshock_dashboard.web.state.numbers import Row, number_of_time
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "healthy", "unknown", "learning", "empty", "error"]
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
-MAX_RECOVERED_RATIO = 0.7
-"""Request rate over its peak up to which load explains a recovery."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -58,26 +66,11 @@ class AtRiskRow(Row):
     breach_seconds: BreachSeconds
 
 
-class Breach(Row):
-    """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
-
-    earlier: whether it began before `since`, which is then the first time that was looked at. intermittent: whether the
-    service was within its SLO for a while.
-    """
-
-    since: float
-    until: float | None
-    earlier: bool
-    intermittent: bool = False
-
-
-class Recovery(Row):
-    """A figure that has returned from its worst value of an incident: request rate (req/s) or ready replicas."""
+class Breached(Row):
+    """A service that breaches its SLO, and its metric that is furthest beyond it; None if unknown."""
 
     service: str
-    signal: Literal["request rate", "ready replicas"]
-    worst: float
-    now: float
+    reading: Reading | None
 
 
 class Situation(TypedDict):
@@ -85,11 +78,12 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
-    if the headline is a forecast. origin: the
-    metric of the incident's own service that uses most of its SLO, if that is another one. suspicion: why the suspected
-    cause is one. recovery: why it recovers. resolves: Unix seconds at which it does if it stays so. breached: other
-    services that breach their SLO. at_risk: services that will, the soonest first. changes: in the half hour before the
-    first anomaly, the newest first; None where nothing reports changes. others: number of further open incidents.
+    if the headline is a forecast. origin: the metric of the incident's own service that uses most of its SLO, if that
+    is another one. first_breach: of any of its services. suspicion: why the suspected cause is one. peak: the worst
+    value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds at which it does if it
+    stays so. breached: other services that breach their SLO, the furthest beyond it first. at_risk: services that will,
+    the soonest first. changes: in the half hour before the first anomaly, the newest first. untracked: suspected and
+    affected service, where no version of them is known. others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -99,17 +93,20 @@ class Situation(TypedDict):
     origin: Reading | None
     breach: Breach | None
     impact: Impact | None
+    first_breach: FirstBreach | None
     suspicion: str
+    peak: Peak | None
     recovery: list[Recovery]
     resolves: float | None
-    breached: list[str]
+    breached: list[Breached]
     at_risk: list[AtRiskRow]
-    changes: list[list[ClauseJson]] | None
+    changes: list[list[ClauseJson]]
+    untracked: list[str]
     others: int
 
 
 class VerdictJson(TypedDict):
-    """The verdict as JSON. closest: without an incident, the readings that are closest to their limit."""
+    """The verdict as JSON. closest, healthy_since: without an incident; the readings are closest to their limit."""
 
     state: State
     headline: str
@@ -120,6 +117,7 @@ class VerdictJson(TypedDict):
     since: float | None
     situation: Situation | None
     closest: list[Reading]
+    healthy_since: HealthySince | None
     resolved: IncidentJson | None
 
 
@@ -140,6 +138,7 @@ class Verdict:
     since: float | None = None
     situation: Situation | None = None
     closest: tuple[Reading, ...] = ()
+    healthy_since: HealthySince | None = None
     resolved: Incident | None = None
 
     @property
@@ -164,6 +163,7 @@ class Verdict:
             "since": number_of_time(self.since),
             "situation": self.situation,
             "closest": list(self.closest),
+            "healthy_since": self.healthy_since,
             "resolved": incident(self.resolved) if self.resolved else None,
         }
 
@@ -200,7 +200,10 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
-    return _without_incident(snapshot, history.now() if history else {}, seen, gaps)
+    found = _without_incident(snapshot, history.now() if history else {}, seen, gaps)
+    if found.state != "healthy" or history is None:
+        return found
+    return replace(found, healthy_since=healthy_since(snapshot, history))
 
 
 _FIRST_STEPS = (
@@ -224,8 +227,12 @@ def _of_incidents(
         headline = text(subject, f" {BREACHES_SLO}")
     elif "overloaded" in joined_text(headline):
         reading = worst(found, "load", service=subject) or reading
-    breached = [service for service, stage in stages.items() if stage == "breached" and service != subject]
-    breach = _breach(history, subject, item.since) if history else None
+    beyond = [service for service, stage in stages.items() if stage == "breached"]
+    lasting = breach(history, subject, item.since) if history else None
+    breached = [
+        Breached(str(service), worst(found, *SLO_METRICS, service=service)) for service in beyond if service != subject
+    ]
+    breached.sort(key=lambda row: -row.reading.usage if row.reading else 0.0)
     ahead = sorted(
         (risk.p50, service, risk)
         for service, risk in nearest_breaches(snapshot, current).items()
@@ -238,24 +245,29 @@ def _of_incidents(
         "is_forecast": subject == item.service and not breaches_slo and is_forecast(item),
         "origin": own if subject != item.service else None,
         "suspicion": suspicion(item),
-        "breach": breach,
-        "impact": _impact(snapshot, world, subject, breach, item.since),
-        "recovery": _recovery(world, item),
+        "breach": lasting,
+        "first_breach": first_breach(history, (*item.affected, *beyond), item.since) if history else None,
+        "impact": _impact(snapshot, world, subject, lasting, item.since),
+        "peak": peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None,
+        "recovery": recovery(world, item),
         "resolves": number_of_time(item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS),
-        "breached": list(map(str, breached)),
+        "breached": breached,
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
         "changes": _changes(world, item.since),
+        "untracked": [
+            str(service)
+            for service in dict.fromkeys((item.suspect.service or item.service, item.service))
+            if service not in world.change_tracked
+        ],
         "others": len(current) - 1,
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
     return Verdict(state, headline, since=item.since, situation=situation)
 
 
-def _changes(world: World, since: float) -> list[list[ClauseJson]] | None:
+def _changes(world: World, since: float) -> list[list[ClauseJson]]:
     found = recent_changes(world.changes, since, world.time)[:MAX_CHANGES]
-    return (
-        [clauses(recent_change_clauses(change, since)) for change in found] if found or world.tracks_changes else None
-    )
+    return [clauses(recent_change_clauses(change, since)) for change in found]
 
 
 def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
@@ -268,53 +280,10 @@ def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Servi
     return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
 
 
-def _breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
-    """The SLO breach of a service from the onset of an incident on; None without one."""
-    if service not in history.services:
-        return None
-    breached = [
-        interval
-        for interval in history.intervals(service)
-        if interval.stage == "breached" and interval.end >= onset - RELATED_BEFORE_SECONDS
-    ]
-    if not breached:
-        return None
-    since, until = breached[0].start, breached[-1].end
-    lasts = history.now()[service] == "breached"
-    return Breach(
-        round(since, 3),
-        None if lasts else round(until, 3),
-        earlier=bool(since <= history.times[0]),
-        intermittent=len(breached) > 1,
-    )
-
-
-def _impact(snapshot: Snapshot, world: World, service: Service, breach: Breach | None, onset: float) -> Impact | None:
+def _impact(snapshot: Snapshot, world: World, service: Service, breached: Breach | None, onset: float) -> Impact | None:
     """Requests to a service during its SLO breach; without one since the onset of the incident (Unix seconds)."""
-    since, until = (breach.since - world.step, breach.until or math.inf) if breach else (onset, math.inf)
+    since, until = (breached.since - world.step, breached.until or math.inf) if breached else (onset, math.inf)
     return impact(world, service, _slos(snapshot).get(service), since, until)
-
-
-def _recovery(world: World, item: Incident) -> list[Recovery]:
-    """Why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
-    if item.state != "recovering":
-        return []
-    found: list[Recovery] = []
-    columns = slice(int(np.searchsorted(world.times, item.since)), None)
-    service = item.suspect.service or item.service
-    if service in world.services:
-        rate = _known(world.red.rate[world.services.index(service), columns])
-        if len(rate) and rate[-1] <= MAX_RECOVERED_RATIO * rate.max():
-            found.append(Recovery(str(service), "request rate", rounded(float(rate.max())), rounded(float(rate[-1]))))
-    if world.capacity and item.service in world.capacity.services:
-        ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])
-        if len(ready) and ready[-1] > ready.min():
-            found.append(Recovery(str(item.service), "ready replicas", float(ready.min()), float(ready[-1])))
-    return found
-
-
-def _known(values: Floats) -> Floats:
-    return values[np.isfinite(values)]
 
 
 def _without_incident(

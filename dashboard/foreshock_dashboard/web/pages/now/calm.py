@@ -1,0 +1,79 @@
+"""Since when a healthy platform is healthy, and what exceeded an SLO without being a breach of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
+from foreshock_dashboard.analysis.forecast.service_risk import SLO_WINDOW_SECONDS
+from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.state.numbers import Row
+from foreshock_dashboard.web.state.stages import ServiceHistory
+
+
+class HealthySince(Row):
+    """Unix seconds since when no service breaches its SLO, or at least since then: no longer was looked at."""
+
+    at: float
+    at_least: bool
+
+
+class Exceedance(Row):
+    """A p95 above the SLO that is no breach of it, as too few requests show it.
+
+    since: Unix seconds; seconds: above the SLO in all. requests: in the SLO window of a minute, at most; needed: for a
+    breach.
+    """
+
+    service: str
+    since: float
+    seconds: float
+    requests: float
+    needed: float
+
+
+def healthy_since(snapshot: Snapshot, history: ServiceHistory) -> HealthySince | None:
+    """Since when no incident is open and no service breaches its SLO; None without any history."""
+    if not len(history.times):
+        return None
+    breached = [
+        interval.end
+        for service in history.anomalous_services()
+        for interval in history.intervals(service)
+        if interval.stage == "breached"
+    ]
+    resolved = [item.resolved for item in snapshot.incidents if item.resolved is not None and item.affected]
+    first = float(history.times[0])
+    last = max([*breached, *resolved], default=first)
+    return HealthySince(round(max(first, last), 3), at_least=last <= first)
+
+
+def exceedances(world: World, slos: Sequence[ServiceSlo], seconds: float) -> list[Exceedance]:
+    """The services whose p95 was above the SLO in the last `seconds` with too few requests for a breach."""
+    columns = slice(-world.points(seconds), None)
+    times, found = world.times[columns], []
+    window = max(SLO_WINDOW_SECONDS, world.step)
+    row_by_service = {service: row for row, service in enumerate(world.services)}
+    for slo in slos:
+        row = row_by_service.get(slo.service)
+        if row is None:
+            continue
+        requests = np.nan_to_num(world.red.rate[row, columns].astype(np.float64)) * window
+        above = np.nan_to_num(world.red.p95[row, columns].astype(np.float64)) > slo.seconds
+        uncounted = above & (requests < MIN_REQUESTS)
+        if uncounted.any():
+            since, count = float(times[uncounted.argmax()]), int(uncounted.sum())
+            found.append(
+                Exceedance(
+                    str(slo.service),
+                    round(since, 3),
+                    count * world.step,
+                    round(float(requests[uncounted].max()), 1),
+                    MIN_REQUESTS,
+                )
+            )
+    return found

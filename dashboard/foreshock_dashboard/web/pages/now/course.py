@@ -1,0 +1,159 @@
+"""The course of an incident: its SLO breaches, the peak of its symptom, and why it recovers. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import smoothing_points
+from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.stats.runs import moving_median
+from foreshock_dashboard.web.panels.limits import Metric
+from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS
+from foreshock_dashboard.web.state.numbers import Row, number, rounded
+from foreshock_dashboard.web.state.stages import Interval, ServiceHistory
+
+MAX_RECOVERED_RATIO = 0.7
+"""Request rate over its peak up to which load explains a recovery."""
+BEFORE_SECONDS = 900.0
+"""Time before the first anomaly whose median is the value that a symptom rose from."""
+
+
+class Breach(Row):
+    """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
+
+    earlier: whether it began before `since`, which is then the first time that was looked at. steady_since: the start
+    of what lasts, where the service was within its SLO for a while since the first breach.
+    """
+
+    since: float
+    until: float | None
+    earlier: bool
+    steady_since: float | None = None
+
+
+class FirstBreach(Row):
+    """The first SLO breach of an incident, Unix seconds."""
+
+    service: str
+    since: float
+
+
+class Peak(Row):
+    """The worst value of the symptom of an incident. before: its normal value. Values in `unit`; None if unknown."""
+
+    metric: Metric
+    unit: Literal["s", "ratio"]
+    before: float | None
+    peak: float
+    limit: float | None
+
+
+class Recovery(Row):
+    """A figure that has returned from its worst value of an incident: request rate (req/s) or ready replicas."""
+
+    service: str
+    signal: Literal["request rate", "ready replicas"]
+    worst: float
+    now: float
+
+
+def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
+    """The SLO breach of a service from the onset of an incident (Unix seconds) on; None without one."""
+    breached = _breached(history, service, onset)
+    if not breached:
+        return None
+    since, until = breached[0].start, breached[-1].end
+    lasts = history.now()[service] == "breached"
+    return Breach(
+        round(since, 3),
+        None if lasts else round(until, 3),
+        earlier=bool(since <= history.times[0]),
+        steady_since=round(breached[-1].start, 3) if lasts and len(breached) > 1 else None,
+    )
+
+
+def first_breach(history: ServiceHistory, services: Iterable[Service], onset: float) -> FirstBreach | None:
+    """The first SLO breach of some services from the onset of an incident (Unix seconds) on."""
+    starts = [(found[0].start, service) for service in services if (found := _breached(history, service, onset))]
+    return min((FirstBreach(str(service), round(start, 3)) for start, service in starts), key=_since, default=None)
+
+
+def _since(first: FirstBreach) -> tuple[float, str]:
+    return first.since, first.service
+
+
+def _breached(history: ServiceHistory, service: Service, onset: float) -> list[Interval]:
+    if service not in history.services:
+        return []
+    return [
+        interval
+        for interval in history.intervals(service)
+        if interval.stage == "breached" and interval.end >= onset - RELATED_BEFORE_SECONDS
+    ]
+
+
+def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:
+    """The worst p95 or error rate of an incident's service since the first anomaly, smoothed as in the analysis.
+
+    Of the two, the one that comes closest to its SLO, or goes furthest beyond it; without an SLO that of the symptom.
+    """
+    if item.service not in world.services:
+        return None
+    row = world.services.index(item.service)
+    symptom = item.summary.symptom
+    found = [
+        _peak(world, item, "p95", "s", world.red.p95[row], slo.seconds if slo else math.nan),
+        _peak(world, item, "error rate", "ratio", world.red.error_rate[row], slo.error_rate if slo else math.nan),
+    ]
+    known = [each for each in found if each is not None]
+    reported = "error rate" if symptom is not None and symptom.signal == "error_rate" else "p95"
+    return max(known, key=lambda each: (_usage(each), each.metric == reported), default=None)
+
+
+def _usage(found: Peak) -> float:
+    return found.peak / found.limit if found.limit else 0.0
+
+
+def _peak(
+    world: World, item: Incident, metric: Metric, unit: Literal["s", "ratio"], values: Floats, limit: float
+) -> Peak | None:
+    first = int(np.searchsorted(world.times, item.since))
+    start = int(np.searchsorted(world.times, item.since - BEFORE_SECONDS))
+    worst = _known(moving_median(values[None, start:].astype(np.float64), smoothing_points(world))[0, first - start :])
+    if not len(worst):
+        return None
+    before, symptom = _known(values[start:first]), item.summary.symptom
+    level = float(np.median(before)) if len(before) else math.nan
+    if symptom is not None and not symptom.operation and math.isfinite(symptom.baseline):
+        level = symptom.baseline if symptom.signal == metric.replace(" ", "_") else level
+    return Peak(metric, unit, number(level), rounded(float(worst.max())), number(limit))
+
+
+def recovery(world: World, item: Incident) -> list[Recovery]:
+    """Why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
+    if item.state != "recovering":
+        return []
+    found: list[Recovery] = []
+    columns = slice(int(np.searchsorted(world.times, item.since)), None)
+    service = item.suspect.service or item.service
+    if service in world.services:
+        rate = _known(world.red.rate[world.services.index(service), columns])
+        if len(rate) and rate[-1] <= MAX_RECOVERED_RATIO * rate.max():
+            found.append(Recovery(str(service), "request rate", rounded(float(rate.max())), rounded(float(rate[-1]))))
+    if world.capacity and item.service in world.capacity.services:
+        ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])
+        if len(ready) and ready[-1] > ready.min():
+            found.append(Recovery(str(item.service), "ready replicas", float(ready.min()), float(ready[-1])))
+    return found
+
+
+def _known(values: Floats) -> Floats:
+    return values[np.isfinite(values)]

@@ -1,0 +1,81 @@
+"""The course of an incident, and since when a healthy platform is healthy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tests.web.worlds import calm, contended, contention_incident, service, snapshot
+
+from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.pages.now.calm import HealthySince, exceedances, healthy_since
+from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
+from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
+
+EMBEDDER, CALLER = service("embedder"), service("rag-api")
+
+
+def staged(world: World, *spans: tuple[str, slice, Stage]) -> ServiceHistory:
+    """A history in which services are in some stages at some grid points, and else healthy."""
+    stages = np.zeros((len(world.services), len(world.times)), np.int8)
+    for name, points, stage in spans:
+        stages[world.services.index(service(name)), points] = STAGES.index(stage)
+    return ServiceHistory(world.times, world.services, stages, ())
+
+
+def test_a_breach_with_a_pause_has_the_start_of_what_lasts() -> None:
+    world = contended()
+    times = world.times.tolist()
+    history = staged(world, ("embedder", slice(10, 13), "breached"), ("embedder", slice(20, None), "breached"))
+    found = breach(history, EMBEDDER, times[5])
+    assert found is not None
+    assert (found.since, found.until, found.steady_since) == (times[10], None, times[20])
+
+
+def test_the_first_breach_may_be_that_of_another_service() -> None:
+    world = contended()
+    history = staged(world, ("embedder", slice(20, 25), "breached"), ("rag-api", slice(12, 14), "breached"))
+    onset = float(world.times[5])
+    assert first_breach(history, (EMBEDDER, CALLER), onset) == FirstBreach("rag-api", float(world.times[12]))
+    assert first_breach(history, (), onset) is None
+
+
+def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> None:
+    """p95 of the embedder rises in the last 20 points, and its errors rise further above their SLO."""
+    world = contended()
+    item = replace(contention_incident(world), since=float(world.times[-20]))
+    slow = peak(world, item, ServiceSlo(EMBEDDER, 0.2, 1.0, learned=False))
+    assert slow is not None
+    assert (slow.metric, slow.unit, slow.limit) == ("p95", "s", 0.2)
+    assert slow.before is not None
+    assert slow.before < 0.15 < slow.peak
+    failing = peak(world, item, ServiceSlo(EMBEDDER, 60.0, 0.001, learned=False))
+    assert failing is not None
+    assert failing.metric == "error rate"
+
+
+def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:
+    """Without either, at least since the first time that was looked at."""
+    world = calm()
+    times = world.times.tolist()
+    breached = staged(world, ("embedder", slice(10, 13), "breached"), ("rag-api", slice(20, 30), "degraded"))
+    assert healthy_since(snapshot(world), staged(world)) == HealthySince(times[0], at_least=True)
+    assert healthy_since(snapshot(world), breached) == HealthySince(times[12], at_least=False)
+    ended = replace(contention_incident(contended()), state="resolved", resolved=times[40])
+    assert healthy_since(snapshot(world, ended), breached) == HealthySince(times[40], at_least=False)
+
+
+def test_a_p95_above_the_slo_that_few_requests_show_is_no_breach_and_says_so() -> None:
+    world = calm()
+    row = world.services.index(EMBEDDER)
+    p95, rate = world.red.p95.copy(), world.red.rate.copy()
+    p95[row, -8:-5] = 9.0
+    slo = ServiceSlo(EMBEDDER, 1.0, 0.01, learned=False)
+    seen = replace(world, red=replace(world.red, p95=p95, rate=rate))
+    assert exceedances(seen, (slo,), 900.0) == []  # enough requests: a breach if it lasts
+    rate[row, -10:] = 0.25
+    (found,) = exceedances(replace(world, red=replace(world.red, p95=p95, rate=rate)), (slo,), 900.0)
+    assert (found.service, found.since, found.seconds) == ("embedder", world.times[-8], 3 * world.step)
+    assert found.requests < found.needed
