@@ -21,7 +21,8 @@ import numpy as np
 
 import bench_exporter
 from bench_parts import parts
-from bench_process import hub_process, measure
+from bench_process import REAL_TIME, clock_arguments, hub_process, measure
+from foreshock_dashboard.common.clock import Clock, Now
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.script.mock import mock_network, open_script
 from foreshock_exporter.web.server import serve
@@ -60,16 +61,16 @@ MAX_P95_MS = 150.0
 
 
 @contextmanager
-def exporter(host: int) -> Iterator[str]:
+def exporter(host: int, now: Now = time.time) -> Iterator[str]:
     """A mock host in this process; gives its `host:port`."""
-    script = open_script("contended", time.time)
+    script = open_script("contended", now)
     mock = Exporter(
         script.driver,
         script.resolver,
         host_id=f"bench-{host}",
         host_name=f"bench-{host}",
         mock=True,
-        host={"network": mock_network(time.time)},
+        host={"network": mock_network(now)},
     )
     mock.start()
     with closing(mock), closing(serve(mock, "127.0.0.1", 0)) as server:
@@ -77,12 +78,13 @@ def exporter(host: int) -> Iterator[str]:
 
 
 @contextmanager
-def load(endpoint: str, rate: int) -> Iterator[Path]:
-    """A sender in another process; gives the file with the numbers of accepted and refused spans."""
+def load(endpoint: str, rate: float, clock: Clock = REAL_TIME) -> Iterator[Path]:
+    """A sender in another process, on a clock; gives the file with the numbers of accepted and refused spans."""
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         counts_file = Path(folder) / "accepted"
         counts_file.write_text("0 0")
-        process = subprocess.Popen([sys.executable, str(ROOT / "send_spans.py"), endpoint, str(rate), str(counts_file)])
+        command = [sys.executable, str(ROOT / "send_spans.py"), endpoint, str(rate), str(counts_file)]
+        process = subprocess.Popen([*command, *clock_arguments(clock)])
         try:
             yield counts_file
         finally:

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import httpx
 
+from foreshock_dashboard.common.clock import Clock
+
 Request = Callable[[httpx.Client], httpx.Response]
 BIN = Path(sys.executable).parent
+REAL_TIME = Clock()
 
 
 @dataclass(kw_only=True)
@@ -44,6 +47,11 @@ class HubProcess(MeasuredProcess):
     endpoints: tuple[str, str]
 
 
+def clock_arguments(clock: Clock) -> list[str]:
+    """The arguments by which another process makes the same clock."""
+    return [repr(part) for part in (clock.speed, clock.origin, clock.wall_origin)]
+
+
 def free_ports(count: int) -> list[int]:
     """Different ports of loopback at which nothing listens."""
     with ExitStack() as opened:
@@ -52,10 +60,15 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def hub_process(store: Path, targets: Sequence[str] = (), flags: Sequence[str] = ()) -> Iterator[HubProcess]:
-    """Run a hub over a store that scrapes the targets, with further flags."""
+def hub_process(
+    store: Path, targets: Sequence[str] = (), flags: Sequence[str] = (), clock: Clock = REAL_TIME
+) -> Iterator[HubProcess]:
+    """Run a hub over a store that scrapes the targets, with further flags, on a clock."""
     ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-    command = [str(BIN / "foreshock"), "serve", *ports, "--store-path", str(store)]
+    command = [str(BIN / "foreshock"), "serve"]
+    if clock != REAL_TIME:
+        command = [sys.executable, str(Path(__file__).with_name("accelerated_hub.py")), *clock_arguments(clock)]
+    command += [*ports, "--store-path", str(store)]
     command += ["--targets", ",".join(targets)] if targets else []
     command += flags
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

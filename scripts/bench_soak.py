@@ -1,11 +1,12 @@
 """Memory of a hub under a steady load for a long time; the slope of its resident memory with a confidence interval.
 
-  .venv/bin/python scripts/bench_soak.py --minutes 240 [--warm-up 60] [--csv FILE]
+  .venv/bin/python scripts/bench_soak.py --hours 24 [--speed 10] [--warm-up 4] [--csv FILE]
   .venv/bin/python scripts/bench_soak.py --read FILE
 
-Spans arrive, an exporter with simulated GPUs is scraped, and a client reads the API. The store begins with the history
+Spans arrive, an exporter with simulated GPUs is scraped, and a client reads the API. All of them share a clock that
+runs `--speed` times as fast as the wall clock; hours and rates are by that clock. The store begins with the history
 that the hub keeps in memory, or memory would grow until it had it. A small limit of the store's size lets blocks expire
-all the time, as they do in a store that has reached its retention.
+all the time, as in a store that has reached its retention. The warm-up must last until then.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ import numpy as np
 from bench import exporter, load
 from bench_day import exporter_series, span_series, write
 from bench_process import HubProcess, hub_process
+from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.otlp.codec import decode
+from foreshock_dashboard.store.folder import disk_bytes
 from send_spans import batch
 
 INTERVAL_SECONDS = 5.0
-RETENTION_SIZE = "64MiB"
+"""Wall-clock time between two readings."""
+RETENTION_SIZE = "32MiB"
 HISTORY_HOURS = 3.2
 """A little more than `WORLD_HISTORY_SECONDS` of the hub."""
 MAX_SLOPE_MIB_PER_HOUR = 1.0
@@ -41,39 +45,44 @@ PATHS = ("/api/incidents", "/api/services", "/api/traces", "/api/status", "/metr
 
 
 class Reading(NamedTuple):
-    """What a hub uses at a time (seconds since the start)."""
+    """What a hub uses at a time (hours of its clock since the start)."""
 
-    seconds: float
+    hours: float
     resident_mib: float
     anonymous_mib: float
     threads: int
     descriptors: int
+    stored_mib: float
 
 
-def reading(hub: HubProcess, seconds: float) -> Reading:
-    """Read /proc."""
+def reading(hub: HubProcess, folder: Path, hours: float) -> Reading:
+    """Read /proc, and the size of the store."""
     status = Path(f"/proc/{hub.pid}")
     threads, descriptors = (sum(1 for _ in (status / name).iterdir()) for name in ("task", "fd"))
-    return Reading(seconds, hub.memory_mib(), hub.memory_mib("RssAnon"), threads, descriptors)
+    memory = hub.memory_mib(), hub.memory_mib("RssAnon")
+    return Reading(hours, *memory, threads, descriptors, disk_bytes(folder) / (1 << 20))
 
 
-def run(minutes: float, rate: float, file: IO[str]) -> None:
+def run(hours: float, rate: float, speed: float, file: IO[str]) -> None:
     """Write a line of CSV for each reading."""
     writer = csv.writer(file)
     writer.writerow(Reading._fields)
+    now = time.time()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-soak-"))) / "store"
         target = opened.enter_context(exporter(0))
-        end = time.time()
-        spans = decode(batch(random.Random(2), round(end * 1e9))).spans  # noqa: S311 made up, no secret
-        write(folder, [*exporter_series([target]), span_series(spans, end)], end, HISTORY_HOURS)
-        hub = opened.enter_context(hub_process(folder, [target], ["--retention-size", RETENTION_SIZE]))
-        client = opened.enter_context(httpx.Client(base_url=hub.url, trust_env=False, timeout=60))
-        opened.enter_context(load(hub.endpoints[1], round(rate)))
+        spans = decode(batch(random.Random(2), round(now * 1e9))).spans  # noqa: S311 made up, no secret
+        write(folder, [*exporter_series([target]), span_series(spans, now)], now, HISTORY_HOURS)
+        clock = Clock(speed, now, time.time())
+        target = opened.enter_context(exporter(1, clock.now))
+        flags = ["--retention-size", RETENTION_SIZE]
+        hub = opened.enter_context(hub_process(folder, [target], flags, clock))
+        client = opened.enter_context(httpx.Client(base_url=hub.url, trust_env=False, timeout=600))
+        opened.enter_context(load(hub.endpoints[1], rate, clock))
         started = time.monotonic()
         number = 0
-        while (elapsed := time.monotonic() - started) < 60 * minutes:
-            writer.writerow(reading(hub, round(elapsed, 1)))
+        while (elapsed := (clock.now() - now) / 3600) < hours:
+            writer.writerow(reading(hub, folder, round(elapsed, 4)))
             file.flush()
             client.get(PATHS[number % len(PATHS)])
             number += 1
@@ -101,17 +110,17 @@ def slope(hours: Floats, mib: Floats) -> Slope:
     return Slope(float(value), float(1.96 * np.sqrt(max(variance, 0.0)) / (centered @ centered)))
 
 
-def report(readings: Sequence[Reading], warm_up_minutes: float) -> bool:
+def report(readings: Sequence[Reading], warm_up_hours: float) -> bool:
     """Print the figures of the time after the warm-up; return whether the slope may be within the limit."""
     minutes: dict[int, list[Reading]] = {}
     for each in readings:
-        minutes.setdefault(int(each.seconds // 60), []).append(each)
-    kept = {minute: found for minute, found in minutes.items() if minute >= warm_up_minutes}
+        minutes.setdefault(int(60 * each.hours), []).append(each)
+    kept = {minute: found for minute, found in minutes.items() if minute >= 60 * warm_up_hours}
     hours = np.array([minute / 60 for minute in kept])
     peak = max(each.resident_mib for each in readings)
-    print(f"{len(minutes)} minutes, {len(minutes) - len(kept)} of them warm-up; peak {peak:.0f} MiB")
+    print(f"{readings[-1].hours:.1f} h, {warm_up_hours:g} h of them warm-up; peak {peak:.0f} MiB")
     slopes = {}
-    for name in ("resident_mib", "anonymous_mib", "threads", "descriptors"):
+    for name in Reading._fields[1:]:
         values = np.array([np.median([getattr(each, name) for each in found]) for found in kept.values()])
         slopes[name] = slope(hours, values)
         change = f"{slopes[name].value:+.2f} ± {slopes[name].margin:.2f} per hour"
@@ -124,9 +133,10 @@ def report(readings: Sequence[Reading], warm_up_minutes: float) -> bool:
 def main() -> int:
     """Run the load, or read its file, and print the figures; returns 1 if memory grows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=240.0)
-    parser.add_argument("--rate", type=float, default=300.0, help="spans per second")
-    parser.add_argument("--warm-up", type=float, default=60.0, help="minutes that are left out")
+    parser.add_argument("--hours", type=float, default=24.0, help="duration by the hub's clock")
+    parser.add_argument("--speed", type=float, default=10.0, help="of the hub's clock")
+    parser.add_argument("--rate", type=float, default=30.0, help="spans per second of the hub's clock")
+    parser.add_argument("--warm-up", type=float, default=4.0, help="hours that are left out")
     parser.add_argument("--csv", type=Path, help="file for the readings (default: a temporary one)")
     parser.add_argument("--read", type=Path, help="file of an earlier run to report, also of an unfinished one")
     options = parser.parse_args()
@@ -136,10 +146,10 @@ def main() -> int:
             path = Path(opened.enter_context(tempfile.NamedTemporaryFile(suffix=".csv")).name)
         if not options.read:
             with path.open("w") as file:
-                run(options.minutes, options.rate, file)
+                run(options.hours, options.rate, options.speed, file)
         with path.open() as file:
             rows = [line for line in csv.reader(file) if len(line) == len(Reading._fields)][1:]
-    readings = [Reading(float(a), float(b), float(c), int(d), int(e)) for a, b, c, d, e in rows]
+    readings = [Reading(float(a), float(b), float(c), int(d), int(e), float(f)) for a, b, c, d, e, f in rows]
     return 0 if report(readings, options.warm_up) else 1
 
 

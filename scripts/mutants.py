@@ -3,7 +3,7 @@
   .venv-mutation/bin/python scripts/mutants.py FILE...
 
 Each line is [file, line, kind of operator, changed source]. Left out are those that only change annotations, which are
-never evaluated, and those that do not compile.
+never evaluated, or how parameters may be passed, and those that do not compile.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class WithoutAnnotations(ast.NodeTransformer):
         """Of an argument."""
         node.annotation = None
         return node
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        """Of a function: `*` and `/` become equal, or an operator would replace one by the other."""
+        node.args, node.posonlyargs, node.kwonlyargs = [*node.posonlyargs, *node.args, *node.kwonlyargs], [], []
+        return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Of a result."""

@@ -1,16 +1,24 @@
-"""Sends spans of synthetic calls to an OTLP/HTTP receiver at a constant rate; part of `make bench`."""
+"""Sends spans of synthetic calls to an OTLP/HTTP receiver at a constant rate; part of `make bench`.
+
+  .venv/bin/python scripts/send_spans.py URL RATE FILE [SPEED ORIGIN WALL_ORIGIN]
+
+The last three are of the receiver's clock (`Clock`).
+"""
 
 from __future__ import annotations
 
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from foreshock_dashboard.common.clock import Clock
 
 CALLS_PER_BATCH = 250
 """Each call has a CLIENT and a SERVER span."""
@@ -60,22 +68,31 @@ def batch(rng: random.Random, now_ns: int) -> bytes:
     return request.SerializeToString()
 
 
-def main(endpoint: str, rate: int, counts_file: Path) -> None:
-    """Send `rate` spans per second until terminated, and write the accepted and refused spans to `counts_file`."""
+def clock_of(arguments: Sequence[str]) -> Clock:
+    """Return the clock of speed, origin, and wall origin; the wall clock without them."""
+    speed, origin, wall_origin = map(float, arguments or ("1", "0", "0"))
+    return Clock(speed, origin, wall_origin)
+
+
+def main(endpoint: str, rate: float, counts_file: Path, clock: Clock) -> None:
+    """Send `rate` spans per second of the clock until terminated.
+
+    The numbers of accepted and refused spans are written to `counts_file`.
+    """
     rng = random.Random(1)  # noqa: S311 made-up calls, no secret
     accepted = refused = 0
     due = time.monotonic()
     with httpx.Client(trust_env=False, timeout=30, headers={"Content-Type": "application/x-protobuf"}) as client:
         while True:
-            response = client.post(endpoint, content=batch(rng, time.time_ns()))
+            response = client.post(endpoint, content=batch(rng, round(clock.now() * 1e9)))
             if response.status_code == 200:
                 accepted += 2 * CALLS_PER_BATCH
             else:
                 refused += 2 * CALLS_PER_BATCH
             counts_file.write_text(f"{accepted} {refused}")
-            due += 2 * CALLS_PER_BATCH / rate
+            due += clock.wall_seconds(2 * CALLS_PER_BATCH / rate)
             time.sleep(max(0.0, due - time.monotonic()))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), clock_of(sys.argv[4:]))

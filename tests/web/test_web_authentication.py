@@ -105,6 +105,18 @@ def test_the_reason_of_not_being_ready_needs_credentials(users: Users, caplog: p
         assert [record.message for record in caplog.records] == [f"not ready: {hub.not_ready}"] * 2
 
 
+def test_a_refusal_names_the_way_in(users: Users, tokens: Tokens) -> None:
+    """Of the methods that are configured."""
+    proxy = Access(header="X-User", proxies=PROXIES)
+    for access, status, way in (
+        (Access(tokens=tokens), 401, "send a bearer token"),
+        (Access(basic=users), 401, "send a bearer token or a username and password"),
+        (proxy, 403, "open the address of the authenticating proxy"),
+    ):
+        answer = ask(app_of(access), "/api/now")
+        assert (answer.status_code, way in answer.json()["error"]) == (status, True)
+
+
 @pytest.mark.parametrize(
     "given",
     [
