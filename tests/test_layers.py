@@ -24,6 +24,7 @@ ONLY_IN = {
     "sqlite3": {"foreshock_dashboard.store"},
     "dash": {"foreshock_dashboard.web"},
     "apprise": {"foreshock_dashboard.notify"},
+    "mcp": {"foreshock_dashboard.mcp"},
     "opentelemetry.proto": {"foreshock_dashboard.sources.otlp", "foreshock_dashboard.ingest.otlp"},
     "argparse": {
         "foreshock_exporter.cli",

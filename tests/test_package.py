@@ -185,8 +185,8 @@ def test_the_lock_files_pin_every_direct_dependency() -> None:
     for lock, direct in {
         "compose/build.lock": project["build-system"]["requires"],
         "compose/exporter.lock": base,
-        "compose/hub.lock": [*base, *extras["hub"]],
-        "requirements.lock": [*base, *extras["hub"], *extras["dev"]],
+        "compose/hub.lock": [*base, *extras["hub"], *extras["mcp"]],
+        "requirements.lock": [*base, *extras["hub"], *extras["mcp"], *extras["dev"]],
         **{f"requirements-{name}.lock": group for name, group in project["dependency-groups"].items()},
     }.items():
         names = {canonicalize_name(Requirement(line).name) for line in direct} - {"foreshock"}

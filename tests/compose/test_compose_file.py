@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.serve import serve
+from foreshock_dashboard.cli.serving.serve import serve
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.settings.settings import load_settings
 from foreshock_dashboard.web.http.security import host_name

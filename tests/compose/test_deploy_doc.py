@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.serve import serve
+from foreshock_dashboard.cli.serving.serve import serve
 from foreshock_dashboard.settings.settings import Settings, load_settings
 
 Yaml = dict[str, Any]

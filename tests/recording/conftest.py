@@ -33,7 +33,7 @@ def add(writer: RecordingWriter, batches: Sequence[SampleBatch]) -> None:
         writer.add(numbers, times, np.array([sample.value for sample in batch.samples], np.float64))
 
 
-MINUTES = {"starve": 44, "outage": 58}
+MINUTES = {"starve": 44, "outage": 58, "demand-ramp": 60, "long-prompts": 60, "packet-loss": 60, "gpu-lost": 60}
 """Duration of the recorded scenarios: until the fault has propagated."""
 
 

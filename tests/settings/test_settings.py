@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from foreshock_dashboard.access.roles import Role
-from foreshock_dashboard.cli.serve import serve
+from foreshock_dashboard.cli.serving.serve import serve
 from foreshock_dashboard.settings import renamed
 from foreshock_dashboard.settings.settings import (
     OPTIONS,

@@ -55,8 +55,8 @@ class Roles:
 
 
 _ADMIN_PATHS = frozenset({"/api/audit"})
-_READING_POSTS = frozenset({"/_dash-update-component"})
-"""Dash sends the parameters of a page's callback as a body; none of them changes anything."""
+_READING_POSTS = frozenset({"/_dash-update-component", "/mcp"})
+"""Dash sends the parameters of a page's callback as a body, and agents their queries; none of them changes anything."""
 
 
 def required_role(method: str, path: str) -> Role:

@@ -102,8 +102,8 @@ def completion(shell: str) -> None:
 COMMAND = _Group(
     PROGRAM,
     {
-        "serve": _LazyCommand("serve", "Run the hub", "serve:serve"),
-        "demo": _LazyCommand("demo", "Run the hub on a simulated platform", "demo:demo"),
+        "serve": _LazyCommand("serve", "Run the hub", "serving.serve:serve"),
+        "demo": _LazyCommand("demo", "Run the hub on a simulated platform", "serving.demo:demo"),
         "status": _LazyCommand("status", "Check whether a hub is ready", "get:status"),
         "get": _group(
             "get",
@@ -161,6 +161,7 @@ COMMAND = _Group(
             "Check the receivers of notifications",
             test=("notify:test", "Send a test message to each channel and Alertmanager"),
         ),
+        "mcp": _LazyCommand("mcp", "Serve tools for agents (Model Context Protocol)", "serving.mcp:mcp"),
         "token": _group(
             "token",
             "Create bearer tokens",

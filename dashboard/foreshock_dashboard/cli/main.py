@@ -24,7 +24,7 @@ HUB_PARTS = frozenset(
         "uvicorn",
     }
 )
-MISSING = "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[hub]'"
+MISSING = "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[{}]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run(COMMAND, sys.argv[1:] if argv is None else argv)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in HUB_PARTS:
+        missing = (error.name or "").split(".")[0]
+        if missing not in HUB_PARTS | {"mcp"}:
             raise
-        print(MISSING, file=sys.stderr)
+        print(MISSING.format("mcp" if missing == "mcp" else "hub"), file=sys.stderr)
         return 1

@@ -155,7 +155,8 @@ class Hub:
             access = page_access(settings)
             opened.callback(access.audit.close)
             secure = bool(settings.tls_cert) or settings.external_url.startswith("https://")
-            app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure)
+            with naming("--mcp: install foreshock[mcp]", ModuleNotFoundError):
+                app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure, mcp=settings.mcp)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
             base = settings.external_url or self.web.url.rstrip("/")

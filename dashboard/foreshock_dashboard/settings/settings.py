@@ -77,6 +77,7 @@ class Settings:
         "NAME,...",
         shown="any when --host is not loopback",
     )
+    mcp: bool = _web(types.parse_bool, "false", "serve read-only tools for agents (Model Context Protocol) at /mcp")
     tls_cert: Path | None = _web(Path, None, "certificate of pages, API, and metrics, PEM", "FILE")
     tls_key: Path | None = _web(Path, None, "private key of pages, API, and metrics, PEM", "FILE")
     auth_token_file: Path | None = _authentication(

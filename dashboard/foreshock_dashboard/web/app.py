@@ -13,6 +13,7 @@ from dash.exceptions import DependencyException
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
 
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks
@@ -62,16 +63,19 @@ def create_app(
     hosts: Collection[str] | None = None,
     access: Access | None = None,
     secure: bool = False,
+    mcp: bool = False,
 ) -> FastAPI:
     """The app of a hub. It has no state outside itself; several may live in one process.
 
     hosts: accepted Host names and addresses, without ports, besides localhost and loopback addresses; "*" accepts all.
     Requests for others get 421. access: required credentials and roles; none without it. secure: whether browsers reach
-    the app over TLS.
+    the app over TLS. mcp: whether `/mcp` has tools for agents. Raises ModuleNotFoundError without the SDK.
     """
     access = access or Access()
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     routes.register(server, hub, version, access)
+    if mcp:
+        _add_mcp(server, version)
     if access.oidc:
         access.oidc.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
@@ -94,6 +98,18 @@ def create_app(
         secure=secure,
     )
     return server
+
+
+def _add_mcp(server: FastAPI, version: str) -> None:
+    """Serve tools for agents. They query the routes that the app has by now, which have passed the same middleware."""
+    from foreshock_dashboard.mcp.endpoint import PATH, McpEndpoint  # the SDK takes a second and 24 MB
+
+    inner = FastAPI(openapi_url=None)
+    inner.router.routes[:] = server.router.routes
+    routes.add_error_handlers(inner)
+    endpoint = McpEndpoint(inner, version)
+    server.router.routes.append(Route(PATH, endpoint, include_in_schema=False))
+    server.router.lifespan_context = endpoint.lifespan
 
 
 class _Dash(Dash):

@@ -16,6 +16,7 @@ from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import answers, load_balancing
 from foreshock_dashboard.web.api.answers import get, get_snapshot
 from foreshock_dashboard.web.api.parameters import (
+    CompareParameters,
     ExemplarParameters,
     ExplainParameters,
     HeadroomParameters,
@@ -31,9 +32,21 @@ from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParam
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, Traces
 from foreshock_dashboard.web.panels.topology import Topology, TopologyCache
 from foreshock_dashboard.web.state import lists
+from foreshock_dashboard.web.state.comparison import Comparison, comparison
 from foreshock_dashboard.web.state.incident_json import Explained, explained
-from foreshock_dashboard.web.state.parameters import AsOf, NoParameters, time_parameter
+from foreshock_dashboard.web.state.parameters import (
+    MIN_RANGE_SECONDS,
+    AsOf,
+    BadParameterError,
+    NoParameters,
+    time_parameter,
+)
 
+COMPARED_SECONDS = 900.0
+"""Length of a compared time range where its start is not given."""
+BASELINE_LAG_SECONDS = 3600.0
+"""Time between the baseline's end and the range, where it is not given."""
+MAX_COMPARED_SECONDS = 7 * 86_400.0
 MAX_EXPLAINED = 100
 """Cached explanations."""
 MAX_PENDING = 4
@@ -75,7 +88,8 @@ def add_list_routes(
     )
     def incidents(snapshot: Snapshot, past: bool, query: IncidentsParameters) -> Payload:
         time = snapshot.world.time if past and snapshot.world else hub.now()
-        return lists.incidents(snapshot, query.state, responses.at(time) if past else responses.current(), time)
+        known = responses.at(time) if past else responses.current()
+        return lists.incidents(snapshot, query.state, known, time, hub.ownership)
 
     @get(api, "/topology", "Services and GPUs, and the layout of the service map", Topology)
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
@@ -108,6 +122,18 @@ def add_list_routes(
         at = time_parameter("at", query.at, now, now)
         body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service or None, at))
         return responder.json_response(request, hub.snapshot, explained(body))
+
+    @get(
+        api,
+        "/compare",
+        "Services, calls, GPUs, and pairs in two time ranges, the largest changes first; takes seconds",
+        Comparison,
+    )
+    def compare(request: Request, query: Annotated[CompareParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        current, baseline = _compared_ranges(query, hub.now())
+        service = _service(snapshot, query.service) if query.service else None
+        return responder.json_response(request, snapshot, comparison(hub.over(*baseline), hub.over(*current), service))
 
     @get(api, "/report/{incident}", "A postmortem of one incident: Markdown, and its plots as SVG", answers.Report)
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:
@@ -185,6 +211,18 @@ def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: 
             raise HTTPException(404, "victim, aggressor: unknown service. /api/services lists all")
         body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
         return responder.json_response(request, snapshot, body)
+
+
+def _compared_ranges(query: CompareParameters, now: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The range and its baseline, Unix seconds. Raises BadParameterError for one that is too short or too long."""
+    end = time_parameter("end", query.end, now, now)
+    start = time_parameter("start", query.start, now, end - COMPARED_SECONDS)
+    baseline_end = time_parameter("baseline_end", query.baseline_end, now, start - BASELINE_LAG_SECONDS)
+    baseline_start = time_parameter("baseline_start", query.baseline_start, now, baseline_end - (end - start))
+    for name, seconds in (("start", end - start), ("baseline_start", baseline_end - baseline_start)):
+        if not MIN_RANGE_SECONDS <= seconds <= MAX_COMPARED_SECONDS:
+            raise BadParameterError(f"{name}: the time range is not between 1 minute and 7 days long")
+    return (start, end), (baseline_start, baseline_end)
 
 
 def _service(snapshot: Snapshot, text: str) -> Service:

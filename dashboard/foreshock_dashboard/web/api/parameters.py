@@ -41,6 +41,16 @@ class ExplainParameters(AsOf):
     service: str = Field("", description="name, or namespace/name, up to case and separators (default: any service)")
 
 
+class CompareParameters(Parameters):
+    """`/api/compare`."""
+
+    start: str = Field("", description=f"start of the range: {TIME}; default 15 minutes before its end")
+    end: str = Field("", description=f"end of the range: {TIME}; default now")
+    baseline_start: str = Field("", description=f"start of the range to compare with: {TIME}; default as long")
+    baseline_end: str = Field("", description=f"its end: {TIME}; default an hour before the range starts")
+    service: str = Field("", description=f"only this one, its calls, GPUs, and pairs: {SERVICE}")
+
+
 class ReportParameters(AsOf):
     """`/api/report/{incident}`."""
 

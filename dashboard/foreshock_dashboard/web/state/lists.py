@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import shared_gpus, tier_needs
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
@@ -18,7 +18,7 @@ from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
 from foreshock_dashboard.web.state.placement import contended_time, pairs
-from foreshock_dashboard.web.state.response_json import ResponseJson, response
+from foreshock_dashboard.web.state.response_json import OwnershipJson, ResponseJson, ownership, response
 
 Figure = float | None
 RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
@@ -164,9 +164,10 @@ class Status(TypedDict):
 
 
 class ListedIncident(IncidentJson):
-    """An incident, and what people did about it."""
+    """An incident, what people did about it, and who is responsible for its service."""
 
     response: ResponseJson
+    ownership: OwnershipJson
 
 
 class Incidents(TypedDict):
@@ -247,7 +248,13 @@ def pools(world: World | None) -> Pools:
     return {"tiers": tiers, "mixed": mixed}
 
 
-def incidents(snapshot: Snapshot, state: str = "", responses: Responses = NO_RESPONSES, time: float = 0.0) -> Incidents:
+def incidents(
+    snapshot: Snapshot,
+    state: str = "",
+    responses: Responses = NO_RESPONSES,
+    time: float = 0.0,
+    owner: Callable[[Service], Ownership] = lambda _: Ownership(),
+) -> Incidents:
     """The open incidents, the worst first, then the resolved ones, newest first.
 
     state: `open` or `resolved` for these only; "" for all. responses: what people did by `time` (Unix seconds).
@@ -256,7 +263,10 @@ def incidents(snapshot: Snapshot, state: str = "", responses: Responses = NO_RES
     resolved.sort(key=lambda item: (-(item.resolved or item.since), item.id))
     listed = {"open": open_incidents(snapshot), "resolved": resolved}
     shown = (item for name, items in listed.items() if state in ("", name) for item in items)
-    rows: list[ListedIncident] = [{**incident(item), "response": response(item, responses, time)} for item in shown]
+    rows: list[ListedIncident] = [
+        {**incident(item), "response": response(item, responses, time), "ownership": ownership(owner(item.service))}
+        for item in shown
+    ]
     return {"version": VERSION, "incidents": rows}
 
 

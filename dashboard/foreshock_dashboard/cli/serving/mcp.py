@@ -1,0 +1,43 @@
+"""`foreshock mcp`: tools for agents over standard input and output."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+from anyio import CapacityLimiter, run, to_thread
+
+from foreshock_dashboard import __version__
+from foreshock_dashboard.cli.options import GroupedCommand
+from foreshock_dashboard.cli.source import Source, reads_source
+from foreshock_dashboard.model.types import Json
+
+
+class SourceApi:
+    """The API of a source. Queries run one after another in a thread: the first one may start a hub."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._one = CapacityLimiter(1)
+
+    async def get(self, path: str, **parameters: str) -> Json:
+        """The JSON object at a path. Raises AnswerError."""
+        return await to_thread.run_sync(partial(self._source.get, path, **parameters), limiter=self._one)
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+def mcp(source: Source) -> None:
+    """Serve read-only tools for agents by the Model Context Protocol on standard input and output.
+
+    An MCP client starts this command. A hub with --mcp serves the same tools at /mcp over HTTP.
+
+    \b
+    Examples:
+      foreshock mcp
+      foreshock mcp --from https://hub.example.com --credentials token
+      foreshock mcp --from incident                           for a recording
+    """
+    from foreshock_dashboard.mcp.tools import server  # takes a second, which `mcp --help` does not need
+
+    run(server(SourceApi(source), __version__).run_stdio_async)

@@ -1,0 +1,295 @@
+"""The types of the answers: fields with units, from which the tools' output schemas are made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.model.change import Stage
+from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
+from foreshock_dashboard.model.types import ConditionKind, Health
+from foreshock_dashboard.web.state.comparison import Entity
+
+Time = Annotated[str | None, Field(description="UTC, RFC 3339; null: has not happened or is unknown")]
+Seconds = Annotated[float | None, Field(description="seconds; null: unknown")]
+Ratio = Annotated[float | None, Field(description="0 to 1; null: unknown")]
+PerSecond = Annotated[float | None, Field(description="requests per second; null: unknown")]
+Figure = Annotated[float | None, Field(description="in `unit`; null: unknown")]
+Omitted = Annotated[int, Field(description="rows left out because the answer is bounded")]
+
+
+class Answer(TypedDict):
+    """Fields of every answer."""
+
+    notice: Annotated[str, Field(description="which texts of the answer are untrusted")]
+    data_time: Time
+    simulated: Annotated[bool, Field(description="some of the data is simulated")]
+    problem: Annotated[str, Field(description="why the answer may be stale or incomplete; empty if it is not")]
+
+
+class IncidentRow(TypedDict):
+    """An incident in a list."""
+
+    id: str
+    severity: Annotated[Severity, Field(description="critical pages; warning is an early warning")]
+    state: State
+    service: Annotated[str, Field(description="first service at risk or affected")]
+    affected: list[str]
+    headline: str
+    cause: Cause
+    cause_label: str
+    suspect: Annotated[str, Field(description="suspected cause in words")]
+    confidence: ConfidenceLevel
+    opened: Time
+    resolved: Time
+    acknowledged_by: str | None
+    action: Annotated[str | None, Field(description="first recommended action")]
+
+
+class IncidentList(Answer):
+    """Incidents: open ones, worst first, then resolved ones, newest first."""
+
+    incidents: list[IncidentRow]
+    omitted: Omitted
+
+
+class ChangeRow(TypedDict):
+    """A change that is the suspected cause."""
+
+    text: str
+    at: Time
+    before: str
+    after: str
+    stage: Stage
+
+
+class SuspectRow(TypedDict):
+    """The suspected cause, and where it acts. call: `client -> server`."""
+
+    text: str
+    service: str | None
+    gpus: list[str]
+    pool: str | None
+    call: str | None
+    host: str | None
+    change: ChangeRow | None
+
+
+class CandidateRow(TypedDict):
+    """A candidate for the root cause. score: its share of all suspicion, 0 to 1; no probability."""
+
+    service: str
+    score: float | None
+    why: str
+
+
+class EvidenceRow(TypedDict):
+    """A signal that supports an incident, with its baseline."""
+
+    text: str
+    signal: str
+    entity: str
+    value: Figure
+    baseline: Figure
+    unit: str
+    since: Time
+
+
+class AtRiskRow(TypedDict):
+    """A service that is forecast to breach its SLO. breach_seconds_p10, p90: bounds of the 80% interval."""
+
+    service: str
+    text: str
+    breach_seconds_p10: Seconds
+    breach_seconds_p50: Seconds
+    breach_seconds_p90: Seconds
+
+
+class ActionRow(TypedDict):
+    """A recommended action, its expected effect, and the commands to take and to revert it. Nothing is executed."""
+
+    text: str
+    why: str | None
+    expected: str | None
+    effective_seconds: Annotated[float | None, Field(description="seconds until the effect; null: unknown")]
+    enough: Annotated[bool | None, Field(description="whether it alone brings the signal within its limit")]
+    too_late: Annotated[bool, Field(description="whether the effect comes after the forecast breach")]
+    command: str | None
+    revert_command: str | None
+
+
+class NoteRow(TypedDict):
+    """A note of a person."""
+
+    by: str
+    at: Time
+    text: str
+
+
+class PeopleRow(TypedDict):
+    """What people did about an incident, and the owner of its service; empty or null if not known."""
+
+    owner: str
+    acknowledged_by: str | None
+    acknowledged_at: Time
+    assignee: str | None
+    silenced_until: Time
+    notes: Annotated[list[NoteRow], Field(description="the newest 5")]
+
+
+class IncidentExplanation(Answer):
+    """One incident with its cause, evidence, forecast, and actions."""
+
+    id: str
+    severity: Severity
+    state: State
+    cascading: Annotated[bool, Field(description="other services breach their SLO, too, or did")]
+    service: str
+    headline: str
+    summary: str
+    cause: Cause
+    cause_label: str
+    confidence: ConfidenceLevel
+    quality: Annotated[Quality, Field(description="how the values were obtained")]
+    suspect: SuspectRow
+    since: Annotated[Time, Field(description="first anomaly")]
+    opened: Time
+    paged: Time
+    resolved: Time
+    affected: list[str]
+    at_risk: list[AtRiskRow]
+    candidates: list[CandidateRow]
+    evidence: list[EvidenceRow]
+    actions: Annotated[list[ActionRow], Field(description="by time to effect, the soonest first")]
+    people: PeopleRow
+
+
+class ServiceAnswerRow(TypedDict):
+    """A service: health, request figures, and its GPUs."""
+
+    service: str
+    health: Health
+    condition: ConditionKind
+    requests_per_second: PerSecond
+    error_rate: Ratio
+    p50_seconds: Seconds
+    p95_seconds: Seconds
+    p99_seconds: Seconds
+    gpus: list[str]
+
+
+class CallRow(TypedDict):
+    """Calls of one service to another, as the client measures them."""
+
+    client: str
+    server: str
+    requests_per_second: PerSecond
+    error_rate: Ratio
+    p95_seconds: Seconds
+    server_p95_seconds: Annotated[float | None, Field(description="as the server measures it, in seconds")]
+    attempts_per_call: Annotated[float | None, Field(description="1 without retries; null: unknown")]
+
+
+class ServiceList(Answer):
+    """Services, the unhealthiest first, and the calls of the named one."""
+
+    services: list[ServiceAnswerRow]
+    calls: list[CallRow]
+    omitted: Omitted
+
+
+class GpuShareRow(TypedDict):
+    """A service on a GPU. gpu_wait_ratio: share of time that it waits for others on this GPU."""
+
+    service: str
+    busy_ratio: Ratio
+    gpu_wait_ratio: Ratio
+    memory_used_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]
+
+
+class GpuAnswerRow(TypedDict):
+    """A GPU and the services on it. contended_ratio: share of time in which several services want it."""
+
+    gpu: str
+    model: str
+    utilization_ratio: Ratio
+    contended_ratio: Ratio
+    memory_used_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]
+    memory_total_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]
+    power_watts: Annotated[float | None, Field(description="watts; null: unknown")]
+    temperature_celsius: Annotated[float | None, Field(description="°C; null: unknown")]
+    services: list[GpuShareRow]
+
+
+class GpuList(Answer):
+    """GPUs, the most contended first."""
+
+    gpus: list[GpuAnswerRow]
+    omitted: Omitted
+
+
+class PairAnswerRow(TypedDict):
+    """A service that waits for a noisy neighbor on shared GPUs."""
+
+    affected: str
+    noisy_neighbor: str
+    gpu_wait_ratio: Annotated[
+        float | None, Field(description="share of time, 0 to 1, mean over the GPUs; an upper bound; null: unknown")
+    ]
+    gpus: list[str]
+
+
+class PairList(Answer):
+    """Pairs of services that share GPUs, the longest waits first."""
+
+    pairs: list[PairAnswerRow]
+    omitted: Omitted
+
+
+class ComparedAnswerRow(TypedDict):
+    """The median of a signal in both time ranges. ratio: of `value` to `baseline`."""
+
+    kind: Entity
+    entity: str
+    signal: str
+    unit: str
+    baseline: Figure
+    value: Figure
+    ratio: float | None
+
+
+class ComparedRange(TypedDict):
+    """A compared time range. evaluations: how many values each median is of, at most."""
+
+    start: Time
+    end: Time
+    evaluations: int
+
+
+class RangeComparison(Answer):
+    """Two time ranges side by side, the largest relative changes first."""
+
+    baseline_range: ComparedRange
+    range: ComparedRange
+    rows: list[ComparedAnswerRow]
+    omitted: Omitted
+
+
+class RootCauses(Answer):
+    """Ranked root causes of an anomaly. weak_candidates: within what is normal."""
+
+    service: str | None
+    at: Time
+    confidence: ConfidenceLevel | None
+    candidates: list[CandidateRow]
+    weak_candidates: list[CandidateRow]
+    missing: Annotated[list[str], Field(description="kinds of signals that no source has")]
+
+
+class Postmortem(Answer):
+    """A postmortem in Markdown, without its plots."""
+
+    id: str
+    markdown: str
