@@ -33,8 +33,11 @@ container_cpu_cfs_throttled_periods_total{{{pod},container="{container}"}} {thro
 container_memory_working_set_bytes{{{pod},container="{container}"}} {memory}
 container_spec_memory_limit_bytes{{{pod},container="{container}"}} 1000
 container_oom_events_total{{{pod},container="{container}"}} {0.1 * t}
+container_cpu_usage_seconds_total{{{pod},container="{container}"}} {cores * t}
+container_spec_cpu_quota{{{pod},container="{container}"}} 50000
+container_spec_cpu_period{{{pod},container="{container}"}} 100000
 """
-        for pod, throttled, memory in ((first, 0, 300), (second, 5, 950))
+        for pod, throttled, memory, cores in ((first, 0, 300, 0.1), (second, 5, 950, 0.3))
         for container in ("app", "")
     )
     return f"""{pods}
@@ -76,8 +79,8 @@ def test_resources_are_those_of_the_worst_pod_of_each_service(tmp_path: Path) ->
     assert found
     assert found.services == (ORDERS, STORE)
     figures = {
-        "cpu_throttled": 0.5, "memory": 0.95, "files": 0.9, "pool": 0.9, "pool_wait": 0.2, "pool_pending": 4.0,
-        "restarts": 0.2, "oom_kills": 0.2, "up": 0.5,
+        "cpu": 0.6, "cpu_throttled": 0.5, "memory": 0.95, "files": 0.9, "pool": 0.9, "pool_wait": 0.2,
+        "pool_pending": 4.0, "restarts": 0.2, "oom_kills": 0.2, "up": 0.5,
     }  # fmt: skip
     assert {name: getattr(found, name)[0, -1] for name in figures} == pytest.approx(figures)
     assert found.disk[1, -1] == pytest.approx(0.9)
@@ -162,3 +165,15 @@ def test_pools_of_all_clients_are_read_and_the_fullest_counts(tmp_path: Path) ->
     assert found.pool[:, -1] == pytest.approx([1.0, 0.6])
     assert found.pool_wait[:, -1] == pytest.approx([0.2, 0.1])
     assert found.pool_pending[1, -1] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("claim", ["data-store-0", "store-data"])
+def test_a_volume_belongs_to_the_service_that_its_claim_names(tmp_path: Path, claim: str) -> None:
+    """A StatefulSet derives the names of claims from its pods; others are chosen by hand."""
+
+    def volumes(t: float) -> str:
+        return kubelet(t).replace("data-store-0", claim)
+
+    found = world_scraped(tmp_path, {("collector", "c:8889"): spans, ("kubelet", "n:10250"): volumes}).resources
+    assert found
+    assert found.disk[found.services.index(STORE), -1] == pytest.approx(0.9)

@@ -142,13 +142,14 @@ class Hardware:
 class Resources:
     """Arrays of shape (services, times); NaN is no sample.
 
-    cpu_throttled: share of CPU periods, 0 to 1. memory, disk, files, pool: used share of the limit, 0 to 1, of memory,
-    volumes, file descriptors, and database connections. pool_wait: mean seconds until a connection was free. Each is
-    that of the worst pod. restarts, oom_kills: per second. pool_pending: requests that wait for a connection. up: share
-    of the scrape targets that answer.
+    cpu, memory, disk, files, pool: used share of the limit, 0 to 1, of CPU time, memory, volumes, file descriptors, and
+    database connections. cpu_throttled: share of CPU periods, 0 to 1. pool_wait: mean seconds until a connection was
+    free. Each is that of the worst pod. restarts, oom_kills: per second. pool_pending: requests that wait for a
+    connection. up: share of the scrape targets that answer.
     """
 
     services: tuple[Service, ...]
+    cpu: Floats = field(repr=False)
     cpu_throttled: Floats = field(repr=False)
     memory: Floats = field(repr=False)
     disk: Floats = field(repr=False)
@@ -164,7 +165,7 @@ class Resources:
     def empty(cls, points: int) -> Resources:
         """Nothing is known of resources."""
         none = np.empty((0, points))
-        return cls((), *[none] * 10)
+        return cls((), *[none] * 11)
 
 
 class SeasonalGrowth(NamedTuple):

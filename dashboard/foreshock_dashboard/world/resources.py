@@ -35,6 +35,7 @@ POOL_NAME_LABELS = ("pool_name", "db_client_connection_pool_name", "pool")
 """Labels for the name of a connection pool: OpenTelemetry's old and new one, and that of HikariCP."""
 PART_LABELS = ("container", *POOL_NAME_LABELS)
 SHARES: Mapping[str, tuple[str, str]] = {
+    "cpu": ("cpu_used", "cpu_quota"),
     "cpu_throttled": ("cpu_throttled_periods", "cpu_periods"),
     "memory": ("container_memory", "container_memory_limit"),
     "disk": ("disk_used", "disk_size"),
@@ -72,10 +73,14 @@ def readings(windows: RateWindows) -> Catalog:
         return query(metric, (*PROCESS_LABELS, *POOL_NAME_LABELS), *matchers)
 
     cpu, memory, disk, files = "CPU throttling", "memory limits", "full disks", "file descriptors"
+    cpu_limits = "CPU limits"
     pool, wait = "connection pools", "waiting for connections"
     volume = (*NAMESPACE_LABELS, "persistentvolumeclaim")
     old, new, hikari = "db_client_connections", "db_client_connection", "hikaricp_connections"
     return {
+        "cpu_used": row(cpu_limits, *container(windows.quick_rate, "container_cpu_usage_seconds_total")),
+        "cpu_quota": row(cpu_limits, *container(last, "container_spec_cpu_quota")),
+        "cpu_period": row(cpu_limits, *container(last, "container_spec_cpu_period")),
         "cpu_throttled_periods": row(cpu, *container(rate, "container_cpu_cfs_throttled_periods_total")),
         "cpu_periods": row(cpu, *container(rate, "container_cpu_cfs_periods_total")),
         "container_memory": row(memory, *container(last, "container_memory_working_set_bytes")),
@@ -143,7 +148,9 @@ class ResourceRows:
             for service in services:
                 self._by_name.setdefault(service.name, []).append(service)
             self.pods.forget()
-        self.pods.register(readings, [*(key for pair in SHARES.values() for key in pair), *TOTALS, "up"], since)
+        self.pods.register(
+            readings, [*(key for pair in SHARES.values() for key in pair), "cpu_period", *TOTALS, "up"], since
+        )
         self._service_of_pod.update()
 
     def columns(self, readings: Readings) -> Growth:
@@ -151,6 +158,8 @@ class ResourceRows:
         figures = {}
         for name, (part, whole) in SHARES.items():
             used, limit = (self.pods.rows(key, readings[key]) for key in (part, whole))
+            if name == "cpu":
+                limit = safe_ratio(limit, self.pods.rows("cpu_period", readings["cpu_period"]))
             share = safe_ratio(used, np.where(limit < MAX_LIMIT_BYTES, limit, np.nan))
             figures[name] = self._largest(share if name == "pool_wait" else clipped_share(share))
         figures |= {key: self._service_of_pod.sums(self.pods.rows(key, readings[key])) for key in TOTALS}
@@ -173,7 +182,7 @@ class ResourceRows:
     def _pod(self, labels: LabelMap) -> Pod | None:
         claim = labels.get("persistentvolumeclaim", "")
         pod = labels.get("exported_pod") or labels.get("pod") or claim.partition("-")[2]
-        service = self._known(*self._named(labels, pod))
+        service = self._known(*self._named(labels, pod)) or self._known(namespace_of(labels), claim.rpartition("-")[0])
         part = next((labels[label] for label in PART_LABELS if labels.get(label)), "")
         return service and Pod(service, pod or labels.get("instance", ""), part)
 

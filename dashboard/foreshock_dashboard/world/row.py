@@ -127,9 +127,9 @@ class RateWindows:
         """Query of the rate per second."""
         return Query(metric, matchers, by, "rate", self.rates)
 
-    def quick_rate(self, metric: str, by: tuple[str, ...]) -> Query:
+    def quick_rate(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
         """Query of the rate per second over the quick window."""
-        return Query(metric, (), by, "rate", self.quick)
+        return Query(metric, matchers, by, "rate", self.quick)
 
     def buckets(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
         """Query of observations per bucket."""

@@ -73,7 +73,7 @@ def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
     assert [item for item in incidents if item.paged is not None] == []
 
 
-@pytest.mark.parametrize(("excursion", "opened"), [(5, None), (20, 246)])
+@pytest.mark.parametrize(("excursion", "opened"), [(3, None), (20, 245)])
 def test_after_a_gap_nothing_opens_until_the_rate_window_is_full(
     scenes: Scenes, excursion: int, opened: int | None
 ) -> None:

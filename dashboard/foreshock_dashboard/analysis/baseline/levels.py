@@ -93,7 +93,7 @@ def baselines_at(
 
     Entities with fewer than `MIN_BASELINE_POINTS` points have no baseline.
     """
-    columns, cache = _columns(world, at), cache or IdentityCache()
+    columns, cache = baseline_columns(world, at), cache or IdentityCache()
     levels = {}
     for signal in signals:
         keys = signal.keys(world)
@@ -105,7 +105,8 @@ def baselines_at(
     return Baselines(float(world.times[at]), levels)
 
 
-def _columns(world: World, at: int) -> slice:
+def baseline_columns(world: World, at: int) -> slice:
+    """Columns of the baseline at a grid point."""
     guard = world.points(GUARD_SECONDS, MIN_GUARD_POINTS)
     history, stride = world.points(BASELINE_HISTORY_SECONDS, MIN_HISTORY_POINTS), world.points(SPACING_SECONDS)
     last = max(0, at - guard)

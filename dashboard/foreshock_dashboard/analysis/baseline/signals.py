@@ -270,6 +270,7 @@ SIGNALS: tuple[Signal, ...] = (
         False,
         3e-3,
     ),
+    _resource("cpu", "CPU time of limit", "ratio", 0.05),
     _resource("cpu_throttled", "throttled CPU periods", "ratio", 0.05),
     _resource("memory", "memory of limit", "ratio", 0.05),
     _resource("disk", "disk usage", "ratio", 0.05),
@@ -283,7 +284,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("dropped", "dropped packets", "1/s", lambda w: network(w).hosts, _field(network, "dropped"), False, 1.0),
 )
 RESOURCE_SIGNALS = (
-    "cpu_throttled", "memory", "disk", "files", "pool", "pool_wait", "pool_pending", "restarts", "oom_kills", "up",
+    "cpu", "cpu_throttled", "memory", "disk", "files", "pool", "pool_wait", "pool_pending", "restarts", "oom_kills",
+    "up",
 )  # fmt: skip
 """Resource signals of a service: evidence that a fault is in the service itself."""
 SIGNAL_BY_NAME: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}

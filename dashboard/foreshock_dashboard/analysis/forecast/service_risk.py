@@ -1,58 +1,51 @@
-"""Forecast of each service's SLO breach from its own latency, errors, and KV cache."""
+"""Forecast of each service's SLO breach from its own latency, errors, and resources."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
+from foreshock_dashboard.analysis.baseline.levels import baseline_columns
 from foreshock_dashboard.analysis.baseline.operations import MIN_OPERATION_Z
 from foreshock_dashboard.analysis.baseline.outages import is_outage_felt
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.signals import model_servers
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.slos import Slo, operation_slos
+from foreshock_dashboard.analysis.forecast.breach import (
+    MIN_TREND_Z,
+    NEVER,
+    NOW,
+    Breach,
+    forecast,
+    likely,
+    trend_window,
+    worst,
+)
+from foreshock_dashboard.analysis.forecast.exhaustion import exhaustion
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Operation, Red
-from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
-from foreshock_dashboard.stats.robust import moving_average
+from foreshock_dashboard.stats.robust import median
 
-SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
-MIN_SLOW_TREND_POINTS, MIN_FAST_TREND_POINTS = 10, 4
-"""Lookback of the two trends, or grid points if longer; the one that forecasts more excursions counts."""
-FULL_KV_CACHE_RATIO = 0.9
-"""KV cache utilization at which requests begin to queue."""
-SLO_WINDOW_SECONDS = 60.0
-"""Duration that an excursion must have to count as an SLO breach."""
 MIN_FAILED_REQUESTS = 5.0
 """Failed requests per minute, or per step if longer, from which an error rate counts."""
-MIN_TREND_Z = 2.0
-"""Scales above the baseline from which a trend is forecast."""
 MIN_SHIFT_Z = 4.0
 """Scales above the baseline of p50 from which all requests are slower: p95 grows by as many seconds. A minute's p50 is
 less noisy than its p95."""
 MIN_SHIFT_SHARE = 0.5
 """Share of that shift that p95 shows at least: else only the mix of short and long requests has changed."""
-MIN_KV_CACHE_RATIO = 0.45
-"""KV cache utilization from which its trend is forecast; below, a burst fits in."""
-
-
-class Breach(NamedTuple):
-    """Probability of a breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`."""
-
-    probability: float
-    near_probability: float
-    seconds: tuple[float, ...]
-
-
-_NEVER = Breach(0.0, 0.0, (math.inf,) * len(QUANTILES))
-_NOW = Breach(1.0, 1.0, (0.0,) * len(QUANTILES))
+SLOW_SHARE_ALLOWED = 0.05
+"""Share of requests that may be slower than the SLO of p95."""
+MIN_SLOW_REQUESTS = 3.0
+"""Slow requests a minute from which they are more than chance."""
+ANOMALOUS_TAIL_RATIO = 1.5
+"""p99 over the `NORMAL_TAIL_QUANTILE` of its history from which the slowest requests are anomalous."""
+NORMAL_TAIL_QUANTILE = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,8 @@ class ServiceRisk:
     `level_crossing.HORIZON_SECONDS` and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded:
     its model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
     none is configured or learned yet. operation: the one that breaches, or will, and its SLO; None for the service as a
-    whole.
+    whole. relevant: the forecast matters although the latency is near the baseline: a resource is nearly used up, or
+    some requests are slower than the SLO already.
     """
 
     breached: bool
@@ -74,26 +68,29 @@ class ServiceRisk:
     utilization: Utilization | None
     slo: Slo | None = None
     operation: tuple[Operation, Slo] | None = None
+    relevant: bool = False
 
 
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
-    """Risk of each service of the World, by the trend of its latency or of its KV cache, whichever is more likely."""
+    """Risk of each service of the World, by its latency or by its resources, whichever is more likely."""
     services, no_slo = point.world.services, Slo(math.nan, math.nan)
     limit, max_failed = np.array([slos.get(service, no_slo)[:2] for service in services], np.float64).reshape(-1, 2).T
     by_latency = _breaches(point, "", point.world.red, limit, max_failed, MIN_TREND_Z)
-    by_operation, by_cache = _operation_breaches(point, slos), _forecast_kv_cache(point)
+    by_operation, by_resource = _operation_breaches(point, slos), exhaustion(point)
     risks = {}
     for i, service in enumerate(services):
-        breach = max(by_latency.get(i, _NEVER), by_cache.get(service, _NEVER), key=lambda one: one.probability)
-        operation, of_operation = by_operation.get(service, (None, _NEVER))
+        breach = worst(by_latency.get(i, NEVER), by_resource.get(service, NEVER))
+        operation, of_operation = by_operation.get(service, (None, NEVER))
         if is_outage_felt(point, service):
-            breach = _NOW
+            breach = NOW
         if of_operation.probability > breach.probability:
             breach = of_operation
         else:
             operation = None
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
-        risks[service] = ServiceRisk(breach is _NOW, *breach, overloaded, utilization, slos.get(service), operation)
+        risks[service] = ServiceRisk(
+            breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, breach.relevant
+        )
     return risks
 
 
@@ -129,47 +126,35 @@ def _breaches(
         slower = np.flatnonzero(counted & (p95.z >= min_z))
         shown = p95.value - p95.level >= MIN_SHIFT_SHARE * (p50.value - p50.level)
         shifted = np.flatnonzero(counted & shown & (p50.z >= MIN_SHIFT_Z))
-    points = point.world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
-    window = slice(max(0, point.column + 1 - points), point.column + 1)
+    window = trend_window(point)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
-    breaches: dict[int, Breach] = {}
+    breaches: dict[int, Breach] = dict(_slow_requests(point, red, limit, requests, p95.value))
     for rows, seconds in (
         (slower, red.p95[slower, window].astype(np.float64)),
         (shifted, p95.level[shifted, None] + shift),
     ):
         logs = np.log(np.maximum(seconds, 1e-9))
-        for row, breach in zip(rows.tolist(), _forecast(logs, np.log(limit[rows]), point.world.step), strict=True):
-            breaches[row] = max(breach, breaches.get(row, _NEVER), key=lambda one: one.probability)
-    return breaches | dict.fromkeys(breached.tolist(), _NOW)
+        for row, breach in zip(rows.tolist(), forecast(logs, np.log(limit[rows]), point.world.step), strict=True):
+            breaches[row] = worst(breach, breaches.get(row, NEVER))
+    return breaches | dict.fromkeys(breached.tolist(), NOW)
 
 
-def _forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
-    """The breach of a limit by each row, by the slow or the fast trend."""
-    recent = logs[:, -max(MIN_FAST_TREND_POINTS, round(FAST_TREND_SECONDS / step)) :]
-    slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
-    fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
-    sooner = fast.expected > slow.expected
-    probability, near = (
-        np.where(sooner, fast.probability, slow.probability),
-        np.where(sooner, fast.near_probability, slow.near_probability),
-    )
-    seconds = np.where(sooner[:, None], fast.seconds, slow.seconds)
-    rows = zip(probability.tolist(), near.tolist(), seconds.tolist(), strict=True)
-    return [Breach(*row[:2], tuple(row[2])) for row in rows]
+def _slow_requests(
+    point: EvaluationPoint, red: Red, limit: Floats, requests: Floats, p95: Floats
+) -> Iterator[tuple[int, Breach]]:
+    """Rows of which some requests are slower than the SLO, but fewer than it allows; the more, the likelier a breach.
 
-
-def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:
-    """When the KV caches of a service's model servers are full."""
-    servers = model_servers(point.world)
-    if not servers.services:
-        return {}
-    points = point.world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)
-    lookback = points + point.world.points(60)
-    cache = moving_average(servers.cache[:, max(0, point.column + 1 - lookback) : point.column + 1], point.world.step)
-    logs = np.log(np.maximum(cache[:, -points:], 1e-3))
-    breaches = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
-    return {
-        service: breach
-        for service, breach in zip(servers.services, breaches, strict=True)
-        if point.utilizations[service].cache >= MIN_KV_CACHE_RATIO and point.z("cache", service) >= MIN_TREND_Z
-    }
+    p95 shows nothing while fewer than 5% of requests wait for a lock, a lost packet, or a timeout, and then jumps.
+    Their share is read off between p95 and p99, linear in the logarithms of both.
+    """
+    recent = point.window(point.world.step * smoothing_points(point.world))
+    p99 = median(red.p99[:, recent].astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        beyond = np.log(limit / p95) / np.log(p99 / p95)
+        share = SLOW_SHARE_ALLOWED * (0.01 / SLOW_SHARE_ALLOWED) ** beyond
+        rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))
+    if len(rows):
+        past = red.p99[rows, baseline_columns(point.world, point.column)].astype(np.float64)
+        normal = np.nanquantile(past, NORMAL_TAIL_QUANTILE, axis=1)
+        for row in rows[p99[rows] > ANOMALOUS_TAIL_RATIO * normal].tolist():
+            yield row, likely(float(share[row]) / SLOW_SHARE_ALLOWED)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import is_window_full
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
@@ -37,11 +37,12 @@ from foreshock_dashboard.model.world import World
 
 MIN_LEARNING_SECONDS = 1800.0
 """Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""
-OPEN_FOR = Duration(20.0, 1)
-"""Consecutive evaluations with a candidate before an incident opens as an early warning."""
+OPEN_FOR = Duration(20.0, 2)
+"""Consecutive grid points that show a candidate before an incident opens as an early warning. Where values are medians
+of three points, two of them show it already at the first evaluation."""
 FOR = Duration(30.0, 2)
 """Consecutive evaluations with a candidate that is worth a page before it pages."""
-URGENT_FOR = Duration(20.0, 1)
+URGENT_FOR = Duration(20.0, 2)
 """The same for an urgent candidate."""
 SWITCH = Duration(60.0, 2)
 """Consecutive evaluations that disagree with an open incident before its service, cause, or suspected cause changes."""
@@ -203,9 +204,8 @@ def _advanced(
             groups.append(after)
         elif group.incident is not None:
             ended.append(group.incident)
-    counted = is_window_full(point)
     groups += [
-        TrackedIncident(frozenset(candidate.members), int(counted), int(counted and candidate.page), 0.0, point.time)
+        _updated(TrackedIncident(frozenset(candidate.members), 0, 0, 0.0, point.time), [candidate], evaluation)
         for candidate in left
     ]
     return tuple(groups), ended
@@ -246,7 +246,8 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
         recovering=None,
     )
     for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(evaluation.point.world.step)
-    open_points = OPEN_FOR.points_at(evaluation.point.world.step)
+    is_smoothed = smoothing_points(evaluation.point.world) == SMOOTHING_POINTS
+    open_points = OPEN_FOR.points_at(evaluation.point.world.step) - is_smoothed
     if before is None and firing.firing_points < min(open_points, for_points):
         return firing
     page = firing.paging_points >= for_points

@@ -117,7 +117,8 @@ class _Triage:
         risky = {
             service
             for service, risk in self.risks.items()
-            if risk.overloaded or (risk.probability >= EARLY_WARNING_PROBABILITY and is_relevant(self.point, service))
+            if risk.overloaded
+            or (risk.probability >= EARLY_WARNING_PROBABILITY and (risk.relevant or is_relevant(self.point, service)))
         }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]

@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothi
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
-from foreshock_dashboard.analysis.forecast.service_risk import SLO_WINDOW_SECONDS
+from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
-from foreshock_dashboard.analysis.forecast.service_risk import SLO_WINDOW_SECONDS
+from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World

@@ -1,0 +1,63 @@
+"""Signs of a breach while p95 is still normal: a resource that is nearly used up, and a few slow requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from tests.analysis.platforms import Platform, Served, service, step
+
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.forecast.exhaustion import LIMITED_RESOURCES
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
+from foreshock_dashboard.analysis.incidents.triage import incident_candidates
+from foreshock_dashboard.model.world_sections import Resources
+
+FRONT = service("front")
+USES: dict[str, tuple[Callable[[int], float], bool]] = {
+    "grows towards the limit": (lambda i: 0.2 + max(0, i - 230) * 0.02, True),
+    "grows far below it": (lambda i: 0.05 + max(0, i - 230) * 0.02, False),
+    "is always high": (lambda i: 0.9 + 0.01 * (i % 3), False),
+    "bursts for a moment": (lambda i: 0.95 if i == 244 else 0.2, False),
+    "stepped up long ago": (lambda i: 0.6 if i > 100 else 0.2, False),
+}
+
+
+def risk_at(platform: Platform, **resources: Callable[[int], float]) -> tuple[EvaluationPoint, ServiceRisk]:
+    """The risk of the front a minute after the platform's change. resources: its used shares by grid index."""
+    world = platform.world()
+    nothing = np.full((1, len(world.times)), np.nan)
+    rows = {item.name: nothing for item in fields(Resources) if item.name != "services"}
+    used = {name: np.array([[use(i) for i in range(len(world.times))]]) for name, use in resources.items()}
+    world = replace(world, resources=Resources((FRONT,), **(rows | used)))
+    point = EvaluationPoint(world, platform.at + 5, baselines_at(world, platform.at + 5))
+    return point, service_risks(point, slos(point, {}))[FRONT]
+
+
+@pytest.mark.parametrize("resource", LIMITED_RESOURCES)
+@pytest.mark.parametrize(("use", "is_forecast"), USES.values(), ids=USES)
+def test_use_that_grows_towards_its_limit_is_an_early_warning(
+    resource: str, use: Callable[[int], float], *, is_forecast: bool
+) -> None:
+    point, risk = risk_at(Platform(services={"front": Served()}), **{resource: use})
+    found = incident_candidates(point, {FRONT: risk}, (), {})
+    assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
+
+
+@pytest.mark.parametrize(
+    ("rate", "p99", "is_forecast"),
+    [(5.0, step(0.5, 3.0), True), (0.6, step(0.5, 3.0), False), (5.0, 3.0, False), (5.0, step(0.5, 0.6), False)],
+    ids=["some are slow", "one or two are slow", "as many always were", "they are within the SLO"],
+)
+def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
+    rate: float, p99: float | Callable[[int], float], *, is_forecast: bool
+) -> None:
+    """p95 does not show them: up to 5% of requests may be slower."""
+    point, risk = risk_at(Platform(services={"front": Served(rate, p99=p99)}))
+    found = incident_candidates(point, {FRONT: risk}, (), {})
+    assert not risk.breached
+    assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
