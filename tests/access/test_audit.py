@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 from pathlib import Path
@@ -75,6 +77,30 @@ def test_a_file_that_cannot_be_written_is_logged_once_and_stops_nothing(caplog: 
     assert [record.message for record in caplog.records] == [
         "/dev/full: the audit log cannot be written: [Errno 28] No space left on device"
     ]
+
+
+class FullDisk(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, _: str) -> int:
+        """Fail."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_that_can_be_written_again_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = AuditLog(tmp_path / "audit.log")
+    assert isinstance(log._handler, logging.StreamHandler)
+    stream, log._handler.stream = log._handler.stream, FullDisk()
+    log.record("denied", principal="ada", status=403)
+    log._handler.stream = stream
+    log.record("denied", principal="bob", status=403)
+    log.close()
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == [
+        "[Errno 28] No space left on device",
+        "the audit log can be written again",
+    ]
+    assert json.loads((tmp_path / "audit.log").read_text())["principal"] == "bob"
 
 
 def test_without_a_file_events_are_in_the_log_of_the_hub(caplog: pytest.LogCaptureFixture) -> None:
