@@ -9,7 +9,13 @@ import pytest
 
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_evaluation.scores.outcome import Run
-from foreshock_evaluation.suites.simulated import ensure_recording, fingerprint, instant_scenarios, load_suite
+from foreshock_evaluation.suites.simulated import (
+    ensure_recording,
+    fingerprint,
+    instant_scenarios,
+    load_suite,
+    scenario_place,
+)
 from foreshock_simulator.scenarios.load import load, names
 
 
@@ -24,6 +30,16 @@ def test_every_scenario_is_in_the_dev_suite_and_the_heldout_suite_is_frozen() ->
     assert {run.size for run in heldout.runs} == {"small", "medium"}
     assert not {run.seed for run in dev.runs} & {run.seed for run in heldout.runs}
     assert len(heldout.runs) == len(frozen) * 2 * 5
+
+
+def test_the_suites_of_changes_have_bad_releases_and_releases_that_are_no_cause() -> None:
+    """On seeds of their own for development and held-out."""
+    runs, heldout = load_suite("changes").runs, load_suite("changes-heldout").runs
+    causes = {run.scenario: load(scenario_place(run.scenario)).expects.cause for run in runs}
+    assert sorted(causes) == sorted({run.scenario for run in heldout})
+    assert not {run.seed for run in runs} & {run.seed for run in heldout}
+    assert sum(cause == "change" for cause in causes.values()) == 8
+    assert sum(cause != "change" for cause in causes.values()) == 5
 
 
 def test_scenarios_without_time_for_a_warning_are_cascades() -> None:

@@ -23,7 +23,7 @@ from foreshock_dashboard.recording.reader import Recording, SeriesRows
 from foreshock_dashboard.store.samples.promql_functions import Ints
 from foreshock_evaluation.scores.outcome import Run
 
-SUITES = ("dev", "heldout")
+SUITES = ("dev", "heldout", "changes", "changes-heldout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +36,36 @@ class Suite:
 
 
 def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = (), seeds: Sequence[int] = ()) -> Suite:
-    """The suite `dev` or `heldout`, restricted to sizes, scenarios, and seeds if given; other seeds are allowed.
+    """One of `SUITES`, restricted to sizes, scenarios, and seeds if given; other seeds are allowed.
 
     Raises:
         ValueError: the suite has no such scenario.
     """
     content = _content()
-    part: Mapping[str, Any] = content["large"] if tuple(sizes) == ("large",) else content
+    is_of_changes = name.startswith("changes")
+    part: Mapping[str, Any] = content
+    if is_of_changes or tuple(sizes) == ("large",):
+        part = content["changes" if is_of_changes else "large"]
     known = [*part["scenarios"], *(part.get("dev_scenarios", ()) if name == "dev" else ())]
     if unknown := [scenario for scenario in scenarios if scenario not in known]:
         raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(known)}")
     runs = tuple(
         Run(scenario, size, seed)
-        for size in (sizes or content["sizes"])
+        for size in (sizes or part.get("sizes", content["sizes"]))
         for scenario in known
         if not scenarios or scenario in scenarios
         for seed in (seeds or part["seeds"][name])
     )
     day = content["day"]
-    day_seeds = () if sizes or scenarios or seeds else day["seeds"][name]
+    day_seeds = () if sizes or scenarios or seeds or is_of_changes else day["seeds"][name]
     days = [Run(day["scenario"], day["size"], seed, day["hours"] * 3600.0) for seed in day_seeds]
     return Suite(name, runs, days[0] if days else None)
+
+
+def scenario_place(name: str) -> str:
+    """The file of a scenario that this package has; else its name, by which the simulator's package has it."""
+    file = Path(str(files("foreshock_evaluation.suites"))) / "releases" / f"{name}.yaml"
+    return str(file) if file.exists() else name
 
 
 def instant_scenarios() -> frozenset[str]:
@@ -93,7 +102,7 @@ def ensure_recording(run: Run, folder: Path) -> Path:
     arguments = [
         "dev",
         "simulate",
-        run.scenario,
+        scenario_place(run.scenario),
         "--size",
         run.size,
         "--seed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, Protocol
 
@@ -80,13 +80,20 @@ class Attempt(Request):
 class Caller:
     """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting.
 
-    prompts: factor on the length of the prompts that it sends.
+    prompts, timeouts: factors on the length of the prompts that it sends, and on the timeouts of its calls.
     """
 
     def __init__(
-        self, mesh: MeshState, rng: Random, host: str, resource: spans.Attributes, prompts: float = 1.0
+        self,
+        mesh: MeshState,
+        rng: Random,
+        host: str,
+        resource: spans.Attributes,
+        prompts: float = 1.0,
+        timeouts: float = 1.0,
     ) -> None:
-        self._mesh, self._rng, self.host, self.resource, self._prompts = mesh, rng, host, resource, prompts
+        self._mesh, self._rng, self.host, self.resource = mesh, rng, host, resource
+        self._prompts, self._timeouts = prompts, timeouts
         self.ended = False
         self._budgets: dict[tuple[Callee, float], RetryBudget] = {}
         self._breakers: dict[tuple[Callee, int, float], CircuitBreaker] = {}
@@ -107,7 +114,7 @@ class Caller:
         Raises:
             CallFailed: all attempts and the fallback failed, and the call is required.
         """
-        policy, engine = site.policy, self._mesh.engine
+        policy, engine = self._policy(site), self._mesh.engine
         breaker = None if policy.breaker is None else self.breaker(site.target, policy)
         budget = None if policy.retry_budget is None else self._budget(site.target, policy.retry_budget)
         status, failed_attempts = spans.BREAKER_OPEN, 0
@@ -136,7 +143,7 @@ class Caller:
                 failed_attempts = resend + 1
             if site.fallback is not None:
                 breaker = None
-                attempt = self._send(parent, site.fallback, site.fallback.policy, 0)
+                attempt = self._send(parent, site.fallback, self._policy(site.fallback), 0)
                 fallback_status = yield attempt
                 self._finish(parent, attempt, fallback_status)
                 attempt = None
@@ -155,6 +162,10 @@ class Caller:
             raise
         if policy.required:
             raise CallFailed(response_status(status))
+
+    def _policy(self, site: CallSite) -> CallPolicy:
+        policy = site.policy
+        return policy if self._timeouts == 1.0 else replace(policy, timeout=policy.timeout * self._timeouts)
 
     def _budget(self, callee: Callee, ratio: float) -> RetryBudget:
         budget = self._budgets.get((callee, ratio))

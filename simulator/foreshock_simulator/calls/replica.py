@@ -37,7 +37,7 @@ class Replica(Caller):
         pid = worker.pid if worker is not None else self._pid or 0
         self.release = service.release
         resource = resource_attributes(service.name, self.release.version, host.name, host.host_id, pid)
-        super().__init__(mesh, service.rng, host.name, resource, self.release.prompts)
+        super().__init__(mesh, service.rng, host.name, resource, self.release.prompts, self.release.timeouts)
         self.engine, self.rng, self.service = mesh.engine, service.rng, service
         self.model, self.worker = model, worker
         self._host, self._on_end = host, on_end

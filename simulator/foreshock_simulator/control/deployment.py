@@ -132,6 +132,14 @@ class Deployment(Generic[R]):
                 pod.phase = "Pending"
                 self._engine.spawn(self._load(pod))
 
+    def crash(self, replica: R) -> None:
+        """Kill a serving replica, which restarts in its place with a cold start; nothing if it has ended."""
+        for pod in self.pods:
+            if pod.replica is replica:
+                self._stop(replica, False)
+                pod.replica, pod.phase = None, "Failed"
+                self.recover()
+
     def replace(self, replica: R) -> Process:
         """Drain a replica and start another in its place, with a cold start; to be used with `yield from`."""
         pod = next(pod for pod in self.pods if pod.replica is replica)

@@ -94,6 +94,9 @@ class Deploy:
     failing: float = 0.0
     repeats: int = 1
     prompts: float = 1.0
+    timeouts: float = 1.0
+    leak: float | None = None
+    swap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,9 @@ class Release:
     """A version of a service, and what it does differently.
 
     Own CPU and GPU work takes `slower` times as long, a ratio `failing` of the requests is answered 500, each call is
-    made `repeats` times, and prompts are sent on `prompts` times as long.
+    made `repeats` times, and prompts are sent on `prompts` times as long. Its calls time out after `timeouts` times
+    as long. A replica that leaks memory is killed `leak` seconds after each start. With a wrong cache of weights, a
+    model server holds those of one variant, and loads another within `swap` seconds (`BatchModelSpec.swap`).
     """
 
     version: str
@@ -204,6 +206,9 @@ class Release:
     failing: float = 0.0
     repeats: int = 1
     prompts: float = 1.0
+    timeouts: float = 1.0
+    leak: float | None = None
+    swap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,16 @@ def _(fault: kinds.Restart, platform: Platform) -> Process:
 def _(fault: kinds.Deploy, platform: Platform) -> Process:
     replicas = platform.replicas[fault.service]
     service, before = replicas.service, replicas.service.release
-    service.release = Release(fault.version, fault.slower, fault.failing, fault.repeats, fault.prompts)
+    service.release = Release(
+        fault.version,
+        fault.slower,
+        fault.failing,
+        fault.repeats,
+        fault.prompts,
+        fault.timeouts,
+        fault.leak,
+        fault.swap,
+    )
     yield from replicas.restart(fault.pause, fault.replicas or None)
     if fault.replicas:
         service.release = before

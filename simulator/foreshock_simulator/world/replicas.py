@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from math import nan
 from random import Random
@@ -91,6 +91,12 @@ class Replicas:
                 yield pause
 
     def _start(self, places: tuple[Place, ...]) -> RunningReplica:
+        running = self._run(places)
+        if (leak := running.replica.release.leak) is not None:
+            self._engine.schedule(self._engine.now + leak, self.deployment.crash, running)
+        return running
+
+    def _run(self, places: tuple[Place, ...]) -> RunningReplica:
         spec = self._spec
         if spec.model is None:
             host = self._hosts[next(self._next_host)]
@@ -100,10 +106,11 @@ class Replicas:
         slice_index = _free_slice(gpus, spec.model)
         size = memory_bytes(spec.model, gpus[0], slice_index)
         worker = Worker(gpus, host.start(spec.name), spec.name, size, slice_index)
+        swap = self.service.release.swap
         server: ModelServer = (
             LlmServer(self._engine, spec.model, worker)
             if isinstance(spec.model, LlmSpec)
-            else BatchServer(self._engine, spec.model, worker)
+            else BatchServer(self._engine, spec.model if swap is None else replace(spec.model, swap=swap), worker)
         )
         return RunningReplica(self.service.add(host, server, worker), host, server)
 

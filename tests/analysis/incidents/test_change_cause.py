@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.incidents.change_cause import (
     with_change,
 )
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.change import Change, ChangeSource
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -152,6 +152,26 @@ def test_what_explains_the_trouble_otherwise_remains_the_cause(case: Case) -> No
     found, _ = reported(case)
     assert (found.cause, found.suspect.change, found.confidence) == (case.cause, None, 0.6)
     assert found.actions[0].kind == "restart"
+
+
+@pytest.mark.parametrize("source", ["traces", "github", "argocd", "api"])
+@pytest.mark.parametrize("minutes", [-2, 1])
+def test_of_two_services_deployed_within_minutes_the_one_at_fault_is_the_cause(
+    minutes: float, source: ChangeSource
+) -> None:
+    """Before or after the other, collected or reported; alone, the other's is no cause (above)."""
+    other = replace(DEPLOYMENT, service=GATEWAY, at=DEPLOYMENT.at + 60 * minutes, after="7")
+    found, _ = reported(OVERLOADED._replace(changes=(replace(DEPLOYMENT, source=source), other)))
+    assert found.suspect.change is not None
+    assert (found.cause, found.suspect.service, found.suspect.change.source) == ("change", LLM, source)
+
+
+def test_a_deployment_of_a_service_that_waits_for_its_neighbor_is_no_cause() -> None:
+    """Nor are those of the neighbor's victims, all of which changed minutes before."""
+    case = Case("gpu_contention", BATCH, utilization=SLOW_TOKENS)
+    deployed = tuple(replace(DEPLOYMENT, service=service) for service in (LLM, GATEWAY, STORE))
+    found, _ = reported(case._replace(changes=deployed))
+    assert (found.cause, found.suspect.service, found.suspect.change) == ("gpu_contention", BATCH, None)
 
 
 def test_the_newest_change_is_the_cause_and_the_nearer_it_is_the_surer() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -59,6 +61,7 @@ def test_a_canary_runs_beside_the_version_before() -> None:
         pytest.param("slower: 20", lambda new, old: new["seconds"] > 5 * old["seconds"], id="slower"),
         pytest.param("failing: 50%", lambda new, old: 0.3 < new["failed"] < 0.7 and not old["failed"], id="failing"),
         pytest.param("repeats: 3", lambda new, old: new["calls"] > 2.5 > 1.5 > old["calls"], id="more calls"),
+        pytest.param("timeouts: 0.0005", lambda new, old: new["failed"] > 0.5 and not old["failed"], id="cut timeout"),
     ],
 )
 def test_a_version_does_what_it_does_differently(options: str, difference: Callable[[Figures, Figures], bool]) -> None:
@@ -72,3 +75,37 @@ def test_a_version_does_what_it_does_differently(options: str, difference: Calla
             "calls": (len(own) - len(served)) / len(served),
         }
     assert difference(figures["1.4.2"], figures["1.4.1"])
+
+
+def test_a_version_that_leaks_memory_is_killed_again_and_again() -> None:
+    """A replica serves for so long after each cold start."""
+    spans = spans_after("leak: 20s")
+    served = sorted(end for end, version, kind, *_ in spans if (version, kind) == ("1.4.2", "server"))
+    gaps = [later - earlier for earlier, later in pairwise(served) if earlier > 300]
+    assert sum(gap > 5 for gap in gaps) >= 3
+
+
+WEIGHTS = """
+description: A deploy of a model server.
+duration: 10m
+platform:
+  hosts: [{name: gpus, gpus: 1}]
+  services:
+    - name: shop/embedder
+      pool: embed
+      version: 1.4.1
+      model: {batch_model: {model: e, seconds: 6ms, sm: 0.4, dram: 0.3, memory_bytes: 8GB}}
+      operations: [{route: GET /a, steps: [serve: {variant: a}]}, {route: GET /b, steps: [serve: {variant: b}]}]
+  pools: [{name: embed, places: [gpus/0]}]
+  tenants: []
+  flows: [{name: a, service: embedder, route: GET /a, rate: 2}, {name: b, service: embedder, route: GET /b, rate: 2}]
+faults: [deploy: {service: embedder, at: 200s, version: 1.4.2, swap: 0.2s}]
+"""
+
+
+def test_a_version_with_a_wrong_cache_of_weights_loads_them_for_each_variant() -> None:
+    seconds: dict[str, list[float]] = {}
+    for span in Simulation(parse(WEIGHTS, "deploy.yaml"), 1, 0.0, sample=1.0).advance(600.0):
+        if span.kind == "server":
+            seconds.setdefault(str(span.resource["service.version"]), []).append(span.ended - span.began)
+    assert median(seconds["1.4.2"]) > 5 * median(seconds["1.4.1"])

@@ -71,13 +71,13 @@ ONE_OR_MORE = COUNT._replace(low=1.0)
 _FIELDS = (
     (DURATION, "at ramp pause backoff breaker_open provisioning down_window cold_start checkpoint_seconds"),
     (DURATION, "median seconds seconds_per_token swap"),
-    (SPAN, "duration timeout latency sync period work uptime"),
+    (SPAN, "duration timeout latency sync period work uptime leak"),
     (SIZE, "gradient_bytes request_bytes response_bytes"),
     (SOME_BYTES, "memory_bytes nic_bytes_per_second bytes_per_second kv_bytes_per_token"),
     (SHARE, "probability hit_ratio failing ratio objective sm dram diurnal"),
     (SHARE._replace(above=True), "memory_share"),
     (NUMBER, "spread retry_budget spare"),
-    (POSITIVE, "rate factor slower prompts answers parameters target refill"),
+    (POSITIVE, "rate factor slower prompts timeouts answers parameters target refill"),
     (COUNT, "backlog quota slice prompt_tokens generated_tokens xid gpu"),
     (
         ONE_OR_MORE,
