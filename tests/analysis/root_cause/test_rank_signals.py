@@ -118,6 +118,43 @@ def test_a_strongly_anomalous_service_outside_the_map_is_a_candidate() -> None:
     assert ranked(metrics, 300.0).candidates[0].service.name == "batch"
 
 
+def test_a_host_is_a_weaker_candidate_than_the_service_on_it() -> None:
+    """What runs there uses it."""
+    rows = {name: noise(50) + during(0.99) for name in ("batch", "host")}
+    metrics = {
+        **graph({"web": during(0.1)}, 300.0),
+        "cpu_usage": {labels_of({"service": "batch"}): 0.007 * rows["batch"]},
+        "node_cpu_usage": {labels_of({"instance": "node-1"}): 0.007 * rows["host"]},
+    }
+    shares = {item.service.name: item.score for item in ranked(metrics, 300.0).candidates}
+    assert shares["batch"] > 2 * shares.get("node-1", 0.0)
+
+
+@pytest.mark.parametrize(("suspect", "kept"), [("store", 0.0), ("store", 0.05)])
+def test_a_callee_that_requests_no_longer_reach_is_named(suspect: str, kept: float) -> None:
+    """Its callers fail, and it reports nothing but fewer requests."""
+    metrics = dict(graph({}, 300.0))
+    counts = {labels: np.diff(row, prepend=0.0) for labels, row in metrics["requests_total"].items()}
+    gone = during(1.0) > 0
+    counts[labels_of({"service": suspect})][gone] *= kept
+    metrics["requests_total"] = {labels: np.cumsum(row) for labels, row in counts.items()}
+    metrics["availability"] = {labels_of({"service": name}): 100.0 - during(40.0) for name in ("web", "cart", "search")}
+    ranking = ranked(metrics, 300.0)
+    assert ranking.passed
+    assert ranking.candidates[0].service.name == suspect
+    assert any(reason.name == "requests_total" for reason in ranking.candidates[0].reasons)
+
+
+def test_fewer_requests_of_users_are_no_fault_of_a_callee() -> None:
+    """All services get fewer at once: none is lost on the way."""
+    metrics = dict(graph({}, 300.0))
+    for name in ("requests_total", "traces_service_graph_request_total"):
+        metrics[name] = {
+            labels: np.cumsum(np.diff(row, prepend=0.0) * (1 - during(0.9))) for labels, row in metrics[name].items()
+        }
+    assert [item.service.name for item in ranked(metrics, 300.0).candidates] == ["web"]
+
+
 def test_without_a_map_the_most_anomalous_service_ranks_first() -> None:
     """By its resources more than by what propagates."""
     rows = latencies({"store": during(0.4)})

@@ -230,7 +230,7 @@ def sampling_noise(kind: SignalKind, rows: Sequence[SignalRow], counts: Floats, 
             factor = np.array([_latency_noise(row.statistic) for row in rows])
             return np.asarray(factor[:, None] / np.sqrt(counts), np.float64)
         if kind in ("traffic", "calls"):
-            return np.asarray(1.5 / np.sqrt(np.maximum(counts, 1.0)), np.float64)
+            return np.asarray(use.TRAFFIC_NOISE / np.sqrt(np.maximum(counts, 1.0)), np.float64)
         if kind == "errors":
             normal, failed = (np.sqrt(np.clip(rate, 0.0, 1.0) * counts + 0.375) for rate in (level, now))
             return np.asarray((normal + failed) / 2 / counts, np.float64)

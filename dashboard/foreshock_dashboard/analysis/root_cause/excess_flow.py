@@ -217,9 +217,9 @@ class ExcessFlow:
     def _lost(self, caller: Service, callee: Service) -> float:
         """Share of a callee's traffic that vanished beyond that of its caller."""
         evidence = self._evidence
-        traffic = min(evidence.of(callee, "traffic"), key=lambda item: item.z, default=NONE)
-        if traffic.z > -use.ANOMALOUS_Z or traffic.level <= 0:
+        if evidence.lost(callee) < use.ANOMALOUS_Z:
             return 0.0
+        traffic = max(evidence.of(callee, "traffic"), key=lambda item: item.level)
         before, now = evidence.rate(caller)
         kept = now / before if before > 0 and math.isfinite(now) else 1.0
         return max(0.0, min(1.0, kept) - traffic.now / traffic.level)

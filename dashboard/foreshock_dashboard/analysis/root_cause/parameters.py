@@ -85,6 +85,8 @@ DECREASE_WEIGHT = 0.5
 # Counts before conclusions: standard error of a statistic of n requests, times the root of n, as log ratio.
 MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
 """Of the mean, of quantiles up to p95, and of p99, of latencies somewhat more spread than exponential ones."""
+TRAFFIC_NOISE = 1.5
+"""Of a count of requests, which come in bursts, over that of a Poisson process."""
 
 # The joint gate.
 AFFECTED_Z = 2.0
@@ -101,8 +103,6 @@ INHERITED_WEIGHT = 0.5
 RESOURCE_GATE_WEIGHT, OTHER_GATE_WEIGHT = 0.5, 0.25
 """Weights in the gate of resources and of metrics of unknown meaning: alone they are weak evidence."""
 GATE_WEIGHTS: Mapping[SignalKind, float] = {"resource": RESOURCE_GATE_WEIGHT, "other": OTHER_GATE_WEIGHT}
-EXONERATED_GATE_WEIGHT = 0.35
-"""Largest of them where the latency and the errors of the service are known and normal."""
 ANOMALOUS_Z = 3.0
 """Scales from which a series is named as a reason, and a service is a candidate without calls."""
 
@@ -114,7 +114,7 @@ ONSET_DECAY = Duration(120.0, 1)
 ONSET_TOLERANCE_POINTS = 1
 """Points by which a cause may be seen later than its effect without loss: bins start at different times."""
 UNINSTRUMENTED_WEIGHT = 0.2
-"""Weight of external hosts and virtual nodes against services that report themselves."""
+"""Weight of external hosts, virtual nodes, and hosts of services against services that report themselves."""
 CLIENT_ONLY_PRIOR = 0.7
 """Share given to the callee of an excess that only the client measures, where no other calls show which side it is."""
 TIMEOUT_SLOWDOWN = 3.0
@@ -123,18 +123,20 @@ TIMEOUT_WEIGHT = 0.5
 """Weight of that explanation."""
 UNREPORTED_ERRORS_WEIGHT = 0.3
 """Weight of failed calls to a service that reports no errors: its client times out early, or the way to it fails."""
-RESOURCE_WEIGHT = 1.0
-"""Weight of an anomalous resource of a service for the suspicion that stays there."""
 INDUCED_WEIGHT = 0.3
 """Weight of changed calls of a service with slow or failing callees: what follows them is not called."""
-EXONERATED_WEIGHT = 0.1
+EXONERATED_WEIGHT = 0.2
 """Weight of an anomalous resource of a service whose own latency and errors are normal."""
-NO_EXCESS_WEIGHT = 0.3
-"""Weight of suspicion that stays at a service whose own excess is known and normal."""
-UNREACHABLE_WEIGHT = 0.5
-"""Weight of anomalous services that no known call leads to: maps of calls are incomplete."""
-UNREACHABLE_EXPONENT = 3.0
-"""Power of the ratio of strengths by which they are compared with what calls lead to."""
+LEAST_OWN_Z = 0.3
+"""Scales that a service without an own deviation counts with: suspicion weighs by the square of the own deviation."""
+MIN_SUSPECT_SHARE = 0.07
+"""Share of the suspicion, before it is weighted, from which a candidate counts in the gate."""
+SERVING_WEIGHT = 0.25
+"""Weight of an anomalous service that the flow does not reach, and whose latency is known: it would show in calls."""
+UNREACHED_EXPONENT = 3.0
+"""Power of the ratio of strengths by which such services are compared with those reached: maps are incomplete."""
+MAX_UNREACHED_MASS = 2.0
+"""Most suspicion of such a service, over that of all services reached."""
 
 # The mass of excess latency.
 CALLEE_PRIOR, CALLER_PRIOR = 0.3, 0.15

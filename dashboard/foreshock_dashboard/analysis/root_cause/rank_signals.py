@@ -15,8 +15,6 @@ from foreshock_dashboard.model.service import Service
 
 MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
-MIN_SUSPECT_SHARE = 0.1
-"""Share of all suspicion from which a candidate counts in the gate."""
 
 
 class Ranking(NamedTuple):
@@ -30,21 +28,15 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
     """Suspected causes of the anomaly of a service, or of all services without one."""
     starts = _starts(evidence, affected)
     masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
-    masses = {
-        service: mass
-        * (1 + use.RESOURCE_WEIGHT * confidence(_local_z(evidence, service) / 2))
-        * _own_confidence(evidence, service, excess)
-        for service, mass in masses.items()
+    masses = _with_unreached(evidence, _with_excess(evidence, masses, affected, excess))
+    suspects = [service for service, share in _shares(merged_aliases(masses)).items() if share >= use.MIN_SUSPECT_SHARE]
+    passed, z = _gate(evidence, affected, suspects, excess)
+    weighted = {
+        service: mass * (use.LEAST_OWN_Z + _own_z(evidence, service, excess)) ** 2 for service, mass in masses.items()
     }
-    by_flow = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
-    masses = _with_excess(evidence, masses, affected, excess)
-    shares = _shares(merged_aliases(_with_unreached(evidence, masses, affected)))
+    shares = _shares(merged_aliases(weighted))
     if not shares:
         return Ranking((), passed=False)
-    suspects = {
-        service for ranked in (by_flow, shares) for service, share in ranked.items() if share >= MIN_SUSPECT_SHARE
-    }
-    passed, z = _gate(evidence, affected, suspects, excess)
     whole = sum(shares.values())
     level = _confidence_level(z) if evidence.reasons(next(iter(shares))) else "low"
     return Ranking(
@@ -67,15 +59,6 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
 def _local_z(evidence: Evidence, service: Service) -> float:
     """Deviation of what does not come from callees, in scales."""
     return max(evidence.local(service).z, evidence.changed_calls(service).z)
-
-
-def _own_confidence(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
-    """Weight, at most 1, of suspicion that stays at a service: less where its own excess is known and normal."""
-    own = excess.z.get(service)
-    if own is None:
-        return 1.0
-    other = max(evidence.errors(service).z, _local_z(evidence, service))
-    return use.NO_EXCESS_WEIGHT + (1 - use.NO_EXCESS_WEIGHT) * confidence(max(own, other))
 
 
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
@@ -105,28 +88,28 @@ def _symptom(evidence: Evidence, service: Service) -> float:
     return max(z, default=0.0)
 
 
-def _with_unreached(
-    evidence: Evidence, masses: Mapping[Service, float], affected: Service | None
-) -> dict[Service, float]:
+def _with_unreached(evidence: Evidence, masses: Mapping[Service, float]) -> dict[Service, float]:
     """Suspicion with that of anomalous services that the flow did not reach: maps of calls are incomplete.
 
     They are compared with the services reached by the strength of what each shows.
     """
     strengths = {service: evidence.strength(service) for service in evidence.services}
     if not masses:
-        return {service: strength**use.UNREACHABLE_EXPONENT for service, strength in strengths.items() if strength > 0}
+        return {service: strength**use.UNREACHED_EXPONENT for service, strength in strengths.items() if strength > 0}
     total = sum(masses.values())
     reached = {service: mass / total for service, mass in masses.items() if mass > 0}
     scale = sum(share * strengths.get(service, 0.0) for service, share in reached.items())
-    reachable = _reachable(evidence, affected)
     out = dict(reached)
     for service, strength in strengths.items():
         if reached.get(service, 0.0) >= 0.05 or scale <= 0 or _local_z(evidence, service) < use.ANOMALOUS_Z:
             continue
-        weight = 1.0 if service in reachable else use.UNREACHABLE_WEIGHT
+        weight = use.SERVING_WEIGHT if evidence.latencies(service) else 1.0
+        weight *= use.UNINSTRUMENTED_WEIGHT if evidence.is_host(service) else 1.0
         if evidence.is_exonerated(service) and evidence.changed_calls(service).z < use.ANOMALOUS_Z:
             weight *= use.EXONERATED_WEIGHT
-        out[service] = out.get(service, 0.0) + weight * min(10.0, (strength / scale) ** use.UNREACHABLE_EXPONENT)
+        out[service] = out.get(service, 0.0) + weight * min(
+            use.MAX_UNREACHED_MASS, (strength / scale) ** use.UNREACHED_EXPONENT
+        )
     return out
 
 
@@ -183,8 +166,7 @@ def _gate(
 def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
     """Largest own deviation of a service in scales: own excess, and with less weight what may be inherited."""
     own = excess.z.get(service)
-    most = use.EXONERATED_GATE_WEIGHT if evidence.is_exonerated(service) else 1.0
-    weights = {kind: min(weight, most) for kind, weight in use.GATE_WEIGHTS.items()}
+    weights = dict(use.GATE_WEIGHTS)
     if own is not None:
         weights["latency"] = use.INHERITED_WEIGHT
     seen = [

@@ -26,7 +26,7 @@ HOST_LABELS = frozenset({"instance", "node", "host"})
 REPLICA_LABELS = (*sorted(POD_LABELS | HOST_LABELS), "container_id", "id", "uid", "endpoint", "name")
 """Labels that distinguish replicas."""
 
-_EXPORTER_PREFIXES = ("node_", "container_", "kube_", "machine_", "gpu_", "gpus_", "DCGM_")
+_EXPORTER_PREFIXES = ("node_", "container_", "kube_", "kubelet_", "machine_", "gpu_", "gpus_", "DCGM_")
 """Prefixes of metrics whose `job` label names the exporter, not the service."""
 
 _PLACEHOLDERS = frozenset({"", "POD", "none", "null"})

@@ -205,15 +205,43 @@ class Evidence:
         """Whether a service reports anything about itself."""
         return service in self.found.by_entity
 
+    def is_host(self, service: Service) -> bool:
+        """Whether only labels for hosts name it; services run there."""
+        kinds = self.found.by_entity.get(service, {}).values()
+        return bool(kinds) and all(self.found.rows[row].side == "host" for rows in kinds for row in rows)
+
     def metrics(self, service: Service) -> list[Deviation]:
         """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""
         items = [item for kind in self.found.by_entity.get(service, {}) for item in self.of(service, kind)]
         for caller in self.callers.get(service, ()):
             items += [*self.of((caller, service), "latency")[:1], *self.of((caller, service), "errors")[:1]]
-        items = [
-            item._replace(z=abs(item.z) * use.DECREASE_WEIGHT) if item.kind == "traffic" else item for item in items
-        ]
+        for i, item in enumerate(items):
+            if item.kind == "traffic":
+                items[i] = item._replace(z=max(abs(item.z) * use.DECREASE_WEIGHT, self.lost(service)))
         return sorted(items, key=lambda item: (-round(item.z, 6), item.metric, -(quantile_of(item.statistic) or 0.0)))
+
+    def lost(self, service: Service) -> float:
+        """Requests that no longer arrive though the callers still have theirs, in scales; 0 without known callers.
+
+        Counts are compared by their roots, which are nearly normal (Anscombe, Biometrika 1948).
+        """
+        traffic = max(self.of(service, "traffic"), key=lambda item: item.level, default=NONE)
+        callers = [self.rate(caller) for caller in self.callers.get(service, ()) if caller != service]
+        normally, now = sum(level for level, _ in callers), sum(now for _, now in callers)
+        row = self.found.rows[traffic.row]
+        if traffic is NONE or row.counts is None or not normally > 0 or not traffic.now < traffic.level:
+            return 0.0
+        expected = traffic.level * min(1.0, now / normally)
+        if not expected > traffic.now:
+            return 0.0
+        requests_per_unit = np.nansum(row.counts) / np.nansum(row.values)
+        fewer = math.sqrt(expected * requests_per_unit + 0.375) - math.sqrt(traffic.now * requests_per_unit + 0.375)
+        least = 0.02 * traffic.level
+        t = min(
+            2 * fewer / use.TRAFFIC_NOISE,
+            math.log((expected + least) / (traffic.now + least)) / self.found.scale[traffic.row, 0],
+        )
+        return float(normal_score(np.array(t), self.found.freedom[traffic.row]))
 
     def strength(self, service: Service) -> float:
         """Mean of the highest log score and of the mean of the `TOP_METRICS` highest: a cause shows in several."""
