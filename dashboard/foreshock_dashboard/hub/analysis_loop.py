@@ -15,8 +15,9 @@ from prometheus_client import Histogram
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
-from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, learning, states
+from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, advance, learning
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.change import Change
@@ -56,6 +57,7 @@ class LoopInputs(NamedTuple):
     simulated: whether the samples are of a simulated platform.
     memory: limits of the World and of past time ranges.
     reported: returns changes besides those of the source.
+    identities: those of open incidents across restarts; None where the hub is at a past time.
     """
 
     source: MetricSource
@@ -65,6 +67,7 @@ class LoopInputs(NamedTuple):
     simulated: bool = False
     memory: Memory = DEFAULT_MEMORY
     reported: Callable[[], Sequence[Change]] = tuple
+    identities: Identities | None = None
 
 
 def evaluation_durations() -> Histogram:
@@ -130,11 +133,14 @@ class AnalysisLoop:
             world = self._growing.add(readings, self._observer.missing())
             del readings  # frees hundreds of thousands of labels before the analysis allocates
             world = self._seasons.attach(replace(world, simulated=True) if inputs.simulated else world)
-            for state in states(self._state, world, self.slos.values):
-                self._state = state
-                self.time_travel.append(state, world)
+            for at in np.flatnonzero(world.times > self._state.time).tolist():
+                state = advance(self._state, world, at, self.slos.values)
+                self._state = inputs.identities.restored(state) if inputs.identities else state
+                self.time_travel.append(self._state, world)
         if world is None:
             return
+        if inputs.identities:
+            inputs.identities.record(self._state.incidents)
         self.slos.observe(world)
         self.tiers.observe(world)
         self.snapshot = Snapshot(

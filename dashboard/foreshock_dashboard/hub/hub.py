@@ -13,6 +13,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
+from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
@@ -140,6 +141,7 @@ class Hub:
                 simulated=recording is not None and recording.meta.simulated,
                 memory=self._memory,
                 reported=self._change_log.all,
+                identities=Identities(self.journal) if settings.at is None else None,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
