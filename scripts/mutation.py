@@ -50,7 +50,8 @@ GROUPS = {
     "WAL recovery": Group(WAL, ["tests/store/test_store_recovery.py", "tests/store/test_store_damage.py"]),
     "authentication": Group(
         ["foreshock_dashboard/access/*.py", "foreshock_dashboard/web/http/authentication.py"],
-        ["tests/access", "tests/web/test_web_authentication.py", "tests/web/test_web_roles.py"],
+        ["tests/access", "tests/ingest/test_otlp_auth.py"]
+        + [f"tests/web/test_web_{name}.py" for name in ("authentication", "roles", "tls")],
     ),
     "receivers": Group(
         ["foreshock_dashboard/sources/otlp/*.py"],

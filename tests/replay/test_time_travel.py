@@ -314,3 +314,15 @@ def test_the_state_history_drops_the_oldest_states() -> None:
     assert memory.at(25.0) is None
     assert memory.at(45.0) == (State(time=40.0), Learning(40.0, 1800.0))
     assert memory.at(1e12) == (State(time=50.0), Learning(50.0, 1800.0))
+
+
+def test_the_state_history_keeps_no_derived_values() -> None:
+    """They are for the next evaluation alone, and a quarter of a state's memory."""
+    memory, state = StateHistory(), State(time=10.0)
+    state.cache.get(len, (1, 2))
+    memory.append(state, Learning(10.0, 1800.0))
+    kept = memory.at(10.0)
+    assert kept is not None
+    assert kept[0] == state
+    assert not kept[0].cache._results
+    assert state.cache._results

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,50 @@ def test_a_kill_at_any_step_of_a_recovery_loses_and_duplicates_nothing(
         assert stored_samples(store) == 27, operation
         assert store.stats().corrupt == int(operation != "opened"), operation
         store.close()
+
+
+INTEGERS = [sign * (1 << bits) - below for bits in (0, 7, 15, 23, 31, 47, 62) for sign in (1, -1) for below in (0, 1)]
+
+
+def test_pages_have_every_row_as_sqlite_reads_it(tmp_path: Path) -> None:
+    """Integers of each size, texts, blobs over many pages, and nulls, in tables of both kinds."""
+    path = tmp_path / "some.sqlite"
+    rows = [(n, n, f"text {n}", bytes([n % 251]) * size) for n in INTEGERS for size in (0, 40, 600, 5_000)]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("pragma page_size = 1024")
+        connection.execute("create table a (id integer primary key, n integer, t text, b blob)")
+        connection.execute("create table k (t text primary key, n integer) without rowid")
+        connection.executemany("insert into a (n, t, b) values (?, ?, ?)", [row[1:] for row in rows])
+        connection.executemany("insert into k values (?, ?)", [(f"key {n}", n) for n in {*INTEGERS}])
+        stored = [list(row) for row in connection.execute("select id, n, t, b from a")]
+    with closing(Pages(path, 1024)) as pages:
+        found = sorted([rowid, *columns[1:]] for rowid, columns in pages.rows() if len(columns) == 4)
+        keyed = sorted(map(repr, pages.keyed_rows()))
+    assert found == stored
+    assert keyed == sorted(repr([f"key {n}", n]) for n in {*INTEGERS})
+
+
+def test_a_frame_of_the_journal_commits_if_it_ends_a_transaction(tmp_path: Path) -> None:
+    """Pages of a transaction whose end is missing are not used."""
+    path = tmp_path / "some.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table a (b blob)")
+        connection.execute("pragma wal_checkpoint(truncate)")
+        for n in range(3):
+            connection.execute("insert into a values (?)", (bytes([n]) * 9_000,))
+        journal = read_journal(path.with_name("some.sqlite-wal"), 4096)
+        commits = [frame.commit for frame in journal.frames]
+        assert (commits.count(True), commits[-1]) == (3, True)
+        assert len(commits) > 6, "a transaction has several pages"
+        copy = tmp_path / "cut.sqlite"
+        shutil.copy(path, copy)
+        content = path.with_name("some.sqlite-wal").read_bytes()
+    copy.with_name("cut.sqlite-wal").write_bytes(content[: -(24 + 4096)])
+    with closing(Pages(copy, 4096)) as pages:
+        assert [columns[0] for _, columns in pages.rows() if columns and isinstance(columns[0], bytes)] == [
+            bytes([n]) * 9_000 for n in range(2)
+        ]
 
 
 def test_records_behind_a_damaged_frame_of_the_journal_are_recovered(

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
+from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.common.reloading_file import FileError
@@ -103,6 +104,14 @@ def test_the_reason_of_not_being_ready_needs_credentials(users: Users, caplog: p
         answers = [ask(create_app(hub, version="0", access=access), "/readyz") for _ in range(2)]
         assert [(answer.status_code, hub.not_ready in answer.text) for answer in answers] == [(503, shown)] * 2
         assert [record.message for record in caplog.records] == [f"not ready: {hub.not_ready}"] * 2
+
+
+def test_the_audit_log_has_downloads_and_not_what_is_only_shown(tokens: Tokens) -> None:
+    audit = AuditLog()
+    app = create_app(FakeHub(SCENES["calm"]()), version="0", access=Access(tokens, audit=audit))
+    for path in ("/api/now", "/api/csv/gpus", "/api/now"):
+        assert ask(app, path, {"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert [event["action"] for event in reversed(audit.recent())] == ["sign_in", "download"]
 
 
 def test_a_refusal_names_the_way_in(users: Users, tokens: Tokens) -> None:

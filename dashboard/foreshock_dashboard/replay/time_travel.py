@@ -17,6 +17,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
+from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Learning
@@ -77,7 +78,7 @@ class StateHistory:
         """Append a state with the length of the history behind it, unless it follows the previous one too closely."""
         if self._states and state.time - self._states[-1][0].time < self._min_spacing:
             return
-        self._states.append((state, learned))
+        self._states.append((replace(state, cache=IdentityCache()), learned))  # a quarter of its memory
         self._service_states += 1 + len(state.own)
         while self._service_states > self._max_service_states and len(self._states) > 1:
             self._service_states -= 1 + len(self._states[0][0].own)
