@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,9 +17,9 @@ import pytest
 from tests.store.conftest import CUT_ALWAYS
 from tests.store.snapshots import SnapshotDisk
 
-from foreshock_dashboard.store import Store, StoreError, damaged_sqlite, wal_recovery
+from foreshock_dashboard.store import Store, StoreError, damaged_sqlite, sqlite_pages, wal_recovery
 from foreshock_dashboard.store.sqlite_pages import Pages, read_journal
-from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE
+from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE, Wal
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -201,6 +202,45 @@ def test_a_frame_of_the_journal_commits_if_it_ends_a_transaction(tmp_path: Path)
         assert [columns[0] for _, columns in pages.rows() if columns and isinstance(columns[0], bytes)] == [
             bytes([n]) * 9_000 for n in range(2)
         ]
+
+
+def test_a_journal_of_a_big_endian_machine_is_read(tmp_path: Path) -> None:
+    """The lowest bit of its magic number says in which byte order the checksums are."""
+    path = tmp_path / "some.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table a (b blob)")
+        content = bytearray(path.with_name("some.sqlite-wal").read_bytes())
+    content[3] |= 1
+    checksum = sqlite_pages._checksum(bytes(content[:24]), (0, 0), ">u4")
+    struct.pack_into(">2I", content, 24, *checksum)
+    for at in range(32, len(content), 24 + 4096):
+        checked = bytes(content[at : at + 8] + content[at + 24 : at + 24 + 4096])
+        checksum = sqlite_pages._checksum(checked, checksum, ">u4")
+        struct.pack_into(">2I", content, at + 16, *checksum)
+    other = tmp_path / "other-wal"
+    other.write_bytes(content)
+    frames = read_journal(other, 512).frames
+    assert frames
+    assert all(frame.data for frame in frames)
+
+
+class Interrupts(bytes):
+    """A payload at which the process is interrupted."""
+
+    def __radd__(self, _: bytes) -> bytes:
+        """Interrupt the append."""
+        raise KeyboardInterrupt
+
+
+def test_an_append_that_is_interrupted_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """Whatever interrupts it: the next append must not find an open transaction."""
+    wal = Wal(tmp_path / WAL_FILE)
+    with pytest.raises(KeyboardInterrupt):
+        wal.append([("spans", b"first"), ("spans", Interrupts())])
+    wal.append([("spans", b"second"), ("spans", b"third")])
+    assert [record.payload for record in wal.records("spans")] == [b"second", b"third"]
+    wal.close()
 
 
 def test_records_behind_a_damaged_frame_of_the_journal_are_recovered(
