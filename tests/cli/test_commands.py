@@ -92,6 +92,7 @@ def test_help_has_examples_and_noun_phrases(path: tuple[str, ...]) -> None:
         ("recording",),
         ("generate",),
         ("notify",),
+        ("change",),
         ("token",),
         ("dev",),
     }

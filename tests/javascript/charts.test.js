@@ -69,9 +69,9 @@ test("the matrix is ordered as the hub says, by name, or by a row or column", ()
 
 test("near times have more room on the scale, and the horizon is its end", () => {
   assert.equal(scalePosition(0), 0);
-  assert.ok(scalePosition(60) > 140 / 30);
-  assert.equal(scalePosition(1800), 140);
-  assert.equal(scalePosition(null), 140);
+  assert.ok(scalePosition(60) > 112 / 30);
+  assert.equal(scalePosition(1800), 112);
+  assert.equal(scalePosition(null), 112);
 });
 
 test("lines that share their times are one table, the newest first", () => {

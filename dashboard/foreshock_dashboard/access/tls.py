@@ -62,7 +62,7 @@ class TlsFiles(NamedTuple):
             try:
                 context.load_verify_locations(self.client_ca)
             except (OSError, ssl.SSLError) as error:
-                raise FileError(f"{self.client_ca}: is no file of PEM certificates: {error}") from error
+                raise FileError(f"{self.client_ca}: is not a file of PEM certificates: {error}") from error
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 

@@ -165,7 +165,7 @@ COMMAND = _Group(
         "token": _group(
             "token",
             "Create bearer tokens",
-            create=("token:create", "Create a token, and the line of a token file that accepts it"),
+            create=("token:create", "Create a token and its line for a token file"),
         ),
         "dev": _group(
             "dev",

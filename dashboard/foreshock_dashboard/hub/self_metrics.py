@@ -175,7 +175,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_retry_amplification_ratio",
-            "Attempts per call between two services; 1 is no retries.",
+            "Attempts per call between two services; 1 means no retries.",
             EDGE,
             [((*_labels(item.client), *_labels(item.server)), item.ratio) for item in forecast.amplification],
         ),

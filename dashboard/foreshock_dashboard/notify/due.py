@@ -12,7 +12,7 @@ Event = Literal["early_warning", "page", "cause", "resolved"]
 MIN_UPDATE_SECONDS = 300.0
 """Time between two messages about the cause of one incident: a ranking that alternates is not worth a message each."""
 LATENT_SECONDS = 900.0
-"""Time for which a latent risk must last, as in the rule of its alert: it is no news."""
+"""Time for which a latent risk must last, as in the rule of its alert: it is not news."""
 
 
 class Sent(NamedTuple):

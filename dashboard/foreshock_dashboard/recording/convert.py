@@ -111,7 +111,7 @@ def parse_otlp_lines(file: IO[bytes], name: str) -> Iterator[DecodedRequest]:
     for number, line in enumerate(iter(lambda: file.readline(MAX_OTLP_LINE_BYTES + 1), b""), 1):
         if len(line) > MAX_OTLP_LINE_BYTES:
             limit = f"{MAX_OTLP_LINE_BYTES >> 20} MiB"
-            raise RecordingError(f"{name}:{number}: the line is longer than {limit}: that is no request")
+            raise RecordingError(f"{name}:{number}: the line is longer than {limit}: that is not a request")
         if not line.strip():
             continue
         try:

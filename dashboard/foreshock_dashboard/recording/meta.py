@@ -24,7 +24,7 @@ META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "
 MAX_META_BYTES = 1 << 20
 MAX_TIME = 1e12
 """Unix seconds, as in OpenMetrics files."""
-_FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
+_FOREIGN = f'it is not a recording: those have a {META} with "format": "{FORMAT}"'
 
 
 class FileChecksum(NamedTuple):

@@ -78,7 +78,7 @@ def parse(file: IO[bytes], name: str, series_number: Callable[[str, Labels], int
             head, ref, value, time = _sample(line, f"{name}:{number}", series_number)
             numbers[head] = ref
         if not -MAX_TIME_SECONDS < time < MAX_TIME_SECONDS:
-            raise RecordingError(f"{name}:{number}: {time!r} is no time in seconds")
+            raise RecordingError(f"{name}:{number}: {time!r} is not a time in seconds")
         series.append(ref)
         values.append(value)
         times.append(time)
@@ -109,7 +109,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), 1):
         if len(line) > MAX_LINE_BYTES:
             raise RecordingError(
-                f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes: that is no OpenMetrics"
+                f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes: that is not OpenMetrics"
             )
         yield line.rstrip(b"\r\n")
 
@@ -122,7 +122,7 @@ def _sample(line: bytes, place: str, series_number: Callable[[str, Labels], int]
         raise RecordingError(f"{place}: is not UTF-8: {error.reason}") from None
     match = _LINE.fullmatch(text)
     if match is None:
-        raise RecordingError(f'{place}: is no sample: {text[:80]!r}; write name{{label="value"}} value seconds')
+        raise RecordingError(f'{place}: is not a sample: {text[:80]!r}; write name{{label="value"}} value seconds')
     if match["time"] is None:
         raise RecordingError(f"{place}: missing timestamp; append it in Unix seconds: {text[:80]!r}")
     for part in ("value", "time"):

@@ -68,8 +68,8 @@ _debug = partial(option, group="Debug")
 class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
-    host: str = _web(str, "127.0.0.1", "bind address of pages, API, and metrics", "ADDRESS")
-    port: int = _web(types.parse_port, "8050", "port of pages, API, and metrics; 0 for any free port", "PORT")
+    host: str = _web(str, "127.0.0.1", "bind address for pages, API, and metrics", "ADDRESS")
+    port: int = _web(types.parse_port, "8050", "port for pages, API, and metrics; 0 for any free port", "PORT")
     allowed_hosts: tuple[str, ...] = _web(
         types.parse_hosts,
         tuple,
@@ -78,8 +78,8 @@ class Settings:
         shown="any when --host is not loopback",
     )
     mcp: bool = _web(types.parse_bool, "false", "serve read-only tools for agents (Model Context Protocol) at /mcp")
-    tls_cert: Path | None = _web(Path, None, "certificate of pages, API, and metrics, PEM", "FILE")
-    tls_key: Path | None = _web(Path, None, "private key of pages, API, and metrics, PEM", "FILE")
+    tls_cert: Path | None = _web(Path, None, "certificate for pages, API, and metrics, PEM", "FILE")
+    tls_key: Path | None = _web(Path, None, "private key for pages, API, and metrics, PEM", "FILE")
     auth_token_file: Path | None = _authentication(
         Path, None, "digests of bearer tokens, one per line (foreshock token create)", "FILE"
     )
@@ -123,12 +123,12 @@ class Settings:
     oidc_scopes: str = _oidc(str, "openid email profile", "scopes to request, separated by spaces", "SCOPES")
     oidc_user_claim: str = _oidc(types.parse_claim, "email", "claim with the user name; must be unique", "CLAIM")
     oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim with the groups of the user", "CLAIM")
-    otlp_host: str = _otlp(str, "", "bind address of the OTLP receivers", "ADDRESS", shown="--host")
-    otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 for any free port", "PORT")
-    otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 for any free port", "PORT")
+    otlp_host: str = _otlp(str, "", "bind address for the OTLP receivers", "ADDRESS", shown="--host")
+    otlp_grpc_port: int = _otlp(types.parse_port, "4317", "OTLP/gRPC port; 0 for any free port", "PORT")
+    otlp_http_port: int = _otlp(types.parse_port, "4318", "OTLP/HTTP port; 0 for any free port", "PORT")
     otlp_token_file: Path | None = _otlp(Path, None, "digests of bearer tokens for OTLP clients, one per line", "FILE")
-    otlp_tls_cert: Path | None = _otlp(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
-    otlp_tls_key: Path | None = _otlp(Path, None, "private key of the OTLP receivers, PEM", "FILE")
+    otlp_tls_cert: Path | None = _otlp(Path, None, "certificate for the OTLP receivers, PEM", "FILE")
+    otlp_tls_key: Path | None = _otlp(Path, None, "private key for the OTLP receivers, PEM", "FILE")
     otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
     targets: tuple[types.TargetOption, ...] = _source(
         types.parse_targets,

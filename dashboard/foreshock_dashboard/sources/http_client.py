@@ -197,4 +197,4 @@ def _ssl_context(ca: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"{ca}: is no file of PEM certificates: {error}") from error
+        raise ValueError(f"{ca}: is not a file of PEM certificates: {error}") from error

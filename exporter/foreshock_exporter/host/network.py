@@ -162,4 +162,4 @@ def _number(text: str, where: str) -> float:
     try:
         return float(int(text))
     except ValueError:
-        raise ValueError(f"{where} is {text[:40]!r}, which is no number") from None
+        raise ValueError(f"{where} is {text[:40]!r}, which is not a number") from None

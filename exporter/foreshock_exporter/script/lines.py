@@ -117,7 +117,8 @@ def _check_process(gpu: _Gpu, action: Process) -> None:
         raise ReadError("is missing; give the process a number", "process.pid")
     if action.instance and action.instance not in gpu.instances:
         instances = ", ".join(sorted(gpu.instances)) or "none"
-        raise ReadError(f"{quoted(action.instance)} is no instance of this GPU; it has {instances}", "process.instance")
+        problem = f"{quoted(action.instance)} is not an instance of this GPU; it has {instances}"
+        raise ReadError(problem, "process.instance")
     if action.ends and action.pid not in gpu.pids:
         raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
     if action.ends:

@@ -227,7 +227,7 @@ def _users(top: Section) -> dict[str, bytes]:
 
 def _hash(section: Section, name: str) -> bytes:
     if not name or ":" in name:
-        raise section.wrong(name, "is no name that a client can send; it must not be empty or contain a colon")
+        raise section.wrong(name, "is not a name that a client can send; it must not be empty or contain a colon")
     match = _HASH.fullmatch(section.text(name))
     if match is None:
         raise section.wrong(name, "is not a bcrypt hash; make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`")

@@ -36,7 +36,7 @@ class Network:
         if host in self._nics:
             raise ValueError(f"host {host!r} is there already")
         if not 0.0 < bytes_per_second < inf:
-            raise ValueError(f"host {host!r}: {bytes_per_second} bytes per second is no capacity of an interface")
+            raise ValueError(f"host {host!r}: {bytes_per_second} bytes per second is not the capacity of an interface")
         self._nics[host] = Nic(host, Link(bytes_per_second), Link(bytes_per_second))
 
     def message(self, source: str, target: str, size: int) -> float:
@@ -91,7 +91,7 @@ class Network:
             ValueError: size, ceiling or connections are not positive.
         """
         if size <= 0.0 or ceiling <= 0.0 or connections < 1:
-            raise ValueError(f"{size} bytes at up to {ceiling} over {connections} connections is no transfer")
+            raise ValueError(f"{size} bytes at up to {ceiling} over {connections} connections is not a transfer")
         sender, receiver, signal = self._nics[source], self._nics[target], Signal(self._engine)
         if sender is not receiver:
             self._bulk.start(Flow(sender, receiver, size, ceiling, connections, rdma, signal))

@@ -97,7 +97,7 @@ STRICTER = {
     "versions that none has": (TLS + "  min_version: TLS13\n  max_version: TLS12\n", "is above max_version"),
     "no cipher left": (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n", "names no suite of TLS 1.2; .* TLS13"),
     "several curves": (TLS + "  curve_preferences: [X25519, CurveP256]\n", "curve_preferences names several; one can"),
-    "a name with a colon": (USERS.replace("alice", "'a:b'"), "a:b is no name that a client can send"),
+    "a name with a colon": (USERS.replace("alice", "'a:b'"), "a:b is not a name that a client can send"),
     "too high a cost": (USERS.replace("$10$", "$20$"), "bcrypt cost of 20; it must be 4 to 16"),
     "a header on two lines": ('http_server_config:\n  headers:\n    X-XSS-Protection: "a\\nb"\n', "plain ASCII on"),
 }  # fmt: skip

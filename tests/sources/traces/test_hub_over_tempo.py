@@ -74,7 +74,7 @@ def double_url(hub: Hub) -> str:
     ("given", "message"),
     [
         ({"traces_credentials": Path("/nowhere/key")}, "--tempo-url: /nowhere/key: cannot be read: No such file"),
-        ({"traces_ca": Path("/nowhere/ca")}, "--tempo-url: /nowhere/ca: is no file of PEM certificates"),
+        ({"traces_ca": Path("/nowhere/ca")}, "--tempo-url: /nowhere/ca: is not a file of PEM certificates"),
     ],
 )
 def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given: dict[str, Any], message: str) -> None:

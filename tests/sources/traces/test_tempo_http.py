@@ -288,7 +288,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     """Credentials and authorities."""
     with pytest.raises(ValueError, match="nothing: cannot be read: No such file"):
         TempoTraces("http://tempo", credentials=tmp_path / "nothing")
-    with pytest.raises(ValueError, match="nothing: is no file of PEM certificates"):
+    with pytest.raises(ValueError, match="nothing: is not a file of PEM certificates"):
         TempoTraces("https://tempo", ca=tmp_path / "nothing")
 
 

@@ -1,7 +1,7 @@
 """Counts behind rates, and whether they are enough for a conclusion.
 
 Arrivals of independent requests are a Poisson process, so the standard error of n requests is √n. A quantile of a
-handful of requests is that of one or two of them, and two requests instead of one are no growth.
+handful of requests is that of one or two of them, and two requests instead of one are not growth.
 """
 
 from __future__ import annotations

@@ -53,13 +53,13 @@ RESOURCE_SUSTAINED = Duration(120.0, 1)
 
 # The normal range.
 TAIL_QUANTILE = 0.98
-"""Quantile of the normal period that is worth `TAIL_SCALES`, so that recurring peaks are no anomaly."""
+"""Quantile of the normal period that is worth `TAIL_SCALES`, so that recurring peaks are not an anomaly."""
 TAIL_SCALES = 2.33
 """Scales of the tail quantile: those of a normal distribution's 99% quantile."""
 MAX_TAIL_RATIO = 3.0
 """Most that the tail widens the scale of a latency: the history holds earlier incidents, too."""
 LASTING_SCALES = 6.0
-"""Scales of the middle from which an excursion at the end of the past is no part of the baseline."""
+"""Scales of the middle from which an excursion at the end of the past is not part of the baseline."""
 PAST_QUANTILE = 0.9
 """Share of past windows, as long as the present one, whose largest deviation is ordinary. Half of a window overlaps."""
 ORDINARY_Z = 2.0

@@ -62,7 +62,7 @@ def _parse_scenario(text: str) -> str:
     type=PORT,
     default="8050",
     metavar="PORT",
-    help="port of pages, API, and metrics; 0 for any free port (default: 8050)",
+    help="port for pages, API, and metrics; 0 for any free port (default: 8050)",
 )
 @click.option(
     "--alertmanager-url",
@@ -76,7 +76,7 @@ def _parse_scenario(text: str) -> str:
     "--notify-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="channels that get messages: one apprise URL per line, with an optional filter",
+    help="notification channels: one apprise URL per line, with an optional filter",
 )
 @click.option("--browser/--no-browser", default=True, help="open the UI in a browser if a desktop is available")
 def demo(

@@ -247,7 +247,7 @@ class AttributeCache:
         try:
             texts.decode()
         except UnicodeDecodeError as error:
-            raise DecodeError("an attribute's text is no UTF-8") from error
+            raise DecodeError("an attribute's text is not valid UTF-8") from error
         return np.where(is_short, known // _LENGTH_BASE + _UNKNOWN_COLUMN, _UNKNOWN_COLUMN)
 
     def _learn_text_prefix(self, head: bytes, pair: bytes, column: int) -> None:

@@ -317,7 +317,7 @@ class Request:
         return decompressed
 
     def _too_large(self, when: str) -> RefusedError:
-        return _too_large(f"the request has more than {self._receiver.max_bytes} bytes{when}; send smaller batches")
+        return _too_large(f"the request is larger than {self._receiver.max_bytes} bytes{when}; send smaller batches")
 
 
 def _too_large(message: str) -> RefusedError:

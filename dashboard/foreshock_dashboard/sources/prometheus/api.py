@@ -201,7 +201,7 @@ class PrometheusSource(MetricSource):
         params |= {"match[]": f"{{{self._match}}}"} if self._match else {}
         names = self._data(*self._api.send("GET", METRIC_NAMES_PATH, params=params))
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise self._api.unexpected("names that are no list of texts")
+            raise self._api.unexpected("names that are not a list of texts")
         return frozenset(names)
 
     def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -219,7 +219,7 @@ def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib
     try:
         verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
     except (OSError, ssl.SSLError) as error:
-        raise FileError(f"{options.ca}: is no file of PEM certificates: {error}") from error
+        raise FileError(f"{options.ca}: is not a file of PEM certificates: {error}") from error
     return OAuth().register(
         "oidc",
         client_id=options.client_id,

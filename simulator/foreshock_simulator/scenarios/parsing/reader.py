@@ -214,10 +214,10 @@ class Reader:
         text = self._text(node, field)
         match = re.fullmatch(r"(.+)/(\d{1,4})(?:-(\d{1,4}))?", text)
         if not match:
-            self._fail(node, f"{field}: {text!r} is no GPU", "write it as 'host-1/0'")
+            self._fail(node, f"{field}: {text!r} is not a GPU", "write it as 'host-1/0'")
         first, last = int(match[2]), int(match[3] or match[2])
         if not first <= last < first + MAX_RANGE_GPUS:
-            self._fail(node, f"{field}: {text!r} is no range of GPUs", "write it as 'host-1/0-3'")
+            self._fail(node, f"{field}: {text!r} is not a range of GPUs", "write it as 'host-1/0-3'")
         return [Place(match[1], gpu) for gpu in range(first, last + 1)]
 
     def _service_name(self, node: yaml.Node) -> ServiceName:
@@ -237,7 +237,7 @@ class Reader:
             return text == "true"
         if expected is str:
             if field == "name" and not NAME.fullmatch(text):
-                self._fail(node, f"name: {text!r} is no name", "use letters, digits, - . _, at most 63")
+                self._fail(node, f"name: {text!r} is not a name", "use letters, digits, - . _, at most 63")
             return text
         try:
             value = QUANTITIES.get(field, NUMBER).read(text)

@@ -34,7 +34,7 @@ import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.
 const REPLAY_LEAD_SECONDS = 60;
 const MAX_SIGNALS = 8;
 const HORIZON_SECONDS = 1800;
-const SCALE_WIDTH = 140;
+const SCALE_WIDTH = 112;
 const SCALE_MARGIN = 4;
 
 /**

@@ -47,7 +47,7 @@ def layout() -> Component:
                     chart("pair-use", "Use of shared GPUs", "share of time", height=180),
                     panel("pair-gpus", "Shared GPUs", ""),
                     panel("pair-traces", "Traces with the longest GPU wait", ""),
-                    panel("pair-changes", "Changes", "last 3 h"),
+                    panel("pair-changes", "Changes", "last 3 h", wide=True),
                 ],
                 id="pair-open",
                 className="panels pair-panels",

@@ -152,8 +152,10 @@ const suspectedCause = (incident, why) => {
   const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
   if (suspect.change)
     return [causeText(incident), ": ", clausesText(suspect.clauses), why ? `, ${why}` : "", " ", level];
+  const other = suspect.service === incident.service ? null : suspect.service;
   const by = ["overload", "scale_up_lag"].includes(incident.cause) ? ": extra load from " : ": ";
-  const who = suspect.service && suspect.service !== incident.service ? [by, serviceLink(suspect.service)] : "";
+  const local = incident.cause === "dependency" ? [" of ", serviceLink(incident.service)] : "";
+  const who = other ? [by, serviceLink(other)] : local;
   return [causeText(incident), who, where, why ? `, ${why}` : "", " ", level];
 };
 
