@@ -87,7 +87,8 @@ PRODUCERS = (
         "kube_pod_container_status_restarts_total kube_pod_container_info"),
     _of("cAdvisor, in the kubelet", "namespace pod container id image name",
         """container_cpu_cfs_throttled_periods_total container_cpu_cfs_periods_total container_memory_working_set_bytes
-        container_spec_memory_limit_bytes container_oom_events_total"""),
+        container_spec_memory_limit_bytes container_oom_events_total container_cpu_usage_seconds_total
+        container_spec_cpu_quota container_spec_cpu_period"""),
     _of("the kubelet, volume statistics", "namespace persistentvolumeclaim",
         "kubelet_volume_stats_used_bytes kubelet_volume_stats_capacity_bytes"),
     _of("Prometheus client libraries, of their process; Kubernetes discovery adds the namespace", "namespace",
