@@ -21,7 +21,7 @@ from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
 from foreshock_evaluation.suites.lab import LAB, lab_runs
-from foreshock_evaluation.suites.simulated import SUITES, fingerprint, instant_scenarios, load_suite
+from foreshock_evaluation.suites.simulated import SUITES, fingerprint, instant_scenarios, load_suite, scenario_place
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -234,6 +234,6 @@ def spec_of(run: Run) -> ScenarioSpec:
         SettingsError: there is no such scenario or size.
     """
     try:
-        return load(run.scenario, run.size, run.seed)
+        return load(scenario_place(run.scenario), run.size, run.seed)
     except ScenarioError as error:
         raise SettingsError(str(error)) from None

@@ -16,7 +16,7 @@ from foreshock_evaluation.parallel import run_parallel
 from foreshock_evaluation.scores.outcome import Run, outcome_of
 from foreshock_evaluation.scores.truth import Expected, Truth, read_truth
 from foreshock_evaluation.scores.verdict import first_hit
-from foreshock_evaluation.suites.simulated import LossyMetrics, ensure_recording
+from foreshock_evaluation.suites.simulated import LossyMetrics, ensure_recording, scenario_place
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
@@ -85,7 +85,7 @@ def cascades_without_root_cause(run: Run, truth: Truth) -> bool | None:
     """Whether a run's cascade happens without its root cause; None for a run without a cascade."""
     if not truth.cascaded:
         return None
-    spec = load(run.scenario, run.size, run.seed)
+    spec = load(scenario_place(run.scenario), run.size, run.seed)
     simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.root_cause, sample=0.0)
     simulation.advance(min(truth.end, truth.cascade_onset + AFTER_ONSET_SECONDS))
     return simulation.truth().cascaded

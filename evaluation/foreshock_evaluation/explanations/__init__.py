@@ -2,5 +2,5 @@
 
 Imports: `foreshock_dashboard.analysis`, `foreshock_dashboard.ingest`, `foreshock_dashboard.model`,
 `foreshock_dashboard.recording`, `foreshock_dashboard.replay`, `foreshock_dashboard.world`,
-`foreshock_simulator.scenarios`, `scores`.
+`foreshock_simulator.scenarios`, `scores`, `suites`.
 """

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.meta import META, TRUTH, RecordingError
 from foreshock_evaluation.scores.outcome import Run
 from foreshock_evaluation.scores.truth import expected_of
+from foreshock_evaluation.suites.simulated import scenario_place
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 
@@ -120,6 +121,6 @@ def _root_causes(folder: Path, data: Mapping[str, Any]) -> frozenset[Service]:
     """Services that are right. A simulation names flows as well, for which the service that they enter is right."""
     if "kind" not in data and data.get("root_cause"):
         run = Run.parse(folder.name)
-        return expected_of(load(run.scenario, run.size, run.seed)).root_causes
+        return expected_of(load(scenario_place(run.scenario), run.size, run.seed)).root_causes
     named = str(data["root_cause"]).split(" -> ") if data.get("root_cause") else []
     return frozenset(Service.parse(name) for name in (*named, *(data.get("also_right") or ())))

@@ -11,7 +11,7 @@ from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.forecast.exhaustion import LIMITED_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
@@ -61,3 +61,11 @@ def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
     found = incident_candidates(point, {FRONT: risk}, (), {})
     assert not risk.breached
     assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
+
+
+def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
+    """As many requests are slower as may be."""
+    point, _ = risk_at(Platform(services={"front": Served(p95=0.4, p99=step(0.5, 3.0))}))
+    risk = service_risks(point, {FRONT: Slo(0.4, 0.01)})[FRONT]
+    assert not risk.breached
+    assert risk.probability == pytest.approx(0.9)

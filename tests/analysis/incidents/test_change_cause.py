@@ -166,6 +166,17 @@ def test_of_two_services_deployed_within_minutes_the_one_at_fault_is_the_cause(
     assert (found.cause, found.suspect.service, found.suspect.change.source) == ("change", LLM, source)
 
 
+def test_a_caller_that_times_out_sooner_after_its_deployment_is_the_cause() -> None:
+    seen = world({})
+    onset = float(seen.times[AT])
+    deployed = replace(DEPLOYMENT, service=GATEWAY, at=onset - 60)
+    point = last_point(replace(seen, changes=(deployed,)), None)
+    before = ReportedCause("retry_storm", SuspectedCause(GATEWAY, edge=(GATEWAY, LLM)), 0.6, ())
+    assert with_change(point, LLM, onset, before).suspect.change == deployed
+    stormed = before._replace(suspect=SuspectedCause(LLM, edge=(GATEWAY, LLM)))
+    assert with_change(point, LLM, onset, stormed).cause == "retry_storm"
+
+
 def test_a_deployment_of_a_service_that_waits_for_its_neighbor_is_no_cause() -> None:
     """Nor are those of the neighbor's victims, all of which changed minutes before."""
     case = Case("gpu_contention", BATCH, utilization=SLOW_TOKENS)

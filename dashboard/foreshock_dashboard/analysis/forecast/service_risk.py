@@ -41,6 +41,8 @@ MIN_SHIFT_SHARE = 0.5
 """Share of that shift that p95 shows at least: else only the mix of short and long requests has changed."""
 SLOW_SHARE_ALLOWED = 0.05
 """Share of requests that may be slower than the SLO of p95."""
+MAX_SLOW_PROBABILITY = 0.9
+"""Largest probability of a breach by slow requests: until more are slow, there is none."""
 MIN_SLOW_REQUESTS = 3.0
 """Slow requests a minute from which they are more than chance."""
 ANOMALOUS_TAIL_RATIO = 1.5
@@ -153,8 +155,8 @@ def _slow_requests(
         beyond = np.log(limit / p95) / np.log(p99 / p95)
         share = SLOW_SHARE_ALLOWED * (0.01 / SLOW_SHARE_ALLOWED) ** beyond
         rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))
-    if len(rows):
-        past = red.p99[rows, baseline_columns(point.world, point.column)].astype(np.float64)
-        normal = np.nanquantile(past, NORMAL_TAIL_QUANTILE, axis=1)
-        for row in rows[p99[rows] > ANOMALOUS_TAIL_RATIO * normal].tolist():
-            yield row, likely(float(share[row]) / SLOW_SHARE_ALLOWED)
+    for row in rows.tolist():
+        past = red.p99[row, baseline_columns(point.world, point.column)].astype(np.float64)
+        known = past[np.isfinite(past)]
+        if len(known) and p99[row] > ANOMALOUS_TAIL_RATIO * np.quantile(known, NORMAL_TAIL_QUANTILE):
+            yield row, likely(min(MAX_SLOW_PROBABILITY, float(share[row]) / SLOW_SHARE_ALLOWED))

@@ -91,6 +91,9 @@ def _is_at_fault(point: EvaluationPoint, service: Service, origin: Service, repo
     if reported.cause not in ("overload", "kv_cache_pressure", "retry_storm", "gpu_contention", "scale_up_lag"):
         return False
     if service != origin:
+        edge = reported.suspect.edge
+        if reported.cause == "retry_storm" and edge is not None and edge[0] == service:
+            return True  # it times out sooner than before (see `client_timeout`), and so repeats its calls
         return loads_more_per_request(point, service, origin) > CALLS_PER_REQUEST.midpoint
     is_slower = slow_tokens(point, service) > 0.5
     return reported.cause == "overload" and is_slower and not point.ratio("rate", service) > OWN_REQUESTS.midpoint
