@@ -243,6 +243,21 @@ def test_an_append_that_is_interrupted_leaves_nothing_of_it(tmp_path: Path) -> N
     wal.close()
 
 
+def test_a_truncation_that_is_interrupted_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> str:
+        raise KeyboardInterrupt
+
+    wal = Wal(tmp_path / WAL_FILE)
+    (record_id,) = wal.append([("spans", b"kept")])
+    with monkeypatch.context() as patched:
+        patched.setattr("foreshock_dashboard.store.wal.deleted_text", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            wal.truncate("spans", record_id, record_id)
+    wal.append([("spans", b"second"), ("spans", b"third")])
+    assert [record.payload for record in wal.records("spans")] == [b"kept", b"second", b"third"]
+    wal.close()
+
+
 def test_records_behind_a_damaged_frame_of_the_journal_are_recovered(
     bench: Bench, scrape: Scrape, values: Values, tmp_path: Path
 ) -> None:
