@@ -14,7 +14,9 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.forecast.exhaustion import LIMITED_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
+from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
+from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.world_sections import Resources
 
 FRONT = service("front")
@@ -69,3 +71,12 @@ def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
     risk = service_risks(point, {FRONT: Slo(0.4, 0.01)})[FRONT]
     assert not risk.breached
     assert risk.probability == pytest.approx(0.9)
+
+
+def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:
+    """Whatever was ranked before: nothing is slower yet that a ranking could compare."""
+    point, risk = risk_at(Platform(services={"front": Served()}), memory=USES["grows towards the limit"][0])
+    (candidate,) = incident_candidates(point, {FRONT: risk}, (), {})
+    before = replace(opened_incident(candidate, point), candidates=(Candidate(service("store"), 1.0),))
+    incident = updated_incident(before, candidate, Evaluation(point, {FRONT: risk}, ()), page=False)
+    assert (risk.resource, incident.suspect.service) == ("memory", FRONT)

@@ -23,13 +23,15 @@ SLO_WINDOW_SECONDS = 60.0
 class Breach(NamedTuple):
     """Probability of a breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`.
 
-    relevant: whether it matters to callers although the latency is near the baseline.
+    relevant: whether it matters to callers although the latency is near the baseline. resource: signal of the resource
+    that is used up by then, or "".
     """
 
     probability: float
     near_probability: float
     seconds: tuple[float, ...]
     relevant: bool = False
+    resource: str = ""
 
 
 NEVER = Breach(0.0, 0.0, (math.inf,) * len(QUANTILES))

@@ -49,7 +49,8 @@ def _resource(point: EvaluationPoint, name: str) -> Mapping[Service, Breach]:
     logs = np.log(np.maximum(getattr(state, name)[rows, trend_window(point)].astype(np.float64), 1e-3))
     breaches = forecast(logs, math.log(FULL_RESOURCE_RATIO), point.world.step)
     return {
-        state.services[row]: breach._replace(relevant=True) for row, breach in zip(rows.tolist(), breaches, strict=True)
+        state.services[row]: breach._replace(relevant=True, resource=name)
+        for row, breach in zip(rows.tolist(), breaches, strict=True)
     }
 
 

@@ -59,7 +59,7 @@ class ServiceRisk:
     its model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
     none is configured or learned yet. operation: the one that breaches, or will, and its SLO; None for the service as a
     whole. relevant: the forecast matters although the latency is near the baseline: a resource is nearly used up, or
-    some requests are slower than the SLO already.
+    some requests are slower than the SLO already. resource: signal of the resource that is used up, or "".
     """
 
     breached: bool
@@ -71,6 +71,7 @@ class ServiceRisk:
     slo: Slo | None = None
     operation: tuple[Operation, Slo] | None = None
     relevant: bool = False
+    resource: str = ""
 
 
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
@@ -91,7 +92,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
             operation = None
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
         risks[service] = ServiceRisk(
-            breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, breach.relevant
+            breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, *breach[3:]
         )
     return risks
 

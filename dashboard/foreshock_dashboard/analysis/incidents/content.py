@@ -147,7 +147,8 @@ def updated_incident(
         cause, suspected, confidence, actions = finding.cause, finding.suspect, finding.strength, finding.actions
     else:
         cause = "overload" if candidate.origin_overloaded else "dependency"
-        suspected = SuspectedCause(known[0].service if known else origin)
+        is_own = origin in evaluation.own and bool(evaluation.own[origin].resource)
+        suspected = SuspectedCause(known[0].service if known and not is_own else origin)
         confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
     since = min(incident.since, finding.since) if finding is not None else incident.since
     reported = with_change(point, origin, since, ReportedCause(cause, suspected, confidence, actions))
