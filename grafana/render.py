@@ -71,6 +71,7 @@ def _dashboard(board: Dashboard) -> dashboard.Dashboard:
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .annotation(_incidents())
+        .annotation(_changes())
         .link(_to_the_hub("foreshock", board.page))
         .link(_to_the_hub("Traces", "/traces"))
         .link(
@@ -116,6 +117,22 @@ def _incidents() -> dashboard.AnnotationQuery:
         .title_format("Incident on {{service}}")
         .text_format("{{id}}")
         .tag_keys("service")
+    )
+
+
+def _changes() -> dashboard.AnnotationQuery:
+    """A mark at the time of each change, which is the value of its series in seconds."""
+    return (
+        dashboard.AnnotationQuery()
+        .name("Changes")
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color("blue")
+        .expr(named("1000 * max without (instance, job) (foreshock_change_timestamp_seconds)"))
+        .title_format("Change: {{service}} {{before}} → {{after}}")
+        .text_format("{{title}} {{author}}")
+        .tag_keys("kind,source")
+        .use_value_for_time(True)
     )
 
 
