@@ -165,7 +165,6 @@ const breachScale = () =>
     /** @type {const} */ ([
       [60, "1"],
       [300, "5"],
-      [600, "10"],
       [HORIZON_SECONDS, "30 min"],
     ]).map(([seconds, text]) => h("span", { style: `left:${scalePosition(seconds) + SCALE_MARGIN}px` }, text)),
   );
