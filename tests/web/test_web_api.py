@@ -30,6 +30,10 @@ ADDRESSES = (
     "traces",
     "traces/1",
 )
+OTHERS = (
+    *("annotations", "audit", "changes", "compare", "explain", "health/{service}", "report/{incident}", "user"),
+    *("webhooks/argocd", "webhooks/github"),
+)
 RESPONSES = (
     *(f"incidents/{{incident}}/{action}" for action in ("acknowledge", "assign", "notes", "silence", "feedback")),
     "silences",
@@ -229,8 +233,7 @@ def test_openapi_describes_every_address(caller: Caller) -> None:
     """With the parameters of a trace list; what pages read and lists as CSV have tests of their own."""
     paths = caller.get("/api/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith(("/api/pages/", "/api/csv/"))} == {
-        f"/api/{a}".replace("traces/1", "traces/{trace_id}")
-        for a in (*ADDRESSES, "audit", "user", "explain", "health/{service}", "report/{incident}", *RESPONSES)
+        f"/api/{a}".replace("traces/1", "traces/{trace_id}") for a in (*ADDRESSES, *OTHERS, *RESPONSES)
     }
     names = {parameter["name"] for parameter in paths["/api/traces"]["get"]["parameters"]}
     assert {"service", "min_duration", "errors", "order", "limit", "start", "end"} <= names
