@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -29,6 +32,9 @@ LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Serv
 GPU = Gpu("host-1", "0", "GPU-1b2c")
 NOON = 1_800_014_400.0
 MAX_WORDS = 12
+BACK = "kubectl -n serving rollout undo deployment/llm-chat"
+LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
+LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
 
 
@@ -129,6 +135,16 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             "kubectl -n ml get deployment/batch && kubectl -n ml scale deployment/batch --replicas=0",
         ),
         (Action("roll_back", LLM), "kubectl -n serving rollout undo deployment/llm-chat"),
+        (
+            Action("roll_back", LLM, target="1.4.1"),
+            f"kubectl -n serving rollout history deployment/llm-chat && {BACK}",
+        ),
+        (
+            Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19),
+            "kubectl -n ml set env deployment/batch CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=19",
+        ),
+        (Action("cap_gpu_share", BATCH, gpus=(GPU,)), None),
+        (Action("limit_rate", LLM, amount=4.44), f"{LIMIT}{LIMITED}"),
         (Action("restart", LLM), "kubectl -n serving rollout restart deployment/llm-chat"),
         (Action("inspect_replicas", LLM), "kubectl -n serving describe deployment/llm-chat"),
         (
@@ -144,7 +160,8 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             "kubectl drain node-1.example.com --ignore-daemonsets --delete-emptydir-data",
         ),
         (Action("inspect_gpus", LLM, gpus=(GPU,)), "nvidia-smi -q -d ECC,PERFORMANCE,POWER -i GPU-1b2c"),
-        (Action("limit_rate", FRONT, amount=5.0), None),
+        (Action("limit_rate", LLM), None),
+        (Action("shed_load", LLM, amount=0.5), None),
         (Action("add_replicas", LLM), None),
         (Action("restart", Service("", "llm")), None),
         (Action("restart"), None),
@@ -163,11 +180,38 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
         (Action("move_off_gpus", BATCH, gpus=(GPU,)), "kubectl uncordon host-1"),
         (Action("drain_host", target="node-1"), "kubectl uncordon node-1"),
         (Action("pause", Service("", "batch"), current=3), None),
-        (Action("add_replicas", LLM, amount=2, current=4), None),
+        (Action("move_off_gpus", Service("", "batch"), gpus=(GPU,)), None),
+        (Action("add_replicas", LLM, amount=2, current=4), "kubectl -n serving scale deployment/llm-chat --replicas=4"),
+        (
+            Action("add_replicas", LLM, amount=2, current=4, maximum=5),
+            f"kubectl -n serving scale deployment/llm-chat --replicas=4 && {RAISE.replace('6', '5')}",
+        ),
+        (Action("roll_back", LLM), "kubectl -n serving rollout undo deployment/llm-chat"),
+        (
+            Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19),
+            "kubectl -n ml set env deployment/batch CUDA_MPS_ACTIVE_THREAD_PERCENTAGE-",
+        ),
+        (Action("limit_rate", LLM, amount=4.44), f"""{LIMIT}'{{"spec":{{"rateLimit":null}}}}'"""),
+        (Action("restart", LLM), None),
     ],
 )
 def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | None) -> None:
     assert revert_command(action) == command
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("commands", [action_command, revert_command])
+@pytest.mark.parametrize("kind", sorted(COMMANDS))
+def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callable[[Action], str | None]) -> None:
+    """It fails only because there is no cluster, not at a flag or an argument."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    command = commands(Action(kind, LLM, gpus=(GPU,), target="node-1", amount=1, current=1, maximum=1))
+    for part in (command or "").split(" && "):
+        words = shlex.split(part)
+        if words[:1] == ["kubectl"]:
+            done = subprocess.run([*words, "--server=http://127.0.0.1:1"], capture_output=True, text=True, check=False)
+            assert "127.0.0.1:1 was refused" in done.stderr, done.stderr
 
 
 def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:

@@ -20,6 +20,9 @@ NODE = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0
 """A name of a Kubernetes node."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
+MPS_SHARE = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+"""Environment variable of a client of MPS (NVIDIA, Multi-Process Service, Appendix)."""
+MINUTE_SECONDS = 60.0
 
 
 Make = Callable[[Action], Sequence[Sequence[str]]]
@@ -39,8 +42,8 @@ def action_command(action: Action) -> str | None:
 
 
 def revert_command(action: Action) -> str | None:
-    """The command that ends an action that is only a stopgap; None for others, and where an object is unknown."""
-    return _command(REVERT_COMMANDS, action)
+    """The command that takes back what `action_command` does; None where there is none, or a value is unknown."""
+    return _command(REVERT_COMMANDS, action) if action_command(action) else None
 
 
 def how_to(action: Action) -> str:
@@ -100,6 +103,39 @@ def _pause(action: Action) -> Sequence[Sequence[str]]:
     return [*shown, _scale_to(action.service, 0)]
 
 
+def _remove_replicas(action: Action) -> Sequence[Sequence[str]]:
+    """Scale back, and restore the autoscaler's maximum after that."""
+    lowered = [_set_maximum(action.service, _count(action.maximum))] if action.exceeds_maximum else []
+    return [_scale_to(action.service, _count(action.current)), *lowered]
+
+
+def _roll_back(action: Action) -> Sequence[Sequence[str]]:
+    """Go back one revision; where a version is named, list the revisions before, for `--to-revision`."""
+    listed = [_kubectl(action.service, "rollout", "history", DEPLOYMENT)] if action.target else []
+    return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
+
+
+def _cap_gpu_share(action: Action) -> Sequence[Sequence[str]]:
+    """Limit the share of a GPU's threads that processes get by the CUDA Multi-Process Service (MPS)."""
+    if not 0.01 <= action.amount <= 1:
+        raise _NoCommandError
+    return [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}={round(action.amount * 100)}")]
+
+
+def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:
+    """Set the rate limit of a route in Envoy Gateway; None removes it."""
+    patch = json.dumps({"spec": {"rateLimit": limit}}, separators=(",", ":"))
+    return [[*_kubectl(service, "patch", "backendtrafficpolicy/{}", "--type=merge"), "--patch", patch]]
+
+
+def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
+    """Limit requests per minute, because the limit is a whole number."""
+    if not action.amount * MINUTE_SECONDS >= 1:
+        raise _NoCommandError
+    limit = {"requests": int(action.amount * MINUTE_SECONDS), "unit": "Minute"}
+    return _set_rate_limit(action.service, {"type": "Local", "local": {"rules": [{"limit": limit}]}})
+
+
 def _resume(action: Action) -> Sequence[Sequence[str]]:
     return [_scale_to(action.service, _count(action.current))]
 
@@ -125,6 +161,7 @@ def _inspect_gpus(action: Action) -> Sequence[Sequence[str]]:
 
 COMMANDS: Mapping[ActionKind, Make] = {
     "add_replicas": _add_replicas,
+    "cap_gpu_share": _cap_gpu_share,
     "drain_gpus": _reschedule,
     "drain_host": lambda action: [
         ["kubectl", "drain", _valid(NODE, action.target), "--ignore-daemonsets", "--delete-emptydir-data"]
@@ -132,20 +169,26 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "inspect_deploys": lambda action: [_kubectl(action.service, "rollout", "history", DEPLOYMENT)],
     "inspect_gpus": _inspect_gpus,
     "inspect_replicas": lambda action: [_kubectl(action.service, "describe", DEPLOYMENT)],
+    "limit_rate": _limit_rate,
     "move_off_gpus": _reschedule,
     "pause": _pause,
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current) + 1)],
     "restart": lambda action: [_kubectl(action.service, "rollout", "restart", DEPLOYMENT)],
-    "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
+    "roll_back": _roll_back,
 }
-"""Commands by kind; others need tools that the platform chooses, such as a gateway or a service mesh."""
+"""Commands by kind; the others need a tool or an object that telemetry does not name."""
 REVERT_COMMANDS: Mapping[ActionKind, Make] = {
+    "add_replicas": _remove_replicas,
+    "cap_gpu_share": lambda action: [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}-")],
     "drain_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "drain_host": lambda action: [["kubectl", "uncordon", _valid(NODE, action.target)]],
+    "limit_rate": lambda action: _set_rate_limit(action.service, None),
     "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "pause": _resume,
+    "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current))],
+    "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
 }
-"""How to end actions that are only a stopgap, by kind; none where the number of replicas before is unknown."""
+"""How to take actions back, by kind; none where a value before is unknown."""
 HOW_TO: Mapping[ActionKind, str] = {
     "add_kv_cache": "Model server: more replicas, a larger share of GPU memory for the cache, or a lower context limit",
     "balance_load": "Load balancer: least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
