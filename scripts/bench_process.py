@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import httpx
 
@@ -19,6 +21,8 @@ from foreshock_dashboard.common.clock import Clock
 
 Request = Callable[[httpx.Client], httpx.Response]
 BIN = Path(sys.executable).parent
+STOP_SECONDS = 60
+"""A hub that was told to stop may take as long; then it is killed."""
 REAL_TIME = Clock()
 
 
@@ -59,6 +63,19 @@ def free_ports(count: int) -> list[int]:
         return [server.getsockname()[1] for server in servers]
 
 
+def end_processes_when_ended() -> None:
+    """Let SIGTERM and SIGHUP raise SystemExit, so that `finally` ends the processes that this one started."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)  # a second one would cut the ending short
+        sys.exit(128 + number)
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    for each in signals:
+        signal.signal(each, leave)
+
+
 @contextmanager
 def hub_process(
     store: Path, targets: Sequence[str] = (), flags: Sequence[str] = (), clock: Clock = REAL_TIME
@@ -78,7 +95,11 @@ def hub_process(
         yield HubProcess(pid=process.pid, url=page.rstrip("/"), endpoints=(grpc, http))
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
 

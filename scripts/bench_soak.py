@@ -28,7 +28,7 @@ import numpy as np
 
 from bench import exporter, load
 from bench_day import exporter_series, span_series, write
-from bench_process import HubProcess, hub_process
+from bench_process import HubProcess, end_processes_when_ended, hub_process
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.otlp.codec import decode
@@ -44,6 +44,8 @@ MAX_SLOPE_MIB_PER_HOUR = 1.0
 MAX_EVALUATION_SECONDS = 22.0
 """Longest time between two evaluations, which write the series of spans: a rate window of 45 s has two of them."""
 LAG_MINUTES = 12
+MIN_MINUTES = 3
+"""A line through fewer has no error."""
 PATHS = ("/api/incidents", "/api/services", "/api/traces", "/api/status", "/metrics")
 
 
@@ -121,6 +123,9 @@ def report(readings: Sequence[Reading], warm_up_hours: float) -> bool:
     for each in readings:
         minutes.setdefault(int(60 * each.hours), []).append(each)
     kept = {minute: found for minute, found in minutes.items() if minute >= 60 * warm_up_hours}
+    if len(kept) < MIN_MINUTES:
+        print(f"NOT VALID: {len(kept)} min after the warm-up, minimum {MIN_MINUTES}. Choose a lower --warm-up")
+        return False
     hours = np.array([minute / 60 for minute in kept])
     peak = max(each.resident_mib for each in readings)
     print(f"{readings[-1].hours:.1f} h, {warm_up_hours:g} h of them warm-up; peak {peak:.0f} MiB")
@@ -150,6 +155,7 @@ def main() -> int:
     parser.add_argument("--csv", type=Path, help="file for the readings (default: a temporary one)")
     parser.add_argument("--read", type=Path, help="file of an earlier run to report, also of an unfinished one")
     options = parser.parse_args()
+    end_processes_when_ended()
     with ExitStack() as opened:
         path = options.read or options.csv
         if path is None:

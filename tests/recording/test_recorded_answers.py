@@ -71,7 +71,7 @@ EXPECTED = {
         "KV cache per request of serving/llm-chat",
     ),
     "packet-loss": Expected(
-        "Network", "serving/gateway and serving/llm-chat", "Drain host host-1", "retransmitted segments"
+        "Network", "serving/gateway and serving/llm-chat", "Drain host host-1", "TCP retransmit rate of host-1"
     ),
     "gpu-lost": Expected("Hardware fault", "host-1/gpu-0", "Drain host-1/gpu-0", "lost GPUs of serving/llm-chat: 2"),
 }

@@ -32,7 +32,7 @@ def below(answer: Json) -> Iterator[str]:
         times = [utc_timestamp(answer[part][end]) for part in ("analyzed", "baseline") for end in ("start", "end")]
         yield "Analyzed: {} to {}. Baseline: {} to {}.".format(*times)
         yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
-    if changes := answer["changes"]:
+    if changes := answer.get("changes"):
         shown = "; ".join(f"{row['text']} at {utc_timestamp(row['at'])}" for row in changes[:MAX_CHANGES])
         more = f"; +{len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
         yield f"Changes in the 30 min before: {shown}{more}."

@@ -88,8 +88,8 @@ export const actionCard = (actions) =>
 /** @typedef {{ affected: readonly string[], evidence: readonly Onset[] }} Details */
 
 /**
- * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago), first SLO breach
- * 08:44:05 (serving/gateway), paged 08:44:10". Evidence that began after the page is that of a later cause.
+ * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago), first SLO
+ * breach 08:44:05 (serving/gateway), paged 08:44:10". Evidence that began after the page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service

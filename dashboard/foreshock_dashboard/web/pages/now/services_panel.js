@@ -40,7 +40,8 @@ const limitCell = ({ closest, p95, slo }) => {
 
 /** @param {NowData["uncounted"][number]} exceedance */
 const uncountedText = ({ seconds, requests, needed }) =>
-  `p95 above SLO for ${formatDuration(seconds)}: ${formatCount(requests)} requests/min (minimum ${formatCount(needed)})`;
+  `p95 above SLO for ${formatDuration(seconds)}: ` +
+  `${formatCount(requests)} requests/min (minimum ${formatCount(needed)})`;
 
 /** @param {Reading} reading */
 const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
