@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import os
@@ -17,6 +18,8 @@ from tests.changes.test_reports import APPLICATION, DEPLOYED, DEPLOYMENT, EVENT,
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.rate_limit import MIN_BURST_REQUESTS
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.changes.github import webhook_secret
@@ -28,6 +31,7 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH, Access
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 from foreshock_dashboard.web.http.security import MAX_BODY_BYTES
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services import data as services
@@ -149,6 +153,26 @@ def test_a_webhook_without_the_right_signature_changes_nothing(hub: FakeHub, tmp
     assert send(client, GITHUB_PATH, data, headers).status_code == 200
     assert kept(hub) == [("github", "github")]
     assert [event["status"] for event in access.audit.recent()] == [200, 403]
+
+
+def test_wrong_signatures_have_a_limit_of_their_own_and_right_ones_have_none(hub: FakeHub, tmp_path: Path) -> None:
+    """More webhooks than a login may have, then wrong ones up to their limit; the login of the client stays open."""
+    (tmp_path / "oidc").write_text("secret")
+    options = OidcOptions("https://issuer.example", "foreshock", tmp_path / "oidc")
+    access = Access(
+        oidc=Oidc(options, Roles(), AuditLog()), webhook_secret=lambda: SECRET, requests_per_minute=1, audit=AuditLog()
+    )
+    app = create_app(hub, version="0", access=access)
+    (right, headers), wrong = signed({}, "ping"), b"{"
+
+    async def statuses() -> list[int]:
+        transport = httpx.ASGITransport(app, client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            bodies = [right] * (MIN_BURST_REQUESTS + 1) + [wrong] * (MIN_BURST_REQUESTS + 1)
+            found = [(await client.post(GITHUB_PATH, content=body, headers=headers)).status_code for body in bodies]
+            return [*found, (await client.get("/logout")).status_code]
+
+    assert asyncio.run(statuses()) == [200] * (MIN_BURST_REQUESTS + 1) + [403] * MIN_BURST_REQUESTS + [429, 200]
 
 
 def test_the_secret_of_webhooks_is_read_again_when_its_file_changes(hub: FakeHub, tmp_path: Path) -> None:

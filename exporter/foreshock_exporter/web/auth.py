@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 5.0
 MAX_CHECKS = 16
 """Attempts that wait or are delayed: half of the connections of the exporter, whose other half is left to scrapes."""
 GUESSERS_RATIO = 1 / 2
-"""Share of these attempts that addresses have whose last password was wrong. The others are left to first attempts."""
+"""Share of these attempts that addresses have whose last password was wrong. The others are left to new addresses."""
 MAX_GUESSERS = 10_000
 """Such addresses that are remembered; beyond them, the one that guessed longest ago is forgotten."""
 MAX_ADDRESS_CHECKS = 2
@@ -57,7 +57,8 @@ class PasswordChecker:
 
     bcrypt is slow by design (50 ms at cost 10). So only one password is checked at a time, and an address waits after a
     wrong one: any number of guessers use at most one core, and one address a fifth of it. Addresses whose last password
-    was wrong share half of the places, so that the first attempt of another one waits for `max_checks` checks at most.
+    was wrong share half of the places. `max_checks` attempts of new addresses at once still fill all of them: another
+    one is then refused until one of these is checked.
 
     `max_wait` is the longest wait of an attempt for its turn, in seconds. Above `max_checks` attempts, or
     `max_address_checks` of one address, further ones are refused at once.

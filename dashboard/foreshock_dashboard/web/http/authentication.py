@@ -27,7 +27,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths without authentication: liveness and readiness reveal nothing else."""
 GITHUB_PATH = "/api/webhooks/github"
-"""Where there is a secret for it, its requests need a signature in place of credentials."""
+"""Where there is a secret for it, its requests need a signature in place of credentials. Only those without count."""
 MAX_CONCURRENT_CHECKS = 4
 """Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
@@ -91,7 +91,7 @@ class Authenticated:
         self._limited = frozenset({GITHUB_PATH} if access.webhook_secret else ()) | (
             OPEN_OIDC_PATHS if access.oidc else frozenset()
         )
-        """Paths without credentials whose requests count by client."""
+        """Paths without credentials whose requests count by path and client."""
         self._limit = RateLimit(access.requests_per_minute)
         self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
         self._checks: Counter[str] = Counter()
@@ -100,9 +100,8 @@ class Authenticated:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
         if scope["type"] != "http" or not self._access.required or scope["path"] in OPEN_PATHS | self._limited:
-            is_limited = scope["type"] == "http" and scope["path"] in self._limited
-            if is_limited and (seconds := self._limit.wait(("client", _client(scope)))) > 0:
-                await self._too_many(_peer(scope), seconds)(scope, receive, send)
+            if scope["type"] == "http" and scope["path"] in self._limited:
+                await self._open(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
             return
@@ -123,6 +122,20 @@ class Authenticated:
             self._record("sign_in", scope, found, role)
             scope.update(principal=found, role=role)
             await self._app(scope, receive, self._audited(scope, send, found, role))
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request without credentials on, or refuse it if its client sent too many to this path."""
+        key, is_webhook = (scope["path"], _client(scope)), scope["path"] == GITHUB_PATH
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 403:
+                self._limit.count(key)
+            await send(message)
+
+        if (seconds := self._limit.seconds_left(key) if is_webhook else self._limit.wait(key)) > 0:
+            await self._too_many(_peer(scope), seconds)(scope, receive, send)
+        else:
+            await self._app(scope, receive, counting if is_webhook else send)
 
     def _too_many(self, name: str, seconds: float) -> Response:
         text = f"more than {self._access.requests_per_minute} requests per minute by {name}. Retry later"
