@@ -80,7 +80,7 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     )
     site.hub.snapshot = snapshot(world, item, seq=9)
     page = visit(width=390).page
-    fact = page.locator("#verdict .fact", has_text="Next to breach")
+    fact = page.locator("#verdict .fact", has_text="At risk next")
     expect(fact).to_contain_text("serving/search-feature")
     expect(page.locator("#verdict .action li")).to_have_count(2)
     box = fact.bounding_box()

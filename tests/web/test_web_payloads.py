@@ -102,6 +102,10 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         "embedder 1.2 → 1.3, 15 min before the first anomaly",
         "embedder 1.3 → 1.4, 20 min before the first anomaly",
     ]
+    many = tuple(Change(item.since - before, "deployment", service("embedder")) for before in range(60, 0, -2))
+    found = verdict(snapshot(replace(contended(), changes=many), item)).payload()["situation"]
+    assert found
+    assert (len(found["changes"]), found["change_count"]) == (20, 30)
 
 
 def test_the_change_that_is_the_cause_is_in_the_incident() -> None:

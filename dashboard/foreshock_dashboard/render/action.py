@@ -52,7 +52,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
     "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
-    "shed_load": "Shed [{amount:percent} of requests|load] at {service}"
+    "shed_load": "[Shed {amount:percent} of requests to {service}|Shed load at {service}]"
     "[ until new replicas are ready ({until_seconds:due})]",
 }
 """The action alone."""

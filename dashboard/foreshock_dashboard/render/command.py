@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.units import percent
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""
@@ -49,8 +50,9 @@ def revert_command(action: Action) -> str | None:
 def how_to(action: Action) -> str:
     """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
     if action.kind == "pause" and action_command(action) and not revert_command(action):
-        return "To revert, scale to the replica count that the first command prints"
-    return HOW_TO.get(action.kind, "")
+        return "To revert, scale back to the replica count printed by the first command"
+    share = percent(action.amount) if action.amount > 0 else "some"
+    return HOW_TO.get(action.kind, "").format(share=share)
 
 
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:
@@ -206,6 +208,6 @@ HOW_TO: Mapping[ActionKind, str] = {
     "raise_quota": "Cluster: raise the GPU requests in its ResourceQuota",
     "restore_timeout": "Client: set the timeout back in its configuration",
     "set_retry_budget": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
-    "shed_load": "Gateway: answer that share with HTTP 503 (Istio fault.abort, Envoy fault filter)",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of arriving requests (Istio fault.abort, Envoy fault)",
 }
 """Where and how to take the actions without a command, by kind."""

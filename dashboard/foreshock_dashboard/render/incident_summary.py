@@ -203,4 +203,4 @@ def _next(incident: Incident) -> Text:
     bucket = breach_bucket(following.p50)
     if following.service == incident.service:
         return () if "breach" in _condition(incident) else text(f"SLO breach forecast: {bucket}")
-    return text("Next to breach: ", following.service, f" ({bucket})")
+    return text("At risk next: ", following.service, f" ({bucket})")

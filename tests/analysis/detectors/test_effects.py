@@ -148,7 +148,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a host loses packets, and no call reports it",
         ),
         pytest.param(
-            SHORT, "scale_up_lag", LLM, "Shed 50% of requests at serving/llm. Expected: serving/llm load 50% lower.",
+            SHORT, "scale_up_lag", LLM, "Shed 50% of requests to serving/llm. Expected: serving/llm load 50% lower.",
             id="three replicas serve and three are on their way",
         ),
         pytest.param(
@@ -176,12 +176,12 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
-        (1.4, "28% of requests at serving/llm. Expected: serving/llm load 140% → 72% once the queue drains ("),
+        (1.4, "28% of requests to serving/llm. Expected: serving/llm load 140% → 72% once the queue drains ("),
         (
             40.0,
-            "28% of requests at serving/llm. Expected: serving/llm load > 3x capacity → 72% once the queue drains (",
+            "28% of requests to serving/llm. Expected: serving/llm load > 3x capacity → 72% once the queue drains (",
         ),
-        (UNKNOWN, "50% of requests at serving/llm. Expected: serving/llm load 50% lower."),
+        (UNKNOWN, "50% of requests to serving/llm. Expected: serving/llm load 50% lower."),
     ],
     ids=["known load", "mostly backlog", "unknown load"],
 )

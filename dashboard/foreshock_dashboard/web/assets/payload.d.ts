@@ -95,6 +95,8 @@ export interface Action {
   /** What it would change, and when. */
   expected: string | null;
   effect: unknown;
+  /** Whether it suffices alone; null if unknown. */
+  enough: boolean | null;
   /** For a shell. */
   command: string | null;
   /** Ends a stopgap. */

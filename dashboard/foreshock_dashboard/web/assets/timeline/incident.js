@@ -72,12 +72,18 @@ export const actionCard = (actions) =>
       ? h(
           "ol",
           null,
-          actions.map((action) =>
+          actions.map((action, i) =>
             h(
               "li",
               null,
+              i && actions[0]?.enough ? h("span", { class: "muted" }, "Alternative: ") : null,
               h("b", null, clausesText(action.clauses)),
-              h("p", { class: "expected" }, expectedText(action)),
+              h(
+                "p",
+                { class: "expected" },
+                expectedText(action),
+                !i && actions.length > 1 && action.enough === false ? ". Do step 2 as well." : null,
+              ),
               commandRows(action),
             ),
           ),
@@ -89,26 +95,33 @@ export const actionCard = (actions) =>
 
 /**
  * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago), first SLO
- * breach 08:44:05 (serving/gateway), paged 08:44:10". Evidence that began after the page is that of a later cause.
+ * breach serving/gateway 08:44:05, paged 08:44:10". Evidence that began after the page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service
  */
-export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now, breach = null) => [
-  affected?.length === 0 ? "Vulnerable since " : `First anomaly${opened > since ? "" : " and early warning"} `,
-  timeElement(since, now),
-  ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
-  [
-    { at: opened > since && (paged === null || paged > opened) ? opened : null, name: "early warning" },
-    { at: breach?.since ?? null, name: "first SLO breach", note: ` (${breach?.service})` },
-    { at: paged, name: "paged" },
-  ]
-    .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
-    .map(({ at, name, note = "" }) => (at === null ? null : [`, ${name} `, timeElement(at, now), note])),
-  paged === null || firstOf(evidence) <= paged
-    ? null
-    : [", cause updated with evidence since ", timeElement(firstOf(evidence), now)],
-];
+export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now, breach = null) => {
+  const isPageOfBreach = paged !== null && breach?.since === paged;
+  return [
+    affected?.length === 0 ? "Vulnerable since " : `First anomaly${opened > since ? "" : " and early warning"} `,
+    timeElement(since, now),
+    ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
+    [
+      { at: opened > since && (paged === null || paged > opened) ? opened : null, name: "early warning" },
+      {
+        at: breach?.since ?? null,
+        name: `first SLO breach ${breach?.service}`,
+        note: isPageOfBreach ? ", which paged" : "",
+      },
+      { at: isPageOfBreach ? null : paged, name: "paged" },
+    ]
+      .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
+      .map(({ at, name, note = "" }) => (at === null ? null : [`, ${name} `, timeElement(at, now), note])),
+    paged === null || firstOf(evidence) <= paged
+      ? null
+      : [", cause updated with evidence since ", timeElement(firstOf(evidence), now)],
+  ];
+};
 
 /**
  * When the first of some evidence began, Unix seconds; -Infinity where that is not known.
@@ -146,12 +159,12 @@ export const worstStatus = (statuses) =>
   /** @type {const} */ (["critical", "warning", "recovering"]).find((status) => statuses.includes(status)) ?? null;
 
 /**
- * The severity and the state of an incident as words: "Critical · firing", "Recovering · was critical".
+ * The severity and the state of an incident as words: "Critical · firing", "Recovering (critical)".
  * @param {Pick<Incident, "severity" | "state">} incident
  */
 export const stateWords = ({ severity, state }) =>
   state === "recovering"
-    ? `${capitalized(STATES[state])} · was ${SEVERITIES[severity].toLowerCase()}`
+    ? `${capitalized(STATES[state])} (${SEVERITIES[severity].toLowerCase()})`
     : `${SEVERITIES[severity]} · ${STATES[state]}`;
 
 /**

@@ -25,7 +25,7 @@ const byText = (by) => (by ? ` by ${by}` : "");
 const responseFacts = ({ acknowledged, assignment, silence, inhibited }, now) => [
   acknowledged
     ? h("span", null, `Acknowledged${byText(acknowledged.by)} at `, timeElement(acknowledged.at, now))
-    : h("span", { class: "muted" }, "Not acknowledged"),
+    : !isPast() && h("span", { class: "muted" }, "Not acknowledged"),
   assignment ? h("span", null, `Assigned to ${assignment.assignee}`) : null,
   silence
     ? h(

@@ -25,8 +25,8 @@ class HealthySince(Row):
 class Exceedance(Row):
     """A p95 above the SLO that is no breach of it, as too few requests show it.
 
-    since: Unix seconds; seconds: above the SLO in all. requests: in the SLO window of a minute, at most; needed: for a
-    breach.
+    since: Unix seconds; seconds: of the longest run above the SLO. requests: in the SLO window of a minute during it,
+    at most; needed: for a breach.
     """
 
     service: str
@@ -66,13 +66,14 @@ def exceedances(world: World, slos: Sequence[ServiceSlo], seconds: float) -> lis
         above = np.nan_to_num(world.red.p95[row, columns].astype(np.float64)) > slo.seconds
         uncounted = above & (requests < MIN_REQUESTS)
         if uncounted.any():
-            since, count = float(times[uncounted.argmax()]), int(uncounted.sum())
+            edges = np.flatnonzero(np.diff(uncounted, prepend=False, append=False)).reshape(-1, 2)
+            start, end = edges[np.diff(edges).argmax()]
             found.append(
                 Exceedance(
                     str(slo.service),
-                    round(since, 3),
-                    count * world.step,
-                    round(float(requests[uncounted].max()), 1),
+                    round(float(times[start]), 3),
+                    int(end - start) * world.step,
+                    round(float(requests[start:end].max()), 1),
                     MIN_REQUESTS,
                 )
             )

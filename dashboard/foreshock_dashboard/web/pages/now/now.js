@@ -52,7 +52,7 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
  * @param {NowData["uncounted"][number]} exceedance
  */
 const uncountedText = ({ service, since, seconds, requests, needed }) =>
-  `${service} p95 was above its SLO for ${formatDuration(seconds)} at ${formatTimestamp(since)}. ` +
+  `${service} p95 was above its SLO from ${formatTimestamp(since)} to ${formatTimestamp(since + seconds)}. ` +
   `Not a breach: ${formatCount(requests)} requests/min (minimum ${formatCount(needed)}).`;
 
 /** @type {import("#web/assets/page.d.ts").Page} */

@@ -66,9 +66,12 @@ export interface Situation {
   resolves: number | null;
   /** Other services that breach their SLO, the furthest beyond it first. */
   breached: { service: string; reading: Reading | null }[];
+  /** The error rates of those of them of which most requests fail. */
+  failing: Reading[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
-  /** In the half hour before the first anomaly, the newest first. */
+  /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
+  change_count: number;
   /** The suspected and the affected service, where no version is known. */
   untracked: string[];
   /** Further open incidents. */

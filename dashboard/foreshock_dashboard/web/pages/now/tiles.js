@@ -34,7 +34,7 @@ const SLO_STATES = [
 /** @param {SloStatus} slo */
 const withinText = ({ within, without, ...troubled }) => {
   const isMet = SLO_STATES.every(([state]) => !troubled[state]);
-  return `${within} ${isMet ? "within SLO" : "healthy"}${without ? `, ${without} without SLO` : ""}`;
+  return `${within} ${isMet ? "within SLO" : "healthy"}${without ? `, ${without} ${without === 1 ? "has" : "have"} no SLO` : ""}`;
 };
 
 /**
@@ -71,7 +71,8 @@ const limitText = ({ name, value, unit, limit, limit_kind, usage, slo }, isLearn
   if (!isNumber(limit)) return "No baseline yet";
   if (hasNoErrors({ name, value })) return "in all services with an SLO";
   const text = `${limit_kind} ${name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (!isNumber(usage)) return text;
+  const isCapped = name === "Peak load" && formatLoad(value) !== formatPercent(value);
+  if (!isNumber(usage) || isCapped) return text;
   if (usage > 1) return `${formatRatio(usage)} its ${text}`;
   return unit === "ratio" ? text : `${formatPercent(usage)} of ${text}`; // two percentages would be one too many
 };

@@ -46,8 +46,6 @@ const MAX_ACTIONS = 2;
 /** Changes before an incident that are named, the newest ones. */
 const MAX_CHANGES = 3;
 const JUST_NOW_SECONDS = 10;
-/** Share of requests from which those that failed or were too slow are counted. */
-const MIN_IMPACT_RATIO = 0.001;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
 
@@ -92,16 +90,20 @@ const gpuLinks = (gpus) => {
 export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
   unbroken(`${metric} ${formatValue(value, unit)} (${limit_kind} ${formatValue(limit, unit)})`);
 
-/** @param {Impact} impact */
-const impactText = ({ requests, failed, slow }) => {
+/**
+ * The requests that failed or were too slow, and in which time range.
+ * @param {Impact} impact
+ * @param {Situation["breach"]} breach
+ * @param {number} now
+ */
+const impactText = ({ requests, failed, slow }, breach, now) => {
   const bad = failed + slow;
-  if (bad < 1) return "no requests failed or were too slow";
-  if (bad < MIN_IMPACT_RATIO * requests) {
-    return `fewer than ${formatPercent(MIN_IMPACT_RATIO)} of ${formatCount(requests)} requests failed or were too slow`;
-  }
-  const of = `about ${formatCount(bad)} of ${formatCount(requests)} requests`;
-  if (slow < 1) return `${of} failed`;
-  return failed < 1 ? `${of} were too slow` : `${of} failed or were too slow`;
+  const during = breach ? ["since ", timeElement(breach.since, now)] : "since the first anomaly";
+  const range = [` of ${formatCount(requests)} requests `, breach?.until ? "in that time" : during];
+  if (bad < 1) return ["None", range, " failed or were too slow"];
+  const of = [`About ${formatCount(bad)}`, range];
+  if (slow < 1) return [of, " failed"];
+  return [of, failed < 1 ? " were too slow" : " failed or were too slow"];
 };
 
 /** @param {Impact} impact */
@@ -115,24 +117,13 @@ const impactTitle = ({ service, failed, slow }) =>
 const breachText = ({ since, until, earlier, steady_since: steady }, now) => {
   const seconds = (until ?? now) - since;
   const isNew = until === null && !earlier && seconds < JUST_NOW_SECONDS;
-  const length = isNew ? "(just now)" : `(${earlier ? "over " : ""}${formatDuration(seconds)})`;
+  const length = isNew ? "just now" : `${earlier ? "over " : ""}${formatDuration(seconds)}`;
   const start = earlier ? "before " : "";
   if (until !== null) {
-    return ["SLO breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` ${length}`];
+    return ["In breach from ", start, timeElement(since, now), " to ", timeElement(until, now), ` (${length})`];
   }
-  const pause = steady ? [", uninterrupted since ", timeElement(steady, now)] : null;
-  return [`SLO breach since ${start}`, timeElement(since, now), ` ${length}`, pause];
-};
-
-/**
- * The time range of the impact.
- * @param {Situation["breach"]} breach
- * @param {Impact | null} impact
- * @param {number} now
- */
-const impactSince = (breach, impact, now) => {
-  if (breach) return breachText(breach, now);
-  return impact ? "Since the first anomaly" : null;
+  const pause = steady ? ["; recovered briefly, continuous since ", timeElement(steady, now)] : null;
+  return [`In breach since ${start}`, timeElement(since, now), ` (${length}`, pause, ")"];
 };
 
 /**
@@ -161,7 +152,7 @@ const suspectedCause = (incident, why) => {
 
 /** @param {Situation["at_risk"]} atRisk */
 const nextAtRisk = (atRisk) => {
-  if (!atRisk.length) return "No SLO breach forecast in the next 30 min";
+  if (!atRisk.length) return "None expected in the next 30 min";
   const bucketOf = (/** @type {Situation["at_risk"][number]} */ { breach_seconds: { p50 } }) => formatBucket(p50);
   const buckets = [...new Set(atRisk.map(bucketOf))];
   return h(
@@ -211,7 +202,7 @@ const ownerFact = (services) => {
  */
 const situationFacts = (situation, risks, now) => {
   const { incident, reading, is_forecast, origin, suspicion, breach, first_breach, impact, peak, recovery } = situation;
-  const { resolves, breached, at_risk, changes, untracked } = situation;
+  const { resolves, failing, breached, at_risk } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
@@ -221,9 +212,9 @@ const situationFacts = (situation, risks, now) => {
       { class: "lead", title: impact ? impactTitle(impact) : null },
       reading && is_forecast ? `${readingText(reading)}. ` : null,
       peak ? [peakText(peak), breach ? ". " : ", no SLO breach. "] : null,
-      breach || !peak ? impactSince(breach, impact, now) : "Since the first anomaly",
-      impact ? `: ${impactText(impact)}` : null,
-      breach || impact ? "." : null,
+      breach ? [breachText(breach, now), ". "] : null,
+      impact ? [impactText(impact, breach, now), "."] : null,
+      failing.length ? [" Also failing: ", failing.map(failingText), "."] : null,
     ),
     h(
       "p",
@@ -251,13 +242,13 @@ const situationFacts = (situation, risks, now) => {
             recovery.map((found, i) => [i ? "; " : "", recoveryText(found)]),
           )
         : null,
-      isRecovering ? fact("Action", "None needed now", resolves ? resolvesText(resolves, now) : null) : null,
+      isRecovering ? fact("Action", "None needed now", resolves ? closesText(resolves, now) : null) : null,
       isRecovering && followUps.length ? fact("Follow-up", followUps.map(({ text }) => text).join("; ")) : null,
-      fact("Next to breach", nextAtRisk(at_risk)),
+      fact("At risk next", nextAtRisk(at_risk)),
       breached.length
         ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", breachedServices(breached))
         : null,
-      fact("Changes", recentChanges(changes, untracked)),
+      fact("Changes", recentChanges(situation)),
     ),
     risks.length
       ? h("p", { class: "note risk" }, h("b", null, "Not part of this incident: "), latentRisks(risks))
@@ -276,36 +267,42 @@ const peakText = ({ metric, unit, before, peak, limit }) => {
 };
 
 /** @param {Situation["breached"]} breached */
-const breachedServices = (breached) => [
-  breached
-    .slice(0, MAX_NAMED_SERVICES)
-    .map(({ service, reading }, i) => [
-      i ? ", " : "",
-      serviceLink(service),
-      reading
-        ? h("span", { title: readingText(reading) }, ` ${reading.metric} ${formatValue(reading.value, reading.unit)}`)
-        : "",
-    ]),
-  breached.length > MAX_NAMED_SERVICES
-    ? [", ", link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} more`)]
-    : "",
-];
+const breachedServices = (breached) =>
+  h(
+    "ul",
+    { class: "chips" },
+    breached
+      .slice(0, MAX_NAMED_SERVICES)
+      .map(({ service, reading }) => h("li", null, serviceLink(service), reading ? ` ${readingText(reading)}` : null)),
+    breached.length > MAX_NAMED_SERVICES
+      ? h("li", null, link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} more`))
+      : null,
+  );
 
 /**
- * @param {Situation["changes"]} changes
- * @param {readonly string[]} untracked
+ * A service of which most requests fail, in a list.
+ * @param {Reading} reading
+ * @param {number} i
  */
-const recentChanges = (changes, untracked) => {
+const failingText = ({ service, value }, i) => [
+  i ? ", " : "",
+  serviceLink(service),
+  ` ${formatPercent(value)}${i ? "" : " of requests"}`,
+];
+
+/** @param {Situation} situation */
+const recentChanges = ({ incident, changes, change_count: count, untracked }) => {
   if (changes.length) {
     return [
-      `${changes.length} in the 30 min before: `,
+      `${count} around the first anomaly: `,
       changes.slice(0, MAX_CHANGES).map((change, i) => [i ? "; " : "", clausesText(change)]),
-      changes.length > MAX_CHANGES ? `; +${changes.length - MAX_CHANGES} more` : null,
+      count > MAX_CHANGES ? `; +${count - MAX_CHANGES} more` : null,
     ];
   }
-  const gap = untracked.length ? ` (versions of ${untracked.join(" and ")} unknown)` : null;
-  const none = `None${gap ? " known" : ""} in the 30 min before`;
-  return h("span", { class: "muted" }, none, gap && h("span", { class: "gap" }, gap));
+  const named = new Set([incident.suspect.service ?? incident.service, incident.service]);
+  const none = untracked.length < named.size ? "None in the 30 min before the first anomaly. " : "";
+  const gap = untracked.length ? `No change data for ${untracked.join(" and ")}: check your deploy log` : "";
+  return h("span", { class: "muted" }, none, gap);
 };
 
 /** @param {Situation["recovery"][number]} recovery */
@@ -319,7 +316,7 @@ const recoveryText = ({ service, signal, worst, now }) => {
  * @param {number} resolves Unix seconds
  * @param {number} now
  */
-const resolvesText = (resolves, now) => [": resolves at about ", timeElement(resolves, now), " without new symptoms"];
+const closesText = (resolves, now) => [". Closes at about ", timeElement(resolves, now), " if no new symptoms appear"];
 
 /** @param {Verdict["risks"]} risks */
 const latentRisks = (risks) => [
@@ -340,13 +337,10 @@ const calmFacts = ({ state, since, closest: [reading], healthy_since: healthy, r
     "dl",
     { class: "facts" },
     state === "healthy" ? fact("Action", "No action needed") : null,
-    healthy
-      ? fact(
-          "Healthy since",
-          timeElement(healthy.at, now),
-          `${healthy.at_least ? " or earlier" : ""} (${formatDuration(now - healthy.at)})`,
-        )
+    healthy?.at_least === false
+      ? fact("Healthy since", timeElement(healthy.at, now), ` (${formatDuration(now - healthy.at)})`)
       : null,
+    healthy?.at_least ? fact("SLO breaches", `No SLO breach in the last ${formatDuration(now - healthy.at)}`) : null,
     reading
       ? fact(
           "Closest to its limit",

@@ -53,6 +53,8 @@ State = Literal["critical", "warning", "recovering", "healthy", "unknown", "lear
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
+MIN_FAILING_RATIO = 0.5
+"""Error rate from which a service in breach is named right below the headline."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -81,9 +83,10 @@ class Situation(TypedDict):
     if the headline is a forecast. origin: the metric of the incident's own service that uses most of its SLO, if that
     is another one. first_breach: of any of its services. suspicion: why the suspected cause is one. peak: the worst
     value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds at which it does if it
-    stays so. breached: other services that breach their SLO, the furthest beyond it first. at_risk: services that will,
-    the soonest first. changes: in the half hour before the first anomaly, the newest first. untracked: suspected and
-    affected service, where no version of them is known. others: number of further open incidents.
+    stays so. breached: other services that breach their SLO, the furthest beyond it first. failing: the error rates of
+    those of them of which most requests fail. at_risk: services that will breach it, the soonest first. changes: those
+    that may have led to the first anomaly, the newest of change_count. untracked: suspected and affected service, where
+    no version of them is known. others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -99,8 +102,10 @@ class Situation(TypedDict):
     recovery: list[Recovery]
     resolves: float | None
     breached: list[Breached]
+    failing: list[Reading]
     at_risk: list[AtRiskRow]
     changes: list[list[ClauseJson]]
+    change_count: int
     untracked: list[str]
     others: int
 
@@ -233,6 +238,9 @@ def _of_incidents(
         Breached(str(service), worst(found, *SLO_METRICS, service=service)) for service in beyond if service != subject
     ]
     breached.sort(key=lambda row: -row.reading.usage if row.reading else 0.0)
+    rates = [worst(found, "error rate", service=service) for service in beyond if service != subject]
+    failing = [rate for rate in rates if rate is not None and rate.value >= MIN_FAILING_RATIO]
+    changes = recent_changes(world.changes, item.since, world.time)
     ahead = sorted(
         (risk.p50, service, risk)
         for service, risk in nearest_breaches(snapshot, current).items()
@@ -252,8 +260,10 @@ def _of_incidents(
         "recovery": recovery(world, item),
         "resolves": number_of_time(item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS),
         "breached": breached,
+        "failing": sorted(failing, key=lambda rate: (-rate.value, rate.service)),
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
-        "changes": _changes(world, item.since),
+        "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
+        "change_count": len(changes),
         "untracked": [
             str(service)
             for service in dict.fromkeys((item.suspect.service or item.service, item.service))
@@ -263,11 +273,6 @@ def _of_incidents(
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
     return Verdict(state, headline, since=item.since, situation=situation)
-
-
-def _changes(world: World, since: float) -> list[list[ClauseJson]]:
-    found = recent_changes(world.changes, since, world.time)[:MAX_CHANGES]
-    return [clauses(recent_change_clauses(change, since)) for change in found]
 
 
 def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
