@@ -223,3 +223,20 @@ def test_a_replica_that_is_replaced_is_not_lost(missing: Callable[[int], bool], 
     restarting = world({("ready", LLM): lambda i: 1 if missing(i) else 2, **slower})
     paged = {item.cause for state in states(State(), restarting) for item in state.incidents if item.paged is not None}
     assert paged == ({"hardware"} if is_lost else set())
+
+
+@pytest.mark.parametrize(
+    ("is_missing", "is_call_known"),
+    [(lambda i: i >= NOW, True), (lambda _: True, True), (lambda i: i > 200 and i % 4 == 3, False)],
+    ids=["no service is left to report requests", "none ever reports any", "scrapes are lost all the time"],
+)
+def test_an_outage_is_reported_while_rates_are_missing(
+    is_missing: Callable[[int], bool], *, is_call_known: bool
+) -> None:
+    """Only rates that come back after a gap are of a few seconds, and not for longer than a minute."""
+    built = world({("ready", LLM): since(NOW, 2, 0), ("edge_error_rate", ANSWER): since(NOW, 0, 1)})
+    missing = np.array([is_missing(i) for i in range(len(built.times))])
+    red, calls = (replace(red, rate=np.where(missing, np.nan, red.rate)) for red in (built.red, built.calls))
+    built = replace(built, red=red, calls=built.calls if is_call_known else calls)
+    *_, last = states(State(time=built.times[NOW - 10]), built)
+    assert [(item.service, item.opened <= built.times[NOW + 3]) for item in last.incidents] == [(LLM, True)]

@@ -32,15 +32,32 @@ def count_seconds(point: EvaluationPoint) -> float:
 
 
 def is_window_full(point: EvaluationPoint) -> bool:
-    """Whether the newest rates are of a whole window: after a gap in the samples they are of a few seconds."""
-    return count_seconds(point) >= point.world.points(COUNT_SECONDS) * point.world.step
+    """Whether the newest rates are of a whole window: after a gap in the samples they are of a few seconds.
+
+    Also true once they were not for `COUNT_SECONDS` without a break: gaps that recur must not hide an incident.
+    """
+    points = point.world.points(COUNT_SECONDS)
+    if _points_since_gap(point, point.column) >= points:
+        return True
+    return all(_points_since_gap(point, point.column - age) < points for age in range(1, points + 1))
 
 
 def _observed_seconds(point: EvaluationPoint) -> float:
-    rates = point.world.red.rate[:, point.window(COUNT_SECONDS)]
-    missing = np.flatnonzero(np.isnan(rates).all(axis=0))
-    observed = rates.shape[1] - (missing[-1] + 1 if len(missing) else 0)
-    return float(max(1, observed) * point.world.step)
+    return float(_points_since_gap(point, point.column) * point.world.step)
+
+
+def _points_since_gap(point: EvaluationPoint, column: int) -> int:
+    """Grid points up to `column` since rates came back after a gap, at most those of `COUNT_SECONDS`.
+
+    Rates that do not come back are no gap: services that are down report none. Those of
+    clients count where no service reports any.
+    """
+    points = point.world.points(COUNT_SECONDS)
+    window = slice(max(0, column + 1 - points), max(0, column + 1))
+    served, called = (np.isfinite(red.rate[:, window]).any(axis=0) for red in (point.world.red, point.world.calls))
+    known = np.asarray(served if served.any() else called, np.bool_)
+    returned = np.flatnonzero(known[1:] & ~known[:-1])
+    return len(known) - (int(returned[-1]) + 1 if len(returned) else 0)
 
 
 def request_count(point: EvaluationPoint, service: Service, since: float = math.inf) -> float:
