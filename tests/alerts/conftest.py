@@ -21,6 +21,7 @@ from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.incident import Incident, Learning, Severity, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -101,6 +102,9 @@ _MODEL: Mapping[str, AttributeValue] = {
 }  # fmt: skip
 
 
+CHANGE = Change(NOW, "deployment", _CHAT, "h", "s", "1", "2", "canary", "api", "t", "https://ci.example", "ada")
+
+
 @pytest.fixture(scope="session")
 def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Incident]], str]:
     """The hub's own metrics, by the hub's own code, with these incidents open."""
@@ -120,6 +124,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 journal=JournalStats(True, {"incident": 0}, 0, 0, "", ""),
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),
+                changes=(CHANGE,),
                 memory=MemoryUsage(100 << 20, 300 << 20),
             )
         )

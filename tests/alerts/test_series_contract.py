@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.alerts.conftest import CHANGE
 from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
+from foreshock_dashboard.hub.self_metrics import change_samples
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world.builder import catalog
@@ -93,15 +95,17 @@ def pages() -> list[Query]:
 
 
 def test_every_metric_and_label_that_a_page_queries_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
-    """By exporter and hub themselves, or by a producer that is declared."""
+    """By exporter and hub themselves, by the hub into its store, or by a producer that is declared."""
     escaped = {name.replace(":", "_"): labels for name, labels in FOREIGN.items()}  # as prometheus_client may write it
     emitters = {**escaped, **FOREIGN, **emitted}
+    stored = {sample.metric: frozenset(dict(sample.labels)) for sample in change_samples([CHANGE], CHANGE.at)}
+    besides = {**stored, **FOREIGN}
     wrong = []
     for query in pages():
         asked = {matcher.label for matcher in query.matchers} | set(query.by or ())
         if (metric := query.series_name) not in emitters:
             wrong.append(f"no producer of {metric}")
-        elif missing := asked - emitters[metric] - FOREIGN.get(metric, frozenset()) - BY_THE_SCRAPE - SOMETIMES:
+        elif missing := asked - emitters[metric] - besides.get(metric, frozenset()) - BY_THE_SCRAPE - SOMETIMES:
             wrong.append(f"{metric} has no {', '.join(sorted(missing))}")
     assert not wrong, "\n".join(wrong)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.changes.strategies import changes
 from tests.world.scraped import START, world_scraped
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, change_labels, change_of_labels
 from foreshock_dashboard.changes.log import ChangeLog
-from foreshock_dashboard.hub.self_metrics import change_rows, change_samples
-from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.hub.self_metrics import MAX_EXPORTED, change_rows, change_samples
+from foreshock_dashboard.model.change import Change, merged_changes
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.store import Journal
+from foreshock_dashboard.world.changes import ChangeRows
 from foreshock_exporter.exposition.text_format import series_text, value_text
 
 NOW = START
@@ -37,8 +42,18 @@ def test_a_change_is_kept_once_and_survives_a_restart(tmp_path: Path) -> None:
 def test_two_reports_of_one_deployment_are_one_change() -> None:
     log = ChangeLog(Journal(None, now=lambda: NOW))
     log.add(Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada"), "github")
-    log.add(Change(NOW + 60, "deployment", LLM, after="abc", source="argocd", title="sync"), "argocd")
+    log.add(Change(NOW + 60, "deployment", LLM, after="ab12cd3", source="argocd", title="sync"), "argocd")
     assert log.all() == (Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada", title="sync"),)
+
+
+def test_a_deployment_that_is_taken_back_at_once_and_made_again_is_three_changes(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, now=lambda: NOW)
+    log = ChangeLog(journal)
+    for age, version in ((300, "v2"), (200, "v1"), (100, "v2"), (50, "v2")):
+        log.add(Change(NOW - age, "deployment", LLM, after=version, source="api"), "ci")
+    assert [change.after for change in log.all()] == ["v2", "v1", "v2"]
+    assert [change.after for change in ChangeLog(journal).all()] == ["v2", "v1", "v2"]
+    journal.close()
 
 
 def test_an_entry_that_this_version_does_not_know_is_left_out() -> None:
@@ -47,6 +62,7 @@ def test_an_entry_that_this_version_does_not_know_is_left_out() -> None:
     assert ChangeLog(journal).all() == ()
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(changes(), st.floats(0, 4e9))
 def test_labels_keep_a_reported_change(change: Change, at: float) -> None:
     assert change_of_labels(at, change_labels(change)) == replace(change, at=at)
@@ -76,9 +92,49 @@ def test_a_world_has_the_reported_changes_of_its_source(tmp_path: Path) -> None:
     assert world.change_tracked
 
 
+def test_claims_of_the_future_are_forgotten_and_only_versions_make_a_service_tracked() -> None:
+    times = np.array([NOW])
+    future = Change(NOW + 3600, "deployment", LLM, after="9", source="api")
+    version = Change(NOW - 9, "deployment", Service("gpu-prod", "llm"), after="2", source="argocd")
+    title = Change(NOW - 9, "other", Service("serving", "web"), title="hello", source="api")
+    rows = {labels_of(change_labels(change)): np.array([change.at]) for change in (future, version, title)}
+    readings = defaultdict(lambda: Matrix.empty(times), {"reported_change": Matrix.of(times, rows)})
+    changes = ChangeRows(lambda _: "", lambda _: "", lambda _: None)
+    changes.update(readings, NOW - 100)
+    found = changes.changes(NOW - 100, NOW + 7200, {LLM})
+    assert found == (replace(version, service=LLM), title)
+    assert changes.tracked_services({LLM}) == {LLM}
+
+
 def test_only_recent_changes_have_a_series_and_equal_ones_share_it() -> None:
     old, first, again, later = (
         Change(NOW - age, "deployment", LLM, after="1", source="api") for age in (4000, 900, 100, -60)
     )
     assert list(change_rows([old, first, again, later], NOW).values()) == [NOW - 100]
+    many = [replace(first, after=str(number)) for number in range(MAX_EXPORTED + 1)]
+    assert len(change_rows(many, NOW)) == MAX_EXPORTED
     assert {sample.metric for sample in change_samples([again], NOW)} == {CHANGE_METRIC}
+
+
+def test_the_page_of_metrics_has_no_text_of_a_sender_but_the_version() -> None:
+    change = Change(
+        NOW - 5,
+        "deployment",
+        LLM,
+        "secret",
+        "secret",
+        "secret",
+        "2",
+        "",
+        "github",
+        "secret",
+        "https://secret",
+        "secret",
+    )
+    assert [*change_rows([change], NOW)] == [("deployment", "llm", "serving", "github", "", "2")]
+
+
+def test_a_change_of_a_scraped_hub_is_the_one_in_its_journal() -> None:
+    kept = Change(NOW - 5, "configuration", host="gpu-1", setting="mps", title="share", source="api", author="ada")
+    exported = Change(NOW - 5, "configuration", source="api")
+    assert merged_changes([kept, exported]) == (kept,)

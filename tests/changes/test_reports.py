@@ -104,6 +104,12 @@ def test_the_tags_of_a_grafana_annotation_name_what_changed(tags: list[str], exp
     assert annotation(body, NOW, [LLM]) == Change(**given, source="grafana", title="a b")
 
 
+def test_a_tag_that_two_services_share_names_none_and_an_end_of_0_is_absent() -> None:
+    body = {"time": NOW * 1000, "timeEnd": 0, "text": "x", "tags": ["llm", "v2.0"]}
+    change = annotation(body, NOW, [LLM, Service("batch", "llm")])
+    assert (change.service, change.after, change.kind) == (None, "v2.0", "other")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -168,12 +174,20 @@ DEPLOYMENT = {
     "ref": "v1.4.2", "sha": "0" * 40, "environment": "production", "created_at": AT, "creator": {"login": "ada"},
     "payload": {},
 }  # fmt: skip
+STATUS = {"state": "success", "created_at": AT}
+ROLLED_OUT = GITHUB | {"deployment": DEPLOYMENT, "deployment_status": STATUS}
 
 
 @pytest.mark.parametrize(
     ("event", "body", "expected"),
     [
-        ("deployment", {"deployment": DEPLOYMENT}, "1799999700 llm v1.4.2 ada"),
+        ("deployment", {"deployment": DEPLOYMENT}, ""),
+        ("deployment_status", {"deployment": DEPLOYMENT, "deployment_status": {"state": "failure"}}, ""),
+        (
+            "deployment_status",
+            {"deployment": DEPLOYMENT | {"ref": "main"}, "deployment_status": STATUS},
+            f"1799999700 llm {'0' * 12} ada",
+        ),
         (
             "deployment_status",
             {"deployment": DEPLOYMENT, "deployment_status": {"state": "success", "created_at": "2027-01-15T07:58:00Z"}},
@@ -181,8 +195,11 @@ DEPLOYMENT = {
         ),
         ("deployment_status", {"deployment": DEPLOYMENT, "deployment_status": {"state": "queued"}}, ""),
         (
-            "deployment",
-            {"deployment": DEPLOYMENT | {"payload": {"service": "serving/llm", "version": "7"}}},
+            "deployment_status",
+            {
+                "deployment": DEPLOYMENT | {"payload": {"service": "serving/llm", "version": "7"}},
+                "deployment_status": STATUS,
+            },
             "1799999700 serving/llm 7 ada",
         ),
         (
@@ -201,9 +218,8 @@ def test_deployments_and_releases_of_github_are_changes(event: str, body: Json, 
 
 
 def test_deployments_to_other_environments_of_github_do_not_count() -> None:
-    body = GITHUB | {"deployment": DEPLOYMENT}
-    assert github_change("deployment", body, NOW, "staging") is None
-    assert github_change("deployment", body, NOW, "production") is not None
+    assert github_change("deployment_status", ROLLED_OUT, NOW, "staging") is None
+    assert github_change("deployment_status", ROLLED_OUT, NOW, "production") is not None
 
 
 APPLICATION: Json = {
@@ -226,6 +242,13 @@ def test_an_argo_cd_application_is_a_change(images: list[object], version: str) 
     change = argocd_change(APPLICATION | {"status": status}, NOW)
     assert change is not None
     assert (change.service, change.after, change.author, change.at) == (LLM, version, "ada", NOW - 300)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Error", "Terminating"])
+def test_a_failed_sync_is_no_change(phase: str) -> None:
+    status = APPLICATION["status"]
+    failed = status | {"operationState": status["operationState"] | {"phase": phase}}
+    assert argocd_change(APPLICATION | {"status": failed}, NOW) is None
 
 
 def test_an_application_without_a_sync_is_no_change() -> None:

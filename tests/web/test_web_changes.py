@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.changes.test_reports import APPLICATION, DEPLOYED, DEPLOYMENT, EVENT, GITHUB, cdevent
+from tests.changes.test_reports import APPLICATION, DEPLOYED, EVENT, ROLLED_OUT, cdevent
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
@@ -80,7 +80,7 @@ def dated(body: Any) -> Any:  # noqa: ANN401 - JSON
     return body
 
 
-def signed(body: object, event: str = "deployment", secret: bytes = SECRET) -> tuple[bytes, dict[str, str]]:
+def signed(body: object, event: str = "deployment_status", secret: bytes = SECRET) -> tuple[bytes, dict[str, str]]:
     """A webhook of GitHub: its body and headers."""
     data = json.dumps(body).encode()
     signature = hmac.new(secret, data, sha256).hexdigest()
@@ -99,7 +99,7 @@ STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
         ("/api/changes", dated(EVENT), STRUCTURED, ("cloudevents", "1.4.2")),
         ("/api/changes", dated(cdevent()), BINARY, ("cloudevents", "1.4.2")),
         ("/api/annotations", ANNOTATION, JSON, ("grafana", "v7.1")),
-        (GITHUB_PATH, dated(GITHUB | {"deployment": DEPLOYMENT}), signed({})[1], ("github", "v1.4.2")),
+        (GITHUB_PATH, dated(ROLLED_OUT), signed({})[1], ("github", "v1.4.2")),
         ("/api/webhooks/argocd", dated(APPLICATION), JSON, ("argocd", "1.4.2")),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_webhook_without_the_right_signature_changes_nothing(hub: FakeHub, tmp
     (tmp_path / "secret").write_bytes(SECRET + b"\n")
     access = Access(tokens=tokens(tmp_path), webhook_secret=webhook_secret(tmp_path / "secret"))
     client = Caller(create_app(hub, version="0", access=access))
-    data, headers = signed(dated(GITHUB | {"deployment": DEPLOYMENT}))
+    data, headers = signed(dated(ROLLED_OUT))
     for wrong in ("", "sha256=", "sha256=" + "0" * 64, headers["x-hub-signature-256"].upper(), "sha1=" + "0" * 40):
         assert send(client, GITHUB_PATH, data, {**headers, "x-hub-signature-256": wrong}).status_code == 403
     assert send(client, GITHUB_PATH, data + b" ", headers).status_code == 403
@@ -152,7 +152,8 @@ def test_a_webhook_without_the_right_signature_changes_nothing(hub: FakeHub, tmp
     assert kept(hub) == []
     assert send(client, GITHUB_PATH, data, headers).status_code == 200
     assert kept(hub) == [("github", "github")]
-    assert [event["status"] for event in access.audit.recent()] == [200, 403]
+    assert send(client, GITHUB_PATH, *signed([])).status_code == 400
+    assert [event["status"] for event in access.audit.recent()] == [400, 200, 403]
 
 
 def test_wrong_signatures_have_a_limit_of_their_own_and_right_ones_have_none(hub: FakeHub, tmp_path: Path) -> None:

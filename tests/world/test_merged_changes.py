@@ -36,6 +36,24 @@ LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="
             [SPANS, replace(SPANS, at=101.0 + SAME_CHANGE_SECONDS)],
             id="the same again later",
         ),
+        pytest.param(
+            [PIPELINE, replace(SPANS, before="1.4.2", after="1.4.1", stage="rollback")],
+            [PIPELINE, replace(SPANS, before="1.4.2", after="1.4.1", stage="rollback")],
+            id="a rollback that only the spans show",
+        ),
+        pytest.param(
+            [IMAGE, replace(SPANS, stage="rollback")], [IMAGE, replace(SPANS, stage="rollback")], id="other directions"
+        ),
+        pytest.param(
+            [PIPELINE, replace(PIPELINE, at=90.0, after="v1.4.1"), replace(PIPELINE, at=140.0)],
+            [PIPELINE, replace(PIPELINE, at=90.0, after="v1.4.1"), replace(PIPELINE, at=140.0)],
+            id="a version that returns",
+        ),
+        pytest.param(
+            [replace(PIPELINE, service=Service("gpu-prod", "llm"), source="argocd")],
+            [replace(PIPELINE, source="argocd")],
+            id="Argo CD with the namespace of Kubernetes",
+        ),
         pytest.param([SPANS, replace(SPANS, service=Service("", "llm"))], [SPANS], id="a name without a namespace"),
     ],
 )

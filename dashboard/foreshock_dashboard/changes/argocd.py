@@ -21,18 +21,22 @@ from foreshock_dashboard.changes.fields import (
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.span import image_tag
 
+_DEPLOYING = frozenset({"Running", "Succeeded"})
+"""Phases of an operation; the others are Terminating, Failed, and Error."""
+
 
 def argocd_change(body: object, now: float) -> Change | None:
-    """The change of an Application: the begin of its newest sync; None before the first.
+    """The change of an Application: the begin of its newest sync; None before the first, and if it failed.
 
-    The service is the namespace of the destination and the name of the Application.
+    The service is the namespace of the destination and the name of the Application; `merged_changes` maps the
+    namespace.
 
     Raises:
         InvalidChangeError: a field is invalid.
     """
     metadata, spec, status = _at(body, "metadata"), _at(body, "spec"), _at(body, "status")
     operation = _at(status, "operationState")
-    if not operation:
+    if not operation or text_of(operation, "phase") not in _DEPLOYING:
         return None
     service = named_service(text_of(metadata, "name"), text_of(_at(spec, "destination"), "namespace"))
     if service is None:

@@ -21,6 +21,7 @@ MAX_AHEAD_SECONDS = 300.0
 MIN_MILLISECONDS = 1e11
 """Numbers from here on are Unix milliseconds: as seconds, the year 5138."""
 SHORT_SHA_CHARS = 12
+VERSION = re.compile(r"v?\d+\.\d[\w.+-]*")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 """Controls, line breaks, and characters that reverse the direction of text."""
 _LINK = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from foreshock_dashboard.changes.fields import (
     SHORT_SHA_CHARS,
+    VERSION,
     Object,
     checked_time,
     cleaned,
@@ -58,7 +59,10 @@ def has_signature(secret: bytes, body: bytes, header: str) -> bool:
 
 
 def github_change(event: str, body: object, now: float, environment: str = "") -> Change | None:
-    """The change of a webhook: `deployment`, `deployment_status`, or a published `release`; None for others.
+    """The change of a webhook: a begun or successful deployment, or a published `release`; None for others.
+
+    A deployment that is only created, waits for approval, or failed is none. Its version is its ref if that looks like
+    a version, else its commit: two deployments of a branch are of different commits.
 
     environment: the only one whose deployments count; "" for any. The service is `service` in the payload of the
     deployment, else the name of the repository.
@@ -71,10 +75,8 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
     service = named_service(text_of(repository, "name"))
     if event == "release" and values.get("action") == "published":
         return _release(json_object(values.get("release"), "release"), service, now)
-    if event not in ("deployment", "deployment_status"):
-        return None
     status = json_object(values.get("deployment_status"), "deployment_status")
-    if event == "deployment_status" and text_of(status, "state") not in _DEPLOYED_STATES:
+    if event != "deployment_status" or text_of(status, "state") not in _DEPLOYED_STATES:
         return None
     deployment = json_object(values.get("deployment"), "deployment")
     target = text_of(deployment, "environment")
@@ -83,12 +85,13 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
     payload = deployment.get("payload")
     payload = payload if isinstance(payload, dict) else {}
     page = link_of(repository.get("html_url"))
-    newest = status or deployment
+    ref = text_of(deployment, "ref")
+    named = ref if VERSION.fullmatch(ref) else _short_sha(deployment) or ref
     return Change(
-        checked_time(newest.get("created_at"), now, "created_at"),
+        checked_time(status.get("created_at"), now, "created_at"),
         "deployment",
         named_service(text_of(payload, "service")) or service,
-        after=text_of(payload, "version") or text_of(deployment, "ref") or _short_sha(deployment),
+        after=text_of(payload, "version") or named,
         source="github",
         title=cleaned(f"{text_of(deployment, 'task') or 'deploy'} to {target}") if target else "",
         link=link_of(status.get("log_url")) or (f"{page}/deployments" if page else ""),

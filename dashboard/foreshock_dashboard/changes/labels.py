@@ -10,6 +10,8 @@ from foreshock_dashboard.model.service import Service
 
 CHANGE_METRIC = "foreshock_change_timestamp_seconds"
 """Its value is the time of the change, so that recordings keep reported changes, and Grafana can draw them."""
+EXPORTED_LABELS = ("kind", "service_name", "service_namespace", "source", "stage", "after")
+"""Labels on the page of the hub's own metrics, which anyone may scrape: no other text of a sender."""
 _TEXTS = ("host", "setting", "before", "after", "title", "author")
 LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link")
 

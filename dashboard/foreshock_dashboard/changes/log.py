@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 from foreshock_dashboard.changes.labels import change_labels, change_of_labels
 from foreshock_dashboard.common.log_on_change import LogOnChange
-from foreshock_dashboard.model.change import Change, merged_changes
+from foreshock_dashboard.model.change import MAX_CHANGES, SAME_CHANGE_SECONDS, Change, merged_changes
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import SourceError
 
@@ -21,18 +22,19 @@ class ChangeLog:
         self._journal = journal
         self._lock = threading.Lock()
         self._seq = 0
+        self._reports: list[Change] = []
         self._changes: tuple[Change, ...] = ()
         self._problem = LogOnChange(_log, recovered="reported changes can be read again")
 
     def add(self, change: Change, by: str) -> None:
-        """Keep a change, durably. by: who sent it. A change that is known, or older than all kept ones, adds nothing.
+        """Keep a change, durably. by: who sent it. A report that is sent again, or older than all kept, adds nothing.
 
         Raises:
             SourceError: it could not be kept.
         """
         with self._lock:
-            known = self._read()
-            if merged_changes((*known, change)) != known:
+            self._read()
+            if not self._is_known(change):
                 self._journal.append("change", change.at, by, change_labels(change))
 
     def all(self) -> tuple[Change, ...]:
@@ -46,10 +48,20 @@ class ChangeLog:
                 self._problem.update("")
             return self._changes
 
-    def _read(self) -> tuple[Change, ...]:
+    def _is_known(self, change: Change) -> bool:
+        """Whether a report is kept, or is the newest one of its subject and source, sent again with another time."""
+        reports = self._reports
+        if change in reports or (len(reports) >= MAX_CHANGES and change.at < reports[0].at):
+            return True
+        same = [each for each in reports if (each.subject, each.source) == (change.subject, change.source)]
+        return bool(same) and (
+            replace(change, at=same[-1].at) == same[-1] and 0 <= change.at - same[-1].at <= SAME_CHANGE_SECONDS
+        )
+
+    def _read(self) -> None:
         if (newest := self._journal.newest) > self._seq:
             entries = self._journal.read("change", self._seq)
             self._seq = max(newest, *(entry.seq for entry in entries[-1:]))
             found = (change_of_labels(entry.at, entry.data) for entry in entries)
-            self._changes = merged_changes((*self._changes, *filter(None, found)))
-        return self._changes
+            self._reports = sorted((*self._reports, *filter(None, found)), key=lambda change: change.at)[-MAX_CHANGES:]
+            self._changes = merged_changes(self._reports)

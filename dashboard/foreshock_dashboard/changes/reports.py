@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from foreshock_dashboard.changes.fields import (
+    VERSION,
     InvalidChangeError,
     checked_choice,
     checked_link,
@@ -15,12 +15,11 @@ from foreshock_dashboard.changes.fields import (
     cleaned,
     named_service,
 )
-from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES, Change, ChangeKind
+from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES, Change, ChangeKind, service_aliases
 from foreshock_dashboard.model.service import Service
 
 FIELDS = ("at", "kind", "service", "host", "setting", "before", "after", "stage", "title", "link", "author")
 MAX_TAGS = 50
-_VERSION = re.compile(r"v?\d+\.\d[\w.+-]*")
 _DEPLOYS = frozenset({"deploy", "deployed", "deployment", "release", "rollout"})
 """Tags of annotations that pipelines write about deployments."""
 
@@ -56,11 +55,12 @@ def reported_change(body: object, now: float) -> Change:
 
 
 def annotation(body: object, now: float, known: Collection[Service]) -> Change:
-    """The change of a Grafana annotation: `text`, `time` and `timeEnd` in Unix milliseconds, and `tags`.
+    """The change of a Grafana annotation: `text`, `time` and `timeEnd` (0: none) in Unix milliseconds, and `tags`.
 
     Tags `service:NAME`, `version:VERSION`, `kind:KIND`, and `author:NAME` are explicit. Otherwise a tag that names one
-    of the `known` services is the service, one that looks like a version is the version, and one such as `deploy` makes
-    it a deployment, so that the annotations of an existing pipeline suffice. The change begins at `time`.
+    of the `known` services, and only one, is the service, one that looks like a version is the version, and one such as
+    `deploy` makes it a deployment, so that the annotations of an existing pipeline suffice. The change begins at
+    `time`.
 
     Source: Grafana's documentation, "Annotations HTTP API", Create annotation.
 
@@ -76,14 +76,15 @@ def annotation(body: object, now: float, known: Collection[Service]) -> Change:
     if not isinstance(title, str) or not cleaned(title):
         raise InvalidChangeError("text: missing. Pass what changed")
     at = checked_time(body.get("time"), now, "time")
-    if checked_time(body.get("timeEnd"), max(at, now), "timeEnd") < at:
+    if checked_time(body.get("timeEnd") or None, max(at, now), "timeEnd") < at:
         raise InvalidChangeError("timeEnd: before time")
     named = dict(tag.split(":", 1) for tag in reversed(tags) if ":" in tag)
-    names = {name: service for service in known for name in (service.name, str(service))}
+    unique = service_aliases(known).values()
+    by_tag = {service.name: service for service in unique} | {str(service): service for service in known}
     service = named_service(cleaned(named.get("service", ""))) or next(
-        (names[tag] for tag in tags if tag in names), None
+        (by_tag[tag] for tag in tags if tag in by_tag), None
     )
-    version = named.get("version") or next((tag for tag in tags if _VERSION.fullmatch(tag)), "")
+    version = named.get("version") or next((tag for tag in tags if VERSION.fullmatch(tag)), "")
     is_deployment = bool(service and (version or not _DEPLOYS.isdisjoint(map(str.lower, tags))))
     default: ChangeKind = "deployment" if is_deployment else "other"
     return Change(

@@ -12,7 +12,7 @@ from typing import get_args
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
-from foreshock_dashboard.changes.labels import CHANGE_METRIC, LABELS, change_labels
+from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS, change_labels
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change
@@ -29,8 +29,8 @@ Family = CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
 SERVICE = ("service_name", "service_namespace")
 EDGE = ("client", "client_service_namespace", "server", "server_service_namespace")
 """Labels of the service graph."""
-EXPORTED_SECONDS, MAX_EXPORTED = 3600.0, 200
-"""Age and number of the changes that have a series."""
+EXPORTED_SECONDS, MAX_STORED, MAX_EXPORTED = 3600.0, 200, 50
+"""Age of the changes that have a series, and their number in the store and on the page."""
 Rows = Iterable[tuple[tuple[str, ...], float]]
 """Label values and value of each series."""
 
@@ -47,14 +47,22 @@ def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
 
 def change_samples(changes: Iterable[Change], now: float) -> tuple[Sample, ...]:
     """Samples of `CHANGE_METRIC` for the store, from which a past time and a recording get reported changes."""
-    rows = change_rows(changes, now).items()
-    return tuple(Sample(CHANGE_METRIC, labels_of(dict(zip(LABELS, values, strict=True))), at) for values, at in rows)
+    recent = _recent(changes, now)[-MAX_STORED:]
+    rows = {labels_of(change_labels(change)): change.at for change in recent}
+    return tuple(Sample(CHANGE_METRIC, labels, at) for labels, at in rows.items())
 
 
 def change_rows(changes: Iterable[Change], now: float) -> dict[tuple[str, ...], float]:
-    """Label values and time of the newest changes up to `now` (Unix seconds). Of equal labels the newest counts."""
-    recent = [change for change in changes if now - EXPORTED_SECONDS <= change.at <= now]
-    return {tuple(change_labels(change).values()): change.at for change in recent[-MAX_EXPORTED:]}
+    """Values of `EXPORTED_LABELS` and time of the newest changes up to `now` (Unix seconds).
+
+    Of equal labels the newest counts.
+    """
+    rows = [(change_labels(change), change.at) for change in _recent(changes, now)[-MAX_EXPORTED:]]
+    return {tuple(labels[name] for name in EXPORTED_LABELS): at for labels, at in rows}
+
+
+def _recent(changes: Iterable[Change], now: float) -> list[Change]:
+    return [change for change in changes if now - EXPORTED_SECONDS <= change.at <= now]
 
 
 def open_labels(incident: Incident) -> dict[str, str]:
@@ -91,8 +99,8 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from forecast_families(stats.snapshot.forecast)
     yield _gauge(
         CHANGE_METRIC,
-        "Time of each change in the last hour, Unix seconds.",
-        LABELS,
+        "Time of the newest changes in the last hour (at most 50), Unix seconds.",
+        EXPORTED_LABELS,
         change_rows(_known_changes(stats), stats.time).items(),
     )
     learning = stats.snapshot.learning

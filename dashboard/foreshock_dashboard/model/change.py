@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -29,6 +30,8 @@ SAME_CHANGE_SECONDS = 600.0
 progress (`progressDeadlineSeconds`), and a pipeline reports a deployment before its first span arrives."""
 MAX_CHANGES = 1000
 """Changes that are kept, the newest ones."""
+_SHA = re.compile(r"(?:sha-|sha256:)?((?:(?<=[-:])|(?=\d*[a-f])(?=.{7}))[0-9a-f]{1,64})")
+"""A commit or digest: seven digits or more with a letter, because a date has none, or any that are called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +71,81 @@ def merged_changes(
 ) -> tuple[Change, ...]:
     """The changes by time, each once, at most `limit` (the newest).
 
-    Reports of one subject with the same value within `SAME_CHANGE_SECONDS` of the first are one change: ten pods of a
-    Deployment, or two hubs. So are deployments of one service that different sources report, each with its own name of
-    the version: a pipeline, the image, and the spans. A change begins with its first report, and each later one fills
-    in what the earlier ones lack. aliases: the service that a name without a namespace stands for.
+    A report is about the newest change of its subject if it came within `SAME_CHANGE_SECONDS` of it and has the same
+    value: ten pods of a Deployment, or two hubs. Another source may name the version of a deployment otherwise (see
+    `_is_one_version`): a pipeline, the image, and the spans. A change begins with its first report, and each later one
+    fills in what the earlier ones lack. aliases: see `service_aliases`.
     """
     merged: list[Change] = []
-    sources: list[set[ChangeSource]] = []
+    reports: list[list[Change]] = []
     newest: dict[tuple[object, ...], int] = {}
+    exported: dict[tuple[object, ...], int] = {}
     for change in sorted(changes, key=_order):
-        named = replace(change, service=aliases.get(change.service, change.service)) if change.service else change
-        is_deployment = named.kind == "deployment" and named.service is not None
-        keys = [(*named.subject, named.after or named.title), *([named.subject[:2]] if is_deployment else [])]
-        known = [newest[key] for key in keys if key in newest]
-        same = [
-            number
-            for number in known
-            if named.at - merged[number].at <= SAME_CHANGE_SECONDS
-            and (named.source not in sources[number] or named.after == merged[number].after)
-        ]
-        if same:
-            number = same[0]
-            merged[number] = _filled(merged[number], named)
-            sources[number].add(named.source)
-        else:
+        named = replace(change, service=service_of_change(change, aliases))
+        series = (named.at, named.kind, named.service, named.source, named.stage, named.after)
+        number = exported.get(series)
+        if number is None or not (_is_bare(named) or _is_bare(merged[number])):
+            number = newest.get(_subject(named))
+            if number is not None and not _is_same(named, merged[number], reports[number]):
+                number = None
+        if number is None:
             number = len(merged)
             merged.append(named)
-            sources.append({named.source})
-        newest |= dict.fromkeys(keys, number)
+            reports.append([])
+        else:
+            merged[number] = _filled(merged[number], named)
+        reports[number].append(named)
+        exported[series] = newest[_subject(named)] = number
     return tuple(merged[-limit:] if limit else ())
+
+
+def service_of_change(change: Change, aliases: Mapping[Service, Service]) -> Service | None:
+    """The service that a change means. Argo CD names the Kubernetes namespace, which need not be the service's."""
+    if change.service is None:
+        return None
+    named = Service("", change.service.name) if change.source == "argocd" else change.service
+    return aliases.get(named, change.service)
+
+
+def _is_deployment(change: Change) -> bool:
+    return change.kind == "deployment" and change.service is not None
+
+
+def _subject(change: Change) -> tuple[object, ...]:
+    """What reports of one change share. Without a value, the title says what changed."""
+    return change.subject[:2] if _is_deployment(change) else (*change.subject, "" if change.after else change.title)
+
+
+def _is_bare(change: Change) -> bool:
+    """Whether it has only what a series of the hub's own metrics says: it may be any report that has the same."""
+    return not (change.host or change.setting or change.before or change.title or change.link or change.author)
+
+
+def _is_same(report: Change, change: Change, reports: list[Change]) -> bool:
+    """Whether a later report is about a change with these reports. One source reports each value once."""
+    if report.at - change.at > SAME_CHANGE_SECONDS:
+        return False
+    own = [each for each in reports if each.source == report.source]
+    if own or not _is_deployment(report):
+        value = report.after or report.title
+        return any(value == (each.after or each.title) and report.stage == each.stage for each in own or reports)
+    return all(_agree(report, each) for each in reports)
+
+
+def _agree(report: Change, other: Change) -> bool:
+    """Whether reports of two sources may be about one deployment: by version and, unless it is equal, by direction."""
+    if report.after and report.after.removeprefix("v") == other.after.removeprefix("v"):
+        return report.stage == other.stage or not (report.stage and other.stage)
+    is_one_direction = (report.stage == "rollback") == (other.stage == "rollback")
+    return is_one_direction and _is_one_version(report.after, other.after)
+
+
+def _is_one_version(first: str, second: str) -> bool:
+    """Whether two names may be of one artifact: one is unknown, or a SHA and a tag, or SHAs of different lengths."""
+    if not (first and second):
+        return True
+    shas = [found[1] for found in map(_SHA.fullmatch, (first, second)) if found]
+    return len(shas) == 1 or (len(shas) == 2 and (shas[0].startswith(shas[1]) or shas[1].startswith(shas[0])))
 
 
 def _order(change: Change) -> tuple[object, ...]:
@@ -110,6 +159,8 @@ def _filled(first: Change, later: Change) -> Change:
     other = first if version is later else later
     return replace(
         first,
+        host=first.host or later.host,
+        setting=first.setting or later.setting,
         before=version.before or (other.before if other.before != version.after else ""),
         after=version.after or other.after,
         stage=first.stage or later.stage,
@@ -124,4 +175,4 @@ def service_aliases(services: Iterable[Service]) -> Mapping[Service, Service]:
     by_name: dict[str, list[Service]] = {}
     for service in services:
         by_name.setdefault(service.name, []).append(service)
-    return {Service("", name): found[0] for name, found in by_name.items() if len(found) == 1 and found[0].namespace}
+    return {Service("", name): found[0] for name, found in by_name.items() if len(found) == 1}

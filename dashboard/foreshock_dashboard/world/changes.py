@@ -8,10 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.changes.fields import MAX_AHEAD_SECONDS
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, LABELS, change_of_labels
 from foreshock_dashboard.changes.timelines import ABSENT_SECONDS, Subject, Timelines
 from foreshock_dashboard.common.series_index import SeriesIndex
-from foreshock_dashboard.model.change import Change, ChangeKind, merged_changes, service_aliases
+from foreshock_dashboard.model.change import (
+    MAX_CHANGES,
+    Change,
+    ChangeKind,
+    merged_changes,
+    service_aliases,
+    service_of_change,
+)
 from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import image_tag
@@ -149,15 +157,20 @@ class ChangeRows:
         for labels, values in zip(reported.labels, reported.values, strict=True):
             found = (change_of_labels(at, dict(labels)) for at in np.unique(values[np.isfinite(values)]).tolist())
             self._reported.update(filter(None, found))
-        self._reported = {change for change in self._reported if change.at >= since}
+        until = (float(reported.times[-1]) if len(reported.times) else since) + MAX_AHEAD_SECONDS
+        recent = sorted((each for each in self._reported if since <= each.at <= until), key=lambda change: change.at)
+        self._reported = set(recent[-MAX_CHANGES:])
         self._timelines.trim(since)
 
     def tracked_services(self, known: Set[Service]) -> frozenset[Service]:
-        """The services of which a version, image, generation, or reported change is known. known: see `changes`."""
-        found = self._timelines.services(("deployment", "configuration"))
+        """The services of which a version, image, generation, or reported version is known. known: see `changes`."""
+        kinds: tuple[ChangeKind, ...] = ("deployment", "configuration")
+        found = self._timelines.services(kinds)
         workloads = tuple({service for source, service in found if source == "kubernetes"})
         spans = {service for source, service in found if source == "traces"}
-        reported = {change.service for change in self._reported if change.service}
+        aliases = service_aliases(known)
+        versions = (each for each in self._reported if each.after and each.kind in kinds)
+        reported = {service for each in versions if (service := service_of_change(each, aliases))}
         return frozenset({*spans, *reported, *services_of(workloads, known)})
 
     def changes(

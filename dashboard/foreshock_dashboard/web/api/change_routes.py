@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.audit import Action, AuditLog
 from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.changes.argocd import argocd_change
 from foreshock_dashboard.changes.cloud_events import STRUCTURED_TYPE, binary_event, deployment_event, structured_event
@@ -21,6 +21,7 @@ from foreshock_dashboard.changes.github import github_change, has_signature
 from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.changes.reports import annotation, reported_change
 from foreshock_dashboard.model.change import Change, merged_changes, service_aliases
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api.answers import get_snapshot, post
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH
@@ -106,29 +107,43 @@ def add_change_routes(
         change = _valid(lambda: argocd_change(body, hub.now()))
         return responder.json_response(request, hub.snapshot, await keep(change, sender(request)))
 
+    async def keep_github(request: Request, body: bytes, environment: str, by: str) -> Response:
+        values, event = _json(body), request.headers.get("x-github-event", "")
+        change = _valid(lambda: github_change(event, values, hub.now(), environment))
+        return responder.json_response(request, hub.snapshot, await keep(change, by))
+
     @post(api, GITHUB_PATH.removeprefix("/api"), "Receive webhooks of GitHub", ReportedChange, name="report_github")
     async def github(request: Request, query: Annotated[EnvironmentParameters, Query()]) -> Response:
         read_only()
         body = await request.body()
-        if secret is not None:
-            signed = has_signature(secret(), body, request.headers.get("x-hub-signature-256", ""))
-            _record(audit, request, signed=signed)
-            if not signed:
-                raise HTTPException(403, _UNSIGNED)
-        values, event = _json(body), request.headers.get("x-github-event", "")
-        change = _valid(lambda: github_change(event, values, hub.now(), query.environment))
-        by = sender(request) if secret is None else GITHUB
-        return responder.json_response(request, hub.snapshot, await keep(change, by))
+        if secret is None:
+            return await keep_github(request, body, query.environment, sender(request))
+        if not has_signature(secret(), body, request.headers.get("x-hub-signature-256", "")):
+            _record(audit, request, "sign_in_failed", 403)
+            raise HTTPException(403, _UNSIGNED)
+        status = 500
+        try:
+            answer = await keep_github(request, body, query.environment, GITHUB)
+            status = answer.status_code
+        except BadParameterError:
+            status = 400
+            raise
+        except SourceError:
+            status = 503
+            raise
+        finally:
+            _record(audit, request, "change", status)
+        return answer
 
 
-def _record(audit: AuditLog, request: Request, *, signed: bool) -> None:
+def _record(audit: AuditLog, request: Request, action: Action, status: int) -> None:
     audit.record(
-        "change" if signed else "sign_in_failed",
+        action,
         principal=GITHUB,
         method="signature",
         address=request.client.host if request.client else "",
         request=f"{request.method} {request.url.path}",
-        status=200 if signed else 403,
+        status=status,
     )
 
 
