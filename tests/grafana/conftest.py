@@ -18,6 +18,12 @@ import pytest
 import yaml
 from tests.grafana.promql import filled, levels, selectors
 
+from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS
+from foreshock_dashboard.hub.self_metrics import change_rows
+from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.service import Service
+from foreshock_exporter.exposition.text_format import series_text
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "grafana"
 OWN = Path(sys.executable)
@@ -111,6 +117,13 @@ def _hub_page(recording: Path) -> str:
     return page
 
 
+def _reported(at: float) -> str:
+    """A reported change as the hub's page has it: the scenario has none, and a replay takes no report."""
+    [(values, time)] = change_rows([Change(at, "deployment", Service("", "chat"), after="2")], at).items()
+    labels = dict(zip(EXPORTED_LABELS, values, strict=True))
+    return f"{series_text(CHANGE_METRIC, tuple(labels.items()))} {time}\n"
+
+
 def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
     """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end.
 
@@ -165,7 +178,7 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
     selected = [*queries(boards).values(), *records().values(), *BESIDES]
     metrics = frozenset(selector.metric for expression in selected for selector in selectors(expression))
     with wanted.open("w") as file:
-        file.writelines(_openmetrics(exported, _hub_page(recording), meta["end"], metrics))
+        file.writelines(_openmetrics(exported, _hub_page(recording) + _reported(meta["end"]), meta["end"], metrics))
     _run("promtool", "tsdb", "create-blocks-from", "openmetrics", wanted, folder / "data")
     for level in levels(records()):
         _evaluated(folder, meta["start"], meta["end"], level)

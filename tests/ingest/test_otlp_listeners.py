@@ -194,12 +194,12 @@ def test_bad_spans_are_reported_as_a_partial_success(
         ({"kind": "text/plain"}, 415, 3, "'text/plain' is neither application/x-protobuf nor application/json"),
         ({"kind": ""}, 415, 3, "is neither"),
         ({"content_encoding": "br"}, 415, 3, "'br' is neither gzip nor identity"),
-        ({"content": bytes(MAX_BYTES + 1)}, 413, 8, f"more than {MAX_BYTES} bytes; send smaller batches"),
+        ({"content": bytes(MAX_BYTES + 1)}, 413, 8, f"larger than {MAX_BYTES} bytes; send smaller batches"),
         (
             {"content": gzip.compress(bytes(MAX_BYTES * 100)), "content_encoding": "gzip"},
             413,
             8,
-            f"more than {MAX_BYTES} bytes after decompression",
+            f"larger than {MAX_BYTES} bytes after decompression",
         ),
     ],
 )

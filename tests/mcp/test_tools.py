@@ -9,25 +9,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
 from mcp.types import TextContent
 from tests.mcp.conftest import Agent, Serve
 from tests.web.worlds import NOW, SCENES, FakeHub
 
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
+from foreshock_dashboard.mcp.bounded import MAX_ANSWER_BYTES, bounded, size
+from foreshock_dashboard.mcp.endpoint import InProcessApi
 from foreshock_dashboard.mcp.untrusted import MAX_TEXT, NOTICE
 from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_ANSWER_BYTES = 64 * 1024
 MAX_SCHEMA_BYTES = 32 * 1024
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "list_incidents": {"state": "all"},
@@ -114,6 +119,73 @@ def test_every_answer_fits_its_schema_and_is_the_same_as_text(url: str, name: st
     assert len(content.text) < MAX_ANSWER_BYTES // 8
 
 
+def test_a_response_with_full_lists_is_at_most_64_kib(serve: Serve) -> None:
+    """Rows that do not fit are left out and counted, each list from its end."""
+    seen = SCENES["contended"]()
+    (incident,) = seen.incidents
+    names = [Service("ml", f"{number:02}-{'ü' * 250}") for number in range(30)]
+    listed = replace(incident, affected=tuple(Service("ml", f"{number:02}-{'ü' * 60}") for number in range(20)))
+    full = replace(
+        incident,
+        id=f"{incident.id}-z",
+        affected=tuple(names),
+        candidates=tuple(Candidate(name, 0.5) for name in names),
+        evidence=tuple(incident.evidence[0]._replace(name=str(name)) for name in names),
+        actions=tuple(incident.actions[0]._replace(service=name) for name in names),
+    )
+    incidents = (full, *(replace(listed, id=f"{incident.id}-{number}") for number in range(59)))
+    hub = FakeHub(replace(seen, incidents=incidents), candidates=full.candidates)
+    url = serve(hub)
+    rows = {}
+    for name, arguments in TOOLS.items():
+        body = httpx.post(url, json=tool_call(name, arguments), headers=ACCEPT, trust_env=False, timeout=30)
+        assert len(body.content) <= MAX_ANSWER_BYTES, name
+        result = body.json()["result"]
+        assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+        rows[name] = result["structuredContent"]
+    assert 0 < len(rows["list_incidents"]["incidents"]) == 60 - rows["list_incidents"]["omitted"]
+    explanation = rows["explain_incident"]
+    shown = [explanation[part] for part in ("affected", "candidates", "evidence", "actions")]
+    assert all(shown)
+    assert explanation["omitted"] == 4 * 30 - sum(map(len, shown))
+
+
+def tool_call(name: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """The message that calls a tool for all services."""
+    params = {"name": name, "arguments": {**arguments, "service": ""} if "service" in arguments else arguments}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
+def test_a_document_is_cut_where_its_response_would_be_too_large() -> None:
+    """Quotes and backslashes take several bytes in JSON. What cannot be cut is refused."""
+    markdown = "\n".join(['\\"' * 100] * 120)
+    cut = bounded({"id": "x", "markdown": markdown})["markdown"]
+    assert cut.endswith("…")
+    assert markdown.startswith(cut[:-1])
+    assert MAX_ANSWER_BYTES // 2 < size(cut) < MAX_ANSWER_BYTES
+    with pytest.raises(ValueError, match="64 KiB"):
+        bounded({"headline": "x" * MAX_ANSWER_BYTES})
+
+
+def test_a_tool_does_not_wait_for_a_query_without_end() -> None:
+    """The thread of the query goes on, and the error names the remedy."""
+    routes, end = FastAPI(), Event()
+
+    @routes.get("/slow")
+    def slow() -> None:
+        end.wait(60)
+
+    async def ask() -> None:
+        try:
+            with pytest.raises(SourceError, match=r"no answer within 0.05 s\. Name a service"):
+                await InProcessApi(routes, timeout=0.05).get("/slow")
+            assert not end.is_set()
+        finally:
+            end.set()
+
+    anyio.run(ask)
+
+
 def test_an_incident_is_explained_with_evidence_and_actions(hub: FakeHub, url: str) -> None:
     """By a prefix of its ID, with what people did."""
     hub.journal.append("incident", NOW, "dana", {"incident": "20251125T095730Z-embedder", "action": "acknowledge"})
@@ -130,12 +202,15 @@ def test_an_incident_is_explained_with_evidence_and_actions(hub: FakeHub, url: s
 
 
 def test_time_ranges_are_compared_signal_by_signal(url: str) -> None:
-    """The largest relative change comes first; only signals of the service, its calls, GPUs, and pairs are there."""
+    """The largest relative changes come first, before them those from 0; only signals of the service, its calls, GPUs,
+    and pairs are there."""
     found = Agent(url).answer("compare_time_ranges", **TOOLS["compare_time_ranges"])
     rows = found["rows"]
     assert found["baseline_range"]["end"] < found["range"]["start"]
-    assert (rows[0]["kind"], rows[0]["entity"]) == ("pair", "embedder waits on train-llm (host-0/gpu-0)")
-    assert rows[0]["value"] > 2 * rows[0]["baseline"]
+    changed = [row for row in rows if row["baseline"]]
+    assert (rows[0]["entity"], rows[0]["signal"], rows[0]["baseline"]) == ("host-0/gpu-0", "contended_ratio", 0.0)
+    assert (changed[0]["kind"], changed[0]["entity"]) == ("pair", "embedder waits on train-llm (host-0/gpu-0)")
+    assert changed[0]["value"] > 2 * changed[0]["baseline"]
     assert all("embedder" in row["entity"] or row["kind"] == "gpu" for row in rows)
 
 
@@ -221,6 +296,22 @@ def test_a_viewer_may_ask_and_a_client_without_a_token_may_not(hub: FakeHub, ser
     }
     assert statuses == {"": 401, "unknown": 401, "NONE": 403, "VIEWER": 200, "ADMIN": 200}
     assert Agent(url, "token-of-VIEWER").answer("list_incidents")["incidents"]
+
+
+def test_the_audit_log_has_who_got_a_postmortem(hub: FakeHub, serve: Serve, access: Access) -> None:
+    """With the tool and its arguments, as a download; also one that is unknown. By both generations of the protocol."""
+    url = serve(hub, access)
+    Agent(url, "token-of-VIEWER").call("get_postmortem", incident="latest")
+    Agent(url, "token-of-VIEWER", "legacy").call("get_postmortem", incident="nope")
+    Agent(url, "token-of-VIEWER").call("list_incidents")
+    assert [
+        (event["principal"], event["method"], event["role"], event["request"], event["status"])
+        for event in reversed(access.audit.recent())
+        if event["action"] == "download"
+    ] == [
+        ("VIEWER", "token", "viewer", 'POST /mcp get_postmortem {"incident": "latest"}', 200),
+        ("VIEWER", "token", "viewer", 'POST /mcp get_postmortem {"incident": "nope"}', 404),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary()}, "llm is at risk"),
         (
             {"cause": "retry_storm", "summary": Summary(latent=True)},
-            "llm would stay overloaded after a brief capacity loss",
+            "llm could stay overloaded after a brief capacity loss",
         ),
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         ({"state": "resolved"}, "llm has recovered from overload"),
@@ -186,8 +186,8 @@ def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
     assert incident_sentence(latent) == (
-        "llm would stay overloaded after a brief capacity loss. "
-        "Client retries would prevent its recovery (metastable failure)."
+        "llm could stay overloaded after a brief capacity loss. "
+        "A retry storm could then prevent its recovery (metastable failure)."
     )
 
 

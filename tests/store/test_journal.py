@@ -90,7 +90,10 @@ def test_entries_are_read_in_the_order_in_which_they_were_appended(
     assert journal.read("incident", after=first) == [later]
     assert journal.read("notification") == []
     stats = journal.stats()
-    assert (stats.durable, dict(stats.rows)) == (is_durable, {"incident": 2, "change": 1, "notification": 0})
+    assert (stats.durable, dict(stats.rows)) == (
+        is_durable,
+        {"incident": 2, "change": 1, "notification": 0, "identity": 0},
+    )
 
 
 def test_entries_survive_a_restart(opened: Open) -> None:

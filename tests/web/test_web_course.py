@@ -12,6 +12,7 @@ from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.calm import HealthySince, exceedances, healthy_since
 from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
+from foreshock_dashboard.web.panels.limits import Reading, judged
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
@@ -65,6 +66,19 @@ def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:
     assert healthy_since(snapshot(world), breached) == HealthySince(times[12], at_least=False)
     ended = replace(contention_incident(contended()), state="resolved", resolved=times[40])
     assert healthy_since(snapshot(world, ended), breached) == HealthySince(times[40], at_least=False)
+
+
+def test_a_service_with_too_few_requests_is_not_the_one_closest_to_its_slo() -> None:
+    """Unless its breach lasts."""
+    world = calm()
+    rate = world.red.rate.copy()
+    rate[world.services.index(EMBEDDER)] = 0.25
+    seldom = replace(world, red=replace(world.red, rate=rate))
+    reading = Reading("embedder", "p95", 0.9, 1.0, "SLO", "s", 0.9, "ok")
+    assert judged(world, [reading]) == [reading]
+    assert judged(seldom, [reading]) == []
+    breached = Reading("embedder", "p95", 2.0, 1.0, "SLO", "s", 2.0, "critical")
+    assert judged(seldom, [breached]) == [breached]
 
 
 def test_a_p95_above_the_slo_that_few_requests_show_is_no_breach_and_says_so() -> None:

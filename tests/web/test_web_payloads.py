@@ -66,8 +66,8 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "embedder would stay overloaded after a brief capacity loss. "
-        "Client retries would prevent its recovery (metastable failure)."
+        "embedder could stay overloaded after a brief capacity loss. "
+        "A retry storm could then prevent its recovery (metastable failure). Vulnerable since 09:56:50 UTC."
     )
     assert seen.payload()["risks"]
 

@@ -1,4 +1,4 @@
 """Tools for agents by the Model Context Protocol: the hub's API in compact, typed answers, without any analysis.
 
-Imports: `model`, `render`, `web`.
+Imports: `access`, `model`, `render`, `web`.
 """

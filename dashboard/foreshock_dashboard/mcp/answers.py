@@ -164,6 +164,7 @@ class IncidentExplanation(Answer):
     evidence: list[EvidenceRow]
     actions: Annotated[list[ActionRow], Field(description="by time to effect, the soonest first")]
     people: PeopleRow
+    omitted: Omitted
 
 
 class ServiceAnswerRow(TypedDict):
@@ -286,6 +287,7 @@ class RootCauses(Answer):
     candidates: list[CandidateRow]
     weak_candidates: list[CandidateRow]
     missing: Annotated[list[str], Field(description="kinds of signals that no source has")]
+    omitted: Omitted
 
 
 class Postmortem(Answer):

@@ -37,7 +37,6 @@ from foreshock_dashboard.render.incident_text import cause_label, evidence_text,
 
 MAX_ROWS = 50
 """Rows of a list."""
-MAX_COMPARED_ROWS = 60
 MAX_NAMES = 20
 """Names within a row."""
 MAX_DETAILS = 12
@@ -99,6 +98,11 @@ def _incident_row(row: Json) -> IncidentRow:
 
 def incident_explanation(answer: Json, row: Json) -> IncidentExplanation:
     """Of `/api/incidents` and one of its rows."""
+    affected, omitted_names = _first(row["affected"], str, MAX_NAMES)
+    at_risk, omitted_risks = _first(row["at_risk"], _at_risk, MAX_DETAILS)
+    candidates, omitted_candidates = _first(row["candidates"], _candidate, MAX_DETAILS)
+    evidence, omitted_evidence = _first(row["evidence"], _evidence, MAX_DETAILS)
+    actions, omitted_actions = _first(row["actions"], _action, MAX_DETAILS)
     return {
         **_envelope(answer),
         "id": row["id"],
@@ -125,12 +129,13 @@ def incident_explanation(answer: Json, row: Json) -> IncidentExplanation:
         "opened": _time(row["opened"]),
         "paged": _time(row["paged"]),
         "resolved": _time(row["resolved"]),
-        "affected": row["affected"][:MAX_NAMES],
-        "at_risk": list(map(_at_risk, row["at_risk"][:MAX_DETAILS])),
-        "candidates": list(map(_candidate, row["candidates"][:MAX_DETAILS])),
-        "evidence": list(map(_evidence, row["evidence"][:MAX_DETAILS])),
-        "actions": list(map(_action, row["actions"][:MAX_DETAILS])),
+        "affected": affected,
+        "at_risk": at_risk,
+        "candidates": candidates,
+        "evidence": evidence,
+        "actions": actions,
         "people": _people(row),
+        "omitted": omitted_names + omitted_risks + omitted_candidates + omitted_evidence + omitted_actions,
     }
 
 
@@ -290,7 +295,7 @@ def _pair_row(row: Json) -> PairAnswerRow:
 
 def range_comparison(answer: Json) -> RangeComparison:
     """Of `/api/compare`."""
-    rows, omitted = _first(answer["rows"], _compared_row, MAX_COMPARED_ROWS)
+    rows, omitted = _first(answer["rows"], _compared_row)
     return {
         **_envelope(answer),
         "baseline_range": _range(answer["baseline"]),
@@ -318,14 +323,17 @@ def _compared_row(row: Json) -> ComparedAnswerRow:
 
 def root_causes(answer: Json) -> RootCauses:
     """Of `/api/explain`."""
+    candidates, omitted = _first(answer["candidates"], _candidate, MAX_DETAILS)
+    weak_candidates, omitted_weak = _first(answer["weak_candidates"], _candidate, MAX_DETAILS)
     return {
         **_envelope(answer),
         "service": answer["service"],
         "at": _time(answer["at"]),
         "confidence": answer["confidence"],
-        "candidates": list(map(_candidate, answer["candidates"][:MAX_DETAILS])),
-        "weak_candidates": list(map(_candidate, answer["weak_candidates"][:MAX_DETAILS])),
+        "candidates": candidates,
+        "weak_candidates": weak_candidates,
         "missing": answer["missing"],
+        "omitted": omitted + omitted_weak,
     }
 
 

@@ -26,6 +26,7 @@ from foreshock_dashboard.mcp.answers import (
     RootCauses,
     ServiceList,
 )
+from foreshock_dashboard.mcp.bounded import bounded, encoded
 from foreshock_dashboard.mcp.untrusted import clean_text, cleaned
 from foreshock_dashboard.model import service as model
 from foreshock_dashboard.model.query import SourceError
@@ -46,6 +47,8 @@ instructions. null means unknown, never zero."""
 Service = Annotated[str, Field(description=f"service: {SERVICE}")]
 At = Annotated[str, Field(description=f"point in time: {TIME}; hours ago may take seconds")]
 IncidentId = Annotated[str, Field(description="ID, unique ID prefix, or latest (the newest that paged)")]
+DOWNLOADS = frozenset({"get_postmortem"})
+"""Tools whose answers leave the hub as documents; the audit log names who called them."""
 MAX_SUGGESTED = 20
 """Services that an error lists."""
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -199,9 +202,11 @@ def _without_titles(schema: Json) -> Json:
 
 def _result(answer: Answer) -> CallToolResult:
     """An answer as structured content, and the same as text for clients that read only that."""
-    content = cleaned(json.loads(json.dumps(answer)))
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
+    try:
+        content = bounded(cleaned(json.loads(encoded(answer))))
+    except ValueError as error:
+        raise ToolError(str(error)) from None
+    return CallToolResult(content=[TextContent(type="text", text=encoded(content))], structured_content=content)
 
 
 def _incident(rows: Sequence[Json], wanted: str) -> Json:

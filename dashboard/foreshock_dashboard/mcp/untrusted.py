@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_text import printable
 
 NOTICE = (
@@ -41,13 +42,17 @@ def clean_document(text: str, most: int) -> str:
     return "\n".join(lines)
 
 
-def cleaned(value: JsonValue) -> JsonValue:
-    """A JSON value whose texts are clean, except commands and documents, which were cleaned before."""
+def cleaned(answer: Json) -> Json:
+    """A JSON object whose texts are clean, except commands and documents, which were cleaned before."""
+    return {name: item if name in AS_IS else _cleaned(item) for name, item in answer.items()}
+
+
+def _cleaned(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
-        return {name: item if name in AS_IS else cleaned(item) for name, item in value.items()}
-    return [cleaned(item) for item in value] if isinstance(value, list) else value
+        return cleaned(value)
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
 AS_IS = frozenset({"command", "revert_command", "markdown"})

@@ -127,7 +127,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
-        return "would stay overloaded after a brief capacity loss"
+        return "could stay overloaded after a brief capacity loss"
     if summary.down:
         return "is down"
     if breaches_slo:
@@ -178,7 +178,7 @@ def _metric(incident: Incident) -> str:
 def suspicion_clauses(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
     if incident.summary.latent:
-        return text("Client retries would prevent its recovery (metastable failure)")
+        return text("A retry storm could then prevent its recovery (metastable failure)")
     names = [candidate.service for candidate in incident.candidates[:3]]
     if incident.confidence_level == "low" and len(names) > 1:
         return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))

@@ -75,7 +75,7 @@ def create_app(
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     routes.register(server, hub, version, access)
     if mcp:
-        _add_mcp(server, version)
+        _add_mcp(server, version, access)
     if access.oidc:
         access.oidc.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
@@ -100,14 +100,14 @@ def create_app(
     return server
 
 
-def _add_mcp(server: FastAPI, version: str) -> None:
+def _add_mcp(server: FastAPI, version: str, access: Access) -> None:
     """Serve tools for agents. They query the routes that the app has by now, which have passed the same middleware."""
     from foreshock_dashboard.mcp.endpoint import PATH, McpEndpoint  # the SDK takes a second and 24 MB
 
     inner = FastAPI(openapi_url=None)
     inner.router.routes[:] = server.router.routes
     routes.add_error_handlers(inner)
-    endpoint = McpEndpoint(inner, version)
+    endpoint = McpEndpoint(inner, version, access.audit)
     server.router.routes.append(Route(PATH, endpoint, include_in_schema=False))
     server.router.lifespan_context = endpoint.lifespan
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
+from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.numbers import Row, last_median, rounded
 
 Status = Literal["critical", "warning", "ok", "unknown"]
@@ -64,6 +67,14 @@ def _reading(
         status = "critical"
     kind: Literal["SLO", "safe limit"] = "safe limit" if metric == "load" else "SLO"
     return Reading(str(service), metric, rounded(value), rounded(limit), kind, unit, rounded(usage), status)
+
+
+def judged(world: World, found: Sequence[Reading]) -> list[Reading]:
+    """Readings without p95 and error rates that too few requests show to judge; those of a lasting breach stay."""
+    window = max(SLO_WINDOW_SECONDS, world.step)
+    rates = zip(world.services, last_median(world.red.rate), strict=True)
+    few = {str(service) for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
+    return [item for item in found if item.metric == "load" or item.status == "critical" or item.service not in few]
 
 
 def worst(found: Sequence[Reading], *metrics: Metric, service: Service | None = None) -> Reading | None:

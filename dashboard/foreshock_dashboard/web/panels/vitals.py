@@ -21,7 +21,7 @@ from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, plural
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
-from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
+from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, worst
 from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -97,7 +97,7 @@ def vitals(
     incidents = [item for item in open_incidents(snapshot) if item.affected]
     critical = [item for item in incidents if item.severity == "critical"]
     columns, past = _columns(world, min((item.since for item in critical), default=math.inf), seconds)
-    found, red = readings(snapshot, history.now()), world.red
+    found, red = judged(world, readings(snapshot, history.now())), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
     recent = columns[past:]

@@ -16,6 +16,8 @@ from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 Entity = Literal["service", "call", "gpu", "pair"]
 MAX_ROWS = 200
+FLOORS = {"req/s": 0.1, "ratio": 0.001, "s": 0.001, "": 0.1}
+"""By unit: values below it count as equal to it, so that a change of almost nothing is not a large one."""
 
 
 class ComparedRow(Row):
@@ -42,7 +44,10 @@ class RangeJson(TypedDict):
 
 
 class Comparison(TypedDict):
-    """Two time ranges side by side, the largest relative changes first. omitted: rows beyond the first 200."""
+    """Two time ranges side by side, the largest relative changes first: those from and to 0 before all others.
+
+    omitted: rows beyond the first 200.
+    """
 
     baseline: RangeJson
     range: RangeJson
@@ -56,7 +61,7 @@ def comparison(baseline: World | None, current: World | None, service: Service |
     after = _medians(current, service) if current else {}
     rows = [_row(key, before.get(key, math.nan), after.get(key, math.nan)) for key in dict.fromkeys([*after, *before])]
     known = [row for row in rows if row.baseline is not None or row.value is not None]
-    known.sort(key=lambda row: (-_change(row), row.kind, row.entity, row.signal))
+    known.sort(key=lambda row: (*_change(row), row.kind, row.entity, row.signal))
     return {
         "baseline": _range(baseline),
         "range": _range(current),
@@ -74,9 +79,13 @@ def _row(key: Key, before: float, after: float) -> ComparedRow:
     return ComparedRow(*key, number(before), number(after), number(ratio))
 
 
-def _change(row: ComparedRow) -> float:
-    """The size of a relative change, the same for twice and half."""
-    return abs(math.log(row.ratio)) if row.ratio else 0.0
+def _change(row: ComparedRow) -> tuple[bool, float]:
+    """The place of a relative change: the lower, the larger it is, the same for twice and half."""
+    if row.baseline is None or row.value is None:
+        return True, 0.0
+    low, high = sorted((row.baseline, row.value))
+    floor = FLOORS[row.unit]
+    return low > 0 or high <= floor, -math.log(max(high, floor) / max(low, floor))
 
 
 def _range(world: World | None) -> RangeJson:

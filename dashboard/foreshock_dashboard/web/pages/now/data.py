@@ -14,7 +14,7 @@ from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.calm import Exceedance, exceedances
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
-from foreshock_dashboard.web.panels.limits import Reading, readings
+from foreshock_dashboard.web.panels.limits import Reading, judged, readings
 from foreshock_dashboard.web.panels.timeline import (
     Timeline,
     affected_order,
@@ -139,7 +139,8 @@ def now(
     lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
     usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
-    rows = most_affected(service_rows(snapshot, history), named, usage)
+    closest = {item.service: item for item in _by_usage(judged(world, list(usage.values())))}
+    rows = most_affected(service_rows(snapshot, history), named, closest)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))

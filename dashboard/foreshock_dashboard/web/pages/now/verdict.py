@@ -34,7 +34,7 @@ from foreshock_dashboard.web.pages.now.course import (
     recovery,
 )
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
-from foreshock_dashboard.web.panels.limits import Metric, Reading, readings, worst
+from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.timeline import nearest_breaches, suspicion
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
@@ -182,7 +182,11 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), (text(_FIRST_STEPS),))
-    risks = tuple(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected)
+    risks = tuple(
+        text(*summary_clauses(item), " Vulnerable since ", time(item.since), ".")
+        for item in open_incidents(snapshot)
+        if not item.affected
+    )
     return replace(_verdict(snapshot, world, now, history), risks=risks)
 
 
@@ -205,7 +209,7 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
-    found = _without_incident(snapshot, history.now() if history else {}, seen, gaps)
+    found = _without_incident(snapshot, world, history.now() if history else {}, seen, gaps)
     if found.state != "healthy" or history is None:
         return found
     return replace(found, healthy_since=healthy_since(snapshot, history))
@@ -292,12 +296,12 @@ def _impact(snapshot: Snapshot, world: World, service: Service, breached: Breach
 
 
 def _without_incident(
-    snapshot: Snapshot, stages: Mapping[Service, Stage | None], seen: Freshness, gaps: tuple[Text, ...]
+    snapshot: Snapshot, world: World, stages: Mapping[Service, Stage | None], seen: Freshness, gaps: tuple[Text, ...]
 ) -> Verdict:
     tracked = [service for service in _slos(snapshot) if stages.get(service) is not None]
     breached = [str(service) for service in tracked if stages[service] == "breached"]
     erring = [str(service) for service, state in conditions(snapshot).items() if state.kind == "errors"]
-    found = [reading for reading in readings(snapshot, stages) if math.isfinite(reading.usage)]
+    found = [reading for reading in judged(world, readings(snapshot, stages)) if math.isfinite(reading.usage)]
     closest = tuple(sorted(found, key=lambda reading: -reading.usage)[:MAX_CLOSEST])
     ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
