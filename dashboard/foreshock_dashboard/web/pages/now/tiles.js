@@ -34,7 +34,8 @@ const SLO_STATES = [
 /** @param {SloStatus} slo */
 const withinText = ({ within, without, ...troubled }) => {
   const isMet = SLO_STATES.every(([state]) => !troubled[state]);
-  return `${within} ${isMet ? "within SLO" : "healthy"}${without ? `, ${without} ${without === 1 ? "has" : "have"} no SLO` : ""}`;
+  const others = without ? `, ${without} ${without === 1 ? "has" : "have"} no SLO` : "";
+  return `${within} ${isMet ? "within SLO" : "healthy"}${others}`;
 };
 
 /**

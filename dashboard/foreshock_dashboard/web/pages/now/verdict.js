@@ -322,7 +322,7 @@ const closesText = (resolves, now) => [". Closes at about ", timeElement(resolve
 const latentRisks = (risks) => [
   "No impact now. ",
   risks.map((risk) => [clausesText(risk), " "]),
-  h("a", { href: "#evidence-panel" }, "Actions and evidence"),
+  h("a", { href: "#evidence-panel" }, "Evidence"),
 ];
 
 /**
