@@ -39,6 +39,16 @@ def test_a_change_is_kept_once_and_survives_a_restart(tmp_path: Path) -> None:
         journal.close()
 
 
+def test_entries_of_another_kind_are_no_change() -> None:
+    journal = Journal(None, now=lambda: NOW)
+    log = ChangeLog(journal)
+    journal.append("identity", NOW, "", {"id": "i"})
+    assert log.all() == ()
+    log.add(Change(NOW, "deployment", LLM, after="1.4.2", source="api"), "ci")
+    journal.append("incident", NOW, "dana", {"id": "i"})
+    assert [change.after for change in log.all()] == ["1.4.2"]
+
+
 def test_two_reports_of_one_deployment_are_one_change() -> None:
     log = ChangeLog(Journal(None, now=lambda: NOW))
     log.add(Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada"), "github")

@@ -77,18 +77,18 @@ def test_a_line_is_parsed(what: str) -> None:
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
-    "no sample": ("???", "is no sample: '\\?\\?\\?'"),
+    "no sample": ("???", "is not a sample: '\\?\\?\\?'"),
     "no time": ("up 1", "missing timestamp; append it in Unix seconds"),
-    "no value": ('up{a="b"}', "is no sample"),
+    "no value": ('up{a="b"}', "is not a sample"),
     "a bad value": ("up one 1", "'one' is not a number"),
     "Python's numbers": ("up 1_0 1", "'1_0' is not a number"),
     "a bad time": ("up 1 now", "'now' is not a number"),
     "no time that there is": ("up 1 1e30", "1e\\+30 is not a time in seconds"),
     "a time that is none": ("up 1 NaN", "nan is not a time in seconds"),
-    "an open label": ('up{a="b} 1 1', "is no sample"),
+    "an open label": ('up{a="b} 1 1', "is not a sample"),
     "labels without a comma": ('up{a="b" c="d"} 1 1', "malformed labels"),
     "a label twice": ('up{a="b",a="c"} 1 1', "label 'a' twice"),
-    "one word too many": ('up{a="b"} 1 1 1', "is no sample"),
+    "one word too many": ('up{a="b"} 1 1 1', "is not a sample"),
     "not UTF-8": (b'up{a="\xff"} 1 1', "is not UTF-8"),
     "a line without end": ("x" * (openmetrics.MAX_LINE_BYTES + 1), "longer than"),
     "more after the end": ("# EOF", "the file goes on after # EOF"),

@@ -164,12 +164,12 @@ REFUSED: dict[str, tuple[Words, int, str]] = {
         lambda d: [*IMPORT, "--openmetrics", d / "empty.om", "--output-dir", d / "x"], 1, "neither a sample",
     ),
     "nothing to export": (lambda d: ["recording", "export", d], 2, "Pass at least one."),
-    "an export of nothing": (lambda d: ["recording", "export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
+    "an export of nothing": (lambda d: ["recording", "export", d, "--openmetrics", d / "x"], 1, "is not a recording"),
     "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
     "two sources": (
         lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads one of them",
     ),
-    "a trace of nothing": (lambda d: ["trace", "show", "ab", "--from", d], 1, "it is no recording"),
+    "a trace of nothing": (lambda d: ["trace", "show", "ab", "--from", d], 1, "it is not a recording"),
 }  # fmt: skip
 
 

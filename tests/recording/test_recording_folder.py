@@ -276,8 +276,8 @@ DAMAGE = {
     "half a meta.json": "meta.json cannot be read",
     "an unknown version": "version 0, and this foreshock reads up to 2; replay it with the foreshock version",
     "a newer version": "version 3, and this foreshock reads up to 2; .* or record or simulate it again",
-    "another format": "it is no recording",
-    "a list": "it is no recording",
+    "another format": "it is not a recording",
+    "a list": "it is not a recording",
     "nonsense in it": "meta.json has an invalid value",
     "a time in no year": "invalid value: -10000000000000.0 is not a number from -1e\\+12 to 1e\\+12",
     "a negative scrape interval": "invalid value: -5 is not a number from 0.001 to 1e\\+12",
@@ -306,7 +306,7 @@ def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
     """Missing, or with other content."""
     with pytest.raises(RecordingError, match="there is no such folder"):
         Recording(tmp_path / "nowhere")
-    with pytest.raises(RecordingError, match="it is no recording"):
+    with pytest.raises(RecordingError, match="it is not a recording"):
         Recording(tmp_path)
 
 
@@ -378,7 +378,7 @@ def test_a_killed_recording_does_not_appear(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     assert not path.exists()
     (aside,) = tmp_path.iterdir()
-    with pytest.raises(RecordingError, match="it is no recording"):
+    with pytest.raises(RecordingError, match="it is not a recording"):
         Recording(aside)
 
 

@@ -61,7 +61,7 @@ class ChangeLog:
     def _read(self) -> None:
         if (newest := self._journal.newest) > self._seq:
             entries = self._journal.read("change", self._seq)
-            self._seq = max(newest, *(entry.seq for entry in entries[-1:]))
+            self._seq = max([newest, *(entry.seq for entry in entries)])
             found = (change_of_labels(entry.at, entry.data) for entry in entries)
             self._reports = sorted((*self._reports, *filter(None, found)), key=lambda change: change.at)[-MAX_CHANGES:]
             self._changes = merged_changes(self._reports)
