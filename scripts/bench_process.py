@@ -22,7 +22,7 @@ from foreshock_dashboard.common.clock import Clock
 Request = Callable[[httpx.Client], httpx.Response]
 BIN = Path(sys.executable).parent
 STOP_SECONDS = 60
-"""A hub that was told to stop may take as long; then it is killed."""
+"""Time for a hub to end after SIGTERM, before SIGKILL."""
 REAL_TIME = Clock()
 
 

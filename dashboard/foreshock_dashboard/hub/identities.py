@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, TrackedIncident
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import Entry, EntryLog
 from foreshock_dashboard.model.query import SourceError
@@ -90,7 +91,7 @@ class Identities:
         """Start of the analyzed history, Unix seconds; None before the first evaluation."""
         self._earlier: list[Identity] = []
         """Incidents that opened too early to be found in it, the newest first."""
-        self._problem = ""
+        self._problem = LogOnChange(log)
 
     def restored(self, state: State) -> State:
         """The state with the identities of incidents that were open before the analyzed history."""
@@ -111,11 +112,10 @@ class Identities:
                 if is_news:
                     self._journal.append("identity", incident.resolved or incident.opened, BY, identity.data())
                     self._known[incident.id] = identity
-            self._problem = ""
         except SourceError as error:
-            if str(error) != self._problem:
-                log.warning("incidents open now may get another ID after a restart: %s", error)
-            self._problem = str(error)
+            self._problem.update(f"incidents open now may get another ID after a restart: {error}")
+        else:
+            self._problem.update("")
 
     def _read(self, until: float) -> None:
         """Read the identities; those that opened before `until` may be found again. An unreadable journal has none."""
