@@ -316,6 +316,17 @@ def test_the_state_history_drops_the_oldest_states() -> None:
     assert memory.at(1e12) == (State(time=50.0), Learning(50.0, 1800.0))
 
 
+def test_the_live_states_begin_with_the_world() -> None:
+    """An earlier one is never shown, since the World of its time is gone."""
+    past, newest = rewind()
+    world = newest.world
+    assert world
+    assert past._live.at(world.times[0])
+    past.append(State(time=world.time), slice_world(world, world.times[5], world.time))
+    assert past._live.at(world.times[4]) is None
+    assert past._live.at(world.times[5])
+
+
 def test_the_state_history_keeps_no_derived_values() -> None:
     """They are for the next evaluation alone, and a quarter of a state's memory."""
     memory, state = StateHistory(), State(time=10.0)

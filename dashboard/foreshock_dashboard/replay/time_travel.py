@@ -35,7 +35,7 @@ HOUR_SECONDS = 3600.0
 LAST_HOUR_STEP_SECONDS = 300.0
 """The current hour is evaluated up to a multiple of this, so that not every evaluation of the hub starts it again."""
 MAX_SERVICE_STATES = 60_000
-"""Services over all cached states: 15 services for eleven hours, or 1,000 for ten minutes."""
+"""Services over all cached states: 54 services for three hours, or 1,000 for ten minutes."""
 SERVICE_STATE_BYTES = 1000.0
 """Memory of a service in a state, as tracemalloc measured with a recording of 15 services."""
 MIN_CACHED_BYTES = 2.0**20
@@ -81,8 +81,16 @@ class StateHistory:
         self._states.append((replace(state, cache=IdentityCache()), learned))  # a quarter of its memory
         self._service_states += 1 + len(state.own)
         while self._service_states > self._max_service_states and len(self._states) > 1:
-            self._service_states -= 1 + len(self._states[0][0].own)
-            del self._states[0]
+            self._drop_oldest()
+
+    def drop_before(self, time: float) -> None:
+        """Drop the states before `time`."""
+        while self._states and self._states[0][0].time < time:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._service_states -= 1 + len(self._states[0][0].own)
+        del self._states[0]
 
     @property
     def nbytes(self) -> float:
@@ -218,10 +226,11 @@ class TimeTravel:
         )
 
     def append(self, state: State, world: World) -> None:
-        """Cache a state of the live hub."""
+        """Cache a state of the live hub; `at` uses none of before the World."""
         learned = learning(slice_world(world, -math.inf, state.time))
         with self._live_lock:
             self._live.append(state, learned)
+            self._live.drop_before(float(world.times[0]))
 
     def clear(self) -> None:
         """Drop what was read for earlier requests; further ones read it again."""
