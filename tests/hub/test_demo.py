@@ -76,7 +76,7 @@ def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventual
         warning, page = sent("warning")[0], sent("failure")[0]
         assert hook.posted.index(warning) < hook.posted.index(page)
         for post in (warning, page):
-            assert f"Action: Pause {STORY[0]}." in post["message"]
+            assert f"Action: Stop {STORY[0]}: its pods are terminated." in post["message"]
             assert base64.b64decode(post["attachments"][0]["base64"]).startswith(b"\x89PNG")
         assert process.end(signal.SIGINT) == 0, process.output
 

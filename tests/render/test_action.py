@@ -17,8 +17,6 @@ from foreshock_dashboard.model.action import Action, ActionKind, Effect, Reason,
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import (
-    REASONS,
-    SUSPICIONS,
     action_clauses,
     action_expected,
     action_reason,
@@ -27,6 +25,7 @@ from foreshock_dashboard.render.action import (
 )
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import COMMANDS, action_command, revert_command
+from foreshock_dashboard.render.words import REASONS, SUSPICIONS
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
 GPU = Gpu("host-1", "0", "GPU-1b2c")

@@ -59,6 +59,8 @@ ReasonKind = Literal[
 ]
 LimitKind = Literal["safe_limit", "slo", "baseline"]
 Unit = Literal["s", "ratio", ""]
+ARRIVING_LOAD = "arriving load"
+"""Signal of the load of the requests that arrive, without those that wait already."""
 
 
 class Reason(NamedTuple):
@@ -117,7 +119,8 @@ class Action(NamedTuple):
     share to shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number
     that the autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds
     until it is no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown.
-    too_late: the forecast SLO breach of the service that it helps comes before it, else the first one.
+    too_late: the forecast SLO breach of the service that it helps comes before it, else the first one. outcome: what
+    this action and those before it achieve, once the queue is drained, `drain_seconds` after they take effect.
     """
 
     kind: ActionKind
@@ -136,6 +139,8 @@ class Action(NamedTuple):
     effect: Effect | None = None
     effective_seconds: float = math.nan
     too_late: bool = False
+    outcome: Effect | None = None
+    drain_seconds: float = math.nan
 
     @property
     def total(self) -> float:

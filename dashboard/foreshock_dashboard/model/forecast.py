@@ -28,6 +28,11 @@ class BatchingLaw:
         """Seconds per token with this many concurrent sequences."""
         return self.base + self.per_sequence * sequences
 
+    def seconds_at(self, load: float, max_sequences: float) -> float:
+        """Seconds per token at an offered load below 1; the inverse of `offered_load`, up to `max_sequences`."""
+        throughput = load * max_sequences / (self.base + self.per_sequence * max_sequences)
+        return self.base / (1 - self.per_sequence * throughput)
+
     def offered_load(self, sequences: Floats, max_sequences: float) -> Floats:
         """Offered load of `sequences` concurrent sequences over the throughput of a full replica.
 
@@ -50,7 +55,7 @@ class Utilization:
     1, mean over replicas and a minute. full: seconds for which the KV cache has been nearly full. max_sequences:
     sequences per replica at a full KV cache. load: current offered load over the throughput of full servers, above 1 if
     requests wait; loads: means over the windows of `batching_model`, the shortest first. baseline, peak: as in
-    the law.
+    the law; law: None where unknown.
     """
 
     slowdown: float
@@ -62,6 +67,7 @@ class Utilization:
     loads: tuple[float, ...]
     baseline: float
     peak: float
+    law: BatchingLaw | None = None
 
 
 class Risk(NamedTuple):

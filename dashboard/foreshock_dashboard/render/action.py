@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
-from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
-from foreshock_dashboard.render.words import CAUSES, WORLD_METRICS, in_sentence
+from foreshock_dashboard.render.words import ACTIONS, CAUSES, LIMITS, REASONS, SUSPICIONS, WORLD_METRICS, in_sentence
 
 MIN_ATTEMPTS = 1.1
 """Attempts per call from which they are named."""
@@ -21,63 +21,6 @@ MAX_GPUS = 2
 """GPUs that an action names; of more, their number."""
 DUE_SECONDS = 30.0
 """Seconds before and after the expected time within which replicas are due."""
-
-# Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
-ACTIONS: Mapping[ActionKind, str] = {
-    "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
-    "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
-    "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
-    "balance_load": "Load-balance {service} by outstanding requests",
-    "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
-    "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
-    "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
-    "dedicate_pool": "Give tier {target} a dedicated GPU pool",
-    "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",
-    "degrade": "Degrade {callers} gracefully (timeout, circuit breaker, cached response)",
-    "drain_gpus": "Drain {gpus} and reschedule {service}",
-    "drain_host": "Drain host {target}",
-    "drain_replica": "Drain replica {target}",
-    "inspect_deploys": "Check for a recent deploy of {service}",
-    "inspect_gpus": "Check {gpus} for errors, throttling, and power",
-    "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
-    "inspect_replicas": "Check why replicas of {service} are not ready",
-    "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
-    "limit_length": "Limit the {requests} length of requests from {service}",
-    "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
-    "move_off_gpus": "Move {service} off {gpus}",
-    "pause": "Pause {service}",
-    "raise_quota": "Raise the quota of pool {target} for [{amount:replicas}|replicas] of {service}",
-    "raise_replica_limit": "Raise the autoscaler maximum of {service}[ (now {current:.0f} replicas)]",
-    "restart": "Restart {service}",
-    "restore_timeout": "Restore the previous timeout of {service} for {callee}",
-    "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
-    "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
-    "shed_load": "[Shed {amount:percent} of requests to {service}|Shed load at {service}]"
-    "[ until new replicas are ready ({until_seconds:due})]",
-}
-"""The action alone."""
-SUSPICIONS: Mapping[ReasonKind, str] = {
-    "called_in": "called in {value:percent} of requests of {service}",
-    "calls_grew": "calls to {service} {value:multiple}x baseline",
-    "cause": "{name}[ of {service}]",
-    "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
-    "metric": "{name} {before} → {after}[ since {since:clock}]",
-    "no_anomaly": "no local anomaly",
-    "requests_grew": "request rate {value:multiple}x baseline",
-    "slower": "[{name} {before} → {after}|latency {value:multiple}x baseline][ since {since:clock}]",
-}
-"""Why a service is suspected."""
-REASONS: Mapping[ReasonKind, str] = {
-    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value:attempts}",
-    "gpu_share": "{service} gets {value:percent} of GPU time (baseline {baseline:percent})",
-    "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
-    "lost_capacity": "{value:percent} of the capacity of {service} is lost",
-    "recurring_load": "Load at that time is {value:multiple}x that of two hours before, by earlier weeks or days",
-    "short_outage": "Retries would make [an outage of {value:.0f} s|any outage] permanent",
-    "unexplained": "No external cause found",
-}
-"""Why an action is recommended."""
-LIMITS: Mapping[LimitKind, str] = {"safe_limit": "safe limit", "slo": "SLO", "baseline": "baseline"}
 
 
 def action_text(action: Action | None) -> str:
@@ -89,6 +32,7 @@ def action_text(action: Action | None) -> str:
         joined_text(action_clauses(action)),
         action_reason(action),
         f"Expected: {expected}" if action.effect else f"{expected[:1].upper()}{expected[1:]}",
+        action_outcome(action),
     )
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
@@ -115,6 +59,19 @@ def action_expected(action: Action) -> str:
     when = f"effective in {max(1, round(seconds / 60))} min" if _known(seconds) else ""
     too_late = "after the forecast breach" if when and action.too_late else ""
     return ", ".join(part for part in (_change(action.effect), when, too_late) if part)
+
+
+def action_outcome(action: Action) -> str:
+    """What remains once the queue is drained, after an action and those before it; "" if unknown.
+
+    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, when the queue is drained`.
+    """
+    if action.outcome is None:
+        return ""
+    steps = "both steps" if action.kind == "shed_load" else "that"
+    minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
+    change = _change(action.outcome._replace(subject=""))
+    return f"After {steps}: {change} in about {minutes} min, when the queue is drained"
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -157,6 +114,8 @@ def _change(effect: Effect | None) -> str:
     now, projected = _value(effect, effect.now), _value(effect, effect.projected)
     if effect.signal == "load" and effect.now > 1:  # it counts the queue, the projected load does not
         projected += " once the queue drains"
+    if effect.signal == ARRIVING_LOAD:
+        projected += " of capacity"
     limit = f"{LIMITS[effect.limit_kind]} {_value(effect, effect.limit)}" if effect.limit_kind else ""
     bracket = ", ".join(part for part in (limit, "not enough alone" if effect.is_enough is False else "") if part)
     return f"{name} {now} → {'at least ' if effect.at_least else ''}{projected}{f' ({bracket})' if bracket else ''}"
@@ -166,6 +125,8 @@ def _figure(effect: Effect) -> str:
     """`llm p95`, `p95 of calls from front to llm`, `requests on llm-1:8000`."""
     if isinstance(effect.subject, Service):
         return f"{effect.subject} {effect.signal}"
+    if not effect.subject:
+        return effect.signal
     if isinstance(effect.subject, str):
         return f"{effect.signal} on {effect.subject}"
     client, server = effect.subject
@@ -174,7 +135,7 @@ def _figure(effect: Effect) -> str:
 
 def _value(effect: Effect, value: float) -> str:
     if effect.unit == "ratio":
-        return load_percent(value) if effect.signal == "load" else percent(value)
+        return load_percent(value) if effect.signal in ("load", ARRIVING_LOAD) else percent(value)
     if effect.signal == "survivable outage":
         return f"{value:.0f} s"  # an estimate without fractions
     return duration(value) if effect.unit == "s" else f"{value:.0f}"

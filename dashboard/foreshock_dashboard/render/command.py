@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.words import HOW_TO
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""
@@ -191,23 +192,3 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
 }
 """How to take actions back, by kind; none where a value before is unknown."""
-HOW_TO: Mapping[ActionKind, str] = {
-    "add_kv_cache": "Model server: more replicas, a larger share of GPU memory for the cache, or a lower context limit",
-    "balance_load": "Load balancer: least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
-    "cancel_abandoned": "Server: abort a request when its client disconnects, and propagate deadlines",
-    "cap_gpu_share": "GPU sharing: lower its share (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
-    "cap_retries": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
-    "dedicate_pool": "Cluster: taint a node pool, and let only this tier tolerate it",
-    "dedicate_replicas": "Cluster: deploy it a second time, and route these requests there",
-    "degrade": "Callers: shorten the timeout below their own SLO, and open the circuit breaker",
-    "drain_replica": "Load balancer: take the replica out of rotation, then replace it",
-    "inspect_links": "Hosts: check retransmits and drops (nstat, ethtool -S) and the route between them",
-    "limit_calls": "Gateway or service mesh: local rate limit on this route, answered with HTTP 429",
-    "limit_length": "Gateway: cap the prompt length and max_tokens of these requests",
-    "limit_rate": "Gateway or service mesh: local rate limit for this client, answered with HTTP 429",
-    "raise_quota": "Cluster: raise the GPU requests in its ResourceQuota",
-    "restore_timeout": "Client: set the timeout back in its configuration",
-    "set_retry_budget": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
-    "shed_load": "At the gateway, return HTTP 503 for {share} of arriving requests (Istio fault.abort, Envoy fault)",
-}
-"""Where and how to take the actions without a command, by kind."""

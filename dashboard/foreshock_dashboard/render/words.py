@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
@@ -153,6 +154,82 @@ HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
     "Network": "whether the network is the cause",
 }
 """The question that the hub cannot answer without a signal, by its name on the Status page."""
+# Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
+ACTIONS: Mapping[ActionKind, str] = {
+    "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
+    "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
+    "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
+    "balance_load": "Load-balance {service} by outstanding requests",
+    "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
+    "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
+    "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
+    "dedicate_pool": "Give tier {target} a dedicated GPU pool",
+    "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",
+    "degrade": "Degrade {callers} gracefully (timeout, circuit breaker, cached response)",
+    "drain_gpus": "Drain {gpus} and reschedule {service}",
+    "drain_host": "Drain host {target}",
+    "drain_replica": "Drain replica {target}",
+    "inspect_deploys": "Check for a recent deploy of {service}",
+    "inspect_gpus": "Check {gpus} for errors, throttling, and power",
+    "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
+    "inspect_replicas": "Check why replicas of {service} are not ready",
+    "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
+    "limit_length": "Limit the {requests} length of requests from {service}",
+    "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
+    "move_off_gpus": "Move {service} off {gpus}",
+    "pause": "Stop {service}: its pods are terminated",
+    "raise_quota": "Raise the quota of pool {target} for [{amount:replicas}|replicas] of {service}",
+    "raise_replica_limit": "Raise the autoscaler maximum of {service}[ (now {current:.0f} replicas)]",
+    "restart": "Restart {service}",
+    "restore_timeout": "Restore the previous timeout of {service} for {callee}",
+    "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
+    "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
+    "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
+    "[ until new replicas are ready ({until_seconds:due})]",
+}
+"""The action alone."""
+SUSPICIONS: Mapping[ReasonKind, str] = {
+    "called_in": "called in {value:percent} of requests of {service}",
+    "calls_grew": "calls to {service} {value:multiple}x baseline",
+    "cause": "{name}[ of {service}]",
+    "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
+    "metric": "{name} {before} → {after}[ since {since:clock}]",
+    "no_anomaly": "no local anomaly",
+    "requests_grew": "request rate {value:multiple}x baseline",
+    "slower": "[{name} {before} → {after}|latency {value:multiple}x baseline][ since {since:clock}]",
+}
+"""Why a service is suspected."""
+REASONS: Mapping[ReasonKind, str] = {
+    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value:attempts}",
+    "gpu_share": "{service} gets {value:percent} of GPU time (baseline {baseline:percent})",
+    "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
+    "lost_capacity": "{value:percent} of the capacity of {service} is lost",
+    "recurring_load": "Load at that time is {value:multiple}x that of two hours before, by earlier weeks or days",
+    "short_outage": "Retries would make [an outage of {value:.0f} s|any outage] permanent",
+    "unexplained": "No external cause found",
+}
+"""Why an action is recommended."""
+LIMITS: Mapping[LimitKind, str] = {"safe_limit": "safe limit", "slo": "SLO", "baseline": "baseline"}
+HOW_TO: Mapping[ActionKind, str] = {
+    "add_kv_cache": "Model server: more replicas, a larger share of GPU memory for the cache, or a lower context limit",
+    "balance_load": "Load balancer: least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
+    "cancel_abandoned": "Server: abort a request when its client disconnects, and propagate deadlines",
+    "cap_gpu_share": "GPU sharing: lower its share (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
+    "cap_retries": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
+    "dedicate_pool": "Cluster: taint a node pool, and let only this tier tolerate it",
+    "dedicate_replicas": "Cluster: deploy it a second time, and route these requests there",
+    "degrade": "Callers: shorten the timeout below their own SLO, and open the circuit breaker",
+    "drain_replica": "Load balancer: take the replica out of rotation, then replace it",
+    "inspect_links": "Hosts: check retransmits and drops (nstat, ethtool -S) and the route between them",
+    "limit_calls": "Gateway or service mesh: local rate limit on this route, answered with HTTP 429",
+    "limit_length": "Gateway: cap the prompt length and max_tokens of these requests",
+    "limit_rate": "Gateway or service mesh: local rate limit for this client, answered with HTTP 429",
+    "raise_quota": "Cluster: raise the GPU requests in its ResourceQuota",
+    "restore_timeout": "Client: set the timeout back in its configuration",
+    "set_retry_budget": "Client or service mesh: set a retry budget, with exponential backoff and jitter",
+    "shed_load": "Gateway: return HTTP 503 for {share} of arriving requests (Istio fault.abort, Envoy fault)",
+}
+"""Where and how to take the actions without a command, by kind."""
 EMPTY: Mapping[str, str] = {
     "services": "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
     "gpus": "No GPUs: no target exports gpu_info.",
@@ -171,6 +248,23 @@ EMPTY: Mapping[str, str] = {
     "first_evaluation": "No data yet.",
 }
 """Messages of panels without data, by panel."""
+
+
+ACTION_TEXTS: Mapping[str, str] = {
+    "one": "Action",
+    "several": "Actions",
+    "none": "No mitigation identified.",
+    "alternative": "Alternative:",
+    "expected": "Expected:",
+    "copy": "Copy",
+    "copy_revert": "Copy revert",
+    "revert": "Revert:",
+    "by_hand": "No command, by hand.",
+    "names": "Names are those in telemetry: check them in the cluster.",
+    "simulated": "Simulated data: do not run these commands on a live cluster.",
+    "replay": "Replay of the past: do not run these commands now.",
+}
+"""Texts around the actions of an incident."""
 
 
 def in_sentence(label: str) -> str:
@@ -195,6 +289,7 @@ def words_module() -> str:
         "RISKS": RISKS.items(),
         "VERDICTS": VERDICTS.items(),
         "EMPTY": EMPTY.items(),
+        "ACTION_TEXTS": ACTION_TEXTS.items(),
     }
     lines = ["// The catalog of words. Generated from render/words.py by `make golden`: change it there."]
     for name, table in tables.items():

@@ -148,7 +148,8 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a host loses packets, and no call reports it",
         ),
         pytest.param(
-            SHORT, "scale_up_lag", LLM, "Shed 50% of requests to serving/llm. Expected: serving/llm load 50% lower.",
+            SHORT, "scale_up_lag", LLM, "Shed 50% of requests to serving/llm with HTTP 503. Expected: serving/llm load "
+            "50% lower.",
             id="three replicas serve and three are on their way",
         ),
         pytest.param(
@@ -176,12 +177,15 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
-        (1.4, "28% of requests to serving/llm. Expected: serving/llm load 140% → 72% once the queue drains ("),
+        (
+            1.4,
+            "28% of requests to serving/llm with HTTP 503. Expected: serving/llm arriving load 100% → 72% of capacity",
+        ),
         (
             40.0,
-            "28% of requests to serving/llm. Expected: serving/llm load > 3x capacity → 72% once the queue drains (",
+            "28% of requests to serving/llm with HTTP 503. Expected: serving/llm arriving load 100% → 72% of capacity",
         ),
-        (UNKNOWN, "50% of requests to serving/llm. Expected: serving/llm load 50% lower."),
+        (UNKNOWN, "50% of requests to serving/llm with HTTP 503. Expected: serving/llm load 50% lower."),
     ],
     ids=["known load", "mostly backlog", "unknown load"],
 )
@@ -232,7 +236,7 @@ def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Se
     [
         (
             "overload", FRONT, {},
-            "load 140% → 50% once the queue drains (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expected:",
+            "arriving load 140% → 50% of capacity (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expected:",
         ),
         (
             "dependency", None, WAITS,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, Changes, point, since
+from tests.analysis.detectors.platform import ANSWER, BATCH, FRONT, GATEWAY, LLM, POINTS, Changes, point, ramp, since
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
@@ -23,8 +24,8 @@ from foreshock_dashboard.analysis.remediation.ranking import (
     with_relief,
 )
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
-from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.forecast import Utilization
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect
+from foreshock_dashboard.model.forecast import BatchingLaw, Utilization
 from foreshock_dashboard.model.incident import Incident
 
 
@@ -153,6 +154,49 @@ def test_relief_is_not_repeated() -> None:
     once = with_relief(now, LLM, [Action("shed_load", LLM, amount=0.1)])
     assert [(action.kind, action.amount) for action in once] == [("cap_retries", 0.1), ("shed_load", 0.1)]
     assert with_relief(now, LLM, once) == once
+
+
+LAW = BatchingLaw(base=0.013, per_sequence=0.0007, scale=0.05, load=0.5, peak=0.6)
+QUEUED: Changes = {
+    ("waiting", LLM): ramp(240, POINTS - 1, 0, 600),
+    ("p95", LLM): since(240, 8, 80),
+    ("finished", LLM): 5.0,
+}
+"""A queue that grows by 600 requests in 590 s, hence by 1.02 requests a second, beside 5 that finish."""
+
+
+@pytest.mark.parametrize(
+    ("first", "growth", "kinds", "kept"),
+    [
+        ("pause", 1.0, ["pause"], None),
+        ("pause", 1.5, ["pause", "shed_load"], 0.72),
+        ("inspect_gpus", 1.0, ["shed_load", "inspect_gpus"], 0.72),
+    ],
+    ids=["the capacity that returns is enough", "it is not", "none returns"],
+)
+def test_what_is_shed_is_what_arrives_beyond_the_capacity_that_the_steps_before_leave(
+    first: ActionKind, growth: float, kinds: list[str], kept: float | None
+) -> None:
+    tokens: Changes = {("generated_tokens", LLM): since(200, 1000, 1000 * growth)}
+    full = replace(utilization(11.0), law=LAW)
+    now = point({**QUEUED, **tokens}, utilization=full)
+    effect = Effect("p95", LLM, "s", 80.0, 8.0)
+    steps = ranked(now, with_relief(now, LLM, [Action(first, BATCH, effect=effect)]), {LLM: 0.0})
+    assert [step.kind for step in steps] == kinds
+    arriving = 1 + 600 / 590 / 5
+    loads = [step.effect and (step.effect.now, step.effect.projected) for step in steps if step.kind != first]
+    before = 0.5 * growth * arriving if first == "pause" else arriving
+    if kept is not None:
+        assert loads == [pytest.approx((before, kept), rel=0.02)]
+    if first == "pause":
+        assert steps[0].effect is not None
+        assert steps[0].effect.signal == ARRIVING_LOAD
+        assert (steps[0].effect.now, steps[0].effect.projected) == pytest.approx((arriving, before), rel=0.02)
+        end = steps[-1]
+        assert end.outcome is not None
+        assert 8.0 < end.outcome.projected < 16.0
+        left = kept or before
+        assert end.drain_seconds == pytest.approx(600 / (5 * arriving / before * (1 - left)), rel=0.05)
 
 
 def test_load_is_not_shed_where_a_limit_is_enough() -> None:

@@ -188,7 +188,8 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None
         risk = own.get(subject) if isinstance(subject, Service) else None
-        limited.append(action._replace(effect=with_slo(action.effect, risk.slo)) if risk else action)
+        effect, outcome = ((with_slo(each, risk.slo) if risk else each) for each in (action.effect, action.outcome))
+        limited.append(action._replace(effect=effect, outcome=outcome))
     return replace(incident, actions=ranked(point, limited, breaches))
 
 

@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
-from foreshock_dashboard.model.action import Effect, LimitKind, Unit
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Effect, LimitKind, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.rounding import displayed
@@ -67,7 +67,8 @@ def of_load(point: EvaluationPoint, service: Service, load: float, ratio: float)
     utilization = point.utilizations.get(service)
     if utilization is not None and math.isfinite(load):
         limit = safe_limit(utilization)
-        if effect := improvement(LOAD, service, "ratio", utilization.load, load * ratio, limit, "safe_limit"):
+        signal = ARRIVING_LOAD if utilization.load > 1 else LOAD  # a queue is part of the load, but does not arrive
+        if effect := improvement(signal, service, "ratio", load, load * ratio, limit, "safe_limit"):
             return effect
     return reduced(LOAD, service, ratio)
 

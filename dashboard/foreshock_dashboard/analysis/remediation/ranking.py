@@ -10,6 +10,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_seconds
 from foreshock_dashboard.analysis.remediation.actions import cap_retries, offered_load, shed_load
+from foreshock_dashboard.analysis.remediation.backlog import backlog, relieved
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service
 
@@ -42,6 +43,8 @@ TIME_TO_EFFECT_SECONDS: Mapping[ActionKind, float] = {
     "roll_back": RESTART_SECONDS,
 }
 """Time to effect by kind. What only finds something out has none."""
+AT_ONCE: Set[ActionKind] = {kind for kind, seconds in TIME_TO_EFFECT_SECONDS.items() if seconds == LIMIT_SECONDS}
+"""Kinds of the actions that relieve within `LIMIT_SECONDS`."""
 REPLICA_KINDS: Set[ActionKind] = {
     "add_kv_cache",
     "add_replicas",
@@ -87,7 +90,7 @@ def _last_if_unknown(seconds: float) -> float:
 def durable(actions: Iterable[Action]) -> tuple[Action, ...]:
     """What is left to do after the symptoms have ended: no relief, and no effect on them."""
     return tuple(
-        action._replace(effect=None, too_late=False)
+        action._replace(effect=None, too_late=False, outcome=None, drain_seconds=math.nan)
         for action in actions
         if not action.effective_seconds <= LIMIT_SECONDS
     )
@@ -105,11 +108,16 @@ def with_relief(point: EvaluationPoint, service: Service, actions: Sequence[Acti
     cap: tuple[Action, ...] = ()
     if failed and worst is not None and (attempts := point.value("attempts", worst)) >= RETRYING_ATTEMPTS:
         cap = (cap_retries(point, worst.client, service, 1 / attempts),)
-    load = offered_load(point, service, point.ratio("rate", service))
-    limits = [action.effect for action in actions if TIME_TO_EFFECT_SECONDS.get(action.kind) == LIMIT_SECONDS]
+    shed: tuple[Action, ...]
+    if queue := backlog(point, service):
+        actions, shed = relieved(point, service, actions, queue, at_once=AT_ONCE)
+        full = True
+    else:
+        load = offered_load(point, service, point.ratio("rate", service))
+        shed, full = shed_load(point, service, load), load is not None and load.now >= 1
+    limits = [action.effect for action in actions if action.kind in AT_ONCE]
     is_limited = any(effect is not None and effect.is_enough for effect in limits)
-    full = load is not None and load.now >= 1 and not is_limited
-    shed = shed_load(point, service, load) if failed or full else ()
     known = {action.kind for action in actions}
-    first, last = ([action for action in relief if action.kind not in known] for relief in (cap, shed))
+    needed = shed if failed or (full and not is_limited) else ()
+    first, last = ([action for action in relief if action.kind not in known] for relief in (cap, needed))
     return (*first, *actions, *last)

@@ -112,7 +112,9 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
         )
         loads = (_mean(raw_load, LOAD_WINDOWS_SECONDS[0], world.step), *means)
         kv_cache, full_seconds = float(cache[i]), float(full_points[i] * world.step)
-        found[service] = Utilization(slowdown, z, kv_cache, full_seconds, limit, current, loads, law.load, law.peak)
+        found[service] = Utilization(
+            slowdown, z, kv_cache, full_seconds, limit, current, loads, law.load, law.peak, laws.get(service)
+        )
     return found
 
 

@@ -95,6 +95,8 @@ export interface Action {
   /** What it would change, and when. */
   expected: string | null;
   effect: unknown;
+  /** What it and the actions before it achieve in the end. */
+  outcome: string | null;
   /** Whether it suffices alone; null if unknown. */
   enough: boolean | null;
   /** For a shell. */

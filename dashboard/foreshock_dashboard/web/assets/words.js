@@ -111,3 +111,18 @@ export const EMPTY = /** @type {const} */ ({
   breaches: "No SLO breach forecast in the next 30 min.",
   first_evaluation: "No data yet.",
 });
+
+export const ACTION_TEXTS = /** @type {const} */ ({
+  one: "Action",
+  several: "Actions",
+  none: "No mitigation identified.",
+  alternative: "Alternative:",
+  expected: "Expected:",
+  copy: "Copy",
+  copy_revert: "Copy revert",
+  revert: "Revert:",
+  by_hand: "No command, by hand.",
+  names: "Names are those in telemetry: check them in the cluster.",
+  simulated: "Simulated data: do not run these commands on a live cluster.",
+  replay: "Replay of the past: do not run these commands now.",
+});

@@ -22,7 +22,14 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
-from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reason_unit, reasons_text
+from foreshock_dashboard.render.action import (
+    action_clauses,
+    action_expected,
+    action_outcome,
+    action_reason,
+    reason_unit,
+    reasons_text,
+)
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.command import action_command, how_to, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
@@ -75,7 +82,7 @@ class EffectJson(Row):
 
 
 class ActionJson(TypedDict):
-    """An action with its texts: what to do, why, the effect, the commands to take and to revert it, or how to."""
+    """An action with its texts: what to do, why, the effect, that of all steps, the commands, or how to take it."""
 
     kind: str
     service: str | None
@@ -98,6 +105,7 @@ class ActionJson(TypedDict):
     clauses: list[ClauseJson]
     why: str | None
     expected: str | None
+    outcome: str | None
     command: str | None
     revert_command: str | None
     how: str | None
@@ -351,6 +359,7 @@ def action(action_: Action) -> ActionJson:
         "clauses": clauses(imperative),
         "why": action_reason(action_) or None,
         "expected": action_expected(action_) or None,
+        "outcome": action_outcome(action_) or None,
         "command": action_command(action_),
         "revert_command": revert_command(action_),
         "how": how_to(action_) or None,

@@ -3,9 +3,10 @@ import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
+import { live } from "#web/assets/state.js";
 import { healthState } from "#web/assets/timeline/signs.js";
-import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
-import { CAUSES, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
+import { ACTION_TEXTS, CAUSES, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -37,18 +38,18 @@ const copyButton = (text, command) =>
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
 const commandRows = ({ command, revert_command: revert, how }) => {
-  if (!command) return how ? h("p", { class: "how muted" }, `${how}.`) : null;
+  if (!command) return how ? h("p", { class: "how muted" }, `${ACTION_TEXTS.by_hand} ${how}.`) : null;
   return [
     h(
       "p",
       { class: "command" },
-      h("code", { title: `${command}\nNames are those in telemetry: check them in the cluster.` }, command),
-      copyButton("Copy", command),
-      revert ? copyButton("Copy revert", revert) : null,
+      h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, command),
+      copyButton(ACTION_TEXTS.copy, command),
+      revert ? copyButton(ACTION_TEXTS.copy_revert, revert) : null,
     ),
     how ? h("p", { class: "how muted" }, `${how}.`) : null,
     revert
-      ? h("p", { class: "command revert" }, h("span", { class: "muted" }, "Revert:"), h("code", null, revert))
+      ? h("p", { class: "command revert" }, h("span", { class: "muted" }, ACTION_TEXTS.revert), h("code", null, revert))
       : null,
   ];
 };
@@ -56,7 +57,14 @@ const commandRows = ({ command, revert_command: revert, how }) => {
 /** @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action */
 const expectedText = ({ expected, effect }) => {
   if (!expected) return null;
-  return unbroken(effect ? `Expected: ${expected}` : capitalized(expected));
+  return unbroken(effect ? `${ACTION_TEXTS.expected} ${expected}` : capitalized(expected));
+};
+
+/** Why commands are not to be run, where what is shown does not happen now; else null. */
+const caution = () => {
+  const { simulated, bounds } = live.data ?? {};
+  if (!simulated && !bounds && timeRange.isLive()) return null;
+  return h("p", { class: "caution" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
 };
 
 /**
@@ -67,7 +75,8 @@ export const actionCard = (actions) =>
   h(
     "div",
     { class: "action" },
-    h("h2", null, actions.length > 1 ? "Actions" : "Action"),
+    h("h2", null, actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one),
+    actions.some(({ command }) => command) ? caution() : null,
     actions.length
       ? h(
           "ol",
@@ -76,19 +85,15 @@ export const actionCard = (actions) =>
             h(
               "li",
               null,
-              i && actions[0]?.enough ? h("span", { class: "muted" }, "Alternative: ") : null,
+              i && actions[0]?.enough ? h("span", { class: "muted" }, `${ACTION_TEXTS.alternative} `) : null,
               h("b", null, clausesText(action.clauses)),
-              h(
-                "p",
-                { class: "expected" },
-                expectedText(action),
-                !i && actions.length > 1 && action.enough === false ? ". Do step 2 as well." : null,
-              ),
+              h("p", { class: "expected" }, expectedText(action)),
+              action.outcome ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null,
               commandRows(action),
             ),
           ),
         )
-      : h("p", null, "No mitigation identified."),
+      : h("p", null, ACTION_TEXTS.none),
   );
 
 /** @typedef {{ affected: readonly string[], evidence: readonly Onset[] }} Details */
@@ -137,8 +142,8 @@ const firstOf = (evidence) => {
  * @param {Pick<Incident, "since" | "resolved">} incident
  */
 export const incidentRange = ({ since, resolved }) => ({
-  from: resolved ? formatUnix(since - LEAD_SECONDS) : null,
-  to: resolved ? formatUnix(resolved - TAIL_SECONDS) : null,
+  from: resolved ? timeRange.formatUnix(since - LEAD_SECONDS) : null,
+  to: resolved ? timeRange.formatUnix(resolved - TAIL_SECONDS) : null,
 });
 
 /** @typedef {{ since: number | null }} Onset */
@@ -195,7 +200,7 @@ export const outsideLinks = (links) =>
  * The address of the postmortem of an incident.
  * @param {string} id
  */
-export const reportHref = (id) => atRangeEnd(`/api/report/${encodeURIComponent(id)}?as=zip`);
+export const reportHref = (id) => timeRange.atRangeEnd(`/api/report/${encodeURIComponent(id)}?as=zip`);
 
 /**
  * A link to the slowest traces of a service.
