@@ -1,17 +1,21 @@
-"""Print mutants of Python files, made by the operators of Cosmic Ray, as lines of JSON; part of `make mutation`.
+"""Print a random sample of mutants of Python files, made by the operators of Cosmic Ray; part of `make mutation`.
 
-  .venv-mutation/bin/python scripts/mutants.py FILE...
+  .venv-mutation/bin/python scripts/mutants.py COUNT SEED FILE...
 
-Each line is [file, line, kind of operator, changed source]. Left out are those that only change annotations, which are
-never evaluated, or how parameters may be passed, and those that do not compile.
+Each line is JSON: [file, line, kind of operator, changed source]. The sample is of places, with one change of each.
+Left out is what no test of behavior can see: annotations, how parameters may be passed, `slots` and `frozen` of
+dataclasses, `strict` of zip, decorators for the type checker, log messages, and a change of a module constant of ten or
+more by one.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import random
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cosmic_ray.ast
@@ -20,61 +24,111 @@ from cosmic_ray.mutating import mutate_code
 
 OPERATORS = [name for name in cosmic_ray.plugins.operator_names() if "Variable" not in name]
 """All operators of which the arguments need no choice."""
+CHECKER_DECORATORS = {"override", "final", "overload", "abstractmethod"}
+UNSEEN_KEYWORDS = {"slots", "frozen", "strict"}
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
+MIN_BOUND = 10
 
 
-class WithoutAnnotations(ast.NodeTransformer):
-    """Removes annotations and keeps everything else."""
+class Visible(ast.NodeTransformer):
+    """Removes what no test of behavior can see."""
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
-        """Of an argument."""
+        """Without its annotation."""
         node.annotation = None
         return node
 
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
-        """Of a function: `*` and `/` become equal, or an operator would replace one by the other."""
+        """`*` and `/` become equal, or an operator would replace one by the other."""
         node.args, node.posonlyargs, node.kwonlyargs = [*node.posonlyargs, *node.args, *node.kwonlyargs], [], []
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Of a result."""
+        """Without the annotation of its result, and decorators for the type checker."""
         node.returns = None
+        node.decorator_list = [found for found in node.decorator_list if ast.unparse(found) not in CHECKER_DECORATORS]
         return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Of an attribute or variable."""
+        """Without the annotation of an attribute or variable."""
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Without the message of a log, and without `slots`, `frozen`, and `strict`."""
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in LOG_METHODS
+            and "log" in ast.unparse(node.func.value)
+        ):
+            node.args = []
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in UNSEEN_KEYWORDS]
+        return self.generic_visit(node)
 
-def evaluated(source: str) -> str | None:
-    """Return what Python evaluates of a source; None if it is not valid."""
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """Not the imports of the type checker."""
+        return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        """Bounds are rounded: nothing that is promised depends on the last digit of one."""
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                statement.value = Rounded().visit(statement.value)
+        return self.generic_visit(node)
+
+
+class Rounded(ast.NodeTransformer):
+    """Makes numbers of ten or more equal to those beside them."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        """Any large one is the same."""
+        if isinstance(node.value, int | float) and node.value >= MIN_BOUND - 1:
+            return ast.Constant("bound")
+        return node
+
+
+def visible(source: str) -> str | None:
+    """Return what tests can see of a source; None if it is not valid."""
     try:
-        return ast.dump(WithoutAnnotations().visit(ast.parse(source)))
+        return ast.dump(Visible().visit(ast.parse(source)))
     except SyntaxError:
         return None
 
 
-def main(files: Sequence[str]) -> None:
-    """Print the mutants of all files."""
+def places(files: Sequence[str]) -> dict[tuple[str, int, str], list[tuple[str, int]]]:
+    """Return the operators, and the number of the occurrence, by file, line, and kind of operator."""
+    found = defaultdict[tuple[str, int, str], list[tuple[str, int]]](list)
     for file in files:
-        source = Path(file).read_text(encoding="utf-8")
-        seen = {None, evaluated(source)}
+        nodes = list(cosmic_ray.ast.ast_nodes(cosmic_ray.ast.get_ast(Path(file).read_text(encoding="utf-8"))))
         for name in OPERATORS:
             operator = cosmic_ray.plugins.get_operator(name)()
-            places = [
-                position
-                for node in cosmic_ray.ast.ast_nodes(cosmic_ray.ast.get_ast(source))
-                for position in operator.mutation_positions(node)
-            ]
-            for number, ((line, _), _) in enumerate(places):
-                try:
-                    changed = mutate_code(source, operator, number)
-                except AttributeError:  # Cosmic Ray 8.7 cannot replace an exception with a dotted name
-                    continue
-                if (key := evaluated(changed)) not in seen:
-                    seen.add(key)
-                    print(json.dumps([file, line, name.split("/")[1].split("_")[0], changed]))
+            positions = [position for node in nodes for position in operator.mutation_positions(node)]
+            for number, ((line, _), _) in enumerate(positions):
+                found[file, line, name.split("/")[1].split("_")[0]].append((name, number))
+    return found
+
+
+def mutants(files: Sequence[str], chance: random.Random) -> Iterator[tuple[str, int, str, str]]:
+    """Yield a mutant of each place that has one, in random order."""
+    originals = {file: Path(file).read_text(encoding="utf-8") for file in files}
+    unchanged = {None, *(visible(source) for source in originals.values())}
+    found = places(files)
+    for file, line, kind in chance.sample(sorted(found), len(found)):
+        for name, number in chance.sample(found[file, line, kind], len(found[file, line, kind])):
+            try:
+                changed = mutate_code(originals[file], cosmic_ray.plugins.get_operator(name)(), number)
+            except AttributeError:  # Cosmic Ray 8.7 cannot replace an exception with a dotted name
+                continue
+            if visible(changed) not in unchanged:
+                yield file, line, kind, changed
+                break
+
+
+def main(count: int, seed: int, files: Sequence[str]) -> None:
+    """Print up to `count` mutants."""
+    for mutant, _ in zip(mutants(files, random.Random(seed)), range(count), strict=False):  # noqa: S311 - no secret
+        print(json.dumps(mutant))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

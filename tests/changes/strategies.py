@@ -28,4 +28,6 @@ def changes() -> st.SearchStrategy[Change]:
         title=TEXTS,
         link=st.sampled_from(["", "https://a.example/b?c=d", "http://[::1]:80/"]).map(link_of),
         author=TEXTS,
+        key=TEXTS,
+        withdrawn=st.booleans(),
     )

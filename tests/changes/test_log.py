@@ -14,8 +14,9 @@ from tests.world.scraped import START, world_scraped
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, change_labels, change_of_labels
 from foreshock_dashboard.changes.log import ChangeLog
+from foreshock_dashboard.changes.merging import merged_changes
 from foreshock_dashboard.hub.self_metrics import MAX_EXPORTED, change_rows, change_samples
-from foreshock_dashboard.model.change import Change, merged_changes
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
@@ -54,6 +55,29 @@ def test_two_reports_of_one_deployment_are_one_change() -> None:
     log.add(Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada"), "github")
     log.add(Change(NOW + 60, "deployment", LLM, after="ab12cd3", source="argocd", title="sync"), "argocd")
     assert log.all() == (Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada", title="sync"),)
+
+
+def test_a_failed_deployment_of_the_journal_is_no_change_and_is_withdrawn_in_samples(tmp_path: Path) -> None:
+    """Samples keep the report of its begin, which the same log then withdraws."""
+    log = ChangeLog(Journal(None, now=lambda: NOW))
+    begun = Change(START + 3, "deployment", LLM, after="1.4.2", source="github", key="github:a/llm:7")
+    log.add(begun, "github")
+    log.add(replace(begun, at=START + 1800), "github")
+    assert log.all() == (begun,)
+    early = change_samples(log.all(), START + 60)
+    failed = replace(begun, at=START + 1900, withdrawn=True)
+    log.add(failed, "github")
+    log.add(failed, "github")
+    assert log.all() == (failed,)
+    late = change_samples(log.all(), START + 1960)
+
+    def page(seconds: float) -> str:
+        samples = early if seconds < 1900 else (*early, *late)
+        return "\n".join(f"{series_text(item.metric, item.labels)} {value_text(item.value)}" for item in samples)
+
+    pages = {("foreshock-hub", "hub:8050"): page}
+    assert world_scraped(tmp_path / "before", pages, seconds=300).changes == (begun,)
+    assert world_scraped(tmp_path / "after", pages, seconds=2100).changes == ()
 
 
 def test_a_deployment_that_is_taken_back_at_once_and_made_again_is_three_changes(tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ ROLLED_OUT = GITHUB | {"deployment": DEPLOYMENT, "deployment_status": STATUS}
     [
         ("deployment", {"deployment": DEPLOYMENT}, ""),
         ("deployment_status", {"deployment": DEPLOYMENT, "deployment_status": {"state": "failure"}}, ""),
+        ("deployment_status", {"deployment": DEPLOYMENT, "deployment_status": {"state": "inactive"}}, ""),
         (
             "deployment_status",
             {"deployment": DEPLOYMENT | {"ref": "main"}, "deployment_status": STATUS},
@@ -215,6 +216,28 @@ ROLLED_OUT = GITHUB | {"deployment": DEPLOYMENT, "deployment_status": STATUS}
 def test_deployments_and_releases_of_github_are_changes(event: str, body: Json, expected: str) -> None:
     change = github_change(event, GITHUB | body, NOW)
     assert (f"{change.at:.0f} {change.service} {change.after} {change.author}" if change else "") == expected
+
+
+def test_the_statuses_of_a_deployment_of_github_have_its_key_and_a_failure_withdraws_it() -> None:
+    """As GitHub's documentation shows `deployment_status`; queued and inactive ones do not count."""
+    repository = {"id": 186853002, "name": "Hello-World", "full_name": "Codertocat/Hello-World"}
+    deployment = DEPLOYMENT | {"id": 145988746, "task": "deploy", "original_environment": "production"}
+    found = [
+        github_change(
+            "deployment_status",
+            {
+                "action": "created",
+                "repository": repository,
+                "deployment": deployment,
+                "deployment_status": {"id": 209916254 + number, "state": state, "created_at": AT, "log_url": ""},
+            },
+            NOW,
+        )
+        for number, state in enumerate(("queued", "in_progress", "success", "failure", "error", "inactive"))
+    ]
+    shown = [(change.key, change.withdrawn) if change else None for change in found]
+    key = "github:Codertocat/Hello-World:145988746"
+    assert shown == [None, (key, False), (key, False), (key, True), (key, True), None]
 
 
 def test_deployments_to_other_environments_of_github_do_not_count() -> None:

@@ -27,15 +27,9 @@ class RateLimit:
 
     def wait(self, key: Hashable) -> float:
         """Seconds until the next request with this key is admitted; 0 if this one is, which then counts."""
-        if (seconds := self.seconds_left(key)) == 0:
-            self.count(key)
-        return seconds
-
-    def seconds_left(self, key: Hashable) -> float:
-        """Seconds until a request with this key would be admitted. Counts nothing."""
-        return max(0.0, self._arrivals.get(key, 0.0) - self._timer() - self._burst)
-
-    def count(self, key: Hashable) -> None:
-        """Count a request with this key."""
         now = self._timer()
-        self._arrivals[key] = max(self._arrivals.get(key, now), now) + self._interval
+        arrival = max(self._arrivals.get(key, now), now)
+        if (seconds := arrival - now - self._burst) > 0:
+            return seconds
+        self._arrivals[key] = arrival + self._interval
+        return 0.0

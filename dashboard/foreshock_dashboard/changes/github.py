@@ -27,6 +27,7 @@ from foreshock_dashboard.model.service import Service
 
 MIN_SECRET_BYTES = 16
 _DEPLOYED_STATES = frozenset({"in_progress", "success"})
+_FAILED_STATES = frozenset({"failure", "error"})
 _SIGNATURE = "sha256="
 
 
@@ -61,8 +62,9 @@ def has_signature(secret: bytes, body: bytes, header: str) -> bool:
 def github_change(event: str, body: object, now: float, environment: str = "") -> Change | None:
     """The change of a webhook: a begun or successful deployment, or a published `release`; None for others.
 
-    A deployment that is only created, waits for approval, or failed is none. Its version is its ref if that looks like
-    a version, else its commit: two deployments of a branch are of different commits.
+    A deployment that is only created or waits for approval is none, and one that fails withdraws its earlier reports.
+    Its key is that of the deployment. Its version is its ref if that looks like a version, else its commit: two
+    deployments of a branch are of different commits.
 
     environment: the only one whose deployments count; "" for any. The service is `service` in the payload of the
     deployment, else the name of the repository.
@@ -76,11 +78,13 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
     if event == "release" and values.get("action") == "published":
         return _release(json_object(values.get("release"), "release"), service, now)
     status = json_object(values.get("deployment_status"), "deployment_status")
-    if event != "deployment_status" or text_of(status, "state") not in _DEPLOYED_STATES:
+    state = text_of(status, "state")
+    if event != "deployment_status" or state not in _DEPLOYED_STATES | _FAILED_STATES:
         return None
     deployment = json_object(values.get("deployment"), "deployment")
+    key = _key(repository, deployment)
     target = text_of(deployment, "environment")
-    if environment and target != environment:
+    if (environment and target != environment) or (state in _FAILED_STATES and not key):
         return None
     payload = deployment.get("payload")
     payload = payload if isinstance(payload, dict) else {}
@@ -96,7 +100,16 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
         title=cleaned(f"{text_of(deployment, 'task') or 'deploy'} to {target}") if target else "",
         link=link_of(status.get("log_url")) or (f"{page}/deployments" if page else ""),
         author=_login(deployment, "creator"),
+        key=key,
+        withdrawn=state in _FAILED_STATES,
     )
+
+
+def _key(repository: Object, deployment: Object) -> str:
+    """The id of a deployment within its repository; "" if it has none."""
+    number = deployment.get("id")
+    name = text_of(repository, "full_name") or text_of(repository, "name")
+    return cleaned(f"github:{name}:{number}") if isinstance(number, int) else ""
 
 
 def _release(release: Object, service: Service | None, now: float) -> Change:

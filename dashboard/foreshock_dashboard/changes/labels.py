@@ -12,14 +12,19 @@ CHANGE_METRIC = "foreshock_change_timestamp_seconds"
 """Its value is the time of the change, so that recordings keep reported changes, and Grafana can draw them."""
 EXPORTED_LABELS = ("kind", "service_name", "service_namespace", "source", "stage", "after")
 """Labels on the page of the hub's own metrics, which anyone may scrape: no other text of a sender."""
-_TEXTS = ("host", "setting", "before", "after", "title", "author")
-LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link")
+_TEXTS = ("host", "setting", "before", "after", "title", "author", "key")
+_WITHDRAWN = "withdrawn"
+LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link", _WITHDRAWN)
 
 
 def change_labels(change: Change) -> dict[str, str]:
     """All of a change but its time, by the names in `LABELS`."""
     service = change.service or Service("", "")
-    named = {"service_name": service.name, "service_namespace": service.namespace}
+    named = {
+        "service_name": service.name,
+        "service_namespace": service.namespace,
+        _WITHDRAWN: "true" if change.withdrawn else "",
+    }
     return named | {name: getattr(change, name) for name in LABELS if name not in named}
 
 
@@ -36,4 +41,5 @@ def change_of_labels(at: float, labels: Mapping[str, str]) -> Change | None:
     texts = {name: cleaned(labels.get(name, "")) for name in _TEXTS}
     name, namespace = (cleaned(labels.get(f"service_{part}", "")) for part in ("name", "namespace"))
     service = Service(namespace, name) if name else None
-    return Change(at, kind, service, stage=stage, source=source, link=link_of(labels.get("link")), **texts)
+    link, withdrawn = link_of(labels.get("link")), labels.get(_WITHDRAWN) == "true"
+    return Change(at, kind, service, stage=stage, source=source, link=link, withdrawn=withdrawn, **texts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import replace
 
 from foreshock_dashboard.changes.labels import change_labels, change_of_labels
+from foreshock_dashboard.changes.merging import MAX_CHANGES, SAME_CHANGE_SECONDS, merged_changes
 from foreshock_dashboard.common.log_on_change import LogOnChange
-from foreshock_dashboard.model.change import MAX_CHANGES, SAME_CHANGE_SECONDS, Change, merged_changes
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import SourceError
 
@@ -38,7 +40,10 @@ class ChangeLog:
                 self._journal.append("change", change.at, by, change_labels(change))
 
     def all(self) -> tuple[Change, ...]:
-        """The changes by time, each once. A journal that cannot be read leaves those read before."""
+        """The changes by time, each once, then what withdraws them elsewhere, such as in samples.
+
+        A journal that cannot be read leaves those read before.
+        """
         with self._lock:
             try:
                 self._read()
@@ -53,10 +58,9 @@ class ChangeLog:
         reports = self._reports
         if change in reports or (len(reports) >= MAX_CHANGES and change.at < reports[0].at):
             return True
-        same = [each for each in reports if (each.subject, each.source) == (change.subject, change.source)]
-        return bool(same) and (
-            replace(change, at=same[-1].at) == same[-1] and 0 <= change.at - same[-1].at <= SAME_CHANGE_SECONDS
-        )
+        same = [each for each in reports if _thread(each) == _thread(change)]
+        longest = math.inf if change.key else SAME_CHANGE_SECONDS
+        return bool(same) and replace(change, at=same[-1].at) == same[-1] and 0 <= change.at - same[-1].at <= longest
 
     def _read(self) -> None:
         if (newest := self._journal.newest) > self._seq:
@@ -64,4 +68,10 @@ class ChangeLog:
             self._seq = max([newest, *(entry.seq for entry in entries)])
             found = (change_of_labels(entry.at, entry.data) for entry in entries)
             self._reports = sorted((*self._reports, *filter(None, found)), key=lambda change: change.at)[-MAX_CHANGES:]
-            self._changes = merged_changes(self._reports)
+            withdrawals = (change for change in self._reports if change.withdrawn)
+            self._changes = (*merged_changes(self._reports), *withdrawals)
+
+
+def _thread(change: Change) -> tuple[object, ...]:
+    """What a report and the same report sent again share."""
+    return (change.source, change.key) if change.key else (change.source, "", *change.subject)

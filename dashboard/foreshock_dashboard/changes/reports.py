@@ -15,7 +15,8 @@ from foreshock_dashboard.changes.fields import (
     cleaned,
     named_service,
 )
-from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES, Change, ChangeKind, service_aliases
+from foreshock_dashboard.changes.merging import service_aliases
+from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES, Change, ChangeKind
 from foreshock_dashboard.model.service import Service
 
 FIELDS = ("at", "kind", "service", "host", "setting", "before", "after", "stage", "title", "link", "author")

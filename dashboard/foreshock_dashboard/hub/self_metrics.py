@@ -133,7 +133,8 @@ def _known_changes(stats: HubStats) -> list[Change]:
     """The reported changes as they were reported, and the collected ones, by time."""
     world = stats.snapshot.world
     collected = (change for change in world.changes if change.source not in REPORT_SOURCES) if world else ()
-    return sorted((*stats.changes, *collected), key=lambda change: change.at)
+    reported = (change for change in stats.changes if not change.withdrawn)
+    return sorted((*reported, *collected), key=lambda change: change.at)
 
 
 def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:

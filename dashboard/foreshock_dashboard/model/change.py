@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from foreshock_dashboard.model.service import Service
@@ -25,14 +22,6 @@ CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 REPORT_SOURCES: tuple[ReportSource, ...] = get_args(ReportSource)
 
-SAME_CHANGE_SECONDS = 600.0
-"""Longest time between two reports of one change: the rolling update of a Deployment fails after as long without
-progress (`progressDeadlineSeconds`), and a pipeline reports a deployment before its first span arrives."""
-MAX_CHANGES = 1000
-"""Changes that are kept, the newest ones."""
-_SHA = re.compile(r"(?:sha-|sha256:)?((?:(?<=[-:])|(?=\d*[a-f])(?=.{7}))[0-9a-f]{1,64})")
-"""A commit or digest: seven digits or more with a letter, because a date has none, or any that are called so."""
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -45,6 +34,8 @@ class Change:
         title: text of the sender; "" for collected changes.
         link: an `http` or `https` address, or "".
         author: person or system that made it, or "".
+        key: of the deployment at its sender, over all senders; "" without one. Reports with one key are of one change.
+        withdrawn: whether the reports with this key up to this one do not count, because the deployment failed.
     """
 
     at: float
@@ -59,120 +50,10 @@ class Change:
     title: str = ""
     link: str = ""
     author: str = ""
+    key: str = ""
+    withdrawn: bool = False
 
     @property
     def subject(self) -> tuple[ChangeKind, Service | None, str, str]:
         """What changed: reports of one subject may be about one change."""
         return self.kind, self.service, self.host, self.setting
-
-
-def merged_changes(
-    changes: Iterable[Change], aliases: Mapping[Service, Service] = MappingProxyType({}), limit: int = MAX_CHANGES
-) -> tuple[Change, ...]:
-    """The changes by time, each once, at most `limit` (the newest).
-
-    A report is about the newest change of its subject if it came within `SAME_CHANGE_SECONDS` of it and has the same
-    value: ten pods of a Deployment, or two hubs. Another source may name the version of a deployment otherwise (see
-    `_is_one_version`): a pipeline, the image, and the spans. A change begins with its first report, and each later one
-    fills in what the earlier ones lack. aliases: see `service_aliases`.
-    """
-    merged: list[Change] = []
-    reports: list[list[Change]] = []
-    newest: dict[tuple[object, ...], int] = {}
-    exported: dict[tuple[object, ...], int] = {}
-    for change in sorted(changes, key=_order):
-        named = replace(change, service=service_of_change(change, aliases))
-        series = (named.at, named.kind, named.service, named.source, named.stage, named.after)
-        number = exported.get(series)
-        if number is None or not (_is_bare(named) or _is_bare(merged[number])):
-            number = newest.get(_subject(named))
-            if number is not None and not _is_same(named, merged[number], reports[number]):
-                number = None
-        if number is None:
-            number = len(merged)
-            merged.append(named)
-            reports.append([])
-        else:
-            merged[number] = _filled(merged[number], named)
-        reports[number].append(named)
-        exported[series] = newest[_subject(named)] = number
-    return tuple(merged[-limit:] if limit else ())
-
-
-def service_of_change(change: Change, aliases: Mapping[Service, Service]) -> Service | None:
-    """The service that a change means. Argo CD names the Kubernetes namespace, which need not be the service's."""
-    if change.service is None:
-        return None
-    named = Service("", change.service.name) if change.source == "argocd" else change.service
-    return aliases.get(named, change.service)
-
-
-def _is_deployment(change: Change) -> bool:
-    return change.kind == "deployment" and change.service is not None
-
-
-def _subject(change: Change) -> tuple[object, ...]:
-    """What reports of one change share. Without a value, the title says what changed."""
-    return change.subject[:2] if _is_deployment(change) else (*change.subject, "" if change.after else change.title)
-
-
-def _is_bare(change: Change) -> bool:
-    """Whether it has only what a series of the hub's own metrics says: it may be any report that has the same."""
-    return not (change.host or change.setting or change.before or change.title or change.link or change.author)
-
-
-def _is_same(report: Change, change: Change, reports: list[Change]) -> bool:
-    """Whether a later report is about a change with these reports. One source reports each value once."""
-    if report.at - change.at > SAME_CHANGE_SECONDS:
-        return False
-    own = [each for each in reports if each.source == report.source]
-    if own or not _is_deployment(report):
-        value = report.after or report.title
-        return any(value == (each.after or each.title) and report.stage == each.stage for each in own or reports)
-    return all(_agree(report, each) for each in reports)
-
-
-def _agree(report: Change, other: Change) -> bool:
-    """Whether reports of two sources may be about one deployment: by version and, unless it is equal, by direction."""
-    if report.after and report.after.removeprefix("v") == other.after.removeprefix("v"):
-        return report.stage == other.stage or not (report.stage and other.stage)
-    is_one_direction = (report.stage == "rollback") == (other.stage == "rollback")
-    return is_one_direction and _is_one_version(report.after, other.after)
-
-
-def _is_one_version(first: str, second: str) -> bool:
-    """Whether two names may be of one artifact: one is unknown, or a SHA and a tag, or SHAs of different lengths."""
-    if not (first and second):
-        return True
-    shas = [found[1] for found in map(_SHA.fullmatch, (first, second)) if found]
-    return len(shas) == 1 or (len(shas) == 2 and (shas[0].startswith(shas[1]) or shas[1].startswith(shas[0])))
-
-
-def _order(change: Change) -> tuple[object, ...]:
-    service = change.service or Service("", "")
-    return change.at, change.kind, service, change.host, change.setting, change.after, change.source, change.title
-
-
-def _filled(first: Change, later: Change) -> Change:
-    """The first report with what only the later one has, and with the version as the spans name it."""
-    version = later if later.source == "traces" else first
-    other = first if version is later else later
-    return replace(
-        first,
-        host=first.host or later.host,
-        setting=first.setting or later.setting,
-        before=version.before or (other.before if other.before != version.after else ""),
-        after=version.after or other.after,
-        stage=first.stage or later.stage,
-        title=first.title or later.title,
-        link=first.link or later.link,
-        author=first.author or later.author,
-    )
-
-
-def service_aliases(services: Iterable[Service]) -> Mapping[Service, Service]:
-    """The service that each name without a namespace stands for, where only one service has that name."""
-    by_name: dict[str, list[Service]] = {}
-    for service in services:
-        by_name.setdefault(service.name, []).append(service)
-    return {Service("", name): found[0] for name, found in by_name.items() if len(found) == 1}

@@ -10,16 +10,10 @@ import numpy as np
 
 from foreshock_dashboard.changes.fields import MAX_AHEAD_SECONDS
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, LABELS, change_of_labels
+from foreshock_dashboard.changes.merging import MAX_CHANGES, merged_changes, service_aliases, service_of_change
 from foreshock_dashboard.changes.timelines import ABSENT_SECONDS, Subject, Timelines
 from foreshock_dashboard.common.series_index import SeriesIndex
-from foreshock_dashboard.model.change import (
-    MAX_CHANGES,
-    Change,
-    ChangeKind,
-    merged_changes,
-    service_aliases,
-    service_of_change,
-)
+from foreshock_dashboard.model.change import Change, ChangeKind
 from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import image_tag

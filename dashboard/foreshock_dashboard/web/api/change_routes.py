@@ -19,8 +19,9 @@ from foreshock_dashboard.changes.cloud_events import STRUCTURED_TYPE, binary_eve
 from foreshock_dashboard.changes.fields import MAX_TEXT_CHARS, InvalidChangeError
 from foreshock_dashboard.changes.github import github_change, has_signature
 from foreshock_dashboard.changes.log import ChangeLog
+from foreshock_dashboard.changes.merging import merged_changes, service_aliases
 from foreshock_dashboard.changes.reports import annotation, reported_change
-from foreshock_dashboard.model.change import Change, merged_changes, service_aliases
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api.answers import get_snapshot, post
@@ -41,7 +42,7 @@ class EnvironmentParameters(Parameters):
 
 
 class ReportedChange(TypedDict):
-    """The change as it was kept; null where the event is none."""
+    """The change as it was kept; null where the event is none, or withdraws one."""
 
     change: ChangeJson | None
 
@@ -74,8 +75,8 @@ def add_change_routes(
         if change is None:
             return {"change": None}
         await run_in_threadpool(log.add, change, by)
-        [shown] = merged_changes([change], service_aliases(hub.snapshot.services))
-        return {"change": change_row(shown)}
+        shown = merged_changes([change], service_aliases(hub.snapshot.services))
+        return {"change": change_row(shown[0]) if shown else None}
 
     def read_only() -> None:
         if hub.snapshot.bounds is not None:

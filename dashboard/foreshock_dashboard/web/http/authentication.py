@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths without authentication: liveness and readiness reveal nothing else."""
 GITHUB_PATH = "/api/webhooks/github"
-"""Where there is a secret for it, its requests need a signature in place of credentials. Only those without count."""
+"""Where there is a secret for it, its requests need a signature in place of credentials."""
 MAX_CONCURRENT_CHECKS = 4
 """Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
@@ -124,18 +124,32 @@ class Authenticated:
             await self._app(scope, receive, self._audited(scope, send, found, role))
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request without credentials on, or refuse it if its client sent too many to this path."""
-        key, is_webhook = (scope["path"], _client(scope)), scope["path"] == GITHUB_PATH
-
-        async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 403:
-                self._limit.count(key)
-            await send(message)
-
-        if (seconds := self._limit.seconds_left(key) if is_webhook else self._limit.wait(key)) > 0:
+        """Pass a request without credentials on; a login only if its client sent fewer than its limit."""
+        key = (scope["path"], _client(scope))
+        if scope["path"] == GITHUB_PATH:
+            await self._app(scope, receive, self._counting_failures(scope, receive, send, key))
+        elif (seconds := self._limit.wait(key)) > 0:
             await self._too_many(_peer(scope), seconds)(scope, receive, send)
         else:
-            await self._app(scope, receive, counting if is_webhook else send)
+            await self._app(scope, receive, send)
+
+    def _counting_failures(self, scope: Scope, receive: Receive, send: Send, key: Hashable) -> Send:
+        """`send`, which replaces a refused signature by 429 if the client sent too many of them.
+
+        Only the signature shows whether a sender behind a shared address is GitHub, so it is checked first.
+        """
+        replaced = False
+
+        async def counting(message: Message) -> None:
+            nonlocal replaced
+            failed = message["type"] == "http.response.start" and message["status"] == 403
+            if failed and (seconds := self._limit.wait(key)) > 0:
+                replaced = True
+                await self._too_many(_peer(scope), seconds)(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        return counting
 
     def _too_many(self, name: str, seconds: float) -> Response:
         text = f"more than {self._access.requests_per_minute} requests per minute by {name}. Retry later"

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from foreshock_dashboard.model.change import SAME_CHANGE_SECONDS, Change, merged_changes, service_aliases
+from foreshock_dashboard.changes.merging import SAME_CHANGE_SECONDS, merged_changes, service_aliases
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
 
 LLM = Service("serving", "llm")
 SPANS = Change(100.0, "deployment", LLM, before="1.4.1", after="1.4.2", source="traces")
 IMAGE = Change(90.0, "deployment", LLM, before="sha-1", after="sha-2", source="kubernetes")
 PIPELINE = Change(40.0, "deployment", LLM, after="v1.4.2", source="github", link="https://ci/1", author="ada")
+STARTED = replace(PIPELINE, key="github:a/llm:7")
+FAILED = replace(STARTED, at=400.0, withdrawn=True)
 LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="8", source="kubernetes")
 
 
@@ -55,12 +58,53 @@ LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="
             id="Argo CD with the namespace of Kubernetes",
         ),
         pytest.param([SPANS, replace(SPANS, service=Service("", "llm"))], [SPANS], id="a name without a namespace"),
+        pytest.param(
+            [replace(IMAGE, after="1.4.2-cuda12"), SPANS],
+            [replace(SPANS, at=90.0, source="kubernetes")],
+            id="a variant of the image",
+        ),
+        pytest.param(
+            [STARTED, replace(STARTED, at=1900.0, title="deploy to prod")],
+            [replace(STARTED, title="deploy to prod")],
+            id="a deployment that takes half an hour, by its key",
+        ),
+        pytest.param(
+            [STARTED, replace(STARTED, at=90.0, key="github:a/llm:8")],
+            [STARTED, replace(STARTED, at=90.0, key="github:a/llm:8")],
+            id="two deployments of one version",
+        ),
+        pytest.param([STARTED, FAILED], [], id="a deployment that failed"),
+        pytest.param([FAILED, replace(STARTED, at=500.0)], [replace(STARTED, at=500.0)], id="and was run again"),
+        pytest.param([STARTED, FAILED, SPANS], [SPANS], id="and failed after it had reached the spans"),
     ],
 )
 def test_reports_of_one_change_are_merged(changes: list[Change], expected: list[Change]) -> None:
     aliases = service_aliases([LLM, Service("", "web"), Service("a", "db"), Service("b", "db")])
     assert list(merged_changes(changes, aliases)) == expected
     assert merged_changes(reversed(changes), aliases) == merged_changes(changes, aliases)
+
+
+@pytest.mark.parametrize(
+    ("image", "spans", "is_one"),
+    [
+        ("1.4.2-cuda12", "1.4.2", True),
+        ("v1.4.2-alpine3.20", "1.4.2", True),
+        ("1.4.2+build.7", "v1.4.2", True),
+        ("1.4.2-rc1-cuda12", "1.4.2-rc.1", False),
+        ("1.4.2-rc.1-cuda12", "1.4.2-rc.1", True),
+        ("1.4.2-rc1", "1.4.2", False),
+        ("1.4.2b1", "1.4.2", False),
+        ("1.4.2-cuda12", "1.4.2-rocm", False),
+        ("1.4.2", "1.4.20", False),
+        ("1.4.2.1", "1.4.2", False),
+        ("1.4.2-1", "1.4.2", False),
+        ("2026-11-29-cuda12", "2026-11-29", False),
+        ("latest", "1.4.2", False),
+    ],
+)
+def test_names_of_one_version_differ_by_the_variant_of_an_image(image: str, spans: str, is_one: bool) -> None:
+    found = merged_changes([replace(IMAGE, before="", after=image), replace(SPANS, before="", after=spans)])
+    assert len(found) == (1 if is_one else 2)
 
 
 def test_only_the_newest_changes_are_kept() -> None:
