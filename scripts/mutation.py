@@ -261,7 +261,8 @@ def chosen(mutant: Mutant, executed: Executed) -> list[str]:
     found = executed.tests.get((name, mutant.line), set())
     if not found:
         found = set().union(*(tests for (path, _), tests in executed.tests.items() if path == name))
-    total, kept = 0.0, []
+    total = 0.0
+    kept: list[str] = []
     for test in sorted(found, key=lambda test: executed.seconds[test]):
         total += executed.seconds[test]
         if kept and total > TESTS_SECONDS:

@@ -9,7 +9,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, TrackedIncident
+from foreshock_dashboard.analysis.incidents.content import LATENT_SUFFIX
+from foreshock_dashboard.analysis.incidents.lifecycle import (
+    MIN_LEARNING_SECONDS,
+    LatentRiskWarning,
+    State,
+    TrackedIncident,
+)
 from foreshock_dashboard.hub.identities import REOPEN_SECONDS, Identities
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
@@ -99,6 +105,23 @@ def test_what_people_did_about_it_follows(folder: Path) -> None:
 def test_another_incident_keeps_the_id_that_the_data_give_it(folder: Path, item: Incident, begin: float) -> None:
     """So replays and other hubs over the same data agree."""
     assert found(folder, (item, item.opened), begin=begin) == [item]
+
+
+def test_an_early_warning_of_a_latent_risk_is_the_same_as_well(folder: Path) -> None:
+    """And no incident of its service, which may be open beside it."""
+    latent = replace(incident(CHAT, NOW - 4 * 3600.0), id=f"20260105T040000Z-chat{LATENT_SUFFIX}")
+    with closing(Journal(folder, now=lambda: NOW)) as journal:
+        Identities(journal).record([latent])
+    with closing(Journal(folder, now=lambda: NOW)) as journal:
+        identities = Identities(journal)
+        identities.restored(State(BEGIN))
+        again = replace(incident(CHAT, AGAIN), id=f"again{LATENT_SUFFIX}")
+        tracked = TrackedIncident(frozenset({CHAT}), 1, 0, 0.0, AGAIN, incident=incident(CHAT, AGAIN))
+        warned = (LatentRiskWarning(again, AGAIN),)
+        state = identities.restored(State(AGAIN, tracked=(tracked,), latent_risk_warnings=warned))
+    assert [(item.id, item.opened) for item in state.incidents] == [(OLD.id, OLD.opened)]
+    (same,) = state.latent_risk_warnings
+    assert (same.incident.id, same.incident.opened) == (latent.id, latent.opened)
 
 
 def test_one_of_two_incidents_of_a_service_is_the_old_one(folder: Path) -> None:

@@ -69,8 +69,11 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def hub_settings(*names: str) -> Callable[[Function], Function]:
-    """Decorator: `--config` and the flags of the hub's settings, or of those of these names, for `load_settings`."""
+def hub_settings(*names: str, config: bool = True) -> Callable[[Function], Function]:
+    """Decorator: the flags of the hub's settings, or of those of these names, for `load_settings`.
+
+    config: whether with `--config`.
+    """
 
     def decorate(function: Function) -> Function:
         for item in reversed([item for item in OPTIONS if not names or item.name in names]):
@@ -85,6 +88,8 @@ def hub_settings(*names: str) -> Callable[[Function], Function]:
                 metavar=item.metavar or None,
                 help=describe(item),
             )(function)
+        if not config:
+            return function
         text = "YAML file with hub options [env var: FORESHOCK_CONFIG]"
         return click.option("--config", metavar="FILE", help=text)(function)
 

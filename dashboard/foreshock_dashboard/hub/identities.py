@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, TrackedIncident
+from foreshock_dashboard.analysis.incidents.content import LATENT_SUFFIX
+from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import Entry, EntryLog
@@ -78,7 +79,9 @@ class Identity(NamedTuple):
         """Whether a newly found incident may be this one, which opened earlier. members: its services so far."""
         services = {self.service, self.first_service, self.paged_service}
         is_open = self.resolved is None or self.resolved >= incident.opened
-        return is_open and self.opened < incident.opened and not services.isdisjoint(members | {incident.service})
+        is_same_kind = self.incident.endswith(LATENT_SUFFIX) == incident.id.endswith(LATENT_SUFFIX)
+        is_earlier = is_open and is_same_kind and self.opened < incident.opened
+        return is_earlier and not services.isdisjoint(members | {incident.service})
 
 
 class Identities:
@@ -100,8 +103,12 @@ class Identities:
             self._read(state.time + MIN_LEARNING_SECONDS)
         if not self._earlier or state.time > self._begin + REOPEN_SECONDS:
             return state
-        tracked = tuple(self._restored(group) for group in state.tracked)
-        return state if tracked == state.tracked else replace(state, tracked=tracked)
+        tracked = tuple(
+            replace(group, incident=self._restored(group.incident, group.members)) if group.incident else group
+            for group in state.tracked
+        )
+        latent = tuple(item._replace(incident=self._restored(item.incident)) for item in state.latent_risk_warnings)
+        return replace(state, tracked=tracked, latent_risk_warnings=latent)
 
     def record(self, incidents: Iterable[Incident]) -> None:
         """Write what changed of the identities into the journal; a failure is tried again at the next evaluation."""
@@ -134,15 +141,14 @@ class Identities:
         self._earlier = [item for item in self._known.values() if item.opened < until]
         self._earlier.sort(key=lambda item: -item.opened)
 
-    def _restored(self, group: TrackedIncident) -> TrackedIncident:
-        incident = group.incident
-        if incident is None or incident.id in self._known:
-            return group
-        found = next((item for item in self._earlier if item.is_of(incident, group.members)), None)
+    def _restored(self, incident: Incident, members: frozenset[Service] = frozenset()) -> Incident:
+        if incident.id in self._known:
+            return incident
+        found = next((item for item in self._earlier if item.is_of(incident, members)), None)
         if found is None:
-            return group
+            return incident
         self._earlier.remove(found)
-        same = replace(
+        return replace(
             incident,
             id=found.incident,
             opened=found.opened,
@@ -152,7 +158,6 @@ class Identities:
             first_service=found.first_service,
             paged_service=found.paged_service or incident.paged_service,
         )
-        return replace(group, incident=same)
 
 
 def _number(value: object) -> float | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar, cast, get_type_hints
 
 from foreshock_dashboard.mcp.answers import (
     ActionRow,
@@ -22,6 +23,7 @@ from foreshock_dashboard.mcp.answers import (
     IncidentExplanation,
     IncidentList,
     IncidentRow,
+    NoteRow,
     PairAnswerRow,
     PairList,
     PeopleRow,
@@ -30,6 +32,8 @@ from foreshock_dashboard.mcp.answers import (
     RootCauses,
     ServiceAnswerRow,
     ServiceList,
+    SuspectRow,
+    Time,
 )
 from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_document
 from foreshock_dashboard.model.types import Json
@@ -70,6 +74,28 @@ def _first(rows: Sequence[Json], make: Callable[[Json], RowType], most: int = MA
     return list(map(make, rows[:most])), max(0, len(rows) - most)
 
 
+@cache
+def _fields(kind: object) -> dict[str, bool]:
+    """The fields of a row, and whether each is a time."""
+    return {name: hint == Time for name, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+def _row(kind: type[RowType], source: Json, **own: Any) -> RowType:  # noqa: ANN401 - values of a row
+    """The fields of a row of the API by the same names: times in words, and the first names of a list.
+
+    own: fields with another name or value there.
+    """
+
+    hashable: object = kind
+
+    def value(name: str, *, is_time: bool) -> Any:  # noqa: ANN401
+        found = source[name]
+        return _time(found) if is_time else found[:MAX_NAMES] if isinstance(found, list) else found
+
+    row = {name: value(name, is_time=time) for name, time in _fields(hashable).items() if name not in own}
+    return cast("RowType", row | own)
+
+
 def incident_list(answer: Json) -> IncidentList:
     """Of `/api/incidents`."""
     rows, omitted = _first(answer["incidents"], _incident_row)
@@ -78,117 +104,57 @@ def incident_list(answer: Json) -> IncidentList:
 
 def _incident_row(row: Json) -> IncidentRow:
     acknowledged = row["response"]["acknowledged"]
-    return {
-        "id": row["id"],
-        "severity": row["severity"],
-        "state": row["state"],
-        "service": row["service"],
-        "affected": row["affected"][:MAX_NAMES],
-        "headline": row["headline"],
-        "cause": row["cause"],
-        "cause_label": cause_label(row),
-        "suspect": row["suspect"]["text"],
-        "confidence": row["confidence_level"],
-        "opened": _time(row["opened"]),
-        "resolved": _time(row["resolved"]),
-        "acknowledged_by": acknowledged["by"] if acknowledged else None,
-        "action": row["actions"][0]["text"] if row["actions"] else None,
-    }
+    return _row(
+        IncidentRow,
+        row,
+        cause_label=cause_label(row),
+        suspect=row["suspect"]["text"],
+        confidence=row["confidence_level"],
+        acknowledged_by=acknowledged["by"] if acknowledged else None,
+        action=row["actions"][0]["text"] if row["actions"] else None,
+    )
 
 
 def incident_explanation(answer: Json, row: Json) -> IncidentExplanation:
     """Of `/api/incidents` and one of its rows."""
-    affected, omitted_names = _first(row["affected"], str, MAX_NAMES)
     at_risk, omitted_risks = _first(row["at_risk"], _at_risk, MAX_DETAILS)
     candidates, omitted_candidates = _first(row["candidates"], _candidate, MAX_DETAILS)
     evidence, omitted_evidence = _first(row["evidence"], _evidence, MAX_DETAILS)
     actions, omitted_actions = _first(row["actions"], _action, MAX_DETAILS)
-    return {
+    omitted_names = max(0, len(row["affected"]) - MAX_NAMES)
+    suspect = row["suspect"]
+    change = _row(ChangeRow, suspect["change"]) if suspect["change"] else None
+    return _row(
+        IncidentExplanation,
+        row,
         **_envelope(answer),
-        "id": row["id"],
-        "severity": row["severity"],
-        "state": row["state"],
-        "cascading": row["cascading"],
-        "service": row["service"],
-        "headline": row["headline"],
-        "summary": row["summary"],
-        "cause": row["cause"],
-        "cause_label": cause_label(row),
-        "confidence": row["confidence_level"],
-        "quality": row["quality"],
-        "suspect": {
-            "text": row["suspect"]["text"],
-            "service": row["suspect"]["service"],
-            "gpus": row["suspect"]["gpus"][:MAX_NAMES],
-            "pool": row["suspect"]["pool"],
-            "call": row["suspect"]["edge"],
-            "host": row["suspect"]["host"],
-            "change": _change(row["suspect"]["change"]),
-        },
-        "since": _time(row["since"]),
-        "opened": _time(row["opened"]),
-        "paged": _time(row["paged"]),
-        "resolved": _time(row["resolved"]),
-        "affected": affected,
-        "at_risk": at_risk,
-        "candidates": candidates,
-        "evidence": evidence,
-        "actions": actions,
-        "people": _people(row),
-        "omitted": omitted_names + omitted_risks + omitted_candidates + omitted_evidence + omitted_actions,
-    }
-
-
-def _change(change: Json | None) -> ChangeRow | None:
-    if change is None:
-        return None
-    return {
-        "text": change["text"],
-        "at": _time(change["at"]),
-        "before": change["before"],
-        "after": change["after"],
-        "stage": change["stage"],
-    }
+        cause_label=cause_label(row),
+        confidence=row["confidence_level"],
+        suspect=_row(SuspectRow, suspect, call=suspect["edge"], change=change),
+        at_risk=at_risk,
+        candidates=candidates,
+        evidence=evidence,
+        actions=actions,
+        people=_people(row),
+        omitted=omitted_names + omitted_risks + omitted_candidates + omitted_evidence + omitted_actions,
+    )
 
 
 def _at_risk(risk: Json) -> AtRiskRow:
-    seconds = risk["breach_seconds"]
-    return {
-        "service": risk["service"],
-        "text": risk_text(risk),
-        "breach_seconds_p10": seconds["p10"],
-        "breach_seconds_p50": seconds["p50"],
-        "breach_seconds_p90": seconds["p90"],
-    }
+    bounds = {f"breach_seconds_{name}": value for name, value in risk["breach_seconds"].items()}
+    return _row(AtRiskRow, {**risk, **bounds}, text=risk_text(risk))
 
 
-def _candidate(row: Json) -> CandidateRow:
-    return {"service": row["service"], "score": row["score"], "why": row["why"]}
+_candidate = partial(_row, CandidateRow)
 
 
 def _evidence(row: Json) -> EvidenceRow:
-    return {
-        "text": evidence_text(row),
-        "signal": row["signal"],
-        "entity": row["entity"],
-        "value": row["value"],
-        "baseline": row["baseline"],
-        "unit": row["unit"],
-        "since": _time(row["since"]),
-    }
+    return _row(EvidenceRow, row, text=evidence_text(row))
 
 
 def _action(row: Json) -> ActionRow:
-    return {
-        "text": row["text"],
-        "why": row["why"],
-        "expected": row["expected"],
-        "effective_seconds": row["effective_seconds"],
-        "enough": row["enough"],
-        "too_late": row["too_late"],
-        "command": clean_command(row["command"]),
-        "revert_command": clean_command(row["revert_command"]),
-    }
+    commands = {name: clean_command(row[name]) for name in ("command", "revert_command")}
+    return _row(ActionRow, row, **commands)
 
 
 def _people(row: Json) -> PeopleRow:
@@ -200,9 +166,7 @@ def _people(row: Json) -> PeopleRow:
         "acknowledged_at": _time(acknowledged["at"]) if acknowledged else None,
         "assignee": assignment["assignee"] if assignment else None,
         "silenced_until": _time(silence["end"]) if silence else None,
-        "notes": [
-            {"by": note["by"], "at": _time(note["at"]), "text": note["text"]} for note in response["notes"][-MAX_NOTES:]
-        ],
+        "notes": [_row(NoteRow, note) for note in response["notes"][-MAX_NOTES:]],
     }
 
 
@@ -211,35 +175,9 @@ def service_list(answer: Json, service: str | None) -> ServiceList:
     found = [row for row in answer["services"] if service in (None, row["service"])]
     found.sort(key=lambda row: (HEALTH_ORDER.index(row["health"]), row["service"]))
     calls = [row for row in answer["edges"] if service in (row["client"], row["server"])]
-    rows, omitted = _first(found, _service_row)
-    call_rows, omitted_calls = _first(calls, _call_row)
+    rows, omitted = _first(found, partial(_row, ServiceAnswerRow))
+    call_rows, omitted_calls = _first(calls, partial(_row, CallRow))
     return {**_envelope(answer), "services": rows, "calls": call_rows, "omitted": omitted + omitted_calls}
-
-
-def _service_row(row: Json) -> ServiceAnswerRow:
-    return {
-        "service": row["service"],
-        "health": row["health"],
-        "condition": row["condition"],
-        "requests_per_second": row["requests_per_second"],
-        "error_rate": row["error_rate"],
-        "p50_seconds": row["p50_seconds"],
-        "p95_seconds": row["p95_seconds"],
-        "p99_seconds": row["p99_seconds"],
-        "gpus": row["gpus"][:MAX_NAMES],
-    }
-
-
-def _call_row(row: Json) -> CallRow:
-    return {
-        "client": row["client"],
-        "server": row["server"],
-        "requests_per_second": row["requests_per_second"],
-        "error_rate": row["error_rate"],
-        "p95_seconds": row["p95_seconds"],
-        "server_p95_seconds": row["server_p95_seconds"],
-        "attempts_per_call": row["attempts_per_call"],
-    }
 
 
 def gpu_list(answer: Json, service: str | None) -> GpuList:
@@ -255,26 +193,7 @@ def gpu_list(answer: Json, service: str | None) -> GpuList:
 
 
 def _gpu_row(row: Json) -> GpuAnswerRow:
-    return {
-        "gpu": row["gpu"],
-        "model": row["model"],
-        "utilization_ratio": row["utilization_ratio"],
-        "contended_ratio": row["contended_ratio"],
-        "memory_used_bytes": row["memory_used_bytes"],
-        "memory_total_bytes": row["memory_total_bytes"],
-        "power_watts": row["power_watts"],
-        "temperature_celsius": row["temperature_celsius"],
-        "services": list(map(_gpu_share, row["services"][:MAX_NAMES])),
-    }
-
-
-def _gpu_share(row: Json) -> GpuShareRow:
-    return {
-        "service": row["service"],
-        "busy_ratio": row["busy_ratio"],
-        "gpu_wait_ratio": row["gpu_wait_ratio"],
-        "memory_used_bytes": row["memory_used_bytes"],
-    }
+    return _row(GpuAnswerRow, row, services=[_row(GpuShareRow, share) for share in row["services"][:MAX_NAMES]])
 
 
 def pair_list(answer: Json, service: str | None) -> PairList:
@@ -285,39 +204,19 @@ def pair_list(answer: Json, service: str | None) -> PairList:
 
 
 def _pair_row(row: Json) -> PairAnswerRow:
-    return {
-        "affected": row["victim"],
-        "noisy_neighbor": row["aggressor"],
-        "gpu_wait_ratio": row["gpu_wait_ratio"],
-        "gpus": [gpu["gpu"] for gpu in row["gpus"][:MAX_NAMES]],
-    }
+    gpus = [gpu["gpu"] for gpu in row["gpus"][:MAX_NAMES]]
+    return _row(PairAnswerRow, row, affected=row["victim"], noisy_neighbor=row["aggressor"], gpus=gpus)
 
 
 def range_comparison(answer: Json) -> RangeComparison:
     """Of `/api/compare`."""
-    rows, omitted = _first(answer["rows"], _compared_row)
+    rows, omitted = _first(answer["rows"], partial(_row, ComparedAnswerRow))
     return {
         **_envelope(answer),
-        "baseline_range": _range(answer["baseline"]),
-        "range": _range(answer["range"]),
+        "baseline_range": _row(ComparedRange, answer["baseline"]),
+        "range": _row(ComparedRange, answer["range"]),
         "rows": rows,
         "omitted": omitted + answer["omitted"],
-    }
-
-
-def _range(row: Json) -> ComparedRange:
-    return {"start": _time(row["start"]), "end": _time(row["end"]), "evaluations": row["evaluations"]}
-
-
-def _compared_row(row: Json) -> ComparedAnswerRow:
-    return {
-        "kind": row["kind"],
-        "entity": row["entity"],
-        "signal": row["signal"],
-        "unit": row["unit"],
-        "baseline": row["baseline"],
-        "value": row["value"],
-        "ratio": row["ratio"],
     }
 
 
@@ -325,16 +224,14 @@ def root_causes(answer: Json) -> RootCauses:
     """Of `/api/explain`."""
     candidates, omitted = _first(answer["candidates"], _candidate, MAX_DETAILS)
     weak_candidates, omitted_weak = _first(answer["weak_candidates"], _candidate, MAX_DETAILS)
-    return {
+    return _row(
+        RootCauses,
+        answer,
         **_envelope(answer),
-        "service": answer["service"],
-        "at": _time(answer["at"]),
-        "confidence": answer["confidence"],
-        "candidates": candidates,
-        "weak_candidates": weak_candidates,
-        "missing": answer["missing"],
-        "omitted": omitted + omitted_weak,
-    }
+        candidates=candidates,
+        weak_candidates=weak_candidates,
+        omitted=omitted + omitted_weak,
+    )
 
 
 def postmortem(answer: Json) -> Postmortem:

@@ -8,10 +8,11 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import tune_process
@@ -49,10 +50,10 @@ class DemoOptions:
     """Options of the demo.
 
     Attributes:
+        scenario: name of a built-in one, or a file.
         speed: times as fast as the wall clock.
         duration: wall-clock seconds until the end; None runs until stopped.
-        port: port of the page; 0 for a free one.
-        alertmanagers, notify_file: receivers of notifications, as in `Settings`.
+        hub: further fields of the hub's `Settings`.
     """
 
     scenario: str
@@ -60,10 +61,8 @@ class DemoOptions:
     seed: int
     speed: float
     duration: float | None
-    port: int
     open_browser: bool
-    alertmanagers: tuple[str, ...] = ()
-    notify_file: Path | None = None
+    hub: Mapping[str, Any]
 
 
 class PausedClock:
@@ -103,14 +102,12 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         hosts = exporters(simulation, lambda: simulation.now, [item.observe for item in occupancies])
         pages = [*_exporter_pages(simulation, hosts, opened), *_other_pages(simulation, opened)]
         settings = Settings(
-            port=options.port,
             otlp_grpc_port=0,
             otlp_http_port=0,
             store_path=folder,
             scrape_interval=INTERVAL_SECONDS,
             evaluation_interval=INTERVAL_SECONDS,
-            alertmanager_url=options.alertmanagers,
-            notify_file=options.notify_file,
+            **options.hub,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
         chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)

@@ -62,6 +62,8 @@ SUSPECTED_RATIO = 0.5
 """Strength of another finding over that of a fault of the service itself, from which the other one is reported."""
 REVERTING = frozenset({"roll_back", "restart", "restore_timeout"})
 """Actions that hit a bystander if the suspected cause is wrong."""
+LATENT_SUFFIX = "-weak"
+"""End of the IDs of early warnings of latent risks: one may stand beside an incident of its service."""
 MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
@@ -102,7 +104,7 @@ def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Inc
 
 def latent_risk_warning(known: Incident | None, finding: Finding, evaluation: Evaluation) -> Incident:
     """An early warning of a latent risk: no service is affected."""
-    reported = known or _blank(finding.service, "-weak", evaluation.point.time, evaluation.point)
+    reported = known or _blank(finding.service, LATENT_SUFFIX, evaluation.point.time, evaluation.point)
     updated = replace(
         reported,
         cause=finding.cause,

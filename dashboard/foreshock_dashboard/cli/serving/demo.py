@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from foreshock_dashboard.cli.options import DURATION, PORT, URL, GroupedCommand, Parsed
+from foreshock_dashboard.cli.options import DURATION, GroupedCommand, Parsed, hub_settings
 from foreshock_dashboard.common.process import stop_on_signals
-from foreshock_simulator.scenarios.load import names
-from foreshock_simulator.scenarios.parsing.document import alternatives
+from foreshock_dashboard.settings.settings import load_settings
+from foreshock_simulator.scenarios.load import load, names
+from foreshock_simulator.scenarios.parsing.document import ScenarioError, alternatives
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 
 MAX_SPEED = 60.0
+HUB_OPTIONS = ("port", "auth_basic_file", "roles", "external_url", "alertmanager_url", "notify_file")
+"""Options of `foreshock serve` that the demo has as well, but not from the environment: a demo must not page."""
 
 
 def _parse_speed(text: str) -> float:
@@ -26,7 +29,12 @@ def _parse_speed(text: str) -> float:
 
 
 def _parse_scenario(text: str) -> str:
-    if text not in names():
+    if text.endswith((".yaml", ".yml")):
+        try:
+            load(text)
+        except ScenarioError as error:
+            raise ValueError(f"cannot be used; {error}") from None
+    elif text not in names():
         raise ValueError(f"is not a scenario; {alternatives(text, names())}")
     return text
 
@@ -36,8 +44,8 @@ def _parse_scenario(text: str) -> str:
     "--scenario",
     type=Parsed("scenario", _parse_scenario),
     default="noisy-neighbor",
-    metavar="NAME",
-    help="scenario to simulate (default: noisy-neighbor)",
+    metavar="SCENARIO",
+    help="scenario to simulate, a name or a YAML file (default: noisy-neighbor)",
 )
 @click.option(
     "--size",
@@ -57,27 +65,7 @@ def _parse_scenario(text: str) -> str:
 @click.option(
     "--duration", type=DURATION, metavar="DURATION", help="stop after this wall-clock time (default: run until Ctrl-C)"
 )
-@click.option(
-    "--port",
-    type=PORT,
-    default="8050",
-    metavar="PORT",
-    help="port for pages, API, and metrics; 0 for any free port (default: 8050)",
-)
-@click.option(
-    "--alertmanager-url",
-    "alertmanagers",
-    type=URL,
-    multiple=True,
-    metavar="URL",
-    help="Alertmanager to post incidents to",
-)
-@click.option(
-    "--notify-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="notification channels: one apprise URL per line, with an optional filter",
-)
+@hub_settings(*HUB_OPTIONS, config=False)
 @click.option("--browser/--no-browser", default=True, help="open the UI in a browser if a desktop is available")
 def demo(
     scenario: str,
@@ -85,10 +73,8 @@ def demo(
     speed: float,
     seed: int,
     duration: float | None,
-    port: int,
-    alertmanagers: tuple[str, ...],
-    notify_file: Path | None,
     browser: bool,
+    **flags: Any,  # noqa: ANN401 - texts of flags
 ) -> None:
     """Run a simulated platform with an incident, and a hub that monitors it, on loopback.
 
@@ -100,6 +86,8 @@ def demo(
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo
 
-    options = DemoOptions(scenario, size, seed, speed, duration, port, browser, alertmanagers, notify_file)
+    settings = load_settings(flags, environ={})
+    hub = {name: getattr(settings, name) for name in HUB_OPTIONS}
+    options = DemoOptions(scenario, size, seed, speed, duration, browser, hub)
     with stop_on_signals() as stop:
         run_demo(options, stop)
