@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.changes.strategies import changes
 from tests.world.scraped import START, world_scraped
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, change_labels, change_of_labels
-from foreshock_dashboard.changes.log import ChangeLog
+from foreshock_dashboard.changes.log import SETTLED_SECONDS, ChangeLog
 from foreshock_dashboard.changes.merging import merged_changes
 from foreshock_dashboard.hub.self_metrics import MAX_EXPORTED, change_rows, change_samples
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.store import Journal
+from foreshock_dashboard.store import Journal, StoreError
 from foreshock_dashboard.world.changes import ChangeRows
 from foreshock_exporter.exposition.text_format import series_text, value_text
 
@@ -38,6 +40,56 @@ def test_a_change_is_kept_once_and_survives_a_restart(tmp_path: Path) -> None:
         assert log.all() == (reported,)
         assert [(entry.kind, entry.by) for entry in journal.read()] == [("change", "ci")]
         journal.close()
+
+
+SEEN = Change(NOW - 2000, "deployment", LLM, before="1.4.1", after="1.4.2", source="traces")
+IMAGE = replace(SEEN, at=NOW - 2010, before="sha-1", after="sha-2", source="kubernetes")
+TAKEN_BACK = replace(SEEN, at=NOW - 1000, before="1.4.2", after="1.4.1", stage="rollback")
+
+
+def test_collected_changes_are_kept_once_per_source_across_restarts_and_are_one_change(tmp_path: Path) -> None:
+    for _ in range(2):
+        journal = Journal(tmp_path, now=lambda: NOW)
+        log = ChangeLog(journal)
+        for _ in range(2):
+            log.record([SEEN, IMAGE, TAKEN_BACK], NOW)
+        log.record([replace(TAKEN_BACK, stage="")], NOW)  # as when the time with 1.4.1 before is forgotten
+        assert [(entry.by, entry.data["source"]) for entry in journal.read("change")] == [
+            ("hub", "kubernetes"),
+            ("hub", "traces"),
+            ("hub", "traces"),
+        ]
+        assert log.reported() == ()
+        shown = changes_of_readings(log.all(), replace(TAKEN_BACK, stage=""))
+        assert shown == (replace(SEEN, at=IMAGE.at, source="kubernetes"), TAKEN_BACK)
+        journal.close()
+
+
+def changes_of_readings(kept: tuple[Change, ...], *seen: Change) -> tuple[Change, ...]:
+    """The changes of a World whose samples show some, and whose journal has kept others."""
+    return ChangeRows(lambda _: "", lambda _: "", lambda _: None).changes(NOW - 9000, NOW, {LLM}, (*seen, *kept))
+
+
+def test_a_collected_change_is_kept_when_it_is_settled_and_outlasts_its_samples() -> None:
+    log = ChangeLog(Journal(None, now=lambda: NOW))
+    log.record([SEEN], SEEN.at + SETTLED_SECONDS - 1)
+    assert log.all() == ()
+    canary = replace(SEEN, stage="canary")
+    log.record([canary], SEEN.at + SETTLED_SECONDS)
+    log.record([], NOW)
+    assert changes_of_readings(log.all()) == (canary,)
+
+
+def test_a_journal_that_fails_delays_the_collected_changes(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(None, now=lambda: NOW)
+    log = ChangeLog(journal)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "append", Mock(side_effect=StoreError("disk full")))
+        for _ in range(2):
+            log.record([SEEN], NOW)
+    assert caplog.messages == ["collected changes cannot be kept: disk full"]
+    log.record([SEEN], NOW)
+    assert log.all() == (SEEN,)
 
 
 def test_entries_of_another_kind_are_no_change() -> None:

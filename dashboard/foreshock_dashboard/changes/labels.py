@@ -1,11 +1,11 @@
-"""Reported changes as labels: of a series in a metrics source, and of an entry of the journal."""
+"""Changes as labels: of a series in a metrics source, and of an entry of the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from foreshock_dashboard.changes.fields import cleaned, link_of
-from foreshock_dashboard.model.change import CHANGE_KINDS, REPORT_SOURCES, STAGES, Change
+from foreshock_dashboard.model.change import CHANGE_KINDS, REPORT_SOURCES, STAGES, Change, ChangeSource
 from foreshock_dashboard.model.service import Service
 
 CHANGE_METRIC = "foreshock_change_timestamp_seconds"
@@ -28,14 +28,17 @@ def change_labels(change: Change) -> dict[str, str]:
     return named | {name: getattr(change, name) for name in LABELS if name not in named}
 
 
-def change_of_labels(at: float, labels: Mapping[str, str]) -> Change | None:
-    """The reported change of labels; None if they are of no reported change that this version knows.
+def change_of_labels(
+    at: float, labels: Mapping[str, str], sources: Collection[ChangeSource] = REPORT_SOURCES
+) -> Change | None:
+    """The change of labels; None if this version does not know it, or it is of another source.
 
-    The texts are cleaned, and the link is one that a page may have. at: Unix seconds.
+    The texts are cleaned, and the link is one that a page may have. at: Unix seconds. sources: reported changes only,
+    where anyone may have written the labels.
     """
     kind = next((kind for kind in CHANGE_KINDS if kind == labels.get("kind")), None)
     stage = next((stage for stage in STAGES if stage == labels.get("stage", "")), None)
-    source = next((source for source in REPORT_SOURCES if source == labels.get("source")), None)
+    source = next((source for source in sources if source == labels.get("source")), None)
     if kind is None or stage is None or source is None:
         return None
     texts = {name: cleaned(labels.get(name, "")) for name in _TEXTS}

@@ -56,7 +56,7 @@ class LoopInputs(NamedTuple):
     bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
     simulated: whether the samples are of a simulated platform.
     memory: limits of the World and of past time ranges.
-    reported: returns changes besides those of the source.
+    reported: returns the changes of the journal.
     identities: those of open incidents across restarts; None where the hub is at a past time.
     """
 

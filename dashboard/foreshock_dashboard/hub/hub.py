@@ -191,6 +191,8 @@ class Hub:
         """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
         snapshot = self.snapshot
+        if snapshot.world is not None and self._settings.at is None:
+            self._change_log.record(snapshot.world.collected, snapshot.world.time)
         if self.notifier and self._owners_read.is_set() and snapshot.world is not None and not snapshot.error:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
 
@@ -231,7 +233,7 @@ class Hub:
             log.warning("a notification is missing in the journal: %s", error)
 
     def _write_samples(self, now: float, incidents: Sequence[Incident]) -> None:
-        changes = change_samples(self._change_log.all(), now)
+        changes = change_samples(self._change_log.reported(), now)
         self.pipeline.write(now, (*incident_samples(incidents), *changes))
 
     def _evaluate_repeatedly(self) -> None:
@@ -354,7 +356,7 @@ class Hub:
             durations=self._loop.durations,
             store=self.store.stats(),
             journal=self.journal.stats(),
-            changes=self._change_log.all(),
+            changes=self._change_log.reported(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             memory=self._memory.usage(),

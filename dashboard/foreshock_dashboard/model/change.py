@@ -20,6 +20,7 @@ ReportSource = Literal["api", "grafana", "cloudevents", "github", "argocd"]
 ChangeSource = CollectedSource | ReportSource
 CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 STAGES: tuple[Stage, ...] = get_args(Stage)
+CHANGE_SOURCES: tuple[ChangeSource, ...] = (*get_args(CollectedSource), *get_args(ReportSource))
 REPORT_SOURCES: tuple[ReportSource, ...] = get_args(ReportSource)
 
 

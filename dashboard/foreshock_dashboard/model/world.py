@@ -114,7 +114,8 @@ class World:
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
-    season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time.
+    season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time. collected: those
+    that the samples show, as each source shows them, in no order.
     change_tracked: services of which versions, images, or settings are known, so that no change of them means none.
     targets: scrape targets of the samples. missing: names of the metric families that no source reports.
     simulated: some of the data is simulated.
@@ -155,6 +156,7 @@ class World:
     tier: tuple[str, ...] = ()
     season: Seasonality = UNKNOWN_SEASONALITY
     changes: tuple[Change, ...] = ()
+    collected: tuple[Change, ...] = ()
     change_tracked: frozenset[Service] = frozenset()
 
     @property

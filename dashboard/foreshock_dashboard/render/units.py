@@ -33,6 +33,23 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
 
 
+def elapsed(seconds: float) -> str:
+    """A length of time in its two largest units, as the pages show it: `9 min 30 s`, `12 min`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min{f' {whole % 60} s' if whole < 600 and whole % 60 else ''}"
+    unit, name, part, part_name = (3600, "h", 60, "min") if whole < 86400 else (86400, "d", 3600, "h")
+    rest = whole % unit // part
+    return f"{whole // unit} {name}{f' {rest} {part_name}' if rest else ''}"
+
+
+def estimate(count: float) -> str:
+    """An estimated count with two significant digits: `1,200`."""
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
 def percent(share: float) -> str:
     """A ratio in percent: `46%`, `0.7%`, `<0.1%`."""
     value = share * 100

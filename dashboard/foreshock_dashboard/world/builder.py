@@ -157,6 +157,7 @@ class WorldBuilder:
     def _world(self, since: float, known: frozenset[Service], missing: tuple[str, ...]) -> World:
         gpus, calls = self._gpus, self._calls
         now = float(self._times[-1])
+        collected = self._changes.collected(now, known)
         return World(
             times=self._times,
             step=self._step,
@@ -185,7 +186,8 @@ class WorldBuilder:
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN_SEASONALITY,
-            changes=self._changes.changes(since, now, known, self._reported()),
+            changes=self._changes.changes(since, now, known, (*collected, *self._reported())),
+            collected=collected,
             change_tracked=self._changes.tracked_services(known),
         )
 

@@ -168,18 +168,21 @@ class ChangeRows:
         return frozenset({*spans, *reported, *services_of(workloads, known)})
 
     def changes(
-        self, since: float, now: float, known: Set[Service], reported: Iterable[Change] = ()
+        self, since: float, now: float, known: Set[Service], others: Iterable[Change] = ()
     ) -> tuple[Change, ...]:
         """The changes by time.
 
-        known: services that other readings name; workloads take their names. reported: changes besides those in the
-        readings, of which those from `since` to `now` (Unix seconds) count.
+        known: services that other readings name. others: changes besides those in the readings, such as `collected`,
+        of which those from `since` to `now` (Unix seconds) count.
         """
-        others = {change for change in (*reported, *self._reported) if since <= change.at <= now}
-        collected = self._collected(now, known)
-        return merged_changes((*collected, *others), service_aliases(known)) if others else collected
+        found = {change for change in (*others, *self._reported) if since <= change.at <= now}
+        return merged_changes(found, service_aliases(known)) if found else ()
 
-    def _collected(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
+    def collected(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
+        """The changes that the readings show until `now` (Unix seconds), as each source shows them, in no order.
+
+        known: services that other readings name; workloads take their names.
+        """
         found = [*self._timelines.changes(now)]
         if not found:
             return ()
@@ -203,7 +206,7 @@ class ChangeRows:
             for _, change in found
             if not (change.setting == "replicas" and change.service in self._autoscaled) and not is_explained(change)
         ]
-        return merged_changes(
+        return tuple(
             replace(change, service=service_of_workload.get(change.service, change.service))
             if change.source == "kubernetes" and change.service
             else change

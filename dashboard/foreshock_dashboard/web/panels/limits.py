@@ -71,10 +71,15 @@ def _reading(
 
 def judged(world: World, found: Sequence[Reading]) -> list[Reading]:
     """Readings without p95 and error rates that too few requests show to judge; those of a lasting breach stay."""
+    few = set(map(str, too_few_requests(world)))
+    return [item for item in found if item.metric == "load" or item.status == "critical" or item.service not in few]
+
+
+def too_few_requests(world: World) -> set[Service]:
+    """The services with too few requests to judge p95 and error rate."""
     window = max(SLO_WINDOW_SECONDS, world.step)
     rates = zip(world.services, last_median(world.red.rate), strict=True)
-    few = {str(service) for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
-    return [item for item in found if item.metric == "load" or item.status == "critical" or item.service not in few]
+    return {service for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
 
 
 def worst(found: Sequence[Reading], *metrics: Metric, service: Service | None = None) -> Reading | None:

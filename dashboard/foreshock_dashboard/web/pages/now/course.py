@@ -30,13 +30,14 @@ class Breach(Row):
     """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
 
     earlier: whether it began before `since`, which is then the first time that was looked at. steady_since: the start
-    of what lasts, where the service was within its SLO for a while since the first breach.
+    of what lasts, where the service was within its SLO for a while since the first breach, which took first_seconds.
     """
 
     since: float
     until: float | None
     earlier: bool
     steady_since: float | None = None
+    first_seconds: float = 0.0
 
 
 class FirstBreach(Row):
@@ -77,6 +78,7 @@ def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | 
         None if lasts else round(until, 3),
         earlier=bool(since <= history.times[0]),
         steady_since=round(breached[-1].start, 3) if lasts and len(breached) > 1 else None,
+        first_seconds=round(breached[0].end - breached[0].start, 3),
     )
 
 

@@ -1,0 +1,213 @@
+"""The sentences of the Now page, from typed values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.clause import Clause, Text, joined, text, time
+from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
+from foreshock_dashboard.render.incident_text import figure
+from foreshock_dashboard.render.units import (
+    counted,
+    duration,
+    elapsed,
+    estimate,
+    gpu_list,
+    load_percent,
+    percent,
+    plural,
+    rate,
+)
+from foreshock_dashboard.render.words import CAUSES, LOCAL_CAUSES, SEVERITIES, STATES
+from foreshock_dashboard.web.pages.now.calm import Exceedance, HealthySince
+from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
+from foreshock_dashboard.web.pages.now.impact import Impact
+from foreshock_dashboard.web.panels.limits import Reading
+
+MAX_CANDIDATES = 3
+MAX_GPUS = 2
+JUST_NOW_SECONDS = 10.0
+
+
+def value_text(reading: Reading, value: float) -> str:
+    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`."""
+    if reading.metric == "load":
+        return load_percent(value)
+    return duration(value) if reading.unit == "s" else percent(value)
+
+
+def reading_text(reading: Reading) -> str:
+    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`."""
+    value, limit = value_text(reading, reading.value), value_text(reading, reading.limit)
+    return f"{reading.metric} {value} ({reading.limit_kind} {limit})"
+
+
+def headline_figure(reading: Reading, peak: Peak | None) -> str:
+    """The figure of the headline; of a recovery, beside the baseline and the worst value."""
+    if peak is None or peak.metric != reading.metric or peak.before is None:
+        return reading_text(reading)
+    before, worst = value_text(reading, peak.before), value_text(reading, peak.peak)
+    return f"{reading.metric} {value_text(reading, reading.value)} (baseline {before}, peak {worst})"
+
+
+def badge(item: Incident, breached: Breach | None) -> str:
+    """Severity and state: `Critical · firing`, `Recovering, no SLO breach`."""
+    if item.state != "recovering":
+        return f"{SEVERITIES[item.severity]} · {STATES[item.state]}"
+    if breached is None:
+        return "Recovering, no SLO breach"
+    return "Recovering, SLO breach ended" if breached.until is not None else "Recovering, still in SLO breach"
+
+
+def lead(
+    reading: Reading | None,
+    peak: Peak | None,
+    breached: Breach | None,
+    impact: Impact | None,
+    failing: Sequence[Reading],
+    now: float,
+) -> Text:
+    """How bad an incident is: its SLO breach, the requests it cost, and the services that fail.
+
+    reading: of a forecast. failing: error rates above their SLO, the highest first. now: Unix seconds.
+    """
+    limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
+    parts = (
+        text(reading_text(reading)) if reading else (),
+        text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
+        breach_text(breached, now) if breached else (),
+        impact_text(impact, breached) if impact else (),
+        _failing(failing),
+    )
+    return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
+
+
+def _peak_value(peak: Peak, value: float) -> str:
+    return duration(value) if peak.unit == "s" else percent(value)
+
+
+def breach_text(breached: Breach, now: float) -> Text:
+    """Since when an SLO is breached: `In breach since 08:46:50 (3 min 10 s; first breached 08:45:00 for 30 s)`."""
+    before = "before " if breached.earlier else ""
+    if breached.until is not None:
+        length = f" ({'over ' if before else ''}{elapsed(breached.until - breached.since)})"
+        return text(f"In breach from {before}", time(breached.since), " to ", time(breached.until), length)
+    if breached.steady_since is not None:
+        length = elapsed(now - breached.steady_since)
+        first = text(f"; first breached {before}", time(breached.since), f" for {elapsed(breached.first_seconds)}")
+        return text("In breach since ", time(breached.steady_since), f" ({length}", first, ")")
+    seconds = now - breached.since
+    is_new = not breached.earlier and seconds < JUST_NOW_SECONDS
+    length = "just now" if is_new else f"{'over ' if before else ''}{elapsed(seconds)}"
+    return text(f"In breach since {before}", time(breached.since), f" ({length})")
+
+
+def impact_text(impact: Impact, breached: Breach | None) -> Text:
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests since 08:45:00 UTC were too slow`."""
+    bad = impact.failed + impact.slow
+    during = text(" since ", time(breached.since)) if breached else text(" since the first anomaly")
+    if breached and breached.until is not None:
+        during = text(" in that time")
+    what = "failed" if impact.slow < 1 <= bad else "were too slow" if impact.failed < 1 <= bad else ""
+    who = f"About {estimate(bad)}" if bad >= 1 else "None"
+    return text(f"{who} of {estimate(impact.requests)} requests", during, f" {what or 'failed or were too slow'}")
+
+
+def _failing(failing: Sequence[Reading]) -> Text:
+    parts: list[str | Clause] = []
+    for i, reading in enumerate(failing):
+        of = "" if i else " of requests"
+        name = Clause(reading.service, "service", (reading.service,))
+        parts += [", " if i else "Also failing: ", name, f" {percent(reading.value)}{of}"]
+    return text(*parts)
+
+
+def suspected(item: Incident, why: str) -> Text:
+    """The suspected cause with its place and reason; at low confidence, the candidates."""
+    suspect, own = item.suspect, item.suspect.service in (None, item.service)
+    cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
+    if item.confidence_level == "low":
+        names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
+        label = f". {plural(len(names), 'Candidate')}: "
+        return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
+    reason = f", {why}" if why else ""
+    if suspect.change is not None:
+        return text(f"{cause}: ", suspect_clauses(item), reason)
+    parts: list[str | Service | Clause] = [cause]
+    if suspect.service is not None and not own:
+        parts += [": extra load from " if item.cause in ("overload", "scale_up_lag") else ": ", suspect.service]
+    elif item.cause in LOCAL_CAUSES:
+        parts += [" of ", item.service]
+    if suspect.gpus:
+        parts += [" on ", gpus_clause(item)._replace(text=gpu_list(suspect.gpus, MAX_GPUS))]
+    elif suspect.host:
+        parts.append(f" on {suspect.host}")
+    return text(*parts, reason)
+
+
+def recovery_text(found: Sequence[Recovery]) -> Text:
+    """Why an incident recovers: `request rate of product/assistant 14 req/s → 8 req/s (peak → now)`."""
+    parts: list[str | Clause] = []
+    for row in found:
+        name = Clause(row.service, "service", (row.service,))
+        if row.signal == "request rate":
+            change = f"{rate(row.worst)} → {rate(row.now)} (peak → now)"
+        else:
+            change = f"{row.worst:.0f} → {row.now:.0f} (lowest → now)"
+        parts += ["; " if parts else "", f"{row.signal} of ", name, f" {change}"]
+    return text(*parts)
+
+
+def recovering_action(resolves: float | None) -> Text:
+    """What to do while an incident recovers. resolves: Unix seconds."""
+    closes = text(". Closes at about ", time(resolves), " if no new symptoms appear") if resolves else ()
+    return text("None needed now", closes)
+
+
+def latent_risk(item: Incident) -> Text:
+    """Why a service is vulnerable: `with all retries, load 271% (limit 100%)`; empty without figures."""
+    figures = ", ".join(
+        f"{row.name} {figure(row.value, row.unit)} (limit {figure(row.baseline, row.unit)})"
+        for row in item.evidence[:2]
+    )
+    return text(f" Reason: {figures}, since " if figures else " Vulnerable since ", time(item.since), ".")
+
+
+def calm_facts(healthy: HealthySince | None, closest: Sequence[Reading], now: float) -> Iterator[tuple[str, Text]]:
+    """The facts of a healthy platform, each with its label."""
+    if healthy is not None:
+        yield "Action", text("No action needed")
+        length = elapsed(now - healthy.at)
+        if healthy.at_least:
+            yield "SLO breaches", text(f"No SLO breach in the last {length}")
+        else:
+            yield "Healthy since", text(time(healthy.at), f" ({length})")
+    if closest:
+        reading = closest[0]
+        name = Clause(reading.service, "service", (reading.service,))
+        yield "Closest to its limit", text(name, f" {reading_text(reading)}, {percent(reading.usage)} of its limit")
+
+
+def uncounted_text(found: Exceedance) -> Text:
+    """Why a p95 above the SLO is no breach of it."""
+    few = f"{estimate(found.requests)} requests per minute, {estimate(found.needed)} needed"
+    name = Clause(found.service, "service", (found.service,))
+    above = text(name, f" p95 was above its SLO for {elapsed(found.seconds)} from ", time(found.since))
+    return text(above, f", with too few requests to count as a breach ({few}).")
+
+
+def within_slo(within: int, few: int, without: int, silent: int) -> str:
+    """`All 14 services within SLO`; else how many are, and why the others are not counted.
+
+    few: with too few requests to judge; without: without an SLO; silent: without data.
+    """
+    others = (
+        (few, f"{few} {plural(few, 'has', 'have')} too few requests"),
+        (without, f"{without} {plural(without, 'has', 'have')} no SLO"),
+        (silent, f"{silent} {plural(silent, 'has', 'have')} no data"),
+    )
+    rest = ", ".join(what for count, what in others if count)
+    total = counted(within + few + without + silent, "service")
+    return f"{within} of {total} within SLO; {rest}" if rest else f"All {total} within SLO"
