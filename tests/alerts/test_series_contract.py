@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pytest
 from tests.alerts.conftest import CHANGE
 from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
+from foreshock_dashboard.changes.labels import CHANGE_METRIC
 from foreshock_dashboard.hub.self_metrics import change_samples
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Query
@@ -98,7 +100,9 @@ def test_every_metric_and_label_that_a_page_queries_is_really_emitted(emitted: M
     """By exporter and hub themselves, by the hub into its store, or by a producer that is declared."""
     escaped = {name.replace(":", "_"): labels for name, labels in FOREIGN.items()}  # as prometheus_client may write it
     emitters = {**escaped, **FOREIGN, **emitted}
-    stored = {sample.metric: frozenset(dict(sample.labels)) for sample in change_samples([CHANGE], CHANGE.at)}
+    withdrawal = replace(CHANGE, key="github:a/llm:7", withdrawn=True)
+    samples = change_samples([CHANGE, withdrawal], CHANGE.at)
+    stored = {CHANGE_METRIC: frozenset(label for sample in samples for label, _ in sample.labels)}
     besides = {**stored, **FOREIGN}
     wrong = []
     for query in pages():
