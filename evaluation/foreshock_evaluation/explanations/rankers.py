@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.root_cause.counters import increases, is_counter
 from foreshock_dashboard.analysis.root_cause.series_owner import call_of, owner
-from foreshock_dashboard.analysis.root_cause.signal_rows import increases, is_counter
 from foreshock_dashboard.ingest.span_metrics.names import ACCOUNTING_FAMILIES
 from foreshock_dashboard.model.query import Matrix, MetricSource, grid
 from foreshock_dashboard.model.service import Service

@@ -235,3 +235,40 @@ def test_a_load_balancer_of_a_service_is_that_service() -> None:
     """Their suspicion is one."""
     web, balancer, other = Service("", "web"), Service("", "web-lb"), Service("", "cart")
     assert merged_aliases({web: 0.3, balancer: 0.3, other: 0.4}) == {web: 0.6, other: 0.4}
+
+
+def test_without_a_map_of_calls_any_service_may_be_the_cause() -> None:
+    """The asked service shows nothing, but nothing is known about what it calls either."""
+    gauges = {labels_of({"service": name}): 50.0 * noise(i) for i, name in enumerate(OWN_SECONDS)}
+    gauges[labels_of({"service": "store"})] += during(80.0)
+    ranking = ranked({"memory_bytes": gauges, "latency_avg": graph({}, 300.0)["latency_avg"]}, 300.0)
+    assert ranking.passed
+    assert ranking.candidates[0].service.name == "store"
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(66.0, True), (500.0, False)])
+def test_a_resource_at_its_limit_counts_more_than_a_change_of_usage(limit: float, expected: bool) -> None:
+    """A quarter more memory kills a container only near its limit."""
+
+    def pod(name: str, **labels: str) -> tuple[tuple[str, str], ...]:
+        return labels_of({"pod": f"{name}-0", "container": name, **labels})
+
+    memory = {pod(name): 50.0 * noise(i, 0.01) for i, name in enumerate(OWN_SECONDS)}
+    memory[pod("store")] = memory[pod("store")] + during(14.0)
+    metrics = {
+        "latency_avg": graph({}, 300.0)["latency_avg"],
+        "container_memory_working_set_bytes": memory,
+        "kube_pod_container_resource_limits": {pod("store", resource="memory"): np.full(POINTS, limit)},
+    }
+    assert ranked(metrics, 300.0).passed is expected
+
+
+def test_a_callee_that_is_not_ready_explains_callers_that_wait() -> None:
+    """It answers nothing, so its latency is unknown, and its caller seems to be slow by itself."""
+    metrics = graph({"cart": during(2.0)}, 300.0)
+    latency = {labels: row for labels, row in metrics["latency_avg"].items() if ("service", "store") not in labels}
+    lost = {"store": during(2.0)}
+    ready = {labels_of({"deployment": name}): np.full(POINTS, 2.0) - lost.get(name, 0.0) for name in OWN_SECONDS}
+    ranking = ranked({**metrics, "latency_avg": latency, "kube_deployment_status_replicas_ready": ready}, 300.0)
+    assert ranking.passed
+    assert ranking.candidates[0].service.name == "store"

@@ -33,6 +33,8 @@ def test_a_generated_suffix_of_a_pod_name_is_removed(pod: str, name: str) -> Non
         ("x", {"service": "a", "namespace": "n", "pod": "p-0"}, Service("", "a")),
         ("container_cpu_usage_seconds_total", {"container": "POD", "pod": "a-0", "job": "kubelet"}, Service("", "a")),
         ("container_cpu_usage_seconds_total", {"container": "a", "pod": "b-0", "job": "kubelet"}, Service("", "a")),
+        ("kubelet_volume_stats_used_bytes", {"persistentvolumeclaim": "data-a-0", "job": "k"}, Service("", "a")),
+        ("kubelet_volume_stats_used_bytes", {"persistentvolumeclaim": "a-data", "job": "k"}, Service("", "a")),
         ("node_load1", {"job": "node-exporter", "instance": "host-1:9100"}, Service("", "host-1")),
         ("gpus_present", {"job": "foreshock-exporter", "instance": "host-1:10877"}, Service("", "host-1")),
         ("http_requests_total", {"job": "a", "instance": "10.0.0.1:80"}, Service("", "a")),

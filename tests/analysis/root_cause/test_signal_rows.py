@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
+from foreshock_dashboard.analysis.root_cause.counters import is_counter
 from foreshock_dashboard.analysis.root_cause.deviation import (
     AnalysisWindow,
     deviations,
@@ -12,9 +15,11 @@ from foreshock_dashboard.analysis.root_cause.deviation import (
     sampling_noise,
 )
 from foreshock_dashboard.analysis.root_cause.metric_kinds import metric_kind
-from foreshock_dashboard.analysis.root_cause.signal_rows import is_counter, signal_rows
+from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow, signal_rows
+from foreshock_dashboard.analysis.root_cause.usage_limits import SHARES
 from foreshock_dashboard.model.query import Matrix, MetricSeries
-from foreshock_dashboard.model.samples import labels_of
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 POINTS = 60
@@ -73,10 +78,13 @@ def test_lost_availability_is_worse_whichever_way_it_is_counted(
         ("node_boot_time_seconds", "other"),
         ("http_server_request_duration_seconds", "latency"),
         ("response_time", "latency"),
+        ("node_memory_MemAvailable_bytes", "resource"),
+        ("traces_span_metrics_responses_total", "traffic"),
+        ("http_response_size_bytes", "resource"),
     ],
 )
-def test_a_point_in_time_is_no_latency(metric: str, kind: str) -> None:
-    """Every process reports when it started, in seconds."""
+def test_a_name_with_words_of_two_kinds_has_the_kind_that_it_means(metric: str, kind: str) -> None:
+    """Every process reports when it started, in seconds, and memory that is available is memory."""
     assert metric_kind(metric) == kind
 
 
@@ -111,3 +119,168 @@ def test_the_level_of_traffic_that_was_never_there_is_zero() -> None:
     series = MetricSeries("requests_rate", Matrix.of(times, {labels_of({"service": "store"}): rate}))
     found = deviations(signal_rows([series], 40, 60.0), AnalysisWindow(times, 40, 45, times[50]))
     assert found.level.tolist() == [0.0]
+
+
+TIMES = 60.0 * np.arange(POINTS, dtype=np.float64)
+IN_FAULT = np.arange(POINTS) >= 50
+
+
+def rows_of(metrics: Mapping[str, Mapping[Labels, Floats]]) -> list[SignalRow]:
+    """Signals with a baseline of 40 minutes."""
+    series = [MetricSeries(name, Matrix.of(TIMES, dict(rows))) for name, rows in metrics.items()]
+    return signal_rows(series, 40, 60.0)
+
+
+def container(name: str, **labels: str) -> Labels:
+    """Labels of cAdvisor and of kube-state-metrics."""
+    return labels_of({"namespace": "shop", "pod": f"{name}-0", "container": name, **labels})
+
+
+@pytest.mark.parametrize(
+    ("metrics", "share", "now"),
+    [
+        (
+            {
+                "container_memory_working_set_bytes": {container("cart"): np.where(IN_FAULT, 95e6, 50e6)},
+                "kube_pod_container_resource_limits": {container("cart", resource="memory"): np.full(POINTS, 1e8)},
+            },
+            "memory_ratio",
+            0.95,
+        ),
+        (
+            {
+                "container_cpu_usage_seconds_total": {container("cart"): np.cumsum(np.where(IN_FAULT, 30.0, 6.0))},
+                "container_spec_cpu_quota": {container("cart"): np.full(POINTS, 50_000.0)},
+                "container_spec_cpu_period": {container("cart"): np.full(POINTS, 100_000.0)},
+            },
+            "cpu_ratio",
+            1.0,
+        ),
+        (
+            {
+                "container_cpu_cfs_throttled_periods_total": {
+                    container("cart"): np.cumsum(np.where(IN_FAULT, 300, 0.0))
+                },
+                "container_cpu_cfs_periods_total": {container("cart"): np.cumsum(np.full(POINTS, 600.0))},
+            },
+            "cpu_throttled_ratio",
+            0.5,
+        ),
+        (
+            {
+                "kubelet_volume_stats_used_bytes": {
+                    labels_of({"persistentvolumeclaim": "data-cart-0"}): np.where(IN_FAULT, 99.0, 40.0)
+                },
+                "kubelet_volume_stats_capacity_bytes": {
+                    labels_of({"persistentvolumeclaim": "data-cart-0"}): np.full(POINTS, 100.0)
+                },
+            },
+            "disk_ratio",
+            0.99,
+        ),
+        (
+            {
+                "process_open_fds": {labels_of({"job": "cart", "instance": "a:1"}): np.where(IN_FAULT, 1000.0, 50.0)},
+                "process_max_fds": {labels_of({"job": "cart", "instance": "a:1"}): np.full(POINTS, 1024.0)},
+            },
+            "files_ratio",
+            1000 / 1024,
+        ),
+    ],
+)
+def test_a_resource_that_reaches_its_limit_is_a_separate_signal(
+    metrics: Mapping[str, Mapping[Labels, Floats]], share: str, now: float
+) -> None:
+    """Usage alone does not say that the container is limited by it."""
+    found = {row.metric: row for row in rows_of(metrics) if row.metric in SHARES}
+    assert list(found) == [share]
+    assert found[share].entity == Service("", "cart")
+    assert found[share].values[-1] == pytest.approx(now)
+
+
+def test_memory_counts_by_its_limit_and_cpu_by_its_use() -> None:
+    """Each once. Twice as many bytes far below the limit are nothing."""
+    limits = {container("cart", resource="memory"): np.full(POINTS, 10e9), container("cart", resource="cpu"): CONSTANT}
+    rows = rows_of(
+        {
+            "container_memory_working_set_bytes": {container("cart"): np.where(IN_FAULT, 100e6, 50e6)},
+            "container_memory_usage_bytes": {container("cart"): np.where(IN_FAULT, 100e6, 50e6)},
+            "container_cpu_usage_seconds_total": {container("cart"): np.cumsum(np.full(POINTS, 6.0))},
+            "kube_pod_container_resource_limits": limits,
+        }
+    )
+    assert {row.metric for row in rows} - {"kube_pod_container_resource_limits"} == {
+        "container_cpu_usage_seconds_total",
+        "memory_ratio",
+    }
+    found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
+    assert np.nanmax(found.z) < 1
+
+
+@pytest.mark.parametrize("gone", [("cart",), ("cart", "store", "web")])
+def test_a_service_that_stops_reporting_is_unavailable(gone: tuple[str, ...]) -> None:
+    """It has no traffic either. Where most stop at once, the source has a gap."""
+    names = ("cart", "store", "web", "ads")
+    cpu = {container(name): np.where(IN_FAULT & (name in gone), np.nan, WANDERING) for name in names}
+    requests = {labels_of({"service": name}): np.where(IN_FAULT & (name in gone), np.nan, 9.5) for name in names}
+    rows = rows_of({"cpu_usage": cpu, "requests_per_second": requests})
+    vanished = {row.entity: row.values for row in rows if row.metric == "reported"}
+    if len(gone) > 2:
+        assert not vanished
+        return
+    assert list(vanished) == [Service("", "cart")]
+    assert vanished[Service("", "cart")].tolist() == np.where(IN_FAULT, 0.0, 1.0).tolist()
+    traffic = next(row for row in rows if row.kind == "traffic" and row.entity == Service("", "cart"))
+    assert traffic.values[-1] == 0
+
+
+def test_a_job_that_ends_is_no_outage() -> None:
+    """It was absent before as well."""
+    nightly = np.where(np.arange(POINTS) % 20 < 10, WANDERING, np.nan)
+    rows = rows_of({"cpu_usage": {container("backup"): nightly, container("cart"): WANDERING}})
+    assert not [row for row in rows if row.metric == "reported"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values"),
+    [("error_percent", np.where(IN_FAULT, 12.0, 2.0)), ("error_ratio", np.where(IN_FAULT, 0.12, 0.02))],
+)
+def test_an_error_rate_in_percent_is_a_share(metric: str, values: Floats) -> None:
+    """Values above 1 are not a number of failed requests."""
+    row = next(row for row in rows_of({metric: {labels_of({"service": "cart"}): values}}))
+    assert (row.kind, row.values[-1]) == ("errors", pytest.approx(0.12))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["node_netstat_Tcp_RetransSegs", "pod_retransmit_packets_total", "container_network_receive_packets_dropped_total"],
+)
+def test_lost_packets_are_no_failed_requests_and_no_traffic(metric: str) -> None:
+    """They are a cause that lies with the pod or the host."""
+    assert metric_kind(metric) == "resource"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [(4.0, 8.0, False), (4.0, 40.0, True), (400.0, 800.0, True), (4.5, 8.5, True)]
+)
+def test_a_few_connections_more_are_no_anomaly(before: float, after: float, expected: bool) -> None:
+    """Whole numbers are counts, however constant they were."""
+    rows = rows_of({"redis_connected_clients": {labels_of({"job": "cache"}): np.where(IN_FAULT, after, before)}})
+    found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
+    assert (found.z[0, -1] > 4) is np.bool_(expected)
+
+
+def test_a_volume_counts_by_its_size() -> None:
+    """A third more of a nearly empty one is nothing; its bytes are no signal beside."""
+    labels = labels_of({"persistentvolumeclaim": "store-data"})
+    rows = rows_of(
+        {
+            "kubelet_volume_stats_used_bytes": {labels: np.where(IN_FAULT, 60e6, 45e6)},
+            "kubelet_volume_stats_capacity_bytes": {labels: np.full(POINTS, 10e9)},
+        }
+    )
+    assert {(row.entity, row.metric) for row in rows} == {
+        (Service("", "store"), "disk_ratio"),
+        (Service("", "store"), "kubelet_volume_stats_capacity_bytes"),
+    }
+    assert deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50])).z.max() < 1

@@ -216,6 +216,10 @@ def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: F
         return whole * use.MIN_ERROR_SCALE
     peak = np.nanmax(np.abs(values), axis=1)
     floor = np.maximum(use.MIN_SCALE_TO_LEVEL_RATIO * np.abs(level), use.MIN_SCALE_TO_PEAK_RATIO * peak)
+    is_count = (np.nan_to_num(values) % 1 == 0).all(axis=1)  # of connections, files, threads
+    floor = np.where(is_count, np.maximum(floor, use.TRAFFIC_NOISE * np.sqrt(np.maximum(level, 1.0))), floor)
+    is_share = np.array([row.metric.endswith("_ratio") for row in rows])
+    floor = np.where(is_share, np.maximum(floor, use.MIN_SHARE_SCALE), floor)
     return np.asarray(np.maximum(floor, np.finfo(float).tiny), np.float64)
 
 

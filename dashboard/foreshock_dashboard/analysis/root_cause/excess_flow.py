@@ -76,6 +76,9 @@ class ExcessFlow:
                 for target, weight in explain(service, callee).items():
                     if weight > 0:
                         moves[callee, target] = max(moves.get((callee, target), 0.0), weight)
+            for callee in callees:
+                if (weight := self._evidence.unavailable((service, callee))) > 0:
+                    moves[callee, "errors"] = max(moves.get((callee, "errors"), 0.0), weight)
             instrumented = max(
                 (weight for (callee, _), weight in moves.items() if not self._is_outside(callee)), default=0.0
             )
@@ -146,7 +149,7 @@ class ExcessFlow:
         measure it as well and other callees of the caller are normal.
         """
         evidence, own = self._evidence, self._client_only(caller, callee)
-        if own <= 0:
+        if own <= 0 or evidence.worst(callee, "availability").z >= use.ANOMALOUS_Z:
             return 1.0
         same = [self._client_only(other, callee) for other in evidence.callers[callee] if other != caller]
         rest = [self._client_only(caller, other) for other in evidence.callees[caller] if other != callee]

@@ -10,8 +10,10 @@ from foreshock_dashboard.model.explanation import SignalKind
 
 MetricKind = SignalKind | Literal["success"]
 _WORDS: tuple[tuple[MetricKind, str], ...] = (
+    ("resource", r"(mem|memory|swap|disk|fs|filesystem)_?(avail|free)|avail[a-z]*_bytes"),
     ("success", r"(?<!un)availability|success"),
     ("availability", r"availab|(^|_)up$|healthy|(^|_)(not_?)?ready"),
+    ("resource", r"retrans|drop.*(packet|pkt)|(packet|pkt).*(drop|loss|lost)|(receive|transmit|rx|tx)_(err|drop|loss)"),
     ("errors", r"error|fail|fault|5xx|exception|abort|timeouts?(_|$)"),
     ("other", r"(start|boot|creat|modif|expir)[a-z]*_(time|date)|timestamp|(^|_)(created|uptime|age)(_|$)"),
     ("other", r"network.*(byte|packet)|(receive|transmit|rx|tx)_?(byte|packet)"),
@@ -23,7 +25,7 @@ _WORDS: tuple[tuple[MetricKind, str], ...] = (
         r"network|(^|_)net|byte|packet|restart|swap|load(1|5|15)|power|temp|clock|oom|evict|queue|cache|lock",
     ),
     ("latency", r"(^|_)(milli|micro)?seconds(_|$)|_(ms|us)$|(^|_)p(50|75|90|95|99)(_|$)"),
-    ("traffic", r"request|calls|quer(y|ies)|messages|tokens|events|received|sent|throughput"),
+    ("traffic", r"request|responses|calls|quer(y|ies)|messages|tokens|events|received|sent|throughput"),
     ("traffic", r"(^|_)(load|qps|rps|hits|workload)"),
 )
 _UNAVAILABLE = re.compile(r"unavailab|unhealthy|(^|_)not_?ready")

@@ -79,6 +79,8 @@ MIN_SCALE_TO_LEVEL_RATIO = 0.05
 """Least scale of other metrics over their level: a change of a few percent is never an anomaly."""
 MIN_SCALE_TO_PEAK_RATIO = 0.02
 """Least scale over the largest value: a series that was always 0 scores at most 50."""
+MIN_SHARE_SCALE = 0.02
+"""Least scale of shares, as of a volume that is used."""
 DECREASE_WEIGHT = 0.5
 """Weight of a decrease of a resource against an increase: a failing service makes others idle."""
 
@@ -86,7 +88,7 @@ DECREASE_WEIGHT = 0.5
 MEAN_NOISE, QUANTILE_NOISE, TAIL_NOISE = 1.3, 1.5, 2.2
 """Of the mean, of quantiles up to p95, and of p99, of latencies somewhat more spread than exponential ones."""
 TRAFFIC_NOISE = 1.5
-"""Of a count of requests, which come in bursts, over that of a Poisson process."""
+"""Of a count of requests, or of connections and files, which come in bursts, over that of a Poisson process."""
 
 # The joint gate.
 AFFECTED_Z = 2.0
@@ -102,6 +104,8 @@ INHERITED_WEIGHT = 0.5
 """Weight in the gate of a latency where the own excess of its service is known."""
 RESOURCE_GATE_WEIGHT, OTHER_GATE_WEIGHT = 0.5, 0.25
 """Weights in the gate of resources and of metrics of unknown meaning: alone they are weak evidence."""
+LIMIT_RATIO, THROTTLED_RATIO = 0.9, 0.25
+"""Usage over its limit, and share of throttled CPU periods, from which a limit is reached: then it counts in full."""
 GATE_WEIGHTS: Mapping[SignalKind, float] = {"resource": RESOURCE_GATE_WEIGHT, "other": OTHER_GATE_WEIGHT}
 ANOMALOUS_Z = 3.0
 """Scales from which a series is named as a reason, and a service is a candidate without calls."""

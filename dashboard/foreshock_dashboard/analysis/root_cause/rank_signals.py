@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
 from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
+from foreshock_dashboard.analysis.root_cause.usage_limits import is_at_limit
 from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
 from foreshock_dashboard.model.service import Service
 
@@ -122,6 +124,7 @@ def _with_excess(
     """
     reachable = _reachable(evidence, affected)
     own = {service: mass for service, mass in excess.by_service.items() if mass > 0 and service in reachable}
+    own = _of_unavailable_callees(evidence, own)
     whole, known = sum(masses.values()), sum(own.values())
     slow = max((item.z for service in evidence.services for item in evidence.latencies(service)), default=0.0)
     failing = max((evidence.errors(service).z for service in evidence.services), default=0.0)
@@ -135,8 +138,21 @@ def _with_excess(
     }
 
 
+def _of_unavailable_callees(evidence: Evidence, own: Mapping[Service, float]) -> dict[Service, float]:
+    """The mass with that of services whose callees are unavailable given to these, whose latency is unknown."""
+    moved = defaultdict[Service, float](float)
+    for service, mass in own.items():
+        down = {callee: evidence.unavailable((service, callee)) for callee in evidence.callees.get(service, ())}
+        whole = max(1.0, sum(down.values()))
+        for callee, share in down.items():
+            moved[callee] += mass * share / whole
+        moved[service] += mass * (1 - sum(down.values()) / whole)
+    return moved
+
+
 def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
-    if affected is None:
+    """The affected service and its direct and indirect callees; all services where no calls are known."""
+    if affected is None or not evidence.calls:
         return set(evidence.services)
     reached, frontier = {affected}, [affected]
     while frontier:
@@ -170,7 +186,7 @@ def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
     if own is not None:
         weights["latency"] = use.INHERITED_WEIGHT
     seen = [
-        weights.get(item.kind, 1.0) * item.z
+        (1.0 if is_at_limit(item.metric, item.now) else weights.get(item.kind, 1.0)) * item.z
         for item in evidence.metrics(service)
         if item.kind != "traffic" or item.now < item.level
     ]

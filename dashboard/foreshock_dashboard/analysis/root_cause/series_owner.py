@@ -11,7 +11,7 @@ SERVICE_LABELS = (
     *("service_name", "service", "app", "app_kubernetes_io_name"),
     *("deployment", "statefulset", "daemonset", "workload", "horizontalpodautoscaler", "k8s_deployment_name"),
     *("container", "k8s_container_name", "container_label_com_docker_compose_service", "container_name"),
-    *("pod", "k8s_pod_name", "pod_name", "job", "instance", "node", "host"),
+    *("pod", "k8s_pod_name", "pod_name", "persistentvolumeclaim", "job", "instance", "node", "host"),
 )
 """Labels that name a service, the most specific first: OpenTelemetry's, then those of applications, of the cluster
 (kube-state-metrics, cAdvisor, Istio), and of scrape configurations."""
@@ -72,6 +72,8 @@ def owner(metric: str, labels: Mapping[str, str]) -> Service:
         return Service("", head or metric)
     if label in POD_LABELS:
         value = without_pod_suffix(value)
+    elif label == "persistentvolumeclaim":
+        value = _service_of_volume(value)
     elif label in HOST_LABELS:
         value = re.sub(r":\d+$", "", value)
     return Service(labels.get(NAMESPACE_LABELS.get(label, ""), ""), value)
@@ -90,6 +92,12 @@ def without_pod_suffix(pod: str) -> str:
     """`checkout` for `checkout-6c5bd6d5f4-x2x9k`, `checkout-0`, and `checkout-x2x9k`."""
     match = _POD_NAME.fullmatch(pod)
     return match["name"] if match and any(char.isdigit() for char in pod[len(match["name"]) :]) else pod
+
+
+def _service_of_volume(claim: str) -> str:
+    """`store` for the claims `data-store-0` of a StatefulSet, whose first word is the volume's, and `store-data`."""
+    of_replica = re.fullmatch(r"[^-]+-(.+)-\d+", claim)
+    return of_replica[1] if of_replica else re.sub(r"-(data|storage|volume|disk|pvc|claim)$", "", claim)
 
 
 def replica_key(labels: Mapping[str, str]) -> tuple[str, ...]:

@@ -323,6 +323,14 @@ class Evidence:
             self._calls_per_request[call] = max(ratios, default=1.0)
         return self._calls_per_request[call]
 
+    def unavailable(self, call: Call) -> float:
+        """Share of a client's excess that the server explains by being unavailable: calls wait for it, or fail."""
+        down = self.worst(call[1], "availability")
+        if down.z < use.ANOMALOUS_Z:
+            return 0.0
+        lost = abs(down.now - down.level) / max(abs(down.now), abs(down.level))
+        return confidence(down.z) * lost * math.sqrt(min(1.0, self.calls_per_request(call)))
+
     def reasons(self, service: Service) -> tuple[Reason, ...]:
         """Its most anomalous signals."""
         named = [item for item in self._by_metric(service) if item.z >= use.AFFECTED_Z]

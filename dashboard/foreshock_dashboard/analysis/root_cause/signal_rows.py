@@ -8,30 +8,34 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from foreshock_dashboard.analysis.root_cause.counters import increases, is_counter, smoothed, window_sums
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_failure, metric_kind, statistic
 from foreshock_dashboard.analysis.root_cause.parameters import (
-    MIN_BASELINE_POINTS,
     SMOOTHED_STEP_SECONDS,
     SUSTAINED,
 )
-from foreshock_dashboard.analysis.root_cause.series_owner import HOST_LABELS, call_of, owner, owner_label, replica_key
+from foreshock_dashboard.analysis.root_cause.series_owner import HOST_LABELS, call_of, owner, owner_label
+from foreshock_dashboard.analysis.root_cause.usage_limits import BYTES, METRICS, UsageLimits
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
 
-COUNTER_SUFFIXES = ("_total", "_bucket")
-AMBIGUOUS_SUFFIXES = ("_count", "_sum")
-"""Suffixes of counters and of OpenTelemetry's UpDownCounters, such as `jvm_thread_count`."""
-MAX_RESET_RATIO = 0.1
-"""Falls of a counter over its increases, up to which they are resets."""
-ROUNDING_RATIO = 1e-9
-"""Growth of a counter over its value, up to which it is a rounding error."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CALLER_SPANS = ("SPAN_KIND_CLIENT", "SPAN_KIND_PRODUCER", "client", "producer")
 """Spans of a caller measure its callee, which the service graph names."""
+REPORTED = "reported"
+"""Whether anything of a service that stopped reporting is reported."""
+MIN_PRESENT_SHARE = 0.95
+"""Share of the baseline in which a service has to report, so that its end is not that of a job."""
+MIN_VANISHED_POINTS = 2
+"""Points without anything from a service, from which it vanished."""
+MAX_VANISHED_SHARE = 0.5
+"""Share of all services up to which they vanished; more are a gap of the source."""
+_PERCENT = re.compile(r"percent|(^|_)(pct|perc|ratio|share)(_|$)")
 _MILLISECONDS = re.compile(r"_(milliseconds|ms)$")
 
 Call = tuple[Service, Service]
@@ -59,8 +63,13 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     """Signals of all series. first: index of the first grid point after the baseline; step: seconds between points."""
     rows: list[SignalRow] = []
     failures: list[SignalRow] = []
+    usage: dict[str, Matrix] = {}
     for series in metrics:
         if not len(series.values):
+            continue
+        if series.metric in METRICS:
+            usage[series.metric] = series.values
+        if series.metric in BYTES:
             continue
         if series.counts is not None:
             made = _distribution_rows(series, series.counts, step)
@@ -70,14 +79,52 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
             made = _gauge_rows(series.metric, series.values, step)
         for row in made:
             (failures if row.kind == "errors" and row.statistic == "failed" else rows).append(row)
+    limits = UsageLimits(usage, step)
+    rows += [row for metric, matrix in limits.unlimited() for row in _gauge_rows(metric, matrix, step)]
+    rows += [SignalRow(service, "resource", name, values) for (service, name), values in limits.shares(first).items()]
     names = _qualified([*rows, *failures])
     rows, failures = (
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
     )
-    rows += _error_rates(failures, rows)
+    rows = with_vanished([*rows, *_error_rates(failures, rows)], first)
     rows_by_entity = traffic_by_entity(rows)
     rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
     return rows + calls_per_request(rows_by_entity)
+
+
+def with_vanished(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:
+    """The signals, with the availability of services that stopped reporting after the baseline while others did not.
+
+    Such a service has no traffic either.
+    """
+    times = _vanished_times(rows, first)
+    lost = [times.get(row.entity if isinstance(row.entity, Service) else row.entity[1]) for row in rows]
+    return [
+        row if gone is None or row.kind != "traffic" else row._replace(values=np.where(gone, 0.0, row.values))
+        for row, gone in zip(rows, lost, strict=True)
+    ] + [SignalRow(service, "availability", REPORTED, np.where(gone, 0.0, 1.0)) for service, gone in times.items()]
+
+
+def _vanished_times(rows: Iterable[SignalRow], first: int) -> Mapping[Service, NDArray[np.bool_]]:
+    """When services that reported all the time did not after index `first`; without gaps of the source.
+
+    What comes from requests, others report as well. It counts only for services that report nothing else.
+    """
+    own, of_requests = defaultdict[Service, list[Floats]](list), defaultdict[Service, list[Floats]](list)
+    for row in rows:
+        if isinstance(row.entity, Service) and row.side != "host":
+            (own if row.kind in ("resource", "availability", "other") else of_requests)[row.entity].append(row.values)
+    reports = {service: np.isfinite(values).any(axis=0) for service, values in {**of_requests, **own}.items()}
+    if not reports:
+        return {}
+    number = np.sum(list(reports.values()), axis=0)
+    is_gap = number < (1 - MAX_VANISHED_SHARE) * np.median(number[:first])
+    lost = {service: ~present & ~is_gap for service, present in reports.items()}
+    return {
+        service: gone
+        for service, gone in lost.items()
+        if gone[1:first].mean() <= 1 - MIN_PRESENT_SHARE and gone[first:].sum() >= MIN_VANISHED_POINTS
+    }
 
 
 def _in_seconds(metric: str) -> tuple[str, float]:
@@ -114,17 +161,6 @@ def _total(values: Floats, rows: Sequence[int]) -> Floats:
     """Sum over rows; NaN only where all are."""
     chosen = values[rows]
     return np.where(np.isnan(chosen).all(axis=0), np.nan, np.nansum(chosen, axis=0))
-
-
-def window_sums(values: Floats, points: int) -> Floats:
-    """Sum of each point and the `points` - 1 before it, along the last axis; NaN only where all are."""
-    if points <= 1:
-        return values
-    known = np.isfinite(values)
-    sums, counts = np.cumsum(np.where(known, values, 0.0), axis=-1), np.cumsum(known, axis=-1)
-    sums[..., points:] -= sums[..., :-points].copy()
-    counts[..., points:] -= counts[..., :-points].copy()
-    return np.where(counts > 0, sums, np.nan)
 
 
 def _distribution_rows(series: MetricSeries, counts: Matrix, step: float) -> list[SignalRow]:
@@ -241,7 +277,9 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
             rows.append(SignalRow(entity, "errors", metric, failed, "", None, side))
         elif kind == "errors":
             largest = np.nanmax(values[row], initial=0.0)
-            rows.append(SignalRow(entity, kind, metric, values[row], "" if largest <= 1 else "failed", None, side))
+            is_share, whole = largest <= 1 or bool(_PERCENT.search(metric)), 100.0 if largest > 1.5 else 1.0
+            failed = np.clip(values[row] / whole, 0.0, 1.0) if is_share else values[row]
+            rows.append(SignalRow(entity, kind, metric, failed, "" if is_share else "failed", None, side))
         elif kind == "traffic":
             is_count = bool((np.nan_to_num(values[row]) % 1 == 0).all())
             counts = values[row] if is_count else values[row] * step
@@ -321,51 +359,3 @@ def _error_rates(failures: Sequence[SignalRow], rows: Sequence[SignalRow]) -> li
         else:
             shares.append(_error_rate(row.entity, row.metric, row.values, whole.counts, row.side))
     return shares
-
-
-def is_counter(metric: str, past: Floats) -> bool:
-    """Whether a metric is a counter, by its name or because it almost only increased in the past.
-
-    An ambiguous name needs few increases.
-    """
-    if metric.endswith(COUNTER_SUFFIXES):
-        return True
-    steps = np.diff(past, axis=1)
-    steps = steps[np.isfinite(steps)]
-    if metric.endswith(AMBIGUOUS_SUFFIXES):
-        rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
-        return rises >= MIN_BASELINE_POINTS and falls <= MAX_RESET_RATIO * rises
-    return steps.size >= MIN_BASELINE_POINTS and float((steps > 0).mean()) >= 0.5 and float((steps < 0).mean()) <= 0.01
-
-
-def increases(values: Floats, labels: Sequence[object] = ()) -> Floats:
-    """Increase of a counter from point to point, same shape; its value after a reset, NaN at the first point.
-
-    A counter that appears late on a replica with a history counts a kind of event that had not occurred before: it
-    starts at 0.
-    """
-    steps = np.full_like(values, np.nan)
-    steps[:, 1:] = np.diff(values, axis=1)
-    steps[np.abs(steps) < ROUNDING_RATIO * (1.0 + np.abs(values))] = 0.0
-    steps = np.where(steps < 0, values, steps)
-    known = np.isfinite(values)
-    begins = np.where(known.any(axis=1), known.argmax(axis=1), values.shape[1])
-    if len(labels) == len(values) and len(values):
-        replicas = [replica_key(dict(pairs)) for pairs in labels]  # type: ignore[call-overload]
-        earliest: dict[tuple[str, ...], int] = {}
-        for replica, begin in zip(replicas, begins.tolist(), strict=True):
-            earliest[replica] = min(begin, earliest.get(replica, begin))
-        for row, (replica, begin) in enumerate(zip(replicas, begins.tolist(), strict=True)):
-            if earliest[replica] + MIN_BASELINE_POINTS <= begin < values.shape[1]:
-                steps[row, earliest[replica] + 1 : begin] = 0.0
-                steps[row, begin] = values[row, begin]
-    return steps
-
-
-def smoothed(values: Floats) -> Floats:
-    """Median of each point and the two before it; a missing point counts as the point itself."""
-    before, earlier = values.copy(), values.copy()
-    before[:, 1:] = np.where(np.isnan(values[:, :-1]), values[:, 1:], values[:, :-1])
-    earlier[:, 2:] = np.where(np.isnan(values[:, :-2]), values[:, 2:], values[:, :-2])
-    low, high = np.minimum(values, before), np.maximum(values, before)
-    return np.maximum(low, np.minimum(high, earlier))
