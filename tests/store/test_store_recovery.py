@@ -166,7 +166,7 @@ INTEGERS = [sign * (1 << bits) - below for bits in (0, 7, 15, 23, 31, 47, 62) fo
 def test_pages_have_every_row_as_sqlite_reads_it(tmp_path: Path) -> None:
     """Integers of each size, texts, blobs over many pages, and nulls, in tables of both kinds."""
     path = tmp_path / "some.sqlite"
-    rows = [(n, n, f"text {n}", bytes([n % 251]) * size) for n in INTEGERS for size in (0, 40, 600, 5_000)]
+    rows = [(n, n, f"text {n}", bytes([n % 251]) * size) for n in INTEGERS for size in (0, 40, 600, 1_000, 5_000)]
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("pragma page_size = 1024")
         connection.execute("create table a (id integer primary key, n integer, t text, b blob)")

@@ -29,7 +29,7 @@ Value = int | str | bytes | None
 
 
 class Frame(NamedTuple):
-    """A page in the journal. `commit`: the frame ends a transaction. `data` is empty if the frame is damaged."""
+    """A page in the journal. `commit`: it says that it ends a transaction. `data` is empty if the frame is damaged."""
 
     page: int
     commit: bool
@@ -40,7 +40,7 @@ class Journal(NamedTuple):
     """The frames that SQLite wrote since it last restarted the journal.
 
     `lost` says whether SQLite would leave out a finished transaction. It syncs the journal at each commit, so only the
-    last transaction can be cut short by a power loss: damage before it is damage.
+    last transaction can be cut short by a power loss: what is behind a commit shows that it was finished.
     """
 
     frames: list[Frame]
@@ -66,14 +66,15 @@ def read_journal(path: Path, page_bytes: int, *, partial: bool = False) -> Journ
         if intact_header:
             page_bytes, checksum = size, (first, second)
         else:
-            words, checksum = "<u4", (0, 0)
+            words, checksum = "<u4", (first, second)
             salts = list(struct.unpack_from(">2I", content, _JOURNAL_HEADER.size + 8)) if len(content) >= 48 else []
         frames = _frames(content, page_bytes, salts, checksum, words)
     damaged = next((number for number, frame in enumerate(frames) if not frame.data), len(frames))
-    if not intact_header:
-        damaged = 0
     commits = [number for number, frame in enumerate(frames) if frame.commit and number >= damaged]
-    return Journal(frames, page_bytes, lost=bool(commits) and any(frame.data for frame in frames[commits[0] + 1 :]))
+    lost = bool(commits) and any(frame.data for frame in frames[commits[0] + 1 :])
+    if not intact_header:  # it was synced before the first frame, and without it SQLite ignores all of them
+        lost = any(frame.commit and frame.data for frame in frames)
+    return Journal(frames, page_bytes, lost)
 
 
 def _frames(content: bytes, page_bytes: int, salts: list[int], checksum: tuple[int, int], words: str) -> list[Frame]:
@@ -89,7 +90,7 @@ def _frames(content: bytes, page_bytes: int, salts: list[int], checksum: tuple[i
         data = content[offset + _FRAME_HEADER.size : offset + step]
         actual = _checksum(content[offset : offset + 8] + data, checksum, words)
         intact = actual == (first, second) and own_salts == salts
-        frames.append(Frame(page, intact and size > 0, data if intact else b""))
+        frames.append(Frame(page, bool(size) and own_salts == salts, data if intact else b""))
         if own_salts == salts:
             last = number + 1
         checksum = (first, second)
@@ -139,7 +140,8 @@ class Pages:
         )
         self.bytes = journal.page_bytes
         self.journal_lost = journal.lost
-        committed = max((number for number, frame in enumerate(journal.frames) if frame.commit), default=-1) + 1
+        commits = (number for number, frame in enumerate(journal.frames) if frame.commit and frame.data)
+        committed = max(commits, default=-1) + 1
         self._newest = {frame.page: frame.data for frame in journal.frames[:committed] if frame.data}
         in_file = 0 if self._file is None else os.fstat(self._file).st_size // self.bytes
         self.count = max([in_file, *self._newest])
