@@ -220,6 +220,16 @@ def test_http_refusals_have_a_status_and_a_message(
     assert len(keeper.spans) == 1
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [{"path": f"/{'x' * 200}"}, {"method": "X" * 200}, {"kind": "x" * 200}, {"content_encoding": "x" * 200}],
+    ids=["path", "method", "content type", "content encoding"],
+)
+def test_a_refusal_repeats_a_bounded_part_of_the_request(post: Post, request_: dict[str, str]) -> None:
+    message = status_of(post(**request_)).message.lower()
+    assert 98 <= message.count("x") <= 105
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_grpc_call_with_another_number_of_messages_than_one_is_refused(
     receiver: Receiver, keeper: Keeper, otlp_request: Make, count: int

@@ -26,6 +26,8 @@ BODY_SECONDS = 30.0
 IDLE_SECONDS = 75.0
 """Longest time that a connection may be open without a request or response."""
 SHUTDOWN_GRACE_SECONDS = 5
+MAX_QUOTED = 100
+"""Characters of a request that a refusal repeats."""
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -141,7 +143,7 @@ def _check_host(host: str) -> None:
     name, bracket, _ = host.partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
     name = name.removeprefix("[") if bracket else name.lower()
     if name != "localhost." and not is_loopback(name):
-        message = f"this door listens on loopback and does not answer to Host {host[:100]!r}; send to localhost"
+        message = f"this door listens on loopback and does not answer to Host {host[:MAX_QUOTED]!r}; send to localhost"
         raise RefusedError(Refusal.MISDIRECTED, message)
 
 
@@ -151,14 +153,18 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
     if scope["path"] != PATH:
-        raise RefusedError(Refusal.NOT_FOUND, f"unknown path {scope['path'][:100]!r}; send traces to {PATH}")
+        raise RefusedError(Refusal.NOT_FOUND, f"unknown path {scope['path'][:MAX_QUOTED]!r}; send traces to {PATH}")
     if scope["method"] != "POST":
-        raise RefusedError(Refusal.METHOD, f"method {scope['method'][:20]!r} is not allowed; send traces with POST")
+        raise RefusedError(
+            Refusal.METHOD, f"method {scope['method'][:MAX_QUOTED]!r} is not allowed; send traces with POST"
+        )
     if kind not in (PROTOBUF, JSON):
-        raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:100]!r} is neither {PROTOBUF} nor {JSON}")
+        raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:MAX_QUOTED]!r} is neither {PROTOBUF} nor {JSON}")
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"
     if encoding not in (*GZIP_NAMES, "identity"):
-        raise RefusedError(Refusal.CONTENT_TYPE, f"content encoding {encoding[:100]!r} is neither gzip nor identity")
+        raise RefusedError(
+            Refusal.CONTENT_TYPE, f"content encoding {encoding[:MAX_QUOTED]!r} is neither gzip nor identity"
+        )
     return encoding in GZIP_NAMES
 
 
