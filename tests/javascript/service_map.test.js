@@ -7,16 +7,26 @@ const { nodeState } = await import("#web/pages/cascade/service_map.js");
 
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
 
-test("a service is drawn by its stage, else by its role, also where it is the suspected cause", () => {
+test("a service is drawn by its stage, else by its condition, as on the other pages", () => {
   const node = { id: "llm", kind: "service", color: 0, column: 0, row: 0 };
-  const word = (/** @type {Partial<MapService>} */ values) =>
-    nodeState(node, {
-      ...{ id: "llm", stage: "healthy", role: "", suspect: true, order: null, condition: "healthy" },
-      ...{ rate: 1, p95: 1, error_rate: 0 },
+  const shown = (/** @type {Partial<MapService>} */ values) => {
+    const { word, sign, box } = nodeState(node, {
+      ...{ id: "llm", stage: "healthy", suspect: true, order: null, health: "ok", condition: "healthy" },
+      ...{ word: "Healthy", rate: 1, p95: 1, error_rate: 0 },
       ...values,
-    }).word;
-  assert.equal(word({}), "Healthy");
-  assert.equal(word({ role: "at_risk" }), "At risk");
-  assert.equal(word({ role: "affected" }), "Anomalous");
-  assert.equal(word({ stage: "breached", role: "at_risk" }), "SLO breach");
+    });
+    return [word, sign, box];
+  };
+  assert.deepEqual(shown({}), ["Healthy", "●", "ok"]);
+  assert.deepEqual(shown({ health: "warning", condition: "at_risk", word: "At risk" }), [
+    "At risk",
+    "◇",
+    "warning early",
+  ]);
+  const affected = /** @type {const} */ ({ health: "warning", condition: "affected", word: "Affected" });
+  assert.deepEqual(shown(affected), ["Affected", "△", "warning early"]);
+  assert.deepEqual(shown({ ...affected, stage: "breached" }), ["SLO breach", "■", "critical"]);
+  assert.deepEqual(shown({ ...affected, stage: "degraded" }), ["Degraded", "◆", "warning"]);
+  assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
+  assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
 });

@@ -27,9 +27,9 @@ from foreshock_dashboard.web.pages.cascade.data import (
     cascade,
     propagation,
     quota,
-    service_roles,
 )
 from foreshock_dashboard.web.pages.cascade.layout import PAGE
+from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.panels import topology
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
 
@@ -126,10 +126,10 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     assert names == ["ready", "desired", "maximum", "pending (unschedulable)"]
     analyzed = Load(LLM, "", 0.5, 0.6)
     drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(analyzed,))))
-    lines = {line["name"].replace(" %", "%"): line["y"] for line in drawn["data"]}
-    assert set(lines) == {"load", "safe limit 60%"}
-    assert lines["load"][-1] > lines["load"][0] > 0
-    assert set(lines["safe limit 60%"]) == {0.6}
+    (line,) = drawn["data"]
+    assert line["name"] == "load"
+    assert line["y"][-1] > line["y"][0] > 0
+    assert [(note["text"], note["y"]) for note in drawn["layout"]["annotations"]] == [("safe limit 60%", 0.6)]
     assert quota(world, LLM) == QuotaRow("chat", 8.0, 8.0)
     assert quota(contended(), LLM) is None
 
@@ -145,6 +145,7 @@ def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
     line = drawn["data"][0]
     assert line["name"] == "load (cut off at 3x capacity)"
     assert max(line["y"]) == 3.0
+    assert drawn["layout"]["showlegend"]
 
 
 def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one() -> None:
@@ -161,7 +162,7 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
     drawn = draw(PAGE, "cascade-load", replace(snapshot(full), forecast=Forecast(loads=(analyzed,))))
     line = drawn["data"][0]["y"]
     assert line[-1] > line[0] > 0
-    assert drawn["layout"]["annotations"] == []
+    assert [note["text"] for note in drawn["layout"]["annotations"]] == ["safe limit 60%"]
 
 
 @pytest.mark.parametrize(
@@ -180,30 +181,17 @@ def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], w
     assert words in draw(PAGE, chart, snapshot(world))["layout"]["annotations"][0]["text"]
 
 
-def test_the_map_has_the_role_of_each_service_in_open_incidents() -> None:
-    """A service that an incident names is not shown as healthy; a resolved incident has no roles."""
+def test_the_map_has_the_state_of_each_service_that_the_services_page_has() -> None:
     world = contended()
     item = replace(
         contention_incident(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0), AtRisk(EMBEDDER, 0, 0, 0))
     )
-    roles = service_roles(chosen_incidents(snapshot(world, item)))
-    assert {"embedder": "affected", "gateway": "at_risk"}.items() <= roles.items()
-    resolved = replace(item, state="resolved", resolved=NOW)
-    assert service_roles(chosen_incidents(snapshot(world, resolved), resolved.id)) == {}
     page = cascade(snapshot(world, item), NOW - 900)
-    assert {node.id: node.role for node in page["services"]}["gateway"] == "at_risk"
+    words = {node.id: node.word for node in page["services"]}
+    listed = {row["id"]: row["word"] for row in services(snapshot(world, item))["services"]}
+    assert words["gateway"] == "At risk"
+    assert words == {name: listed[name] for name in words}
     assert [node.id for node in page["services"] if node.suspect] == ["train-llm"]
-
-
-def test_a_suspect_may_be_at_risk_itself() -> None:
-    """The forecast of the same page has it, so the map does not show it as healthy."""
-    world = contended()
-    item = replace(
-        contention_incident(world), suspect=SuspectedCause(GATEWAY), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),)
-    )
-    page = cascade(snapshot(world, item), NOW - 900)
-    (node,) = [node for node in page["services"] if node.id == "gateway"]
-    assert (node.role, node.suspect) == ("at_risk", True)
 
 
 def test_the_page_says_since_when_signals_that_recovered_were_anomalous() -> None:

@@ -637,8 +637,8 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
     [
         ((0, 0, 0, 14, 0), "All 14 services within SLO"),
         ((0, 0, 0, 5, 1), "5 of 6 services within SLO; 1 has no SLO"),
-        ((0, 3, 1, 7, 3), "3 degraded, 1 at risk, 7 healthy; 3 have no SLO"),
-        ((1, 0, 0, 1, 0), "1 in SLO breach, 1 healthy"),
+        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 healthy; 3 have no SLO"),
+        ((1, 0, 0, 1, 0), "SLO status: 1 in SLO breach, 1 healthy"),
         ((0, 0, 0, 0, 2), "2 services, no SLO yet"),
     ],
 )

@@ -125,7 +125,7 @@ COMMAND = _Group(
             assign=("respond.incident:assign", "Name the person responsible for an incident"),
             note=("respond.incident:note", "Add a note to an incident"),
             silence=("respond.incident:silence", "Silence an incident until a time"),
-            feedback=("respond.incident:feedback", "Say whether the suspected cause was right"),
+            feedback=("respond.incident:feedback", "Rate the suspected cause"),
         ),
         "silence": _group(
             "silence",
@@ -147,7 +147,7 @@ COMMAND = _Group(
             create=("recording:create", "Record a time range from Prometheus"),
             **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
             export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
-            label=("respond.label:label", "Write feedback on an incident to a recording, as ground truth"),
+            label=("respond.label:label", "Add incident feedback to a recording as ground truth"),
             replay=("recording:replay_", "Replay a recording and print the incidents it raises"),
         ),
         "generate": _group(

@@ -199,7 +199,7 @@ def pools(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def changes(source: Source, at: str | None, form: str) -> None:
-    """List changes of the last hours, such as deployments, the newest first.
+    """List recent changes, such as deployments, newest first.
 
     \b
     Examples:

@@ -105,7 +105,7 @@ class Settings:
         types.parse_role, "viewer", "role of authenticated users and tokens not listed in --roles", "ROLE"
     )
     rate_limit: int = _authentication(
-        types.parse_count, str(REQUESTS_PER_MINUTE), "limit on requests per minute by one user or token", "NUMBER"
+        types.parse_count, str(REQUESTS_PER_MINUTE), "request limit per minute, per user or token", "NUMBER"
     )
     audit_log: Path | None = _authentication(
         Path, None, "audit log, rotated at 10 MiB; - for standard output", "FILE", shown="log of the hub"
@@ -114,7 +114,7 @@ class Settings:
         types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
     )
     external_url: str = _oidc(
-        types.parse_url, str, "URL of the page as browsers see it", "URL", shown="that of each request"
+        types.parse_url, str, "public URL of the hub, as browsers see it", "URL", shown="that of each request"
     )
     oidc_issuer: str = _oidc(types.parse_url, str, "URL of the OpenID provider", "URL")
     oidc_client_id: str = _oidc(str, "", "client ID of the hub at the provider", "ID")
@@ -177,7 +177,10 @@ class Settings:
         "NUMBER",
     )
     memory_limit: int = _limits(
-        types.parse_size, "512MiB", "memory limit of the hub; OTLP requests beyond it are refused until later", "SIZE"
+        types.parse_size,
+        "512MiB",
+        "memory limit of the hub; OTLP requests above it are refused",
+        "SIZE",
     )
     evaluation_interval: float = _analysis(parse_duration, "10s", "time between evaluations, 1s or more", "DURATION")
     rate_window: float | None = _analysis(
@@ -204,7 +207,7 @@ class Settings:
         separator=",",
     )
     services_file: Path | None = _analysis(
-        Path, None, "owner, tier, and links of services, YAML; read again when it changes", "FILE"
+        Path, None, "owner, tier, and links of services, YAML; reloaded on change", "FILE"
     )
     at: float | None = _analysis(
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
@@ -212,17 +215,19 @@ class Settings:
     alertmanager_url: tuple[str, ...] = _notifications(
         types.parse_urls,
         tuple,
-        "Alertmanagers to post open incidents to, comma-separated or repeated; all peers of a cluster",
+        "Alertmanagers to post open incidents to, comma-separated or repeated; list all peers of a cluster",
         "URL,...",
         separator=",",
     )
-    alertmanager_tenant: str = _notifications(str, "", "tenant of Alertmanager: X-Scope-OrgID, as for Mimir", "NAME")
+    alertmanager_tenant: str = _notifications(
+        str, "", "Alertmanager tenant (X-Scope-OrgID header), as for Mimir", "NAME"
+    )
     alertmanager_credentials: Path | None = _notifications(
         Path, None, "credentials for Alertmanager, one line: bearer token or user:password", "FILE"
     )
     alertmanager_ca: Path | None = _notifications(Path, None, "CA bundle for Alertmanager, PEM", "FILE", shown="system")
     notify_file: Path | None = _notifications(
-        Path, None, "channels: one apprise URL per line, with an optional filter; read again when it changes", "FILE"
+        Path, None, "channels: one apprise URL per line, with an optional filter; reloaded on change", "FILE"
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 

@@ -74,7 +74,7 @@ def _by(row: Json) -> str:
 @click.option("--withdraw", is_flag=True, help="withdraw the acknowledgment")
 @output_option(*FORMATS)
 def ack(source: Source, incident: str, withdraw: bool, form: str) -> None:
-    """Acknowledge an incident: others see that you take care of it.
+    """Acknowledge an incident: others see that you are working on it.
 
     INCIDENT is an ID, a unique ID prefix, or `latest`.
 
@@ -144,14 +144,14 @@ def period(duration: str | None, until: str | None, start: str | None = None) ->
 @click.argument("incident")
 @click.argument("verdict", type=click.Choice([name.replace("_", "-") for name in get_args(FeedbackVerdict)]))
 @writes_hub
-@click.option("--service", metavar="SERVICE", help="real root cause, if the suspected one was wrong")
-@click.option("--cause", type=click.Choice(get_args(Cause)), metavar="CAUSE", help="real cause class")
+@click.option("--service", metavar="SERVICE", help="actual root cause, if not the suspected one")
+@click.option("--cause", type=click.Choice(get_args(Cause)), metavar="CAUSE", help="actual cause class")
 @click.option("--comment", default="", metavar="TEXT", help="comment, up to 500 characters")
 @output_option(*FORMATS)
 def feedback(
     source: Source, incident: str, verdict: str, service: str | None, cause: str | None, comment: str, form: str
 ) -> None:
-    """Say whether the suspected cause was right. VERDICT: correct, wrong-cause, or not-useful.
+    """Rate the suspected cause. VERDICT: correct, wrong-cause, or not-useful.
 
     Recordings of the incident contain the feedback, and an evaluation scores the analysis by it.
 

@@ -50,7 +50,7 @@ def _show(form: str, answer: Json, rows: list[Json]) -> None:
 @writes_hub
 @output_option(*FORMATS)
 def list_(source: Source, form: str) -> None:
-    """List silences and maintenance windows that are active or to come.
+    """List active and upcoming silences and maintenance windows.
 
     \b
     Examples:
@@ -63,9 +63,9 @@ def list_(source: Source, form: str) -> None:
 @click.command(cls=GroupedCommand)
 @writes_hub
 @click.option("--service", metavar="SERVICE", help="affected service whose incidents do not notify")
-@click.option("--noisy-neighbor", metavar="SERVICE", help="with --service: only incidents suspected of this one")
-@click.option("--maintenance", is_flag=True, help="maintenance window, of all services without --service")
-@click.option("--start", metavar="TIME", help="start, also a future time (default: now)")
+@click.option("--noisy-neighbor", metavar="SERVICE", help="only incidents with this noisy neighbor; needs --service")
+@click.option("--maintenance", is_flag=True, help="maintenance window; for all services unless --service is given")
+@click.option("--start", metavar="TIME", help="start time, may be in the future (default: now)")
 @for_option
 @until_option
 @comment_option

@@ -28,7 +28,7 @@ class SourceApi:
 @click.command(cls=GroupedCommand)
 @reads_source
 def mcp(source: Source) -> None:
-    """Serve read-only tools for agents by the Model Context Protocol on standard input and output.
+    """Serve read-only tools for agents over the Model Context Protocol (MCP), on stdin and stdout.
 
     An MCP client starts this command. A hub with --mcp serves the same tools at /mcp over HTTP.
 

@@ -212,7 +212,7 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
     add("notes", "Add a note to an incident", Note, lambda _, item, body: entries.note(item.id, body.text))
     add(
         "feedback",
-        "Say whether the suspected cause was right",
+        "Rate the suspected cause",
         Feedback,
         lambda _, item, body: entries.feedback(item.id, body.verdict, body.cause, body.service, body.text),
     )

@@ -45,7 +45,7 @@ UNITS = {
     "per_second": (",.3~r", " req/s"),
     "watts": (",.0f", " W"),
     "celsius": (",.0f", " °C"),
-    "bytes": (",.3~s", "B"),
+    "gibibytes": (",.3~r", " GiB"),
 }
 """d3 format and suffix of the tick labels, by unit. Counts have no SI prefix: 0.5 is not `500m`."""
 DAY_SECONDS, SHORT_SECONDS = 86_400.0, 240.0

@@ -101,7 +101,7 @@ queue = model_server_chart(
     "count",
     lambda servers, row: [
         Line("running", servers.running[row], "data", fill=True),
-        Line("waiting", servers.waiting[row], "crit"),
+        Line("waiting", servers.waiting[row], "text", dash="dot"),
     ],
 )
 cache = model_server_chart("ratio", lambda servers, row: [Line("KV cache", servers.cache[row], "data", fill=True)], 1.0)
@@ -109,7 +109,7 @@ first_token = model_server_chart(
     "s",
     lambda servers, row: [
         Line("TTFT p95", servers.first_token[row], "data"),
-        Line("queue time, mean", servers.queued[row], "warn", dash="dot"),
+        Line("queue time, mean", servers.queued[row], "text", dash="dot"),
     ],
 )
 per_token = model_server_chart("s", lambda servers, row: [Line("TPOT, mean", servers.per_token[row], "data")])
@@ -124,7 +124,7 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
     series = [
         Line("desired", capacity.wanted[row], "idle", dash="dash"),
         Line("ready", capacity.ready[row], "data"),
-        Line("pending", capacity.pending[row], "crit"),
+        Line("pending", capacity.pending[row], "text", dash="dot"),
     ]
     return lines(world.times, series, look, unit="count", span=span, marks=marks)
 

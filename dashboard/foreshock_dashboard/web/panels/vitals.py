@@ -128,7 +128,7 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
 
 
 def slo_summary(status: SloStatus) -> str:
-    """`All 14 services within SLO`; else their number by state: `3 degraded, 1 at risk, 7 healthy; 3 have no SLO`."""
+    """`All 14 services within SLO`; else their number by state: `SLO status: 1 at risk, 7 healthy; 3 have no SLO`."""
     without = f"{status.without} {plural(status.without, 'has', 'have')} no SLO" if status.without else ""
     states = (
         (status.breached, "in SLO breach"),
@@ -137,7 +137,7 @@ def slo_summary(status: SloStatus) -> str:
         (status.within, "healthy"),
     )
     if any(count for count, _ in states[:-1]):
-        found = ", ".join(f"{count} {state}" for count, state in states if count)
+        found = f"SLO status: {', '.join(f'{count} {state}' for count, state in states if count)}"
     elif not status.within:
         return f"{counted(status.without, 'service')}, no SLO yet"
     elif not without:

@@ -234,7 +234,7 @@ def panel(
 def chart(
     name: str,
     title: str,
-    hint: str = "",
+    hint: str | Sequence[str | Component] = "",
     wide: bool = False,
     height: int = 220,
     csv: str = "",
@@ -269,7 +269,7 @@ def _section(
     )
 
 
-def _head(name: str, title: str, hint: str, csv: str, promql: str, fold: bool) -> Component:
+def _head(name: str, title: str, hint: str | Sequence[str | Component], csv: str, promql: str, fold: bool) -> Component:
     tools: list[Component] = []
     if csv:
         tools.append(html.A("CSV", href=csv, download="", **attributes(data_viewed=csv)))

@@ -4,7 +4,7 @@ import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { healthState } from "#web/assets/timeline/signs.js";
+import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { ACTION_TEXTS, CAUSES, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
@@ -179,6 +179,7 @@ export const stateWords = ({ severity, state }) =>
 export const incidentState = ({ severity, state, affected }) => {
   const word = affected.length ? SEVERITIES[severity] : RISKS.latent;
   const isActive = affected.length > 0 && state === "firing";
+  if (state === "resolved") return healthState("idle", `${word}, ${STATES[state]}`, RESOLVED_SIGN);
   return healthState(isActive ? severity : "idle", state === "firing" ? word : `${word}, ${STATES[state]}`);
 };
 

@@ -13,10 +13,17 @@ export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "�
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";
 export const RECOVERING_SIGN = "◐";
+export const RESOLVED_SIGN = "✓";
 /** Of a change, such as a deployment, on charts and timelines. */
 export const CHANGE_SIGN = "Δ";
 /** Of conditions that are more than a health. @type {Partial<Record<string, string>>} */
-const CONDITION_SIGNS = { at_risk: AT_RISK_SIGN, noisy_neighbor: SUSPECT_SIGN, suspected_cause: SUSPECT_SIGN };
+const CONDITION_SIGNS = {
+  affected: "△",
+  at_risk: AT_RISK_SIGN,
+  noisy_neighbor: SUSPECT_SIGN,
+  suspected_cause: SUSPECT_SIGN,
+  recovering: RECOVERING_SIGN,
+};
 /** @type {Record<Stage, Health>} */
 const STAGE_HEALTH = {
   healthy: "ok",
@@ -33,12 +40,14 @@ export const hiddenSign = (sign) => h("span", { "aria-hidden": "true" }, sign);
 
 /**
  * A state: its sign, colored by its health, and a word.
- * @param {Health} health
+ * @param {Health | "recovering"} health
  * @param {string} word
  * @param {string | null | undefined} [sign]
  */
-export const healthState = (health, word, sign = null) =>
-  h("span", { class: `state ${health}` }, hiddenSign(sign || HEALTH_SIGNS[health]), ` ${word}`);
+export const healthState = (health, word, sign = null) => {
+  const own = health === "recovering" ? RECOVERING_SIGN : HEALTH_SIGNS[health];
+  return h("span", { class: `state ${health}` }, hiddenSign(sign || own), ` ${word}`);
+};
 
 /**
  * The stage of a service in a cascade.
@@ -50,21 +59,23 @@ export const stageState = (stage) =>
     : healthState("unknown", HEALTHS.unknown);
 
 /**
- * The state of a service that recovers.
- * @param {string} word
- */
-export const recoveringState = (word) =>
-  h("span", { class: "state recovering" }, hiddenSign(RECOVERING_SIGN), ` ${word}`);
-
-/**
- * The state of a service: its stage, or its condition while it has none.
+ * The state of a service, the same on every page: its stage, or its condition while it has none.
  * @param {{ health: Health, condition: string, stage?: Stage | null, word: string }} service
+ * @returns {{ state: Health | "recovering", word: string, sign: string }}
  */
-export const serviceState = ({ health, condition, stage, word }) => {
+export const stateOf = ({ health, condition, stage, word }) => {
   const isOver = condition === "recovering" && stage === "early_warning";
-  if (stage && stage !== "healthy" && !isOver) return stageState(stage);
-  if (condition === "recovering") return recoveringState(word);
-  return healthState(health, word, CONDITION_SIGNS[condition]);
+  if (stage && stage !== "healthy" && !isOver) {
+    return { state: STAGE_HEALTH[stage], word: STAGES[stage], sign: STAGE_SIGNS[stage] };
+  }
+  const state = condition === "recovering" ? condition : health;
+  return { state, word, sign: CONDITION_SIGNS[condition] ?? HEALTH_SIGNS[health] };
+};
+
+/** @param {Parameters<typeof stateOf>[0]} service */
+export const serviceState = (service) => {
+  const { state, word, sign } = stateOf(service);
+  return healthState(state, word, sign);
 };
 
 /**
@@ -76,9 +87,10 @@ export const signLegend = () =>
     { class: "legend" },
     /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS)).map((health) => healthState(health, HEALTHS[health])),
     /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map(stageState),
+    healthState("warning", CONDITIONS.affected, CONDITION_SIGNS.affected),
     healthState("warning", CONDITIONS.at_risk, AT_RISK_SIGN),
     healthState("warning", CONDITIONS.suspected_cause, SUSPECT_SIGN),
-    recoveringState(CONDITIONS.recovering),
+    healthState("recovering", CONDITIONS.recovering),
   );
 
 /**

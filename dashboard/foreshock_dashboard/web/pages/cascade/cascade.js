@@ -32,7 +32,7 @@ import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.
 /** @typedef {import("#web/pages/cascade/payload.d.ts").Signal} Signal */
 
 const REPLAY_LEAD_SECONDS = 60;
-const MAX_SIGNALS = 8;
+const MAX_SIGNALS = 12;
 const HORIZON_SECONDS = 1800;
 const SCALE_WIDTH = 112;
 const SCALE_MARGIN = 4;
@@ -138,7 +138,7 @@ const intervalEnds = ({ p10, p20, p80, p90 }) =>
   /** @type {const} */ ([isNumber(p10) ? p10 : p20, isNumber(p90) ? p90 : p80]);
 
 /** @param {Percentiles} seconds */
-const intervalText = (seconds) => formatInterval(...intervalEnds(seconds)) + (isNumber(seconds.p10) ? "" : " (60%)");
+const intervalLevel = ({ p10 }) => (isNumber(p10) ? "80%" : "60%");
 
 /**
  * A bar from the 10th to the 90th percentile, thick from the 20th to the 80th.
@@ -176,7 +176,9 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
     return;
   }
   const label = shortLabels(breaches.map(({ service }) => service));
-  const isForecast = breaches.some(({ seconds }) => seconds.p50 !== 0);
+  const forecasts = breaches.map(({ seconds }) => seconds).filter(({ p50 }) => p50 !== 0);
+  const isForecast = forecasts.length > 0;
+  const hasOneLevel = new Set(forecasts.map(intervalLevel)).size === 1;
   put(
     byId("breaches"),
     scrollTable(
@@ -186,7 +188,11 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
         h("th", { scope: "col" }, "Service"),
         h("th", { scope: "col" }, "SLO breach"),
         isForecast && [
-          h("th", { scope: "col" }, "80% interval"),
+          h(
+            "th",
+            { scope: "col" },
+            hasOneLevel && forecasts[0] ? `${intervalLevel(forecasts[0])} interval` : "Interval",
+          ),
           h("th", { scope: "col", class: "minor" }, breachScale()),
         ],
       ],
@@ -199,7 +205,12 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
             ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
             : [
                 h("td", null, h("b", null, formatBucket(seconds.p50))),
-                h("td", null, intervalText(seconds)),
+                h(
+                  "td",
+                  null,
+                  formatInterval(...intervalEnds(seconds)),
+                  hasOneLevel ? null : ` (${intervalLevel(seconds)})`,
+                ),
                 h("td", { class: "minor" }, breachBar(seconds)),
               ],
         ),
@@ -219,7 +230,8 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
     setPanelEmpty("signals", unknownReason || EMPTY.signals);
     return;
   }
-  const label = shortLabels([...new Set(signals.map(({ service }) => service))]);
+  const label = shortLabels([...new Set(signals.flatMap(({ service, entity }) => [service, ...servicesOf(entity)]))]);
+  const hasThreshold = signals.some(({ threshold }) => isNumber(threshold));
   drawTable(byId("signals"), {
     id: "signals-table",
     label: "Anomalous signals",
@@ -235,13 +247,17 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
       { key: "entity", name: "Entity", text: true, cell: (row) => entityCell(row, label) },
       { key: "value", name: "Value", fixed: true, cell: (row) => h("b", null, formatValue(row.value, row.unit)) },
       { key: "baseline", name: "Baseline", fixed: true, cell: (row) => formatValue(row.baseline, row.unit) },
-      {
-        key: "threshold",
-        name: "Threshold",
-        fixed: true,
-        minor: true,
-        cell: (row) => formatValue(row.threshold, row.unit),
-      },
+      ...(hasThreshold
+        ? [
+            {
+              key: "threshold",
+              name: "Threshold",
+              fixed: true,
+              minor: true,
+              cell: (/** @type {Signal} */ row) => formatValue(row.threshold, row.unit),
+            },
+          ]
+        : []),
       { key: "since", name: "Since", cell: (row) => timeElement(row.since, now) },
     ],
   });
@@ -253,15 +269,24 @@ const signalCell = ({ signal, meaning, leading }) =>
   h("span", { title: leading ? `Leading indicator: ${meaning}` : meaning }, signal);
 
 /**
- * The service, and the GPU or call that the signal is of.
+ * The services of an entity such as "shop/cart", "shop/web -> shop/cart", or "shop/cart waiting on ml/batch".
+ * @param {string} entity
+ */
+const servicesOf = (entity) => entity.split(/ -> | waiting on | on /).filter((part) => /^[^/ ]+\/[^/ ]+$/.test(part));
+
+/**
+ * The entity of a signal by short names, and the service where the entity does not name it.
  * @param {Signal} signal
  * @param {(service: string) => string} label
  */
 const entityCell = ({ service, entity }, label) => {
-  const rest = entity.startsWith(service) ? entity.slice(service.length) : ` ${entity}`;
+  const named = servicesOf(entity);
+  const text = named.reduce((shown, name) => shown.replace(name, label(name)), entity.replace("->", "→"));
+  const [first = service] = named;
+  const isOfGpu = !named.length && entity !== "";
   return [
-    link(serviceHref(service), label(service), service),
-    rest ? h("small", { class: "muted" }, rest.replace("->", "→")) : null,
+    link(serviceHref(first), isOfGpu ? label(service) : text || label(service), entity || service),
+    isOfGpu ? h("small", { class: "muted" }, ` ${text}`) : null,
   ];
 };
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal, Required
+from typing import Required
 
 from typing_extensions import TypedDict
 
@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import ConditionKind, Stage
+from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.timeline import (
@@ -61,16 +61,14 @@ class IncidentRow(Row):
     resolved: float | None
 
 
-Role = Literal["affected", "at_risk", ""]
-
-
 class CascadeNode(Row):
-    """A service on the map. role, suspect: in the open incidents that the page shows. order: of impact, from 1."""
+    """A service on the map. suspect: of an open incident that the page shows. order: of impact, from 1."""
 
     id: str
+    health: Health
     condition: ConditionKind
+    word: str
     stage: Stage | None
-    role: Role
     suspect: bool
     order: int | None
     rate: float | None
@@ -177,7 +175,7 @@ def cascade(
     lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
-    rows, nodes, roles = service_rows(snapshot, history), set(map_nodes(world)), service_roles(chosen)
+    rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
     suspects = {str(item.suspect.service) for item in chosen.incidents if item.is_open}
     signals = anomalous_signals(history.signs, chosen.incidents)
     shown = capacity_service(snapshot, chosen, service)
@@ -188,7 +186,7 @@ def cascade(
         "timeline": past_lanes(lanes),
         "services": [
             CascadeNode(
-                *(row.id, row.condition, row.stage, roles.get(row.id, "")),
+                *(row.id, row.health, row.condition, row.word, row.stage),
                 *(row.id in suspects, positions.get(row.id)),
                 *(row.rate, row.error_rate, row.p95),
             )
@@ -211,12 +209,6 @@ def past_lanes(lanes: Timeline) -> Timeline:
     """The lanes up to now: the page shows the forecast in a separate table."""
     past = [replace(lane, forecast=None) for lane in lanes.lanes if lane.part != "at_risk" or lane.intervals]
     return replace(lanes, end=lanes.now, lanes=past)
-
-
-def service_roles(chosen: ChosenIncidents) -> Mapping[str, Role]:
-    """The role of each service in open incidents, as the page's other panels have it: affected, or at risk."""
-    roles: dict[str, Role] = {str(service): "at_risk" for service in chosen.risks}
-    return roles | {str(service): "affected" for item in chosen.incidents if item.is_open for service in item.affected}
 
 
 def _row(item: Incident) -> IncidentRow:

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
-from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
+from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
 from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
@@ -92,8 +92,8 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
     series = (
         Line("ready", state.ready[row], "data"),
         Line("desired", state.wanted[row], "text", "dash"),
-        Line("maximum", state.max_replicas[row], "muted", "dot"),
-        Line("pending (unschedulable)", state.pending[row], "crit"),
+        Line("maximum", state.max_replicas[row], "idle"),
+        Line("pending (unschedulable)", state.pending[row], "text", "dot"),
     )
     return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0, row=LEGEND_ROW_LENGTH)
 
@@ -114,11 +114,10 @@ def load(hub: HubView, view: View, look: Look) -> Json:
         series.append(Line(name, np.minimum(values, MAX_LOAD), "data"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
     safe = analyzed.safe if analyzed else math.nan
-    if known and math.isfinite(safe):
-        series.append(Line(f"safe limit {percent(safe)}", np.full(len(world.times), safe), "warn", "dash"))
+    limit = Threshold(safe, f"safe limit {percent(safe)}") if known and math.isfinite(safe) else None
     return lines(
-        world.times, series, look, unit="ratio", span=span, marks=marks, empty=why, top=1.0, legend=True,
-        row=LEGEND_ROW_LENGTH,
+        world.times, series, look, unit="ratio", span=span, marks=marks, threshold=limit, empty=why, top=1.0,
+        legend=any(line.name != "load" for line in series), row=LEGEND_ROW_LENGTH,
     )  # fmt: skip
 
 

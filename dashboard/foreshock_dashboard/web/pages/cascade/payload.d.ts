@@ -1,5 +1,6 @@
 // The values of the Cascade page, as the hub's JSON has them.
 import type { Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
+import type { Health } from "#web/assets/timeline/signs.js";
 import type { CONDITIONS } from "#web/assets/words.js";
 
 /** Rates are per second, times in seconds; null without data. */
@@ -15,8 +16,8 @@ export type EdgeValue = [
 export interface MapService {
   id: string;
   stage: Stage | null;
-  /** In the open incidents that the page shows. */
-  role: "affected" | "at_risk" | "";
+  health: Health;
+  word: string;
   suspect: boolean;
   /** The place in the order of impact, from 1; null where it was not affected. */
   order: number | null;

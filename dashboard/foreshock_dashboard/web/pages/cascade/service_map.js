@@ -11,13 +11,12 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { AT_RISK_SIGN, HEALTH_SIGNS, healthState, STAGE_SIGNS, SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, EMPTY, STAGES } from "#web/assets/words.js";
+import { healthState, SUSPECT_SIGN, stateOf } from "#web/assets/timeline/signs.js";
+import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
-/** @typedef {import("#web/assets/timeline/signs.js").Health} Health */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").EdgeValue} EdgeValue */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapData} MapData */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
@@ -33,8 +32,9 @@ const ERROR_RATE_CRITICAL = 0.05;
 const ERROR_RATE_WARNING = 0.01;
 const MANY_ATTEMPTS = 1.2;
 const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency" };
-/** @type {readonly Health[]} */
-const STATE_ORDER = ["critical", "warning", "ok", "idle", "unknown"];
+/** @typedef {ReturnType<typeof stateOf>["state"]} State */
+/** @type {readonly State[]} */
+const STATE_ORDER = ["critical", "warning", "recovering", "ok", "idle", "unknown"];
 
 /** @param {string[]} names */
 const keyOf = (...names) => names.join("\n");
@@ -115,7 +115,8 @@ export const propagationPath = ({ propagation }) => {
  * @param {Topology} topology
  * @param {number} hidden number of services that are not drawn
  */
-const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden) => {
+const legend = (data, { map }, hidden) => {
+  const { services, propagation } = data;
   const byId = new Map(services.map((service) => [service.id, service]));
   const states = map.nodes.map((node) => nodeState(node, byId.get(node.id))).filter(({ sign }) => sign);
   const drawn = new Map(states.map((state) => [state.word, state]));
@@ -125,9 +126,12 @@ const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden)
     [...drawn.values()]
       .sort((a, b) => STATE_ORDER.indexOf(a.state) - STATE_ORDER.indexOf(b.state))
       .map(({ state, word, sign }) => healthState(state, word, sign)),
-    propagation.length ? h("span", { class: "key propagation" }, "propagation") : null,
-    gpuWaits.length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
-    services.some(({ suspect }) => suspect)
+    propagation.some(({ via }) => via !== "gpu") ? h("span", { class: "key propagation" }, "propagation") : null,
+    propagation.some(({ via }) => via === "gpu")
+      ? h("span", { class: "key propagation gpu" }, "propagation by GPU contention")
+      : null,
+    otherWaits(data).length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
+    services.some((service) => service.suspect && stateOf(service).sign !== SUSPECT_SIGN)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
       : null,
     services.some(({ order }) => order)
@@ -135,6 +139,15 @@ const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden)
       : null,
     hidden ? h("span", null, `${hidden} more services not shown`) : null,
   );
+};
+
+/**
+ * GPU wait between services, except where the propagation shows it.
+ * @param {MapData} data
+ */
+const otherWaits = ({ propagation, gpu_waits: waits }) => {
+  const shown = new Set(propagation.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
+  return waits.filter(([victim, aggressor]) => !shown.has(keyOf(victim, aggressor)));
 };
 
 /** @param {MapData} data */
@@ -241,12 +254,10 @@ class MapPicture {
     });
   }
 
-  /** GPU wait between services, except where the propagation shows it. */
   waits() {
-    const shown = new Set(this.data.propagation.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
-    return this.data.gpu_waits.map(([victim, aggressor, ratio, gpus]) => {
+    return otherWaits(this.data).map(([victim, aggressor, ratio, gpus]) => {
       const d = this.arc(aggressor, victim);
-      if (!d || shown.has(keyOf(victim, aggressor))) return null;
+      if (!d) return null;
       const title = `${victim} waits on ${aggressor} up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
       const width = (1 + 3 * Math.min(1, ratio / 0.5)).toFixed(1);
       return s("path", { d, class: "gpu-wait", "stroke-width": width }, s("title", null, title));
@@ -334,7 +345,7 @@ class MapPicture {
       s("text", { x: 12, y: 19, class: "name" }, label),
       s("text", { x: 12, y: 36, class: "value" }, valueText),
       s("text", { x: this.boxWidth - 16, y: 19, class: "shape" }, sign),
-      isSuspect ? s("text", { x: -6, y: 6, class: "flag" }, SUSPECT_SIGN) : orderBadge(service?.order),
+      isSuspect ? flag(sign) : orderBadge(service?.order),
     );
     return service ? s("a", { href: serviceHref(node.id), "data-go": true, "aria-label": name }, group) : group;
   }
@@ -360,6 +371,12 @@ const arrowHead = (id, size) =>
     s("path", { d: "M0 0L8 4L0 8z" }),
   );
 
+/**
+ * The flag of the suspected cause, unless its state has it already.
+ * @param {string} sign of its state
+ */
+const flag = (sign) => (sign === SUSPECT_SIGN ? null : s("text", { x: -6, y: 6, class: "flag" }, SUSPECT_SIGN));
+
 /** @param {number | null | undefined} order */
 const orderBadge = (order) =>
   order
@@ -370,34 +387,19 @@ const orderBadge = (order) =>
     : null;
 
 /**
- * The state of a service, its word and sign, and the classes of its box. An incident that names a service is shown
- * also where its values are within their baseline.
+ * The state of a service, its word and sign, and the classes of its box.
  * @param {MapNode} node
  * @param {MapService | undefined} service
- * @returns {{ state: Health, word: string, sign: string, box: string }}
+ * @returns {{ state: State, word: string, sign: string, box: string }}
  */
 export const nodeState = (node, service) => {
-  const stage = service?.stage;
-  if (stage && stage !== "healthy") {
-    const state = stage === "breached" ? "critical" : "warning";
-    return {
-      state,
-      word: STAGES[stage],
-      sign: STAGE_SIGNS[stage],
-      box: stage === "early_warning" ? "warning early" : state,
-    };
+  if (!service) {
+    const word = { outside: "external", database: "database" }[node.kind] ?? "";
+    return { state: "idle", word, sign: "", box: "idle" };
   }
-  if (service?.role === "affected")
-    return { state: "warning", word: STAGES.early_warning, sign: STAGE_SIGNS.early_warning, box: "warning early" };
-  if (service?.role === "at_risk")
-    return { state: "warning", word: CONDITIONS.at_risk, sign: AT_RISK_SIGN, box: "warning early" };
-  if (stage && service.rate) return { state: "ok", word: STAGES.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
-  const outside = { outside: "external", database: "database" }[node.kind] ?? "";
-  if (!service) return { state: "idle", word: outside, sign: "", box: "idle" };
-  const isUnknown = service.condition === "no_data";
-  return isUnknown
-    ? { state: "unknown", word: CONDITIONS.no_data, sign: HEALTH_SIGNS.unknown, box: "unknown" }
-    : { state: "idle", word: CONDITIONS.no_traffic, sign: HEALTH_SIGNS.idle, box: "idle" };
+  const shown = stateOf(service);
+  const isMild = shown.state === "warning" && service.stage !== "degraded";
+  return { ...shown, box: isMild ? "warning early" : shown.state };
 };
 
 /**

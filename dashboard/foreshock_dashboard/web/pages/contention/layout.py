@@ -42,9 +42,9 @@ def layout() -> Component:
             verdict("verdict", "GPU contention", "headline", html.Div(id="pair-facts")),
             html.Div(
                 [
-                    chart("pair-wait", "GPU wait (upper bound)", "share of time", height=180),
+                    chart("pair-wait", "GPU wait (upper bound)", "% of time", height=180),
                     chart("pair-latency", "Latency", "", height=180),
-                    chart("pair-use", "Use of shared GPUs", "share of time", height=180),
+                    chart("pair-use", "Use of shared GPUs", "% of time", height=180),
                     panel("pair-gpus", "Shared GPUs", ""),
                     panel("pair-traces", "Traces with the longest GPU wait", ""),
                     panel("pair-changes", "Changes", "last 3 h", wide=True),
@@ -58,7 +58,7 @@ def layout() -> Component:
                     panel(
                         "waits",
                         "GPU wait by service pair (upper bound)",
-                        "share of time the row service waits on the column service",
+                        "% of time the row service waits on the column service",
                         csv="/api/csv/pairs",
                         promql=_WAITS,
                     ),

@@ -47,7 +47,12 @@ export const drawPairGpus = (pair) => {
     param: "hsort",
     by: "-wait",
     columns: [
-      { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), gpu) },
+      {
+        key: "gpu",
+        name: "GPU",
+        text: true,
+        cell: ({ gpu }) => h("span", { class: "unbroken" }, link(gpuHref(gpu), gpu)),
+      },
       { key: "wait", name: "GPU wait", cell: ({ wait }) => formatPercent(wait) },
       {
         key: "victim_busy",

@@ -18,6 +18,8 @@ from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
 from foreshock_dashboard.web.state.parameters import View
 
+GIBIBYTE = 2**30
+
 
 def layout() -> Component:
     """Counts, the grid with the open GPU beside it and its charts below, and the inventory."""
@@ -33,12 +35,12 @@ def layout() -> Component:
             ),
             html.Div(
                 [
-                    chart("gpu-use", "GPU time", "share of time", height=160),
-                    chart("gpu-throttling", "Throttling and clock", "share of time, of the maximum clock", height=160),
+                    chart("gpu-use", "GPU time", "% of time", height=160),
+                    chart("gpu-throttling", "Throttling and clock", "% of time, % of maximum clock", height=160),
                     chart("gpu-errors", "Hardware errors", "per minute", height=160),
-                    chart("gpu-memory", "Memory", "bytes", height=160),
-                    chart("gpu-power", "Power", "W", height=160),
-                    chart("gpu-temperature", "Temperature", "°C", height=160),
+                    chart("gpu-memory", "Memory", "", height=160),
+                    chart("gpu-power", "Power", "", height=160),
+                    chart("gpu-temperature", "Temperature", "", height=160),
                 ],
                 id="gpu-charts",
                 className="gpu-charts",
@@ -73,9 +75,9 @@ def _usage(world: World, row: int) -> _Series:
 
 
 def _memory(world: World, row: int) -> _Series:
-    used = Line("used", world.memory_used[row], "data", fill=True)
-    total = Line("total", world.memory_total[row], "muted", dash="dot")
-    return _Series([used, total], "bytes", "No data on memory in this range.")
+    used = Line("used", world.memory_used[row] / GIBIBYTE, "data", fill=True)
+    total = Line("total", world.memory_total[row] / GIBIBYTE, "muted", dash="dot")
+    return _Series([used, total], "gibibytes", "No data on memory in this range.")
 
 
 def _power(world: World, row: int) -> _Series:

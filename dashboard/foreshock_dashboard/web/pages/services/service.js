@@ -115,9 +115,9 @@ const drawFigures = (data) => {
       mark: beyondClass(errorRate, slo?.error_rate, isCritical),
       title: sloText(data),
     }),
-    figure("SLO breach", breachText(data), {
+    figure("Breach probability, 10 min", breachText(data), {
       mark: breachClass(data),
-      title: "forecast: breach probability within 10 min; if likely, the time to breach",
+      title: "forecast of an SLO breach within 10 min; if likely, the time to breach",
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)
@@ -236,7 +236,7 @@ const drawCalls = (data, { name, label, heading, param, empty }) => {
       { key: "rate", name: "Requests", cell: ({ rate }) => formatRate(rate) },
       { key: "error_rate", name: "Error rate", cell: ({ error_rate: value }) => shareCell(value, ERROR_RATE_LIMITS) },
       { key: "p95", name: "p95", hint: "at the caller", cell: callLatency },
-      { key: "attempts", name: "Retries", hint: "attempts per call beyond the first", cell: retriesCell },
+      { key: "attempts", name: "Retries/call", hint: "attempts per call beyond the first", cell: retriesCell },
     ],
   });
 };

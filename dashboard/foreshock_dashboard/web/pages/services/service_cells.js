@@ -8,6 +8,7 @@ import {
   formatSeconds,
   isNumber,
   NOT_KNOWN,
+  plural,
   truncate,
 } from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
@@ -55,6 +56,13 @@ export const waitClass = (status) => (status ? WAIT_CLASSES[status] : "");
  */
 export const gpuWaitCell = ({ wait, wait_status: status = null }) =>
   isNumber(wait) ? h("span", { class: waitClass(status) }, formatPercent(wait)) : null;
+
+/**
+ * The share of time that a service waits, and the number of GPUs that it is the mean of; null where it is not known.
+ * @param {ServiceRow} row
+ */
+export const gpuWaitOnGpusCell = (row) =>
+  row.wait ? [gpuWaitCell(row), h("small", { class: "reference" }, ` (${plural(row.gpus, "GPU")})`)] : gpuWaitCell(row);
 
 /**
  * Retries per call; null where they are not known.

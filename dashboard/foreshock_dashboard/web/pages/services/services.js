@@ -8,7 +8,7 @@ import { EMPTY } from "#web/assets/words.js";
 import {
   breachCell,
   errorRateCell,
-  gpuWaitCell,
+  gpuWaitOnGpusCell,
   loadCell,
   p95Cell,
   retriesCell,
@@ -43,8 +43,8 @@ const COLUMNS = [
   },
   {
     key: "breach_probability",
-    name: "SLO breach, 10 min",
-    hint: "forecast: breach probability within 10 min; if likely, the time to breach",
+    name: "Breach probability, 10 min",
+    hint: "forecast of an SLO breach within 10 min; if likely, the time to breach",
     value: ({ breach_probability: probability, breach_seconds: seconds }) =>
       isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
     cell: breachCell,
@@ -65,11 +65,11 @@ const COLUMNS = [
     name: "GPU wait",
     minor: true,
     hint: "share of time that it waits on other services on its GPUs, upper bound",
-    cell: gpuWaitCell,
+    cell: gpuWaitOnGpusCell,
   },
   {
     key: "attempts",
-    name: "Retries",
+    name: "Retries/call",
     minor: true,
     hint: "attempts per call beyond the first",
     cell: retriesCell,

@@ -60,7 +60,7 @@ def layout() -> Component:
                     chart(
                         "heat",
                         "Trace duration",
-                        "trace count (darker = more)",
+                        ["traces: few", html.Span(className="ramp"), "many"],
                         wide=True,
                         height=260,
                     ),
@@ -142,7 +142,7 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
     if sum(low <= tick <= high for tick in ticks) < 2:  # an axis needs two ticks to show its scale
         low = max((tick for tick in ticks if tick <= low), default=low)
         high = min((tick for tick in ticks if tick >= high), default=high)
-    layout |= {"hovermode": "closest", "showlegend": any(item.errors for item in marks)}
+    layout |= {"hovermode": "closest", "showlegend": bool(marks)}
     layout["yaxis"] |= {
         "type": "log",
         "range": [math.log10(low), math.log10(high)],

@@ -13,7 +13,7 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { healthState } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
 import { selectSpan, showTrace } from "#web/pages/traces/waterfall/waterfall.js";
@@ -26,8 +26,6 @@ const RELOAD_MS = 5000;
 const RELOAD_TRACE_MS = 8000;
 /** Seconds after which the GPU wait of a trace is known; web/pages/traces/gpu_time.py has the same. */
 const SETTLED_SECONDS = 20;
-const WAIT_RATIO_BAD = 0.5;
-const WAIT_RATIO_POOR = 0.2;
 const FILTERS = [
   "service",
   "operation",
@@ -218,12 +216,6 @@ const loadList = async () => {
   }
 };
 
-/** @param {number} ratio */
-const waitClass = (ratio) => {
-  if (ratio >= WAIT_RATIO_BAD) return "bad";
-  return ratio >= WAIT_RATIO_POOR ? "poor" : "";
-};
-
 /** @param {TraceRow} trace */
 const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) => {
   if (waited === undefined) {
@@ -237,12 +229,7 @@ const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) =>
   const ratio = duration > 0 ? Math.min(1, waited / duration) : 0;
   const after = waited > duration ? "; GPU work continued after the caller timed out" : "";
   const title = `GPU wait up to ${formatSeconds(waited)}${after}`;
-  return h(
-    "span",
-    { class: waitClass(ratio), title },
-    formatPercent(ratio),
-    h("small", { class: "muted minor" }, ` ${formatSeconds(waited)}`),
-  );
+  return h("span", { title }, formatPercent(ratio), h("small", { class: "muted minor" }, ` ${formatSeconds(waited)}`));
 };
 
 /**
@@ -265,7 +252,6 @@ const listRows = ({ traces, time }, hasWaits) => {
       h(
         "th",
         { scope: "row" },
-        serviceDot(trace.color),
         link(tracesHref({ trace: id, span: null }), name, `${service} ${operation}`),
         trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
       ),

@@ -37,8 +37,9 @@ const holdText = ({ own, by }, service) => {
  * @param {GpuLane} lane
  * @param {string} service
  * @param {AxisRange} range
+ * @param {(service: string) => string} label
  */
-const laneTrack = (lane, service, range) => {
+const laneTrack = (lane, service, range, label) => {
   const intervals = lane.intervals.filter((interval) => interval.service === service);
   const bars = intervals.map(({ share, quality, color, offset_seconds: offset, duration_seconds: seconds }) => {
     const place = placeOf(offset, seconds, range);
@@ -58,7 +59,7 @@ const laneTrack = (lane, service, range) => {
       "div",
       { class: "lane-name", title: service },
       serviceDot(intervals.at(-1)?.color),
-      service === lane.own ? h("b", null, service) : service,
+      service === lane.own ? h("b", null, label(service)) : label(service),
       h("small", { class: "muted" }, holdText(lane, service)),
     ),
     h("div", { class: "lane-track" }, bars),
@@ -75,8 +76,9 @@ const laneText = (lane) => {
 /**
  * @param {GpuLane} lane
  * @param {AxisRange} range
+ * @param {(service: string) => string} label
  */
-const drawLane = (lane, range) => {
+const drawLane = (lane, range, label) => {
   const services = laneServices(lane);
   const text = laneText(lane);
   const hidden = services.length - MAX_SERVICES;
@@ -89,9 +91,9 @@ const drawLane = (lane, range) => {
       { class: "lane-head" },
       link(gpuHref(lane.gpu), lane.gpu),
       h("span", { class: "muted" }, ` ${text} (${lane.quality})`),
-      aggressor === undefined ? null : link(pairHref(lane.own, aggressor), `GPU contention with ${aggressor}`),
+      aggressor === undefined ? null : link(pairHref(lane.own, aggressor), `GPU contention with ${label(aggressor)}`),
     ),
-    services.slice(0, MAX_SERVICES).map((service) => laneTrack(lane, service, range)),
+    services.slice(0, MAX_SERVICES).map((service) => laneTrack(lane, service, range, label)),
     hidden > 0 ? h("p", { class: "note" }, `${plural(hidden, "more service")} with shorter use`) : null,
   );
 };
@@ -122,8 +124,9 @@ const laneTable = (lanes) =>
  * The GPUs of a trace; null where it has none.
  * @param {Trace} trace
  * @param {AxisRange} range
+ * @param {(service: string) => string} label
  */
-export const gpuLanes = (trace, range) => {
+export const gpuLanes = (trace, range, label) => {
   const { lanes = [], lanes_left_out: leftOut, lanes_settled: isSettled } = trace;
   if (!lanes.length) return null;
   const isInferred = lanes.some(({ intervals }) => intervals.some(({ quality }) => quality === "inferred"));
@@ -131,7 +134,7 @@ export const gpuLanes = (trace, range) => {
     "div",
     { class: "lanes" },
     h("h3", null, "GPUs"),
-    lanes.map((lane) => drawLane(lane, range)),
+    lanes.map((lane) => drawLane(lane, range, label)),
     h(
       "p",
       { class: "note" },

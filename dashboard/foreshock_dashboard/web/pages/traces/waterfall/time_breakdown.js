@@ -33,21 +33,25 @@ const gpuNote = ({ lanes_error: error, lanes_note: note, lanes_settled: isSettle
   return lanes?.length ? null : "No span ran on a shared GPU.";
 };
 
-/** @param {TimePart} part */
-const partName = ({ activity, service }) => {
-  if (activity === "failed_calls") return `failed calls in ${service}`;
-  return activity === "queue" ? `queue of ${service}` : service;
+/**
+ * @param {TimePart} part
+ * @param {(service: string) => string} label
+ */
+const partName = ({ activity, service }, label) => {
+  if (activity === "failed_calls") return `failed calls in ${label(service)}`;
+  return activity === "queue" ? `queue of ${label(service)}` : label(service);
 };
 
 /**
  * The parts of a trace's duration as one bar; null without any.
  * @param {Trace} trace
+ * @param {(service: string) => string} label
  */
-export const breakdownBar = ({ parts, duration_seconds: duration }) => {
+export const breakdownBar = ({ parts, duration_seconds: duration }, label) => {
   const shown = parts.filter(({ seconds }) => seconds >= MIN_PART_RATIO * duration);
   if (!shown.length) return null;
   const text = (/** @type {TimePart} */ part) =>
-    `${partName(part)} ${formatSeconds(part.seconds)} (${formatPercent(part.seconds / duration)})`;
+    `${partName(part, label)} ${formatSeconds(part.seconds)} (${formatPercent(part.seconds / duration)})`;
   return h(
     "div",
     { class: "breakdown" },

@@ -2,7 +2,7 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatSeconds, plural } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatSeconds, plural, shortLabels } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
@@ -21,6 +21,7 @@ import { breakdownBar, traceSentence } from "#web/pages/traces/waterfall/time_br
  * @typedef {object} View
  * @property {Trace} trace
  * @property {TreeRow[]} rows
+ * @property {(service: string) => string} label short names of the services
  * @property {Map<string, GpuLane>} lanes by GPU
  * @property {Set<string>} folded ids of spans
  * @property {string} selected id of the span whose detail is shown
@@ -49,6 +50,17 @@ const followed = new WeakSet();
 const rowHeightOf = (field) => Number.parseFloat(getComputedStyle(field).getPropertyValue("--row"));
 
 /**
+ * The services of a trace and of its GPUs.
+ * @param {Trace} trace
+ */
+const servicesOf = ({ spans, lanes = [] }) => [
+  ...new Set([
+    ...spans.map(({ service }) => service),
+    ...lanes.flatMap(({ intervals }) => intervals.map(({ service }) => service)),
+  ]),
+];
+
+/**
  * Show a trace.
  * @param {HTMLElement} body
  * @param {Trace} trace
@@ -66,7 +78,19 @@ export const showTrace = (body, trace, selected, isSame) => {
   const lanes = new Map((trace.lanes ?? []).map((lane) => [lane.gpu, lane]));
   const isWhole = previous?.isWhole ?? false;
   const range = axisRange(trace, isWhole);
-  view = { trace, rows, lanes, folded, selected, cursor: Math.max(0, selectedRow), rowHeight: 0, isWhole, range };
+  const label = shortLabels(servicesOf(trace));
+  view = {
+    trace,
+    rows,
+    label,
+    lanes,
+    folded,
+    selected,
+    cursor: Math.max(0, selectedRow),
+    rowHeight: 0,
+    isWhole,
+    range,
+  };
   requireId("trace-hint").textContent = trace.trace_id;
   drawTrace(body, view);
   follow(body);
@@ -78,13 +102,13 @@ export const showTrace = (body, trace, selected, isSame) => {
  * @param {View} shown
  */
 const drawTrace = (body, shown) => {
-  const { trace, range, isWhole } = shown;
+  const { trace, range, isWhole, label } = shown;
   put(
     body,
     traceSentence(trace),
-    breakdownBar(trace),
+    breakdownBar(trace, label),
     facts(trace),
-    legend(trace),
+    legend(trace, label),
     hasOtherWork(trace)
       ? h(
           "p",
@@ -108,7 +132,7 @@ const drawTrace = (body, shown) => {
       },
       h("div", { class: "wf-space", role: "none" }),
     ),
-    gpuLanes(trace, range),
+    gpuLanes(trace, range, label),
     h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }),
   );
   draw();
@@ -152,14 +176,17 @@ const facts = (trace) => {
   );
 };
 
-/** @param {Trace} trace */
-const legend = ({ spans, lanes }) => {
+/**
+ * @param {Trace} trace
+ * @param {(service: string) => string} label
+ */
+const legend = ({ spans, lanes }, label) => {
   const services = new Map(spans.map(({ service, color }) => [service, color]));
   const hasGaps = spans.some(({ gaps }) => gaps?.length);
   return h(
     "p",
     { class: "legend" },
-    [...services].map(([service, color]) => h("span", null, serviceDot(color), service)),
+    [...services].map(([service, color]) => h("span", null, serviceDot(color), label(service))),
     h("span", { class: "key critical-path" }, "critical path"),
     lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key wait" }, "GPU wait") : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
@@ -290,7 +317,7 @@ const spanRow = (row, i, shown) => {
       "aria-selected": String(isSelected),
       "aria-label": `${service} ${name}${times}, ${when}${spanNotes(span)}`,
     },
-    spanName(row, times, isFolded),
+    spanName(row, times, isFolded, shown),
     spanTrack(span, isFolded, shown),
   );
 };
@@ -299,8 +326,9 @@ const spanRow = (row, i, shown) => {
  * @param {TreeRow} row
  * @param {string} times
  * @param {boolean} isFolded
+ * @param {View} shown
  */
-const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
+const spanName = ({ span, level, childCount, isOrphan }, times, isFolded, { label }) => {
   const foldSign = isFolded ? "▸" : "▾";
   const indent = Math.min(level - 1, MAX_INDENTED_LEVELS) * INDENT;
   return h(
@@ -312,7 +340,7 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
       childCount ? foldSign : "·",
     ),
     serviceDot(span.color),
-    h("b", null, span.service),
+    h("b", null, label(span.service)),
     ` ${span.name}`,
     times ? h("b", null, times) : null,
     isOrphan ? h("small", { class: "muted" }, " (parent missing)") : null,
@@ -340,17 +368,17 @@ const spanTrack = (span, isFolded, shown) => {
     "div",
     { class: "wf-track" },
     bars,
-    waitParts(span, shown),
     (span.gaps ?? []).map(([offset, length]) =>
       barPart("wf-gap", offset, length, shown, { title: `${formatSeconds(length)} uninstrumented` }),
     ),
+    waitParts(span, shown),
     (span.critical ?? []).map(([offset, length]) => barPart("wf-critical", offset, length, shown)),
     h(
       "span",
       { class: isInside ? "wf-length inside" : "wf-length", style },
       place ? null : `from ${formatSeconds(start)}: `,
       formatSeconds(seconds),
-      waited > 0 ? h("span", { class: "poor" }, ` GPU wait ${formatSeconds(waited)}`) : null,
+      waited > 0 ? `, GPU wait ${formatSeconds(waited)}` : null,
       isFailed ? healthState("critical", "error") : null,
     ),
   );
