@@ -216,3 +216,22 @@ def test_invalid_arguments_are_refused_with_the_valid_ones(
     code = foreshock("explain", service, "--from", tmp_path / "recording", "--at", when)
     assert code == (2 if isinstance(at, str) else 1)
     assert message in foreshock.said
+
+
+def test_a_new_image_of_a_suspect_is_named_as_evidence(explain: Explain) -> None:
+    """Of any platform with kube-state-metrics; another deployment has no change to show."""
+    at = 1500.0
+    metrics = with_failing_payment(platform(), lambda service: f'app="{service}"', at)
+    image = 'namespace="shop",pod="{0}-6c5bd6d5f4-x2x9k",container="{0}",image="registry/{0}:{1}"'.format
+    missing = float("nan")
+    metrics["kube_pod_container_info"] = {
+        image("payment", "v1"): lambda _, time: 1.0 if time < at - 60 else missing,
+        image("payment", "v2"): lambda _, time: 1.0 if time >= at - 60 else missing,
+        image("cart", "v7"): lambda _, __: 1.0,
+    }
+    explanation = explain(metrics, "front", at + 60, 2400.0, 15.0)
+    payment, *others = explanation["candidates"]
+    assert payment["service"] == "payment"
+    assert "changed to v2 at" in payment["why"]
+    assert not any("changed" in one["why"] for one in others)
+    assert [row["text"] for row in explanation["changes"]] == ["shop/payment v1 → v2"]

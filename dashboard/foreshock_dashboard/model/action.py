@@ -51,6 +51,7 @@ ReasonKind = Literal[
     "called_in",
     "calls_grew",
     "cause",
+    "changed",
     "failures_grew",
     "metric",
     "no_anomaly",
@@ -68,7 +69,7 @@ class Reason(NamedTuple):
 
     The kind says which fields are set. name: a cause or a metric. value, baseline: the figure now and normally, in the
     kind's unit; NaN if unknown. `slower` has the ratio to the baseline as value, `failures_grew` the difference from
-    it. since: Unix seconds.
+    it. `changed` has the new version or value as name. since: Unix seconds.
     """
 
     kind: ReasonKind

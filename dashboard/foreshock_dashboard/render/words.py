@@ -192,6 +192,7 @@ SUSPICIONS: Mapping[ReasonKind, str] = {
     "called_in": "called in {value:percent} of requests of {service}",
     "calls_grew": "calls to {service} {value:multiple}x baseline",
     "cause": "{name}[ of {service}]",
+    "changed": "changed[ to {name}] at {since:clock}",
     "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
     "metric": "{name} {before} → {after}[ since {since:clock}]",
     "no_anomaly": "no local anomaly",

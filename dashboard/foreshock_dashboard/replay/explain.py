@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
+from foreshock_dashboard.analysis.incidents.changed_suspects import with_changes
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations, window_around
 from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
@@ -16,7 +17,6 @@ from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
-from foreshock_dashboard.changes.labels import CHANGE_METRIC
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
     Explanation,
@@ -25,7 +25,7 @@ from foreshock_dashboard.model.explanation import (
     SignalCount,
     SignalKind,
 )
-from foreshock_dashboard.model.query import MetricSeries, MetricSource, NoDataError
+from foreshock_dashboard.model.query import Matrix, MetricSeries, MetricSource, NoDataError, Query, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -34,6 +34,8 @@ from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world, catalog
+from foreshock_dashboard.world.changes import readings as change_readings
+from foreshock_dashboard.world.row import RateWindows
 
 INFERENCE_METRICS = frozenset(
     query.series_name
@@ -41,6 +43,30 @@ INFERENCE_METRICS = frozenset(
     for query in catalog(DEFAULTS.window, DEFAULTS.window)[name].queries
 )
 """Metrics of GPU tenants and model servers."""
+
+CHANGE_METRICS = frozenset(
+    query.series_name
+    for row in change_readings(RateWindows(DEFAULTS.window, DEFAULTS.window)).values()
+    for query in row.queries
+)
+"""Metrics of versions, images, and settings, and of reported changes."""
+
+
+class SelectedMetrics(MetricSource):
+    """Some of the metrics of a source."""
+
+    def __init__(self, source: MetricSource, selected: Callable[[str], bool]) -> None:
+        self._source, self._selected = source, selected
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return frozenset(filter(self._selected, self._source.metric_names()))
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        if self._selected(query.series_name):
+            return self._source.fetch(query, start, end, step)
+        return Matrix.empty(grid(start, end, step))
 
 
 class SourceExtent(NamedTuple):
@@ -82,14 +108,16 @@ def explain(
     world = _world(source, window, timing)
     ranking = explained_further(_inference_walks(world, window), ranking)
     signals = counted(found)
-    weak = () if ranking.passed else ranking.candidates[:MAX_WEAK_CANDIDATES]
     missing = tuple(
         MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
     )
-    strong = ranking.candidates if ranking.passed else ()
     baseline, analyzed = _compared_times(window)
-    changes = recent_changes(world.changes, analyzed.start, analyzed.end) if world else ()
-    return Explanation(target, at, strong, weak, signals, missing, baseline, analyzed, changes)
+    changes = world.changes if world else ()
+    ranked = with_changes(ranking.candidates, changes, {*everything.services}, *analyzed)
+    strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
+    return Explanation(
+        target, at, strong, weak, signals, missing, baseline, analyzed, recent_changes(changes, *analyzed)
+    )
 
 
 def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
@@ -102,9 +130,12 @@ def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
 
 
 def _world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> World | None:
-    """The World of an inference platform, or of one with reported changes; None of other platforms."""
-    if source.metric_names().isdisjoint({*INFERENCE_METRICS, CHANGE_METRIC}):
-        return None
+    """The World of an inference platform; of other platforms one of their changes, None without."""
+    names = source.metric_names()
+    if names.isdisjoint(INFERENCE_METRICS):
+        if names.isdisjoint(CHANGE_METRICS):
+            return None
+        source = SelectedMetrics(source, lambda metric: metric in CHANGE_METRICS)
     begin, end = float(window.times[0]), float(window.times[-1])
     observer, seasons = readers(source, timing, begin)
     seasons.load(begin, end)

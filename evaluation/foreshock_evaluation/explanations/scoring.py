@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple, get_args
 from foreshock_dashboard.analysis.root_cause.series_owner import owner
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Family
-from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query, grid
+from foreshock_dashboard.model.query import MetricSource, NoDataError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.explain import SourceExtent, explain
+from foreshock_dashboard.replay.explain import SelectedMetrics, SourceExtent, explain
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
 from foreshock_evaluation.explanations.incident import FAULT_FREE, Incident, read_incident
 from foreshock_evaluation.explanations.questions import Asker, Question, fault_questions, quiet_questions
@@ -73,23 +73,6 @@ def signal_sets(source: MetricSource, *, separate: bool) -> Iterator[tuple[Signa
     if separate and len(kinds) > 1:
         yield "traces", SelectedMetrics(source, lambda metric: of_spans.get(metric, False))
         yield "metrics", SelectedMetrics(source, lambda metric: not of_spans.get(metric, True))
-
-
-class SelectedMetrics(MetricSource):
-    """Some of the metrics of a source."""
-
-    def __init__(self, source: MetricSource, selected: Callable[[str], bool]) -> None:
-        self._source, self._selected = source, selected
-
-    def metric_names(self) -> frozenset[str]:
-        """As `MetricSource.metric_names`."""
-        return frozenset(filter(self._selected, self._source.metric_names()))
-
-    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-        """As `MetricSource.fetch`."""
-        if self._selected(query.series_name):
-            return self._source.fetch(query, start, end, step)
-        return Matrix.empty(grid(start, end, step))
 
 
 def score(task: Task) -> list[Answer]:
