@@ -14,7 +14,7 @@ T0 = 1_790_000_000
 MakeSpan = Callable[..., Span]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def span() -> MakeSpan:
     """Makes a span; times in seconds after T0."""
 

@@ -57,17 +57,29 @@ def names_the_holder(url: str) -> bool:
     )
 
 
-def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventually, tmp_path: Path) -> None:
-    """Its default scenario and seed, at five times the speed; with picture and action at a webhook, too."""
+def test_the_demo_warns_minutes_before_it_pages_and_ctrl_c_leaves_nothing_behind(
+    demo: Demo, eventually: Eventually, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its default scenario and seed, at five times the speed, in one virtual time for the whole platform.
+
+    A trace names who held the GPU; with picture and action at a webhook, too.
+    """
     with webhook() as hook:
-        channels = tmp_path / "channels"
+        channels = tmp_path_factory.mktemp("notify") / "channels"
         channels.write_text(f"json://{hook.address}/ severity=warning service={STORY[1].partition('/')[2]}\n")
         process = demo("--speed", "5", "--notify-file", str(channels))
         assert open_incidents(process.address) == []
+        assert list(tmp_path.glob("foreshock-demo-*"))
 
         eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 180)
 
         assert lead(process.address) >= MIN_LEAD_SECONDS
+        eventually(lambda: names_the_holder(process.address), "a slow trace names who held its GPU", 60)
+        status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
+        assert status["simulated"]
+        assert status["learning"]["done"]
+        assert status["missing"] == []
+        assert all(target["up"] for target in status["targets"])
 
         def sent(kind: str) -> list[dict[str, Any]]:
             return [post for post in hook.posted if post["type"] == kind and STORY[0] in post["message"]]
@@ -79,25 +91,6 @@ def test_the_demo_warns_minutes_before_it_pages(demo: Demo, eventually: Eventual
             assert f"Action: Stop {STORY[0]}: its pods are terminated." in post["message"]
             assert base64.b64decode(post["attachments"][0]["base64"]).startswith(b"\x89PNG")
         assert process.end(signal.SIGINT) == 0, process.output
-
-
-def test_the_page_names_the_noisy_neighbor_and_ctrl_c_leaves_nothing_behind(
-    demo: Demo, eventually: Eventually, tmp_path: Path
-) -> None:
-    """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
-    process = demo("--scenario", "starve", "--speed", "5", "--seed", "3")
-    assert open_incidents(process.address) == []
-    assert list(tmp_path.glob("foreshock-demo-*"))
-
-    eventually(lambda: shows_the_incident(process.address), "the page names aggressor, victim and GPUs", 60)
-
-    eventually(lambda: names_the_holder(process.address), "a slow trace names who held its GPU", 60)
-    status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
-    assert status["simulated"]
-    assert status["learning"]["done"]
-    assert status["missing"] == []
-    assert all(target["up"] for target in status["targets"])
-    assert process.end(signal.SIGINT) == 0, process.output
     assert "Traceback" not in process.output
     assert list(tmp_path.iterdir()) == []
 

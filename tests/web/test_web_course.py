@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tests.web.worlds import calm, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.forecast import ServiceSlo
@@ -33,6 +34,7 @@ def test_a_breach_with_a_pause_has_the_start_of_what_lasts() -> None:
     found = breach(history, EMBEDDER, times[5])
     assert found is not None
     assert (found.since, found.until, found.steady_since) == (times[10], None, times[20])
+    assert found.first_seconds == pytest.approx(times[12] - times[10])
 
 
 def test_the_first_breach_may_be_that_of_another_service() -> None:

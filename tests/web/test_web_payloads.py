@@ -27,7 +27,7 @@ from tests.web.worlds import (
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Learning, State, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import AtRisk, Evidence, Learning, State, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -62,12 +62,14 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
         severity="warning",
         cause="retry_storm",
         summary=Summary(latent=True),
+        evidence=(Evidence("load with all retries", 2.71, 1.0, "ratio", NOW - 190, "embedder"),),
     )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
         "embedder could stay overloaded after a brief capacity loss. "
-        "A retry storm could then prevent its recovery (metastable failure). Vulnerable since 09:56:50 UTC."
+        "A retry storm could then prevent its recovery (metastable failure). "
+        "Reason: load with all retries 271% (limit 100%), since 09:56:50 UTC."
     )
     assert seen.payload()["risks"]
 

@@ -239,7 +239,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
     assert len(wait["spark"]) == 45
-    assert result["Peak load"]["value"] is None
+    assert result["Highest load"]["value"] is None
     assert result["SLO status"]["slo"].breached == 1
     p95 = result["p95 furthest over SLO"]
     assert (p95["who"], p95["limit"], p95["limit_kind"], p95["status"]) == ("embedder", 0.2, "SLO", "critical")
@@ -269,6 +269,6 @@ def test_a_baseline_band_needs_history_before_the_sparkline() -> None:
 def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
-    result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Peak load"]
+    result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)

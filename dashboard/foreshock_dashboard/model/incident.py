@@ -158,10 +158,10 @@ class Incident:
 
     @property
     def confidence_level(self) -> ConfidenceLevel:
-        """Confidence in the suspected cause as a level."""
+        """Confidence in the suspected cause as a level; high only where more than one signal supports it."""
         if self.confidence < MEDIUM_CONFIDENCE:
             return "low"
-        return "medium" if self.confidence < HIGH_CONFIDENCE else "high"
+        return "high" if self.confidence >= HIGH_CONFIDENCE and len(self.evidence) != 1 else "medium"
 
     def alerted_service(self, severity: Severity) -> Service:
         """The service that identifies the alert of a severity, the same as long as it fires."""

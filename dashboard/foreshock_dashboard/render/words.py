@@ -262,10 +262,67 @@ ACTION_TEXTS: Mapping[str, str] = {
     "revert": "Revert:",
     "by_hand": "No command, by hand.",
     "names": "Names are those in telemetry: check them in the cluster.",
-    "simulated": "Simulated data: do not run these commands on a live cluster.",
-    "replay": "Replay of the past: do not run these commands now.",
+    "simulated": "Simulated data: do not run on a live cluster.",
+    "replay": "The past: do not run these commands now.",
 }
 """Texts around the actions of an incident."""
+
+
+COURSE: Mapping[str, str] = {
+    "anomaly": "Started ",
+    "anomaly_and_warning": "Started with an early warning ",
+    "vulnerable": "Vulnerable since ",
+    "ago": " ago",
+    "warning": ", early warning ",
+    "breach": ", first SLO breach ",
+    "paged": ", paged ",
+    "of": " for ",
+    "updated": ", cause updated with evidence since ",
+    "recovering": ", recovering since ",
+    "zone": "Times:",
+}
+"""The course of an incident, between its times."""
+EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged"}
+"""Events of incidents on the timeline."""
+SLO_COUNTS: Mapping[str, str] = {
+    "breached": "breached",
+    "degraded": "degraded",
+    "at_risk": "at risk",
+    "within": "within SLO",
+    "few": "too few requests",
+    "without": "no SLO",
+}
+"""Services by the state of their SLO, after their number."""
+TILE_TEXTS: Mapping[str, str] = {
+    "met": "Met",
+    "no_errors": "No errors now",
+    "no_baseline": "No baseline yet",
+    "no_data": "No data",
+    "all_services": "in all services with an SLO",
+    "queue": "queue included",
+    "normal": "normal",
+    "of": "of",
+    "its": "its",
+}
+"""Texts of the tiles of the Now page."""
+NOW_TEXTS: Mapping[str, str] = {
+    "replay": " in replay",
+    "none_at_risk": "None expected in the next 30 min",
+    "none_of_incident": "None from this incident in the next 30 min",
+    "latent_risk": "Latent risk, not part of this incident:",
+    "no_impact": "No impact now.",
+    "last_data": "Last data",
+    "no_anomalies": "No anomalies in the last",
+    "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
+    "timeline": "Timeline: last",
+    "next": "next",
+    "suspected_cause": "Suspected cause:",
+    "confidence": "confidence",
+    "affected": "Affected services",
+    "closest": "Services closest to their limits",
+    "services": "Services",
+}
+"""Texts of the Now page."""
 
 
 def in_sentence(label: str) -> str:
@@ -291,6 +348,11 @@ def words_module() -> str:
         "VERDICTS": VERDICTS.items(),
         "EMPTY": EMPTY.items(),
         "ACTION_TEXTS": ACTION_TEXTS.items(),
+        "COURSE": COURSE.items(),
+        "NOW_TEXTS": NOW_TEXTS.items(),
+        "EVENTS": EVENTS.items(),
+        "SLO_COUNTS": SLO_COUNTS.items(),
+        "TILE_TEXTS": TILE_TEXTS.items(),
     }
     lines = ["// The catalog of words. Generated from render/words.py by `make golden`: change it there."]
     for name, table in tables.items():

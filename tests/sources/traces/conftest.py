@@ -48,25 +48,36 @@ def serving(opened: ExitStack) -> Callable[[object], str]:
     return lambda double: opened.enter_context(closing(Served(double))).url
 
 
-@pytest.fixture(params=["store", "recording", *DOUBLES])
-def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serving: Callable[[object], str]) -> Load:
-    """Load spans into a source: the embedded store, a recording behind a hub, or an HTTP source."""
+SOURCES = ("store", "recording", *DOUBLES)
 
-    def into(spans: Sequence[Span]) -> TraceSource:
-        if request.param in ("store", "recording"):
-            store = opened.enter_context(
-                closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=StoreLimits(duckdb_threads=1)))
-            )
-            if request.param == "store":
-                store.append_spans(spans)
-                return store
-            with RecordingWriter(tmp_path / "recording") as writer:
-                writer.add_spans(spans)
-            load_spans(opened.enter_context(Recording(tmp_path / "recording")), store)
+
+def _loaded(name: str, spans: Sequence[Span], folder: Path, opened: ExitStack) -> TraceSource:
+    """A source that has the spans: the embedded store, a recording behind a hub, or an HTTP source."""
+    if name in ("store", "recording"):
+        limits = StoreLimits(duckdb_threads=1)
+        store = opened.enter_context(closing(Store.open(folder / "store", now=lambda: float(T0), limits=limits)))
+        if name == "store":
+            store.append_spans(spans)
             return store
-        made, source = DOUBLES[request.param]
-        double = made()
-        double.spans += spans
-        return opened.enter_context(closing(source(serving(double))))
+        with RecordingWriter(folder / "recording") as writer:
+            writer.add_spans(spans)
+        load_spans(opened.enter_context(Recording(folder / "recording")), store)
+        return store
+    made, source = DOUBLES[name]
+    double = made()
+    double.spans += spans
+    url = opened.enter_context(closing(Served(double))).url
+    return opened.enter_context(closing(source(url)))
 
-    return into
+
+@pytest.fixture(params=SOURCES)
+def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack) -> Load:
+    """Load spans into each source."""
+    return lambda spans: _loaded(request.param, spans, tmp_path, opened)
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def load_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    """Load spans into each source, for all tests of a file."""
+    with ExitStack() as opened:
+        yield lambda spans: _loaded(request.param, spans, tmp_path_factory.mktemp("source"), opened)

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.span import (
     Link,
     Span,
     TraceQuery,
+    TraceSource,
     TraceSummary,
 )
 from foreshock_dashboard.sources.traces.spans import summary_of
@@ -95,23 +96,28 @@ def query(start: float = -10, end: float = 65, **given: Any) -> TraceQuery:  # n
     return TraceQuery(T0 + start, T0 + end, **given)
 
 
+@pytest.fixture(scope="module")
+def loaded_platform(load_once: Load, span: MakeSpan) -> TraceSource:
+    """A source that has the platform's spans."""
+    return load_once(platform(span))
+
+
 @pytest.mark.parametrize("what", TABLE)
-def test_a_search_finds(load: Load, span: MakeSpan, what: str) -> None:
+def test_a_search_finds(loaded_platform: TraceSource, what: str) -> None:
     """Each row of the table, in that order."""
     given, expected = TABLE[what]
-    found = load(platform(span)).search(query(**given))
+    found = loaded_platform.search(query(**given))
     assert ids(found) == expected
     if not ("limit" in given and "does not return root spans" in note_of(found)):
         assert note_of(found) == ""
 
 
-def test_a_list_has_the_values_of_whole_traces(load: Load, span: MakeSpan) -> None:
+def test_a_list_has_the_values_of_whole_traces(loaded_platform: TraceSource, span: MakeSpan) -> None:
     """Service, operation, start, duration, spans, errors and services, whatever matched."""
-    spans = platform(span)
     expected: dict[str, list[Span]] = {}
-    for each in spans:
+    for each in platform(span):
         expected.setdefault(each.trace_id, []).append(each)
-    found = load(spans).search(query())
+    found = loaded_platform.search(query())
     assert len(found) == 7
     for summary in found:
         assert summary == summary_of(summary.trace_id, expected[summary.trace_id])
@@ -190,18 +196,16 @@ def test_a_trace_is_given_whole_and_as_it_was_sent(load: Load, span: MakeSpan) -
     assert note_of(source.get(rich.trace_id)) == ""
 
 
-def test_occupancy_is_given_by_its_trace(load: Load, span: MakeSpan) -> None:
+def test_occupancy_is_given_by_its_trace(loaded_platform: TraceSource, span: MakeSpan) -> None:
     """What ran on a GPU is looked up by an id that follows from it."""
-    spans = platform(span)
-    assert tuple(load(spans).get(f"{8:032x}")) == (spans[-1],)
+    assert tuple(loaded_platform.get(f"{8:032x}")) == (platform(span)[-1],)
 
 
-def test_an_unknown_trace_is_empty(load: Load, span: MakeSpan) -> None:
+def test_an_unknown_trace_is_empty(loaded_platform: TraceSource) -> None:
     """And no error."""
-    source = load(platform(span))
-    assert tuple(source.get("f" * 32)) == ()
-    assert len(source.get(f"{1:032x}")) == 2
-    assert tuple(source.get("f" * 32)) == ()
+    assert tuple(loaded_platform.get("f" * 32)) == ()
+    assert len(loaded_platform.get(f"{1:032x}")) == 2
+    assert tuple(loaded_platform.get("f" * 32)) == ()
 
 
 @pytest.mark.parametrize("nothing", [[], None])
@@ -219,18 +223,30 @@ SPECIAL = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def loaded_special(load_once: Load, span: MakeSpan) -> TraceSource:
+    """A source with four traces of each special text: 10 n + 1 to 10 n + 4 of the n-th one."""
+    return load_once(
+        [span(5, name="other")]
+        + [
+            each
+            for first, value in zip(range(10, 1000, 10), SPECIAL, strict=False)
+            for each in (
+                span(first + 1, name=value),
+                span(first + 2, service=value),
+                span(first + 3, service="x", namespace=value),
+                span(first + 4, attributes={"http.route": value}),
+            )
+        ]
+    )
+
+
 @pytest.mark.parametrize("value", SPECIAL)
-def test_any_name_can_be_queried(load: Load, span: MakeSpan, value: str) -> None:
+def test_any_name_can_be_queried(loaded_special: TraceSource, value: str) -> None:
     """Whatever stands in it, it is a value and nothing else."""
-    source = load([
-        span(1, name=value),
-        span(2, service=value),
-        span(3, service="x", namespace=value),
-        span(4, attributes={"http.route": value}),
-        span(5, name="other"),
-    ])  # fmt: skip
-    assert ids(source.search(query(operation=value))) == [1]
-    assert ids(source.search(query(service=Service("", value)))) == [2]
-    assert ids(source.search(query(service=Service(value, "x")))) == [3]
-    assert ids(source.search(query(attributes={"http.route": value}))) == [4]
-    assert [one.name for one in source.get(f"{1:032x}")] == [value]
+    first = 10 + 10 * SPECIAL.index(value)
+    assert ids(loaded_special.search(query(operation=value))) == [first + 1]
+    assert ids(loaded_special.search(query(service=Service("", value)))) == [first + 2]
+    assert ids(loaded_special.search(query(service=Service(value, "x")))) == [first + 3]
+    assert ids(loaded_special.search(query(attributes={"http.route": value}))) == [first + 4]
+    assert [one.name for one in loaded_special.get(f"{first + 1:032x}")] == [value]

@@ -87,12 +87,20 @@ def run(
             disk.apply(operation)
         for cut in due.get(number, []):
             state = disk.after_cut(cut.contents, cut.names, chance)
-            key = hashlib.blake2b(repr((sorted(state.items()), acknowledged)).encode()).digest()
+            key = _digest(state, acknowledged)
             if key not in checked:
                 checked[key] = _problems(_written(state, folder) / "store", acknowledged)
             for problem in checked[key] or ["ok"]:
                 found[problem] += 1
     return found + Counter(states=len(checked) - known)
+
+
+def _digest(state: Mapping[Path, bytes | None], acknowledged: Acknowledged) -> bytes:
+    digest = hashlib.blake2b(repr(acknowledged).encode())
+    for path, content in sorted(state.items()):
+        digest.update(f"\n{path} {'folder' if content is None else len(content)}\n".encode())
+        digest.update(content or b"")
+    return digest.digest()
 
 
 def _written(state: Mapping[Path, bytes | None], folder: Path) -> Path:

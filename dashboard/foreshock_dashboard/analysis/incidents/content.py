@@ -155,7 +155,7 @@ def updated_incident(
     since = min(incident.since, finding.since) if finding is not None else incident.since
     reported = with_change(point, origin, since, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
-    evidence = _evidence(finding, candidate, point)
+    evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
@@ -394,6 +394,13 @@ def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: Eval
     signals += [("p95", caller) for caller in callers]
     evidence = [*(finding.evidence if finding else ()), *(evidence_of(point, *signal) for signal in signals)]
     return tuple({(item.name, item.entity): item for item in evidence if not _is_at_baseline(item)}.values())
+
+
+def _lasting(evidence: Sequence[Evidence], before: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """The evidence, each signal since it was evidence without a break: a rise within an anomaly is no new onset."""
+    known = {(item.name, item.entity): item.since for item in before}
+    onsets = (min(item.since, known.get((item.name, item.entity), math.inf)) for item in evidence)
+    return tuple(item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True))
 
 
 def _is_at_baseline(item: Evidence) -> bool:

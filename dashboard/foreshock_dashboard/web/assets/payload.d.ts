@@ -136,6 +136,8 @@ export interface Incident {
   since: number;
   opened: number;
   paged: number | null;
+  /** Of which it paged. */
+  paged_service: string | null;
   recovering_since: number | null;
   resolved: number | null;
   headline: string;
@@ -158,6 +160,8 @@ export interface Lane {
   /** Unix seconds at which the recovery of a suspected cause began. */
   until: number | null;
   why: string | null;
+  /** The metric that is furthest beyond its SLO, during a breach. */
+  breach: string;
   sign: { text: string; value: number; baseline: number; unit: string } | null;
   forecast: LaneForecast | null;
   /** Intervals of one stage, by index of the timeline's stages. */
@@ -182,6 +186,8 @@ export interface Timeline {
   lanes: Lane[];
   hidden: number;
   changes: ChangeMark[];
+  /** When an incident warned or paged, Unix seconds. */
+  events: { at: number; kind: "warning" | "paged" }[];
 }
 
 export type { Health, Stage };

@@ -123,6 +123,64 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   revert: "Revert:",
   by_hand: "No command, by hand.",
   names: "Names are those in telemetry: check them in the cluster.",
-  simulated: "Simulated data: do not run these commands on a live cluster.",
-  replay: "Replay of the past: do not run these commands now.",
+  simulated: "Simulated data: do not run on a live cluster.",
+  replay: "The past: do not run these commands now.",
+});
+
+export const COURSE = /** @type {const} */ ({
+  anomaly: "Started ",
+  anomaly_and_warning: "Started with an early warning ",
+  vulnerable: "Vulnerable since ",
+  ago: " ago",
+  warning: ", early warning ",
+  breach: ", first SLO breach ",
+  paged: ", paged ",
+  of: " for ",
+  updated: ", cause updated with evidence since ",
+  recovering: ", recovering since ",
+  zone: "Times:",
+});
+
+export const NOW_TEXTS = /** @type {const} */ ({
+  replay: " in replay",
+  none_at_risk: "None expected in the next 30 min",
+  none_of_incident: "None from this incident in the next 30 min",
+  latent_risk: "Latent risk, not part of this incident:",
+  no_impact: "No impact now.",
+  last_data: "Last data",
+  no_anomalies: "No anomalies in the last",
+  no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
+  timeline: "Timeline: last",
+  next: "next",
+  suspected_cause: "Suspected cause:",
+  confidence: "confidence",
+  affected: "Affected services",
+  closest: "Services closest to their limits",
+  services: "Services",
+});
+
+export const EVENTS = /** @type {const} */ ({
+  warning: "Early warning",
+  paged: "Paged",
+});
+
+export const SLO_COUNTS = /** @type {const} */ ({
+  breached: "breached",
+  degraded: "degraded",
+  at_risk: "at risk",
+  within: "within SLO",
+  few: "too few requests",
+  without: "no SLO",
+});
+
+export const TILE_TEXTS = /** @type {const} */ ({
+  met: "Met",
+  no_errors: "No errors now",
+  no_baseline: "No baseline yet",
+  no_data: "No data",
+  all_services: "in all services with an SLO",
+  queue: "queue included",
+  normal: "normal",
+  of: "of",
+  its: "its",
 });

@@ -66,8 +66,8 @@ class LaneSign(Row):
 class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
-    part: at_risk is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which
-    its recovery began, of a suspected cause.
+    breach: the metric that is furthest beyond its SLO, during a breach. part: at_risk is not degraded yet. order: place
+    among the affected services, from 1. until: Unix seconds at which its recovery began, of a suspected cause.
     """
 
     service: str
@@ -78,11 +78,19 @@ class Lane:
     intervals: list[list[float | None]]
     sign: LaneSign | None
     forecast: BreachSeconds | None
+    breach: str = ""
     until: float | None = None
 
 
+class TimelineEvent(Row):
+    """When an incident warned or paged, Unix seconds."""
+
+    at: float
+    kind: Literal["warning", "paged"]
+
+
 class Timeline(Row):
-    """Lanes, and their time axis."""
+    """Lanes, their time axis, and the events of the incidents."""
 
     start: float | None
     now: float | None
@@ -91,6 +99,7 @@ class Timeline(Row):
     lanes: list[Lane]
     hidden: int
     changes: list[ChangeMark]
+    events: list[TimelineEvent]
 
 
 def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
@@ -153,11 +162,13 @@ def timeline(
     chosen: ChosenIncidents,
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
+    breaches: Mapping[str, str] | None = None,
 ) -> Timeline:
     """Lanes in the order of the first anomaly: suspected causes, then affected services, then those at risk.
 
-    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. Times in
-    Unix seconds; stages are indexes into `stages`.
+    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident.
+    breaches: by service, the metric that is furthest beyond its SLO. Times in Unix seconds; stages are indexes into
+    `stages`.
     """
     place = {service: i for i, service in enumerate(order, 1)}
     risks = chosen.risks
@@ -201,10 +212,19 @@ def timeline(
     for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))
+    for lane in lanes:
+        lane.breach = (breaches or {}).get(lane.service, "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     changes = change_mark_rows(world.changes, start, world.time)
-    return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes), changes)
+    return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes), changes, _events(chosen))
+
+
+def _events(chosen: ChosenIncidents) -> list[TimelineEvent]:
+    """When the incidents warned and paged; a page without an early warning before it has no warning."""
+    warned = [TimelineEvent(item.opened, "warning") for item in chosen.incidents if item.opened != item.paged]
+    found = warned + [TimelineEvent(item.paged, "paged") for item in chosen.incidents if item.paged is not None]
+    return sorted(found, key=lambda event: event.at)
 
 
 def _forecast_seconds(lanes: Sequence[Lane]) -> float:

@@ -21,7 +21,7 @@ from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, plural
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
-from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, worst
+from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, too_few_requests, worst
 from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -56,13 +56,17 @@ class Vital(NamedTuple):
 
 
 class SloStatus(Row):
-    """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs."""
+    """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs.
+
+    few: healthy, with too few requests to judge.
+    """
 
     breached: int
     degraded: int
     at_risk: int
     within: int
     without: int
+    few: int = 0
 
 
 class VitalJson(Row):
@@ -105,7 +109,7 @@ def vitals(
         _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
         _limited(_against_slo("p95", slowest), "s", _of_service(world, red.p95, recent, slowest)),
         _limited(_against_slo("Error rate", failing), "ratio", _of_service(world, red.error_rate, recent, failing)),
-        _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
+        _limited("Highest load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, incidents),
     ]
 
@@ -120,7 +124,10 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     likely = {service for service in tracked if forecasts.is_breach_likely(service)}
     at_risk = (likely | {service for service in tracked if _kind(now, service) == "at_risk"}) - breached - degraded
     counts = len(breached), len(degraded), len(at_risk)
-    return SloStatus(*counts, len(tracked) - sum(counts), len(snapshot.services) - len(tracked))
+    unjudged = too_few_requests(snapshot.world) if snapshot.world else set()
+    few = len(unjudged & set(tracked) - breached - degraded - at_risk)
+    within = len(tracked) - sum(counts) - few
+    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few)
 
 
 def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind | None:
@@ -129,7 +136,8 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
 
 def slo_summary(status: SloStatus) -> str:
     """`All 14 services within SLO`; else their number by state: `SLO status: 1 at risk, 7 healthy; 3 have no SLO`."""
-    without = f"{status.without} {plural(status.without, 'has', 'have')} no SLO" if status.without else ""
+    others = (status.few, "too few requests"), (status.without, "no SLO")
+    without = ", ".join(f"{count} {plural(count, 'has', 'have')} {what}" for count, what in others if count)
     states = (
         (status.breached, "in SLO breach"),
         (status.degraded, "degraded"),
@@ -138,12 +146,12 @@ def slo_summary(status: SloStatus) -> str:
     )
     if any(count for count, _ in states[:-1]):
         found = f"SLO status: {', '.join(f'{count} {state}' for count, state in states if count)}"
-    elif not status.within:
+    elif not status.within and not status.few:
         return f"{counted(status.without, 'service')}, no SLO yet"
     elif not without:
         return f"All {counted(status.within, 'service')} within SLO"
     else:
-        found = f"{status.within} of {counted(status.within + status.without, 'service')} within SLO"
+        found = f"{status.within} of {counted(status.within + status.few + status.without, 'service')} within SLO"
     return "; ".join(part for part in (found, without) if part)
 
 

@@ -188,6 +188,7 @@ class IncidentJson(Assessment):
     since: float | None
     opened: float | None
     paged: float | None
+    paged_service: str | None
     recovering_since: float | None
     resolved: float | None
     evidence: list[EvidenceJson]
@@ -286,6 +287,7 @@ def incident(item: Incident) -> IncidentJson:
         "since": number_of_time(item.since),
         "opened": number_of_time(item.opened),
         "paged": number_of_time(item.paged),
+        "paged_service": _text(item.paged_service),
         "recovering_since": number_of_time(item.recovering_since),
         "resolved": number_of_time(item.resolved),
         **_assessment(item),

@@ -1,12 +1,12 @@
 // What several pages say of an incident.
-import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
+import { link, pageHref, serviceLink, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS, CAUSES, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
+import { ACTION_TEXTS, CAUSES, COURSE, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -96,35 +96,33 @@ export const actionCard = (actions) =>
       : h("p", null, ACTION_TEXTS.none),
   );
 
-/** @typedef {{ affected: readonly string[], evidence: readonly Onset[] }} Details */
+/** @typedef {{ affected: readonly string[], paged_service: string | null, evidence: readonly Onset[] }} Details */
 
 /**
- * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago), first SLO
- * breach serving/gateway 08:44:05, paged 08:44:10". Evidence that began after the page is that of a later cause.
+ * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago), early warning
+ * 08:40:40, paged 08:44:10 for serving/gateway". Evidence that began after the page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service
  */
-export const courseOf = ({ since, opened, paged, affected, evidence = [] }, now, breach = null) => {
-  const isPageOfBreach = paged !== null && breach?.since === paged;
+export const courseOf = ({ since, opened, paged, paged_service, affected, evidence = [] }, now, breach = null) => {
+  const isLatent = affected?.length === 0;
+  const start = opened > since ? COURSE.anomaly : COURSE.anomaly_and_warning;
+  const first = breach && paged !== null && breach.service === paged_service ? null : breach;
   return [
-    affected?.length === 0 ? "Vulnerable since " : `First anomaly${opened > since ? "" : " and early warning"} `,
+    isLatent ? COURSE.vulnerable : start,
     timeElement(since, now),
-    ` (${formatDuration((now ?? since) - since)}${affected?.length === 0 ? "" : " ago"})`,
+    ` (${formatDuration((now ?? since) - since)}${isLatent ? "" : COURSE.ago})`,
     [
-      { at: opened > since && (paged === null || paged > opened) ? opened : null, name: "early warning" },
-      {
-        at: breach?.since ?? null,
-        name: `first SLO breach ${breach?.service}`,
-        note: isPageOfBreach ? ", which paged" : "",
-      },
-      { at: isPageOfBreach ? null : paged, name: "paged" },
+      { at: opened > since && (paged === null || paged > opened) ? opened : null, name: COURSE.warning, of: "" },
+      { at: first?.since ?? null, name: COURSE.breach, of: first?.service ?? "" },
+      { at: paged, name: COURSE.paged, of: paged_service ?? "" },
     ]
       .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
-      .map(({ at, name, note = "" }) => (at === null ? null : [`, ${name} `, timeElement(at, now), note])),
-    paged === null || firstOf(evidence) <= paged
-      ? null
-      : [", cause updated with evidence since ", timeElement(firstOf(evidence), now)],
+      .map(({ at, name, of }) =>
+        at === null ? null : [name, timeElement(at, now), of ? [COURSE.of, serviceLink(of)] : ""],
+      ),
+    paged === null || firstOf(evidence) <= paged ? null : [COURSE.updated, timeElement(firstOf(evidence), now)],
   ];
 };
 
@@ -162,15 +160,6 @@ export const incidentStatus = ({ severity, state }) => (state === "firing" ? sev
  */
 export const worstStatus = (statuses) =>
   /** @type {const} */ (["critical", "warning", "recovering"]).find((status) => statuses.includes(status)) ?? null;
-
-/**
- * The severity and the state of an incident as words: "Critical · firing", "Recovering (critical)".
- * @param {Pick<Incident, "severity" | "state">} incident
- */
-export const stateWords = ({ severity, state }) =>
-  state === "recovering"
-    ? `${capitalized(STATES[state])} (${SEVERITIES[severity].toLowerCase()})`
-    : `${SEVERITIES[severity]} · ${STATES[state]}`;
 
 /**
  * The severity and the state of an incident; one that affects no service is a latent risk.

@@ -20,7 +20,7 @@ import {
   STAGE_SIGNS,
   SUSPECT_SIGN,
 } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
@@ -29,8 +29,11 @@ import { CONDITIONS, EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words
 
 const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
-const TOP_MARGIN = 8;
-const AXIS_HEIGHT = 26;
+/** Above the lanes, with the labels of the time axis. */
+const TOP_MARGIN = 24;
+/** Below the lanes, with and without events. */
+const [EVENTS_HEIGHT, BOTTOM_MARGIN] = [24, 8];
+const AXIS_TEXT_Y = 14;
 /** Of the row of changes without a lane, below the lanes. */
 const CHANGES_HEIGHT = 24;
 /** Right of the lanes, without and with labels of forecasts. */
@@ -47,8 +50,8 @@ const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 /** @param {Lane} lane */
-const signText = ({ why, sign, until }) => {
-  if (why) return why;
+const signText = ({ why, breach, sign, until }) => {
+  if (why || breach) return why || breach;
   if (!sign) return "";
   const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
   return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;
@@ -260,9 +263,9 @@ const picture = (data, width) => {
   const rows = new Map(data.lanes.map((lane, i) => [lane.service, TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
   const lanesEnd = TOP_MARGIN + data.lanes.length * ROW_HEIGHT;
   const isInLanes = data.changes.every(({ service }) => service && rows.has(service));
-  const height = lanesEnd + (isInLanes ? 0 : CHANGES_HEIGHT) + AXIS_HEIGHT;
-  const bottom = height - AXIS_HEIGHT;
-  const textY = height - 8;
+  const events = data.events.filter(({ at }) => at >= data.start);
+  const bottom = lanesEnd + (isInLanes ? 0 : CHANGES_HEIGHT);
+  const height = bottom + (events.length ? EVENTS_HEIGHT : BOTTOM_MARGIN);
   const hatch = s(
     "pattern",
     { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -276,7 +279,7 @@ const picture = (data, width) => {
       const at = x(data.now + offset);
       return [
         s("line", { x1: at, x2: at, y1: TOP_MARGIN, y2: bottom, class: "tick" }),
-        s("text", { x: at, y: textY, class: "tick-text", "text-anchor": "middle" }, text),
+        s("text", { x: at, y: AXIS_TEXT_Y, class: "tick-text", "text-anchor": "middle" }, text),
       ];
     }),
     data.lanes.map((lane, i) => {
@@ -287,10 +290,18 @@ const picture = (data, width) => {
       const y = (change.service && rows.get(change.service)) || lanesEnd + CHANGES_HEIGHT / 2;
       return changeMark(change, x(change.at), TOP_MARGIN, bottom, y);
     }),
+    events.map(({ at, kind }) => [
+      s("line", { x1: x(at), x2: x(at), y1: TOP_MARGIN, y2: bottom + EVENTS_HEIGHT - 8, class: "event-line" }),
+      s(
+        "text",
+        { x: x(at) + (kind === "paged" ? 4 : -4), y: height - 8, "text-anchor": kind === "paged" ? "start" : "end" },
+        EVENTS[kind],
+      ),
+    ]),
     s("line", { x1: scale.now, x2: scale.now, y1: TOP_MARGIN - 4, y2: bottom + 4, class: "now-line" }),
     s(
       "text",
-      { x: scale.now, y: textY, class: "now-text", "text-anchor": "middle" },
+      { x: scale.now, y: AXIS_TEXT_Y, class: "now-text", "text-anchor": "middle" },
       data.past ? formatTimestamp(data.now) : "now",
     ),
   );
@@ -364,7 +375,6 @@ const laneStrip = (lane, data, y, scale) => {
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
-    isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, SUSPECT_SIGN) : null,
     lane.until
       ? s(
           "text",

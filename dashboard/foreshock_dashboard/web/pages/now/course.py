@@ -73,12 +73,13 @@ def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | 
         return None
     since, until = breached[0].start, breached[-1].end
     lasts = history.now()[service] == "breached"
+    paused = lasts and len(breached) > 1
     return Breach(
         round(since, 3),
         None if lasts else round(until, 3),
         earlier=bool(since <= history.times[0]),
-        steady_since=round(breached[-1].start, 3) if lasts and len(breached) > 1 else None,
-        first_seconds=round(breached[0].end - breached[0].start, 3),
+        steady_since=round(breached[-1].start, 3) if paused else None,
+        first_seconds=round(breached[0].end - breached[0].start, 3) if paused else 0.0,
     )
 
 

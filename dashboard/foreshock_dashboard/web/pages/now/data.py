@@ -13,6 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.calm import Exceedance, exceedances
+from foreshock_dashboard.web.pages.now.sentences import reading_text, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged, readings
 from foreshock_dashboard.web.panels.timeline import (
@@ -26,13 +27,13 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
-from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
+from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, contended_time, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MIN_ROWS, MAX_ROWS = 5, 8
-"""Bounds of the services on the page, the most affected first; the Services page has all."""
+"""Bounds of the services on the page, the most affected first, of an incident only those; the Services page has all."""
 MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the Contention page has all."""
 MAX_RESOLVED = 5
@@ -59,11 +60,15 @@ class Matrix(Row):
 
 
 class ServiceLine(ServiceFigures):
-    """A service with a sparkline of its p95, and the SLO of it in seconds. closest: the metric closest to its limit."""
+    """A service with a sparkline of its p95, and the SLO of it in seconds.
+
+    closest: the metric closest to its limit. note: why a p95 above the SLO is no breach; "" for none.
+    """
 
     spark: list[float | None]
     slo: float | None
     closest: Reading | None
+    note: str
 
 
 class GpuBytes(TypedDict):
@@ -99,6 +104,7 @@ class Now(TypedDict, total=False):
     timeline: Timeline
     services: list[ServiceLine]
     uncounted: list[Exceedance]
+    uncounted_text: list[list[ClauseJson]]
     hidden: int
     gpus: GpuBytes
     tenants: TenantBytes
@@ -137,13 +143,19 @@ def now(
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = gpu_wait = busy[:0]
     lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
-    usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
+    usage_by_service = _by_usage(readings(snapshot, stages))
+    usage = {reading.service: reading for reading in usage_by_service}
+    slo_usage = {row.service: row for row in usage_by_service if row.metric != "load"}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
     closest = {item.service: item for item in _by_usage(judged(world, list(usage.values())))}
     rows = most_affected(service_rows(snapshot, history), named, closest)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
-    shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
+    affected = sum(map(_affected, rows))
+    least = 1 if affected and verdict_.situation else MIN_ROWS
+    shown = min(len(rows), max(least, min(MAX_ROWS, affected)))
+    uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)
+    notes = {found.service: too_few_text(found) for found in uncounted}
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
         **shared,
@@ -157,6 +169,7 @@ def now(
             lanes_history,
             chosen,
             order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
+            breaches={service: reading_text(row) for service, row in slo_usage.items() if row.status == "critical"},
         ),
         "services": [
             ServiceLine(
@@ -164,10 +177,12 @@ def now(
                 spark=sparkline(world, lines[row.id], spark_seconds),
                 slo=number(slo_seconds.get(row.id, math.nan)),
                 closest=usage.get(row.id),
+                note=notes.get(row.id, ""),
             )
             for row in rows[:shown]
         ],
-        "uncounted": exceedances(world, snapshot.forecast.slos, spark_seconds),
+        "uncounted": uncounted,
+        "uncounted_text": [clauses(uncounted_text(found)) for found in uncounted],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(contended_time(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},

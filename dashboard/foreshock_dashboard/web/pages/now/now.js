@@ -1,14 +1,15 @@
 // The Now page: verdict, tiles, timeline, services, GPU contention, evidence, and GPUs.
 import { pageHref } from "#web/assets/address.js";
-import { formatTimestamp } from "#web/assets/clock.js";
-import { byId, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatCount, formatDuration, formatPercent } from "#web/assets/format.js";
+import { clausesText } from "#web/assets/clock.js";
+import { byId, requireId, setPanelsWithoutData, setText } from "#web/assets/dom.js";
+import { formatDuration, formatPercent } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, decodeRatio, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
 import { incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { NOW_TEXTS } from "#web/assets/words.js";
 import { drawIncidents } from "#web/pages/now/incidents.js";
 import { drawMatrix } from "#web/pages/now/matrix.js";
 import { drawServices } from "#web/pages/now/services_panel.js";
@@ -47,13 +48,10 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
   gpuGrid.draw(view, topology);
 };
 
-/**
- * Why a p95 above the SLO is no breach of it.
- * @param {NowData["uncounted"][number]} exceedance
- */
-const uncountedText = ({ service, since, seconds, requests, needed }) =>
-  `${service} p95 was above its SLO from ${formatTimestamp(since)} to ${formatTimestamp(since + seconds)}. ` +
-  `Not a breach: ${formatCount(requests)} requests/min (minimum ${formatCount(needed)}).`;
+/** @param {NowData["timeline"]} timeline */
+const timelineTitle = ({ start, now, end }) =>
+  `${NOW_TEXTS.timeline} ${formatDuration(now - start)}` +
+  (end > now ? `, ${NOW_TEXTS.next} ${formatDuration(end - now)}` : "");
 
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {
@@ -68,9 +66,14 @@ export const now = {
     }
     drawTiles(data);
     const range = formatDuration(data.timeline.now - data.timeline.start);
-    const calm = [`No anomalies in the last ${range}.`, ...data.uncounted.slice(0, MAX_UNCOUNTED).map(uncountedText)];
+    const uncounted = data.uncounted_text.slice(0, MAX_UNCOUNTED).map(clausesText);
+    const calm = [
+      `${uncounted.length ? NOW_TEXTS.no_counted_anomalies : NOW_TEXTS.no_anomalies} ${range}.`,
+      ...uncounted,
+    ];
     const empty = data.no_stages || calm.join(" ");
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
+    setText(requireId("timeline-title"), timelineTitle(data.timeline));
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });
     drawMatrix(data);
     drawIncidents(data, time);

@@ -42,16 +42,25 @@ export interface Situation {
   /** The service of the headline, and of the reading, the impact, and the breach. */
   service: string;
   reading: Reading | null;
+  /** The value of the headline beside its limit; "" for a forecast. */
+  figure: string;
+  /** Severity and state. */
+  badge: string;
+  /** How bad it is. */
+  lead: Clause[];
+  suspected: Clause[];
+  recovery_text: Clause[];
+  /** What to do while it recovers. */
+  action_text: Clause[];
   /** Whether the headline is a forecast; the reading is below it. */
   is_forecast: boolean;
   /** The reading of the incident's own service, if that is another one. */
   origin: Reading | null;
+  origin_text: string;
   breach: { since: number; until: number | null; earlier: boolean; steady_since: number | null } | null;
   /** Of whichever service. */
   first_breach: { service: string; since: number } | null;
   impact: Impact | null;
-  /** Why the suspected cause is one; "" if only its cause class is known. */
-  suspicion: string;
   /** The worst value of the symptom while the incident recovers. */
   peak: {
     metric: Reading["metric"];
@@ -65,9 +74,7 @@ export interface Situation {
   /** Unix seconds at which a recovering incident resolves without new symptoms. */
   resolves: number | null;
   /** Other services that breach their SLO, the furthest beyond it first. */
-  breached: { service: string; reading: Reading | null }[];
-  /** The error rates of those of them of which most requests fail. */
-  failing: Reading[];
+  breached: { service: string; reading: Reading | null; text: string }[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
@@ -89,6 +96,7 @@ export interface Verdict {
   situation: Situation | null;
   closest: Reading[];
   /** Of a healthy platform, Unix seconds. */
+  facts: { label: string; clauses: Clause[] }[];
   healthy_since: { at: number; at_least: boolean } | null;
   resolved: NowIncident | null;
 }
@@ -97,7 +105,7 @@ export interface Tile {
   name: string;
   value: number | null;
   unit: string;
-  slo: { breached: number; degraded: number; at_risk: number; within: number; without: number } | null;
+  slo: { breached: number; degraded: number; at_risk: number; within: number; without: number; few: number } | null;
   who: string;
   href: string;
   limit: number | null;
@@ -133,6 +141,8 @@ export interface ServiceRow {
   p95: number | null;
   slo: number | null;
   closest: Reading | null;
+  /** Why a p95 above the SLO is no breach; "" for none. */
+  note: string;
   spark: (number | null)[];
 }
 
@@ -148,6 +158,7 @@ export interface NowData extends LivePayload {
   services: ServiceRow[];
   /** A p95 above the SLO that too few requests show to be a breach. */
   uncounted: { service: string; since: number; seconds: number; requests: number; needed: number }[];
+  uncounted_text: Clause[][];
   hidden: number;
   missing: string[];
   marked: number[];

@@ -168,9 +168,9 @@ def recovering_action(resolves: float | None) -> Text:
 
 def latent_risk(item: Incident) -> Text:
     """Why a service is vulnerable: `with all retries, load 271% (limit 100%)`; empty without figures."""
+    rows = item.evidence[:2]
     figures = ", ".join(
-        f"{row.name} {figure(row.value, row.unit)} (limit {figure(row.baseline, row.unit)})"
-        for row in item.evidence[:2]
+        f"{row.name} {figure(row.value, row.unit)} (limit {figure(row.baseline, row.unit)})" for row in rows
     )
     return text(f" Reason: {figures}, since " if figures else " Vulnerable since ", time(item.since), ".")
 
@@ -192,10 +192,18 @@ def calm_facts(healthy: HealthySince | None, closest: Sequence[Reading], now: fl
 
 def uncounted_text(found: Exceedance) -> Text:
     """Why a p95 above the SLO is no breach of it."""
-    few = f"{estimate(found.requests)} requests per minute, {estimate(found.needed)} needed"
     name = Clause(found.service, "service", (found.service,))
     above = text(name, f" p95 was above its SLO for {elapsed(found.seconds)} from ", time(found.since))
-    return text(above, f", with too few requests to count as a breach ({few}).")
+    return text(above, f", with too few requests to count as a breach ({_counts(found)}).")
+
+
+def too_few_text(found: Exceedance) -> str:
+    """The same in short, beside the service."""
+    return f"p95 above SLO for {elapsed(found.seconds)}, too few requests ({_counts(found)})"
+
+
+def _counts(found: Exceedance) -> str:
+    return f"{estimate(found.requests)} per minute, {estimate(found.needed)} needed"
 
 
 def within_slo(within: int, few: int, without: int, silent: int) -> str:

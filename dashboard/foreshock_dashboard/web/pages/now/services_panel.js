@@ -2,7 +2,6 @@
 import { link, pageHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
-  formatCount,
   formatDuration,
   formatLoad,
   formatPercent,
@@ -14,7 +13,7 @@ import {
 } from "#web/assets/format.js";
 import { serviceState } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY, ROLES } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, ROLES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -38,11 +37,6 @@ const limitCell = ({ closest, p95, slo }) => {
   );
 };
 
-/** @param {NowData["uncounted"][number]} exceedance */
-const uncountedText = ({ seconds, requests, needed }) =>
-  `p95 above SLO for ${formatDuration(seconds)}: ` +
-  `${formatCount(requests)} requests/min (minimum ${formatCount(needed)})`;
-
 /** @param {Reading} reading */
 const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
   const format = (/** @type {number} */ shown) => (metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
@@ -57,10 +51,9 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
  * @param {ServiceRow} service
  * @param {ReadonlySet<string | null>} suspects
  * @param {string} range of the sparkline
- * @param {NowData["uncounted"][number] | undefined} uncounted
  */
-const serviceRow = (service, suspects, range, uncounted) => {
-  const { id, health, condition: kind, stage, rate, error_rate, spark, slo } = service;
+const serviceRow = (service, suspects, range) => {
+  const { id, health, condition: kind, stage, rate, error_rate, spark, slo, note } = service;
   const isTagged = suspects.has(id) && kind !== "noisy_neighbor" && kind !== "suspected_cause";
   const isBreached = stage === "breached";
   return h(
@@ -72,7 +65,7 @@ const serviceRow = (service, suspects, range, uncounted) => {
       { class: "text-cell" },
       serviceState(service),
       isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
-      uncounted && stage === "healthy" ? h("small", { class: "muted" }, uncountedText(uncounted)) : null,
+      note && stage === "healthy" ? h("small", { class: "muted" }, note) : null,
     ),
     h("td", { class: "minor" }, formatRate(rate)),
     h("td", { class: "minor" }, formatPercent(error_rate)),
@@ -90,11 +83,11 @@ const serviceRow = (service, suspects, range, uncounted) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, uncounted, hidden, verdict, open_incidents, spark_seconds }) => {
+export const drawServices = ({ services, hidden, verdict, open_incidents, spark_seconds }) => {
   const range = formatDuration(spark_seconds);
   const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
-  const title = verdict.closest.length ? "Services closest to their limits" : "Services";
-  setText(requireId("services-title"), verdict.situation ? "Services, most affected first" : title);
+  const title = verdict.closest.length ? NOW_TEXTS.closest : NOW_TEXTS.services;
+  setText(requireId("services-title"), verdict.situation ? NOW_TEXTS.affected : title);
   if (!services.length) {
     setPanelEmpty("services", EMPTY.services);
     return;
@@ -113,14 +106,7 @@ export const drawServices = ({ services, uncounted, hidden, verdict, open_incide
       "Services",
       { class: "services" },
       head,
-      services.map((service) =>
-        serviceRow(
-          service,
-          suspects,
-          range,
-          uncounted.find((each) => each.service === service.id),
-        ),
-      ),
+      services.map((service) => serviceRow(service, suspects, range)),
     ),
     h("p", { class: "note" }, link(pageHref("/services"), hidden ? `All services: ${hidden} more` : "All services")),
   );

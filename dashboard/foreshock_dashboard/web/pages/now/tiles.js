@@ -5,12 +5,14 @@ import { formatDuration, formatLoad, formatPercent, formatValue, isNumber, NOT_K
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
+import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Tile} Tile */
 
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
+const HIGHEST_LOAD = "Highest load";
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
 
@@ -24,19 +26,21 @@ const withRange = (href) => {
 };
 
 /** @typedef {NonNullable<Tile["slo"]>} SloStatus */
-/** @type {readonly (readonly ["breached" | "degraded" | "at_risk", (slo: SloStatus) => string])[]} */
-const SLO_STATES = [
-  ["breached", ({ breached }) => `${breached} breached`],
-  ["degraded", ({ degraded }) => `${degraded} degraded`],
-  ["at_risk", ({ at_risk }) => `${at_risk} at risk`],
-];
+const SLO_STATES = /** @type {const} */ (["breached", "degraded", "at_risk"]);
+
+/**
+ * Counts of services by state, as far as there are any: "1 degraded, 2 at risk".
+ * @param {SloStatus} slo
+ * @param {readonly (keyof SloStatus)[]} states
+ */
+const countsText = (slo, states) =>
+  states
+    .filter((state) => slo[state])
+    .map((state) => `${slo[state]} ${SLO_COUNTS[state]}`)
+    .join(", ");
 
 /** @param {SloStatus} slo */
-const withinText = ({ within, without, ...troubled }) => {
-  const isMet = SLO_STATES.every(([state]) => !troubled[state]);
-  const others = without ? `, ${without} ${without === 1 ? "has" : "have"} no SLO` : "";
-  return `${within} ${isMet ? "within SLO" : "healthy"}${others}`;
-};
+const withinText = (slo) => countsText(slo, ["within", "few", "without"]);
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
@@ -54,28 +58,27 @@ const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Error r
 /** @param {Tile} tile */
 const valueText = ({ name, value, unit, slo }) => {
   if (!isNumber(value)) return NOT_KNOWN;
-  if (slo) return SLO_STATES.find(([state]) => slo[state])?.[1](slo) ?? "Met";
-  if (hasNoErrors({ name, value })) return "No errors now";
-  return name === "Peak load" ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
+  if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
+  if (hasNoErrors({ name, value })) return TILE_TEXTS.no_errors;
+  return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
 /**
  * @param {Tile} tile
  * @param {boolean} isLearning
  */
-const limitText = ({ name, value, unit, limit, limit_kind, usage, slo }, isLearning) => {
+const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status }, isLearning) => {
   if (slo) {
-    const further = SLO_STATES.filter(([state]) => slo[state]).slice(1);
-    return further.map(([, text]) => text(slo)).join(", ") || withinText(slo);
+    return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(1)) || withinText(slo);
   }
-  if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
-  if (!isNumber(limit)) return "No baseline yet";
-  if (hasNoErrors({ name, value })) return "in all services with an SLO";
-  const text = `${limit_kind} ${name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit)}`;
-  const isCapped = name === "Peak load" && formatLoad(value) !== formatPercent(value);
-  if (!isNumber(usage) || isCapped) return text;
-  if (usage > 1) return `${formatRatio(usage)} its ${text}`;
-  return unit === "ratio" ? text : `${formatPercent(usage)} of ${text}`; // two percentages would be one too many
+  if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
+  if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
+  if (hasNoErrors({ name, value })) return TILE_TEXTS.all_services;
+  const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
+  if (name === HIGHEST_LOAD && value > 1) return `${text}, ${TILE_TEXTS.queue}`;
+  if (!isNumber(usage)) return status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
+  if (usage > 1) return `${formatRatio(usage)} ${TILE_TEXTS.its} ${text}`;
+  return unit === "ratio" ? text : `${formatPercent(usage)} ${TILE_TEXTS.of} ${text}`; // two percentages would be one too many
 };
 
 /**

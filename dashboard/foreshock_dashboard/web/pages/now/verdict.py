@@ -34,7 +34,19 @@ from foreshock_dashboard.web.pages.now.course import (
     recovery,
 )
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
-from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
+from foreshock_dashboard.web.pages.now.sentences import (
+    badge,
+    calm_facts,
+    headline_figure,
+    latent_risk,
+    lead,
+    reading_text,
+    recovering_action,
+    recovery_text,
+    suspected,
+    within_slo,
+)
+from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, too_few_requests, worst
 from foreshock_dashboard.web.panels.timeline import nearest_breaches, suspicion
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
@@ -53,8 +65,6 @@ State = Literal["critical", "warning", "recovering", "healthy", "unknown", "lear
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
-MIN_FAILING_RATIO = 0.5
-"""Error rate from which a service in breach is named right below the headline."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -73,6 +83,7 @@ class Breached(Row):
 
     service: str
     reading: Reading | None
+    text: str
 
 
 class Situation(TypedDict):
@@ -80,29 +91,34 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
-    if the headline is a forecast. origin: the metric of the incident's own service that uses most of its SLO, if that
-    is another one. first_breach: of any of its services. suspicion: why the suspected cause is one. peak: the worst
-    value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds at which it does if it
-    stays so. breached: other services that breach their SLO, the furthest beyond it first. failing: the error rates of
-    those of them of which most requests fail. at_risk: services that will breach it, the soonest first. changes: those
-    that may have led to the first anomaly, the newest of change_count. untracked: suspected and affected service, where
-    no version of them is known. others: number of further open incidents.
+    if the headline is a forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the
+    metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its
+    services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds
+    at which it does if it stays so. breached: other services that breach their SLO, the furthest beyond it first.
+    at_risk: services that will breach it, the soonest first. changes: those that may have led to the first anomaly, the
+    newest of change_count. untracked: suspected and affected service, where no version of them is known. others: number
+    of further open incidents.
     """
 
     incident: IncidentJson
     service: str
     reading: Reading | None
+    figure: str
+    badge: str
+    lead: list[ClauseJson]
+    suspected: list[ClauseJson]
+    recovery_text: list[ClauseJson]
+    action_text: list[ClauseJson]
     is_forecast: bool
     origin: Reading | None
+    origin_text: str
     breach: Breach | None
     impact: Impact | None
     first_breach: FirstBreach | None
-    suspicion: str
     peak: Peak | None
     recovery: list[Recovery]
     resolves: float | None
     breached: list[Breached]
-    failing: list[Reading]
     at_risk: list[AtRiskRow]
     changes: list[list[ClauseJson]]
     change_count: int
@@ -110,8 +126,18 @@ class Situation(TypedDict):
     others: int
 
 
+class Fact(Row):
+    """A fact with its label."""
+
+    label: str
+    clauses: list[ClauseJson]
+
+
 class VerdictJson(TypedDict):
-    """The verdict as JSON. closest, healthy_since: without an incident; the readings are closest to their limit."""
+    """The verdict as JSON.
+
+    closest, healthy_since, facts: without an incident; the readings are closest to their limit.
+    """
 
     state: State
     headline: str
@@ -123,6 +149,7 @@ class VerdictJson(TypedDict):
     situation: Situation | None
     closest: list[Reading]
     healthy_since: HealthySince | None
+    facts: list[Fact]
     resolved: IncidentJson | None
 
 
@@ -144,6 +171,7 @@ class Verdict:
     situation: Situation | None = None
     closest: tuple[Reading, ...] = ()
     healthy_since: HealthySince | None = None
+    facts: tuple[tuple[str, Text], ...] = ()
     resolved: Incident | None = None
 
     @property
@@ -169,6 +197,7 @@ class Verdict:
             "situation": self.situation,
             "closest": list(self.closest),
             "healthy_since": self.healthy_since,
+            "facts": [Fact(label, clauses(fact)) for label, fact in self.facts],
             "resolved": incident(self.resolved) if self.resolved else None,
         }
 
@@ -183,9 +212,7 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), (text(_FIRST_STEPS),))
     risks = tuple(
-        text(*summary_clauses(item), " Vulnerable since ", time(item.since), ".")
-        for item in open_incidents(snapshot)
-        if not item.affected
+        text(*summary_clauses(item), latent_risk(item)) for item in open_incidents(snapshot) if not item.affected
     )
     return replace(_verdict(snapshot, world, now, history), risks=risks)
 
@@ -211,8 +238,9 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
     found = _without_incident(snapshot, world, history.now() if history else {}, seen, gaps)
     if found.state != "healthy" or history is None:
-        return found
-    return replace(found, healthy_since=healthy_since(snapshot, history))
+        return replace(found, facts=tuple(calm_facts(None, found.closest, world.time)))
+    healthy = healthy_since(snapshot, history)
+    return replace(found, healthy_since=healthy, facts=tuple(calm_facts(healthy, found.closest, world.time)))
 
 
 _FIRST_STEPS = (
@@ -238,12 +266,16 @@ def _of_incidents(
         reading = worst(found, "load", service=subject) or reading
     beyond = [service for service, stage in stages.items() if stage == "breached"]
     lasting = breach(history, subject, item.since) if history else None
-    breached = [
-        Breached(str(service), worst(found, *SLO_METRICS, service=service)) for service in beyond if service != subject
-    ]
+    others = {service: worst(found, *SLO_METRICS, service=service) for service in beyond if service != subject}
+    breached = [Breached(str(service), row, reading_text(row) if row else "") for service, row in others.items()]
     breached.sort(key=lambda row: -row.reading.usage if row.reading else 0.0)
     rates = [worst(found, "error rate", service=service) for service in beyond if service != subject]
-    failing = [rate for rate in rates if rate is not None and rate.value >= MIN_FAILING_RATIO]
+    failing = sorted((rate for rate in rates if rate is not None and rate.usage > 1), key=lambda rate: -rate.value)
+    impact_ = _impact(snapshot, world, subject, lasting, item.since)
+    top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
+    origin = own if subject != item.service else None
+    ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
+    why, resolves = recovery(world, item), item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     changes = recent_changes(world.changes, item.since, world.time)
     ahead = sorted(
         (risk.p50, service, risk)
@@ -254,17 +286,22 @@ def _of_incidents(
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
-        "is_forecast": subject == item.service and not breaches_slo and is_forecast(item),
-        "origin": own if subject != item.service else None,
-        "suspicion": suspicion(item),
+        "figure": headline_figure(reading, top) if reading and not ahead_of_breach else "",
+        "badge": badge(item, lasting),
+        "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, failing, world.time)),
+        "suspected": clauses(suspected(item, suspicion(item))),
+        "recovery_text": clauses(recovery_text(why)),
+        "action_text": clauses(recovering_action(resolves)),
+        "is_forecast": ahead_of_breach,
+        "origin": origin,
+        "origin_text": reading_text(origin) if origin else "",
         "breach": lasting,
         "first_breach": first_breach(history, (*item.affected, *beyond), item.since) if history else None,
-        "impact": _impact(snapshot, world, subject, lasting, item.since),
-        "peak": peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None,
-        "recovery": recovery(world, item),
-        "resolves": number_of_time(item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS),
+        "impact": impact_,
+        "peak": top,
+        "recovery": why,
+        "resolves": number_of_time(resolves),
         "breached": breached,
-        "failing": sorted(failing, key=lambda rate: (-rate.value, rate.service)),
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
@@ -313,19 +350,13 @@ def _without_incident(
         headline = text(f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}")
         return Verdict("warning", headline, gaps, closest=closest, resolved=resolved)
     if tracked:
-        headline = text(_within_slo(len(tracked), len(_slos(snapshot)), len(snapshot.services)))
+        few = too_few_requests(world) & set(tracked)
+        with_slo = len(_slos(snapshot))
+        counts = len(few), len(snapshot.services) - with_slo, with_slo - len(tracked)
+        headline = text(within_slo(len(tracked) - len(few), *counts))
     else:
         headline = text(f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}")
     return Verdict("healthy", headline, gaps, closest=closest, resolved=resolved)
-
-
-def _within_slo(within: int, with_slo: int, services: int) -> str:
-    """`All 14 services within SLO`; else how many are, and why the others are not counted."""
-    others = [(services - with_slo, "no SLO"), (with_slo - within, "no data")]
-    rest = ", ".join(f"{count} {plural(count, 'has', 'have')} {what}" for count, what in others if count)
-    if not rest:
-        return f"All {counted(within, 'service')} within SLO"
-    return f"{within} of {counted(services, 'service')} within SLO; {rest}"
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:
