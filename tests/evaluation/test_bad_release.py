@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,40 @@ from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_evaluation.scores.outcome import Run
 from foreshock_evaluation.suites.simulated import ensure_recording
 
-STORE = Service("data", "vector-store")
+STORE, ASSISTANT = Service("data", "vector-store"), Service("product", "assistant-feature")
 
 
-def test_a_release_that_is_the_cause_is_named_with_its_version_and_its_time() -> None:
-    change = Change(820.0, "deployment", STORE, before="1.4.1", after="1.4.2", source="github")
+@pytest.mark.parametrize(
+    ("at", "when"),
+    [
+        (820.0, "3 min before the first anomaly"),
+        (1060.0, "at the first anomaly"),
+        (1600.0, "10 min after the first anomaly"),
+    ],
+)
+def test_a_release_that_is_the_cause_is_named_with_its_version_and_its_time(at: float, when: str) -> None:
+    change = Change(at, "deployment", STORE, before="1.4.1", after="1.4.2", source="github")
     text = joined_text(change_before_clauses(change, 1000.0))
-    assert text == "data/vector-store 1.4.2, deployed 3 min before the first anomaly"
+    assert text == f"data/vector-store 1.4.2, deployed {when}"
 
 
 @pytest.mark.soak
-def test_the_first_page_about_a_bad_release_names_its_version(tmp_path: Path) -> None:
-    played = replay_folder(ensure_recording(Run("slow-release", "small", 11), tmp_path))
-    page = next(item for item in played.paged.values() if item.service == STORE)
-    assert (page.cause, page.suspect.service) == ("change", STORE)
+@pytest.mark.parametrize(
+    ("scenario", "released"),
+    [
+        ("slow-release", STORE),
+        ("failing-release", Service("serving", "embedder")),
+        ("chatty-release", ASSISTANT),
+        ("verbose-release", ASSISTANT),
+        ("hasty-release", Service("serving", "gateway")),
+        ("leaking-release", STORE),
+        ("swapping-release", Service("serving", "embedder")),
+        ("two-releases", Service("serving", "embedder")),
+    ],
+)
+def test_the_first_page_about_a_bad_release_names_its_version(tmp_path: Path, scenario: str, released: Service) -> None:
+    played = replay_folder(ensure_recording(Run(scenario, "small", 11), tmp_path))
+    page = min(played.paged.values(), key=lambda item: item.paged or math.inf)
+    assert (page.cause, page.suspect.service) == ("change", released)
     assert page.suspect.change is not None
     assert (page.suspect.change.before, page.suspect.change.after) == ("1.4.1", "1.4.2")

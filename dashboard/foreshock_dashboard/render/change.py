@@ -43,6 +43,8 @@ SETTINGS: Mapping[str, str] = {
 }
 """Settings by name; others are shown as they are."""
 STAGES: Mapping[Stage, str] = {"": "", "canary": "canary", "rollback": "rollback"}
+SEEN_LATE_SECONDS = 90.0
+"""How much later than its effect a change may be seen, so that it was at the first anomaly."""
 DONE: Mapping[ChangeKind, str] = {"deployment": "deployed"}
 """What happened, by kind; else `changed`."""
 
@@ -91,6 +93,8 @@ def recent_change_clauses(change: Change, since: float) -> Text:
 def _when(change: Change, since: float) -> str:
     """Unix seconds `since` of the first anomaly. A change may be seen a little later than its effect."""
     lag = since - change.at
+    if lag < -SEEN_LATE_SECONDS:
+        return f"{duration(-lag)} after the first anomaly"
     return f"{f'{duration(lag)} before' if lag >= 1 else 'at'} the first anomaly"
 
 

@@ -303,6 +303,15 @@ def test_a_past_peak_is_no_growth() -> None:
     assert growth[DIRECT] > 2 * growth[ASK]
 
 
+def test_a_crowd_is_growth_before_it_shows_in_a_mean_of_minutes() -> None:
+    """Direct requests have been more for ten minutes; the front comes out of a trough within half a minute."""
+    crowd = lambda i: 5 if i < 240 else 3.6 if i < 297 else 8  # noqa: E731 - a shape
+    changes: Changes = {("edge_rate", ASK): crowd, ("edge_rate", IN): crowd, ("edge_rate", DIRECT): since(240, 2, 2.8)}
+    now = point(changes)
+    growth = dict(zip(now.world.edges, edge_growth(now), strict=True))
+    assert growth[ASK] > 2 * growth[DIRECT]
+
+
 def test_request_size_grows_for_a_caller_slower_than_the_others() -> None:
     """All callers of the gateway are a fifth slower, because the model is fuller; one is twice as slow."""
     changes: Changes = {

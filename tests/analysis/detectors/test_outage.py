@@ -30,7 +30,7 @@ from tests.analysis.detectors.test_detectors import SLOW_STORE
 from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.outages import is_down
+from foreshock_dashboard.analysis.baseline.outages import RESTART_SECONDS, is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
@@ -223,6 +223,20 @@ def test_a_replica_that_is_replaced_is_not_lost(missing: Callable[[int], bool], 
     restarting = world({("ready", LLM): lambda i: 1 if missing(i) else 2, **slower})
     paged = {item.cause for state in states(State(), restarting) for item in state.incidents if item.paged is not None}
     assert paged == ({"hardware"} if is_lost else set())
+
+
+@pytest.mark.parametrize(("until", "is_paged"), [(282, False), (300, True)], ids=["a restart", "it does not come back"])
+def test_a_service_without_replicas_pages_although_no_client_reports(until: int, *, is_paged: bool) -> None:
+    untold: Changes = {(name, ANSWER): math.nan for name in ("edge_rate", "edge_error_rate", "edge_p95", "edge_server")}
+    normal = {"rate": (5, math.nan), "error_rate": (0, math.nan), "p50": (2, math.nan), "p95": (8, math.nan)}
+    gone: Changes = {
+        (name, LLM): partial(lambda up, down, i: down if 275 <= i < until else up, *values)
+        for name, values in {**normal, "ready": (2, 0)}.items()
+    }
+    *_, last = states(State(), world({**untold, **gone}))
+    paged = [item for item in last.incidents if item.paged is not None]
+    assert [(item.service, item.suspect.service) for item in paged] == ([(LLM, LLM)] if is_paged else [])
+    assert all(item.paged is not None and item.paged - (item.since) >= RESTART_SECONDS for item in paged)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import pytest
 from tests.analysis.detectors.platform import (
     ANSWER,
+    ASK,
     BATCH,
+    FRONT,
     GATEWAY,
     LLM,
     STORE,
@@ -54,6 +56,9 @@ OVERLOADED = Case("overload", utilization=SLOW_TOKENS)
 CALLED_MORE = Case("overload", GATEWAY, changes=(replace(DEPLOYMENT, service=GATEWAY),))
 MORE_CALLS: Changes = {("edge_rate", ANSWER): since(AT, 5, 12)}
 MORE_REQUESTS: Changes = {("rate", GATEWAY): since(AT, 7, 17)}
+MORE_CALLS_ABOVE: Changes = {("edge_rate", ASK): since(AT, 5, 12)}
+LARGE: Changes = {("cache", LLM): since(AT, 0.3, 0.9)}
+JUST_BEFORE = replace(DEPLOYMENT, at=-60.0)
 
 
 def reported(case: Case) -> tuple[ReportedCause, EvaluationPoint]:
@@ -91,6 +96,20 @@ def reported(case: Case) -> tuple[ReportedCause, EvaluationPoint]:
             OVERLOADED._replace(changes=(replace(DEPLOYMENT, at=REPORT_DELAY_SECONDS - 10),)),
             LLM,
             id="the change is seen after its effect",
+        ),
+        pytest.param(Case("hardware", LLM, changes=(JUST_BEFORE,)), LLM, id="its replicas are replaced"),
+        pytest.param(
+            Case("gpu_contention", GATEWAY, changes=(JUST_BEFORE,)), LLM, id="it waits, and a caller repeats its calls"
+        ),
+        pytest.param(
+            CALLED_MORE._replace(values=MORE_CALLS_ABOVE, changes=(replace(DEPLOYMENT, service=FRONT),)),
+            FRONT,
+            id="a caller of the suspected one makes more calls per request",
+        ),
+        pytest.param(
+            Case("kv_cache_pressure", GATEWAY, values=LARGE, changes=(replace(DEPLOYMENT, service=GATEWAY),)),
+            GATEWAY,
+            id="a caller sends requests that need more KV cache",
         ),
     ],
 )
@@ -136,6 +155,12 @@ def test_a_rollback_needs_a_change(case: tuple[Change, ...], is_tracked: bool, k
         pytest.param(CALLED_MORE, id="a caller with as many calls as before"),
         pytest.param(CALLED_MORE._replace(values={**MORE_CALLS, **MORE_REQUESTS}), id="a caller with more requests"),
         pytest.param(Case("gpu_contention", BATCH, utilization=SLOW_TOKENS), id="a neighbor on its GPUs"),
+        pytest.param(Case("gpu_contention", BATCH, changes=(JUST_BEFORE,)), id="a neighbor just after the change"),
+        pytest.param(Case("gpu_contention", GATEWAY), id="a caller long after the change"),
+        pytest.param(
+            Case("gpu_contention", GATEWAY, values=MORE_REQUESTS, changes=(JUST_BEFORE,)), id="a caller with more load"
+        ),
+        pytest.param(Case("hardware", LLM), id="replicas that are lost long after the change"),
         pytest.param(Case("network"), id="the network"),
         pytest.param(Case("hardware"), id="its GPUs"),
         pytest.param(OVERLOADED._replace(changes=(replace(DEPLOYMENT, kind="scaling"),)), id="a number of replicas"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from foreshock_dashboard.analysis.incidents.content import opened_incident
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS, LatentRiskWarning, State, states
@@ -48,6 +51,37 @@ def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
     ] == []
     (going,) = open_[-1]
     assert going.opened == min(incident.opened for incident in reported[-1])
+
+
+@pytest.mark.parametrize(
+    ("again", "opened"),
+    [("back", 1), ("front", 2)],
+    ids=["the same service fails again", "a caller fails by itself"],
+)
+def test_trouble_of_another_origin_during_a_recovery_is_a_new_incident(platforms: Kit, again: str, opened: int) -> None:
+    """The back fails, its caller with it, and recovers for two minutes."""
+
+    def fails(name: str) -> Callable[[int], float]:
+        return lambda i: 0.5 if 240 <= i < 252 or (i >= 266 and again in (name, "back")) else 0.0
+
+    platform = platforms.Platform(
+        services={"front": platforms.Served(failed=fails("front")), "back": platforms.Served(failed=fails("back"))},
+        calls={
+            ("user", "front"): platforms.Served(failed=fails("front")),
+            ("front", "back"): platforms.Served(failed=fails("back")),
+        },
+    )
+    reported = [state.incidents for state in states(State(), platform.world())]
+    paged = {item.id: item for incidents in reported for item in incidents if item.paged is not None}
+    assert [item.first_service for item in paged.values()] == [
+        platforms.service("back"),
+        platforms.service("front"),
+    ][:opened]
+    assert all(
+        item.recovering_since is None or item.recovering_since > item.opened
+        for incidents in reported
+        for item in incidents
+    )
 
 
 def test_an_early_warning_of_a_latent_risk_resolves(platforms: Kit) -> None:

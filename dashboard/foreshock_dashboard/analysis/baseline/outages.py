@@ -31,12 +31,16 @@ FAILED_CALL_RATIO = Threshold(0.3, 0.05)
 MIN_FAILED_CALLS = 5.0
 """Failed calls per minute, or per step if longer, from which a share of them counts."""
 
+RESTART_SECONDS = 120.0
+"""Seconds without capacity from which a service is down whose clients report nothing: a restart takes less."""
+
 
 class Outage(NamedTuple):
     """A service that is down.
 
-    gone: confidence (0 to 1) that it is. felt: confidence that its clients are affected. lost: share of its capacity or
-    answers that is missing, 0 to 1. error_rate: share of failed calls.
+    gone: confidence (0 to 1) that it is. felt: confidence that its clients are affected, where none are known also that
+    it is more than a restart. lost: share of its capacity or answers that is missing, 0 to 1. error_rate: share of
+    failed calls.
     """
 
     gone: float
@@ -89,6 +93,8 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     rise = failed_ratio - (baseline / baseline_calls if baseline_calls > 0 else 0.0)
     lost_share = _lost_share(point, service)
     gone, felt = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
+    if not baseline_calls and not calls and point.time - point.since("ready", service) >= RESTART_SECONDS:
+        felt = gone
     if failures * count_seconds(point) >= MIN_FAILED_CALLS:
         felt = FAILED_CALL_RATIO.confidence(rise)
         targets_down = 1 - point.ratio("up", service)

@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
 from foreshock_dashboard.analysis.baseline.counts import MIN_STANDARD_ERRORS
-from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.retry_amplification import (
     WINDOW_SECONDS,
     RequestRates,
@@ -213,17 +213,19 @@ def edge_growth(point: EvaluationPoint) -> Floats:
     """Growth of each edge in calls per second, shape (edges,): over its baseline and over its recent low.
 
     Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
-    `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
+    `RECENT_SECONDS` counts, as in an overload calls are counted when they fail. So does the current rate: a crowd fills
+    model servers before it shows in a mean of minutes.
     """
     world, end, load = point.world, point.column + 1, point.memo(request_rates)
     points = world.points(WINDOW_SECONDS)
     ends = range(end, max(0, end - world.points(GROWTH_WINDOW_SECONDS)), -max(1, points // 2))  # half overlapping
     windows = [slice(max(0, last - points), last) for last in reversed(ends)]
+    windows.append(slice(max(0, end - smoothing_points(world)), end))
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = [nan_mean(world.calls.rate[:, past] / np.fmax(world.attempts[:, past], 1.0)) for past in windows]
     means = np.stack(rates, axis=1)
     lows = np.fmin.accumulate(means, axis=1)
-    late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))), None)
+    late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))) - 1, None)
     with np.errstate(invalid="ignore"):
         climb = np.fmax.reduce((means - lows)[:, late], axis=1)
         more = np.fmax.reduce(means[:, late], axis=1) - load.baseline

@@ -22,6 +22,9 @@ CHANGE_LOOKBACK_SECONDS = 1800.0
 """Longest time from a change to the first sign of its effect."""
 REPORT_DELAY_SECONDS = 90.0
 """How much later than its effect a change may be seen: a rate window, and the interval to the next evaluation."""
+ROLLOUT_SECONDS = 120.0
+"""Longest time between a change of a service and the first sign of what else explains the trouble, such as lost
+replicas, for which the change is the nearer cause: a replica is replaced so soon (`hardware.REPLACEMENT_SECONDS`)."""
 CHANGE_WEIGHT = 0.5
 """Share of the remaining doubt that a change just before the first sign removes; less the earlier it was."""
 CALLS_PER_REQUEST = Threshold(1.3, 0.1)
@@ -43,9 +46,9 @@ class ReportedCause(NamedTuple):
 
 def with_change(point: EvaluationPoint, origin: Service, since: float, reported: ReportedCause) -> ReportedCause:
     """The cause of an incident at `origin`, as the change of the service at fault if there was one before `since`."""
-    for service in dict.fromkeys((reported.suspect.service or origin, origin)):
+    for service in dict.fromkeys((reported.suspect.service or origin, origin, *sorted(point.upstream[origin]))):
         change = newest_change(point, service, since)
-        if change is not None and _is_at_fault(point, service, origin, reported):
+        if change is not None and _is_at_fault(point, service, origin, reported, abs(since - change.at)):
             return _attributed(change, service, since, reported)
     return reported._replace(actions=_undoable(point, since, reported.actions))
 
@@ -84,32 +87,51 @@ def recent_changes(changes: Sequence[Change], since: float, now: float) -> tuple
     return tuple(item for item in reversed(changes) if since - CHANGE_LOOKBACK_SECONDS <= item.at <= latest)
 
 
-def _is_at_fault(point: EvaluationPoint, service: Service, origin: Service, reported: ReportedCause) -> bool:
-    """Whether a service is at fault itself, and not those that call it or share its GPUs."""
+def _is_at_fault(
+    point: EvaluationPoint, service: Service, origin: Service, reported: ReportedCause, lag: float
+) -> bool:
+    """Whether a service is at fault itself, and not those that call it or share its GPUs.
+
+    lag: seconds between its change and the first sign.
+    """
+    suspect = reported.suspect
     if reported.cause == "dependency":
-        return service == (reported.suspect.service or origin)
+        return service == (suspect.service or origin)
+    if reported.cause == "hardware":  # replicas that a rollout replaces
+        return service == suspect.service and not suspect.gpus and lag <= ROLLOUT_SECONDS
     if reported.cause not in ("overload", "kv_cache_pressure", "retry_storm", "gpu_contention", "scale_up_lag"):
         return False
     if service != origin:
-        edge = reported.suspect.edge
-        if reported.cause == "retry_storm" and edge is not None and edge[0] == service:
+        edge = suspect.edge
+        if reported.cause == "retry_storm" and edge is not None and edge[0] == service == suspect.service:
             return True  # it times out sooner than before (see `client_timeout`), and so repeats its calls
         return loads_more_per_request(point, service, origin) > CALLS_PER_REQUEST.midpoint
+    if reported.cause == "gpu_contention":
+        return lag <= ROLLOUT_SECONDS and _only_repeats_calls(point, suspect.service, service)
     is_slower = slow_tokens(point, service) > 0.5
     return reported.cause == "overload" and is_slower and not point.ratio("rate", service) > OWN_REQUESTS.midpoint
+
+
+def _only_repeats_calls(point: EvaluationPoint, caller: Service | None, origin: Service) -> bool:
+    """Whether a caller that shares no GPU with `origin` has no more requests: it repeats calls that take long."""
+    if caller is None:
+        return False
+    gpus, others = ({point.world.tenants[row].gpu for row in point.tenant_rows.get(s, ())} for s in (caller, origin))
+    return gpus.isdisjoint(others) and not point.ratio("rate", caller) > OWN_REQUESTS.midpoint
 
 
 def loads_more_per_request(point: EvaluationPoint, service: Service, origin: Service) -> float:
     """Calls of a service towards `origin` per received request, over their baseline; NaN if unknown.
 
-    Where the callee reports tokens, those per call count as well.
+    Where the callee reports tokens, those per call count as well, and the KV cache that a request needs at `origin`.
     """
-    own, growth = point.ratio("rate", service), math.nan
+    own, growth, held = point.ratio("rate", service), math.nan, point.ratio("held", origin)
     for edge in point.calls_from(service):
         if edge.server == origin or edge.server in point.upstream[origin]:
             calls = point.ratio("edge_rate", edge)
             tokens = max(1.0, point.ratio("prompt", edge.server) / point.ratio("rate", edge.server))
-            ratio = calls * (tokens if math.isfinite(tokens) else 1.0) / own if own > 0 else math.nan
+            size = max(1.0, 1.0, *(each for each in (tokens, held) if math.isfinite(each)))
+            ratio = calls * size / own if own > 0 else math.nan
             growth = max(growth, ratio) if math.isfinite(growth) else ratio
     return growth
 

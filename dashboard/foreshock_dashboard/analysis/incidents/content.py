@@ -68,6 +68,8 @@ MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
+MAX_LONE_CONFIDENCE = 0.7
+"""Largest confidence in the cause of an incident with one signal as its evidence."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,15 @@ def updated_incident(
         cause = "overload" if candidate.origin_overloaded else "dependency"
         is_own = origin in evaluation.own and bool(evaluation.own[origin].resource)
         suspected = SuspectedCause(known[0].service if known and not is_own else origin)
+        if incident.suspect.change is not None and suspected.service == origin:
+            suspected = SuspectedCause(incident.suspect.service)  # a changed callee may fail and recover in turns
         confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
-    since = min(incident.since, finding.since) if finding is not None else incident.since
-    reported = with_change(point, origin, since, ReportedCause(cause, suspected, confidence, actions))
+    began = _began(incident, finding, point.time if paged is None else paged)
+    reported = with_change(point, origin, began, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
     evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
+    if len(evidence) < 2:
+        confidence = min(confidence, MAX_LONE_CONFIDENCE)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
@@ -175,6 +181,17 @@ def updated_incident(
         quality="sampled",
     )
     return with_summary(with_actions(updated, actions, evaluation), evaluation)
+
+
+def _began(incident: Incident, finding: Finding | None, latest: float) -> float:
+    """Unix seconds of the first sign of the cause: its own, where the service had another trouble before.
+
+    latest: of the page, which no later change explains.
+    """
+    if finding is None:
+        return incident.since
+    signs = [item.since for item in finding.evidence if math.isfinite(item.since)]
+    return min([*signs, latest] if signs else [finding.since, latest])
 
 
 def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:

@@ -192,11 +192,11 @@ def _advanced(
     ended: list[Incident] = []
     left = list(candidates)
     for group in sorted(tracked, key=_seniority):
-        own = [candidate for candidate in left if not group.members.isdisjoint(candidate.members)]
+        own = [candidate for candidate in left if _belongs(candidate, group, point.world.step)]
         left = [candidate for candidate in left if candidate not in own]
         if own:
             after: TrackedIncident | None = _updated(group, own, evaluation)
-        elif any(not group.members.isdisjoint(candidate.members) for candidate in candidates):
+        elif any(_belongs(candidate, group, point.world.step) for candidate in candidates):
             after = _merged(group, point)
         else:
             after = _without_candidate(group, evaluation)
@@ -209,6 +209,18 @@ def _advanced(
         for candidate in left
     ]
     return tuple(groups), ended
+
+
+def _belongs(candidate: IncidentCandidate, group: TrackedIncident, step: float) -> bool:
+    """Whether a candidate is of the incident of a group: they have a service in common.
+
+    Once the symptoms have been gone for `SWITCH`, trouble of another origin and suspected cause is a new incident.
+    """
+    incident, cause = group.incident, candidate.cause
+    if incident is None or group.recovered_seconds < SWITCH.at(step):
+        return not group.members.isdisjoint(candidate.members)
+    known = {incident.service, incident.suspect.service} - {None}
+    return not known.isdisjoint({candidate.origin, cause.suspect.service if cause else None})
 
 
 def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
@@ -272,7 +284,7 @@ def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> Tracke
         last_data=point.time,
         paging_points=0,
         merged_points=0,
-        recovering=recovering_incident(group.incident, point.time - recovered_seconds, evaluation),
+        recovering=recovering_incident(group.incident, point.time - recovered_seconds + point.world.step, evaluation),
     )
 
 

@@ -155,7 +155,13 @@ class _Triage:
         if cause is not None and cause.urgent and cause.severity >= OUTAGE_SEVERITY:
             is_felt = cause.cause != "dependency" or cause.down or is_noticeable(point, origin)
             causes_outage = (
-                cause.strength >= FINDING_STRENGTH and is_felt and (cause.cause != "dependency" or bool(callers))
+                cause.strength >= FINDING_STRENGTH
+                and is_felt
+                and (
+                    cause.cause != "dependency"
+                    or bool(callers)
+                    or (cause.down and not _has_known_callers(point, origin))
+                )
             )
             probability = max(probability, cause.strength) if causes_outage else probability
         urgent = causes_outage or overloaded  # overload is averaged over minutes already
@@ -291,6 +297,12 @@ def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: S
         if (caller_rate := rate("rate", service)) > 0 and (origin_rate := rate("rate", origin)) > 0
     ]
     return min(1.0, max(ratios, default=1.0))
+
+
+def _has_known_callers(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a caller of a service counted its calls: without one, none shows that the service is missing."""
+    edges = [edge for edge in point.calls_to(service) if edge.connection != "virtual_node"]
+    return any(point.level("edge_rate", edge) > 0 for edge in edges)
 
 
 def is_relevant(point: EvaluationPoint, service: Service) -> bool:

@@ -276,7 +276,8 @@ def _of_incidents(
     origin = own if subject != item.service else None
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
     why, resolves = recovery(world, item), item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
-    changes = recent_changes(world.changes, item.since, world.time)
+    named = item.suspect.change  # may be later than the first anomaly, where that had another cause
+    changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
     ahead = sorted(
         (risk.p50, service, risk)
         for service, risk in nearest_breaches(snapshot, current).items()
