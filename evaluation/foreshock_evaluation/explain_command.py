@@ -12,12 +12,13 @@ from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
+from foreshock_evaluation.explanations.cross_validation import cross_validation, try_all
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import Asker
 from foreshock_evaluation.explanations.report import document, dump_json, summarize, terminal
 from foreshock_evaluation.explanations.scoring import SIGNAL_SETS, Answer, Task, score
 from foreshock_evaluation.parallel import run_parallel
-from foreshock_evaluation.scores.tables import between
+from foreshock_evaluation.scores.tables import aligned, between, markdown
 
 DESCRIPTION = """\
 Scores explain on labeled recordings: whether the root cause is among the first 1, 3, and 5 (AS@k), the share of empty
@@ -25,7 +26,8 @@ answers, and specificity on times without a fault, beside baseline rankings.
 
   python -m foreshock_evaluation explain --recordings DIR                all labeled recordings below DIR
   python -m foreshock_evaluation explain --recordings DIR --live         data after each question is hidden
-  python -m foreshock_evaluation explain --recordings DIR --kinds network_delay --runs"""
+  python -m foreshock_evaluation explain --recordings DIR --kinds network_delay --runs
+  python -m foreshock_evaluation explain --recordings DIR --recordings DIR --offsets 60 --ask users --cross-validate"""
 
 ASKERS: tuple[Asker, ...] = ("users", "all")
 
@@ -37,7 +39,12 @@ def main(argv: Sequence[str]) -> int:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--recordings", metavar="DIR", required=True, help="folder of labeled recordings to score")
+    parser.add_argument(
+        "--recordings", metavar="DIR", required=True, action="append", help="folder of labeled recordings (repeatable)"
+    )
+    parser.add_argument(
+        "--cross-validate", action="store_true", help="choose the gate on all systems but one, and score it on that one"
+    )
     parser.add_argument("--signals", default="", metavar="SETS", help="any of traces,metrics,both (default: all)")
     parser.add_argument("--offsets", default="0,60", metavar="SECONDS", help="seconds after the onset (default: 0,60)")
     parser.add_argument("--kinds", default="", metavar="KINDS", help="comma-separated kinds of faults (default: all)")
@@ -67,20 +74,30 @@ def evaluate(arguments: argparse.Namespace) -> int:
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.section) if arguments.write_docs else ""
     began, bar = time.monotonic(), ProgressBar()
+    if arguments.cross_validate:
+        tried, failed = run_parallel(try_all, tasks, jobs, bar)
+        bar.end(f"{len(tasks)} recordings in {(time.monotonic() - began) / 60:.1f} min")
+        rows = cross_validation([trial for part in tried for trial in part])
+        print(aligned(rows))
+        _write(arguments, page, markdown(rows))
+        return 1 if failed else 0
     scored, failed = run_parallel(score, tasks, jobs, bar)
     answers: list[Answer] = [item for part in scored for item in part if item.signals in signals]
     bar.end(f"{len(tasks)} recordings in {(time.monotonic() - began) / 60:.1f} min")
     when = "data up to each question" if arguments.live else "data up to the end of each recording"
     report = summarize(f"{len(tasks)} recordings, {when}", sorted(answers, key=str), failed)
     print(dump_json(report).decode() if arguments.json else terminal(report, runs=arguments.runs))
-    if page:
-        text = between(page, arguments.section, document(report))
-        Path(arguments.write_docs).write_text(text, encoding="utf-8")
+    _write(arguments, page, document(report))
     return 1 if failed else 0
 
 
+def _write(arguments: argparse.Namespace, page: str, tables: str) -> None:
+    if page:
+        Path(arguments.write_docs).write_text(between(page, arguments.section, tables), encoding="utf-8")
+
+
 def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
-    folder, kinds = Path(arguments.recordings), _words(arguments.kinds)
+    kinds = _words(arguments.kinds)
     offsets = tuple(parse_flag("--offsets", float, word) for word in _words(arguments.offsets))
     askers = tuple(asker for asker in ASKERS if asker in _words(arguments.ask))
     if not offsets or not askers:
@@ -89,12 +106,15 @@ def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
         raise SettingsError(f"--signals: {unknown[0]!r} is not one of {', '.join(SIGNAL_SETS)}")
     found = [
         (str(path.relative_to(folder)), Task(path, offsets, askers, arguments.live, arguments.separate))
+        for folder in map(Path, arguments.recordings)
         for path in labeled_recordings(folder)
         for incident in (read_incident(path),)
         if (not kinds or incident.kind in kinds) and arguments.split in (None, incident.split)
     ]
     if not found:
-        raise SettingsError(f"--recordings: {folder} holds no labeled recording of these. Name another folder.")
+        raise SettingsError(
+            f"--recordings: {', '.join(arguments.recordings)} holds no labeled recording of these. Name another folder."
+        )
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from foreshock_dashboard.analysis.root_cause import parameters
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
@@ -17,11 +18,12 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_evaluation.explain_command import main
+from foreshock_evaluation.explanations.cross_validation import CHOICES, Trial, cross_validation, try_all
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import fault_questions, quiet_questions
 from foreshock_evaluation.explanations.rankers import robust_scores, sigma_scores
 from foreshock_evaluation.explanations.report import summarize
-from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer, services_of, signal_sets
+from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer, Task, services_of, signal_sets
 
 START, ONSET, END = 1_790_000_000.0, 1_790_001_800.0, 1_790_002_400.0
 TRUTH: Json = {
@@ -142,3 +144,29 @@ def test_empty_answers_to_fault_free_questions_are_specific() -> None:
     report = summarize("title", [fault, *quiet], [])
     row = next(row for row in report.methods if row.method == OURS)
     assert (row.top, row.empty, row.specificity, row.quiet) == ((1.0, 1.0, 1.0), 0.0, 0.5, 2)
+
+
+def trial(system: str, *, is_fault: bool, passes_up_to: float) -> Trial:
+    """A question that is answered, rightly, by gates up to a value."""
+    answered = tuple(values.gate_z <= passes_up_to for values in CHOICES)
+    return Trial(system, is_fault, answered if is_fault else (False,) * len(CHOICES), answered)
+
+
+def test_the_gate_is_chosen_on_the_other_systems_only() -> None:
+    """Where these have false answers up to a gate of 4, the one left out loses its faults between 4 and 4.2."""
+    noisy = [trial("noisy", is_fault=True, passes_up_to=9.0), trial("noisy", is_fault=False, passes_up_to=4.0)]
+    quiet = [trial("quiet", is_fault=True, passes_up_to=4.0), trial("quiet", is_fault=False, passes_up_to=0.0)]
+    header, left_noisy, left_quiet = cross_validation([*noisy, *quiet])
+    assert header[:2] == ["left out", "chosen on the others"]
+    assert left_noisy == ["noisy", "3.4 / 0.2 / 0.4", "1.00 / 0.00 / 0.00", "1.00 / 0.00 / 1.00", "1", "1"]
+    assert left_quiet == ["quiet", "4.2 / 0.4 / 0.5", "0.00 / 1.00 / 1.00", "0.00 / 1.00 / 1.00", "1", "1"]
+
+
+def test_a_cross_validation_leaves_the_values_in_use_as_they_are(tmp_path: Path) -> None:
+    """It asks about a recording under all values."""
+    task = Task(labeled(tmp_path / "one", topology="shop-1"), (60.0,), ("users",), live=False, separate=False)
+    before = parameters.GATE_Z, parameters.SYMPTOM_WEIGHT, parameters.GATE_WEIGHTS
+    found = try_all(task)
+    assert before == (parameters.GATE_Z, parameters.SYMPTOM_WEIGHT, parameters.GATE_WEIGHTS)
+    assert [item.right for item in found if item.is_fault] == [(True,) * len(CHOICES)]
+    assert {item.system for item in found} == {"shop, metrics"}

@@ -129,8 +129,14 @@ WORLD_METRICS: Mapping[str, str] = {
     "latency_seconds": "latency",
     "error_ratio": "error rate",
     "requests_per_second": "request rate",
+    "cpu_ratio": "CPU (share of limit)",
+    "cpu_throttled_ratio": "CPU throttled",
+    "memory_ratio": "memory (share of limit)",
+    "disk_ratio": "disk used",
+    "files_ratio": "file descriptors used",
+    "reported": "series reported",
 }
-"""Metrics of the hub's own signals that a root cause is compared by (`root_cause/world_rows.py`)."""
+"""Signals that a root cause is compared by and that are no metrics of a source (`analysis/root_cause`)."""
 UNKNOWN_WITHOUT: Mapping[SignalKind, str] = {
     "latency": "which service is slow",
     "errors": "which service fails",

@@ -10,11 +10,11 @@ from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
 from foreshock_dashboard.analysis.incidents.changed_suspects import with_changes
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations, window_around
-from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
+from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass, excess_mass
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_CANDIDATES, MIN_BASELINE_POINTS
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
-from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
 from foreshock_dashboard.model.explanation import (
@@ -97,6 +97,45 @@ def explain(
         NoDataError: the source lacks the service, that time, or a baseline before it.
         SourceError: the source cannot answer.
     """
+    compared = compare(source, extent, timing, service, at)
+    ranking, signals = compared.ranking(), counted(compared.found)
+    missing = tuple(
+        MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
+    )
+    baseline, analyzed = _compared_times(compared.window)
+    changes = compared.world.changes if compared.world else ()
+    ranked = with_changes(ranking.candidates, changes, compared.services, *analyzed)
+    strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
+    shown = recent_changes(changes, *analyzed)
+    return Explanation(compared.target, at, strong, weak, signals, missing, baseline, analyzed, shown)
+
+
+class Comparison(NamedTuple):
+    """What is ranked: all signals around a time beside their baselines, and the graphs of an inference platform."""
+
+    window: AnalysisWindow
+    found: Deviations
+    evidence: Evidence
+    excess: ExcessMass
+    target: Service | None
+    services: frozenset[Service]
+    world: World | None
+    walks: tuple[GraphWalk, ...]
+
+    def ranking(self) -> Ranking:
+        """The suspected causes by the signals."""
+        return explained_further(self.walks, rank_signals(self.evidence, self.target, self.excess))
+
+
+def compare(
+    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float
+) -> Comparison:
+    """The signals around `at` (Unix seconds), in view of a service or of all.
+
+    Raises:
+        NoDataError: the source lacks the service, that time, or a baseline before it.
+        SourceError: the source cannot answer.
+    """
     window = analysis_window(extent, at, timing.step)
     rows = signal_rows(read_metrics(source, window), window.baseline_end, window.step)
     found = deviations(rows, window)
@@ -104,20 +143,10 @@ def explain(
     target = None if service is None else resolve_service(service, everything.services, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
     columns = [window.first + column for column in evidence.columns]
-    ranking = rank_signals(evidence, target, excess_mass(rows, window.baseline_end, columns, window.step))
+    excess = excess_mass(rows, window.baseline_end, columns, window.step)
     world = _world(source, window, timing)
-    ranking = explained_further(_inference_walks(world, window), ranking)
-    signals = counted(found)
-    missing = tuple(
-        MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
-    )
-    baseline, analyzed = _compared_times(window)
-    changes = world.changes if world else ()
-    ranked = with_changes(ranking.candidates, changes, {*everything.services}, *analyzed)
-    strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
-    return Explanation(
-        target, at, strong, weak, signals, missing, baseline, analyzed, recent_changes(changes, *analyzed)
-    )
+    services = frozenset(everything.services)
+    return Comparison(window, found, evidence, excess, target, services, world, _inference_walks(world, window))
 
 
 def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:

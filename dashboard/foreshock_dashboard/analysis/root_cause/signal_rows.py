@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.root_cause.parameters import (
     SUSTAINED,
 )
 from foreshock_dashboard.analysis.root_cause.series_owner import HOST_LABELS, call_of, owner, owner_label
-from foreshock_dashboard.analysis.root_cause.usage_limits import BYTES, METRICS, UsageLimits
+from foreshock_dashboard.analysis.root_cause.usage_limits import METRICS, SHARED, UsageLimits
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.service import Service
@@ -61,27 +61,19 @@ class SignalRow(NamedTuple):
 
 def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> list[SignalRow]:
     """Signals of all series. first: index of the first grid point after the baseline; step: seconds between points."""
-    rows: list[SignalRow] = []
-    failures: list[SignalRow] = []
+    made: list[SignalRow] = []
     usage: dict[str, Matrix] = {}
     for series in metrics:
-        if not len(series.values):
-            continue
         if series.metric in METRICS:
             usage[series.metric] = series.values
-        if series.metric in BYTES:
-            continue
-        if series.counts is not None:
-            made = _distribution_rows(series, series.counts, step)
-        elif is_counter(series.metric, series.values.values[:, :first]):
-            made = _counter_rows(series.metric, series.values, step)
-        else:
-            made = _gauge_rows(series.metric, series.values, step)
-        for row in made:
-            (failures if row.kind == "errors" and row.statistic == "failed" else rows).append(row)
+        if series.metric not in SHARED:
+            made += _rows_of(series, first, step)
     limits = UsageLimits(usage, step)
-    rows += [row for metric, matrix in limits.unlimited() for row in _gauge_rows(metric, matrix, step)]
-    rows += [SignalRow(service, "resource", name, values) for (service, name), values in limits.shares(first).items()]
+    for metric, matrix in limits.not_shared():
+        made += _rows_of(MetricSeries(metric, matrix), first, step)
+    made += [SignalRow(service, "resource", name, values) for (service, name), values in limits.shares(first).items()]
+    failures = [row for row in made if row.kind == "errors" and row.statistic == "failed"]
+    rows = [row for row in made if row.kind != "errors" or row.statistic != "failed"]
     names = _qualified([*rows, *failures])
     rows, failures = (
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
@@ -90,6 +82,17 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     rows_by_entity = traffic_by_entity(rows)
     rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
     return rows + calls_per_request(rows_by_entity)
+
+
+def _rows_of(series: MetricSeries, first: int, step: float) -> list[SignalRow]:
+    """Signals of one metric; counts of errors have the statistic `failed`."""
+    if not len(series.values):
+        return []
+    if series.counts is not None:
+        return _distribution_rows(series, series.counts, step)
+    if is_counter(series.metric, series.values.values[:, :first]):
+        return _counter_rows(series.metric, series.values, step)
+    return _gauge_rows(series.metric, series.values, step)
 
 
 def with_vanished(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:

@@ -30,11 +30,11 @@ VOLUME, VOLUME_SIZE = "kubelet_volume_stats_used_bytes", "kubelet_volume_stats_c
 FILES, MAX_FILES = "process_open_fds", "process_max_fds"
 KUBERNETES_LIMITS = "kube_pod_container_resource_limits"
 COUNTERS = frozenset((CPU_SECONDS, THROTTLED, PERIODS))
-BYTES = frozenset((*MEMORY, VOLUME))
-"""Metrics that are compared as shares where their limit is known."""
-METRICS = COUNTERS | BYTES.union((QUOTA, QUOTA_PERIOD, MEMORY_LIMIT, VOLUME_SIZE, FILES, MAX_FILES, KUBERNETES_LIMITS))
+SHARED = frozenset((*MEMORY, VOLUME, THROTTLED, PERIODS))
+"""Metrics that are compared as shares where what they are shares of is known."""
+METRICS = COUNTERS | SHARED.union((QUOTA, QUOTA_PERIOD, MEMORY_LIMIT, VOLUME_SIZE, FILES, MAX_FILES, KUBERNETES_LIMITS))
 SHARES = ("cpu_ratio", "cpu_throttled_ratio", "memory_ratio", "disk_ratio", "files_ratio")
-"""Names of shares of limits, as the hub calls the signals."""
+"""Names of shares, as the hub calls the signals."""
 PART_LABELS = ("namespace", "pod", "container", "persistentvolumeclaim")
 Part = tuple[str, ...]
 """Namespace, pod, container, and volume; of a process its job and instance."""
@@ -63,7 +63,7 @@ class UsageLimits:
     def shares(self, first: int) -> Mapping[tuple[Service, str], Floats]:
         """Shares of limits by service and name of the share, shape (times,); the largest of a service counts.
 
-        Those of CPU and files only where the limit is reached from the grid point `first` on: they are signals already.
+        Those of CPU and files only where the limit is reached from grid point `first` on: their usage counts anyway.
         """
         largest: dict[tuple[Service, str], Floats] = {}
         for name, by_part in self._shares.items():
@@ -73,15 +73,16 @@ class UsageLimits:
         return {
             (service, name): values
             for (service, name), values in largest.items()
-            if name in ("memory_ratio", "disk_ratio") or is_at_limit(name, np.nanmax(values[first:], initial=0.0))
+            if name not in ("cpu_ratio", "files_ratio") or is_at_limit(name, np.nanmax(values[first:], initial=0.0))
         }
 
-    def unlimited(self) -> Iterator[tuple[str, Matrix]]:
-        """Metrics of bytes, without the series whose limit is known."""
-        limited = {*self._shares["memory_ratio"], *self._shares["disk_ratio"]}
-        for metric in sorted(BYTES & self._metrics.keys()):
-            matrix = self._metrics[metric]
-            kept = [i for i, labels in enumerate(matrix.labels) if part_of(dict(labels)) not in limited]
+    def not_shared(self) -> Iterator[tuple[str, Matrix]]:
+        """Metrics of `SHARED`, without the series of which the shares are known."""
+        names = dict.fromkeys(MEMORY, "memory_ratio") | dict.fromkeys((THROTTLED, PERIODS), "cpu_throttled_ratio")
+        names[VOLUME] = "disk_ratio"
+        for metric in sorted(SHARED & self._metrics.keys()):
+            matrix, shares = self._metrics[metric], self._shares[names[metric]]
+            kept = [i for i, labels in enumerate(matrix.labels) if part_of(dict(labels)) not in shares]
             yield metric, Matrix(matrix.times, tuple(matrix.labels[i] for i in kept), matrix.values[kept])
 
     def _of(self, metric: str, resource: str = "") -> Parts:
