@@ -61,7 +61,7 @@ class Visible(ast.NodeTransformer):
             and node.func.attr in LOG_METHODS
             and "log" in ast.unparse(node.func.value)
         ):
-            node.args = []
+            node.args, node.keywords = [], []
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in UNSEEN_KEYWORDS]
         return self.generic_visit(node)
 
@@ -72,7 +72,7 @@ class Visible(ast.NodeTransformer):
     def visit_Module(self, node: ast.Module) -> ast.AST:
         """Bounds are rounded: nothing that is promised depends on the last digit of one."""
         for statement in node.body:
-            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
                 statement.value = Rounded().visit(statement.value)
         return self.generic_visit(node)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,3 +102,30 @@ def test_files_that_cannot_be_used_are_named_at_the_start(tmp_path: Path) -> Non
     files.cert.write_text("not PEM")
     with pytest.raises(FileError, match=r"hub\.crt"), served(files):
         pass
+
+
+@pytest.mark.parametrize("clients", [False, True], ids=["any client", "clients with a certificate"])
+def test_grpc_gets_a_certificate_only_when_it_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: bool
+) -> None:
+    """gRPC asks in each handshake; None stands for the one that it has."""
+    given: list[tuple[object, Callable[[], object], bool]] = []
+
+    def credentials(first: object, fetch: Callable[[], object], *, require_client_authentication: bool) -> None:
+        given.append((first, fetch, require_client_authentication))
+
+    monkeypatch.setattr("grpc.dynamic_ssl_server_credentials", credentials)
+    files = issue(tmp_path)
+    if clients:
+        CA.cert_pem.write_to_path(tmp_path / "ca.crt")
+        files = files._replace(client_ca=tmp_path / "ca.crt")
+    files.credentials()
+    [(first, fetch, required)] = given
+    assert required is clients
+    assert fetch() is None
+    issue(tmp_path)
+    assert fetch() not in (None, first)
+    assert fetch() is None
+    assert (files.context().verify_mode is ssl.CERT_REQUIRED) is clients
+    files.key.write_text("half a key")
+    assert fetch() is None
