@@ -63,10 +63,8 @@ fuzz: $(READY) ## Search malformed input for each parser; SECONDS=60 each, TARGE
 reliability: $(READY) ## Kill the store, cut its power, damage its files and its disk; print the table of the documentation
 	@$(PY) -m tests.store.faults.report $(ARGS)
 
-coverage: $(READY) ## Print the branch coverage of the store by its own tests; ROOM and PACKAGE name others
-	@$(PY) -m coverage run --source=foreshock_dashboard.$(or $(PACKAGE),store) \
-	  -m pytest -q -m "not soak" $(or $(TESTS),tests/store) $(ARGS)
-	@$(PY) -m coverage report
+coverage: $(READY) ## Print the branch coverage of the parts of `make mutation` by their tests
+	@$(PY) scripts/mutation.py --coverage $(ARGS)
 
 mutation: $(READY) .venv-mutation/.ready ## Print the mutation score of store, WAL recovery, receivers, and authentication
 	@$(PY) scripts/mutation.py $(ARGS)

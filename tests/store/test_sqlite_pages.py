@@ -129,6 +129,43 @@ def test_only_damage_before_the_last_transaction_loses_a_finished_one(
         assert read_journal(journal, SECTOR).lost
 
 
+def two_long_transactions(path: Path) -> tuple[bytearray, list[int]]:
+    """A journal with two transactions of several frames, and the number of the first frame of each."""
+    journal = path.with_name(f"{path.name}-wal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table a (b blob)")
+        connection.execute("pragma wal_checkpoint(truncate)")
+        for n in range(2):
+            connection.execute("insert into a values (?)", (bytes([n]) * 9_000,))
+        content = journal.read_bytes()
+        commits = [number for number, frame in enumerate(read_journal(journal, SECTOR).frames) if frame.commit]
+    assert 0 < commits[0] < commits[1] - 1
+    return bytearray(content), [0, commits[0] + 1]
+
+
+@pytest.mark.parametrize(("transaction", "lost"), [(0, True), (1, False)])
+def test_a_last_transaction_that_has_its_end_and_not_its_beginning_is_an_unfinished_one(
+    tmp_path: Path, transaction: int, lost: bool
+) -> None:
+    """A disk may write the pages of an append in any order."""
+    content, first = two_long_transactions(tmp_path / "some.sqlite")
+    content[32 + first[transaction] * (24 + SECTOR) + 1_000] ^= 1
+    (tmp_path / "cut").write_bytes(content)
+    assert read_journal(tmp_path / "cut", SECTOR).lost is lost
+
+
+@pytest.mark.parametrize("step", [-1, 1], ids=["smaller salt", "larger salt"])
+def test_an_older_frame_amid_an_unfinished_transaction_ends_none(tmp_path: Path, step: int) -> None:
+    """Its place was not written yet, and has a frame that committed an earlier transaction under another salt."""
+    content, first = two_long_transactions(tmp_path / "some.sqlite")
+    at = 32 + first[1] * (24 + SECTOR)
+    (salt,) = struct.unpack_from(">I", content, at + 8)
+    struct.pack_into(">II", content, at + 4, 7, (salt + step) % 2**32)
+    (tmp_path / "cut").write_bytes(content)
+    assert not read_journal(tmp_path / "cut", SECTOR).lost
+
+
 def test_the_only_transaction_behind_a_damaged_header_is_missed(tmp_path: Path) -> None:
     """It was acknowledged: SQLite syncs the header before the first frame."""
     path = tmp_path / "some.sqlite"

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import product
@@ -25,11 +26,13 @@ from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.change import CHANGE_SIGN
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.lines import Mark, draw_marks
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.documents.postmortem import incident_plots, report
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH, Access
 from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 from foreshock_dashboard.web.http.security import MAX_BODY_BYTES
@@ -279,6 +282,38 @@ def test_charts_and_timelines_mark_changes_of_their_services(hub: FakeHub) -> No
     page = services.service(hub.snapshot, gateway)
     assert [mark.text for mark in page["changes"]] == ["gateway 1 → <b>2</b>", "flag"]
     assert [mark.service for mark in change_mark_rows(world.changes, NOW - 900, NOW)] == ["gateway", "auth", None]
+
+
+def test_the_charts_of_a_gpu_of_traces_and_of_the_postmortem_mark_changes(hub: FakeHub) -> None:
+    """On those of a GPU, of its services and its host; on those of a service, of it and of the platform."""
+    world, incident = hub.snapshot.world, hub.snapshot.incidents[0]
+    assert world is not None
+    gpu, tenant = world.tenants[0].gpu, world.tenants[0].service
+    changes = (
+        Change(NOW - 240, "deployment", tenant, before="1", after="2"),
+        Change(NOW - 200, "driver", host=gpu.host, setting="driver", before="550", after="560", source="exporter"),
+        Change(NOW - 180, "driver", host="another-host", setting="driver", before="550", after="560"),
+        Change(NOW - 160, "other", title="flag"),
+        Change(NOW - 140, "deployment", service("auth"), after="7"),
+        Change(NOW - 120, "deployment", incident.service, before="3", after="4"),
+    )
+    world = replace(world, changes=changes)
+    span = (NOW - 900, NOW)
+
+    def texts(marks: Sequence[Mark]) -> list[str]:
+        return [mark.details.split(" (")[0] for mark in marks]
+
+    on_gpu = {each.service for each in world.tenants if each.gpu == gpu}
+    shown = texts(change_marks(changes, on_gpu, span, gpu.host))
+    assert f"{gpu.host} driver 550 → 560" in shown
+    assert "another-host driver 550 → 560" not in shown
+    assert "flag" in shown
+    layout: Json = {"annotations": [{"text": "note"}]}
+    draw_marks(layout, change_marks(changes, on_gpu, span, gpu.host), Look(LIGHT), span)
+    assert [item["text"] for item in layout["annotations"]] == ["note", *[CHANGE_SIGN] * len(shown)]
+    plots = dict(incident_plots(world, incident, incident.since, NOW))
+    assert f"{CHANGE_SIGN} {incident.service} 3 → 4" in plots["latency"]
+    assert "auth 7" not in plots["latency"]
 
 
 def test_the_sign_of_a_change_is_one() -> None:

@@ -133,8 +133,8 @@ def lines(
     legend_rows = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < legend_rows <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * legend_rows * layout["showlegend"]
-    layout["shapes"] = [_mark_line(mark, look) for mark in marks] + ([_band_shape(band, factor, look)] if band else [])
-    layout["annotations"] = [_mark_label(mark, look, i, span) for i, mark in enumerate(marks)]
+    draw_marks(layout, marks, look, span)
+    layout["shapes"] += [_band_shape(band, factor, look)] if band else []
     layout["annotations"] += [_annotation(note, look)] if note else []
     if threshold is not None:
         layout["shapes"].append(_threshold_line(threshold.value * factor, look))
@@ -242,6 +242,13 @@ def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str
 def service_ink(name: str, look: Look) -> str:
     """The color of a service in a theme."""
     return look.colors["services"].split()[service_color(name)]
+
+
+def draw_marks(layout: Json, marks: Sequence[Mark], look: Look, span: tuple[float, float]) -> None:
+    """Add marks to the layout of a Plotly figure over a time range in Unix seconds."""
+    layout["shapes"] = [*layout.get("shapes", ()), *(_mark_line(mark, look) for mark in marks)]
+    labels = (_mark_label(mark, look, row, span) for row, mark in enumerate(marks))
+    layout["annotations"] = [*layout.get("annotations", ()), *labels]
 
 
 def _mark_line(mark: Mark, look: Look) -> Json:

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
-from foreshock_dashboard.render.change import change_tooltip
+from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -39,6 +39,8 @@ MAX_LINES = 5
 
 
 MAX_CHANGES = 20
+MAX_MARK_CHARS = 40
+"""Characters of a change in a plot."""
 """Changes in the timeline, the newest ones."""
 
 
@@ -236,6 +238,9 @@ def incident_plots(
         ("paged", incident.paged),
         ("resolved", incident.resolved),
     ]
+    involved = {None, incident.service, incident.suspect.service, *incident.affected}
+    changes = [change for change in _changes(world, incident, since, until) if change.service in involved]
+    moments += [(f"{CHANGE_SIGN} {change_text(change)}"[:MAX_MARK_CHARS], change.at) for change in changes]
     marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
     affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:max_lines]
     suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:max_lines]

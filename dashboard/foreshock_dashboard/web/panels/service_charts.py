@@ -138,10 +138,19 @@ def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     ]
 
 
-def change_marks(changes: Sequence[Change], services: Collection[Service], span: Span) -> list[Mark]:
-    """The newest changes of some services, and of the whole platform, under the sign of a change."""
+def change_marks(
+    changes: Sequence[Change], services: Collection[Service], span: Span, host: str | None = None
+) -> list[Mark]:
+    """The newest changes of some services, and of the whole platform, under the sign of a change.
+
+    host: the only one whose changes count; None for all.
+    """
     start, end = span
-    shown = [item for item in changes if start <= item.at <= end and (item.service is None or item.service in services)]
+
+    def is_shown(change: Change) -> bool:
+        return change.service in services if change.service else host is None or change.host in ("", host)
+
+    shown = [change for change in changes if start <= change.at <= end and is_shown(change)]
     return [Mark(item.at, CHANGE_SIGN, "text", change_tooltip(item)) for item in shown[-MAX_CHANGES:]]
 
 

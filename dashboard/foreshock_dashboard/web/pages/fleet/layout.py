@@ -15,6 +15,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, blank, lines
 from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
+from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
 from foreshock_dashboard.web.state.parameters import View
 
@@ -121,7 +122,10 @@ def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
         if world is None or row is None:
             return blank("No data on this GPU in this range.", look)
         drawn, unit, empty, top, legend = series_of(world, row)
-        return lines(world.times, drawn, look, unit=unit, span=span, empty=empty, top=top, legend=legend)
+        gpu = world.gpus[row]
+        services = {tenant.service for tenant in world.tenants if tenant.gpu == gpu}
+        marks = change_marks(world.changes, services, span, gpu.host)
+        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=legend)
 
     return Chart(name, draw)
 

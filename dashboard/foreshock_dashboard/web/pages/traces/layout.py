@@ -21,7 +21,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, duration
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
-from foreshock_dashboard.web.charts.lines import blank, escape_label, frame, stamp
+from foreshock_dashboard.web.charts.lines import Mark, blank, draw_marks, escape_label, frame, stamp
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
 from foreshock_dashboard.web.panels import service_charts
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
@@ -109,9 +109,14 @@ class _Heatmap:
 
     def draw(self, hub: HubView, view: View, look: Look) -> Json:
         """The figure."""
-        read, span = self._read(hub, _query(hub, view)), (view.start, view.end)
+        query, span, world = _query(hub, view), (view.start, view.end), hub.over(view.start, view.end)
+        read = self._read(hub, query)
         inside = [item for item in read.marks if span[0] <= item.start <= span[1]]
-        return heat_map(read.heat, inside, look, span, "No traces in this time range.")
+        figure = heat_map(read.heat, inside, look, span, "No traces in this time range.")
+        if world is not None and figure["data"]:
+            services = {query.service} if query.service else world.services
+            draw_marks(figure["layout"], service_charts.change_marks(world.changes, services, span), look, span)
+        return figure
 
     def _read(self, hub: HubView, query: TraceQuery) -> _Read:
         """The heatmap and the marks of a rounded range: three searches."""
@@ -280,11 +285,15 @@ def _service_chart(name: str, draw: Callable[[HubView, View, World, Service, Loo
 
 def _durations(hub: HubView, view: View, world: World, service: Service, look: Look) -> Json:
     slo = next((slo for slo in snapshot_at(hub, view).forecast.slos if slo.service == service), None)
-    return service_charts.durations(world, service, look, (view.start, view.end), slo)
+    return service_charts.durations(world, service, look, (view.start, view.end), slo, _changes(view, world, service))
 
 
 def _requests(_: HubView, view: View, world: World, service: Service, look: Look) -> Json:
-    return service_charts.requests(world, service, look, (view.start, view.end))
+    return service_charts.requests(world, service, look, (view.start, view.end), _changes(view, world, service))
+
+
+def _changes(view: View, world: World, service: Service) -> list[Mark]:
+    return service_charts.change_marks(world.changes, {service}, (view.start, view.end))
 
 
 CHARTS = (
