@@ -108,6 +108,16 @@ def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
     assert "Affected: product/assistant" in incident_sentence(incident)
 
 
+def test_one_signal_alone_gives_no_high_confidence(platforms: Scenes) -> None:
+    """Only p95 of a service without callers is worse, far beyond its baseline."""
+    platform = platforms.Platform(
+        services={"lone": platforms.Served(p95=platforms.step(0.5, 3.0), tailless=0.5)}, points=250
+    )
+    (incident,) = last_state(platform.world()).incidents
+    assert [item.name for item in incident.evidence] == ["p95"]
+    assert (incident.severity, incident.confidence_level) == ("critical", "medium")
+
+
 def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scenes: Scenes) -> None:
     """A pause of a minute does not resolve it."""
     points = 720

@@ -69,7 +69,7 @@ MAX_RANKED_CALLERS = 8
 RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
 MAX_LONE_CONFIDENCE = 0.7
-"""Largest confidence in the cause of an incident with one signal as its evidence."""
+"""Largest confidence in the cause of an incident with one signal, and no change, as its evidence."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def updated_incident(
     reported = with_change(point, origin, began, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
     evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
-    if len(evidence) < 2:
+    if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
