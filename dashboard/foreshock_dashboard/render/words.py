@@ -283,11 +283,28 @@ COURSE: Mapping[str, str] = {
     "breach": ", first SLO breach ",
     "paged": ", paged ",
     "of": " for ",
+    "when": " when ",
+    "breached": " breached its SLO",
     "updated": ", cause updated with evidence since ",
     "recovering": ", recovering since ",
     "zone": "Times:",
 }
 """The course of an incident, between its times."""
+TIMELINE_TEXTS: Mapping[str, str] = {
+    "assigned": "Assigned to",
+    "order": "Order of impact",
+    "recovery": "Recovery begins",
+    "change": "Change",
+    "change_at": "Change at",
+    "forecast": "SLO breach forecast: tick = median, bar = 80% interval",
+    "longer": ", › = longer",
+    "breach": "SLO breach",
+    "interval": "80% interval:",
+    "began": "first anomaly",
+    "ago": "ago",
+    "picture": "Timeline of the cascade",
+}
+"""Texts of the timeline."""
 EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged"}
 """Events of incidents on the timeline."""
 SLO_COUNTS: Mapping[str, str] = {
@@ -296,7 +313,7 @@ SLO_COUNTS: Mapping[str, str] = {
     "at_risk": "at risk",
     "within": "within SLO",
     "few": "too few requests",
-    "without": "no SLO",
+    "without": "without SLO",
 }
 """Services by the state of their SLO, after their number."""
 TILE_TEXTS: Mapping[str, str] = {
@@ -305,7 +322,7 @@ TILE_TEXTS: Mapping[str, str] = {
     "no_baseline": "No baseline yet",
     "no_data": "No data",
     "all_services": "in all services with an SLO",
-    "queue": "queue included",
+    "queue": "of capacity with queue",
     "normal": "normal",
     "of": "of",
     "its": "its",
@@ -318,6 +335,10 @@ NOW_TEXTS: Mapping[str, str] = {
     "latent_risk": "Latent risk, not part of this incident:",
     "no_impact": "No impact now.",
     "last_data": "Last data",
+    "changes": "around the first anomaly:",
+    "more": "more",
+    "all_services": "All services:",
+    "evidence_of": "Evidence of",
     "no_anomalies": "No anomalies in the last",
     "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
     "timeline": "Timeline: last",
@@ -356,6 +377,7 @@ def words_module() -> str:
         "ACTION_TEXTS": ACTION_TEXTS.items(),
         "COURSE": COURSE.items(),
         "NOW_TEXTS": NOW_TEXTS.items(),
+        "TIMELINE_TEXTS": TIMELINE_TEXTS.items(),
         "EVENTS": EVENTS.items(),
         "SLO_COUNTS": SLO_COUNTS.items(),
         "TILE_TEXTS": TILE_TEXTS.items(),

@@ -136,6 +136,8 @@ export const COURSE = /** @type {const} */ ({
   breach: ", first SLO breach ",
   paged: ", paged ",
   of: " for ",
+  when: " when ",
+  breached: " breached its SLO",
   updated: ", cause updated with evidence since ",
   recovering: ", recovering since ",
   zone: "Times:",
@@ -148,6 +150,10 @@ export const NOW_TEXTS = /** @type {const} */ ({
   latent_risk: "Latent risk, not part of this incident:",
   no_impact: "No impact now.",
   last_data: "Last data",
+  changes: "around the first anomaly:",
+  more: "more",
+  all_services: "All services:",
+  evidence_of: "Evidence of",
   no_anomalies: "No anomalies in the last",
   no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
   timeline: "Timeline: last",
@@ -157,6 +163,21 @@ export const NOW_TEXTS = /** @type {const} */ ({
   affected: "Affected services",
   closest: "Services closest to their limits",
   services: "Services",
+});
+
+export const TIMELINE_TEXTS = /** @type {const} */ ({
+  assigned: "Assigned to",
+  order: "Order of impact",
+  recovery: "Recovery begins",
+  change: "Change",
+  change_at: "Change at",
+  forecast: "SLO breach forecast: tick = median, bar = 80% interval",
+  longer: ", › = longer",
+  breach: "SLO breach",
+  interval: "80% interval:",
+  began: "first anomaly",
+  ago: "ago",
+  picture: "Timeline of the cascade",
 });
 
 export const EVENTS = /** @type {const} */ ({
@@ -170,7 +191,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
   at_risk: "at risk",
   within: "within SLO",
   few: "too few requests",
-  without: "no SLO",
+  without: "without SLO",
 });
 
 export const TILE_TEXTS = /** @type {const} */ ({
@@ -179,7 +200,7 @@ export const TILE_TEXTS = /** @type {const} */ ({
   no_baseline: "No baseline yet",
   no_data: "No data",
   all_services: "in all services with an SLO",
-  queue: "queue included",
+  queue: "of capacity with queue",
   normal: "normal",
   of: "of",
   its: "its",

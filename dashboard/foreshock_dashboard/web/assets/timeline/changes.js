@@ -3,11 +3,12 @@ import { serviceHref } from "#web/assets/address.js";
 import { formatTimestamp, timeElement } from "#web/assets/clock.js";
 import { h, s } from "#web/assets/dom.js";
 import { CHANGE_SIGN, hiddenSign } from "#web/assets/timeline/signs.js";
+import { TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").ChangeMark} ChangeMark */
 
 /** @param {ChangeMark} change */
-const titleOf = ({ at, text, details }) => `Change at ${formatTimestamp(at)}: ${text} (${details})`;
+const titleOf = ({ at, text, details }) => `${TIMELINE_TEXTS.change_at} ${formatTimestamp(at)}: ${text} (${details})`;
 
 /** @param {ChangeMark} change */
 const targetOf = ({ service, link }) => {

@@ -96,6 +96,15 @@ export const actionCard = (actions) =>
       : h("p", null, ACTION_TEXTS.none),
   );
 
+/** A breach and a page this close are one event. */
+const SAME_EVENT_SECONDS = 15;
+
+/** @param {string | null | undefined} service */
+const forService = (service) => (service ? [COURSE.of, serviceLink(service)] : null);
+
+/** @param {string} service */
+const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breached];
+
 /** @typedef {{ affected: readonly string[], paged_service: string | null, evidence: readonly Onset[] }} Details */
 
 /**
@@ -108,20 +117,18 @@ export const actionCard = (actions) =>
 export const courseOf = ({ since, opened, paged, paged_service, affected, evidence = [] }, now, breach = null) => {
   const isLatent = affected?.length === 0;
   const start = opened > since ? COURSE.anomaly : COURSE.anomaly_and_warning;
-  const first = breach && paged !== null && breach.service === paged_service ? null : breach;
+  const isPage = breach !== null && paged !== null && Math.abs(breach.since - paged) <= SAME_EVENT_SECONDS;
   return [
     isLatent ? COURSE.vulnerable : start,
     timeElement(since, now),
     ` (${formatDuration((now ?? since) - since)}${isLatent ? "" : COURSE.ago})`,
     [
-      { at: opened > since && (paged === null || paged > opened) ? opened : null, name: COURSE.warning, of: "" },
-      { at: first?.since ?? null, name: COURSE.breach, of: first?.service ?? "" },
-      { at: paged, name: COURSE.paged, of: paged_service ?? "" },
+      { at: opened > since && (paged === null || paged > opened) ? opened : null, name: COURSE.warning, of: null },
+      { at: isPage ? null : (breach?.since ?? null), name: COURSE.breach, of: forService(breach?.service) },
+      { at: paged, name: COURSE.paged, of: isPage ? breachOf(breach.service) : forService(paged_service) },
     ]
       .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
-      .map(({ at, name, of }) =>
-        at === null ? null : [name, timeElement(at, now), of ? [COURSE.of, serviceLink(of)] : ""],
-      ),
+      .map(({ at, name, of }) => (at === null ? null : [name, timeElement(at, now), of])),
     paged === null || firstOf(evidence) <= paged ? null : [COURSE.updated, timeElement(firstOf(evidence), now)],
   ];
 };

@@ -3,6 +3,7 @@ import { timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").IncidentResponse} IncidentResponse */
@@ -26,7 +27,7 @@ const responseFacts = ({ acknowledged, assignment, silence, inhibited }, now) =>
   acknowledged
     ? h("span", null, `Acknowledged${byText(acknowledged.by)} at `, timeElement(acknowledged.at, now))
     : !isPast() && h("span", { class: "muted" }, "Not acknowledged"),
-  assignment ? h("span", null, `Assigned to ${assignment.assignee}`) : null,
+  assignment ? h("span", null, `${TIMELINE_TEXTS.assigned} ${assignment.assignee}`) : null,
   silence
     ? h(
         "span",

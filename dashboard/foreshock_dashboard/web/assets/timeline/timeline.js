@@ -20,7 +20,7 @@ import {
   STAGE_SIGNS,
   SUSPECT_SIGN,
 } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
@@ -59,7 +59,8 @@ const signText = ({ why, breach, sign, until }) => {
 
 /** @param {LaneForecast} forecast */
 const forecastText = ({ p10, p50, p90 }) =>
-  `SLO breach ${formatBucket(p50)}${isNumber(p10) ? ` (80% interval: ${formatInterval(p10, p90)})` : ""}`;
+  `${TIMELINE_TEXTS.breach} ${formatBucket(p50)}` +
+  (isNumber(p10) ? ` (${TIMELINE_TEXTS.interval} ${formatInterval(p10, p90)})` : "");
 
 /** @param {Lane} lane */
 const partText = ({ part, order }) => (part === "affected" ? `${ROLES[part]} (${order})` : ROLES[part]);
@@ -169,10 +170,10 @@ const legend = (data) => {
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
     hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
-    hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
-    lanes.some(({ until }) => until) ? entry(RECOVERING_SIGN, "lane-dots", "Recovery begins") : null,
+    hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
+    lanes.some(({ until }) => until) ? entry(RECOVERING_SIGN, "lane-dots", TIMELINE_TEXTS.recovery) : null,
     hasPart("at_risk") ? entry(AT_RISK_SIGN, "lane-dots", CONDITIONS.at_risk) : null,
-    data.changes.length ? entry(CHANGE_SIGN, "lane-dots", "Change") : null,
+    data.changes.length ? entry(CHANGE_SIGN, "lane-dots", TIMELINE_TEXTS.change) : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)
         ? h(
@@ -187,8 +188,8 @@ const legend = (data) => {
       ? h(
           "span",
           { class: "lane-key forecast" },
-          "SLO breach forecast: tick = median, bar = 80% interval",
-          forecasts.some((forecast) => forecastRange(forecast, data).isOpen) ? ", › = longer" : "",
+          TIMELINE_TEXTS.forecast,
+          forecasts.some((forecast) => forecastRange(forecast, data).isOpen) ? TIMELINE_TEXTS.longer : "",
         )
       : null,
   ];
@@ -273,7 +274,7 @@ const picture = (data, width) => {
   );
   return s(
     "svg",
-    { width, height, class: "lanes", role: "group", "aria-label": "Timeline of the cascade" },
+    { width, height, class: "lanes", role: "group", "aria-label": TIMELINE_TEXTS.picture },
     s("defs", null, hatch),
     timelineTicks(data).map(([offset, text]) => {
       const at = x(data.now + offset);
@@ -315,7 +316,7 @@ const laneTitle = (lane, data) => {
   const notes = [
     partText(lane),
     signText(lane),
-    hasBegun(lane) ? `first anomaly ${formatDuration(data.now - lane.first)} ago` : "",
+    hasBegun(lane) ? `${TIMELINE_TEXTS.began} ${formatDuration(data.now - lane.first)} ${TIMELINE_TEXTS.ago}` : "",
     lane.forecast ? forecastText(lane.forecast) : "",
   ];
   return `${lane.service}: ${notes.filter(Boolean).join(", ")}`;

@@ -152,7 +152,7 @@ def now(
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     affected = sum(map(_affected, rows))
-    least = 1 if affected and verdict_.situation else MIN_ROWS
+    least = 1 if verdict_.situation else MIN_ROWS
     shown = min(len(rows), max(least, min(MAX_ROWS, affected)))
     uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)
     notes = {found.service: too_few_text(found) for found in uncounted}

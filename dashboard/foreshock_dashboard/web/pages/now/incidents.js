@@ -15,7 +15,7 @@ import {
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { EMPTY } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -68,7 +68,7 @@ const resolvedIncident = (incident, now) => {
  */
 const evidenceTable = ({ service, evidence }, now) =>
   scrollTable(
-    `Evidence of ${service}`,
+    `${NOW_TEXTS.evidence_of} ${service}`,
     { class: "evidence" },
     headCells(["Entity", "Signal", "Value", "Baseline", "Since"]),
     evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {

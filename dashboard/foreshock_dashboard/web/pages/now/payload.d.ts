@@ -46,6 +46,8 @@ export interface Situation {
   figure: string;
   /** Severity and state. */
   badge: string;
+  /** Of a recovery: whether the SLO was breached. */
+  badge_note: string;
   /** How bad it is. */
   lead: Clause[];
   suspected: Clause[];
@@ -81,6 +83,8 @@ export interface Situation {
   change_count: number;
   /** The suspected and the affected service, where no version is known. */
   untracked: string[];
+  /** Why no changes are listed. */
+  no_changes: string;
   /** Further open incidents. */
   others: number;
 }

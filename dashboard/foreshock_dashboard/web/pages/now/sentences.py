@@ -52,13 +52,12 @@ def headline_figure(reading: Reading, peak: Peak | None) -> str:
     return f"{reading.metric} {value_text(reading, reading.value)} (baseline {before}, peak {worst})"
 
 
-def badge(item: Incident, breached: Breach | None) -> str:
-    """Severity and state: `Critical · firing`, `Recovering, no SLO breach`."""
+def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
+    """Severity and state, `Critical · firing` or `Recovering`, and for the latter whether the SLO was breached."""
     if item.state != "recovering":
-        return f"{SEVERITIES[item.severity]} · {STATES[item.state]}"
-    if breached is None:
-        return "Recovering, no SLO breach"
-    return "Recovering, SLO breach ended" if breached.until is not None else "Recovering, still in SLO breach"
+        return f"{SEVERITIES[item.severity]} · {STATES[item.state]}", ""
+    lasts = "still in SLO breach" if breached and breached.until is None else "SLO breach ended"
+    return "Recovering", lasts if breached else "no SLO breach"
 
 
 def lead(
@@ -170,15 +169,19 @@ def latent_risk(item: Incident) -> Text:
     """Why a service is vulnerable: `with all retries, load 271% (limit 100%)`; empty without figures."""
     rows = item.evidence[:2]
     figures = ", ".join(
-        f"{row.name} {figure(row.value, row.unit)} (limit {figure(row.baseline, row.unit)})" for row in rows
+        f"{row.name} {figure(row.value, row.unit)}"
+        f" ({'limit' if row.value > row.baseline else 'needed'} {figure(row.baseline, row.unit)})"
+        for row in rows
     )
     return text(f" Reason: {figures}, since " if figures else " Vulnerable since ", time(item.since), ".")
 
 
-def calm_facts(healthy: HealthySince | None, closest: Sequence[Reading], now: float) -> Iterator[tuple[str, Text]]:
-    """The facts of a healthy platform, each with its label."""
+def calm_facts(
+    healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, has_risk: bool
+) -> Iterator[tuple[str, Text]]:
+    """The facts of a healthy platform, each with its label. has_risk: whether there is a latent risk."""
     if healthy is not None:
-        yield "Action", text("No action needed")
+        yield "Action", text("None needed now", "; Evidence says what reduces the latent risk" if has_risk else "")
         length = elapsed(now - healthy.at)
         if healthy.at_least:
             yield "SLO breaches", text(f"No SLO breach in the last {length}")
@@ -188,6 +191,13 @@ def calm_facts(healthy: HealthySince | None, closest: Sequence[Reading], now: fl
         reading = closest[0]
         name = Clause(reading.service, "service", (reading.service,))
         yield "Closest to its limit", text(name, f" {reading_text(reading)}, {percent(reading.usage)} of its limit")
+
+
+def no_changes(untracked: Sequence[str], services: int) -> str:
+    """That no change is known. untracked: those of the services whose changes are not known."""
+    none = "None in the 30 min before the first anomaly" if len(untracked) < services else ""
+    gap = f"No change data for {' and '.join(untracked)}: check your deploy log" if untracked else ""
+    return ". ".join(part for part in (none, gap) if part)
 
 
 def uncounted_text(found: Exceedance) -> Text:

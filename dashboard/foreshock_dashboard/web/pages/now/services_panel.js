@@ -10,6 +10,7 @@ import {
   formatValue,
   isNumber,
   NOT_KNOWN,
+  unbroken,
 } from "#web/assets/format.js";
 import { serviceState } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
@@ -28,7 +29,7 @@ const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
  */
 const limitCell = ({ closest, p95, slo }) => {
   const isP95 = !closest || closest.metric === "p95";
-  const p95Text = `p95 ${formatSeconds(p95)}${isNumber(slo) ? ` (SLO ${formatSeconds(slo)})` : ""}`;
+  const p95Text = unbroken(`p95 ${formatSeconds(p95)}${isNumber(slo) ? ` (SLO ${formatSeconds(slo)})` : ""}`);
   return h(
     "td",
     { class: "limit-cell" },
@@ -39,11 +40,12 @@ const limitCell = ({ closest, p95, slo }) => {
 
 /** @param {Reading} reading */
 const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
-  const format = (/** @type {number} */ shown) => (metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
+  const format = (/** @type {number} */ shown) =>
+    unbroken(metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
   return [
     `${metric} `,
     h("span", { class: VALUE_CLASSES[status] }, format(value)),
-    h("span", { class: "muted" }, ` (${limit_kind} ${format(limit)})`),
+    h("span", { class: "muted" }, unbroken(` (${limit_kind} ${format(limit)})`)),
   ];
 };
 
@@ -108,7 +110,7 @@ export const drawServices = ({ services, hidden, verdict, open_incidents, spark_
       head,
       services.map((service) => serviceRow(service, suspects, range)),
     ),
-    h("p", { class: "note" }, link(pageHref("/services"), hidden ? `All services: ${hidden} more` : "All services")),
+    h("p", { class: "note" }, link(pageHref("/services"), `${NOW_TEXTS.all_services} ${hidden} ${NOW_TEXTS.more}`)),
   );
   setPanel("services", "ready");
 };

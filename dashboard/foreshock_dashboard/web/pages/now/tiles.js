@@ -75,7 +75,7 @@ const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status },
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
   if (hasNoErrors({ name, value })) return TILE_TEXTS.all_services;
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (name === HIGHEST_LOAD && value > 1) return `${text}, ${TILE_TEXTS.queue}`;
+  if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.queue}, ${text}`;
   if (!isNumber(usage)) return status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
   if (usage > 1) return `${formatRatio(usage)} ${TILE_TEXTS.its} ${text}`;
   return unit === "ratio" ? text : `${formatPercent(usage)} ${TILE_TEXTS.of} ${text}`; // two percentages would be one too many

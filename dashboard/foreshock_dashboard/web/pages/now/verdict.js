@@ -178,18 +178,13 @@ const breachedServices = (breached) =>
   );
 
 /** @param {Situation} situation */
-const recentChanges = ({ incident, changes, change_count: count, untracked }) => {
-  if (changes.length) {
-    return [
-      `${count} around the first anomaly: `,
-      changes.slice(0, MAX_CHANGES).map((change, i) => [i ? "; " : "", clausesText(change)]),
-      count > MAX_CHANGES ? `; +${count - MAX_CHANGES} more` : null,
-    ];
-  }
-  const named = new Set([incident.suspect.service ?? incident.service, incident.service]);
-  const none = untracked.length < named.size ? "None in the 30 min before the first anomaly. " : "";
-  const gap = untracked.length ? `No change data for ${untracked.join(" and ")}: check your deploy log` : "";
-  return h("span", { class: "muted" }, none, gap);
+const recentChanges = ({ changes, change_count: count, no_changes }) => {
+  if (!changes.length) return h("span", { class: "muted" }, no_changes);
+  return [
+    `${count} ${NOW_TEXTS.changes} `,
+    changes.slice(0, MAX_CHANGES).map((change, i) => [i ? "; " : "", clausesText(change)]),
+    count > MAX_CHANGES ? `; +${count - MAX_CHANGES} ${NOW_TEXTS.more}` : null,
+  ];
 };
 
 /** @param {Verdict["risks"]} risks */
@@ -260,7 +255,8 @@ const suspectText = ({ incident, suspected }) =>
  */
 export const drawVerdict = ({ verdict }, now) => {
   const { state, clauses, notes, situation } = verdict;
-  const words = `${situation ? situation.badge : (STATE_WORDS[state] ?? state)}${live.data?.bounds ? NOW_TEXTS.replay : ""}`;
+  const note = situation?.badge_note ? ` · ${situation.badge_note}` : "";
+  const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${live.data?.bounds ? NOW_TEXTS.replay : ""}${note}`;
   requireId("verdict").dataset.state = state;
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(

@@ -40,6 +40,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
     headline_figure,
     latent_risk,
     lead,
+    no_changes,
     reading_text,
     recovering_action,
     recovery_text,
@@ -105,6 +106,7 @@ class Situation(TypedDict):
     reading: Reading | None
     figure: str
     badge: str
+    badge_note: str
     lead: list[ClauseJson]
     suspected: list[ClauseJson]
     recovery_text: list[ClauseJson]
@@ -123,6 +125,7 @@ class Situation(TypedDict):
     changes: list[list[ClauseJson]]
     change_count: int
     untracked: list[str]
+    no_changes: str
     others: int
 
 
@@ -236,11 +239,11 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
+    has_risk = bool(open_incidents(snapshot))
     found = _without_incident(snapshot, world, history.now() if history else {}, seen, gaps)
-    if found.state != "healthy" or history is None:
-        return replace(found, facts=tuple(calm_facts(None, found.closest, world.time)))
-    healthy = healthy_since(snapshot, history)
-    return replace(found, healthy_since=healthy, facts=tuple(calm_facts(healthy, found.closest, world.time)))
+    healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
+    facts = calm_facts(healthy, found.closest, world.time, has_risk=has_risk)
+    return replace(found, healthy_since=healthy, facts=tuple(facts))
 
 
 _FIRST_STEPS = (
@@ -273,6 +276,9 @@ def _of_incidents(
     failing = sorted((rate for rate in rates if rate is not None and rate.usage > 1), key=lambda rate: -rate.value)
     impact_ = _impact(snapshot, world, subject, lasting, item.since)
     top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
+    state_word, state_note = badge(item, lasting)
+    subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
+    untracked = [str(service) for service in subjects if service not in world.change_tracked]
     origin = own if subject != item.service else None
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
     why, resolves = recovery(world, item), item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
@@ -288,7 +294,8 @@ def _of_incidents(
         "service": str(subject),
         "reading": reading,
         "figure": headline_figure(reading, top) if reading and not ahead_of_breach else "",
-        "badge": badge(item, lasting),
+        "badge": state_word,
+        "badge_note": state_note,
         "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, failing, world.time)),
         "suspected": clauses(suspected(item, suspicion(item))),
         "recovery_text": clauses(recovery_text(why)),
@@ -306,11 +313,8 @@ def _of_incidents(
         "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
-        "untracked": [
-            str(service)
-            for service in dict.fromkeys((item.suspect.service or item.service, item.service))
-            if service not in world.change_tracked
-        ],
+        "untracked": untracked,
+        "no_changes": "" if changes else no_changes(untracked, len(subjects)),
         "others": len(current) - 1,
     }
     state: State = "recovering" if item.state == "recovering" else item.severity

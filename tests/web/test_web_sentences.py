@@ -1,0 +1,113 @@
+"""The sentences of the Now page name the entity, its state, and the figure with its reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.web.worlds import contended, contention_incident
+
+from foreshock_dashboard.model.incident import Evidence, State
+from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.web.pages.now.course import Breach, Peak
+from foreshock_dashboard.web.pages.now.impact import Impact
+from foreshock_dashboard.web.pages.now.sentences import (
+    badge,
+    breach_text,
+    headline_figure,
+    impact_text,
+    latent_risk,
+    lead,
+    no_changes,
+    within_slo,
+)
+from foreshock_dashboard.web.panels.limits import Reading
+
+T = 1_767_600_000.0
+"""08:00:00 UTC."""
+P95 = Reading("llm", "p95", 8.42, 13.2, "SLO", "s", 0.64, "ok")
+FAILING = (
+    Reading("web", "error rate", 1.0, 0.016, "SLO", "ratio", 62.0, "critical"),
+    Reading("api", "error rate", 0.39, 0.016, "SLO", "ratio", 24.0, "critical"),
+)
+ENDED = Breach(T - 300, T - 60, earlier=False)
+
+
+@pytest.mark.parametrize(
+    ("breached", "words"),
+    [
+        (Breach(T - 190, None, earlier=False), "In breach since 07:56:50 UTC (3 min 10 s)"),
+        (Breach(T - 5, None, earlier=False), "In breach since 07:59:55 UTC (just now)"),
+        (Breach(T - 1800, None, earlier=True), "In breach since before 07:30:00 UTC (over 30 min)"),
+        (
+            Breach(T - 300, None, False, T - 190, 30.0),
+            "In breach since 07:56:50 UTC (3 min 10 s; first breached 07:55:00 UTC for 30 s)",
+        ),
+        (ENDED, "In breach from 07:55:00 UTC to 07:59:00 UTC (4 min)"),
+    ],
+    ids=["lasting", "new", "older than the history", "with a pause", "over"],
+)
+def test_a_breach_is_dated_by_what_lasts(breached: Breach, words: str) -> None:
+    assert joined_text(breach_text(breached, T)) == words
+
+
+@pytest.mark.parametrize(
+    ("failed", "slow", "words"),
+    [
+        (0.0, 1312.0, "About 1,300 of 2,800 requests since the first anomaly were too slow"),
+        (12.0, 0.0, "About 12 of 2,800 requests since the first anomaly failed"),
+        (12.0, 8.0, "About 20 of 2,800 requests since the first anomaly failed or were too slow"),
+        (0.2, 0.3, "None of 2,800 requests since the first anomaly failed or were too slow"),
+    ],
+)
+def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
+    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None)) == words
+
+
+def test_all_services_that_fail_are_named_the_worst_first() -> None:
+    assert joined_text(lead(None, None, None, None, FAILING, T)) == "Also failing: web 100% of requests, api 39%. "
+
+
+def test_a_recovery_is_compared_with_the_baseline_and_its_peak() -> None:
+    top = Peak("p95", "s", 8.26, 10.2, 13.2)
+    assert headline_figure(P95, top) == "p95 8.42 s (baseline 8.26 s, peak 10.2 s)"
+    assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
+    assert joined_text(lead(None, top, None, None, (), T)) == "p95 stayed within its SLO (SLO 13.2 s). "
+
+
+@pytest.mark.parametrize(
+    ("state", "breached", "words"),
+    [
+        ("firing", None, ("Critical · firing", "")),
+        ("recovering", None, ("Recovering", "no SLO breach")),
+        ("recovering", ENDED, ("Recovering", "SLO breach ended")),
+        ("recovering", Breach(T - 300, None, earlier=False), ("Recovering", "still in SLO breach")),
+    ],
+)
+def test_the_badge_says_whether_a_recovering_service_breached(
+    state: State, breached: Breach | None, words: tuple[str, str]
+) -> None:
+    item = replace(contention_incident(contended()), severity="critical", state=state)
+    assert badge(item, breached) == words
+
+
+def test_a_latent_risk_has_its_reason() -> None:
+    rows = (
+        Evidence("longest survivable outage", 31.9, 60.0, "s", T, "llm"),
+        Evidence("load with all retries", 2.71, 1.0, "ratio", T, "llm"),
+    )
+    item = replace(contention_incident(contended()), since=T, evidence=rows)
+    assert joined_text(latent_risk(item)) == (
+        " Reason: longest survivable outage 31.9 s (needed 60.0 s), load with all retries 271% (limit 100%), "
+        "since 08:00:00 UTC."
+    )
+
+
+def test_services_that_cannot_be_judged_are_not_counted_as_within_slo() -> None:
+    assert within_slo(14, 0, 0, 0) == "All 14 services within SLO"
+    assert within_slo(10, 1, 3, 0) == "10 of 14 services within SLO; 1 has too few requests, 3 have no SLO"
+
+
+def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
+    assert no_changes((), 2) == "None in the 30 min before the first anomaly"
+    assert no_changes(("a", "b"), 2) == "No change data for a and b: check your deploy log"
