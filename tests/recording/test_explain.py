@@ -82,6 +82,7 @@ def test_services_are_identified_by_any_common_label(explain: Explain, label: st
     assert explanation["at"] == START + 1560.0
     assert explanation["candidates"][0]["service"] == "payment"
     assert "cpu" in explanation["candidates"][0]["why"]
+    assert explanation["missing"][-1] == "changes"
     assert {one["service"] for one in explanation["candidates"]} == {"payment", "checkout", "front"}
     assert sum(one["score"] for one in explanation["candidates"]) == pytest.approx(1.0, abs=1e-3)
 
@@ -235,3 +236,4 @@ def test_a_new_image_of_a_suspect_is_named_as_evidence(explain: Explain) -> None
     assert "changed to v2 at" in payment["why"]
     assert not any("changed" in one["why"] for one in others)
     assert [row["text"] for row in explanation["changes"]] == ["shop/payment v1 → v2"]
+    assert "changes" not in explanation["missing"]

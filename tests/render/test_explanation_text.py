@@ -55,16 +55,17 @@ def test_what_was_compared_and_what_stays_unknown_follow() -> None:
     """A kind of signal that is missing leaves one question open."""
     signals = [{"kind": "latency", "series": 1200, "services": 14}, {"kind": "errors", "series": 1, "services": 1}]
     times = {"baseline": {"start": AT - 7200, "end": AT - 900}, "analyzed": {"start": AT - 120, "end": AT + 600}}
-    assert [*below(answer(signals=signals, missing=["calls"], **times))] == [
+    assert [*below(answer(signals=signals, missing=["calls", "changes"], **times))] == [
         f"Analyzed: {DAY} 08:40:00 UTC to {DAY} 08:52:00 UTC. Baseline: {DAY} 06:42:00 UTC to {DAY} 08:27:00 UTC.",
         "Compared: 1,201 series of up to 14 services (latency 1,200, error rate 1).",
         "No call graph: unknown which service is the cause, and which only calls it.",
+        "No changes: unknown whether a deployment or another change came before.",
     ]
     assert [*below(answer())] == []
 
 
 def test_every_kind_of_signal_has_a_name_and_a_question() -> None:
-    assert {*KIND_NAMES} == {*UNKNOWN_WITHOUT} == {*SIGNAL_KINDS}
+    assert {*KIND_NAMES} == {*UNKNOWN_WITHOUT} == {*SIGNAL_KINDS, "changes"}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
+from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.explanation import Explanation
@@ -103,6 +104,8 @@ class Hub:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self.journal = intake.journal
+            if settings.at is None and recording is None:
+                record_options(self.journal, watched_options(settings, __version__), clock.now())
             self._change_log = ChangeLog(self.journal)
             self._responses, self._responses_problem = ResponseReader(self.journal), ""
             with naming("--services-file"):

@@ -9,6 +9,7 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 
 SignalKind = Literal["latency", "errors", "traffic", "availability", "resource", "calls", "other"]
+MissingKind = SignalKind | Literal["changes"]
 SIGNAL_KINDS: tuple[SignalKind, ...] = ("latency", "errors", "traffic", "availability", "resource", "calls", "other")
 
 
@@ -28,9 +29,9 @@ class Period(NamedTuple):
 
 
 class MissingSignal(NamedTuple):
-    """A kind of signal that no source has."""
+    """A kind of signal that no source has, or changes."""
 
-    kind: SignalKind
+    kind: MissingKind
 
 
 class Explanation(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
-from foreshock_dashboard.model.explanation import SignalKind
+from foreshock_dashboard.model.explanation import MissingKind
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.response.values import FeedbackVerdict
@@ -115,7 +115,7 @@ SIGNAL_HINTS: Mapping[str, str] = {
     "ready": "fewer replicas are ready than desired",
 }
 """Why an anomaly of a signal matters, by signal."""
-SIGNAL_KINDS: Mapping[SignalKind, str] = {
+SIGNAL_KINDS: Mapping[MissingKind, str] = {
     "latency": "latency",
     "errors": "error rate",
     "traffic": "request rate",
@@ -123,8 +123,9 @@ SIGNAL_KINDS: Mapping[SignalKind, str] = {
     "resource": "resource usage",
     "calls": "call graph",
     "other": "other",
+    "changes": "changes",
 }
-"""Kinds of signals that an explanation compares."""
+"""Kinds of signals that an explanation compares, and changes."""
 WORLD_METRICS: Mapping[str, str] = {
     "latency_seconds": "latency",
     "error_ratio": "error rate",
@@ -137,7 +138,7 @@ WORLD_METRICS: Mapping[str, str] = {
     "reported": "series reported",
 }
 """Signals that a root cause is compared by and that are no metrics of a source (`analysis/root_cause`)."""
-UNKNOWN_WITHOUT: Mapping[SignalKind, str] = {
+UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
     "latency": "which service is slow",
     "errors": "which service fails",
     "traffic": "whether load grew, or traffic was lost",
@@ -145,6 +146,7 @@ UNKNOWN_WITHOUT: Mapping[SignalKind, str] = {
     "resource": "which resource is exhausted (CPU, memory, disk, connections)",
     "calls": "which service is the cause, and which only calls it",
     "other": "",
+    "changes": "whether a deployment or another change came before",
 }
 """The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
 HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {

@@ -99,15 +99,15 @@ def explain(
     """
     compared = compare(source, extent, timing, service, at)
     ranking, signals = compared.ranking(), counted(compared.found)
-    missing = tuple(
-        MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {row.kind for row in signals} and kind != "other"
-    )
+    missing = [MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {*(row.kind for row in signals), "other"}]
+    if source.metric_names().isdisjoint(CHANGE_METRICS):
+        missing.append(MissingSignal("changes"))
     baseline, analyzed = _compared_times(compared.window)
     changes = compared.world.changes if compared.world else ()
     ranked = with_changes(ranking.candidates, changes, compared.services, *analyzed)
     strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
     shown = recent_changes(changes, *analyzed)
-    return Explanation(compared.target, at, strong, weak, signals, missing, baseline, analyzed, shown)
+    return Explanation(compared.target, at, strong, weak, signals, tuple(missing), baseline, analyzed, shown)
 
 
 class Comparison(NamedTuple):
