@@ -17,7 +17,7 @@ NOW = 1_800_000_000.0
 
 
 def test_each_option_that_differs_from_the_last_start_is_a_change(tmp_path: Path) -> None:
-    starts = (
+    starts: tuple[tuple[str, dict[str, object]], ...] = (
         ("0.2.0", {}),
         ("0.2.0", {}),
         ("0.2.0", {"slo": ["llm-chat=20s:1%"], "scrape_interval": "15s", "port": "1"}),

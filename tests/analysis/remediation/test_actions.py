@@ -121,6 +121,17 @@ def test_the_replicas_before_a_pause_are_known_during_it() -> None:
     assert wanted_replicas(point({("wanted", LLM): since(282, 3, 0)}), LLM) == 3
 
 
+def test_the_rollback_of_a_change_is_second_at_the_latest_after_what_relieves_at_once() -> None:
+    actions = [Action(kind, LLM) for kind in ("cap_retries", "limit_length", "shed_load", "limit_rate", "roll_back")]
+    assert [action.kind for action in ranked(point(), actions, {})] == [
+        "cap_retries", "limit_length", "shed_load", "limit_rate",
+    ]  # fmt: skip
+    assert [action.kind for action in ranked(point(), actions, {}, "roll_back")] == [
+        "cap_retries", "roll_back", "limit_length", "shed_load",
+    ]  # fmt: skip
+    assert [action.kind for action in ranked(point(), actions[-1:], {}, "roll_back")] == ["roll_back"]
+
+
 def test_replicas_take_as_long_as_earlier_ones() -> None:
     now = point({("wanted", LLM): since(100, 2, 3), ("ready", LLM): since(118, 2, 3)})
     (action,) = ranked(now, [Action("add_replicas", LLM)], {})

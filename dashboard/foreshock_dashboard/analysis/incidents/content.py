@@ -28,7 +28,7 @@ from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, wi
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit, safe_limit
-from foreshock_dashboard.model.action import Action, Reason
+from foreshock_dashboard.model.action import Action, ActionKind, Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -209,7 +209,8 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
         risk = own.get(subject) if isinstance(subject, Service) else None
         effect, outcome = ((with_slo(each, risk.slo) if risk else each) for each in (action.effect, action.outcome))
         limited.append(action._replace(effect=effect, outcome=outcome))
-    return replace(incident, actions=ranked(point, limited, breaches))
+    fix: ActionKind | None = "roll_back" if incident.cause == "change" else None
+    return replace(incident, actions=ranked(point, limited, breaches, fix))
 
 
 def _breached(service: Service, own: Mapping[Service, ServiceRisk]) -> bool:

@@ -56,15 +56,22 @@ REPLICA_KINDS: Set[ActionKind] = {
 """Actions that need further replicas, which take `scale_up_seconds`."""
 
 
-def ranked(point: EvaluationPoint, actions: Iterable[Action], breaches: Mapping[Service, float]) -> tuple[Action, ...]:
+def ranked(
+    point: EvaluationPoint, actions: Iterable[Action], breaches: Mapping[Service, float], fix: ActionKind | None = None
+) -> tuple[Action, ...]:
     """Actions by their time to effect, with those that come after the forecast SLO breach marked.
 
-    breaches: median seconds to the breach by service; 0 during a breach.
+    breaches: median seconds to the breach by service; 0 during a breach. fix: the kind that undoes a known cause, which
+    comes second at the latest, as pages show two.
     """
     timed = (action._replace(effective_seconds=_seconds(point, action)) for action in actions)
-    first = sorted(timed, key=lambda action: _last_if_unknown(action.effective_seconds))[:MAX_ACTIONS]
+    found = sorted(timed, key=lambda action: _last_if_unknown(action.effective_seconds))
+    place = next((number for number, action in enumerate(found) if action.kind == fix), 0)
+    if place > 1:
+        found.insert(1, found.pop(place))
     return tuple(
-        action._replace(too_late=0 < _breach_seconds(action, breaches) < action.effective_seconds) for action in first
+        action._replace(too_late=0 < _breach_seconds(action, breaches) < action.effective_seconds)
+        for action in found[:MAX_ACTIONS]
     )
 
 
