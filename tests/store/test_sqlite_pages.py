@@ -166,6 +166,17 @@ def test_an_older_frame_amid_an_unfinished_transaction_ends_none(tmp_path: Path,
     assert not read_journal(tmp_path / "cut", SECTOR).lost
 
 
+def test_pages_of_a_transaction_without_its_end_are_not_read(tmp_path: Path) -> None:
+    """Also if it is the first one."""
+    path = tmp_path / "some.sqlite"
+    content, _ = two_long_transactions(path)
+    path.unlink()
+    path.with_name("some.sqlite-wal").write_bytes(content[: 32 + 2 * (24 + SECTOR)])
+    assert [frame.commit for frame in read_journal(path.with_name("some.sqlite-wal"), SECTOR).frames] == [False] * 2
+    with closing(Pages(path, SECTOR)) as pages:
+        assert (pages.count, list(pages.rows())) == (0, [])
+
+
 def test_the_only_transaction_behind_a_damaged_header_is_missed(tmp_path: Path) -> None:
     """It was acknowledged: SQLite syncs the header before the first frame."""
     path = tmp_path / "some.sqlite"
