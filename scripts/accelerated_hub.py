@@ -13,7 +13,7 @@ from foreshock_dashboard.cli.serving.serve import serve
 from foreshock_dashboard.hub import analysis_loop, hub
 from send_spans import clock_of
 
-MIN_SETTLE_SECONDS = 0.25
+MIN_SETTLE_SECONDS = 0.1
 """Wall-clock delay of an evaluation on a fast clock. Scrapes of loopback arrive in less."""
 
 if __name__ == "__main__":

@@ -42,8 +42,11 @@ HISTORY_HOURS = 3.2
 MAX_SLOPE_MIB_PER_HOUR = 1.0
 MAX_EVALUATION_SECONDS = 22.0
 """Longest time between two evaluations, which write the series of spans: a rate window of 45 s has two of them."""
-LAG_MINUTES = 12
-MIN_MINUTES = 3
+CYCLE_MINUTES = 12
+"""Blocks are merged about every twelve minutes, which takes memory for seconds. A cycle counts as its median."""
+LAG_CYCLES = 5
+"""An hour: medians less than that apart have correlated errors."""
+MIN_CYCLES = 3
 """A line through fewer has no error."""
 PATHS = ("/api/incidents", "/api/services", "/api/traces", "/api/status", "/metrics")
 
@@ -129,34 +132,32 @@ def read(path: Path) -> list[Reading]:
 
 
 def slope(hours: Floats, mib: Floats) -> Slope:
-    """Fit a line by least squares. The interval allows for correlated errors (Newey and West, Econometrica 55, 1987).
-
-    Blocks are merged every twelve minutes, so errors of readings less than that apart are taken for correlated.
-    """
+    """Fit a line by least squares; the interval is for correlated errors (Newey and West, Econometrica 55, 1987)."""
     centered = hours - hours.mean()
     value = centered @ mib / (centered @ centered)
     scores = centered * (mib - mib.mean() - value * centered)
     variance = scores @ scores
-    for lag in range(1, min(LAG_MINUTES, len(scores) - 1) + 1):
-        variance += 2 * (1 - lag / (LAG_MINUTES + 1)) * (scores[lag:] @ scores[:-lag])
+    for lag in range(1, min(LAG_CYCLES, len(scores) - 1) + 1):
+        variance += 2 * (1 - lag / (LAG_CYCLES + 1)) * (scores[lag:] @ scores[:-lag])
     return Slope(float(value), float(1.96 * np.sqrt(max(variance, 0.0)) / (centered @ centered)))
 
 
 def report(readings: Sequence[Reading], warm_up_hours: float) -> bool:
     """Print the figures of the time after the warm-up; return whether the whole interval is within the limit."""
-    minutes: dict[int, list[Reading]] = {}
+    cycles: dict[int, list[Reading]] = {}
     for each in readings:
-        minutes.setdefault(int(60 * each.hours), []).append(each)
-    kept = {minute: found for minute, found in minutes.items() if minute >= 60 * warm_up_hours}
-    if len(kept) < MIN_MINUTES:
-        print(f"NOT VALID: {len(kept)} min after the warm-up, minimum {MIN_MINUTES}. Choose a lower --warm-up")
+        if each.hours >= warm_up_hours:
+            cycles.setdefault(int(60 * each.hours / CYCLE_MINUTES), []).append(each)
+    if len(cycles) < MIN_CYCLES:
+        measured = f"{len(cycles) * CYCLE_MINUTES} min after the warm-up, minimum {MIN_CYCLES * CYCLE_MINUTES} min"
+        print(f"NOT VALID: {measured}. Choose a lower --warm-up")
         return False
-    hours = np.array([minute / 60 for minute in kept])
+    hours = np.array([number * CYCLE_MINUTES / 60 for number in cycles])
     peak = max(each.resident_mib for each in readings)
     print(f"{readings[-1].hours:.1f} h, {warm_up_hours:g} h of them warm-up; peak {peak:.0f} MiB")
     slopes = {}
     for name in Reading._fields[1:-1]:
-        values = np.array([np.median([getattr(each, name) for each in found]) for found in kept.values()])
+        values = np.array([np.median([getattr(each, name) for each in found]) for found in cycles.values()])
         slopes[name] = slope(hours, values)
         change = f"{slopes[name].value:+.2f} ± {slopes[name].margin:.2f} per hour"
         print(f"{name:<16}{values[0]:>7.1f} → {values[-1]:.1f}, mean {values.mean():.1f}, {change} (95% interval)")

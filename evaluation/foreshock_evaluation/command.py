@@ -96,7 +96,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     else:
         print(terminal(evaluation, runs=arguments.runs or bool(arguments.recordings)))
     if page:
-        text = between(page, section, document(evaluation, runs=arguments.suite == LAB))
+        text = between(page, section, document(evaluation, runs=arguments.runs or arguments.suite == LAB))
         Path(arguments.write_docs).write_text(text, encoding="utf-8")
     return 1 if failed else 0
 

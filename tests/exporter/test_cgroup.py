@@ -79,3 +79,10 @@ def test_the_unified_hierarchy_is_read_first() -> None:
 @given(st.text())
 def test_no_cgroup_breaks_the_parser(text: str) -> None:
     placement(parse_cgroup(text))
+
+
+def test_a_long_path_of_slurm_names_takes_linear_time() -> None:
+    """Squared time would be minutes; the job after the last name still counts."""
+    name = "slurm" * 100_000
+    assert placement([f"/{name}"]).slurm_job is None
+    assert placement([f"/{name}/job_7"]).slurm_job == "7"

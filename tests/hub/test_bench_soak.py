@@ -26,10 +26,10 @@ def readings(slope: float, noise: float = 0.1, seconds: float = 10.0) -> str:
     [
         (readings(0.5), 0, "held: "),
         (readings(1.5), 1, "MISSED: "),
-        (readings(0.5, noise=60), 1, "NOT SHOWN: "),
+        (readings(0.5, noise=30), 1, "NOT SHOWN: "),
         (readings(0.5) + "10.0,2", 0, "held: "),
         (readings(0.5, seconds=1e9), 1, "NOT VALID: too few evaluations"),
-        (HEADER + "1.0,200.0,100.0,28,35,1.0,1\n2.0,200.0,100.0,28,35,1.0,99\n", 1, "NOT VALID: 2 min after"),
+        (HEADER + "1.0,200.0,100.0,28,35,1.0,1\n2.0,200.0,100.0,28,35,1.0,99\n", 1, "NOT VALID: 24 min after"),
         ("", 2, "the first line is not `hours,"),
         ("seconds,resident_mib\n1,2\n", 2, "the first line is not `hours,"),
         ("\x00\xff,,\n", 2, "the first line is not `hours,"),

@@ -186,6 +186,18 @@ def autoscaled(name: str, replicas: int, most: int) -> str:
     ) + workload(name, replicas, replicas)
 
 
+def goal(name: str, least: int, target: int) -> str:
+    """The metrics of an autoscaler."""
+    labels = LABELS.format("horizontalpodautoscaler", f"{name}-hpa")
+    return (
+        f'kube_horizontalpodautoscaler_info{{{labels},scaletargetref_name="{name}"}} 1\n'
+        f"kube_horizontalpodautoscaler_spec_min_replicas{{{labels}}} {least}\n"
+        f"kube_horizontalpodautoscaler_spec_target_metric{{{labels},"
+        f'metric_name="cpu",metric_target_type="utilization"}} {target}\n'
+    )
+
+
+GOALS = ("min_replicas 2 → 3", "target cpu 70 → 50")
 SCRAPED: list[tuple[str, str, list[str]]] = [
     # Two pods with a new image are one deployment.
     (
@@ -199,6 +211,8 @@ SCRAPED: list[tuple[str, str, list[str]]] = [
     (workload("spec", 4, 7), workload("spec", 4, 8), ["configuration serving/spec generation 7 → 8"]),
     # The limit of an autoscaler; the replicas that it sets are no change.
     (autoscaled("web", 4, 8), autoscaled("web", 6, 6), ["scaling serving/web max_replicas 8 → 6"]),
+    # The least replicas and the target of an autoscaler.
+    (goal("api", 2, 70), goal("api", 3, 50), [f"scaling serving/api {text}" for text in GOALS]),
     # A new node.
     ('kube_node_info{node="a"} 1\n', 'kube_node_info{node="a"} 1\nkube_node_info{node="b"} 1\n', ["node b b"]),
     # Driver, CUDA, and sharing of a host.

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 _POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?![0-9a-f])")
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
-_SLURM = re.compile(r"slurm[^/]*/(?:uid_\d+/)?job_(\d+)(?=/|$)")
-"""`/slurm[_node]/uid_1000/job_7` (version 1), `/system.slice/[node_]slurmstepd.scope/job_7` (version 2)."""
+_SLURM = re.compile(r"slurm(?:(?!slurm)[^/])*/(?:uid_\d+/)?job_(\d+)(?=/|$)")
+"""`/slurm[_node]/uid_1000/job_7` (version 1), `/system.slice/[node_]slurmstepd.scope/job_7` (version 2).
+
+The last `slurm` of a name counts, so that a name of many takes linear time.
+"""
 _UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
 _SERVICE_MANAGERS = re.compile(
     r"user@\d+|docker|snap\.docker\.dockerd|containerd|crio|cri-o|podman|kubelet|k3s|k3s-agent|rke2-server|rke2-agent"

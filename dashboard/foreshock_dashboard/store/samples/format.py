@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,21 @@ SAMPLE_COLUMNS = {"metric": "INTEGER", "series": "INTEGER", "time": "BIGINT", "b
 intact in every encoding."""
 SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
+# Ids are looked up in a list: of each hash join, DuckDB 2.0 keeps 4 KB, until tens of MiB have accumulated.
 _WRITE = """
 copy (
-  select r.new as series, t.time, t.bits
-  from (select *, row_number() over () as arrival from query_table($table)) t join remap r on r.old = t.series
-  order by r.new, t.time, t.arrival
+  select m.ids[series + 1] as series, time, bits
+  from (select *, row_number() over () as arrival from query_table($table))
+  cross join (select list(new order by old) as ids from remap) m
+  order by 1, time, arrival
 ) to $out (format parquet, compression zstd, row_group_size 30720)
 """
 _MERGE = """
 copy (
-  select r.new as series, t.time, t.bits
-  from (select series, time, bits, file_index, file_row_number from read_parquet($files)) t
-  join remap r on r.file = t.file_index and r.old = t.series
-  order by r.new, t.time, t.file_index, t.file_row_number
+  select m.ids[($bases::bigint[])[file_index::bigint + 1] + series + 1] as series, time, bits
+  from (select series, time, bits, file_index, file_row_number from read_parquet($files))
+  cross join (select list(new order by place) as ids from remap) m
+  order by 1, time, file_index, file_row_number
 ) to $out (format parquet, compression zstd, row_group_size 30720)
 """
 _SERIES = "copy (select id, text from names order by id) to $out (format parquet, compression zstd)"
@@ -96,7 +98,9 @@ class SampleFormat(BlockFormat[SampleTable]):
             refs = distinct.fetchnumpy()["series"]
             ordered = sorted((self._index.text(ref), ref) for ref in refs.tolist())
             old = np.array([ref for _, ref in ordered], dtype=np.int32)
-            cursor.register("remap", {"old": old, "new": np.arange(len(old), dtype=np.int32)})
+            new = np.zeros(old.max(initial=-1) + 1, dtype=np.int32)
+            new[old] = np.arange(len(old), dtype=np.int32)
+            cursor.register("remap", {"old": np.arange(len(new), dtype=np.int32), "new": new})
             cursor.execute(_WRITE, {"table": table.name, "out": str(folder / SAMPLES_FILE)})
             _write_series(cursor, [text for text, _ in ordered], folder)
         metrics = self._index.metric_names({self._index.metric_refs[ref] for ref in old.tolist()})
@@ -107,17 +111,14 @@ class SampleFormat(BlockFormat[SampleTable]):
             texts = [_series_texts(cursor, source) for source in sources]
             merged = sorted({text for source_texts in texts for text in source_texts})
             new_ids = {text: series_id for series_id, text in enumerate(merged)}
-            lengths = [len(source_texts) for source_texts in texts]
-            cursor.register(
-                "remap",
-                {
-                    "file": np.repeat(np.arange(len(texts), dtype=np.int64), lengths),
-                    "old": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-                    "new": np.array([new_ids[text] for source_texts in texts for text in source_texts], np.int32),
-                },
-            )
-            files = [str(source / SAMPLES_FILE) for source in sources]
-            rows = copied_rows(cursor.execute(_MERGE, {"files": files, "out": str(folder / SAMPLES_FILE)}))
+            new = np.array([new_ids[text] for source_texts in texts for text in source_texts], np.int32)
+            cursor.register("remap", {"place": np.arange(len(new), dtype=np.int64), "new": new})
+            parameters = {
+                "files": [str(source / SAMPLES_FILE) for source in sources],
+                "bases": [0, *accumulate(map(len, texts[:-1]))],
+                "out": str(folder / SAMPLES_FILE),
+            }
+            rows = copied_rows(cursor.execute(_MERGE, parameters))
             _write_series(cursor, merged, folder)
         return rows
 
