@@ -27,9 +27,9 @@ PRODUCERS = (
         """DCGM_FI_DEV_XID_ERRORS DCGM_FI_DEV_ROW_REMAP_FAILURE DCGM_FI_DEV_ECC_DBE_VOL_TOTAL DCGM_FI_DEV_GPU_UTIL
         DCGM_FI_PROF_GR_ENGINE_ACTIVE DCGM_FI_DEV_FB_USED DCGM_FI_DEV_FB_FREE DCGM_FI_DEV_POWER_USAGE
         DCGM_FI_DEV_GPU_TEMP DCGM_FI_DEV_SM_CLOCK"""),
-    _of("dcgm-exporter, fields of DCGM that a list of one's own adds (112, 250, 113)",
+    _of("dcgm-exporter, fields of DCGM that a list of one's own adds (110, 112, 250, 113)",
         "gpu UUID device modelName Hostname GPU_I_ID pod namespace",
-        "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS DCGM_FI_DEV_FB_TOTAL DCGM_FI_DEV_MAX_SM_CLOCK"),
+        "DCGM_FI_DEV_APP_SM_CLOCK DCGM_FI_DEV_CLOCK_THROTTLE_REASONS DCGM_FI_DEV_FB_TOTAL DCGM_FI_DEV_MAX_SM_CLOCK"),
     _of("vLLM, docs/usage/metrics", "model_name engine finished_reason le",
         """vllm:num_requests_running vllm:num_requests_waiting vllm:kv_cache_usage_perc vllm:num_preemptions_total
         vllm:request_success_total vllm:prompt_tokens_total vllm:generation_tokens_total

@@ -231,6 +231,12 @@ SCRAPED: list[tuple[str, str, list[str]]] = [
         "".join(f'gpu_power_limit_watts{{gpu="{i}",uuid="{i}"}} 500\n' for i in range(8)),
         ["gpu_configuration gpu-host power_limit 700 → 500"],
     ),
+    # The application clock of dcgm-exporter.
+    (
+        "".join(f'DCGM_FI_DEV_APP_SM_CLOCK{{gpu="{i}",UUID="GPU-{i}"}} 1980\n' for i in range(8)),
+        "".join(f'DCGM_FI_DEV_APP_SM_CLOCK{{gpu="{i}",UUID="GPU-{i}"}} 1410\n' for i in range(8)),
+        ["gpu_configuration gpu-host application_clock 1980 → 1410"],
+    ),
     # The MIG layout.
     (
         'gpu_mig_info{gpu="0",uuid="a",mig_uuid="m",profile="7g.80gb"} 1\n',

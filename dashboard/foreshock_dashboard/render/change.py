@@ -31,6 +31,7 @@ CHANGE_SOURCES: Mapping[ChangeSource, str] = {
     "argocd": "Argo CD",
 }
 SETTINGS: Mapping[str, str] = {
+    "application_clock": "application clock (MHz)",
     "cuda": "CUDA",
     "driver": "driver",
     "generation": "specification",

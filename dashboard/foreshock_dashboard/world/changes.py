@@ -86,6 +86,7 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "mig": row(lost, last("gpu_mig_info", (*TARGET_LABELS, "uuid", "profile"))),
         "power_limit": row(lost, last("gpu_power_limit_watts", (*TARGET_LABELS, "uuid"))),
+        "application_clock": row(lost, last("DCGM_FI_DEV_APP_SM_CLOCK", (*TARGET_LABELS, "UUID"))),
         "reported_change": row(lost, last(CHANGE_METRIC, (*TARGET_LABELS, *LABELS))),
     }
 
@@ -139,6 +140,7 @@ class ChangeRows:
             "sharing": self._host_value("gpu_configuration", "sharing", "sharing"),
             "mig": self._host_value("gpu_configuration", "mig_layout", "profile"),
             "power_limit": self._host_value("gpu_configuration", "power_limit", ""),
+            "application_clock": self._host_value("gpu_configuration", "application_clock", ""),
         }
 
     def update(self, readings: Readings, since: float) -> None:
