@@ -8,6 +8,7 @@ Object.assign(globalThis, {
   window,
   document,
   location: { pathname: "/", search: "" },
+  CustomEvent: window.CustomEvent,
   Node: window.Node,
   Element: window.Element,
   HTMLElement: window.HTMLElement,

@@ -4,6 +4,8 @@ import { test } from "node:test";
 import "./document.js";
 
 const { requestOf } = await import("#web/shell/respond.js");
+const { silenceRequest } = await import("#web/shell/silences.js");
+const { setZone } = await import("#web/assets/clock.js");
 
 const incident = /** @type {import("#web/assets/payload.d.ts").Incident} */ (
   /** @type {unknown} */ ({ id: "a/b", service: "chat", suspect: { service: "batch" } })
@@ -29,4 +31,24 @@ test("each form has its route and the fields that are filled in", () => {
     ["end 12", {}, ["DELETE", "/api/silences/12", {}]],
   ];
   for (const [action, fields, expected] of cases) assert.deepEqual(requestOf(action, fields, incident), expected);
+});
+
+test("a time of the form is one of the shown zone, and replaces the duration", () => {
+  const end = "2026-11-25T14:00";
+  setZone("utc");
+  assert.deepEqual(requestOf("silence", { target: "incident", duration: "1h", end, comment: "" }, incident)[2], {
+    end: "2026-11-25T14:00:00.000Z",
+  });
+  setZone("local");
+  assert.deepEqual(silenceRequest("maintenance", { service: "", start: end, end: "", duration: "4h" }), [
+    "POST",
+    "/api/maintenance",
+    { start: new Date(end).toISOString(), duration: "4h" },
+  ]);
+  assert.deepEqual(silenceRequest("silences", { service: "chat", noisy_neighbor: "batch", duration: "7d" }), [
+    "POST",
+    "/api/silences",
+    { service: "chat", noisy_neighbor: "batch", duration: "7d" },
+  ]);
+  assert.deepEqual(silenceRequest("end 12", {}), ["DELETE", "/api/silences/12", {}]);
 });

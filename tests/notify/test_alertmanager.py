@@ -14,6 +14,7 @@ from tests.notify.receivers import Webhook, alertmanagers, clustered, webhook
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.notifier import Notifier
 from foreshock_dashboard.notify.peer import Mute
@@ -48,7 +49,11 @@ def test_one_incident_of_two_hubs_is_one_notification_and_one_resolution(
 ) -> None:
     """Each hub posts to both peers; a corrected cause sends nothing again."""
     urls, hook = cluster
-    hubs = [start(name, urls=tuple(urls)) for name in ("a", "b")]
+    recorded: list[Json] = []
+    hubs = [
+        start("a", urls=tuple(urls), record=lambda _, data: recorded.append(data)),
+        start("b", urls=tuple(urls)),
+    ]
     state = opened("i1")
     for hub in hubs:
         hub.observe((state,), complete=True)
@@ -70,6 +75,11 @@ def test_one_incident_of_two_hubs_is_one_notification_and_one_resolution(
     eventually(lambda: "resolved" in notified(hook, "i1"), "the resolution")
     eventually(lambda: httpx.get(firing).json() == [], "that no alert is left")
     assert notified(hook, "i1") == ["firing", "resolved"]
+    eventually(lambda: len(recorded) == 2, "both in the journal, once for both peers")
+    assert [(item["channel"], item["event"]) for item in recorded] == [
+        ("Alertmanager", "page"),
+        ("Alertmanager", "resolved"),
+    ]
     assert [item.outcomes["failed"] for hub in hubs for item in hub.stats()] == [0, 0, 0, 0]
 
 

@@ -277,7 +277,7 @@ def test_charts_and_timelines_mark_changes_of_their_services(hub: FakeHub) -> No
     signs = [(item["text"], item["hovertext"].split("<br>")[0]) for item in chart["layout"]["annotations"]]
     assert signs == [
         (CHANGE_SIGN, "gateway 1 → &lt;b&gt;2&lt;/b&gt; (by ada, reported by GitHub)"),
-        (CHANGE_SIGN, "flag (reported by the API)"),
+        (f"{CHANGE_SIGN} change", "flag (reported by the API)"),
     ]
     page = services.service(hub.snapshot, gateway)
     assert [mark.text for mark in page["changes"]] == ["gateway 1 → <b>2</b>", "flag"]
@@ -310,7 +310,8 @@ def test_the_charts_of_a_gpu_of_traces_and_of_the_postmortem_mark_changes(hub: F
     assert "flag" in shown
     layout: Json = {"annotations": [{"text": "note"}]}
     draw_marks(layout, change_marks(changes, on_gpu, span, gpu.host), Look(LIGHT), span)
-    assert [item["text"] for item in layout["annotations"]] == ["note", *[CHANGE_SIGN] * len(shown)]
+    signs = [*[CHANGE_SIGN] * (len(shown) - 1), f"{CHANGE_SIGN} change"]
+    assert [item["text"] for item in layout["annotations"]] == ["note", *signs]
     plots = dict(incident_plots(world, incident, incident.since, NOW))
     assert f"{CHANGE_SIGN} {incident.service} 3 → 4" in plots["latency"]
     assert "auth 7" not in plots["latency"]

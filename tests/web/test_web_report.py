@@ -11,8 +11,11 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, contended, contention_incident, service
 
-from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.response.entries import acknowledge
+from foreshock_dashboard.response.fold import fold
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
@@ -132,8 +135,29 @@ def test_with_nothing_but_the_incident_there_is_a_report() -> None:
 
 def test_who_is_at_risk_is_in_the_timeline() -> None:
     """With the time that is left."""
-    item = replace(over(), at_risk=(AtRisk(service("rag-api"), 60.0, 120.0, math.inf),))
+    item = replace(contention_incident(contended()), at_risk=(AtRisk(service("rag-api"), 60.0, 120.0, math.inf),))
     assert "- at risk: rag-api (likely in &lt; 5 min)" in report(contended(), item).markdown
+    assert "- at risk" not in report(contended(), replace(item, state="resolved", resolved=NOW)).markdown
+
+
+def test_it_states_detection_breach_response_and_recovery_with_the_time_between() -> None:
+    """Of a real SLO breach of the data: what an SRE reads first."""
+    world, item = contended(), replace(over(), recovering_since=NOW - 70)
+    assert item.paged
+    p95 = world.red.p95.copy()
+    p95[world.services.index(item.service), -12:-6] = 60.0
+    world = replace(world, red=replace(world.red, p95=p95))
+    entry = Entry(1, "incident", item.paged + 60, "dana", acknowledge(item.id))
+    earlier = replace(item, actions=(Action("pause", service("train-llm")),), affected=(service("gateway"),))
+    result = report(world, item, earlier, fold([entry])).markdown
+    summary, timeline = section(result, "Summary"), section(result, "Timeline")
+    assert re.search(r"\| Acknowledged \| 2025-11-25 09:58:30 UTC by dana, \S+ \w+ after the page \|", summary)
+    assert "| Symptoms ended | 2025-11-25 09:58:50 UTC |" in summary
+    assert re.search(r"\| First SLO breach \| 2025-11-25 09:5\d:\d\d UTC at embedder, .+ the page \|", summary)
+    assert "| Affected services | gateway, embedder" in summary
+    assert re.findall(r"embedder (breaches its SLO|is within its SLO again)", timeline)
+    assert "symptoms ended" in timeline
+    assert "Recommended at the page:\n\n1. Pause train-llm." in section(result, "Actions")
 
 
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:

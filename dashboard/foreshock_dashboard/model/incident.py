@@ -124,8 +124,8 @@ class Incident:
     or affected. first_service, paged_service: `service` at the opening and at the page, which no later evaluation
     changes: they identify its alerts; None if unknown. cascading: other services breach their SLO too, or did.
     affected: affected services, the first one first. at_risk: services about to breach their SLO, the soonest first.
-    candidates: suspected causes, the likeliest first. since (the first anomaly), opened, paged, recovering_since (while
-    it recovers), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1.
+    candidates: suspected causes, the likeliest first. since (the first anomaly), opened, paged, recovering_since (the
+    end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1.
     """
 
     id: str

@@ -19,7 +19,7 @@ from foreshock_dashboard.notify.apprise_sender import AppriseSender
 from foreshock_dashboard.notify.channel_state import ChannelState, ChannelStats, Outcome
 from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
-from foreshock_dashboard.notify.due import Event, cause_of, due
+from foreshock_dashboard.notify.due import Event, cause_of, due, is_worth_sending
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
 from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
@@ -33,6 +33,8 @@ KEEP_RESOLVED_SECONDS, KEEP_SECONDS = 86_400.0, 30 * 86_400.0
 """Age from which the outbox forgets a message about a resolved, or any, incident."""
 MAX_MESSAGES = 1000
 """Messages of one channel in the outbox; the oldest are dropped."""
+ALERTMANAGER = "Alertmanager"
+"""Name of all Alertmanagers together in the journal, and their channel in the outbox: no key of another channel."""
 TITLE_KINDS: dict[Event, str] = {"early_warning": "warning", "page": "critical", "cause": "update"}
 
 
@@ -74,10 +76,11 @@ class Notifier:
         self._incidents: tuple[Incident, ...] | None = None
         self._complete = False
         self._alert_keys: list[object] = []
+        self._accepted_lock = threading.Lock()
         self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
         self._failing: set[tuple[str, str]] = set()
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
-        self._peers = [Peer(item, self.alerts, self.mutes, timing) for item in self.alertmanagers]
+        self._peers = [Peer(item, self.alerts, self.mutes, timing, self._accepted) for item in self.alertmanagers]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
@@ -142,6 +145,23 @@ class Notifier:
             key, alert_labels(incident, severity, self._hooks.owner)
         )
 
+    def _accepted(self) -> None:
+        """Record the first time that an Alertmanager accepts each alert of an incident, and its end: once, also across
+        restarts."""
+        now = self._timing.now()
+        for incident in self._incidents or ():
+            event: Event = "page" if incident.severity == "critical" else "early_warning"
+            with self._accepted_lock, self._isolated(ALERTMANAGER, incident.id):
+                last = self._outbox.get(ALERTMANAGER, incident.id)
+                if not incident.is_open:
+                    event = "resolved"
+                    is_news = last is not None and last.event != event
+                else:
+                    is_news = is_worth_sending(incident, now) and (last is None or last.event != event)
+                if is_news:
+                    self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, now, "", waiting=False))
+                    self._hooks.record(now, _entry(incident.id, ALERTMANAGER, event, "sent"))
+
     @contextmanager
     def _isolated(self, receiver: str, incident_id: str) -> Iterator[None]:
         """An error stops only this incident on this receiver; it is logged until it has passed, once."""
@@ -189,12 +209,14 @@ class Notifier:
         for key in [key for key in list(self._labels) if key[0] not in known]:
             self._labels.pop(key, None)
         now = self._timing.now()
+        open_ids = {item.id for item in incidents if item.is_open}
         for channel, delivery in self._deliveries.values():
             with self._isolated(channel.name, ""):
                 if messages := self._due(channel, incidents, now):
                     self._outbox.put(*messages)
                     delivery.wake()
-                self._forget(channel.key, delivery, {item.id for item in incidents if item.is_open}, now)
+                self._forget(channel.key, open_ids, now, delivery.note_dropped)
+        self._forget(ALERTMANAGER, open_ids, now)
         keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
         keys += self.mutes().items()
         if keys != self._alert_keys:
@@ -259,7 +281,9 @@ class Notifier:
         )
         return OutboxMessage(channel.key, incident.id, event, now, body.model_dump_json())
 
-    def _forget(self, key: str, delivery: Delivery, open_ids: set[str], now: float) -> None:
+    def _forget(
+        self, key: str, open_ids: set[str], now: float, dropped: Callable[[OutboxMessage], None] = lambda _: None
+    ) -> None:
         """Bound the outbox, but for open incidents: they would be notified again."""
         messages = self._outbox.messages(key)
         limits = {"resolved": KEEP_RESOLVED_SECONDS}
@@ -269,7 +293,7 @@ class Notifier:
         excess = spare[: max(0, len(messages) - MAX_MESSAGES)]
         for message in excess:
             if message.waiting:
-                delivery.note_dropped(message)
+                dropped(message)
         self._outbox.remove(message.key for message in (*old, *excess))
 
     def _open_channels(self, *, start: bool = False) -> None:
@@ -320,7 +344,11 @@ def _recorder(state: ChannelState, hooks: Hooks, timing: Timing) -> Callable[[Ou
     """Records the deliveries of a channel."""
 
     def record(message: OutboxMessage, outcome: Outcome) -> None:
-        data = {"incident": message.subject, "channel": state.name, "event": message.event, "outcome": outcome}
-        hooks.record(timing.now(), data)
+        hooks.record(timing.now(), _entry(message.subject, state.name, message.event, outcome))
 
     return record
+
+
+def _entry(incident_id: str, channel: str, event: str, outcome: str) -> Json:
+    """What the journal keeps of a message."""
+    return {"incident": incident_id, "channel": channel, "event": event, "outcome": outcome}

@@ -65,7 +65,8 @@ class Peer:
     """Posts all alerts to one Alertmanager when they change, and every `RENEW_SECONDS`; keeps its silences in step.
 
     Args:
-        alerts: the alerts as of now. mutes: the open incidents that are muted now, by id.
+        alerts: the alerts as of now. mutes: the open incidents that are muted now, by id. accepted: called after
+            each post of the alerts.
 
     Attributes:
         suppressions: incidents that Alertmanager silences or inhibits, as of the last post.
@@ -77,11 +78,12 @@ class Peer:
         alerts: Callable[[], Sequence[Json]],
         mutes: Callable[[], Mapping[str, Mute]],
         timing: Timing,
+        accepted: Callable[[], None] = lambda: None,
     ) -> None:
         self.alertmanager = peer
         self.state = ChannelState(peer.name, "alertmanager")
         self.suppressions: Mapping[str, Suppression] = {}
-        self._alerts, self._mutes, self._timing = alerts, mutes, timing
+        self._alerts, self._mutes, self._timing, self._accepted = alerts, mutes, timing, accepted
         self._silenced: dict[str, float] = {}
         """Until when, in the hub's time, by incident."""
         self._log = LogOnChange(log, recovered=f"Alertmanager {peer.name}: alerts are accepted again")
@@ -144,6 +146,7 @@ class Peer:
             for key, item in found.items()
         }
         self.state.sent(self._timing.now(), counted=bool(alerts))
+        self._accepted()
 
     def _ends(self, incident_id: str, end: float) -> float:
         """The end of a silence in the hub's time, to the second; if it mirrors a mute, exactly when that ends."""

@@ -203,7 +203,8 @@ def _advanced(
         if after is not None:
             groups.append(after)
         elif group.incident is not None:
-            ended.append(group.incident)
+            since = group.recovering.recovering_since if group.recovering else None
+            ended.append(replace(group.incident, recovering_since=since))
     groups += [
         _updated(TrackedIncident(frozenset(candidate.members), 0, 0, 0.0, point.time), [candidate], evaluation)
         for candidate in left
@@ -295,7 +296,8 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     disagreeing_points = group.disagreeing_points + 1
     disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
     switch = PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
-    if disagreeing_points >= switch.points_at(evaluation.point.world.step):
+    is_effect = before.confidence_level == "high" and _began_after_page(before, after)
+    if disagreeing_points >= switch.points_at(evaluation.point.world.step) and not is_effect:
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:
@@ -304,6 +306,13 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     else:
         reported = with_forecast(reported, evaluation)
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)
+
+
+def _began_after_page(before: Incident, after: Incident) -> bool:
+    """Whether all evidence of another cause began after the page for the same service: it did not cause that."""
+    begins = [item.since for item in after.evidence if math.isfinite(item.since)]
+    is_same_service = before.service == after.service
+    return is_same_service and before.paged is not None and bool(begins) and min(begins) > before.paged
 
 
 def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:

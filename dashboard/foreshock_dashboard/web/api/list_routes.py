@@ -10,6 +10,8 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.response.reader import ResponseReader
@@ -144,7 +146,7 @@ def add_list_routes(
             item = find_incident(incident, snapshot.incidents)
         except LookupError as error:
             raise HTTPException(404, str(error)) from None
-        written = report(snapshot.world, item, responses=responses.current())
+        written = report(snapshot.world, item, _at_page(hub, item), responses.current())
         if query.format == "zip":
             return download(f"foreshock-{item.id}.zip", zipped(written, item.id), ZIP)
         body = {"id": item.id, "markdown": written.markdown, "plots": dict(written.plots)}
@@ -174,6 +176,17 @@ def add_list_routes(
         if body["retry_after"] is not None:
             answer.headers["Retry-After"] = str(body["retry_after"])
         return answer
+
+
+def _at_page(hub: HubView, item: Incident) -> Incident | None:
+    """An incident as of its page; None without one, or if the hub no longer has the data."""
+    if item.paged is None:
+        return None
+    try:
+        past = hub.at(item.paged).incidents
+    except SourceError:
+        return None
+    return next((found for found in past if found.id == item.id), None)
 
 
 def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: TraceReads) -> None:

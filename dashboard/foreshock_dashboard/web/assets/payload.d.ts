@@ -26,6 +26,19 @@ export interface User {
   role: string;
 }
 
+/** A silence or maintenance window; all of `incident`, `service`, and `noisy_neighbor` are null for all incidents. */
+export interface Silence {
+  id: number;
+  start: number | null;
+  end: number | null;
+  incident: string | null;
+  service: string | null;
+  noisy_neighbor: string | null;
+  comment: string;
+  maintenance: boolean;
+  by: string;
+}
+
 export interface IncidentResponse {
   acknowledged: { by: string; at: number } | null;
   assignment: { assignee: string; by: string; at: number } | null;

@@ -7,12 +7,12 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.incidents.change_cause import CHANGE_LOOKBACK_SECONDS
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
-from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
@@ -30,6 +30,7 @@ from foreshock_dashboard.render.words import CAUSES, in_sentence
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
+from foreshock_dashboard.web.state.service_history import service_history
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 """Seconds before the first anomaly and after the end that the plots show."""
@@ -61,22 +62,25 @@ def report(
     """
     until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
+    paged = at_page or incident
+    affected = tuple(dict.fromkeys((*paged.affected, *incident.affected)))
+    breaches = _breaches(world, incident, (*affected, *ingress_services(world)), since, until)
     costs = incident_costs(world, since, until, incident.paged)
     plots = dict(incident_plots(world, incident, since, until))
     parts = [
         f"# Incident {_text(incident.id)}",
         "## Summary",
         _text(incident_sentence(incident)),
-        _summary(incident, until, responses.of(incident.id)),
+        _summary(incident, affected, since, until, breaches, responses.of(incident.id)),
         "## Impact",
         _impact(costs, until - since, incident.paged is not None),
         "## Timeline",
-        _timeline(incident, since, _changes(world, incident, since, until), responses, world.time),
+        _timeline(incident, since, _changes(world, incident, since, until), breaches, responses, world.time),
         *_feedback(responses.of(incident.id)),
         "## Root cause",
         _root_cause(incident, at_page),
         "## Actions",
-        _actions(incident.actions),
+        _actions(paged),
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
@@ -114,29 +118,79 @@ def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
     raise LookupError(f"incident {wanted!r} {problem}. Known incidents: {', '.join(sorted(by_id))}")
 
 
-def _summary(incident: Incident, until: float, response: Response) -> str:
+def _summary(
+    incident: Incident,
+    affected: Sequence[Service],
+    since: float,
+    until: float,
+    breaches: Sequence[Breach],
+    response: Response,
+) -> str:
+    paged, ended = incident.paged, incident.recovering_since
     rows = [
         ("Severity", incident.severity),
         ("State", incident.state),
         ("Service", str(incident.service)),
-        ("Affected services", ", ".join(map(str, incident.affected)) or "none"),
+        ("Affected services", ", ".join(map(str, affected)) or "none"),
         ("Cause", CAUSES[incident.cause]),
         ("Suspected cause", suspected_cause(incident.suspect) or "unknown"),
         ("Confidence", incident.confidence_level),
-        ("Opened", utc_timestamp(incident.opened)),
-        ("Paged", utc_timestamp(incident.paged) if incident.paged is not None else "no page sent"),
-        *_people(response),
+        ("First anomaly", utc_timestamp(since)),
+        ("Opened", f"{utc_timestamp(incident.opened)}, {_apart(incident.opened, since, 'first anomaly')}"),
+        ("Paged", f"{utc_timestamp(paged)}, {_apart(paged, since, 'first anomaly')}" if paged else "no page sent"),
+    ]
+    for first in breaches[:1]:
+        apart = f", {_apart(first.start, paged, 'page')}" if paged else ""
+        rows.append(("First SLO breach", f"{utc_timestamp(first.start)} at {first.service}{apart}"))
+    rows += [
+        *_people(response, paged),
+        *([("Symptoms ended", utc_timestamp(ended))] if ended else []),
         ("Resolved", utc_timestamp(incident.resolved) if incident.resolved is not None else "ongoing"),
         ("Duration", f"{(until - incident.opened) / 60:.0f} min"),
     ]
     return _table(("", ""), rows)
 
 
-def _people(response: Response) -> Iterator[tuple[str, str]]:
-    """Who acknowledged the incident when, and who is responsible."""
+def _apart(time: float, other: float, name: str) -> str:
+    """`2 min after the page`."""
+    return f"{duration(abs(time - other))} {'after' if time >= other else 'before'} the {name}"
+
+
+class Breach(NamedTuple):
+    """The SLO breaches of a service during an incident: start of the first and end of the last, Unix seconds.
+
+    lasts: whether the last one has not ended.
+    """
+
+    start: float
+    service: Service
+    end: float
+    lasts: bool
+
+
+def _breaches(
+    world: World, incident: Incident, services: Sequence[Service], since: float, until: float
+) -> list[Breach]:
+    """The breaches of some services during an incident, the first one first."""
+    if not len(world.times):
+        return []
+    history = service_history(world, since, until, onset=incident.since)
+    found = []
+    for service in dict.fromkeys(services):
+        intervals = history.intervals(service) if service in history.services else ()
+        spans = [item for item in intervals if item.stage == "breached"]
+        if spans:
+            lasts = spans[-1].end >= history.times[-1] and incident.is_open
+            found.append(Breach(spans[0].start, service, spans[-1].end, lasts))
+    return sorted(found)
+
+
+def _people(response: Response, paged: float | None) -> Iterator[tuple[str, str]]:
+    """Who acknowledged the incident when, and who is responsible. paged: Unix seconds."""
     if response.acknowledged:
-        by = f" by {response.acknowledged.by}" if response.acknowledged.by else ""
-        yield "Acknowledged", f"{utc_timestamp(response.acknowledged.at)}{by}"
+        by, at = f" by {response.acknowledged.by}" if response.acknowledged.by else "", response.acknowledged.at
+        apart = f", {_apart(at, paged, 'page')}" if paged else ""
+        yield "Acknowledged", f"{utc_timestamp(at)}{by}{apart}"
     if response.assignment:
         yield "Assigned to", response.assignment.assignee
 
@@ -165,20 +219,35 @@ def _change(change: Change) -> str:
     return f"change: {_text(change_tooltip(change))}{link}"
 
 
-def _timeline(incident: Incident, since: float, changes: Sequence[Change], responses: Responses, now: float) -> str:
+def _timeline(
+    incident: Incident,
+    since: float,
+    changes: Sequence[Change],
+    breaches: Sequence[Breach],
+    responses: Responses,
+    now: float,
+) -> str:
     """What happened, who did what, and what was sent, oldest first, from the cause or the first anomaly."""
+    is_warned = incident.paged is None or incident.paged > incident.opened
     events = [(since, "**first anomaly**")]
     events += [(change.at, _change(change)) for change in changes]
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
-    events.append((incident.opened, "incident opened"))
+    events.append((incident.opened, f"incident opened{' as an early warning' if is_warned else ''}"))
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first anomaly"))
+    for item in breaches:
+        events.append((item.start, f"{_text(str(item.service))} breaches its SLO"))
+        if not item.lasts:
+            events.append((item.end, f"{_text(str(item.service))} is within its SLO again"))
+    if incident.recovering_since is not None:
+        events.append((incident.recovering_since, "symptoms ended"))
     if incident.resolved is not None:
         events.append((incident.resolved, "resolved"))
     known = incident_timeline(incident, responses.of(incident.id), responses.silences, now)
     events += [(event.at, _text(joined_text(by_line(event)))) for event in known if event.kind != "state"]
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
-    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in incident.at_risk)])
+    risks = incident.at_risk if incident.is_open else ()
+    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in risks)])
 
 
 def _name(figure: Evidence) -> str:
@@ -288,14 +357,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
 
 
-def _actions(actions: Sequence[Action]) -> str:
-    """A numbered list, each with its example command."""
-    lines = []
-    for number, action in enumerate(actions, 1):
+def _actions(incident: Incident) -> str:
+    """The recommended actions of an incident, each with its example command."""
+    if not incident.actions:
+        return "No mitigation identified."
+    lines = ["Recommended at the page:" if incident.paged is not None else "Recommended:", ""]
+    for number, action in enumerate(incident.actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
         if command := action_command(action):
             lines.append(f"   Command: {_text(command)}")
-    return "\n".join(lines) or "No mitigation identified."
+    return "\n".join(lines)
 
 
 def _text(raw: str) -> str:

@@ -143,6 +143,7 @@ def change_marks(
 ) -> list[Mark]:
     """The newest changes of some services, and of the whole platform, under the sign of a change.
 
+    The newest has the word beside the sign, as a legend.
     host: the only one whose changes count; None for all.
     """
     start, end = span
@@ -151,7 +152,8 @@ def change_marks(
         return change.service in services if change.service else host is None or change.host in ("", host)
 
     shown = [change for change in changes if start <= change.at <= end and is_shown(change)]
-    return [Mark(item.at, CHANGE_SIGN, "text", change_tooltip(item)) for item in shown[-MAX_CHANGES:]]
+    marks = [Mark(change.at, CHANGE_SIGN, "text", change_tooltip(change)) for change in shown[-MAX_CHANGES:]]
+    return [*marks[:-1], *(mark._replace(name=f"{CHANGE_SIGN} change") for mark in marks[-1:])]
 
 
 def _sum(rows: Floats) -> Floats:

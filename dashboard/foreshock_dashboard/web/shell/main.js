@@ -22,6 +22,7 @@ import { nameUser, startMenus } from "#web/shell/page_menu.js";
 import { drawSlider, startSlider } from "#web/shell/replay_slider.js";
 import { startRespond } from "#web/shell/respond.js";
 import { startShortcuts } from "#web/shell/shortcuts.js";
+import { startSilences } from "#web/shell/silences.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
 
 /** By the `data-page` that a page's layout has. */
@@ -85,6 +86,7 @@ for (const start of [
   startTimePicker,
   startSlider,
   startShortcuts,
+  startSilences,
   startChartTables,
 ]) {
   start();

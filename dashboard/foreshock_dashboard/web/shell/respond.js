@@ -1,31 +1,28 @@
 // Responding to an incident: one key to acknowledge, and a dialog for everything else.
 import { clauseText, timeElement } from "#web/assets/clock.js";
-import { byId, closest, h, put } from "#web/assets/dom.js";
-import { errorMessage, sendJson } from "#web/assets/fetch_json.js";
-import { readPreference, storePreference } from "#web/assets/preferences.js";
+import { closest, h, put } from "#web/assets/dom.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
 import { CAUSES, FEEDBACK } from "#web/assets/words.js";
 import { dialog, openDialog } from "#web/shell/dialogs.js";
 import { currentUser } from "#web/shell/page_menu.js";
+import {
+  bodyOf,
+  choice,
+  form,
+  nameField,
+  onForm,
+  periodFields,
+  problemLine,
+  send,
+  serviceField,
+  startForms,
+  textField,
+} from "#web/shell/response_forms.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 /** @typedef {import("#web/assets/payload.d.ts").IncidentResponse} IncidentResponse */
-
-const NAME = "foreshock.name";
-/** @type {readonly (readonly [duration: string, name: string])[]} */
-const DURATIONS = [
-  ["30m", "30 min"],
-  ["1h", "1 h"],
-  ["4h", "4 h"],
-  ["12h", "12 h"],
-  ["1d", "1 day"],
-  ["7d", "7 days"],
-];
-
-/** Requests the page's values again. */
-let refresh = () => {};
 
 /**
  * An incident of the shown page.
@@ -35,27 +32,6 @@ let refresh = () => {};
 const incidentWith = (id) => {
   const { verdict, open_incidents = [], resolved = [], incidents = [] } = /** @type {any} */ (live.data ?? {});
   return [verdict?.situation?.incident, ...open_incidents, ...resolved, ...incidents].find((item) => item?.id === id);
-};
-
-/**
- * Send a response to an incident; the hub's answer, or null after saying why it refused.
- * @param {string} method
- * @param {string} path
- * @param {Record<string, unknown>} body
- */
-const send = async (method, path, body) => {
-  try {
-    const by = live.user?.name ? {} : { by: readPreference(NAME) ?? "" };
-    const answer = await sendJson(method, path, { ...by, ...body });
-    refresh();
-    return answer;
-  } catch (error) {
-    const problem = errorMessage(error, "The hub does not answer. Try again.");
-    const line = byId("respond-problem");
-    if (line?.closest("dialog[open]")) line.textContent = problem;
-    else toast(problem);
-    return null;
-  }
 };
 
 /** @param {string} id of an incident */
@@ -68,38 +44,6 @@ export const acknowledgeFirst = () => {
   const button = document.querySelector("[data-acknowledge]");
   if (button instanceof HTMLElement) acknowledge(button.dataset.acknowledge ?? "");
 };
-
-/**
- * @param {string} name
- * @param {string} label
- * @param {Record<string, string | number>} [attributes]
- */
-const textField = (name, label, attributes = {}) => h("label", null, label, h("input", { name, ...attributes }));
-
-/**
- * @param {string} name
- * @param {string} label
- * @param {readonly (readonly [value: string, text: string])[]} options
- */
-const choice = (name, label, options) =>
-  h(
-    "label",
-    null,
-    label,
-    h(
-      "select",
-      { name },
-      options.map(([value, text]) => h("option", { value }, text)),
-    ),
-  );
-
-/**
- * @param {string} action the route, and for what
- * @param {string} button
- * @param {...import("#web/assets/dom.js").Content} fields
- */
-const form = (action, button, ...fields) =>
-  h("form", { "data-action": action }, fields, h("button", { class: "quiet" }, button));
 
 /**
  * @param {Incident} incident
@@ -115,7 +59,7 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
   /** @type {[string, string][]} */
   const causes = [["", "unknown"], .../** @type {[string, string][]} */ (Object.entries(CAUSES))];
   return [
-    live.user?.name ? null : textField("by", "Your name", { maxlength: 200, value: readPreference(NAME) ?? "" }),
+    nameField(),
     acknowledged ? form("withdraw", "Withdraw acknowledgment") : form("acknowledge", "Acknowledge"),
     h("h3", null, "Note"),
     form(
@@ -129,25 +73,14 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
     h("h3", null, "Silence"),
     silence?.id
       ? form(`end ${silence.id}`, "End silence")
-      : form(
-          "silence",
-          "Silence",
-          choice("target", "Incidents of", targets),
-          choice("duration", "For", DURATIONS),
-          textField("comment", "Comment", { maxlength: 500 }),
-        ),
+      : form("silence", "Silence", choice("target", "Incidents of", targets), periodFields()),
     h("h3", null, "Feedback on the suspected cause"),
     form(
       "feedback",
       "Send feedback",
       choice("verdict", "Verdict", /** @type {[string, string][]} */ (Object.entries(FEEDBACK))),
       choice("cause", "Real cause class", causes),
-      h("label", null, "Real cause", h("input", { name: "service", list: "respond-services", maxlength: 200 })),
-      h(
-        "datalist",
-        { id: "respond-services" },
-        (live.topology?.services ?? []).map(({ id }) => h("option", { value: id })),
-      ),
+      serviceField("service", "Real cause"),
     ),
   ];
 };
@@ -174,7 +107,7 @@ const drawDialog = (incident, response, isReadOnly) => {
         h("li", null, timeElement(at, now), h("span", null, text.map(clauseText), by ? ` by ${by}` : "")),
       ),
     ),
-    h("p", { id: "respond-problem", class: "critical", role: "alert" }),
+    problemLine(),
     isReadOnly || !mayRespond() ? null : forms(incident, response),
     isReadOnly ? h("p", { class: "muted" }, "Past times are read-only: go back to live to respond.") : null,
     isReadOnly || mayRespond()
@@ -204,7 +137,7 @@ const open = (button) => {
  */
 export const requestOf = (action, fields, { id, service, suspect }) => {
   const path = `/api/incidents/${encodeURIComponent(id)}`;
-  const { target, ...body } = Object.fromEntries(Object.entries(fields).filter(([, text]) => text.trim()));
+  const { target, ...body } = bodyOf(fields);
   if (action.startsWith("end ")) return ["DELETE", `/api/silences/${action.slice(4)}`, {}];
   if (action === "acknowledge") return ["POST", `${path}/acknowledge`, {}];
   if (action === "withdraw") return ["POST", `${path}/acknowledge`, { acknowledged: false }];
@@ -213,33 +146,28 @@ export const requestOf = (action, fields, { id, service, suspect }) => {
   return ["POST", "/api/silences", { ...body, service, ...(target === "pair" && { noisy_neighbor: suspect.service }) }];
 };
 
-/** @param {SubmitEvent} event */
-const onSubmit = async (event) => {
-  const { target } = event;
-  const box = target instanceof HTMLFormElement ? target.closest("#respond") : null;
-  if (!(box instanceof HTMLDialogElement) || !(target instanceof HTMLFormElement) || !target.dataset.action) return;
-  event.preventDefault();
-  const name = box.querySelector('[name="by"]');
-  if (name instanceof HTMLInputElement) storePreference(NAME, name.value.trim());
+/**
+ * @param {string} action
+ * @param {Record<string, string>} fields
+ * @param {HTMLDialogElement} box
+ */
+const submit = async (action, fields, box) => {
   const incident = incidentWith(box.dataset.incident ?? "");
-  if (!incident) return;
-  const fields = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(target)));
-  if (await send(...requestOf(target.dataset.action, fields, incident))) {
-    target.reset();
-    box.close();
-    toast("Saved.");
-  }
+  if (!incident || !(await send(...requestOf(action, fields, incident)))) return false;
+  box.close();
+  toast("Saved.");
+  return true;
 };
 
 /** @param {() => void} refreshPage requests the page's values again */
 export const startRespond = async (refreshPage) => {
-  refresh = refreshPage;
+  startForms(refreshPage);
+  onForm("respond", submit);
   document.addEventListener("click", (event) => {
     const acknowledged = closest(event, "[data-acknowledge]");
     if (acknowledged) acknowledge(acknowledged.dataset.acknowledge ?? "");
     const opened = closest(event, "[data-respond]");
     if (opened) open(opened);
   });
-  document.addEventListener("submit", onSubmit);
   live.user = await currentUser();
 };

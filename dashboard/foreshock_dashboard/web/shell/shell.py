@@ -106,6 +106,7 @@ def shell(
                         [
                             html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
                             html.Button("Search", id="search-open", className="badge", type="button"),
+                            html.Button("Silences", id="silences-open", className="badge", type="button"),
                             html.Button("Theme", id="theme-toggle", className="badge", type="button"),
                             html.Button("?", id="help-open", className="badge", type="button", title="Help"),
                             *([_user(sign_out)] if authenticated or sign_out else []),
