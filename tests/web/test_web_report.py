@@ -157,7 +157,7 @@ def test_it_states_detection_breach_response_and_recovery_with_the_time_between(
     assert "| Affected services | gateway, embedder" in summary
     assert re.findall(r"embedder (breaches its SLO|is within its SLO again)", timeline)
     assert "symptoms ended" in timeline
-    assert "Recommended at the page:\n\n1. Pause train-llm." in section(result, "Actions")
+    assert "Recommended at the page:\n\n1. Stop train-llm" in section(result, "Actions")
 
 
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:
