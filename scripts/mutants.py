@@ -41,6 +41,7 @@ class Visible(ast.NodeTransformer):
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
         """`*` and `/` become equal, or an operator would replace one by the other."""
         node.args, node.posonlyargs, node.kwonlyargs = [*node.posonlyargs, *node.args, *node.kwonlyargs], [], []
+        node.defaults, node.kw_defaults = [*node.defaults, *filter(None, node.kw_defaults)], []
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:

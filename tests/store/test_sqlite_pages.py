@@ -175,6 +175,8 @@ def test_pages_of_a_transaction_without_its_end_are_not_read(tmp_path: Path) -> 
     assert [frame.commit for frame in read_journal(path.with_name("some.sqlite-wal"), SECTOR).frames] == [False] * 2
     with closing(Pages(path, SECTOR)) as pages:
         assert (pages.count, list(pages.rows())) == (0, [])
+    path.with_name("some.sqlite-wal").write_bytes(b"\xff" + content[1 : 32 + 2 * (24 + SECTOR)])
+    assert not read_journal(path.with_name("some.sqlite-wal"), SECTOR).lost, "nothing was acknowledged"
 
 
 def test_the_only_transaction_behind_a_damaged_header_is_missed(tmp_path: Path) -> None:

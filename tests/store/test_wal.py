@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.store import StoreError
+from foreshock_dashboard.store.blocks.block_meta import WalRange
+from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE, Wal, deleted_text, payload_of
+from foreshock_dashboard.store.wal_recovery import open_wal
 
 CRC_OF_123456789 = bytes.fromhex("cbf43926")
 """The check value of CRC-32 (ISO-HDLC) in catalogs of checksums."""
@@ -188,3 +191,45 @@ def test_a_record_is_its_checksum_and_its_payload(wal: Wal) -> None:
 def test_the_text_of_a_deletion_has_its_own_checksum() -> None:
     assert deleted_text(123456789) == "123456789 cbf43926"
     assert deleted_text(0) == "0 f4dbdf21"
+
+
+@pytest.mark.parametrize("header", [b"", bytes(100)], ids=["intact", "damaged"])
+def test_a_damaged_wal_keeps_its_identity_its_records_and_what_was_deleted(tmp_path: Path, header: bytes) -> None:
+    """With the identity, blocks still name its records."""
+    folder = tmp_path / "store"
+    (folder / "tmp").mkdir(parents=True)
+    path = folder / WAL_FILE
+    with closing(Wal(path)) as wal:
+        wal.append([("spans", bytes([n]) * 5_000) for n in range(6)])
+        wal.truncate("spans", 1, 2)
+        identity = wal.identity
+    with path.open("r+b") as file:
+        file.write(header)
+    with closing(open_wal(folder, None, {"spans": [WalRange(identity, 3, 4)]}, lambda: 5.0, Disk())) as wal:
+        assert wal.identity == identity
+        assert [(record.id, record.payload) for record in wal.records("spans")] == [
+            (n + 1, bytes([n]) * 5_000) for n in range(2, 6)
+        ]
+        assert wal.append([("spans", b"next")]) == [7]
+        assert wal.recovery == (
+            "the WAL was damaged (file is not a database); 4 of its records were recovered, others may be missing"
+            if header
+            else ""
+        )
+        [(text,)] = wal._connection.execute("select value from meta where key = 'deleted'").fetchall()
+        assert text == deleted_text(2)
+    assert [path.name for path in folder.glob("damaged/*")] == (["inbox-5000.sqlite"] if header else [])
+
+
+def test_a_damaged_identity_is_replaced_and_what_blocks_hold_is_not_kept_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    (folder / "tmp").mkdir(parents=True)
+    with closing(Wal(folder / WAL_FILE)) as wal:
+        wal.append([("spans", b"1"), ("metrics", b"2"), ("spans", b"3"), ("spans", b"4")])
+        wal._connection.execute("update meta set value = 'x' where key = 'identity'")
+    held = {"spans": [WalRange("x", 1, 3)], "metrics": [WalRange("y", 1, 1), WalRange("x", 8, 9)]}
+    with closing(open_wal(folder, None, held, lambda: 5.0, Disk())) as wal:
+        assert re.fullmatch(r"[0-9a-f]{32}", wal.identity)
+        assert "its identity is damaged" in wal.recovery
+        assert (wal.record_ids("spans", 0, 9), wal.record_ids("metrics", 0, 9)) == ([4], [2])
+        assert wal.append([("spans", b"next")]) == [10], "ids that blocks name are not used again"

@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -191,6 +192,36 @@ def test_requests_above_the_rate_get_the_time_to_retry_after(tokens: Tokens) -> 
     assert late.json()["error"] == "more than 1 requests per minute by eve. Retry later"
     assert late.headers["retry-after"] == "60"
     assert events(audit)[1] == ("rate_limited", "eve", "token", "viewer", "10.0.0.9", "GET /", 429)
+
+
+@pytest.mark.parametrize("required", [True, False], ids=["with authentication", "without"])
+def test_a_signature_counts_only_if_it_is_wrong_and_a_login_always(tokens: Tokens, login: Oidc, required: bool) -> None:
+    """Webhooks need no credentials where there is a secret; the app behind checks it."""
+    inner = Inner()
+    methods = Access(tokens, oidc=login) if required else Access()
+    access = replace(methods, webhook_secret=lambda: b"secret", requests_per_minute=1)
+    app = Authenticated(inner, access)
+    app._limit = RateLimit(1, lambda: 0.0)
+    hook: Asked = ("POST", GITHUB_PATH, {})
+    assert statuses(ask(app, *[hook] * (MIN_BURST_REQUESTS + 1))) == [200] * (MIN_BURST_REQUESTS + 1)
+    inner.status = 403
+    found = ask(app, *[hook] * (MIN_BURST_REQUESTS + 2))
+    assert statuses(found) == [403] * MIN_BURST_REQUESTS + [429] * 2
+    assert found[-1].headers["retry-after"] == "60"
+    assert found[-1].json() == {"error": "more than 1 requests per minute by 10.0.0.9. Retry later"}
+    assert statuses(ask(app, hook, peer="10.0.0.8")) == [403]
+    inner.status = 200
+    assert statuses(ask(app, hook)) == [200]
+    if required:
+        found = ask(app, *[("GET", "/login", {})] * (MIN_BURST_REQUESTS + 1))
+        assert statuses(found) == [200] * MIN_BURST_REQUESTS + [429]
+        assert statuses(ask(app, ("GET", "/login", {}), peer="10.0.0.8")) == [200]
+
+
+def test_where_only_a_proxy_can_authenticate_there_is_no_scheme_to_offer() -> None:
+    [refused] = ask(Authenticated(Inner(), Access(header="X-User", proxies=NETWORKS)), ("GET", "/", {"x-user": "ada"}))
+    assert (refused.status_code, "www-authenticate" in refused.headers) == (403, False)
+    assert refused.json() == {"error": "authentication required: open the address of the authenticating proxy"}
 
 
 def test_without_authentication_all_is_passed_on_and_nothing_recorded() -> None:

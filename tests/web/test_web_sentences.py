@@ -14,6 +14,7 @@ from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     breach_text,
+    failing_text,
     headline_figure,
     impact_text,
     latent_risk,
@@ -65,14 +66,14 @@ def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, wor
 
 
 def test_all_services_that_fail_are_named_the_worst_first() -> None:
-    assert joined_text(lead(None, None, None, None, FAILING, T)) == "Also failing: web 100% of requests, api 39%. "
+    assert joined_text(failing_text(FAILING)) == "Also failing: web 100% of requests, api 39%."
 
 
 def test_a_recovery_is_compared_with_the_baseline_and_its_peak() -> None:
     top = Peak("p95", "s", 8.26, 10.2, 13.2)
     assert headline_figure(P95, top) == "p95 8.42 s (baseline 8.26 s, peak 10.2 s)"
     assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
-    assert joined_text(lead(None, top, None, None, (), T)) == "p95 stayed within its SLO (SLO 13.2 s). "
+    assert joined_text(lead(None, top, None, None, T)) == "p95 stayed within its SLO (SLO 13.2 s). "
 
 
 @pytest.mark.parametrize(

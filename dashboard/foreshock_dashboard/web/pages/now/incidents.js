@@ -66,11 +66,11 @@ const resolvedIncident = (incident, now) => {
  * @param {NowIncident} incident
  * @param {number} now
  */
-const evidenceTable = ({ service, evidence }, now) =>
+const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${service}`,
     { class: "evidence" },
-    headCells(["Entity", "Signal", "Value", "Baseline", "Since"]),
+    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Limit", "Since"]),
     evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
       const isSame = evidence[i - 1]?.entity === entity;
       const entityName = breakable(entity ? entity.replace(" -> ", " → ") : service);

@@ -50,6 +50,8 @@ export interface Situation {
   badge_note: string;
   /** How bad it is. */
   lead: Clause[];
+  /** The services that fail too. */
+  failing: Clause[];
   suspected: Clause[];
   recovery_text: Clause[];
   /** What to do while it recovers. */

@@ -65,12 +65,11 @@ def lead(
     peak: Peak | None,
     breached: Breach | None,
     impact: Impact | None,
-    failing: Sequence[Reading],
     now: float,
 ) -> Text:
-    """How bad an incident is: its SLO breach, the requests it cost, and the services that fail.
+    """How bad an incident is: its SLO breach, and the requests it cost.
 
-    reading: of a forecast. failing: error rates above their SLO, the highest first. now: Unix seconds.
+    reading: of a forecast. now: Unix seconds.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
@@ -78,7 +77,6 @@ def lead(
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now) if breached else (),
         impact_text(impact, breached) if impact else (),
-        _failing(failing),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
 
@@ -114,13 +112,14 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     return text(f"{who} of {estimate(impact.requests)} requests", during, f" {what or 'failed or were too slow'}")
 
 
-def _failing(failing: Sequence[Reading]) -> Text:
+def failing_text(failing: Sequence[Reading]) -> Text:
+    """The services that fail too. failing: error rates above their SLO, the highest first."""
     parts: list[str | Clause] = []
     for i, reading in enumerate(failing):
         of = "" if i else " of requests"
         name = Clause(reading.service, "service", (reading.service,))
         parts += [", " if i else "Also failing: ", name, f" {percent(reading.value)}{of}"]
-    return text(*parts)
+    return text(*parts, *((".",) if parts else ()))
 
 
 def suspected(item: Incident, why: str) -> Text:

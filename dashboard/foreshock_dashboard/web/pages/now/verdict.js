@@ -122,7 +122,7 @@ const ownerFact = (services) => {
  * @param {number} now
  */
 const situationFacts = (situation, risks, now) => {
-  const { incident, reading, origin, origin_text, lead, suspected, recovery_text, action_text } = situation;
+  const { incident, reading, origin, origin_text, lead, failing, suspected, recovery_text, action_text } = situation;
   const { breached, at_risk, first_breach } = situation;
   const { state, actions, confidence, confidence_level, quality } = incident;
   const isRecovering = state === "recovering";
@@ -130,7 +130,7 @@ const situationFacts = (situation, risks, now) => {
   const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)}, ${quality}`;
   const level = h("span", { class: "level", title }, CONFIDENCE_LEVELS[confidence_level]);
   return [
-    h("p", { class: "lead" }, linked(lead)),
+    h("p", { class: "lead" }, linked(lead), h("span", { class: "failing" }, linked(failing))),
     h(
       "p",
       { class: "lead muted course" },

@@ -37,6 +37,7 @@ from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     calm_facts,
+    failing_text,
     headline_figure,
     latent_risk,
     lead,
@@ -92,13 +93,13 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
-    if the headline is a forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the
-    metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its
-    services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds
-    at which it does if it stays so. breached: other services that breach their SLO, the furthest beyond it first.
-    at_risk: services that will breach it, the soonest first. changes: those that may have led to the first anomaly, the
-    newest of change_count. untracked: suspected and affected service, where no version of them is known. others: number
-    of further open incidents.
+    if the headline is a forecast. figure, badge, lead, failing, suspected, recovery_text, action_text: sentences.
+    origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
+    any of its services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves:
+    Unix seconds at which it does if it stays so. breached: other services that breach their SLO, the furthest beyond it
+    first. at_risk: services that will breach it, the soonest first. changes: those that may have led to the first
+    anomaly, the newest of change_count. untracked: suspected and affected service, where no version of them is known.
+    others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -108,6 +109,7 @@ class Situation(TypedDict):
     badge: str
     badge_note: str
     lead: list[ClauseJson]
+    failing: list[ClauseJson]
     suspected: list[ClauseJson]
     recovery_text: list[ClauseJson]
     action_text: list[ClauseJson]
@@ -296,7 +298,8 @@ def _of_incidents(
         "figure": headline_figure(reading, top) if reading and not ahead_of_breach else "",
         "badge": state_word,
         "badge_note": state_note,
-        "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, failing, world.time)),
+        "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, world.time)),
+        "failing": clauses(failing_text(failing)),
         "suspected": clauses(suspected(item, suspicion(item))),
         "recovery_text": clauses(recovery_text(why)),
         "action_text": clauses(recovering_action(resolves)),
