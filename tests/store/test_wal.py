@@ -165,6 +165,24 @@ def test_a_refused_append_names_the_remedy_and_the_next_one_opens_the_file_again
     assert payloads(wal, "spans") == [b"kept"]
 
 
+def test_a_file_that_cannot_be_opened_for_now_is_opened_by_the_next_append(
+    wal: Wal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an I/O error the connection is not used again."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    wal._connection.close()
+    with monkeypatch.context() as patch:
+        patch.setattr("foreshock_dashboard.store.wal.sqlite3.connect", fail)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="cannot keep data"):
+                wal.append([("spans", b"lost")])
+    assert wal.append([("spans", b"kept")]) == [1]
+    assert payloads(wal, "spans") == [b"kept"]
+
+
 @pytest.mark.parametrize(
     ("checked", "payload"),
     [

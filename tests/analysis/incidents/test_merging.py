@@ -55,14 +55,15 @@ def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
 
 @pytest.mark.parametrize(
     ("again", "opened"),
-    [("back", 1), ("front", 2)],
-    ids=["the same service fails again", "a caller fails by itself"],
+    [("back", 1), ("front", 2), ("front first", 2)],
+    ids=["the same service fails again", "a caller fails by itself", "the same service follows a caller"],
 )
 def test_trouble_of_another_origin_during_a_recovery_is_a_new_incident(platforms: Kit, again: str, opened: int) -> None:
     """The back fails, its caller with it, and recovers for two minutes."""
 
     def fails(name: str) -> Callable[[int], float]:
-        return lambda i: 0.5 if 240 <= i < 252 or (i >= 266 and again in (name, "back")) else 0.0
+        later = {"back": 266, "front": 266 if name == "front" else 999, "front first": 266 if name == "front" else 272}
+        return lambda i: 0.5 if 240 <= i < 252 or i >= later[again] else 0.0
 
     platform = platforms.Platform(
         services={"front": platforms.Served(failed=fails("front")), "back": platforms.Served(failed=fails("back"))},

@@ -272,3 +272,15 @@ def test_a_callee_that_is_not_ready_explains_callers_that_wait() -> None:
     ranking = ranked({**metrics, "latency_avg": latency, "kube_deployment_status_replicas_ready": ready}, 300.0)
     assert ranking.passed
     assert ranking.candidates[0].service.name == "store"
+
+
+def test_among_many_services_without_a_map_one_odd_is_no_cause() -> None:
+    """The largest of many deviations is large by chance. The asked service is healthy."""
+    names = [f"worker-{i}" for i in range(60)]
+    memory = {labels_of({"service": name}): 50.0 * noise(i) for i, name in enumerate(names)}
+    odd = labels_of({"service": "worker-7"})
+    memory[odd] = memory[odd] + during(36.0)
+    web = {"latency_avg": {labels_of({"service": "web"}): 0.1 * noise(99)}}
+    few = {labels: row for labels, row in memory.items() if labels == odd}
+    assert ranked({**web, "memory_bytes": few}, 300.0).passed
+    assert not ranked({**web, "memory_bytes": memory}, 300.0).passed

@@ -185,18 +185,20 @@ def _advanced(
 ) -> tuple[tuple[TrackedIncident, ...], list[Incident]]:
     """The tracked groups after an evaluation, and the incidents that it ended.
 
-    Candidates in one component have one incident: that which paged, else the oldest. The others end.
+    Candidates in one component have one incident: that which paged, else the oldest. The others end. One that has
+    recovered for a while takes what belongs to no other.
     """
     point = evaluation.point
     groups: list[TrackedIncident] = []
     ended: list[Incident] = []
     left = list(candidates)
-    for group in sorted(tracked, key=_seniority):
-        own = [candidate for candidate in left if _belongs(candidate, group, point.world.step)]
+    step = point.world.step
+    for group in sorted(tracked, key=lambda group: (_is_calm(group, step), *_seniority(group))):
+        own = [candidate for candidate in left if _belongs(candidate, group, step)]
         left = [candidate for candidate in left if candidate not in own]
         if own:
             after: TrackedIncident | None = _updated(group, own, evaluation)
-        elif any(_belongs(candidate, group, point.world.step) for candidate in candidates):
+        elif not _is_calm(group, step) and any(_belongs(candidate, group, step) for candidate in candidates):
             after = _merged(group, point)
         else:
             after = _without_candidate(group, evaluation)
@@ -215,13 +217,18 @@ def _advanced(
 def _belongs(candidate: IncidentCandidate, group: TrackedIncident, step: float) -> bool:
     """Whether a candidate is of the incident of a group: they have a service in common.
 
-    Once the symptoms have been gone for `SWITCH`, trouble of another origin and suspected cause is a new incident.
+    Once the symptoms have been gone for a while, trouble of another origin and suspected cause is a new incident.
     """
     incident, cause = group.incident, candidate.cause
-    if incident is None or group.recovered_seconds < SWITCH.at(step):
+    if incident is None or not _is_calm(group, step):
         return not group.members.isdisjoint(candidate.members)
     known = {incident.service, incident.suspect.service} - {None}
     return not known.isdisjoint({candidate.origin, cause.suspect.service if cause else None})
+
+
+def _is_calm(group: TrackedIncident, step: float) -> bool:
+    """Whether the symptoms of an incident have been gone for `SWITCH`."""
+    return group.incident is not None and group.recovered_seconds >= SWITCH.at(step)
 
 
 def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:

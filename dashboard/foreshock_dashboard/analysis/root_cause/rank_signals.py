@@ -173,10 +173,24 @@ def _gate(
         if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
             symptom = max(symptom, _own_z(evidence, affected, excess))
         if symptom < use.MIN_SYMPTOM_Z:
-            reachable = _reachable(evidence, affected)
-            strengths = {service: z for service, z in strengths.items() if service in reachable}
+            strengths = _in_view(evidence, affected, strengths)
     z = math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
     return z >= use.GATE_Z, z
+
+
+def _in_view(evidence: Evidence, affected: Service, strengths: Mapping[Service, float]) -> dict[Service, float]:
+    """The strengths of what a healthy affected service calls; where no calls are known, of the others less.
+
+    The largest of N normal deviations is about √(2 ln N) (Cramér, 1946): one of many services is always odd.
+    """
+    if evidence.calls:
+        reachable = _reachable(evidence, affected)
+        return {service: z for service, z in strengths.items() if service in reachable}
+    chance = 2 * math.log(len(evidence.services))
+    return {
+        service: z if service == affected else math.sqrt(max(0.0, z * abs(z) - chance))
+        for service, z in strengths.items()
+    }
 
 
 def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:

@@ -5,6 +5,7 @@ import { signLegend } from "#web/assets/timeline/signs.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 import { acknowledgeFirst } from "#web/shell/respond.js";
 import { openSearch } from "#web/shell/search.js";
+import { openSilences } from "#web/shell/silences.js";
 import { closeTimeMenu, isTimeMenuOpen, runTimeAction } from "#web/shell/time_picker.js";
 
 const SECOND_KEY_MS = 1200;
@@ -15,6 +16,7 @@ const HELP = [
   ["/", "search services, GPUs, incidents, alerts, and traces"],
   ["?", "keyboard shortcuts"],
   ["a", "acknowledge the incident"],
+  ["s", "silences and maintenance windows"],
   ["t z", "zoom out"],
   ["t ←  t →", "shift the time range by half"],
   ["t r", "replay the past"],
@@ -89,7 +91,7 @@ const secondKeyAction = (first, second) => {
  * What a key does by itself; undefined where it does nothing.
  * @param {string} key
  */
-const keyAction = (key) => ({ "?": openHelp, "/": openSearch, a: acknowledgeFirst })[key];
+const keyAction = (key) => ({ "?": openHelp, "/": openSearch, a: acknowledgeFirst, s: openSilences })[key];
 
 /** @param {KeyboardEvent} event */
 const onKey = (event) => {

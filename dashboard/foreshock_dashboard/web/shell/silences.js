@@ -71,7 +71,8 @@ const forms = () => [
   ),
 ];
 
-const open = async () => {
+/** Open the dialog. */
+export const openSilences = async () => {
   const box = dialog("silences", "Silences and maintenance");
   const answer = await fetchJson("/api/silences").catch(() => null);
   /** @type {Silence[]} */
@@ -113,10 +114,10 @@ export const startSilences = () => {
   onForm("silences", async (action, fields) => {
     if (!(await send(...silenceRequest(action, fields)))) return false;
     toast("Saved.");
-    await open();
+    await openSilences();
     return true;
   });
   document.addEventListener("click", (event) => {
-    if (closest(event, "#silences-open")) open();
+    if (closest(event, "#silences-open, [data-silences]")) openSilences();
   });
 };
