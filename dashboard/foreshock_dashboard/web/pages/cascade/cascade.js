@@ -141,6 +141,12 @@ const intervalEnds = ({ p10, p20, p80, p90 }) =>
 const intervalLevel = ({ p10 }) => (isNumber(p10) ? "80%" : "60%");
 
 /**
+ * The levels that the bars of some forecasts show.
+ * @param {readonly Percentiles[]} forecasts
+ */
+const barText = (forecasts) => (forecasts.some(({ p10 }) => isNumber(p10)) ? "60% (thick) and 80%" : "60%");
+
+/**
  * A bar from the 10th to the 90th percentile, thick from the 20th to the 80th.
  * @param {Percentiles} seconds
  */
@@ -216,7 +222,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
         ),
       ),
     ),
-    isForecast ? h("p", { class: "legend minor" }, "Bar: 60% and 80% interval. Tick: median.") : null,
+    isForecast ? h("p", { class: "legend minor" }, `Bar: ${barText(forecasts)} interval. Tick: median.`) : null,
   );
   setPanel("breaches", "ready");
 };

@@ -153,6 +153,7 @@ class ServicePage(TypedDict, total=False):
     service: Required[str]
     health: Health
     word: str
+    stage: Stage | None
     tier: str
     rate: float | None
     error_rate: float | None
@@ -259,6 +260,7 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
         "service": str(service),
         "health": condition.health,
         "word": condition.word,
+        "stage": stage,
         "tier": tier_by_service(world)[service],
         "rate": rate,
         "error_rate": error_rate,

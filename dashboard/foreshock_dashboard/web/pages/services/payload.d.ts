@@ -97,6 +97,7 @@ export interface Capacity {
 export interface ServiceData extends LivePayload, ServiceValues {
   service: string;
   health: Health;
+  stage: Stage | null;
   summary: string;
   summary_clauses: Clause[];
   /** Empty where there is nothing beyond the summary. */

@@ -24,6 +24,7 @@ import { EMPTY } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
+  isCritical,
   breachText,
   ERROR_RATE_LIMITS,
   gpuWaitCell,
@@ -102,17 +103,17 @@ const fillTable = (name, reason, spec) => {
 const drawFigures = (data) => {
   const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, gpu_list: gpuList } = data;
   const measured = gpuList.filter((row) => isNumber(row.wait)).length;
-  const isCritical = data.health === "critical";
+  const isGrave = isCritical(data);
   put(
     byId("service-figures"),
     figure("p95", formatSeconds(p95), {
       note: slo ? `(SLO ${formatSeconds(slo.p95)})` : "",
-      mark: beyondClass(p95, slo?.p95, isCritical),
+      mark: beyondClass(p95, slo?.p95, isGrave),
       title: sloText(data),
     }),
     figure("Error rate", formatPercent(errorRate), {
       note: slo ? `(SLO ${formatPercent(slo.error_rate)})` : "",
-      mark: beyondClass(errorRate, slo?.error_rate, isCritical),
+      mark: beyondClass(errorRate, slo?.error_rate, isGrave),
       title: sloText(data),
     }),
     figure("Breach probability, 10 min", breachText(data), {

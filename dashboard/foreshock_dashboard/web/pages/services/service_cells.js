@@ -117,15 +117,20 @@ const referenceCell = (value, format, name, limit, isCritical) => {
   ];
 };
 
-/** @param {Pick<ServiceRow, "p95" | "slo" | "health">} row */
-export const p95Cell = ({ p95, slo, health }) =>
-  referenceCell(p95, formatSeconds, "SLO", slo?.p95, health === "critical");
+/**
+ * Whether a service is in a critical state, in whose color its values beyond their limits are shown.
+ * @param {Pick<ServiceRow, "health" | "stage">} row
+ */
+export const isCritical = ({ health, stage }) => health === "critical" || stage === "breached";
 
-/** @param {Pick<ServiceRow, "error_rate" | "slo" | "health">} row */
-export const errorRateCell = ({ error_rate: value, slo, health }) =>
-  slo
-    ? referenceCell(value, formatPercent, "SLO", slo.error_rate, health === "critical")
-    : shareCell(value, ERROR_RATE_LIMITS);
+/** @param {Pick<ServiceRow, "p95" | "slo" | "health" | "stage">} row */
+export const p95Cell = (row) => referenceCell(row.p95, formatSeconds, "SLO", row.slo?.p95, isCritical(row));
+
+/** @param {Pick<ServiceRow, "error_rate" | "slo" | "health" | "stage">} row */
+export const errorRateCell = (row) =>
+  row.slo
+    ? referenceCell(row.error_rate, formatPercent, "SLO", row.slo.error_rate, isCritical(row))
+    : shareCell(row.error_rate, ERROR_RATE_LIMITS);
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
 export const loadCell = ({ load, safe_load: limit }) =>
@@ -148,13 +153,14 @@ export const breachText = ({ breach_probability: probability, breach_seconds: se
   return `${probabilityText(probability)}${isLikely ? `, ${formatBucket(seconds).replace("likely ", "")}` : ""}`;
 };
 
-/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health">} row */
-export const breachClass = ({ breach_probability: probability, breach_seconds: seconds, health }) => {
-  if (seconds === 0 && health === "critical") return "bad";
+/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage">} row */
+export const breachClass = (row) => {
+  const { breach_probability: probability, breach_seconds: seconds } = row;
+  if (seconds === 0 && isCritical(row)) return "bad";
   return seconds === 0 || (probability ?? 0) >= LIKELY_PROBABILITY ? "poor" : "";
 };
 
-/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "slo">} row */
+/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row */
 export const breachCell = (row) =>
   row.slo && (isNumber(row.breach_probability) || row.breach_seconds === 0)
     ? h("span", { class: breachClass(row) }, breachText(row))
