@@ -167,6 +167,7 @@ def test_pages_have_every_row_as_sqlite_reads_it(tmp_path: Path) -> None:
     """Integers of each size, texts, blobs over many pages, and nulls, in tables of both kinds."""
     path = tmp_path / "some.sqlite"
     rows = [(n, n, f"text {n}", bytes([n % 251]) * size) for n in INTEGERS for size in (0, 40, 600, 1_000, 5_000)]
+    rows += [(0, 0, "text", bytes(size)) for size in range(930, 1_010)]  # around the longest without an overflow page
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("pragma page_size = 1024")
         connection.execute("create table a (id integer primary key, n integer, t text, b blob)")
