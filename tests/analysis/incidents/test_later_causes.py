@@ -1,0 +1,35 @@
+"""A cause that began after the page did not cause what was paged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from foreshock_dashboard.analysis.incidents.lifecycle import _began_after_page
+from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.service import Service
+
+CHAT = Service("serving", "chat")
+PAGED = Incident("i", "critical", "firing", "gpu_contention", CHAT, 0.0, opened=60.0, paged=100.0)
+
+
+@pytest.mark.parametrize(
+    ("begins", "service", "paged", "is_later"),
+    [
+        pytest.param((160.0, 200.0), CHAT, 100.0, True, id="a backlog after the page"),
+        pytest.param((40.0, 200.0), CHAT, 100.0, False, id="some evidence is from before"),
+        pytest.param((float("nan"),), CHAT, 100.0, False, id="unknown since when"),
+        pytest.param((160.0,), Service("serving", "search"), 100.0, False, id="another service: other trouble"),
+        pytest.param((160.0,), CHAT, None, False, id="not paged yet: a correction"),
+    ],
+)
+def test_a_cause_is_an_effect_if_all_its_evidence_began_after_the_page(
+    begins: tuple[float, ...], service: Service, paged: float | None, is_later: bool
+) -> None:
+    """For the same service, in a noisy neighbor's backlog for example."""
+    evidence = tuple(Evidence("waiting", 9.0, 1.0, "", since, "chat") for since in begins)
+    before = replace(PAGED, paged=paged)
+    assert (
+        _began_after_page(before, replace(before, cause="scale_up_lag", service=service, evidence=evidence)) is is_later
+    )
