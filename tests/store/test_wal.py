@@ -108,6 +108,9 @@ def test_the_size_is_the_last_known_one_where_the_file_cannot_be_read(wal: Wal) 
     assert wal.size() == (2, 5 + 2 * len(CRC_OF_123456789))
     wal._connection.close()
     assert wal.size() == (2, 5 + 2 * len(CRC_OF_123456789))
+    with closing(Wal(wal.path)) as other:
+        other._connection.close()
+        assert other.size() == (0, 0)
 
 
 def test_a_report_of_a_recovery_is_forgotten_once(tmp_path: Path) -> None:

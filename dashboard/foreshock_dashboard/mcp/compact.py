@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from foreshock_dashboard.mcp.answers import (
     ActionRow,
@@ -76,8 +76,9 @@ def _first(rows: Sequence[Json], make: Callable[[Json], RowType], most: int = MA
 
 @cache
 def _fields(kind: object) -> dict[str, bool]:
-    """The fields of a row, and whether each is a time."""
-    return {name: hint == Time for name, hint in get_type_hints(kind, include_extras=True).items()}
+    """The fields of a row, and whether each is a time, whatever its description is."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: get_args(hint)[:2] == get_args(Time) for name, hint in hints.items()}
 
 
 def _row(kind: type[RowType], source: Json, **own: Any) -> RowType:  # noqa: ANN401 - values of a row
