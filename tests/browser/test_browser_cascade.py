@@ -45,7 +45,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in (
         "Critical · firing",
         "embedder is degraded",
-        "In breach since 18:57:00 (3 min 3 s). About 120 of 3,400 requests since 18:57:00 failed.",
+        "In breach since 18:57:00 (3 min). About 120 of 3,400 requests since 18:57:00 failed.",
         "Started 18:56:50 (3 min 13 s ago), paged 18:57:30.",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
