@@ -9,6 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGNAL_BY_NAME
+from foreshock_dashboard.analysis.root_cause.world_rows import (
+    AVAILABILITY_SIGNALS,
+    MODEL_SERVER_SIGNALS,
+    UNIT_SUFFIXES,
+)
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -40,6 +46,7 @@ from foreshock_dashboard.render.units import (
     rate,
     significant,
 )
+from foreshock_dashboard.render.words import WORLD_METRICS
 from foreshock_dashboard.stats.rounding import displayed
 
 LLM, BATCH, FRONT, GATEWAY = (Service("", name) for name in ("llm", "batch", "front", "gateway"))
@@ -249,3 +256,9 @@ def test_a_rate_has_three_significant_digits() -> None:
         "250 req/s",
     ]
     assert significant(12_345.6) == "12,346"
+
+
+@pytest.mark.parametrize("name", [*RESOURCE_SIGNALS, *AVAILABILITY_SIGNALS, *MODEL_SERVER_SIGNALS])
+def test_each_signal_of_a_root_cause_has_a_name_in_words(name: str) -> None:
+    """A postmortem says `ready replicas (share of desired)`, and no identifier of the program."""
+    assert WORLD_METRICS[name + UNIT_SUFFIXES.get(SIGNAL_BY_NAME[name].unit, "")]

@@ -135,6 +135,17 @@ WORLD_METRICS: Mapping[str, str] = {
     "memory_ratio": "memory (share of limit)",
     "disk_ratio": "disk used",
     "files_ratio": "file descriptors used",
+    "pool_ratio": "database connections (share of pool)",
+    "pool_wait_seconds": "connection wait time",
+    "pool_pending": "requests waiting for a connection",
+    "restarts": "container restarts per second",
+    "oom_kills": "OOM kills per second",
+    "up_ratio": "scrape targets up",
+    "ready_ratio": "ready replicas (share of desired)",
+    "waiting": "queued requests",
+    "cache_ratio": "KV cache usage",
+    "preempted": "preemptions per second",
+    "per_token_seconds": "time per output token",
     "reported": "series reported",
 }
 """Signals that a root cause is compared by and that are no metrics of a source (`analysis/root_cause`)."""

@@ -265,7 +265,7 @@ def test_a_database_is_suspected_if_clients_outside_the_incident_find_it_slow(
 
 @pytest.mark.parametrize("times", [1.4, 2.0])
 def test_a_long_incident_does_not_become_its_own_baseline(platforms: Kit, times: float) -> None:
-    """Its suspected cause stays as long as the World holds the time before it."""
+    """Its suspected cause stays as long as the World holds the time before it, and is dated to its begin or not."""
     platform = replace(
         chain(platforms, **{name: slow(platforms, times, 540) for name in ("model", "gateway", "front")}),
         points=1081, at=540,
@@ -275,6 +275,7 @@ def test_a_long_incident_does_not_become_its_own_baseline(platforms: Kit, times:
         point = EvaluationPoint(world, 540 + minutes * 6, baselines_at(world, 540))
         candidates = rank_causes(GraphWalk(point), [platforms.service("front")], float(world.times[543]))
         assert [item.service.name for item in candidates[:1]] == ["model"], minutes
+        assert not any(reason.since > world.times[545] for item in candidates for reason in item.reasons), minutes
 
 
 def test_the_client_of_a_lossy_edge_is_suspected(platforms: Kit) -> None:

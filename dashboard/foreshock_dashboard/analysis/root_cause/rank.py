@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
@@ -40,7 +41,16 @@ def rank_causes(walk: GraphWalk, affected: Sequence[Service], opened: float) -> 
         ranking = rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns, window.step))
         if ranking.passed:
             rankings.append(ranking)
-    return mean_ranking([explained_further((walk,), ranking).candidates for ranking in rankings])
+    ranked = mean_ranking([explained_further((walk,), ranking).candidates for ranking in rankings])
+    first = float(window.times[window.first])
+    if first < opened:
+        return ranked
+    return tuple(item._replace(reasons=tuple(_dated(reason, first) for reason in item.reasons)) for item in ranked)
+
+
+def _dated(reason: Reason, first: float) -> Reason:
+    """The reason, without a time that is only the start of a window that begins within the incident."""
+    return reason._replace(since=math.nan) if reason.since == first else reason
 
 
 def _connected(walk: GraphWalk, affected: Sequence[Service]) -> Set[Service]:

@@ -246,12 +246,12 @@ def _timeline(
     known = incident_timeline(incident, responses.of(incident.id), responses.silences, now)
     events += [(event.at, _text(joined_text(by_line(event)))) for event in known if event.kind != "state"]
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
-    risks = incident.at_risk if incident.is_open else ()
+    risks = [risk for risk in incident.at_risk if risk.p50 > 0] if incident.is_open else []
     return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in risks)])
 
 
 def _name(figure: Evidence) -> str:
-    return f"{figure.name} of {figure.entity}" if figure.entity else figure.name
+    return f"{figure.name} of {figure.entity.replace(' -> ', ' → ')}" if figure.entity else figure.name
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
