@@ -100,8 +100,8 @@ def test_every_metric_and_label_that_a_page_queries_is_really_emitted(emitted: M
     """By exporter and hub themselves, by the hub into its store, or by a producer that is declared."""
     escaped = {name.replace(":", "_"): labels for name, labels in FOREIGN.items()}  # as prometheus_client may write it
     emitters = {**escaped, **FOREIGN, **emitted}
-    withdrawal = replace(CHANGE, key="github:a/llm:7", withdrawn=True)
-    samples = change_samples([CHANGE, withdrawal], CHANGE.at)
+    failure = replace(CHANGE, key="github:a/llm:7", failed_at=CHANGE.at)
+    samples = change_samples([CHANGE, failure], CHANGE.at)
     stored = {CHANGE_METRIC: frozenset(label for sample in samples for label, _ in sample.labels)}
     besides = {**stored, **FOREIGN}
     wrong = []

@@ -29,5 +29,5 @@ def changes() -> st.SearchStrategy[Change]:
         link=st.sampled_from(["", "https://a.example/b?c=d", "http://[::1]:80/"]).map(link_of),
         author=TEXTS,
         key=TEXTS,
-        withdrawn=st.booleans(),
+        failed_at=st.none() | st.floats(0, 4e9),
     )

@@ -109,18 +109,19 @@ def test_two_reports_of_one_deployment_are_one_change() -> None:
     assert log.all() == (Change(NOW, "deployment", LLM, after="1.4.2", source="github", author="ada", title="sync"),)
 
 
-def test_a_failed_deployment_of_the_journal_is_no_change_and_is_withdrawn_in_samples(tmp_path: Path) -> None:
-    """Samples keep the report of its begin, which the same log then withdraws."""
+def test_a_failed_deployment_of_the_journal_is_marked_also_in_samples(tmp_path: Path) -> None:
+    """Samples keep the report of its begin as it was, which the same log then calls failed."""
     log = ChangeLog(Journal(None, now=lambda: NOW))
     begun = Change(START + 3, "deployment", LLM, after="1.4.2", source="github", key="github:a/llm:7")
     log.add(begun, "github")
     log.add(replace(begun, at=START + 1800), "github")
     assert log.all() == (begun,)
     early = change_samples(log.all(), START + 60)
-    failed = replace(begun, at=START + 1900, withdrawn=True)
-    log.add(failed, "github")
-    log.add(failed, "github")
-    assert log.all() == (failed,)
+    failure = replace(begun, at=START + 1900, failed_at=START + 1900)
+    failed = replace(begun, failed_at=START + 1900)
+    log.add(failure, "github")
+    log.add(failure, "github")
+    assert log.all() == (failed, failure)
     late = change_samples(log.all(), START + 1960)
 
     def page(seconds: float) -> str:
@@ -129,7 +130,7 @@ def test_a_failed_deployment_of_the_journal_is_no_change_and_is_withdrawn_in_sam
 
     pages = {("foreshock-hub", "hub:8050"): page}
     assert world_scraped(tmp_path / "before", pages, seconds=300).changes == (begun,)
-    assert world_scraped(tmp_path / "after", pages, seconds=2100).changes == ()
+    assert world_scraped(tmp_path / "after", pages, seconds=2100).changes == (failed,)
 
 
 def test_a_deployment_that_is_taken_back_at_once_and_made_again_is_three_changes(tmp_path: Path) -> None:

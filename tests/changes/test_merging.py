@@ -9,13 +9,15 @@ import pytest
 from foreshock_dashboard.changes.merging import SAME_CHANGE_SECONDS, merged_changes, service_aliases
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.change import change_text
 
 LLM = Service("serving", "llm")
 SPANS = Change(100.0, "deployment", LLM, before="1.4.1", after="1.4.2", source="traces")
 IMAGE = Change(90.0, "deployment", LLM, before="sha-1", after="sha-2", source="kubernetes")
 PIPELINE = Change(40.0, "deployment", LLM, after="v1.4.2", source="github", link="https://ci/1", author="ada")
 STARTED = replace(PIPELINE, key="github:a/llm:7")
-FAILED = replace(STARTED, at=400.0, withdrawn=True)
+FAILURE = replace(STARTED, at=400.0, failed_at=400.0)
+FAILED = replace(STARTED, failed_at=400.0)
 LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="8", source="kubernetes")
 
 
@@ -73,15 +75,33 @@ LIMIT = Change(50.0, "scaling", LLM, setting="max_replicas", before="4", after="
             [STARTED, replace(STARTED, at=90.0, key="github:a/llm:8")],
             id="two deployments of one version",
         ),
-        pytest.param([STARTED, FAILED], [], id="a deployment that failed"),
-        pytest.param([FAILED, replace(STARTED, at=500.0)], [replace(STARTED, at=500.0)], id="and was run again"),
-        pytest.param([STARTED, FAILED, SPANS], [SPANS], id="and failed after it had reached the spans"),
+        pytest.param([STARTED, FAILURE, FAILURE], [FAILED], id="a deployment that failed after it began"),
+        pytest.param([FAILURE], [], id="one that failed before it began"),
+        pytest.param(
+            [STARTED, FAILURE, replace(STARTED, at=500.0)],
+            [FAILED, replace(STARTED, at=500.0)],
+            id="one that failed and was run again",
+        ),
+        pytest.param(
+            [STARTED, FAILURE, SPANS],
+            [replace(FAILED, before="1.4.1", after="1.4.2")],
+            id="one that failed after it had reached the spans",
+        ),
     ],
 )
 def test_reports_of_one_change_are_merged(changes: list[Change], expected: list[Change]) -> None:
     aliases = service_aliases([LLM, Service("", "web"), Service("a", "db"), Service("b", "db")])
     assert list(merged_changes(changes, aliases)) == expected
     assert merged_changes(reversed(changes), aliases) == merged_changes(changes, aliases)
+
+
+def test_a_failed_change_and_the_reports_it_is_of_are_one_change() -> None:
+    """A hub reads them of another, or of its samples before the failure."""
+    assert merged_changes([FAILED, STARTED, FAILURE, replace(SPANS, at=300.0)]) == merged_changes(
+        [STARTED, FAILURE, replace(SPANS, at=300.0)]
+    )
+    assert change_text(FAILED) == "serving/llm v1.4.2 (failed)"
+    assert change_text(replace(FAILED, stage="canary")) == "serving/llm v1.4.2 (canary, failed)"
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_deployments_and_releases_of_github_are_changes(event: str, body: Json, 
     assert (f"{change.at:.0f} {change.service} {change.after} {change.author}" if change else "") == expected
 
 
-def test_the_statuses_of_a_deployment_of_github_have_its_key_and_a_failure_withdraws_it() -> None:
+def test_the_statuses_of_a_deployment_of_github_have_its_key_and_their_failures() -> None:
     """As GitHub's documentation shows `deployment_status`; queued and inactive ones do not count."""
     repository = {"id": 186853002, "name": "Hello-World", "full_name": "Codertocat/Hello-World"}
     deployment = DEPLOYMENT | {"id": 145988746, "task": "deploy", "original_environment": "production"}
@@ -235,7 +235,7 @@ def test_the_statuses_of_a_deployment_of_github_have_its_key_and_a_failure_withd
         )
         for number, state in enumerate(("queued", "in_progress", "success", "failure", "error", "inactive"))
     ]
-    shown = [(change.key, change.withdrawn) if change else None for change in found]
+    shown = [(change.key, change.is_failure) if change else None for change in found]
     key = "github:Codertocat/Hello-World:145988746"
     assert shown == [None, (key, False), (key, False), (key, True), (key, True), None]
 

@@ -24,6 +24,8 @@ from foreshock_dashboard.access.rate_limit import MIN_BURST_REQUESTS
 from foreshock_dashboard.access.roles import Role, Roles
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.changes.github import webhook_secret
+from foreshock_dashboard.changes.labels import change_labels
+from foreshock_dashboard.changes.merging import merged_changes
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.types import Json
@@ -260,6 +262,21 @@ def test_changes_of_a_past_time_are_those_until_then(hub: FakeHub) -> None:
     client = Caller(create_app(hub, version="0"))
     listed = client.get(f"/api/changes?at={NOW - 300}").json()["changes"]
     assert [row["title"] for row in listed] == ["early"]
+
+
+def test_changes_are_listed_once_and_as_failed_before_the_next_evaluation(hub: FakeHub) -> None:
+    """The World has them merged, and so with the version of the spans; the journal has what was reported since."""
+    chat = service("llm-chat")
+    begun = Change(NOW - 300, "deployment", chat, after="v1.4.2", source="github", key="github:a/llm:7")
+    spans = Change(NOW - 240, "deployment", chat, before="1.4.1", after="1.4.2", source="traces")
+    image = Change(NOW - 250, "deployment", chat, before="sha-1", after="sha-2", source="kubernetes")
+    changed_hub(hub, *merged_changes([begun, spans, image]))
+    assert hub.snapshot.world is not None
+    hub.snapshot = replace(hub.snapshot, world=replace(hub.snapshot.world, collected=(begun, spans, image)))
+    for change in (begun, image, replace(begun, at=NOW - 60, failed_at=NOW - 60)):
+        hub.journal.append("change", change.at, "github", change_labels(change))
+    listed = Caller(create_app(hub, version="0")).get("/api/changes").json()["changes"]
+    assert [row["text"] for row in listed] == [f"{chat} 1.4.1 → 1.4.2 (failed)"]
 
 
 def test_charts_and_timelines_mark_changes_of_their_services(hub: FakeHub) -> None:

@@ -62,9 +62,9 @@ def has_signature(secret: bytes, body: bytes, header: str) -> bool:
 def github_change(event: str, body: object, now: float, environment: str = "") -> Change | None:
     """The change of a webhook: a begun or successful deployment, or a published `release`; None for others.
 
-    A deployment that is only created or waits for approval is none, and one that fails withdraws its earlier reports.
-    Its key is that of the deployment. Its version is its ref if that looks like a version, else its commit: two
-    deployments of a branch are of different commits.
+    A deployment that is only created or waits for approval is none. One that fails gives the report of its failure
+    (see `Change.is_failure`). Its key is that of the deployment. Its version is its ref if that looks like a version,
+    else its commit: two deployments of a branch are of different commits.
 
     environment: the only one whose deployments count; "" for any. The service is `service` in the payload of the
     deployment, else the name of the repository.
@@ -91,8 +91,9 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
     page = link_of(repository.get("html_url"))
     ref = text_of(deployment, "ref")
     named = ref if VERSION.fullmatch(ref) else _short_sha(deployment) or ref
+    at = checked_time(status.get("created_at"), now, "created_at")
     return Change(
-        checked_time(status.get("created_at"), now, "created_at"),
+        at,
         "deployment",
         named_service(text_of(payload, "service")) or service,
         after=text_of(payload, "version") or named,
@@ -101,7 +102,7 @@ def github_change(event: str, body: object, now: float, environment: str = "") -
         link=link_of(status.get("log_url")) or (f"{page}/deployments" if page else ""),
         author=_login(deployment, "creator"),
         key=key,
-        withdrawn=state in _FAILED_STATES,
+        failed_at=at if state in _FAILED_STATES else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from foreshock_dashboard.changes.fields import cleaned, link_of
@@ -13,8 +14,8 @@ CHANGE_METRIC = "foreshock_change_timestamp_seconds"
 EXPORTED_LABELS = ("kind", "service_name", "service_namespace", "source", "stage", "after")
 """Labels on the page of the hub's own metrics, which anyone may scrape: no other text of a sender."""
 _TEXTS = ("host", "setting", "before", "after", "title", "author", "key")
-_WITHDRAWN = "withdrawn"
-LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link", _WITHDRAWN)
+_FAILED_AT = "failed_at"
+LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link", _FAILED_AT)
 
 
 def change_labels(change: Change) -> dict[str, str]:
@@ -23,7 +24,7 @@ def change_labels(change: Change) -> dict[str, str]:
     named = {
         "service_name": service.name,
         "service_namespace": service.namespace,
-        _WITHDRAWN: "true" if change.withdrawn else "",
+        _FAILED_AT: "" if change.failed_at is None else str(change.failed_at),
     }
     return named | {name: getattr(change, name) for name in LABELS if name not in named}
 
@@ -44,5 +45,14 @@ def change_of_labels(
     texts = {name: cleaned(labels.get(name, "")) for name in _TEXTS}
     name, namespace = (cleaned(labels.get(f"service_{part}", "")) for part in ("name", "namespace"))
     service = Service(namespace, name) if name else None
-    link, withdrawn = link_of(labels.get("link")), labels.get(_WITHDRAWN) == "true"
-    return Change(at, kind, service, stage=stage, source=source, link=link, withdrawn=withdrawn, **texts)
+    link, failed_at = link_of(labels.get("link")), _seconds(labels.get(_FAILED_AT, ""))
+    return Change(at, kind, service, stage=stage, source=source, link=link, failed_at=failed_at, **texts)
+
+
+def _seconds(text: str) -> float | None:
+    """Unix seconds; None unless the text is a finite number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None

@@ -55,7 +55,8 @@ class ChangeLog:
 
         They outlast the samples that show them. If the journal fails, the next evaluation tries again.
         """
-        settled = frozenset(change for change in collected if now - change.at >= SETTLED_SECONDS)
+        own = (change for change in collected if change.source not in REPORT_SOURCES)  # another hub keeps the others
+        settled = frozenset(change for change in own if now - change.at >= SETTLED_SECONDS)
         with self._lock:
             new = sorted(settled - self._recorded, key=lambda change: change.at)[:MAX_RECORDED]
             try:
@@ -78,7 +79,7 @@ class ChangeLog:
             return (*self._reported, *self._collected)
 
     def reported(self) -> tuple[Change, ...]:
-        """The reported changes by time, each once, then what withdraws them elsewhere, such as in samples.
+        """The reported changes by time, each once, then the failures, also of those known from samples.
 
         A journal that cannot be read leaves those read before.
         """
@@ -116,8 +117,8 @@ class ChangeLog:
             kept = sorted((*self._reports, *self._collected, *filter(None, found)), key=lambda change: change.at)
             self._reports = [change for change in kept if change.source in REPORT_SOURCES][-MAX_CHANGES:]
             self._collected = tuple(change for change in kept if change.source not in REPORT_SOURCES)[-MAX_CHANGES:]
-            withdrawals = (change for change in self._reports if change.withdrawn)
-            self._reported = (*merged_changes(self._reports), *withdrawals)
+            failures = (change for change in self._reports if change.is_failure)
+            self._reported = (*merged_changes(self._reports), *failures)
 
 
 def _is_too_old(change: Change, kept: Sequence[Change]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -34,19 +33,28 @@ def merged_changes(
     A report is about the newest change of its subject if it came within `SAME_CHANGE_SECONDS` of it and has the same
     value: ten pods of a Deployment, or two hubs; and at any time if it has the same key. Another source may name the
     version of a deployment otherwise (see `_is_one_version`): a pipeline, the image, and the spans. A change begins
-    with its first report, and each later one fills in what the earlier ones lack. aliases: see `service_aliases`.
+    with its first report, and each later one fills in what the earlier ones lack. One that fails remains, because it
+    may have reached some replicas; with the same key it then begins again as another. The failure of one that never
+    began is none. aliases: see `service_aliases`.
     """
     merged: list[Change] = []
     reports: list[list[Change]] = []
     newest: dict[tuple[object, ...], int] = {}
     exported: dict[tuple[object, ...], int] = {}
     keyed: dict[str, int] = {}
-    for change in sorted(_standing(changes), key=_order):
+    for change in sorted(changes, key=_order):
+        attempt = keyed.get(change.key)
+        if attempt is not None and _has_failed(merged[attempt], change.at):
+            attempt = None
+        if change.is_failure:
+            if attempt is not None:
+                merged[attempt] = replace(merged[attempt], failed_at=change.failed_at)
+            continue
         named = replace(change, service=service_of_change(change, aliases))
         series = (named.at, named.kind, named.service, named.source, named.stage, named.after)
         number = exported.get(series)
-        if named.key in keyed:
-            number = keyed[named.key]
+        if attempt is not None:
+            number = attempt
         elif number is None or not (_is_bare(named) or _is_bare(merged[number])):
             number = newest.get(_subject(named))
             if number is not None and not _is_same(named, merged[number], reports[number]):
@@ -64,11 +72,9 @@ def merged_changes(
     return tuple(merged[-limit:] if limit else ())
 
 
-def _standing(changes: Iterable[Change]) -> list[Change]:
-    """The changes but those that are withdrawn by a later report with their key."""
-    reports = [*changes]
-    ends = dict(sorted((change.key, change.at) for change in reports if change.withdrawn and change.key))
-    return [change for change in reports if not (change.withdrawn or change.at <= ends.get(change.key, -math.inf))]
+def _has_failed(change: Change, at: float) -> bool:
+    """Whether a deployment failed before a time (Unix seconds)."""
+    return change.failed_at is not None and change.failed_at < at
 
 
 def service_of_change(change: Change, aliases: Mapping[Service, Service]) -> Service | None:
@@ -101,8 +107,8 @@ def _is_same(report: Change, change: Change, reports: list[Change]) -> bool:
     """
     if report.at - change.at > SAME_CHANGE_SECONDS:
         return False
-    if report.key and any(each.key not in ("", report.key) for each in reports):
-        return False
+    if report.key and any(each.key for each in reports):
+        return False  # of another deployment, or of one that failed before
     own = [each for each in reports if each.source == report.source]
     if own or not _is_deployment(report):
         value = report.after or report.title
@@ -138,7 +144,7 @@ def _is_one_version(first: str, second: str) -> bool:
 def _order(change: Change) -> tuple[object, ...]:
     service = change.service or Service("", "")
     named = (change.kind, service, change.host, change.setting, change.after, change.source, change.title)
-    return change.at, *named, change.stage, change.key
+    return change.at, not change.is_failure, *named, change.stage, change.key
 
 
 def _filled(first: Change, later: Change) -> Change:
@@ -156,6 +162,7 @@ def _filled(first: Change, later: Change) -> Change:
         link=first.link or later.link,
         author=first.author or later.author,
         key=first.key or later.key,
+        failed_at=later.failed_at if first.failed_at is None else first.failed_at,
     )
 
 

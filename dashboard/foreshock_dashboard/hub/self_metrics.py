@@ -133,7 +133,7 @@ def _known_changes(stats: HubStats) -> list[Change]:
     """The reported changes as they were reported, and the collected ones, by time."""
     world = stats.snapshot.world
     collected = (change for change in world.changes if change.source not in REPORT_SOURCES) if world else ()
-    reported = (change for change in stats.changes if not change.withdrawn)
+    reported = (change for change in stats.changes if not change.is_failure)
     return sorted((*reported, *collected), key=lambda change: change.at)
 
 

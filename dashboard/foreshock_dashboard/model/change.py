@@ -36,7 +36,7 @@ class Change:
         link: an `http` or `https` address, or "".
         author: person or system that made it, or "".
         key: of the deployment at its sender, over all senders; "" without one. Reports with one key are of one change.
-        withdrawn: whether the reports with this key up to this one do not count, because the deployment failed.
+        failed_at: Unix seconds at which its sender called the deployment failed; None if not. See `is_failure`.
     """
 
     at: float
@@ -52,9 +52,14 @@ class Change:
     link: str = ""
     author: str = ""
     key: str = ""
-    withdrawn: bool = False
+    failed_at: float | None = None
 
     @property
     def subject(self) -> tuple[ChangeKind, Service | None, str, str]:
         """What changed: reports of one subject may be about one change."""
         return self.kind, self.service, self.host, self.setting
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it only reports that the deployment with its key, which began before, failed."""
+        return self.failed_at is not None and self.at >= self.failed_at

@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """Settings by name; others are shown as they are."""
 STAGES: Mapping[Stage, str] = {"": "", "canary": "canary", "rollback": "rollback"}
+FAILED = "failed"
 SEEN_LATE_SECONDS = 90.0
 """How much later than its effect a change may be seen, so that it was at the first anomaly."""
 DONE: Mapping[ChangeKind, str] = {"deployment": "deployed"}
@@ -57,7 +58,8 @@ def change_clauses(change: Change) -> Text:
     setting = SETTINGS.get(change.setting, change.setting)
     values = " → ".join(filter(None, (change.before, change.after)))
     what = " ".join(filter(None, (setting, values))) or change.title or CHANGE_KINDS[change.kind].lower()
-    stage = f" ({STAGES[change.stage]})" if change.stage else ""
+    states = ", ".join(filter(None, (STAGES[change.stage], FAILED if change.failed_at is not None else "")))
+    stage = f" ({states})" if states else ""
     subject = (change.service, " ") if change.service else (f"{change.host} ",) if change.host else ()
     return text(*subject, what, stage)
 

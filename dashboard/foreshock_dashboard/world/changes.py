@@ -186,8 +186,9 @@ class ChangeRows:
         known: services that other readings name; workloads take their names.
         """
         found = [*self._timelines.changes(now)]
+        reported = (change for change in self._reported if change.at <= now)
         if not found:
-            return ()
+            return (*reported,)
         workloads = tuple(
             {subject.service for subject, _ in found if subject.source == "kubernetes" and subject.service}
         )
@@ -208,7 +209,7 @@ class ChangeRows:
             for _, change in found
             if not (change.setting == "replicas" and change.service in self._autoscaled) and not is_explained(change)
         ]
-        return tuple(
+        return *reported, *(
             replace(change, service=service_of_workload.get(change.service, change.service))
             if change.source == "kubernetes" and change.service
             else change

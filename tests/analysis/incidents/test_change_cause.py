@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,9 +12,11 @@ from tests.analysis.detectors.platform import (
     ANSWER,
     ASK,
     BATCH,
+    EDGES,
     FRONT,
     GATEWAY,
     LLM,
+    START,
     STORE,
     Changes,
     last_point,
@@ -33,6 +36,7 @@ from foreshock_dashboard.model.change import Change, ChangeSource
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
 
 AT = 270
 """Grid index of the first sign."""
@@ -216,3 +220,52 @@ def test_the_newest_change_is_the_cause_and_the_nearer_it_is_the_surer() -> None
     assert [item.suspect.change.after for item in found if item.suspect.change] == ["1700.0", "900.0", "0.0"]
     assert sorted(item.confidence for item in found) == [item.confidence for item in found]
     assert found[-1].confidence == pytest.approx(0.8)
+
+
+OTHER = Service("product", "another-caller")
+MORE_CALLERS = replace(world(LARGE), edges=(*EDGES[:-1], Edge(OTHER, LLM)))
+"""Requests at the model need more KV cache, and it is unknown of which of the two callers."""
+
+
+@pytest.mark.parametrize(
+    ("suspect", "changed", "cause"),
+    [
+        (OTHER, GATEWAY, "kv_cache_pressure"),
+        (GATEWAY, OTHER, "kv_cache_pressure"),
+        (LLM, GATEWAY, "kv_cache_pressure"),
+        (GATEWAY, GATEWAY, "change"),
+    ],
+)
+def test_longer_requests_of_several_callers_are_not_those_of_a_bystander_that_changed(
+    suspect: Service, changed: Service, cause: Cause
+) -> None:
+    onset = float(MORE_CALLERS.times[AT])
+    deployed = replace(DEPLOYMENT, service=changed, at=onset - 60)
+    point = last_point(replace(MORE_CALLERS, changes=(deployed,)))
+    found = with_change(point, LLM, onset, ReportedCause("kv_cache_pressure", SuspectedCause(suspect), 0.6, ()))
+    assert (found.cause, found.suspect.service) == (cause, suspect)
+
+
+def test_of_several_changed_callers_the_one_with_the_largest_effect_is_the_cause() -> None:
+    """`FRONT` is before `GATEWAY` in the order of their names, and calls somewhat more as well."""
+    seen = world({("edge_rate", ASK): since(AT, 5, 7.5), ("edge_rate", ANSWER): since(AT, 5, 12)})
+    onset = float(seen.times[AT])
+    deployed = tuple(replace(DEPLOYMENT, service=service, at=onset - 60) for service in (FRONT, GATEWAY))
+    point = last_point(replace(seen, changes=deployed))
+    found = with_change(point, LLM, onset, ReportedCause("overload", SuspectedCause(LLM), 0.6, ()))
+    assert found.suspect.service == GATEWAY
+
+
+def test_the_changes_of_a_point_are_read_once_for_all_callers() -> None:
+    reads = 0
+
+    class Counted(tuple[Change, ...]):
+        def __reversed__(self) -> Iterator[Change]:
+            nonlocal reads
+            reads += 1
+            return iter(self[::-1])
+
+    point = last_point(replace(world(), changes=Counted((replace(DEPLOYMENT, service=STORE, at=START),))))
+    actions = (Action("roll_back", LLM), Action("roll_back", GATEWAY))
+    with_change(point, LLM, float(point.time), ReportedCause("overload", SuspectedCause(LLM), 0.6, actions))
+    assert reads == 1

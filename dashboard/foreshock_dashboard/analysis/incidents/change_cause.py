@@ -7,8 +7,10 @@ by the findings and the ranking, and load, contention, and callees that explain 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import slow_tokens
@@ -46,19 +48,28 @@ class ReportedCause(NamedTuple):
 
 def with_change(point: EvaluationPoint, origin: Service, since: float, reported: ReportedCause) -> ReportedCause:
     """The cause of an incident at `origin`, as the change of the service at fault if there was one before `since`."""
-    for service in dict.fromkeys((reported.suspect.service or origin, origin, *sorted(point.upstream[origin]))):
-        change = newest_change(point, service, since)
+    changes = newest_changes(point, since)
+    suspect = reported.suspect.service or origin
+
+    def effect(caller: Service) -> float:
+        return loads_more_per_request(point, caller, origin, suspect)
+
+    callers = sorted((caller for caller in point.upstream[origin] if caller in changes), key=effect, reverse=True)
+    for service in dict.fromkeys((suspect, origin, *callers)):
+        change = changes.get(service)
         if change is not None and _is_at_fault(point, service, origin, reported, abs(since - change.at)):
             return _attributed(change, service, since, reported)
-    return reported._replace(actions=_undoable(point, since, reported.actions))
+    return reported._replace(actions=_undoable(point, changes, reported.actions))
 
 
-def _undoable(point: EvaluationPoint, since: float, actions: Sequence[Action]) -> tuple[Action, ...]:
+def _undoable(
+    point: EvaluationPoint, changes: Mapping[Service, Change], actions: Sequence[Action]
+) -> tuple[Action, ...]:
     """The actions, with a rollback only where there is a change to undo, and a check where no change would be known."""
     kept: list[Action] = []
     for action in actions:
         if action.kind == "roll_back" and action.service is not None:
-            change = newest_change(point, action.service, since)
+            change = changes.get(action.service)
             if change is not None:
                 action = action._replace(target=change.before)
             elif action.service in point.world.change_tracked:
@@ -69,16 +80,13 @@ def _undoable(point: EvaluationPoint, since: float, actions: Sequence[Action]) -
     return tuple(kept)
 
 
-def newest_change(point: EvaluationPoint, service: Service, since: float) -> Change | None:
-    """The newest change of a service that may have led to what began at `since` (Unix seconds)."""
-    return next(
-        (
-            change
-            for change in recent_changes(point.world.changes, since, point.time)
-            if change.service == service and change.kind in CHANGING_KINDS
-        ),
-        None,
-    )
+def newest_changes(point: EvaluationPoint, since: float) -> Mapping[Service, Change]:
+    """The newest change of each service that may have led to what began at `since` (Unix seconds)."""
+    newest: dict[Service, Change] = {}
+    for change in recent_changes(point.world.changes, since, point.time):
+        if change.service is not None and change.kind in CHANGING_KINDS:
+            newest.setdefault(change.service, change)
+    return newest
 
 
 def recent_changes(changes: Sequence[Change], since: float, now: float) -> tuple[Change, ...]:
@@ -105,7 +113,7 @@ def _is_at_fault(
         edge = suspect.edge
         if reported.cause == "retry_storm" and edge is not None and edge[0] == service == suspect.service:
             return True  # it times out sooner than before (see `client_timeout`), and so repeats its calls
-        return loads_more_per_request(point, service, origin) > CALLS_PER_REQUEST.midpoint
+        return loads_more_per_request(point, service, origin, suspect.service) > CALLS_PER_REQUEST.midpoint
     if reported.cause == "gpu_contention":
         return lag <= ROLLOUT_SECONDS and _only_repeats_calls(point, suspect.service, service)
     is_slower = slow_tokens(point, service) > 0.5
@@ -120,20 +128,29 @@ def _only_repeats_calls(point: EvaluationPoint, caller: Service | None, origin: 
     return gpus.isdisjoint(others) and not point.ratio("rate", caller) > OWN_REQUESTS.midpoint
 
 
-def loads_more_per_request(point: EvaluationPoint, service: Service, origin: Service) -> float:
-    """Calls of a service towards `origin` per received request, over their baseline; NaN if unknown.
+def loads_more_per_request(
+    point: EvaluationPoint, service: Service, origin: Service, suspect: Service | None = None
+) -> float:
+    """Calls of a service towards `origin` per received request, over their baseline; 0 if unknown.
 
     Where the callee reports tokens, those per call count as well, and the KV cache that a request needs at `origin`.
+    Both are known of all callers together, so they count only for the suspected one, and where there is no other.
     """
-    own, growth, held = point.ratio("rate", service), math.nan, point.ratio("held", origin)
-    for edge in point.calls_from(service):
-        if edge.server == origin or edge.server in point.upstream[origin]:
-            calls = point.ratio("edge_rate", edge)
-            tokens = max(1.0, point.ratio("prompt", edge.server) / point.ratio("rate", edge.server))
-            size = max(1.0, 1.0, *(each for each in (tokens, held) if math.isfinite(each)))
-            ratio = calls * size / own if own > 0 else math.nan
-            growth = max(growth, ratio) if math.isfinite(growth) else ratio
-    return growth
+    upstream, growth = frozenset(point.upstream[origin]), 0.0
+    own, has_length = point.ratio("rate", service), service == suspect or _is_only_path(point, service, upstream)
+    for edge in point.calls_from(service) if own > 0 else ():
+        if edge.server == origin or edge.server in upstream:
+            tokens = point.ratio("prompt", edge.server) / point.ratio("rate", edge.server)
+            lengths = (tokens, point.ratio("held", origin)) if has_length else ()
+            size = max((1.0, *filter(math.isfinite, lengths)))
+            growth = np.fmax(growth, point.ratio("edge_rate", edge) * size / own)
+    return float(growth)
+
+
+def _is_only_path(point: EvaluationPoint, service: Service, upstream: Collection[Service]) -> bool:
+    """Whether all the services upstream of another call through `service`, or are called by it."""
+    above = point.upstream[service]
+    return all(each == service or each in above or service in point.upstream[each] for each in upstream)
 
 
 def _attributed(change: Change, service: Service, since: float, reported: ReportedCause) -> ReportedCause:

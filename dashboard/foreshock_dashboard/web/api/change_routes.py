@@ -42,7 +42,7 @@ class EnvironmentParameters(Parameters):
 
 
 class ReportedChange(TypedDict):
-    """The change as it was kept; null where the event is none, or withdraws one."""
+    """The change as it was kept; null where the event is none, or only says that one failed."""
 
     change: ChangeJson | None
 
@@ -67,8 +67,11 @@ def add_change_routes(
     def changes(snapshot: Snapshot, past: bool, _query: AsOf) -> Payload:
         world = snapshot.world
         now = world.time if past and world else hub.now()
-        collected = world.changes if world else ()
-        known = collected if past else merged_changes((*collected, *log.all()), service_aliases(snapshot.services))
+        if past:
+            known = world.changes if world else ()
+        else:
+            collected = world.collected if world else ()
+            known = merged_changes((*collected, *log.all()), service_aliases(snapshot.services))
         return {"changes": [change_row(change) for change in reversed(known) if change.at <= now][:MAX_LISTED]}
 
     async def keep(change: Change | None, by: str) -> Payload:
