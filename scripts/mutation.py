@@ -72,6 +72,7 @@ GROUPS = {
     "store": Group(
         [f"{STORE}/{folder}*.py" for folder in ("", "blocks/", "samples/", "spans/")],
         [f"tests/store/test_{name}.py" for name in ("retention_clock", "journal", "wal", "sqlite_pages", "head")]
+        + [f"tests/store/test_{name}.py" for name in ("block_dir", "group_commit", "promql_functions")]
         + [
             f"tests/store/test_store_{name}.py"
             for name in ("bounds", "damage", "disk", "engine", "failures", "folder", "recovery", "samples", "series")

@@ -44,6 +44,24 @@ def test_each_option_that_differs_from_the_last_start_is_a_change(tmp_path: Path
     ]
 
 
+def test_a_change_of_one_item_in_a_long_list_shows_that_item(tmp_path: Path) -> None:
+    """However long the list is, and whatever characters the items have."""
+    listed = [f"svc-{number:03d}=20s:1%" for number in range(30)]
+    journal = Journal(tmp_path, now=lambda: NOW)
+    for slo, tiers in (
+        (listed, ["a@x=gold", "b=silver"]),
+        ([*listed[:-1], "svc-029=5s:50%"], ["a@y=gold", "b=silver"]),
+        (listed[:-1], ["a@y=gold", "b=silver"]),
+    ):
+        record_options(journal, watched_options(load_settings({"slo": slo, "tiers": tiers}, {}), "0.2.0"), NOW)
+    assert [change_text(change) for change in ChangeLog(journal).all()] == [
+        "--slo svc-029=20:0.01 → svc-029=5:0.5",
+        "--tiers a@x=gold → a@y=gold",
+        "--slo svc-029=5:0.5 → default",
+    ]
+    journal.close()
+
+
 def test_a_journal_that_fails_does_not_stop_the_hub(caplog: pytest.LogCaptureFixture) -> None:
     journal = Mock(read=Mock(side_effect=StoreError("disk full")))
     record_options(journal, {"--slo": "a=1"}, NOW)

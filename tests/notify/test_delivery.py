@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 from foreshock_dashboard.model.incident import Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify import notifier as notifier_module
+from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
 from foreshock_dashboard.notify.backoff import (
     BURST_MESSAGES,
@@ -23,7 +24,7 @@ from foreshock_dashboard.notify.backoff import (
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
-from foreshock_dashboard.notify.peer import Mute, Timing
+from foreshock_dashboard.notify.peer import Mute, Peer, Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
@@ -51,9 +52,9 @@ class Hub:
             muted=lambda *_: Mute(NOW + 1e6) if self.muted else None,
             record=lambda _, data: self.recorded.append(data),
         )
-        timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
+        self.timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
         self.outbox = Outbox(self._folder)
-        self.notifier = Notifier(self.outbox, self._file, (), timing, hooks)
+        self.notifier = Notifier(self.outbox, self._file, (), self.timing, hooks)
         ((_, self.delivery),) = self.notifier._deliveries.values()
 
     def restart(self) -> None:
@@ -167,7 +168,7 @@ def test_a_message_or_incident_that_cannot_be_read_stops_no_other(hub: Hub, capl
     for _ in range(2):
         hub.evaluate(bad, incident())
     assert hub.sent == [f"critical {incident().id}"]
-    assert len(hub.notifier.alerts()) == 2
+    assert len(hub.notifier.posting().alerts) == 2
     assert [record.message for record in caplog.records] == [
         "channel json: 3 messages cannot be read; forgotten",
         "json: incident bad: notifications failed",
@@ -178,18 +179,67 @@ def test_a_message_or_incident_that_cannot_be_read_stops_no_other(hub: Hub, capl
 def test_labels_stay_as_they_were_when_the_alert_first_fired(hub: Hub) -> None:
     """Also the owner, and the service of an incident that does not say which one it had; until it is over."""
     hub.evaluate(warning())
-    (first,) = hub.notifier.alerts()
+    (first,) = hub.notifier.posting().alerts
     hub.owner = "team-b"
     hub.evaluate(warning(service=BATCH, first_service=CHAT))
-    (second,) = hub.notifier.alerts()
+    (second,) = hub.notifier.posting().alerts
     hub.evaluate(incident(service=BATCH))
-    ended, page = hub.notifier.alerts()
+    ended, page = hub.notifier.posting().alerts
     assert first["labels"] == second["labels"] == ended["labels"]
     assert (first["labels"]["owner"], page["labels"]["owner"]) == ("team-a", "team-b")
     assert page["labels"]["origin"] == "ml/batch-embed"
     hub.evaluate()
     hub.evaluate(warning())
-    assert hub.notifier.alerts()[0]["labels"]["owner"] == "team-b"
+    assert hub.notifier.posting().alerts[0]["labels"]["owner"] == "team-b"
+
+
+class Receiver(Alertmanager):
+    """Accepts alerts; meanwhile something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        super().__init__("http://am:9093")
+        self._meanwhile = meanwhile
+
+    def post(self, alerts: Sequence[Json]) -> None:
+        assert alerts
+        self._meanwhile()
+
+    def suppressions(self) -> Mapping[str, Suppression]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("severities", "events"),
+    [
+        ("warning critical warning critical", "early_warning page"),
+        ("critical warning critical", "page"),
+        ("warning resolved warning", "early_warning resolved early_warning"),
+        ("resolved", ""),
+    ],
+)
+def test_each_alert_that_alertmanager_accepts_is_recorded_once(hub: Hub, severities: str, events: str) -> None:
+    """An incident that paged and is a warning again for a while does not page again."""
+    states = {"warning": warning(), "critical": incident(), "resolved": resolved()}
+    peer = Peer(Receiver(), hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
+    for severity in severities.split():
+        hub.notifier.observe((states[severity],), complete=True)
+        assert peer.post()
+    assert [item["event"] for item in hub.recorded] == events.split()
+
+
+def test_only_what_was_posted_is_recorded_as_sent(hub: Hub) -> None:
+    """No incident that began during the post, none whose alert failed, and no muted one before it notifies."""
+    late, bad = incident(id="late"), incident(id="bad", actions=(None,))
+    receiver = Receiver(lambda: hub.notifier.observe((incident(), bad, late), complete=True))
+    peer = Peer(receiver, hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
+    hub.notifier.observe((incident(), bad), complete=True)
+    hub.muted = True
+    assert len(hub.notifier.posting().alerts) == 2
+    hub.notifier._accepted(hub.notifier.posting())
+    assert hub.recorded == []
+    hub.muted = False
+    peer.post()
+    assert [item["incident"] for item in hub.recorded] == [incident().id]
 
 
 def test_names_stay_different_when_lines_of_the_file_move(hub: Hub) -> None:

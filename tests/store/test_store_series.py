@@ -19,7 +19,7 @@ from tests.store.conftest import CUT_ALWAYS
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.store import Store, StoreLimits
-from foreshock_dashboard.store.samples.series_index import SeriesIndex
+from foreshock_dashboard.store.samples.series_index import SeriesIndex, positions
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
@@ -76,6 +76,19 @@ def test_a_series_that_appears_during_a_query_does_no_harm(bench: Bench) -> None
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 3
     reader._statements = statements  # type: ignore[method-assign]
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 30
+
+
+@pytest.mark.parametrize(
+    ("ascending", "refs", "found"),
+    [
+        ([2, 5, 9], [5, 2, 9, 5], [1, 0, 2, 1]),
+        ([2, 5, 9], [1, 3, 10], [-1, -1, -1]),
+        ([], [1, 0], [-1, -1]),
+        ([2], [], []),
+    ],
+)
+def test_a_series_that_is_not_selected_has_no_position(ascending: list[int], refs: list[int], found: list[int]) -> None:
+    assert positions(np.array(ascending, np.int32), np.array(refs, np.int32)).tolist() == found
 
 
 def names_of(store: Store, metric: str, time: float) -> set[str]:

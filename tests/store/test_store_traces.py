@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -123,14 +123,32 @@ def test_invalid_unicode_costs_only_its_characters(bench: Bench, span: MakeSpan)
     assert len(store.get(f"{2:032x}")) == 1
 
 
-def test_a_span_with_invalid_times_is_dropped_and_counted(bench: Bench, span: MakeSpan) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start_ns": -1},
+        {"start_ns": 2},
+        {"end_ns": 1 << 63},
+        {"trace_id": "x" * 32},
+        {"trace_id": "f" * 30},
+        {"span_id": "1" * 14},
+        {"parent_id": "1" * 14},
+        {"parent_id": "x" * 16},
+    ],
+    ids=str,
+)
+def test_a_span_with_invalid_times_or_ids_is_dropped_and_counted(
+    bench: Bench, span: MakeSpan, changes: dict[str, Any]
+) -> None:
     """The other spans of the request are stored."""
     store = bench.open()
-    far = Span("f" * 32, "1" * 16, "", "x", "server", 1, 1 << 63, "unset", "", {}, {})
-    store.append_spans([far, span(2)])
+    valid = Span("f" * 32, "1" * 16, "", "x", "server", 1, 1, "unset", "", {}, {})
+    store.append_spans([replace(valid, **changes), span(2)])
     assert store.stats().dropped_spans == 1
     assert store.get("f" * 32) == ()
     assert len(store.get(f"{2:032x}")) == 1
+    store.append_spans([valid, replace(valid, span_id="2" * 16, parent_id="1" * 16, end_ns=(1 << 63) - 1)])
+    assert len(store.get("f" * 32)) == 2
 
 
 def test_a_span_received_twice_is_returned_and_counted_once(bench: Bench, span: MakeSpan) -> None:

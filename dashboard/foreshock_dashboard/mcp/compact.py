@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import TypeVar, get_args, get_type_hints
 
 from foreshock_dashboard.mcp.answers import (
     ActionRow,
@@ -81,20 +81,18 @@ def _fields(kind: object) -> dict[str, bool]:
     return {name: get_args(hint)[:2] == get_args(Time) for name, hint in hints.items()}
 
 
-def _row(kind: type[RowType], source: Json, **own: Any) -> RowType:  # noqa: ANN401 - values of a row
+def _row(kind: Callable[..., RowType], source: Json, **own: object) -> RowType:
     """The fields of a row of the API by the same names: times in words, and the first names of a list.
 
-    own: fields with another name or value there.
+    kind: the type of the row. own: fields with another name or value there.
     """
 
-    hashable: object = kind
-
-    def value(name: str, *, is_time: bool) -> Any:  # noqa: ANN401
+    def value(name: str, *, is_time: bool) -> object:
         found = source[name]
         return _time(found) if is_time else found[:MAX_NAMES] if isinstance(found, list) else found
 
-    row = {name: value(name, is_time=time) for name, time in _fields(hashable).items() if name not in own}
-    return cast("RowType", row | own)
+    row = {name: value(name, is_time=time) for name, time in _fields(kind).items() if name not in own}
+    return kind(**row, **own)
 
 
 def incident_list(answer: Json) -> IncidentList:

@@ -38,6 +38,18 @@ def is_worth_sending(incident: Incident, now: float) -> bool:
     return not incident.summary.latent or now - incident.opened >= LATENT_SECONDS
 
 
+def alert_event(incident: Incident, last: str | None) -> Event | None:
+    """What an accepted alert of an incident is the first to say, or None. last: what the one before it said.
+
+    An incident that paged and is a warning again does not notify again.
+    """
+    if not incident.is_open:
+        return None if last in (None, "resolved") else "resolved"
+    if incident.severity == "critical":
+        return None if last == "page" else "page"
+    return "early_warning" if last in (None, "resolved") else None
+
+
 def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted: bool) -> Event | None:
     """The message that is due, or None.
 

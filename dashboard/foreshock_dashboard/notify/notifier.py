@@ -19,9 +19,9 @@ from foreshock_dashboard.notify.apprise_sender import AppriseSender
 from foreshock_dashboard.notify.channel_state import ChannelState, ChannelStats, Outcome
 from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
-from foreshock_dashboard.notify.due import Event, cause_of, due, is_worth_sending
+from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
-from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Timing
+from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Posting, Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
@@ -80,7 +80,7 @@ class Notifier:
         self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
         self._failing: set[tuple[str, str]] = set()
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
-        self._peers = [Peer(item, self.alerts, self.mutes, timing, self._accepted) for item in self.alertmanagers]
+        self._peers = [Peer(item, self.posting, self.mutes, timing, self._accepted) for item in self.alertmanagers]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
@@ -130,13 +130,17 @@ class Notifier:
         """Ends of Alertmanager's silences by incident, those of the hub among them; None for one that it inhibits."""
         return {key: item.silenced_until for key, item in self.suppressions().items()}
 
-    def alerts(self) -> list[Json]:
-        """The alerts as of now."""
-        timing, base, listed = self._timing, self._hooks.base, list[Json]()
+    def posting(self) -> Posting:
+        """The alerts as of now, and whom they notify about."""
+        timing, base, now = self._timing, self._hooks.base, self._timing.now()
+        listed, notified = list[Json](), list[Incident]()
         for incident in self._incidents or ():
-            with self._isolated("Alertmanager", incident.id):
-                listed += alerts((incident,), timing.now(), timing.to_wall, VALID_SECONDS, base, self._first_labels)
-        return listed
+            with self._isolated(ALERTMANAGER, incident.id):
+                found = alerts((incident,), now, timing.to_wall, VALID_SECONDS, base, self._first_labels)
+                listed += found
+                if found and not (incident.is_open and self._hooks.muted(incident, now)):
+                    notified.append(incident)
+        return Posting(listed, notified)
 
     def _first_labels(self, incident: Incident, severity: Severity) -> Mapping[str, str]:
         """The labels with which an alert first fired: others would be another alert, and so page again."""
@@ -145,20 +149,14 @@ class Notifier:
             key, alert_labels(incident, severity, self._hooks.owner)
         )
 
-    def _accepted(self) -> None:
+    def _accepted(self, posting: Posting) -> None:
         """Record the first time that an Alertmanager accepts each alert of an incident, and its end: once, also across
         restarts."""
         now = self._timing.now()
-        for incident in self._incidents or ():
-            event: Event = "page" if incident.severity == "critical" else "early_warning"
+        for incident in posting.notified:
             with self._accepted_lock, self._isolated(ALERTMANAGER, incident.id):
                 last = self._outbox.get(ALERTMANAGER, incident.id)
-                if not incident.is_open:
-                    event = "resolved"
-                    is_news = last is not None and last.event != event
-                else:
-                    is_news = is_worth_sending(incident, now) and (last is None or last.event != event)
-                if is_news:
+                if event := alert_event(incident, last and last.event):
                     self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, now, "", waiting=False))
                     self._hooks.record(now, _entry(incident.id, ALERTMANAGER, event, "sent"))
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Silence, Suppression
@@ -61,12 +62,19 @@ class Mute(NamedTuple):
     comment: str = ""
 
 
+class Posting(NamedTuple):
+    """Alerts, and the incidents that they notify: those with an alert that are not muted."""
+
+    alerts: Sequence[Json]
+    notified: Sequence[Incident] = ()
+
+
 class Peer:
     """Posts all alerts to one Alertmanager when they change, and every `RENEW_SECONDS`; keeps its silences in step.
 
     Args:
-        alerts: the alerts as of now. mutes: the open incidents that are muted now, by id. accepted: called after
-            each post of the alerts.
+        posting: the alerts as of now. mutes: the open incidents that are muted now, by id. accepted: takes each
+            posting that Alertmanager accepted.
 
     Attributes:
         suppressions: incidents that Alertmanager silences or inhibits, as of the last post.
@@ -75,15 +83,15 @@ class Peer:
     def __init__(
         self,
         peer: Alertmanager,
-        alerts: Callable[[], Sequence[Json]],
+        posting: Callable[[], Posting],
         mutes: Callable[[], Mapping[str, Mute]],
         timing: Timing,
-        accepted: Callable[[], None] = lambda: None,
+        accepted: Callable[[Posting], None] = lambda _: None,
     ) -> None:
         self.alertmanager = peer
         self.state = ChannelState(peer.name, "alertmanager")
         self.suppressions: Mapping[str, Suppression] = {}
-        self._alerts, self._mutes, self._timing, self._accepted = alerts, mutes, timing, accepted
+        self._posting, self._mutes, self._timing, self._accepted = posting, mutes, timing, accepted
         self._silenced: dict[str, float] = {}
         """Until when, in the hub's time, by incident."""
         self._log = LogOnChange(log, recovered=f"Alertmanager {peer.name}: alerts are accepted again")
@@ -138,15 +146,15 @@ class Peer:
         return otherwise
 
     def _post(self) -> None:
-        alerts = self._alerts()
-        self.alertmanager.post(alerts)
-        found = self.alertmanager.suppressions() if alerts else {}
+        posting = self._posting()
+        self.alertmanager.post(posting.alerts)
+        found = self.alertmanager.suppressions() if posting.alerts else {}
         self.suppressions = {
             key: item._replace(silenced_until=item.silenced_until and self._ends(key, item.silenced_until))
             for key, item in found.items()
         }
-        self.state.sent(self._timing.now(), counted=bool(alerts))
-        self._accepted()
+        self.state.sent(self._timing.now(), counted=bool(posting.alerts))
+        self._accepted(posting)
 
     def _ends(self, incident_id: str, end: float) -> float:
         """The end of a silence in the hub's time, to the second; if it mirrors a mute, exactly when that ends."""

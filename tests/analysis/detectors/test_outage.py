@@ -225,15 +225,24 @@ def test_a_replica_that_is_replaced_is_not_lost(missing: Callable[[int], bool], 
     assert paged == ({"hardware"} if is_lost else set())
 
 
-@pytest.mark.parametrize(("until", "is_paged"), [(282, False), (300, True)], ids=["a restart", "it does not come back"])
-def test_a_service_without_replicas_pages_although_no_client_reports(until: int, *, is_paged: bool) -> None:
+@pytest.mark.parametrize(
+    ("until", "wanted", "is_paged"),
+    [
+        pytest.param(282, 2.0, False, id="a restart"),
+        pytest.param(300, 2.0, True, id="it does not come back"),
+        pytest.param(300, lambda i: 0 if 275 <= i < 280 else 2, False, id="it starts slowly after zero"),
+    ],
+)
+def test_a_service_without_replicas_pages_although_no_client_reports(
+    until: int, wanted: Shape | float, *, is_paged: bool
+) -> None:
     untold: Changes = {(name, ANSWER): math.nan for name in ("edge_rate", "edge_error_rate", "edge_p95", "edge_server")}
     normal = {"rate": (5, math.nan), "error_rate": (0, math.nan), "p50": (2, math.nan), "p95": (8, math.nan)}
     gone: Changes = {
         (name, LLM): partial(lambda up, down, i: down if 275 <= i < until else up, *values)
         for name, values in {**normal, "ready": (2, 0)}.items()
     }
-    *_, last = states(State(), world({**untold, **gone}))
+    *_, last = states(State(), world({**untold, **gone, ("wanted", LLM): wanted}))
     paged = [item for item in last.incidents if item.paged is not None]
     assert [(item.service, item.suspect.service) for item in paged] == ([(LLM, LLM)] if is_paged else [])
     assert all(item.paged is not None and item.paged - (item.since) >= RESTART_SECONDS for item in paged)

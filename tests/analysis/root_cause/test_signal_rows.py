@@ -234,6 +234,30 @@ def test_a_service_that_stops_reporting_is_unavailable(gone: tuple[str, ...]) ->
     assert traffic.values[-1] == 0
 
 
+@pytest.mark.parametrize(
+    ("gone", "source", "vanished"),
+    [
+        pytest.param((0, 1), "job", (), id="a job that is not scraped"),
+        pytest.param((0, 1), "instance", (), id="a target that is not scraped"),
+        pytest.param((0,), "job", (0,), id="one of the services of a job"),
+        pytest.param((4,), "job", (4,), id="the only service of a job"),
+    ],
+)
+def test_services_that_vanish_with_all_that_reports_them_are_a_gap(
+    gone: tuple[int, ...], source: str, vanished: tuple[int, ...]
+) -> None:
+    """Their traffic is unknown, not zero. Two of five services are of one job, or of one target of a job."""
+    series = {}
+    for number in range(5):
+        group = str(number // 2)
+        place = {"job": group} if source == "job" else {"job": "apps", "instance": f"host-{group}:80"}
+        series[labels_of({"service": f"s{number}", **place})] = np.where(IN_FAULT & (number in gone), np.nan, 9.5)
+    rows = rows_of({"cpu_usage": series, "requests_per_second": series})
+    assert [row.entity for row in rows if row.metric == "reported"] == [Service("", f"s{n}") for n in vanished]
+    (traffic,) = (row for row in rows if row.kind == "traffic" and row.entity == Service("", f"s{gone[0]}"))
+    assert traffic.values[-1] == (0 if vanished else pytest.approx(np.nan, nan_ok=True))
+
+
 def test_a_job_that_ends_is_no_outage() -> None:
     """It was absent before as well."""
     nightly = np.where(np.arange(POINTS) % 20 < 10, WANDERING, np.nan)

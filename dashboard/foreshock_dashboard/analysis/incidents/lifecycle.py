@@ -193,12 +193,12 @@ def _advanced(
     ended: list[Incident] = []
     left = list(candidates)
     step = point.world.step
-    for group in sorted(tracked, key=lambda group: (_is_calm(group, step), *_seniority(group))):
+    for group in sorted(tracked, key=lambda group: (_has_recovered(group, step), *_seniority(group))):
         own = [candidate for candidate in left if _belongs(candidate, group, step)]
         left = [candidate for candidate in left if candidate not in own]
         if own:
             after: TrackedIncident | None = _updated(group, own, evaluation)
-        elif not _is_calm(group, step) and any(_belongs(candidate, group, step) for candidate in candidates):
+        elif not _has_recovered(group, step) and any(_belongs(candidate, group, step) for candidate in candidates):
             after = _merged(group, point)
         else:
             after = _without_candidate(group, evaluation)
@@ -220,13 +220,13 @@ def _belongs(candidate: IncidentCandidate, group: TrackedIncident, step: float) 
     Once the symptoms have been gone for a while, trouble of another origin and suspected cause is a new incident.
     """
     incident, cause = group.incident, candidate.cause
-    if incident is None or not _is_calm(group, step):
+    if incident is None or not _has_recovered(group, step):
         return not group.members.isdisjoint(candidate.members)
     known = {incident.service, incident.suspect.service} - {None}
     return not known.isdisjoint({candidate.origin, cause.suspect.service if cause else None})
 
 
-def _is_calm(group: TrackedIncident, step: float) -> bool:
+def _has_recovered(group: TrackedIncident, step: float) -> bool:
     """Whether the symptoms of an incident have been gone for `SWITCH`."""
     return group.incident is not None and group.recovered_seconds >= SWITCH.at(step)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.root_cause.parameters import MIN_BASELINE_POINTS
 from foreshock_dashboard.analysis.root_cause.series_owner import replica_key
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 
 COUNTER_SUFFIXES = ("_total", "_bucket")
@@ -34,7 +35,7 @@ def is_counter(metric: str, past: Floats) -> bool:
     return steps.size >= MIN_BASELINE_POINTS and float((steps > 0).mean()) >= 0.5 and float((steps < 0).mean()) <= 0.01
 
 
-def increases(values: Floats, labels: Sequence[object] = ()) -> Floats:
+def increases(values: Floats, labels: Sequence[Labels] = ()) -> Floats:
     """Increase of a counter from point to point, same shape; its value after a reset, NaN at the first point.
 
     A counter that appears late on a replica with a history counts a kind of event that had not occurred before: it
@@ -47,7 +48,7 @@ def increases(values: Floats, labels: Sequence[object] = ()) -> Floats:
     known = np.isfinite(values)
     begins = np.where(known.any(axis=1), known.argmax(axis=1), values.shape[1])
     if len(labels) == len(values) and len(values):
-        replicas = [replica_key(dict(pairs)) for pairs in labels]  # type: ignore[call-overload]
+        replicas = [replica_key(dict(pairs)) for pairs in labels]
         earliest: dict[tuple[str, ...], int] = {}
         for replica, begin in zip(replicas, begins.tolist(), strict=True):
             earliest[replica] = min(begin, earliest.get(replica, begin))

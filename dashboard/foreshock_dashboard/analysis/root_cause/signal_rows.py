@@ -61,7 +61,7 @@ class SignalRow(NamedTuple):
 
 def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> list[SignalRow]:
     """Signals of all series. first: index of the first grid point after the baseline; step: seconds between points."""
-    made: list[SignalRow] = []
+    metrics, made = [*metrics], list[SignalRow]()
     usage: dict[str, Matrix] = {}
     for series in metrics:
         if series.metric in METRICS:
@@ -78,7 +78,9 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     rows, failures = (
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
     )
-    rows = with_vanished([*rows, *_error_rates(failures, rows)], first)
+    rows += _error_rates(failures, rows)
+    if times := _vanished_times(rows, first):
+        rows = with_vanished(rows, _without_gaps(times, metrics, names, first))
     rows_by_entity = traffic_by_entity(rows)
     rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
     return rows + calls_per_request(rows_by_entity)
@@ -95,12 +97,11 @@ def _rows_of(series: MetricSeries, first: int, step: float) -> list[SignalRow]:
     return _gauge_rows(series.metric, series.values, step)
 
 
-def with_vanished(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:
+def with_vanished(rows: Sequence[SignalRow], times: Mapping[Service, NDArray[np.bool_]]) -> list[SignalRow]:
     """The signals, with the availability of services that stopped reporting after the baseline while others did not.
 
-    Such a service has no traffic either.
+    Such a service has no traffic either. times: when, see `_vanished_times`.
     """
-    times = _vanished_times(rows, first)
     lost = [times.get(row.entity if isinstance(row.entity, Service) else row.entity[1]) for row in rows]
     return [
         row if gone is None or row.kind != "traffic" else row._replace(values=np.where(gone, 0.0, row.values))
@@ -128,6 +129,36 @@ def _vanished_times(rows: Iterable[SignalRow], first: int) -> Mapping[Service, N
         for service, gone in lost.items()
         if gone[1:first].mean() <= 1 - MIN_PRESENT_SHARE and gone[first:].sum() >= MIN_VANISHED_POINTS
     }
+
+
+def _without_gaps(
+    times: Mapping[Service, NDArray[np.bool_]],
+    metrics: Iterable[MetricSeries],
+    names: Mapping[Entity, Entity],
+    first: int,
+) -> Mapping[Service, NDArray[np.bool_]]:
+    """The vanished services, without those of a job or a target that reported several and then nothing: it is not
+    scraped. names: see `_qualified`."""
+    reported = defaultdict[tuple[str, ...], dict[Entity, bool]](dict)
+    present = dict[tuple[str, ...], NDArray[np.bool_]]()
+    for series in metrics:
+        finite = np.isfinite(series.values.values)
+        for labels, row in zip(map(dict, series.values.labels), finite, strict=True):
+            if (entity := _entity(series.metric, labels)) is None or not (job := labels.get("job", "")):
+                continue
+            for source in ((job,), (job, labels.get("instance", ""))):
+                reported[source][names.get(entity, entity)] = True
+                present[source] = present.get(source, np.False_) | row
+
+    def is_gap(service: Service, gone: NDArray[np.bool_]) -> bool:
+        sources = [source for source, entities in reported.items() if service in entities]
+        lost = [len(reported[each]) > 1 and not (present[each] & gone)[first:].any() for each in sources]
+        return any(
+            all(is_lost for source, is_lost in zip(sources, lost, strict=True) if len(source) == level)
+            for level in {len(source) for source in sources}
+        )
+
+    return {service: gone for service, gone in times.items() if not is_gap(service, gone)}
 
 
 def _in_seconds(metric: str) -> tuple[str, float]:

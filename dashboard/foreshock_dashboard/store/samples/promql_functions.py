@@ -162,7 +162,7 @@ def _add_resets(series: Series, first: Ints, final: Ints, gain: Floats) -> None:
 
 def evaluate(query: Query, series: Series, steps: Steps) -> tuple[Floats, Bools]:
     """Evaluate the query's function for every series, as `last`; some series at a time, as it takes many arrays."""
-    count = max(1, EVALUATED_CELLS // max(1, steps.count))
+    count = max(1, EVALUATED_CELLS // steps.count)
     parts = [
         _evaluate(query, series.part(first, first + count), steps) for first in range(0, max(1, len(series)), count)
     ]

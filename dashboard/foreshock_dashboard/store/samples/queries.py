@@ -72,7 +72,7 @@ class SampleReader:
             with self._store.snapshot(min(begins, default=steps.end), steps.end) as snapshot:
                 for query, metric, after, ref, in_head in zip(queries, metrics, begins, refs, series, strict=True):
                     selected = self._select(cursor, snapshot, metric, query, in_head)
-                    if not selected.labels or not steps.count:
+                    if not selected.labels:
                         yield Matrix.empty(times)
                         continue
                     if len(selected.labels) * steps.count > self._limits.max_query_cells:

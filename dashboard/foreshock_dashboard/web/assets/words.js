@@ -122,9 +122,9 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   copy_revert: "Copy revert",
   revert: "Revert:",
   by_hand: "No command, by hand.",
-  names: "Names are those in telemetry: check them in the cluster.",
+  names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: do not run on a live cluster.",
-  replay: "The past: do not run these commands now.",
+  replay: "Replay: do not run these commands.",
 });
 
 export const COURSE = /** @type {const} */ ({

@@ -40,9 +40,9 @@ MAX_LINES = 5
 
 
 MAX_CHANGES = 20
+"""Changes in the timeline, the newest ones."""
 MAX_MARK_CHARS = 40
 """Characters of a change in a plot."""
-"""Changes in the timeline, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def report(
         "## Root cause",
         _root_cause(incident, at_page),
         "## Actions",
-        _actions(paged),
+        _actions(incident, at_page),
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
@@ -357,12 +357,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
 
 
-def _actions(incident: Incident) -> str:
-    """The recommended actions of an incident, each with its example command."""
-    if not incident.actions:
+def _actions(incident: Incident, at_page: Incident | None) -> str:
+    """The recommended actions as of the page if it is known, else of the incident, each with its example command."""
+    actions = (at_page or incident).actions
+    if not actions:
         return "No mitigation identified."
-    lines = ["Recommended at the page:" if incident.paged is not None else "Recommended:", ""]
-    for number, action in enumerate(incident.actions, 1):
+    lines = ["Recommended at the page:" if at_page else "Recommended:", ""]
+    for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
         if command := action_command(action):
             lines.append(f"   Command: {_text(command)}")

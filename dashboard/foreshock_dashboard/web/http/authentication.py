@@ -91,7 +91,7 @@ class Authenticated:
         self._limited = frozenset({GITHUB_PATH} if access.webhook_secret else ()) | (
             OPEN_OIDC_PATHS if access.oidc else frozenset()
         )
-        """Paths without credentials whose requests count by path and client."""
+        """Paths without credentials. Logins count by path and client; of webhooks, those with a wrong signature do."""
         self._limit = RateLimit(access.requests_per_minute)
         self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
         self._checks: Counter[str] = Counter()
