@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def test_a_published_block_has_the_sizes_and_checksums_of_its_files(blocks: Bloc
     [block], following = blocks.load()
     assert (block.folder, following) == (folder, 4)
     assert block.meta.files == {"rows": (7, zlib.crc32(b"content"))}
+
+
+def test_files_of_a_new_block_are_written_into_an_empty_folder(blocks: BlockDir) -> None:
+    """Also if an earlier attempt failed, or someone removed the folder for temporary files."""
+    (blocks.staging() / "left").write_bytes(b"x")
+    assert [*blocks.staging().iterdir()] == []
+    shutil.rmtree(blocks.root / "tmp")
+    assert [*blocks.staging().iterdir()] == []
 
 
 def test_blocks_that_a_sound_merged_block_replaces_are_removed(blocks: BlockDir) -> None:

@@ -335,6 +335,16 @@ def test_an_append_after_a_failed_rollback_is_kept(opened: Open, monkeypatch: py
     assert journal.stats().last_error == ""
 
 
+@pytest.mark.parametrize("step", [-1, 1], ids=["a newer file", "an older file"])
+def test_a_journal_whose_file_was_replaced_refuses_entries(opened: Open, step: int) -> None:
+    """Whichever inode the other file has."""
+    journal = opened()
+    device, inode = journal._file_id or (0, 0)
+    journal._file_id = device, inode + step
+    with pytest.raises(StoreError, match="removed or replaced"):
+        journal.append("incident", T0, "dana", {})
+
+
 def test_a_journal_whose_file_was_removed_refuses_entries(opened: Open, tmp_path: Path) -> None:
     journal = opened()
     (tmp_path / JOURNAL_FILE).unlink()
