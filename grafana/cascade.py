@@ -126,7 +126,7 @@ CALLS = Row(
         ),
         Panel(
             "Error rate",
-            "Share of the requests that a service served with an error.",
+            "Share of a service's requests that failed.",
             (Query(named(f"service:errors:ratio_rate5m{{{SERVICE}}}"), "{{service}}"),),
             "percentunit", width=8, most=1, links=SERVICE_LINKS,
         ),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from grafana.panels import Dashboard, Link, Panel, Query, Row, Variable
 from grafana.promql import HOST, SERVICE, TIME, TO_SERVICE, TO_TRACES, named, placed, rate
 
-GPU = "{{instance}} gpu {{gpu}}"
+GPU = "{{instance}} GPU {{gpu}}"
 OUTWARD = 'device!="lo"'
 BAD: tuple[tuple[float, str], ...] = ((1, "red"),)
 OF_A_HOST = Link("GPU page", "${hub:raw}/fleet?gpu=${__data.fields.Host}/gpu-${__data.fields.GPU}&" + TIME)
 INCIDENT = Link("Incident page", "${hub:raw}/cascade?incident=${__data.fields.Incident:percentencode}&" + TIME)
 INCIDENTS = Panel(
     "Incidents",
-    "Open incidents of the hub with severity, state, and suspected cause. An empty table means no incident only while "
-    "the hub is up.",
+    "Open incidents of the hub with severity, state, and suspected cause. An empty table means that there are none, "
+    "provided that the hub is up.",
     (Query(named("max without (instance, job) (foreshock_incident_info)")),),
     "none", "table", 24, 6,
     links=(INCIDENT,),
@@ -33,19 +33,19 @@ NOW = Row(
         ),
         Panel(
             "GPUs present",
-            "GPUs that answered the last sample.",
+            "GPUs that responded to the last sample.",
             (Query(f"sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4,
         ),
         Panel(
             "GPUs lost",
-            "Known GPUs that do not answer the driver.",
+            "Known GPUs that do not respond to the driver.",
             (Query(f"sum(gpus_expected{{{HOST}}}) - sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4, BAD,
         ),
         Panel(
             "Exporters down",
-            "Targets of the job foreshock-exporter that do not answer scrapes.",
+            "Targets of the job foreshock-exporter that do not respond to scrapes.",
             (Query('count(up{job="foreshock-exporter"} == 0) or 0 * count(up{job="foreshock-exporter"})'),),
             "short", "stat", 4, 4, BAD,
         ),
@@ -121,7 +121,7 @@ GPUS = Row(
         ),
         Panel(
             "GPU throttling",
-            "Share of time for which clocks were throttled, by reason.",
+            "Share of time during which clocks were throttled, by reason.",
             (Query(rate("gpu_throttled_seconds_total", HOST), f"{GPU}: {{{{reason}}}}"),),
             "percentunit", width=8, most=1,
         ),

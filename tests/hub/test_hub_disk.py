@@ -45,7 +45,7 @@ def kept_until_refused(hub: HubProcess) -> list[str]:
     assert answer.status_code == 503
     assert 1 <= int(answer.headers["retry-after"]) <= 5
     status = RpcStatus.FromString(answer.content)
-    assert "could not be kept" in status.message
+    assert "could not be stored" in status.message
     with pytest.raises(grpc.RpcError) as refused:
         export(hub, request(SPANS).SerializeToString())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE

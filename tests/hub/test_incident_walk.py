@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.notify.receivers import alertmanagers, clustered, webhook
+
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.simulation import Simulation
 
 SCENARIO = """\
 description: A batch job spreads onto the GPUs of the language model until someone pauses it.
@@ -26,7 +31,22 @@ expects: {cascade: true, cause: gpu_contention, root_cause: batch-embed, origin:
 """
 SERVICE, NEIGHBOR = "serving/llm-chat", "ml/batch-embed"
 ACTION = f"Action: Stop {NEIGHBOR}"
+FAULT_SECONDS = 40 * 60.0
 NOTE = "Paused ml/batch-embed; its owner agrees."
+
+
+def breaches(scenario: Path, fault_at: float) -> Mapping[str, float]:
+    """Unix seconds at which each service first breached its SLO, as the simulation itself counts its answers."""
+    start = fault_at - FAULT_SECONDS
+    simulation = Simulation(load(str(scenario), "demo"), 1, start, sample=0.0)
+    simulation.advance(fault_at + 1200.0)
+    return simulation.truth().breached
+
+
+def of_day(clock: str) -> float:
+    """Seconds since midnight of `14:03:20`."""
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 def acknowledge_on_a_phone(url: str, user: str) -> None:
@@ -94,7 +114,8 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
 
         eventually(lambda: bool(sent("success") and alerts("ForeshockIncident", "resolved")), "the end at both", 600)
         report = client.get(f"/api/report/{incident}").json()["markdown"]
-        print(report)
+        known = client.get("/api/incidents").json()["incidents"]
+        (tmp_path / "report.md").write_text(report)
         assert f"noisy neighbor {NEIGHBOR}" in report
         assert f"{NEIGHBOR}: GPU contention (" in report
         assert f"1. Stop {NEIGHBOR}" in report
@@ -112,6 +133,18 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
         places = [timeline.find(words) for words in expected]
         assert -1 not in places
         assert places == sorted(places), timeline
-        assert timeline.find("early warning sent to chat") < timeline.find(f"{SERVICE} breaches its SLO")
         assert timeline.find("paged, ") < timeline.find("acknowledged by dana")
         assert "resolution sent to chat" in timeline
+
+        fault_at = datetime.fromisoformat(process.find(r"First fault at (\S+Z)")).timestamp()
+        process.end()
+        breached = breaches(tmp_path / "paused.yaml", fault_at)
+        (found,) = (item for item in known if item["id"] == incident)
+        seconds = {name: at - fault_at for name, at in breached.items()} | {"page": found["paged"] - fault_at}
+        for kind, receiver in product(("early warning", "page"), ("Alertmanager", "chat")):
+            sent_at = timeline.partition(f" {kind} sent to {receiver}")[0].rpartition("- ")[2]
+            seconds[f"{kind} at {receiver}"] = (of_day(sent_at) - fault_at) % 86400
+        print("seconds after the first fault:", seconds)
+        first = min(seconds[name] for name in breached)
+        assert max(seconds["early warning at Alertmanager"], seconds["early warning at chat"]) < first
+        assert seconds["page"] < seconds["assistant-feature"], "the page comes before users notice"

@@ -201,7 +201,7 @@ def test_a_refusal_of_the_store_keeps_its_kind_and_another_failure_asks_to_retry
     found = [refusal(lambda: receiver.ingest(body, json=False)) for _ in range(2)]
     assert [(one.refusal, str(one), one.retry_after) for one in found] == [
         (Refusal.READ_ONLY, "the past", None),
-        (Refusal.UNAVAILABLE, "the spans could not be kept: no space; send again", 2.5),
+        (Refusal.UNAVAILABLE, "the spans could not be stored: no space; send again", 2.5),
     ]
     assert (receiver.stats().spans, receiver.stats().requests) == (0, 0)
 

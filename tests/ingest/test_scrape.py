@@ -234,7 +234,7 @@ def test_a_failing_sink_is_counted_and_its_markers_are_repeated(
     page.body = "here 1\n"
     eventually(lambda: scraper.states()[0].sink_failures > 2, "failures")
     state = scraper.states()[0]
-    assert (state.up, state.error) == (True, "the scrape could not be kept: the disk is full")
+    assert (state.up, state.error) == (True, "the scrape could not be stored: the disk is full")
     assert caplog.text.count("the disk is full") == 1
     kept.failing = False
     eventually(lambda: kept.stale() == ["leaves"], "the marker")

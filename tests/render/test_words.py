@@ -156,6 +156,14 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(SLOW)}, "llm is degraded: p95 1.50 s (SLO 2.00 s)"),
         ({"summary": Summary(SLOW._replace(value=0.55))}, "llm is at risk: p95 550 ms (SLO 2.00 s)"),
         ({"summary": Summary(BREACH)}, "llm breaches its SLO: p95 27.4 s (SLO 16.4 s)"),
+        (
+            {"summary": Summary(BREACH._replace(operation="GET /home"))},
+            "llm GET /home breaches its SLO: p95 27.4 s (SLO 16.4 s)",
+        ),
+        (
+            {"summary": Summary(SLOW._replace(operation="GET /home"))},
+            "llm is degraded: GET /home p95 1.50 s (operation SLO 2.00 s)",
+        ),
         ({"summary": Summary(ERRORS)}, "llm breaches its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
         ({"summary": LOADED}, "llm is about to be overloaded: load 82% (safe limit 55%)"),

@@ -105,6 +105,7 @@ def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_service
     seen = replace(snapshot(world, item), forecast=Forecast(risks=risks))
     rows = breaches(seen, chosen_incidents(seen))
     assert [row.service for row in rows] == ["embedder", "vllm-70b"]
+    assert [row.probability for row in rows] == [1.0, 0.4], "the incident's quantiles; else the forecast's own"
     assert vars(rows[1].seconds) == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
 
 

@@ -120,6 +120,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded
     symptom, summary = incident.summary.symptom, incident.summary
     if is_degraded is None:
         is_degraded = _is_degraded(symptom)
+    operation = symptom.operation if symptom and breaches_slo is None else ""
     if breaches_slo is None:
         breaches_slo = symptom is not None and symptom.value > symptom.slo
     if incident.state == "resolved":
@@ -131,7 +132,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded
     if summary.down:
         return "is down"
     if breaches_slo:
-        return BREACHES_SLO
+        return f"{operation} {BREACHES_SLO}".lstrip()
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
     if (forecast := _own_forecast(incident)) is not None:
@@ -159,7 +160,10 @@ def _is_degraded(symptom: Symptom | None) -> bool:
 
 
 def _metric(incident: Incident) -> str:
-    """The metric of the condition: `GET /home p95 14.5 s (SLO 17.3 s)`, `load 82% (safe limit 55%)`."""
+    """The metric of the condition: `p95 14.5 s (SLO 17.3 s)`, `load 82% (safe limit 55%)`.
+
+    Unless the condition names an operation already, its metric does: `GET /home p95 14.5 s (operation SLO 17.3 s)`.
+    """
     summary = incident.summary
     if incident.state == "resolved" or summary.latent:
         return ""
@@ -168,9 +172,11 @@ def _metric(incident: Incident) -> str:
     if (symptom := summary.symptom) is None:
         return ""
     name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)
-    name = f"{symptom.operation} {name}".lstrip()
+    slo = "SLO"
+    if symptom.operation and BREACHES_SLO not in _condition(incident):
+        name, slo = f"{symptom.operation} {name}", "operation SLO"
     if math.isfinite(symptom.slo):
-        return f"{name} {show(symptom.value)} (SLO {show(symptom.slo)})"
+        return f"{name} {show(symptom.value)} ({slo} {show(symptom.slo)})"
     baseline = f" (baseline {show(symptom.baseline)})" if math.isfinite(symptom.baseline) else ""
     return f"{name} {show(symptom.value)}{baseline}"
 

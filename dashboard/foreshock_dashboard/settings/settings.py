@@ -122,7 +122,7 @@ class Settings:
     oidc_ca: Path | None = _oidc(Path, None, "CA bundle for the provider, PEM", "FILE", shown="system")
     oidc_scopes: str = _oidc(str, "openid email profile", "scopes to request, separated by spaces", "SCOPES")
     oidc_user_claim: str = _oidc(types.parse_claim, "email", "claim with the user name; must be unique", "CLAIM")
-    oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim with the groups of the user", "CLAIM")
+    oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim with the user's groups", "CLAIM")
     otlp_host: str = _otlp(str, "", "bind address for the OTLP receivers", "ADDRESS", shown="--host")
     otlp_grpc_port: int = _otlp(types.parse_port, "4317", "OTLP/gRPC port; 0 for any free port", "PORT")
     otlp_http_port: int = _otlp(types.parse_port, "4318", "OTLP/HTTP port; 0 for any free port", "PORT")

@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,9 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         emitter = opened.enter_context(closing(Emitter(simulation, clock, endpoint)))
         emitter.start()
         print(f"foreshock demo ({options.scenario}, seed {options.seed}): {hub.web.url}", flush=True)
+        if first_fault is not None:
+            begins = datetime.fromtimestamp(simulation.start + first_fault, UTC)
+            print(f"First fault at {begins:%Y-%m-%dT%H:%M:%SZ}.", flush=True)
         print("Simulated platform. Press Ctrl-C to stop.", flush=True)
         if options.open_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
             webbrowser.open(hub.web.url)

@@ -143,7 +143,7 @@ class ApiClient:
             raise self._timed_out(self._timeout) from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
             raise SourceError(
-                f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
+                f"{self.name}: cannot be reached ({error_text(error)}). Check that it runs at that address."
             ) from error
         if (status := response.status_code) in (401, 403):
             raise SourceError(f"{self.name}: returned {status}; pass the required credentials or tenant")

@@ -89,7 +89,7 @@ def readings(windows: RateWindows) -> Catalog:
         "pool": row("GPU pools", last("gpu_pool_info", ("uuid", "pool"))),
         "mock": row("badge for simulated data", last("foreshock_exporter_mock", TARGET_LABELS)),
         "utilization": row("GPUs", rate("gpu_busy_seconds_total", GPU_LABELS), *busy, shown=True),
-        "contended": row("contention", rate("gpu_contended_seconds_total", GPU_LABELS), shown=True),
+        "contended": row("contention", quick_rate("gpu_contended_seconds_total", GPU_LABELS), shown=True),
         "memory_used": row("GPUs", last("gpu_memory_used_bytes", GPU_LABELS), used, shown=True),
         "memory_total": row("GPUs", last("gpu_memory_total_bytes", GPU_LABELS), total, shown=True),
         "memory_free": row("GPU memory, without a total", last("gpu_memory_free_bytes", GPU_LABELS), free),

@@ -83,8 +83,8 @@ class _Checker:
         """
         if event.at < self.last_time(event.gpu):
             raise ReadError(
-                f"{event.at:g} is earlier than {self.last_time(event.gpu):g} of a line before; "
-                "put the lines of a GPU in the order of their time",
+                f"{event.at:g} is earlier than {self.last_time(event.gpu):g} of a previous line; "
+                "sort the lines of a GPU by time",
                 "at",
             )
         if isinstance(event.action, Device):

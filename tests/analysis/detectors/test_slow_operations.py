@@ -54,6 +54,18 @@ def test_a_service_breaches_its_slo_with_one_operation(
     assert operation is None or (risk.operation is not None and risk.operation[0] == operation)
 
 
+@pytest.mark.parametrize(("rate", "breaches"), [(1.2, True), (1.9, False)])
+def test_an_operation_with_nearly_all_requests_has_no_slo_beside_that_of_its_service(
+    rate: float, breaches: bool
+) -> None:
+    """Pages and messages state one SLO for one population of requests."""
+    kinds = {("listing", "GET /list"): Served(rate, step(0.1, 0.3))}
+    point = Platform(services={"listing": Served(2.0, step(0.1, 0.13))}, kinds=kinds).point()
+    risk = service_risks(point, slos(point, {}))[service("listing")]
+
+    assert (risk.breached, risk.operation is not None) == (breaches, breaches)
+
+
 @pytest.mark.parametrize("platform", [SLOW, FAILING])
 def test_a_callee_that_affects_one_operation_pages(platform: Platform) -> None:
     """The p95 of all requests of the front does not show it."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
 from foreshock_dashboard.analysis.incidents.lifecycle import _began_after_page
-from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.incident import Cause, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 
 CHAT = Service("serving", "chat")
@@ -33,3 +34,18 @@ def test_a_cause_is_an_effect_if_all_its_evidence_began_after_the_page(
     assert (
         _began_after_page(before, replace(before, cause="scale_up_lag", service=service, evidence=evidence)) is is_later
     )
+
+
+@pytest.mark.parametrize(
+    ("paged", "cause", "confidence"),
+    [
+        pytest.param(100.0, "gpu_contention", 0.95, id="the neighbor was stopped: it was the cause all the same"),
+        pytest.param(None, "gpu_contention", 0.25, id="not paged yet: still in doubt"),
+        pytest.param(100.0, "scale_up_lag", 0.25, id="another cause"),
+    ],
+)
+def test_the_confidence_in_what_was_paged_does_not_fall_when_the_cause_ends(
+    paged: float | None, cause: Cause, confidence: float
+) -> None:
+    before = replace(PAGED, paged=paged, confidence=0.95)
+    assert _lasting_confidence(before, (CHAT, cause, before.suspect.service), 0.25) == confidence

@@ -125,7 +125,10 @@ def test_an_error_names_script_line_key_and_remedy(line: str, key: str, says: st
         (('{"gpu": 0, "device": {}}',), "line 1: the first line must be the header"),
         (('{"foreshock_device_script": 2}',), "2 is a version that is not known here; this is version 1"),
         ((HEADER,), "defines no GPU"),
-        ((HEADER, '{"at": 5, "gpu": 0, "device": {}}', '{"at": 4, "gpu": 0, "xid": 1}'), "in the order of their time"),
+        (
+            (HEADER, '{"at": 5, "gpu": 0, "device": {}}', '{"at": 4, "gpu": 0, "xid": 1}'),
+            "sort the lines of a GPU",
+        ),
         ((HEADER, '{"at": 5, "gpu": 0, "device": {}}', '{"gpu": 1, "device": {}}'), "before GPU 0 is there"),
         (
             (

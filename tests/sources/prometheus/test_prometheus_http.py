@@ -79,7 +79,10 @@ def holding(*values: object) -> dict[str, object]:
 GZIP = {"content-encoding": "gzip"}
 STRANGE = "what Prometheus does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
-    "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
+    "down": (
+        raising(httpx.ConnectError("refused")),
+        "cannot be reached (refused). Check that it runs",
+    ),
     "no listener": (
         raising(httpx.ConnectError("[Errno 111] Connection refused")),
         "cannot be reached (Connection refused)",

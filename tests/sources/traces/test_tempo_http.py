@@ -195,7 +195,7 @@ def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     found = over(double, max_rounds=2).search(TraceQuery(T0, T0 + 60, order="slowest", limit=50))
     assert len(found) == 50
     assert len([path for path, _ in double.asked if path == "/api/search"]) == 4  # with a root, and without
-    assert "returns the first matches, not the slowest: after 2 requests" in found.note
+    assert "returns the first matches, not the slowest: results are incomplete after 2 requests" in found.note
     assert "use a longer minimum duration or a shorter range" in found.note
 
 
@@ -302,7 +302,7 @@ def test_an_invalid_address_is_refused(url: str) -> None:
 GZIP = {"content-encoding": "gzip"}
 STRANGE = "answers what Tempo does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
-    "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
+    "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused). Check that it runs"),
     "slow": (raising(httpx.ReadTimeout("")), "no response within 30 s; use a shorter range"),
     "unauthenticated": (answering(401), "returned 401; pass the required credentials or tenant"),
     "no tenant": (answering(401, text="no org id"), "returned 401; pass the required credentials or tenant"),

@@ -47,6 +47,9 @@ MIN_SLOW_REQUESTS = 3.0
 """Slow requests a minute from which they are more than chance."""
 ANOMALOUS_TAIL_RATIO = 1.5
 """p99 over the `NORMAL_TAIL_QUANTILE` of its history from which the slowest requests are anomalous."""
+WHOLE_SERVICE_SHARE = 0.9
+"""Share of a service's requests from which an operation stands for all of them: the SLO of the service holds, and a
+second, learned one beside it would contradict it."""
 NORMAL_TAIL_QUANTILE = 0.98
 
 
@@ -100,12 +103,18 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
 def _operation_breaches(
     point: EvaluationPoint, slos: Mapping[Service, Slo]
 ) -> Mapping[Service, tuple[tuple[Operation, Slo], Breach]]:
-    """The operation of each service that is most likely to breach its SLO, with that SLO, and the breach."""
+    """The operation of each service that is most likely to breach its SLO, with that SLO, and the breach.
+
+    An operation with nearly all requests of its service is left out, unless the service has no SLO.
+    """
     limit, max_failed = operation_slos(point, slos)
     breaches = _breaches(point, "operation_", point.world.operation_red, limit, max_failed, MIN_OPERATION_Z)
     found: dict[Service, tuple[tuple[Operation, Slo], Breach]] = {}
     for row, breach in breaches.items():
         operation = point.world.operations[row]
+        requests = point.value("operation_rate", operation)
+        if operation.service in slos and requests >= WHOLE_SERVICE_SHARE * point.value("rate", operation.service):
+            continue
         if operation.service not in found or breach.probability > found[operation.service][1].probability:
             target = Slo(float(limit[row]), float(max_failed[row]), learned=True)
             found[operation.service] = (operation, target), breach

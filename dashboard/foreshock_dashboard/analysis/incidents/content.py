@@ -162,6 +162,7 @@ def updated_incident(
     evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
     if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
+    confidence = _lasting_confidence(incident, (origin, cause, suspected.service), confidence)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
@@ -181,6 +182,17 @@ def updated_incident(
         quality="sampled",
     )
     return with_summary(with_actions(updated, actions, evaluation), evaluation)
+
+
+def _lasting_confidence(
+    incident: Incident, reported: tuple[Service, Cause, Service | None], confidence: float
+) -> float:
+    """The confidence in a service's cause and suspected cause: after the page it never falls while they stay the same.
+
+    The end of a cause is no evidence against it.
+    """
+    is_same = reported == (incident.service, incident.cause, incident.suspect.service)
+    return max(confidence, incident.confidence) if is_same and incident.paged is not None else confidence
 
 
 def _began(incident: Incident, finding: Finding | None, latest: float) -> float:

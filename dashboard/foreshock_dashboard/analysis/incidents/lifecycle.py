@@ -205,8 +205,8 @@ def _advanced(
         if after is not None:
             groups.append(after)
         elif group.incident is not None:
-            since = group.recovering.recovering_since if group.recovering else None
-            ended.append(replace(group.incident, recovering_since=since))
+            last = group.recovering or group.incident
+            ended.append(replace(group.incident, recovering_since=last.recovering_since, quality=last.quality))
     groups += [
         _updated(TrackedIncident(frozenset(candidate.members), 0, 0, 0.0, point.time), [candidate], evaluation)
         for candidate in left

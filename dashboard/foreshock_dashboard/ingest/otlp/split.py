@@ -121,7 +121,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         else:
             raise DecodeError(f"wire type {wire_type} at byte {position} of a message of {end}")
         if tag < 8:
-            raise DecodeError(f"a field of number 0 at byte {position} of a message of {end}")
+            raise DecodeError(f"field number 0 at byte {position} of a message of {end}")
         if position > end:
             raise DecodeError(f"a field ends {position - end} bytes beyond its message of {end}")
         yield number, value

@@ -242,7 +242,7 @@ class Receiver:
             raise
         except Exception as error:  # whatever it is, nothing was stored, and the sender has to retry
             _log.debug("spans were not kept", exc_info=True)
-            raise self._unavailable(f"the spans could not be kept: {error}; send again") from error
+            raise self._unavailable(f"the spans could not be stored: {error}; send again") from error
         with self._lock:
             self._spans += len(spans)
 

@@ -174,7 +174,7 @@ class _TargetScraper:
             self._store(now, samples, up=up, duration=duration)
         except Exception as failure:  # noqa: BLE001 whatever the sink raises, the next scrape takes place
             failures += 1
-            error = error or f"the scrape could not be kept: {failure}"
+            error = error or f"the scrape could not be stored: {failure}"
         self._log.update(error and f"target {self.target.address}: {error}")
         self.state = ScrapeState(self.target, up, now, duration, len(samples), error, self.state.scrapes + 1, failures)
 

@@ -106,8 +106,8 @@ class TempoTraces(HttpTraceSource):
         note = ""
         if not (complete and rootless_complete):
             note = (
-                f"{self.name} returns the first matches, not the {query.order}: after {self._max_rounds} "
-                "requests there are more, and some may be missing; use a longer minimum duration or a shorter range"
+                f"{self.name} returns the first matches, not the {query.order}: results are incomplete after "
+                f"{self._max_rounds} requests; use a longer minimum duration or a shorter range"
             )
         elif not self._has_root_spans and len(rootless) == query.limit:
             no_roots = f"{self.name} does not return root spans (Tempo 2.5 does)"

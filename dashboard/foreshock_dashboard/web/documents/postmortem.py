@@ -153,6 +153,8 @@ def _summary(
 
 def _apart(time: float, other: float, name: str) -> str:
     """`2 min after the page`."""
+    if time == other:
+        return f"at the {name}"
     return f"{duration(abs(time - other))} {'after' if time >= other else 'before'} the {name}"
 
 
@@ -366,7 +368,7 @@ def _actions(incident: Incident, at_page: Incident | None) -> str:
     for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
         if command := action_command(action):
-            lines.append(f"   Command: {_text(command)}")
+            lines.append(f"   Command: `{command}`")
     return "\n".join(lines)
 
 

@@ -49,7 +49,7 @@ class Envelope(TypedDict):
 
     time: Annotated[float, Field(description="time of the hub, Unix seconds")]
     seq: Annotated[int, Field(description="number of the evaluation")]
-    simulated: Annotated[bool, Field(description="some of the data is not from the real world")]
+    simulated: Annotated[bool, Field(description="some of the data is simulated")]
     learning: Annotated[Learning, Field(description="history the analysis has and needs, seconds")]
     data_time: Annotated[float | None, Field(description="time of the evaluated data, Unix seconds")]
     error: Annotated[str, Field(description="why the last evaluation could not read its source; else empty")]

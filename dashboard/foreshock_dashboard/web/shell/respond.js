@@ -74,7 +74,11 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
     silence?.id
       ? form(`end ${silence.id}`, "End silence")
       : form("silence", "Silence", choice("target", "Incidents of", targets), periodFields()),
-    h("p", null, h("button", { type: "button", class: "quiet", "data-silences": true }, "All silences and maintenance")),
+    h(
+      "p",
+      null,
+      h("button", { type: "button", class: "quiet", "data-silences": true }, "All silences and maintenance"),
+    ),
     h("h3", null, "Feedback on the suspected cause"),
     form(
       "feedback",

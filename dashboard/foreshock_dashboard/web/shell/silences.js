@@ -53,7 +53,7 @@ const silenceItem = (silence, now, isActive) => {
 const forms = () => [
   nameField(),
   h("h3", null, "Silence"),
-  h("p", { class: "muted" }, "Incidents of a service, or only those that a noisy neighbor on its GPUs causes."),
+  h("p", { class: "muted" }, "Incidents of a service, or only those caused by a noisy neighbor on its GPUs."),
   form(
     "silences",
     "Silence",

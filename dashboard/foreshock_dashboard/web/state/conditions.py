@@ -81,9 +81,13 @@ class ServiceForecasts:
         self._loads = {item.service: item for item in forecast.loads}
         self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
 
+    def breach_probability(self, service: Service) -> float:
+        """Probability 0…1 of an SLO breach within the horizon; NaN if unknown."""
+        return self._probabilities.get(service, math.nan)
+
     def is_breach_likely(self, service: Service) -> bool:
         """Whether an SLO breach is likely within the horizon; during a breach too."""
-        return self._probabilities.get(service, 0.0) >= LIKELY_BREACH_PROBABILITY
+        return self.breach_probability(service) >= LIKELY_BREACH_PROBABILITY
 
     def slo_usage(self, service: Service, p95: float | None, error_rate: float | None) -> float | None:
         """Value over SLO target, the larger of latency and errors; None without an SLO or current values."""
@@ -99,7 +103,7 @@ class ServiceForecasts:
         return {
             "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.error_rate), slo.learned),
             "slo_usage": None if usage is None else number(usage),
-            "breach_probability": number(self._probabilities.get(service, math.nan)),
+            "breach_probability": number(self.breach_probability(service)),
             "breach_seconds": number(self._breaches.get(service, math.nan)),
             "load": load and number(load.ratio),
             "safe_load": load and number(load.safe),

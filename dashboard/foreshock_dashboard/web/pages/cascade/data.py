@@ -28,7 +28,7 @@ from foreshock_dashboard.web.panels.timeline import (
     timeline,
 )
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
-from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
+from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, incident
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -330,12 +330,12 @@ def _signal(sign: Sign) -> SignalRow:
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
     nearest = dict(chosen.risks)
-    probabilities = {risk.service: risk.probability for risk in snapshot.forecast.risks}
+    forecasts = ServiceForecasts(snapshot)
     for risk_ in snapshot.forecast.risks:
         if risk_.probability >= MIN_BREACH_PROBABILITY:
             nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
     return [
-        BreachRow(str(risk.service), number(probabilities.get(risk.service, math.nan)), breach_seconds(risk))
+        BreachRow(str(risk.service), number(forecasts.breach_probability(risk.service)), breach_seconds(risk))
         for risk in sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
         if risk.p20 <= MAX_BREACH_SECONDS
     ]

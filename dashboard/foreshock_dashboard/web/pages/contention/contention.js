@@ -163,7 +163,12 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
         cell: (row) => gpuServices(row, label),
       },
     ],
-    note: h("p", { class: "note" }, link(pageHref("/fleet", { metric: "contended" }), "All GPUs")),
+    note: h(
+      "p",
+      { class: "note" },
+      "Busy: mean of about a minute. Contended and services: mean of about half a minute. ",
+      link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
+    ),
   });
   setPanel("ranked", "ready");
 };

@@ -109,7 +109,7 @@ export const drawPairTraces = async (pair) => {
     const body = await fetchJson(`/api/pages/contention/traces?${query}`);
     if (key === requested.key) drawTraces(body.traces, body.examined, pair);
   } catch (error) {
-    const message = errorMessage(error, "The list takes too long: choose a shorter range.");
+    const message = errorMessage(error, "The list timed out. Choose a shorter range.");
     if (key === requested.key) setPanel("pair-traces", "error", message);
   }
 };
@@ -171,7 +171,7 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
       {
         key: "aggressor_wait_seconds",
         name: "GPU wait",
-        hint: `Wait on ${aggressor}, of the time with GPU work (upper bound)`,
+        hint: `Wait on ${aggressor} as a share of the time with GPU work (upper bound)`,
         cell: waitText,
       },
       {

@@ -24,10 +24,10 @@ import { EMPTY } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
-  isCritical,
   breachText,
   ERROR_RATE_LIMITS,
   gpuWaitCell,
+  isCritical,
   retriesCell,
   serviceCell,
   shareCell,

@@ -269,7 +269,7 @@ const drawNotifications = ({ hub: { notifications } }) => {
   }
   drawTable(byId("notifications"), {
     id: "notifications-table",
-    label: "Receivers of notifications",
+    label: "Notification channels",
     columns: RECEIVER_COLUMNS.filter(({ key }) => key !== "error" || receivers.some(({ error }) => error)),
     rows: receivers,
     param: "notifications",
