@@ -88,7 +88,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
             False,
             "load > 3x capacity → 70% once the queue drains (safe limit 76%)",
         ),
-        (Effect("load", LLM, "ratio", 0.9, 0.8, 0.76, "safe_limit"), False, "80% (safe limit 76%, not enough alone)"),
+        (Effect("load", LLM, "ratio", 0.9, 0.8, 0.76, "safe_limit"), False, "80% (still above the safe limit 76%)"),
         (
             Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
             True,

@@ -167,8 +167,8 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(ERRORS)}, "llm breaches its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
         ({"summary": LOADED}, "llm is about to be overloaded: load 82% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load 140% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load > 3x capacity (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load with queue 140% (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load with queue > 3x capacity (safe limit 55%)"),
         ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
         ({"summary": Summary()}, "llm is at risk"),
         (

@@ -300,7 +300,8 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
     history = HistoryCache().get(quiet, calm(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
-    assert (said.state, said.headline) == ("healthy", "2 of 12 services within SLO; 10 have no SLO")
+    assert (said.state, said.headline) == ("healthy", "No service breaches its SLO")
+    assert said.lead == "2 of 12 within SLO, 10 with no SLO"
     assert said.closest[0].service == "embedder"
 
 

@@ -14,7 +14,7 @@ from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     breach_text,
-    failing_text,
+    figure_text,
     headline_figure,
     impact_text,
     latent_risk,
@@ -27,10 +27,6 @@ from foreshock_dashboard.web.panels.limits import Reading
 T = 1_767_600_000.0
 """08:00:00 UTC."""
 P95 = Reading("llm", "p95", 8.42, 13.2, "SLO", "s", 0.64, "ok")
-FAILING = (
-    Reading("web", "error rate", 1.0, 0.016, "SLO", "ratio", 62.0, "critical"),
-    Reading("api", "error rate", 0.39, 0.016, "SLO", "ratio", 24.0, "critical"),
-)
 ENDED = Breach(T - 300, T - 60, earlier=False)
 
 
@@ -55,25 +51,32 @@ def test_a_breach_is_dated_by_what_lasts(breached: Breach, words: str) -> None:
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests since the first anomaly were too slow"),
-        (12.0, 0.0, "About 12 of 2,800 requests since the first anomaly failed"),
-        (12.0, 8.0, "About 20 of 2,800 requests since the first anomaly failed or were too slow"),
-        (0.2, 0.3, "None of 2,800 requests since the first anomaly failed or were too slow"),
+        (0.0, 1312.0, "About 1,300 of 2,800 requests have been too slow since 07:55:00 UTC"),
+        (12.0, 0.0, "About 12 of 2,800 requests have failed since 07:55:00 UTC"),
+        (12.0, 8.0, "About 20 of 2,800 requests have failed or been too slow since 07:55:00 UTC"),
+        (0.2, 0.3, "None of 2,800 requests has failed or been too slow since 07:55:00 UTC"),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
-    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None)) == words
+    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None, T - 300)) == words
 
 
-def test_all_services_that_fail_are_named_the_worst_first() -> None:
-    assert joined_text(failing_text(FAILING)) == "Also failing: web 100% of requests, api 39%."
+def test_the_cost_of_a_breach_that_is_over_is_in_the_past() -> None:
+    assert joined_text(impact_text(Impact("llm", 2800.0, 1.0, 0.0), ENDED, T)) == (
+        "About 1 of 2,800 requests failed in that time"
+    )
+
+
+@pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load with queue 217%")])
+def test_a_load_above_capacity_says_that_it_includes_the_queue(load: float, words: str) -> None:
+    assert figure_text(Reading("llm", "load", load, 0.76, "safe limit", "ratio", load / 0.76, "critical")) == words
 
 
 def test_a_recovery_is_compared_with_the_baseline_and_its_peak() -> None:
     top = Peak("p95", "s", 8.26, 10.2, 13.2)
     assert headline_figure(P95, top) == "p95 8.42 s (baseline 8.26 s, peak 10.2 s)"
     assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
-    assert joined_text(lead(None, top, None, None, T)) == "p95 stayed within its SLO (SLO 13.2 s). "
+    assert joined_text(lead(None, top, None, None, T, T)) == "p95 stayed within its SLO (SLO 13.2 s). "
 
 
 @pytest.mark.parametrize(
@@ -105,8 +108,9 @@ def test_a_latent_risk_has_its_reason() -> None:
 
 
 def test_services_that_cannot_be_judged_are_not_counted_as_within_slo() -> None:
-    assert within_slo(14, 0, 0, 0) == "All 14 services within SLO"
-    assert within_slo(10, 1, 3, 0) == "10 of 14 services within SLO; 1 has too few requests, 3 have no SLO"
+    assert within_slo(14, 0, 0, 0) == ("All 14 services within SLO", "")
+    counts = "10 of 14 within SLO, 1 with too few requests, 3 with no SLO"
+    assert within_slo(10, 1, 3, 0) == ("No service breaches its SLO", counts)
 
 
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:

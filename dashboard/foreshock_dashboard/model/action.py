@@ -58,7 +58,8 @@ ReasonKind = Literal[
     "requests_grew",
     "slower",
 ]
-LimitKind = Literal["safe_limit", "slo", "baseline"]
+LimitKind = Literal["safe_limit", "slo", "baseline", "needed"]
+"""`needed`: a lower bound; the others are upper ones."""
 Unit = Literal["s", "ratio", ""]
 ARRIVING_LOAD = "arriving load"
 """Signal of the load of the requests that arrive, without those that wait already."""
@@ -92,7 +93,7 @@ class Effect(NamedTuple):
 
     signal: name of the figure. subject: what it describes: a service, the calls from a client to a server, a replica.
     now, projected: in `unit`; if `now` is NaN, `projected` is a ratio of the present value. limit: what `projected`
-    should not exceed, by its kind; NaN if unknown. at_least: `projected` is a lower bound.
+    should not exceed, or reach, by its kind; NaN if unknown. at_least: `projected` is a lower bound.
     """
 
     signal: str
@@ -106,10 +107,10 @@ class Effect(NamedTuple):
 
     @property
     def is_enough(self) -> bool | None:
-        """Whether the figure would be within its safe limit or SLO; None where neither is known."""
-        if self.limit_kind not in ("safe_limit", "slo") or not math.isfinite(self.now - self.limit):
+        """Whether the figure would be within its safe limit or SLO, or as much as needed; None if unknown."""
+        if self.limit_kind not in ("safe_limit", "slo", "needed") or not math.isfinite(self.now - self.limit):
             return None
-        return self.projected <= self.limit
+        return self.projected >= self.limit if self.limit_kind == "needed" else self.projected <= self.limit
 
 
 class Action(NamedTuple):

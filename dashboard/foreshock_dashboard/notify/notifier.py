@@ -193,7 +193,7 @@ class Notifier:
             try:
                 self.plan()
             except Exception:  # outermost loop: the next evaluation tries again after any failure
-                log.exception("notifications could not be planned")
+                log.exception("notifications could not be scheduled")
 
     def plan(self) -> None:
         """Put what is due into the outbox, and wake those that deliver it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
-from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, Reason
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
@@ -64,14 +64,14 @@ def action_expected(action: Action) -> str:
 def action_outcome(action: Action) -> str:
     """What remains once the queue is drained, after an action and those before it; "" if unknown.
 
-    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, when the queue is drained`.
+    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains`.
     """
     if action.outcome is None:
         return ""
     steps = "both steps" if action.kind == "shed_load" else "that"
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
     change = _change(action.outcome._replace(subject=""))
-    return f"After {steps}: {change} in about {minutes} min, when the queue is drained"
+    return f"After {steps}: {change} in about {minutes} min, once the queue drains"
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -116,9 +116,16 @@ def _change(effect: Effect | None) -> str:
         projected += " once the queue drains"
     if effect.signal == ARRIVING_LOAD:
         projected += " of capacity"
-    limit = f"{LIMITS[effect.limit_kind]} {_value(effect, effect.limit)}" if effect.limit_kind else ""
-    bracket = ", ".join(part for part in (limit, "not enough alone" if effect.is_enough is False else "") if part)
+    bracket = _limit(effect, effect.limit_kind) if effect.limit_kind else ""
     return f"{name} {now} → {'at least ' if effect.at_least else ''}{projected}{f' ({bracket})' if bracket else ''}"
+
+
+def _limit(effect: Effect, kind: LimitKind) -> str:
+    """`safe limit 76%`, or `still above the safe limit 76%`, `still below the 60 s needed`."""
+    limit = _value(effect, effect.limit)
+    if kind == "needed":
+        return f"{limit} needed" if effect.is_enough else f"still below the {limit} needed"
+    return f"{'still above the ' if effect.is_enough is False else ''}{LIMITS[kind]} {limit}"
 
 
 def _figure(effect: Effect) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change, ChangeKind, ChangeSource, Stage
 from foreshock_dashboard.render.clause import Text, joined_text, text
-from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.units import elapsed
 
 CHANGE_SIGN = "Δ"
 """Sign of a change on charts; that of `assets/timeline/signs.js`."""
@@ -97,8 +97,8 @@ def _when(change: Change, since: float) -> str:
     """Unix seconds `since` of the first anomaly. A change may be seen a little later than its effect."""
     lag = since - change.at
     if lag < -SEEN_LATE_SECONDS:
-        return f"{duration(-lag)} after the first anomaly"
-    return f"{f'{duration(lag)} before' if lag >= 1 else 'at'} the first anomaly"
+        return f"{elapsed(-lag)} after the first anomaly"
+    return f"{f'{elapsed(lag)} before' if lag >= 1 else 'at'} the first anomaly"
 
 
 def change_before_clauses(change: Change, since: float) -> Text:

@@ -8,7 +8,7 @@ from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, sentences, text, time
-from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_percent, percent
+from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
 from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
 BREACHES_SLO = "breaches its SLO"
@@ -168,7 +168,7 @@ def _metric(incident: Incident) -> str:
     if incident.state == "resolved" or summary.latent:
         return ""
     if "overloaded" in _condition(incident):
-        return f"load {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
+        return f"{load_name(summary.load)} {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
     if (symptom := summary.symptom) is None:
         return ""
     name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)

@@ -24,10 +24,10 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `12.4 s`, `4 min 13 s`."""
+    """A length of time with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`, `5 min 13 s`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
+    if seconds < 300:
         return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
@@ -85,6 +85,11 @@ def _about(seconds: float) -> str:
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
+
+
+def load_name(ratio: float) -> str:
+    """The name of load over capacity: above 1 it includes the requests that wait."""
+    return "load with queue" if ratio > 1 else "load"
 
 
 def load_percent(ratio: float) -> str:

@@ -241,7 +241,7 @@ def test_retries_are_not_load_growth(platforms: Kit) -> None:
     point = make(platforms).point(20)
     reasons = rank_causes(GraphWalk(point), [platforms.service("model")], point.time)[0].reasons
     assert (reasons[0].kind, reasons[0].service) == ("slower", platforms.service("model"))
-    assert reasons_text(reasons[:1]).startswith("latency 400 ms → 2.40 s since ")
+    assert reasons_text(reasons[:1]).startswith("p99 400 ms → 2.40 s since ")
     assert "requests_grew" not in {reason.kind for reason in reasons}
 
 

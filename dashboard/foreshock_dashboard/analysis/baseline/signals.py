@@ -228,7 +228,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("cache", "KV cache usage", "ratio", _models, _field(model_servers, "cache"), False, 0.05),
     Signal("preempted", "preemptions", "1/s", _models, _field(model_servers, "preempted"), False, 0.02),
     Signal("queued", "queue time", "s", _models, _field(model_servers, "queued"), False, 0.1),
-    Signal("first_token", "time to first token", "s", _models, _field(model_servers, "first_token"), True, 0.15),
+    Signal("first_token", "p95 time to first token", "s", _models, _field(model_servers, "first_token"), True, 0.15),
     Signal("per_token", "time per output token", "s", _models, _field(model_servers, "per_token"), True, 0.06),
     Signal("prompt", "prompt tokens", "1/s", _models, _field(model_servers, "prompt_tokens"), True, 0.2, 0),
     Signal("generated", "output tokens", "1/s", _models, _field(model_servers, "generated_tokens"), True, 0.2, 0),

@@ -72,7 +72,8 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
         if strength < MIN_STRENGTH:
             continue
         edge, since, survivable = point.world.edges[observed.edge], point.time, SHORT_OUTAGE_SECONDS.midpoint
-        retried = observed.loop.load * observed.loop.attempts
+        attempts = observed.loop.attempts
+        retried = observed.loop.load * attempts
         yield Finding(
             service=service,
             cause="retry_storm",
@@ -83,7 +84,7 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
             evidence=(
                 Evidence("longest survivable outage", seconds, survivable, "s", since, str(service)),
                 Evidence("load with all retries", retried, 1.0, "ratio", since, str(service)),
-                Evidence("maximum attempts per call (inferred)", observed.loop.attempts, 1.0, "", since, entity(edge)),
+                Evidence("attempts per call if all fail (inferred)", attempts, 1.0, "", since, entity(edge)),
             ),
             actions=(
                 Action(
@@ -108,7 +109,8 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
     if not unbounded and round(survived) <= round(seconds):
         return None
     survived = max_outage_seconds(loop) if unbounded else survived
-    return Effect("survivable outage", service, "s", seconds, survived, at_least=unbounded)
+    needed = SHORT_OUTAGE_SECONDS.midpoint
+    return Effect("survivable outage", service, "s", seconds, survived, needed, "needed", at_least=unbounded)
 
 
 def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:

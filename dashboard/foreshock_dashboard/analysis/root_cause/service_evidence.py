@@ -15,6 +15,7 @@ from foreshock_dashboard.analysis.root_cause.deviation import Deviations, normal
 from foreshock_dashboard.analysis.root_cause.metric_kinds import quantile_of
 from foreshock_dashboard.analysis.root_cause.past_peaks import sustained
 from foreshock_dashboard.analysis.root_cause.signal_rows import Call, Entity
+from foreshock_dashboard.analysis.root_cause.world_rows import LATENCY
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
@@ -334,7 +335,18 @@ class Evidence:
     def reasons(self, service: Service) -> tuple[Reason, ...]:
         """Its most anomalous signals."""
         named = [item for item in self._by_metric(service) if item.z >= use.AFFECTED_Z]
-        return tuple(_reason(service, item) for item in named[: use.TOP_METRICS])
+        return tuple(self._reason(service, item) for item in named[: use.TOP_METRICS])
+
+    def _reason(self, service: Service, item: Deviation) -> Reason:
+        item = item if math.isfinite(item.since) else item._replace(since=math.nan)
+        if item.kind == "latency" and item.level > 0:
+            name, side = item.metric, "" if self.found.rows[item.row].entity == service else "client_"
+            if name == LATENCY and item.statistic:
+                name = f"{side}{item.statistic}_seconds"
+            return Reason("slower", service, name, item.now / item.level, item.level, item.since)
+        if item.kind == "errors" and 0 <= item.now <= 1:
+            return Reason("failures_grew", service, item.metric, item.amount, item.level, item.since)
+        return Reason("metric", service, item.metric, item.now, item.level, item.since)
 
 
 def mean_of_known(values: Floats) -> Floats:
@@ -343,15 +355,6 @@ def mean_of_known(values: Floats) -> Floats:
     number = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _reason(service: Service, item: Deviation) -> Reason:
-    item = item if math.isfinite(item.since) else item._replace(since=math.nan)
-    if item.kind == "latency" and item.level > 0:
-        return Reason("slower", service, item.metric, item.now / item.level, item.level, item.since)
-    if item.kind == "errors" and 0 <= item.now <= 1:
-        return Reason("failures_grew", service, item.metric, item.amount, item.level, item.since)
-    return Reason("metric", service, item.metric, item.now, item.level, item.since)
 
 
 def reach(statistic: str, calls_per_request: float) -> float:

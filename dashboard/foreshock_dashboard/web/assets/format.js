@@ -22,7 +22,7 @@ const threeDigits = (value) => {
 const significant = (value) => (value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
 
 /**
- * A length of time with three digits: "14.6 s", "29 ms".
+ * A length of time with three digits: "14.6 s", "29 ms", "151 s"; from five minutes on in minutes.
  * @param {unknown} seconds
  */
 export const formatSeconds = (seconds) => {
@@ -31,7 +31,7 @@ export const formatSeconds = (seconds) => {
   if (seconds < 1e-3) return `${threeDigits(seconds * 1e6)} µs`;
   if (seconds < 0.01) return `${threeDigits(seconds * 1e3)} ms`;
   if (seconds < 1) return `${(seconds * 1e3).toFixed(0)} ms`;
-  return seconds < 120 ? `${threeDigits(seconds)} s` : formatDuration(seconds);
+  return seconds < 300 ? `${threeDigits(seconds)} s` : formatDuration(seconds);
 };
 
 /**
@@ -92,6 +92,12 @@ export const formatMultiple = (ratio) =>
  * @param {unknown} ratio
  */
 export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 3 ? "> 3x capacity" : formatPercent(ratio));
+
+/**
+ * The name of a load: above 1 it includes the requests that wait.
+ * @param {unknown} ratio
+ */
+export const loadName = (ratio) => (isNumber(ratio) && ratio > 1 ? "load with queue" : "load");
 
 /**
  * Bytes in GiB.
@@ -158,6 +164,9 @@ export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"
 
 /** @param {string} text */
 export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** @param {string} text */
+export const uncapitalized = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
 /**
  * Text of at most so many characters; what is longer ends in "…".

@@ -174,7 +174,7 @@ export interface Lane {
   until: number | null;
   why: string | null;
   /** The metric that is furthest beyond its SLO, during a breach. */
-  breach: string;
+  slo: string;
   sign: { text: string; value: number; baseline: number; unit: string } | null;
   forecast: LaneForecast | null;
   /** Intervals of one stage, by index of the timeline's stages. */

@@ -25,7 +25,7 @@ from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
-from foreshock_dashboard.render.units import clock, duration
+from foreshock_dashboard.render.units import clock, duration, elapsed
 from foreshock_dashboard.render.words import CAUSES, in_sentence
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
@@ -155,7 +155,7 @@ def _apart(time: float, other: float, name: str) -> str:
     """`2 min after the page`."""
     if time == other:
         return f"at the {name}"
-    return f"{duration(abs(time - other))} {'after' if time >= other else 'before'} the {name}"
+    return f"{elapsed(abs(time - other))} {'after' if time >= other else 'before'} the {name}"
 
 
 class Breach(NamedTuple):
@@ -236,7 +236,7 @@ def _timeline(
     events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
     events.append((incident.opened, f"incident opened{' as an early warning' if is_warned else ''}"))
     if incident.paged is not None:
-        events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first anomaly"))
+        events.append((incident.paged, f"paged, {elapsed(incident.paged - since)} after the first anomaly"))
     for item in breaches:
         events.append((item.start, f"{_text(str(item.service))} breaches its SLO"))
         if not item.lasts:

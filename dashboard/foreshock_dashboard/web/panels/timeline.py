@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
@@ -66,8 +67,9 @@ class LaneSign(Row):
 class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
-    breach: the metric that is furthest beyond its SLO, during a breach. part: at_risk is not degraded yet. order: place
-    among the affected services, from 1. until: Unix seconds at which its recovery began, of a suspected cause.
+    slo: during a breach the metric that is furthest beyond its SLO, else that of the sign beside its SLO. part: at_risk
+    is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which its recovery
+    began, of a suspected cause.
     """
 
     service: str
@@ -78,7 +80,7 @@ class Lane:
     intervals: list[list[float | None]]
     sign: LaneSign | None
     forecast: BreachSeconds | None
-    breach: str = ""
+    slo: str = ""
     until: float | None = None
 
 
@@ -162,13 +164,13 @@ def timeline(
     chosen: ChosenIncidents,
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
-    breaches: Mapping[str, str] | None = None,
+    slos: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Timeline:
     """Lanes in the order of the first anomaly: suspected causes, then affected services, then those at risk.
 
-    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident.
-    breaches: by service, the metric that is furthest beyond its SLO. Times in Unix seconds; stages are indexes into
-    `stages`.
+    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. slos: by
+    service and metric, its value beside its SLO; "" stands for the metric that breaches it. Times in Unix seconds;
+    stages are indexes into `stages`.
     """
     place = {service: i for i, service in enumerate(order, 1)}
     risks = chosen.risks
@@ -213,7 +215,8 @@ def timeline(
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))
     for lane in lanes:
-        lane.breach = (breaches or {}).get(lane.service, "")
+        sign = lane.sign.text if lane.sign and not lane.until else ""
+        lane.slo = slos.get((lane.service, "")) or slos.get((lane.service, sign), "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     changes = change_mark_rows(world.changes, start, world.time)

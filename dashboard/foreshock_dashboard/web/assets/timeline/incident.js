@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
-import { capitalized, formatDuration, isNumber, unbroken } from "#web/assets/format.js";
+import { capitalized, formatDuration, isNumber, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
@@ -38,7 +38,7 @@ const copyButton = (text, command) =>
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
 const commandRows = ({ command, revert_command: revert, how }) => {
-  if (!command) return how ? h("p", { class: "how muted" }, `${ACTION_TEXTS.by_hand} ${how}.`) : null;
+  if (!command) return how ? h("p", { class: "how muted" }, `${ACTION_TEXTS.by_hand} ${uncapitalized(how)}.`) : null;
   return [
     h(
       "p",
@@ -70,12 +70,13 @@ const caution = () => {
 /**
  * The recommended actions against an incident, in order of their time to effect, with their commands.
  * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
+ * @param {string} [title]
  */
-export const actionCard = (actions) =>
+export const actionCard = (actions, title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one) =>
   h(
     "div",
     { class: "action" },
-    h("h2", null, actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one),
+    h("h2", null, title),
     actions.some(({ command }) => command) ? caution() : null,
     actions.length
       ? h(
@@ -87,7 +88,14 @@ export const actionCard = (actions) =>
               null,
               i && actions[0]?.enough ? h("span", { class: "muted" }, `${ACTION_TEXTS.alternative} `) : null,
               h("b", null, clausesText(action.clauses)),
-              h("p", { class: "expected" }, expectedText(action)),
+              h(
+                "p",
+                { class: "expected" },
+                expectedText(action),
+                !i && action.enough === false && actions.length > 1
+                  ? [". ", h("b", null, ACTION_TEXTS.next_step)]
+                  : null,
+              ),
               action.outcome ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null,
               commandRows(action),
             ),

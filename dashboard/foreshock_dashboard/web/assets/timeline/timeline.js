@@ -50,8 +50,8 @@ const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 /** @param {Lane} lane */
-const signText = ({ why, breach, sign, until }) => {
-  if (why || breach) return why || breach;
+const signText = ({ why, slo, sign, until }) => {
+  if (why || slo) return why || slo;
   if (!sign) return "";
   const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
   return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;
@@ -452,6 +452,7 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    s("text", { x: end + 13, y: y + 4, class: "lane-label" }, formatBucket(forecast.p50)),
+    s("text", { x: end + 13, y: y - 3, class: "lane-label" }, TIMELINE_TEXTS.breach),
+    s("text", { x: end + 13, y: y + 11, class: "lane-label" }, formatBucket(forecast.p50)),
   );
 };

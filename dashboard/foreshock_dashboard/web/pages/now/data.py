@@ -145,7 +145,9 @@ def now(
     lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
     usage_by_service = _by_usage(readings(snapshot, stages))
     usage = {reading.service: reading for reading in usage_by_service}
-    slo_usage = {row.service: row for row in usage_by_service if row.metric != "load"}
+    slo_rows = [row for row in usage_by_service if row.metric != "load"]
+    slos = {(row.service, str(row.metric)): reading_text(row) for row in slo_rows}
+    slos |= {(row.service, ""): reading_text(row) for row in slo_rows if row.status == "critical"}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
     closest = {item.service: item for item in _by_usage(judged(world, list(usage.values())))}
     rows = most_affected(service_rows(snapshot, history), named, closest)
@@ -169,7 +171,7 @@ def now(
             lanes_history,
             chosen,
             order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
-            breaches={service: reading_text(row) for service, row in slo_usage.items() if row.status == "critical"},
+            slos=slos,
         ),
         "services": [
             ServiceLine(

@@ -126,9 +126,10 @@ const candidateText = ({ service, score, why }) => [
  */
 const openIncident = (incident, isShown, now) => {
   const { severity, state, service, affected, actions, evidence, recovering_since } = incident;
+  const isLatent = !affected.length;
   return h(
     "li",
-    { "data-severity": affected.length && state === "firing" ? severity : "inactive" },
+    { "data-severity": !isLatent && state === "firing" ? severity : "inactive" },
     h(
       "p",
       { class: "warning-head" },
@@ -141,8 +142,10 @@ const openIncident = (incident, isShown, now) => {
       incidentLinks(incident),
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
-    isShown ? null : responseLine(incident.id, now),
-    isShown || !actions.length ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
+    isShown || isLatent ? null : responseLine(incident.id, now),
+    isShown || !actions.length
+      ? null
+      : actionCard(actions.slice(0, MAX_ACTIONS), isLatent ? NOW_TEXTS.reduce_risk : undefined),
     h(
       "div",
       { class: "evidence-body" },
@@ -172,7 +175,12 @@ export const drawIncidents = ({ open_incidents, resolved, learning, verdict }, n
     return;
   }
   const shown = verdict.situation?.incident.id;
-  const open = open_incidents.map((incident) => openIncident(incident, incident.id === shown, now));
+  const [latent, affecting] = [false, true].map((affects) =>
+    open_incidents.filter(({ affected }) => affected.length > 0 === affects),
+  );
+  const open = [...(affecting ?? []), ...(latent ?? [])].map((incident) =>
+    openIncident(incident, incident.id === shown, now),
+  );
   const ended = resolved.map((incident) => resolvedIncident(incident, now));
   put(byId("evidence"), h("ul", { class: "incident-list" }, open, ended));
   setPanel("evidence", "ready");

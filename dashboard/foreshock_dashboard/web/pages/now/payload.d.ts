@@ -50,8 +50,6 @@ export interface Situation {
   badge_note: string;
   /** How bad it is. */
   lead: Clause[];
-  /** The services that fail too. */
-  failing: Clause[];
   suspected: Clause[];
   recovery_text: Clause[];
   /** What to do while it recovers. */
@@ -77,8 +75,8 @@ export interface Situation {
   recovery: { service: string; signal: "request rate" | "ready replicas"; worst: number; now: number }[];
   /** Unix seconds at which a recovering incident resolves without new symptoms. */
   resolves: number | null;
-  /** Other services that breach their SLO, the furthest beyond it first. */
-  breached: { service: string; reading: Reading | null; text: string }[];
+  /** Other services that breach their SLO: those that fail most requests first, then the furthest beyond it. */
+  breached: { service: string; reading: Reading | null; fails: boolean; figure: string; limit: string }[];
   at_risk: { service: string; breach_seconds: Percentiles }[];
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
@@ -95,6 +93,8 @@ export interface Verdict {
   state: string;
   headline: string;
   clauses: Clause[];
+  /** The counts behind the headline, without an incident. */
+  lead: string;
   notes: Clause[][];
   /** Latent ones, which affect no service yet. */
   risks: Clause[][];

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, text, time
-from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
+from foreshock_dashboard.render.incident_summary import BREACHES_SLO, gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import (
     counted,
@@ -15,6 +15,7 @@ from foreshock_dashboard.render.units import (
     elapsed,
     estimate,
     gpu_list,
+    load_name,
     load_percent,
     percent,
     plural,
@@ -40,8 +41,18 @@ def value_text(reading: Reading, value: float) -> str:
 
 def reading_text(reading: Reading) -> str:
     """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`."""
-    value, limit = value_text(reading, reading.value), value_text(reading, reading.limit)
-    return f"{reading.metric} {value} ({reading.limit_kind} {limit})"
+    return f"{figure_text(reading)} ({limit_text(reading)})"
+
+
+def figure_text(reading: Reading) -> str:
+    """A value with its metric: `p95 27.4 s`, `load with queue > 3x capacity`."""
+    name = load_name(reading.value) if reading.metric == "load" else reading.metric
+    return f"{name} {value_text(reading, reading.value)}"
+
+
+def limit_text(reading: Reading) -> str:
+    """A limit with its kind: `SLO 16.4 s`."""
+    return f"{reading.limit_kind} {value_text(reading, reading.limit)}"
 
 
 def headline_figure(reading: Reading, peak: Peak | None) -> str:
@@ -65,18 +76,19 @@ def lead(
     peak: Peak | None,
     breached: Breach | None,
     impact: Impact | None,
+    onset: float,
     now: float,
 ) -> Text:
     """How bad an incident is: its SLO breach, and the requests it cost.
 
-    reading: of a forecast. now: Unix seconds.
+    reading: of a forecast. onset: of the incident; onset, now: Unix seconds.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
         text(reading_text(reading)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now) if breached else (),
-        impact_text(impact, breached) if impact else (),
+        impact_text(impact, breached, onset) if impact else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
 
@@ -101,25 +113,20 @@ def breach_text(breached: Breach, now: float) -> Text:
     return text(f"In breach since {before}", time(breached.since), f" ({length})")
 
 
-def impact_text(impact: Impact, breached: Breach | None) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of 2,800 requests since 08:45:00 UTC were too slow`."""
+def impact_text(impact: Impact, breached: Breach | None, onset: float) -> Text:
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests have been too slow since 08:45:00 UTC`.
+
+    onset: of the incident, Unix seconds, since which they are counted without a breach.
+    """
     bad = impact.failed + impact.slow
-    during = text(" since ", time(breached.since)) if breached else text(" since the first anomaly")
+    who = f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of {estimate(impact.requests)} requests"
+    kind = "failed" if impact.slow < 1 <= bad else "slow" if impact.failed < 1 <= bad else ""
     if breached and breached.until is not None:
-        during = text(" in that time")
-    what = "failed" if impact.slow < 1 <= bad else "were too slow" if impact.failed < 1 <= bad else ""
-    who = f"About {estimate(bad)}" if bad >= 1 else "None"
-    return text(f"{who} of {estimate(impact.requests)} requests", during, f" {what or 'failed or were too slow'}")
-
-
-def failing_text(failing: Sequence[Reading]) -> Text:
-    """The services that fail too. failing: error rates above their SLO, the highest first."""
-    parts: list[str | Clause] = []
-    for i, reading in enumerate(failing):
-        of = "" if i else " of requests"
-        name = Clause(reading.service, "service", (reading.service,))
-        parts += [", " if i else "Also failing: ", name, f" {percent(reading.value)}{of}"]
-    return text(*parts, *((".",) if parts else ()))
+        were = {"failed": "failed", "slow": "were too slow"}.get(kind, "failed or were too slow")
+        return text(f"{who} {were} in that time")
+    been = {"failed": "failed", "slow": "been too slow"}.get(kind, "failed or been too slow")
+    has = "has" if estimate(bad) in ("0", "1") else "have"
+    return text(f"{who} {has} {been} since ", time(breached.since if breached else onset))
 
 
 def suspected(item: Incident, why: str) -> Text:
@@ -160,7 +167,7 @@ def recovery_text(found: Sequence[Recovery]) -> Text:
 
 def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
-    closes = text(". Closes at about ", time(resolves), " if no new symptoms appear") if resolves else ()
+    closes = text(". Closes automatically at about ", time(resolves), " if symptoms do not return") if resolves else ()
     return text("None needed now", closes)
 
 
@@ -215,16 +222,14 @@ def _counts(found: Exceedance) -> str:
     return f"{estimate(found.requests)} per minute, {estimate(found.needed)} needed"
 
 
-def within_slo(within: int, few: int, without: int, silent: int) -> str:
-    """`All 14 services within SLO`; else how many are, and why the others are not counted.
+def within_slo(within: int, few: int, without: int, silent: int) -> tuple[str, str]:
+    """`All 14 services within SLO`; else that none breaches it, with how many are, and why the others do not count.
 
     few: with too few requests to judge; without: without an SLO; silent: without data.
     """
-    others = (
-        (few, f"{few} {plural(few, 'has', 'have')} too few requests"),
-        (without, f"{without} {plural(without, 'has', 'have')} no SLO"),
-        (silent, f"{silent} {plural(silent, 'has', 'have')} no data"),
-    )
-    rest = ", ".join(what for count, what in others if count)
-    total = counted(within + few + without + silent, "service")
-    return f"{within} of {total} within SLO; {rest}" if rest else f"All {total} within SLO"
+    others = (few, "too few requests"), (without, "no SLO"), (silent, "no data")
+    rest = "".join(f", {count} with {what}" for count, what in others if count)
+    total = within + few + without + silent
+    if not rest:
+        return f"All {counted(total, 'service')} within SLO", ""
+    return f"No service {BREACHES_SLO}", f"{within} of {total} within SLO{rest}"

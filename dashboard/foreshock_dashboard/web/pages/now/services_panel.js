@@ -9,6 +9,7 @@ import {
   formatSeconds,
   formatValue,
   isNumber,
+  loadName,
   NOT_KNOWN,
   unbroken,
 } from "#web/assets/format.js";
@@ -43,7 +44,7 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
   const format = (/** @type {number} */ shown) =>
     unbroken(metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
   return [
-    `${metric} `,
+    `${metric === "load" ? loadName(value) : metric} `,
     h("span", { class: VALUE_CLASSES[status] }, format(value)),
     h("span", { class: "muted" }, unbroken(` (${limit_kind} ${format(limit)})`)),
   ];

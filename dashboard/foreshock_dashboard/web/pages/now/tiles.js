@@ -1,7 +1,15 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import { formatDuration, formatLoad, formatPercent, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatLoad,
+  formatPercent,
+  formatValue,
+  isNumber,
+  loadName,
+  NOT_KNOWN,
+} from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
@@ -75,10 +83,11 @@ const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status },
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
   if (hasNoErrors({ name, value })) return TILE_TEXTS.all_services;
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.queue}, ${text}`;
+  if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.of_capacity}, ${text}`;
   if (!isNumber(usage)) return status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
   if (usage > 1) return `${formatRatio(usage)} ${TILE_TEXTS.its} ${text}`;
-  return unit === "ratio" ? text : `${formatPercent(usage)} ${TILE_TEXTS.of} ${text}`; // two percentages would be one too many
+  // Two percentages would be one too many.
+  return unit === "ratio" ? text : `${formatPercent(usage)} ${TILE_TEXTS.of} ${text}`;
 };
 
 /**
@@ -109,7 +118,8 @@ const otherRange = (seconds) => {
  * @param {boolean} isLearning
  */
 const tileLink = (tile, range, isLearning) => {
-  const { name, status, href, limit, spark } = tile;
+  const { name, status, href, limit, spark, value: ratio } = tile;
+  const title = name === HIGHEST_LOAD ? `${TILE_TEXTS.highest} ${loadName(ratio)}` : name;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status });
@@ -119,9 +129,9 @@ const tileLink = (tile, range, isLearning) => {
       class: `figure ${status}${tile.slo ? " states" : ""}`,
       href: withRange(href),
       "data-go": true,
-      "aria-label": [`${name}: ${value}`, who, note].filter(Boolean).join(", "),
+      "aria-label": [`${title}: ${value}`, who, note].filter(Boolean).join(", "),
     },
-    h("span", { class: "figure-row figure-name" }, name, chart && range ? h("span", null, range) : null),
+    h("span", { class: "figure-row figure-name" }, title, chart && range ? h("span", null, range) : null),
     h(
       "span",
       { class: "figure-row" },

@@ -122,7 +122,7 @@ const ownerFact = (services) => {
  * @param {number} now
  */
 const situationFacts = (situation, risks, now) => {
-  const { incident, reading, origin, origin_text, lead, failing, suspected, recovery_text, action_text } = situation;
+  const { incident, reading, origin, origin_text, lead, suspected, recovery_text, action_text } = situation;
   const { breached, at_risk, first_breach } = situation;
   const { state, actions, confidence, confidence_level, quality } = incident;
   const isRecovering = state === "recovering";
@@ -130,7 +130,8 @@ const situationFacts = (situation, risks, now) => {
   const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)}, ${quality}`;
   const level = h("span", { class: "level", title }, CONFIDENCE_LEVELS[confidence_level]);
   return [
-    h("p", { class: "lead" }, linked(lead), h("span", { class: "failing" }, linked(failing))),
+    h("p", { class: "lead" }, linked(lead)),
+    breached.length ? breachedServices(breached, (reading?.usage ?? 0) > 1) : null,
     h(
       "p",
       { class: "lead muted course" },
@@ -155,26 +156,41 @@ const situationFacts = (situation, risks, now) => {
       isRecovering ? fact("Action", linked(action_text)) : null,
       isRecovering && followUps.length ? fact("Follow-up", followUps.map(({ text }) => text).join("; ")) : null,
       fact("At risk next", nextAtRisk(at_risk, risks.length > 0)),
-      breached.length
-        ? fact((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", breachedServices(breached))
-        : null,
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
     risks.length ? h("p", { class: "note risk" }, h("b", null, `${NOW_TEXTS.latent_risk} `), latentRisks(risks)) : null,
   ];
 };
 
-/** @param {Situation["breached"]} breached */
-const breachedServices = (breached) =>
+/**
+ * The other services in breach, those that fail most requests in bold.
+ * @param {Situation["breached"]} breached
+ * @param {boolean} isFurther whether the headline's service is in breach
+ */
+const breachedServices = (breached, isFurther) =>
   h(
-    "ul",
-    { class: "chips" },
-    breached
-      .slice(0, MAX_NAMED_SERVICES)
-      .map(({ service, text }) => h("li", null, serviceLink(service), ` ${unbroken(text)}`)),
-    breached.length > MAX_NAMED_SERVICES
-      ? h("li", null, link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} more`))
-      : null,
+    "div",
+    { class: "lead also" },
+    isFurther ? NOW_TEXTS.also_in_breach : NOW_TEXTS.in_breach,
+    h(
+      "ul",
+      null,
+      breached
+        .slice(0, MAX_NAMED_SERVICES)
+        .map(({ service, fails, figure, limit }) =>
+          h(
+            "li",
+            null,
+            serviceLink(service),
+            " ",
+            h(fails ? "b" : "span", null, unbroken(figure)),
+            h("span", { class: "reference" }, limit ? ` (${unbroken(limit)})` : null),
+          ),
+        ),
+      breached.length > MAX_NAMED_SERVICES
+        ? h("li", null, link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} ${NOW_TEXTS.more}`))
+        : null,
+    ),
   );
 
 /** @param {Situation} situation */
@@ -198,7 +214,8 @@ const latentRisks = (risks) => [
  * @param {Verdict} verdict
  * @param {number} now
  */
-const calmFacts = ({ state, since, facts, risks, resolved }, now) => [
+const calmFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
+  lead ? h("p", { class: "lead" }, unbroken(lead)) : null,
   state === "unknown" && since ? h("p", { class: "lead" }, `${NOW_TEXTS.last_data} `, timeElement(since, now)) : null,
   h(
     "dl",

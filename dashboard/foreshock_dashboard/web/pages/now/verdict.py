@@ -37,10 +37,11 @@ from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     calm_facts,
-    failing_text,
+    figure_text,
     headline_figure,
     latent_risk,
     lead,
+    limit_text,
     no_changes,
     reading_text,
     recovering_action,
@@ -67,6 +68,8 @@ State = Literal["critical", "warning", "recovering", "healthy", "unknown", "lear
 MAX_BREACH_SECONDS = 1800.0
 """Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
+MIN_FAILING_RATIO = 0.5
+"""Error rate from which a service fails most of its requests."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -81,11 +84,16 @@ class AtRiskRow(Row):
 
 
 class Breached(Row):
-    """A service that breaches its SLO, and its metric that is furthest beyond it; None if unknown."""
+    """A service that breaches its SLO, and its metric that is furthest beyond it; None if unknown.
+
+    fails: whether it fails most of its requests; the metric is then its error rate. figure, limit: texts.
+    """
 
     service: str
     reading: Reading | None
-    text: str
+    fails: bool
+    figure: str
+    limit: str
 
 
 class Situation(TypedDict):
@@ -93,13 +101,13 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
-    if the headline is a forecast. figure, badge, lead, failing, suspected, recovery_text, action_text: sentences.
-    origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
-    any of its services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves:
-    Unix seconds at which it does if it stays so. breached: other services that breach their SLO, the furthest beyond it
-    first. at_risk: services that will breach it, the soonest first. changes: those that may have led to the first
-    anomaly, the newest of change_count. untracked: suspected and affected service, where no version of them is known.
-    others: number of further open incidents.
+    if the headline is a forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the
+    metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its
+    services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds
+    at which it does if it stays so. breached: other services that breach their SLO: those that fail most requests
+    first, then the furthest beyond it. at_risk: services that will breach it, the soonest first. changes: those that
+    may have led to the first anomaly, the newest of change_count. untracked: suspected and affected service, where no
+    version of them is known. others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -109,7 +117,6 @@ class Situation(TypedDict):
     badge: str
     badge_note: str
     lead: list[ClauseJson]
-    failing: list[ClauseJson]
     suspected: list[ClauseJson]
     recovery_text: list[ClauseJson]
     action_text: list[ClauseJson]
@@ -141,12 +148,14 @@ class Fact(Row):
 class VerdictJson(TypedDict):
     """The verdict as JSON.
 
-    closest, healthy_since, facts: without an incident; the readings are closest to their limit.
+    lead: the counts behind the headline without an incident. closest, healthy_since, facts: without an incident; the
+    readings are closest to their limit.
     """
 
     state: State
     headline: str
     clauses: list[ClauseJson]
+    lead: str
     detail: list[str]
     notes: list[list[ClauseJson]]
     risks: list[list[ClauseJson]]
@@ -163,13 +172,14 @@ class Verdict:
     """The headline and the notes below it.
 
     The headline changes only with its meaning, as screen readers read it aloud; all else may change with every
-    evaluation. clauses: the headline in parts that link to their evidence. risks: latent ones, which affect no service
-    yet. since: Unix seconds of the last data where
-    there is none now. resolved: the incident that ended last.
+    evaluation. clauses: the headline in parts that link to their evidence. lead: the counts behind it, without an
+    incident. risks: latent ones, which affect no service yet. since: Unix seconds of the last data where there is none
+    now. resolved: the incident that ended last.
     """
 
     state: State
     clauses: Text
+    lead: str = ""
     notes: tuple[Text, ...] = ()
     risks: tuple[Text, ...] = ()
     since: float | None = None
@@ -195,6 +205,7 @@ class Verdict:
             "state": self.state,
             "headline": self.headline,
             "clauses": clauses(self.clauses),
+            "lead": self.lead,
             "detail": list(self.detail),
             "notes": list(map(clauses, self.notes)),
             "risks": list(map(clauses, self.risks)),
@@ -215,7 +226,7 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
     if (world := snapshot.world) is None:
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
-        return Verdict("empty", text("Waiting for the first evaluation"), (text(_FIRST_STEPS),))
+        return Verdict("empty", text("Waiting for the first evaluation"), notes=(text(_FIRST_STEPS),))
     risks = tuple(
         text(*summary_clauses(item), latent_risk(item)) for item in open_incidents(snapshot) if not item.affected
     )
@@ -234,13 +245,13 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         notes = (text("The state may have changed. ", unknown), *gaps) if unknown else gaps
         return replace(_of_incidents(snapshot, world, current, history), notes=notes)
     if not world.services and not world.gpus and not seen.stale_targets:
-        return Verdict("empty", text("No services and no GPUs yet"), (text(_FIRST_STEPS), *gaps))
+        return Verdict("empty", text("No services and no GPUs yet"), notes=(text(_FIRST_STEPS), *gaps))
     if unknown and (since is not None or snapshot.learning.done or seen.stale_targets):
-        return Verdict("unknown", unknown, gaps, since=since)
+        return Verdict("unknown", unknown, notes=gaps, since=since)
     if not snapshot.learning.done:
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
-        return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), (live, *gaps))
+        return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
     has_risk = bool(open_incidents(snapshot))
     found = _without_incident(snapshot, world, history.now() if history else {}, seen, gaps)
     healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
@@ -271,11 +282,7 @@ def _of_incidents(
         reading = worst(found, "load", service=subject) or reading
     beyond = [service for service, stage in stages.items() if stage == "breached"]
     lasting = breach(history, subject, item.since) if history else None
-    others = {service: worst(found, *SLO_METRICS, service=service) for service in beyond if service != subject}
-    breached = [Breached(str(service), row, reading_text(row) if row else "") for service, row in others.items()]
-    breached.sort(key=lambda row: -row.reading.usage if row.reading else 0.0)
-    rates = [worst(found, "error rate", service=service) for service in beyond if service != subject]
-    failing = sorted((rate for rate in rates if rate is not None and rate.usage > 1), key=lambda rate: -rate.value)
+    breached = sorted((_breached(service, found) for service in beyond if service != subject), key=_by_impact)
     impact_ = _impact(snapshot, world, subject, lasting, item.since)
     top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
     state_word, state_note = badge(item, lasting)
@@ -298,8 +305,7 @@ def _of_incidents(
         "figure": headline_figure(reading, top) if reading and not ahead_of_breach else "",
         "badge": state_word,
         "badge_note": state_note,
-        "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, world.time)),
-        "failing": clauses(failing_text(failing)),
+        "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, item.since, world.time)),
         "suspected": clauses(suspected(item, suspicion(item))),
         "recovery_text": clauses(recovery_text(why)),
         "action_text": clauses(recovering_action(resolves)),
@@ -334,6 +340,19 @@ def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Servi
     return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
 
 
+def _breached(service: Service, found: list[Reading]) -> Breached:
+    rate = worst(found, "error rate", service=service)
+    fails = rate is not None and rate.value >= MIN_FAILING_RATIO
+    reading = rate if fails else worst(found, *SLO_METRICS, service=service)
+    texts = (figure_text(reading), limit_text(reading)) if reading else ("", "")
+    return Breached(str(service), reading, fails, *texts)
+
+
+def _by_impact(row: Breached) -> tuple[bool, float]:
+    """Sort key: most requests that fail, then the furthest beyond the SLO."""
+    return not row.fails, -row.reading.usage if row.reading else 0.0
+
+
 def _impact(snapshot: Snapshot, world: World, service: Service, breached: Breach | None, onset: float) -> Impact | None:
     """Requests to a service during its SLO breach; without one since the onset of the incident (Unix seconds)."""
     since, until = (breached.since - world.step, breached.until or math.inf) if breached else (onset, math.inf)
@@ -352,19 +371,19 @@ def _without_incident(
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached:
         verb = plural(len(breached), "breaches its", "breach their")
-        headline = text(f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: {name_list(breached)}")
-        return Verdict("warning", headline, gaps, closest=closest, resolved=resolved)
+        headline = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: {name_list(breached)}"
+        return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
     if erring:
-        headline = text(f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}")
-        return Verdict("warning", headline, gaps, closest=closest, resolved=resolved)
+        headline = f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}"
+        return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
     if tracked:
         few = too_few_requests(world) & set(tracked)
         with_slo = len(_slos(snapshot))
         counts = len(few), len(snapshot.services) - with_slo, with_slo - len(tracked)
-        headline = text(within_slo(len(tracked) - len(few), *counts))
+        headline, lead_ = within_slo(len(tracked) - len(few), *counts)
     else:
-        headline = text(f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}")
-    return Verdict("healthy", headline, gaps, closest=closest, resolved=resolved)
+        headline, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
+    return Verdict("healthy", text(headline), lead_, gaps, closest=closest, resolved=resolved)
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:

@@ -9,7 +9,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Health, Stage
 from foreshock_dashboard.render.clause import Text, text
-from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, minutes_of, percent
+from foreshock_dashboard.render.units import (
+    breach_bucket,
+    counted,
+    duration,
+    load_name,
+    load_percent,
+    minutes_of,
+    percent,
+)
 from foreshock_dashboard.web.state.conditions import (
     LIKELY_BREACH_PROBABILITY,
     ServiceForecast,
@@ -82,7 +90,7 @@ def _over_safe_load(forecast: ServiceForecast) -> Text:
     load, safe = forecast["load"], forecast["safe_load"]
     if load is None or safe is None or load <= safe:
         return ()
-    return text(f"Load {load_percent(load)} (safe limit {percent(safe)}).")
+    return text(f"{load_name(load).capitalize()} {load_percent(load)} (safe limit {percent(safe)}).")
 
 
 def _values(state: ServiceState, slo: SloJson | None = None) -> str:

@@ -3,6 +3,7 @@ import { gpuHref, link, onNavigation, pageHref, pairHref } from "#web/assets/add
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
+  capitalized,
   formatGibibytes,
   formatLoad,
   formatPercent,
@@ -10,6 +11,7 @@ import {
   formatSeconds,
   formatValue,
   isNumber,
+  loadName,
   plural,
   shortLabels,
   truncate,
@@ -122,7 +124,7 @@ const drawFigures = (data) => {
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)
-      ? figure("Load", formatLoad(load), {
+      ? figure(capitalized(loadName(load)), formatLoad(load), {
           note: isNumber(safeLoad) ? `(limit ${formatPercent(safeLoad)})` : "",
           mark: beyondClass(load, safeLoad, load > 1),
           title: "offered load of its model servers over their capacity",
