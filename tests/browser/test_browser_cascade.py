@@ -100,7 +100,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     page = visit("/cascade").page
     _ready(page)
     expect(page.get_by_label("embedder: impact 1, SLO breach")).to_be_visible()
-    expect(page.get_by_label("train-llm: suspected cause, No traffic")).to_be_visible()
+    expect(page.get_by_label("train-llm: suspected cause, Noisy neighbor")).to_be_visible()
     expect(page.locator("#map .step.gpu title")).to_have_text("train-llm → embedder: GPU contention")
     expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
     expect(page.locator("#breaches tbody tr")).to_have_text(

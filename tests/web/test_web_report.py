@@ -44,7 +44,7 @@ def test_its_sections_are_in_order() -> None:
     ]
     lines = section(result, "Timeline").strip().splitlines()
     assert lines[0] == "- 09:56:50 **first anomaly**"
-    assert "- 09:57:30 paged, 40.0 s after the first anomaly" in lines
+    assert "- 09:57:30 paged, 40 s after the first anomaly" in lines
     assert lines[-1] == "- 09:59:00 resolved"
     assert section(result, "Evidence").count("\n| ") == 2 + len(over().evidence)
     assert "Move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(result, "Actions")

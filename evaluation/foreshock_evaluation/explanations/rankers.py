@@ -94,7 +94,7 @@ def sigma_scores(values: Floats, first: int) -> Floats:
 
 def _quantiles(past: Floats) -> Floats:
     masked = np.where(np.isfinite(past).any(axis=1, keepdims=True), past, 0.0)
-    if not past.shape[1]:
+    if not past.size:
         return np.full((3, len(past)), np.nan)
     return np.asarray(np.nanquantile(masked, (0.25, 0.5, 0.75), axis=1))
 

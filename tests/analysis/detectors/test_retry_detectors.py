@@ -138,11 +138,13 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
     ("load", "changes", "expected"),
     [
         pytest.param(
-            0.5, HEALTHY, "28 s permanent. Expected: serving/llm survivable outage 28 s → at least 120 s.",
+            0.5, HEALTHY,
+            "28 s permanent. Expected: serving/llm survivable outage 28 s → at least 120 s (60 s needed).",
             id="a tenth more than half of the capacity fits in it",
         ),
         pytest.param(
-            0.99, HEALTHY, "6 s permanent. Expected: serving/llm survivable outage 6 s → 9 s.",
+            0.99, HEALTHY,
+            "6 s permanent. Expected: serving/llm survivable outage 6 s → 9 s (still below the 60 s needed).",
             id="a tenth more than nearly all of it does not",
         ),
         pytest.param(

@@ -17,7 +17,7 @@ CART, STORE = Service("shop", "cart"), Service("shop", "store")
 ONSET = 10_000.0
 CANDIDATES = tuple(
     Candidate(service, score, (Reason("slower", service, "latency_seconds", 3.0, 0.1, ONSET),))
-    for service, score in ((STORE, 0.6), (CART, 0.4))
+    for service, score in ((STORE, 0.55), (CART, 0.45))
 )
 
 
@@ -57,6 +57,20 @@ def test_without_the_time_of_a_first_sign_the_analyzed_time_counts() -> None:
     ]
     ranked = with_changes(unknown, [Change(ONSET - 180, "deployment", CART)], {CART, STORE}, ONSET - 120, ONSET)
     assert ranked[0].service == CART
+
+
+@pytest.mark.parametrize(("score", "reasons"), [(0.38, CANDIDATES[1].reasons), (0.45, ())])
+def test_a_harmless_change_does_not_outweigh_stronger_signals(score: float, reasons: tuple[Reason, ...]) -> None:
+    """Of a service with weaker ones, or with none."""
+    candidates = (CANDIDATES[0]._replace(score=1 - score), CANDIDATES[1]._replace(score=score, reasons=reasons))
+    ranked = with_changes(candidates, [Change(ONSET, "deployment", CART)], {CART, STORE}, ONSET, ONSET + 600)
+    assert ranked[0].service == STORE
+
+
+def test_candidates_without_a_score_keep_it() -> None:
+    """Nothing is divided by their sum."""
+    ranked = with_changes((Candidate(STORE, 0.0, ()),), [], {STORE}, ONSET, ONSET + 600)
+    assert [item.score for item in ranked] == [0.0]
 
 
 def test_no_candidates_stay_none() -> None:

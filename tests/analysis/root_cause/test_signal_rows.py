@@ -15,6 +15,7 @@ from foreshock_dashboard.analysis.root_cause.deviation import (
     sampling_noise,
 )
 from foreshock_dashboard.analysis.root_cause.metric_kinds import metric_kind
+from foreshock_dashboard.analysis.root_cause.parameters import ANOMALOUS_Z
 from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow, signal_rows
 from foreshock_dashboard.analysis.root_cause.usage_limits import SHARES
 from foreshock_dashboard.model.query import Matrix, MetricSeries
@@ -284,14 +285,127 @@ def test_lost_packets_are_no_failed_requests_and_no_traffic(metric: str) -> None
     assert metric_kind(metric) == "resource"
 
 
+@pytest.mark.parametrize("metric", ["payment_receive_errors_total", "tx_errors_total", "transmit_errors"])
+def test_errors_of_an_application_that_receives_or_transmits_are_failures(metric: str) -> None:
+    """Only those of a network interface lie with the pod or the host."""
+    assert metric_kind(metric) == "errors"
+    assert metric_kind("node_network_receive_errs_total") == metric_kind("container_network_transmit_errors_total")
+    assert metric_kind("eth0_rx_errors") == metric_kind("nic_tx_dropped") == "resource"
+
+
+@pytest.mark.parametrize("metric", ["http_error_percent", "http_error_rate"])
+def test_all_series_of_an_error_rate_have_one_unit(metric: str) -> None:
+    """One that stays below 1% is in percent as well."""
+    low, high = labels_of({"service": "cart"}), labels_of({"service": "store"})
+    rows = rows_of({metric: {low: np.where(IN_FAULT, 0.9, 0.2), high: np.where(IN_FAULT, 3.0, 0.2)}})
+    shares = {str(row.entity): float(row.values[-1]) for row in rows if row.kind == "errors"}
+    if metric.endswith("percent"):
+        assert shares == pytest.approx({"cart": 0.009, "store": 0.03})
+    else:
+        assert not shares  # numbers of failures, of unknown requests
+
+
+def test_an_availability_in_percent_is_one_for_all_services() -> None:
+    """One that nearly always fails stays below 1.5%."""
+    low, high = labels_of({"service": "cart"}), labels_of({"service": "store"})
+    rows = rows_of({"availability": {low: np.full(POINTS, 1.0), high: np.full(POINTS, 99.0)}})
+    assert {str(row.entity): float(row.values[-1]) for row in rows} == pytest.approx({"cart": 0.99, "store": 0.01})
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"), [(4.0, 8.0, False), (4.0, 40.0, True), (400.0, 800.0, True), (4.5, 8.5, True)]
 )
 def test_a_few_connections_more_are_no_anomaly(before: float, after: float, expected: bool) -> None:
-    """Whole numbers are counts, however constant they were."""
+    """A number of things that come and go varies by its root, however constant it was."""
     rows = rows_of({"redis_connected_clients": {labels_of({"job": "cache"}): np.where(IN_FAULT, after, before)}})
     found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
     assert (found.z[0, -1] > 4) is np.bool_(expected)
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("DCGM_FI_DEV_GPU_TEMP", 60.0, 85.0),
+        ("node_hwmon_temp_celsius", 60.0, 85.0),
+        ("gpu_power_watts", 200.0, 300.0),
+        ("db_pool_active_connections", 20.0, 40.0),
+    ],
+)
+def test_whole_numbers_of_a_measure_vary_by_their_resolution_not_by_their_root(
+    metric: str, before: float, after: float
+) -> None:
+    """A temperature in whole degrees is no count. A pool twice as full is an anomaly."""
+    rows = rows_of({metric: {labels_of({"service": "llm"}): np.where(IN_FAULT, after, before + WANDERING - 30)}})
+    found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
+    assert found.z.max() > ANOMALOUS_Z
+
+
+def compose(name: str, **labels: str) -> Labels:
+    """Labels of a cAdvisor beside Docker Compose."""
+    named = {"name": f"shop-{name}-1", "container_label_com_docker_compose_service": name, "id": f"/docker/{name}"}
+    return labels_of({"job": "cadvisor", "instance": "cadvisor:8080", **named, **labels})
+
+
+def test_containers_without_pods_have_limits_of_their_own() -> None:
+    """All are of one job and one instance."""
+    used = {compose("cart"): np.where(IN_FAULT, 0.99e9, 0.2e9), compose("store"): np.full(POINTS, 0.3e9)}
+    limits = {compose("cart"): np.full(POINTS, 1e9), compose("store"): np.full(POINTS, 2e9), compose("web"): CONSTANT}
+    rows = rows_of(
+        {
+            "container_memory_usage_bytes": {**used, compose("ads"): np.full(POINTS, 0.3e9)},
+            "container_spec_memory_limit_bytes": limits,
+        }
+    )
+    found = {(str(row.entity), row.metric): float(row.values[-1]) for row in rows if "spec" not in row.metric}
+    assert found == pytest.approx(
+        {
+            ("cart", "memory_ratio"): 0.99,
+            ("store", "memory_ratio"): 0.15,
+            ("ads", "container_memory_usage_bytes"): 0.3e9,
+        }
+    )
+
+
+def test_a_restarted_container_keeps_the_memory_that_it_reached() -> None:
+    """It has another series after it was killed."""
+    old = np.where(np.arange(POINTS) < 50, np.where(np.arange(POINTS) < 45, 0.2e9, 0.99e9), np.nan)
+    new = np.where(IN_FAULT, 0.2e9, np.nan)
+    rows = rows_of(
+        {
+            "container_memory_usage_bytes": {container("cart", id="a"): old, container("cart", id="b"): new},
+            "container_spec_memory_limit_bytes": {container("cart", id="a"): np.full(POINTS, 1e9)},
+        }
+    )
+    share = next(row.values for row in rows if row.metric == "memory_ratio")
+    assert (share[49], share[-1]) == pytest.approx((0.99, 0.2))
+
+
+def test_the_use_of_all_cpus_of_a_container_counts_against_its_limit() -> None:
+    """cAdvisor may report each."""
+    busy = np.cumsum(np.where(IN_FAULT, 30.0, 6.0))
+    rows = rows_of(
+        {
+            "container_cpu_usage_seconds_total": {container("cart", cpu=f"cpu0{i}"): busy for i in range(2)},
+            "kube_pod_container_resource_limits": {container("cart", resource="cpu"): np.full(POINTS, 1.0)},
+        }
+    )
+    assert next(row.values[-1] for row in rows if row.metric == "cpu_ratio") == pytest.approx(1.0)
+
+
+def test_a_claim_belongs_to_the_known_service_at_its_end() -> None:
+    """Names of volumes contain hyphens as well."""
+    claims = ("redis-data-redis-master-0", "prometheus-db-prometheus-k8s-0", "data-alone-0")
+    known = ("redis-master", "master", "prometheus-k8s")
+    rows = rows_of(
+        {
+            "kubelet_volume_stats_used_bytes": {
+                labels_of({"persistentvolumeclaim": item}): CONSTANT for item in claims
+            },
+            "cpu_usage": {container(name): WANDERING for name in known},
+        }
+    )
+    of_volumes = sorted(str(row.entity) for row in rows if row.metric.startswith("kubelet"))
+    assert of_volumes == ["alone", "prometheus-k8s", "redis-master"]
 
 
 def test_a_volume_counts_by_its_size() -> None:

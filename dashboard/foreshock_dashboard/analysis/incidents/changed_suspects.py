@@ -16,10 +16,10 @@ from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 
-CHANGE_ODDS = 2.0
+CHANGE_ODDS = 0.5
 """What a change just before the first sign adds to the score of its service, in multiples of it; less the earlier it
-was. Most outages follow a change (Beyer et al., Site Reliability Engineering, chapter 1: about 70%), and few services
-change within half an hour."""
+was. Most outages follow a change (Beyer et al., Site Reliability Engineering, chapter 1: about 70%), but most changes
+cause none: it decides between services of similar scores."""
 
 
 def with_changes(
@@ -39,7 +39,7 @@ def with_changes(
         onset = min(signs, default=start)
         own = (item for item in recent_changes(changes, onset, end) if item.kind in CHANGING_KINDS)
         change = next((item for item in own if _changed(item, known) == candidate.service), None)
-        if change is not None:
+        if change is not None and candidate.reasons:  # a service without an anomaly was not harmed
             weight = 1 + CHANGE_ODDS * (1 - max(0.0, onset - change.at) / CHANGE_LOOKBACK_SECONDS)
             reason = Reason("changed", candidate.service, change.after, since=change.at)
             reasons = (*candidate.reasons[:1], reason, *candidate.reasons[1:])
@@ -47,7 +47,7 @@ def with_changes(
         else:
             weighed.append(candidate)
     total = sum(candidate.score for candidate in weighed)
-    return sorted_candidates(item._replace(score=item.score / total) for item in weighed)
+    return sorted_candidates(item._replace(score=item.score / total if total else 0.0) for item in weighed)
 
 
 def _changed(change: Change, known: Set[Service]) -> Service | None:

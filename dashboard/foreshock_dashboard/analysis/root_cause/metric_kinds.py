@@ -13,7 +13,8 @@ _WORDS: tuple[tuple[MetricKind, str], ...] = (
     ("resource", r"(mem|memory|swap|disk|fs|filesystem)_?(avail|free)|avail[a-z]*_bytes"),
     ("success", r"(?<!un)availability|success"),
     ("availability", r"availab|(^|_)up$|healthy|(^|_)(not_?)?ready"),
-    ("resource", r"retrans|drop.*(packet|pkt)|(packet|pkt).*(drop|loss|lost)|(receive|transmit|rx|tx)_(err|drop|loss)"),
+    ("resource", r"retrans|drop.*(packet|pkt)|(packet|pkt).*(drop|loss|lost)"),
+    ("resource", r"(network|(^|_)(net|nic|eth\d*|if)_).*(receive|transmit|rx|tx)_(err|drop|loss)"),
     ("errors", r"error|fail|fault|5xx|exception|abort|timeouts?(_|$)"),
     ("other", r"(start|boot|creat|modif|expir)[a-z]*_(time|date)|timestamp|(^|_)(created|uptime|age)(_|$)"),
     ("other", r"network.*(byte|packet)|(receive|transmit|rx|tx)_?(byte|packet)"),
@@ -29,6 +30,11 @@ _WORDS: tuple[tuple[MetricKind, str], ...] = (
     ("traffic", r"(^|_)(load|qps|rps|hits|workload)"),
 )
 _UNAVAILABLE = re.compile(r"unavailab|unhealthy|(^|_)not_?ready")
+_NUMBER = re.compile(
+    r"(^|_)(connections?|connected|clients?|sessions?|threads?|goroutines|process(es)?|tasks|(open_)?fds?|files"
+    r"|file_descriptors|sockets?|inodes(_\w+)?|count)(_|$)"
+)
+_MEASURE = re.compile(r"temp|celsius|percent|pct|util|clock|power|watt|bytes|seconds|hertz|mhz|ratio")
 _KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _WORDS)
 STATISTIC_LABELS = ("quantile", "stat", "statistic", "percentile", "aggregation", "aggregate", "agg")
 _STATISTIC = re.compile(
@@ -58,6 +64,12 @@ def metric_kind(metric: str) -> MetricKind:
 def is_unavailability(metric: str) -> bool:
     """Whether more of a metric of availability is worse, such as the number of unavailable replicas."""
     return bool(_UNAVAILABLE.search(metric.lower()))
+
+
+def is_number(metric: str) -> bool:
+    """Whether a metric is a number of things that come and go, such as connections, files, or threads."""
+    name = metric.lower()
+    return bool(_NUMBER.search(name)) and not _MEASURE.search(name)
 
 
 def statistic(metric: str, labels: Mapping[str, str]) -> str:

@@ -35,7 +35,10 @@ MIN_VANISHED_POINTS = 2
 """Points without anything from a service, from which it vanished."""
 MAX_VANISHED_SHARE = 0.5
 """Share of all services up to which they vanished; more are a gap of the source."""
-_PERCENT = re.compile(r"percent|(^|_)(pct|perc|ratio|share)(_|$)")
+_PERCENT = re.compile(r"percent|(^|_)(pct|perc)(_|$)")
+_SHARE = re.compile(r"(^|_)(ratio|share)(_|$)")
+MAX_SHARE = 1.5
+"""Value up to which a share is one of 1, with tolerance for rounding; a larger one is in percent."""
 _MILLISECONDS = re.compile(r"_(milliseconds|ms)$")
 
 Call = tuple[Service, Service]
@@ -74,7 +77,7 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     made += [SignalRow(service, "resource", name, values) for (service, name), values in limits.shares(first).items()]
     failures = [row for row in made if row.kind == "errors" and row.statistic == "failed"]
     rows = [row for row in made if row.kind != "errors" or row.statistic != "failed"]
-    names = _qualified([*rows, *failures])
+    names = _of_known_volumes(metrics, _qualified([*rows, *failures]))
     rows, failures = (
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
     )
@@ -293,6 +296,10 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
     metric, scale = _in_seconds(metric)
     kind, side = metric_kind(metric), _side(metric)
     values = scale * (smoothed(matrix.values) if step <= SMOOTHED_STEP_SECONDS else matrix.values)
+    largest = float(np.nanmax(values, initial=0.0))  # one unit for all series of a metric
+    is_percent = bool(_PERCENT.search(metric))
+    is_share = is_percent or largest <= 1 or bool(_SHARE.search(metric))
+    whole = 100.0 if is_percent or largest > MAX_SHARE else 1.0
     rows = []
     for row, labels in enumerate(map(dict, matrix.labels)):
         entity = _entity(metric, labels)
@@ -305,13 +312,9 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
             if name not in ("sum", "count", "min"):
                 rows.append(SignalRow(entity, kind, metric, values[row], name, None, side))
         elif kind == "success":
-            largest = np.nanmax(values[row], initial=0.0)
-            whole = 100.0 if largest > 1.5 else 1.0
             failed = np.clip(1 - values[row] / whole, 0.0, 1.0)
             rows.append(SignalRow(entity, "errors", metric, failed, "", None, side))
         elif kind == "errors":
-            largest = np.nanmax(values[row], initial=0.0)
-            is_share, whole = largest <= 1 or bool(_PERCENT.search(metric)), 100.0 if largest > 1.5 else 1.0
             failed = np.clip(values[row] / whole, 0.0, 1.0) if is_share else values[row]
             rows.append(SignalRow(entity, kind, metric, failed, "" if is_share else "failed", None, side))
         elif kind == "traffic":
@@ -343,6 +346,22 @@ def _qualified(rows: Iterable[SignalRow]) -> Mapping[Entity, Entity]:
         else (full.get(entity[0], entity[0]), full.get(entity[1], entity[1]))
         for entity in entities
     }
+
+
+def _of_known_volumes(metrics: Iterable[MetricSeries], names: Mapping[Entity, Entity]) -> Mapping[Entity, Entity]:
+    """The names with those guessed from claims, `data-cart` of `x-data-cart-0`, replaced by a known service `cart`."""
+    guessed, known = set[Service](), set[Service]()
+    for series in metrics:
+        for labels in map(dict, series.values.labels):
+            is_claim = owner_label(series.metric, labels) == "persistentvolumeclaim"
+            (guessed if is_claim else known).add(owner(series.metric, labels))
+    renamed = dict(names)
+    for guess in guessed - known:
+        ends = [service for service in known if guess.name.endswith(f"-{service.name}")]
+        if ends and guess in renamed:
+            service = max(ends, key=lambda item: (len(item.name), item))
+            renamed[guess] = names.get(service, service)
+    return renamed
 
 
 def traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[SignalRow]]:

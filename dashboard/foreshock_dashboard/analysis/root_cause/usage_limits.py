@@ -15,6 +15,7 @@ from foreshock_dashboard.analysis.root_cause.counters import increases, window_s
 from foreshock_dashboard.analysis.root_cause.parameters import LIMIT_RATIO, SUSTAINED, THROTTLED_RATIO
 from foreshock_dashboard.analysis.root_cause.series_owner import owner
 from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -36,8 +37,10 @@ METRICS = COUNTERS | SHARED.union((QUOTA, QUOTA_PERIOD, MEMORY_LIMIT, VOLUME_SIZ
 SHARES = ("cpu_ratio", "cpu_throttled_ratio", "memory_ratio", "disk_ratio", "files_ratio")
 """Names of shares, as the hub calls the signals."""
 PART_LABELS = ("namespace", "pod", "container", "persistentvolumeclaim")
+HOST_PART_LABELS = ("job", "instance", "id", "name", "container_label_com_docker_compose_service")
+"""Labels of a process, and of a container without a pod: cAdvisor names it by its control group and its name."""
 Part = tuple[str, ...]
-"""Namespace, pod, container, and volume; of a process its job and instance."""
+"""Values of `PART_LABELS`, or of `HOST_PART_LABELS` without these."""
 Parts = Mapping[Part, Floats]
 """Values of parts, shape (times,)."""
 
@@ -86,25 +89,36 @@ class UsageLimits:
             yield metric, Matrix(matrix.times, tuple(matrix.labels[i] for i in kept), matrix.values[kept])
 
     def _of(self, metric: str, resource: str = "") -> Parts:
-        """Values of each part; of counters their rate. resource: value of that label, if it has to have one."""
+        """Values of each part; of counters their rate. resource: value of that label, if it has to have one.
+
+        A counter may have a series per CPU: their sum. A restarted container has another series: the larger one counts.
+        """
         matrix = self._metrics.get(metric)
         if matrix is None:
             return {}
-        span, found = max(1, round(SUSTAINED.at(self._step) / self._step)), {}
+        span, found = max(1, round(SUSTAINED.at(self._step) / self._step)), dict[Part, Floats]()
         rates = (
             window_sums(increases(matrix.values), span) / (span * self._step) if metric in COUNTERS else matrix.values
         )
-        for labels, values in zip(map(dict, matrix.labels), rates, strict=True):
+        summed: dict[Labels, Floats] = {}
+        for pairs, values in zip(matrix.labels, rates, strict=True):
+            series = tuple(pair for pair in pairs if pair[0] != "cpu")
+            before = summed.get(series)
+            if before is not None:
+                values = np.where(np.isnan(before), values, before + np.nan_to_num(values))
+            summed[series] = values
+        for labels, values in zip(map(dict, summed), summed.values(), strict=True):
             if labels.get("resource", "") == resource:
                 part = part_of(labels)
-                self._owners[part], found[part] = owner(metric, labels), values
+                self._owners[part] = owner(metric, labels)
+                found[part] = np.fmax(found[part], values) if part in found else values
         return found
 
 
 def part_of(labels: Mapping[str, str]) -> Part:
     """The container, the volume, or the process that a series is about."""
     named = tuple(labels.get(f"exported_{label}") or labels.get(label, "") for label in PART_LABELS)
-    return named if any(named[1:]) else (labels.get("job", ""), labels.get("instance", ""))
+    return named if any(named[1:]) else tuple(labels.get(label, "") for label in HOST_PART_LABELS)
 
 
 def is_at_limit(name: str, share: float) -> bool:

@@ -275,7 +275,8 @@ class GpuGrid {
     const ratios = labels.map((_, gpu) => decodeRatio(view.contended?.[gpu]));
     const contended = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_CONTENDED_RATIO ? gpu : []));
     const marked = contended.filter((gpu) => view.marked.has(gpu)).length;
-    const ofIncident = marked ? `, ${marked} of them in an open incident` : "";
+    const share = marked === contended.length ? "all" : marked;
+    const ofIncident = marked ? `, ${share} of them in an open incident` : "";
     const contention = ratios.some(isNumber) ? `${contended.length} contended${ofIncident}` : "no data on contention";
     const withoutData = labels.filter((_, gpu) => !hasData(view.values[gpu])).length;
     const hosts = plural(this.#topology?.hosts.length ?? 0, "host");
