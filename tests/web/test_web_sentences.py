@@ -8,6 +8,7 @@ import pytest
 from tests.web.worlds import contended, contention_incident
 
 from foreshock_dashboard.model.incident import Evidence, State
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.pages.now.course import Breach, Peak
 from foreshock_dashboard.web.pages.now.impact import Impact
@@ -22,6 +23,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
     no_changes,
     within_slo,
 )
+from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact
 from foreshock_dashboard.web.panels.limits import Reading
 
 T = 1_767_600_000.0
@@ -65,6 +67,19 @@ def test_the_cost_of_a_breach_that_is_over_is_in_the_past() -> None:
     assert joined_text(impact_text(Impact("llm", 2800.0, 1.0, 0.0), ENDED, T)) == (
         "About 1 of 2,800 requests failed in that time"
     )
+
+
+def test_services_that_fail_most_requests_stand_before_those_further_beyond_their_slo() -> None:
+    found = [
+        Reading("slow", "p95", 12.0, 0.1, "SLO", "s", 120.0, "critical"),
+        Reading("down", "error rate", 0.9, 0.016, "SLO", "ratio", 56.0, "critical"),
+        Reading("down", "p95", 99.0, 1.0, "SLO", "s", 99.0, "critical"),
+    ]
+    rows = sorted((breached_row(Service("", name), found) for name in ("slow", "down")), key=by_impact)
+    assert [(row.service, row.fails, row.figure, row.limit) for row in rows] == [
+        ("down", True, "error rate 90%", "SLO 1.6%"),
+        ("slow", False, "p95 12.0 s", "SLO 100 ms"),
+    ]
 
 
 @pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load with queue 217%")])

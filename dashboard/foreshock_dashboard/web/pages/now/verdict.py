@@ -282,7 +282,7 @@ def _of_incidents(
         reading = worst(found, "load", service=subject) or reading
     beyond = [service for service, stage in stages.items() if stage == "breached"]
     lasting = breach(history, subject, item.since) if history else None
-    breached = sorted((_breached(service, found) for service in beyond if service != subject), key=_by_impact)
+    breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
     impact_ = _impact(snapshot, world, subject, lasting, item.since)
     top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
     state_word, state_note = badge(item, lasting)
@@ -340,7 +340,8 @@ def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Servi
     return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
 
 
-def _breached(service: Service, found: list[Reading]) -> Breached:
+def breached_row(service: Service, found: list[Reading]) -> Breached:
+    """A service in breach, from the readings of all services."""
     rate = worst(found, "error rate", service=service)
     fails = rate is not None and rate.value >= MIN_FAILING_RATIO
     reading = rate if fails else worst(found, *SLO_METRICS, service=service)
@@ -348,7 +349,7 @@ def _breached(service: Service, found: list[Reading]) -> Breached:
     return Breached(str(service), reading, fails, *texts)
 
 
-def _by_impact(row: Breached) -> tuple[bool, float]:
+def by_impact(row: Breached) -> tuple[bool, float]:
     """Sort key: most requests that fail, then the furthest beyond the SLO."""
     return not row.fails, -row.reading.usage if row.reading else 0.0
 
