@@ -18,7 +18,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_evaluation.explain_command import main
-from foreshock_evaluation.explanations.cross_validation import CHOICES, Trial, cross_validation, try_all
+from foreshock_evaluation.explanations.cross_validation import CHOICES, IN_USE, Trial, cross_validation, try_all
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import fault_questions, quiet_questions
 from foreshock_evaluation.explanations.rankers import robust_scores, sigma_scores
@@ -160,6 +160,19 @@ def test_the_gate_is_chosen_on_the_other_systems_only() -> None:
     assert header[:2] == ["left out", "chosen on the others"]
     assert left_noisy == ["noisy", "3.4 / 0.2 / 0.4", "1.00 / 0.00 / 0.00", "1.00 / 0.00 / 1.00", "1", "1"]
     assert left_quiet == ["quiet", "4.2 / 0.4 / 0.5", "0.00 / 1.00 / 1.00", "0.00 / 1.00 / 1.00", "1", "1"]
+
+
+def test_all_signals_of_a_system_are_left_out_together() -> None:
+    """They are of the same faults, which would choose the values for themselves."""
+    shop = [trial(f"shop, {signals}", is_fault=True, passes_up_to=3.4) for signals in ("traces", "metrics")]
+    noise = [trial("desk, both", is_fault=False, passes_up_to=4.0)]
+    chosen = {row[0]: row[1] for row in cross_validation([*shop, *noise])[1:]}
+    assert chosen["shop, traces"] == chosen["shop, metrics"] == "4.2 / 0.4 / 0.5"
+
+
+def test_the_values_in_use_are_among_the_choices_once() -> None:
+    """Also where they are not on the grid."""
+    assert CHOICES.count(IN_USE) == 1
 
 
 def test_a_cross_validation_leaves_the_values_in_use_as_they_are(tmp_path: Path) -> None:

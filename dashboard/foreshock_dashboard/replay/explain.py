@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
     Explanation,
@@ -103,10 +104,9 @@ def explain(
     if source.metric_names().isdisjoint(CHANGE_METRICS):
         missing.append(MissingSignal("changes"))
     baseline, analyzed = _compared_times(compared.window)
-    changes = compared.world.changes if compared.world else ()
-    ranked = with_changes(ranking.candidates, changes, compared.services, *analyzed)
+    ranked = ranking.candidates
     strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
-    shown = recent_changes(changes, *analyzed)
+    shown = recent_changes(compared.changes, *analyzed)
     return Explanation(compared.target, at, strong, weak, signals, tuple(missing), baseline, analyzed, shown)
 
 
@@ -122,9 +122,16 @@ class Comparison(NamedTuple):
     world: World | None
     walks: tuple[GraphWalk, ...]
 
+    @property
+    def changes(self) -> Sequence[Change]:
+        """All changes in the compared times."""
+        return self.world.changes if self.world else ()
+
     def ranking(self) -> Ranking:
-        """The suspected causes by the signals."""
-        return explained_further(self.walks, rank_signals(self.evidence, self.target, self.excess))
+        """The suspected causes by the signals and the changes."""
+        found = explained_further(self.walks, rank_signals(self.evidence, self.target, self.excess))
+        _, analyzed = _compared_times(self.window)
+        return found._replace(candidates=with_changes(found.candidates, self.changes, self.services, *analyzed))
 
 
 def compare(

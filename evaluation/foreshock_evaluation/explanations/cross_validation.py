@@ -1,5 +1,7 @@
 """Cross-validation of the gate of `explain`: values chosen on all systems but one, and what they score on that one.
 
+All sets of signals of a system are left out together, because they are of the same faults.
+
 If the values in use are about as good as those chosen without a system, they are not fitted to it.
 """
 
@@ -38,7 +40,7 @@ class Values(NamedTuple):
 
 
 IN_USE = Values(parameters.GATE_Z, parameters.SYMPTOM_WEIGHT, parameters.RESOURCE_GATE_WEIGHT)
-CHOICES = tuple(Values(*chosen) for chosen in product(GATE_Z, SYMPTOM_WEIGHT, RESOURCE_WEIGHT))
+CHOICES = tuple(dict.fromkeys((*map(Values._make, product(GATE_Z, SYMPTOM_WEIGHT, RESOURCE_WEIGHT)), IN_USE)))
 
 
 class Trial(NamedTuple):
@@ -128,7 +130,7 @@ def cross_validation(trials: Sequence[Trial]) -> Table:
     rows = [["left out", "chosen on the others", "scores on it", "with the values in use", "faults", "fault-free"]]
     used = CHOICES.index(IN_USE)
     for system, own in sorted(by_system.items()):
-        others = [part for name, part in by_system.items() if name != system]
+        others = [part for name, part in by_system.items() if _topology(name) != _topology(system)]
         best = max(range(len(CHOICES)), key=lambda i: (_merit(others, i), i == used))
         chosen = CHOICES[best]
         rows.append(
@@ -142,6 +144,10 @@ def cross_validation(trials: Sequence[Trial]) -> Table:
             ]
         )
     return rows
+
+
+def _topology(system: str) -> str:
+    return system.partition(",")[0]
 
 
 def _merit(systems: Sequence[Sequence[Trial]], choice: int) -> float:
