@@ -242,6 +242,18 @@ def test_only_what_was_posted_is_recorded_as_sent(hub: Hub) -> None:
     assert [item["incident"] for item in hub.recorded] == [incident().id]
 
 
+def test_a_slow_alertmanager_that_accepts_the_page_after_the_end_records_no_other_page(hub: Hub) -> None:
+    hub.evaluate(incident())
+    page = hub.notifier.posting()
+    hub.notifier._accepted(page)
+    hub.now += 60
+    hub.evaluate(resolved())
+    hub.notifier._accepted(hub.notifier.posting())
+    hub.notifier._accepted(page)
+    events = [item["event"] for item in hub.recorded if item["channel"] == "Alertmanager"]
+    assert events == ["page", "resolved"]
+
+
 def test_names_stay_different_when_lines_of_the_file_move(hub: Hub) -> None:
     """The second one becomes the first, and the new one the second."""
     for lines in ("json://hub\njson://b", "json://b\njson://c"):

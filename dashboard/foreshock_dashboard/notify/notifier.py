@@ -140,7 +140,7 @@ class Notifier:
                 listed += found
                 if found and not (incident.is_open and self._hooks.muted(incident, now)):
                     notified.append(incident)
-        return Posting(listed, notified)
+        return Posting(listed, notified, now)
 
     def _first_labels(self, incident: Incident, severity: Severity) -> Mapping[str, str]:
         """The labels with which an alert first fired: others would be another alert, and so page again."""
@@ -156,8 +156,10 @@ class Notifier:
         for incident in posting.notified:
             with self._accepted_lock, self._isolated(ALERTMANAGER, incident.id):
                 last = self._outbox.get(ALERTMANAGER, incident.id)
+                if last is not None and last.at > posting.at:
+                    continue  # a slow peer accepts what another one knows better
                 if event := alert_event(incident, last and last.event):
-                    self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, now, "", waiting=False))
+                    self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, posting.at, "", waiting=False))
                     self._hooks.record(now, _entry(incident.id, ALERTMANAGER, event, "sent"))
 
     @contextmanager

@@ -63,10 +63,11 @@ class Mute(NamedTuple):
 
 
 class Posting(NamedTuple):
-    """Alerts, and the incidents that they notify: those with an alert that are not muted."""
+    """Alerts as of a time (Unix seconds), and the incidents that they notify: those with an alert, not muted."""
 
     alerts: Sequence[Json]
     notified: Sequence[Incident] = ()
+    at: float = 0.0
 
 
 class Peer:
