@@ -158,10 +158,10 @@ class Incident:
 
     @property
     def confidence_level(self) -> ConfidenceLevel:
-        """Confidence in the suspected cause as a level; high only where more than one signal supports it."""
+        """Confidence in the suspected cause as a level."""
         if self.confidence < MEDIUM_CONFIDENCE:
             return "low"
-        return "high" if self.confidence >= HIGH_CONFIDENCE and len(self.evidence) != 1 else "medium"
+        return "high" if self.confidence >= HIGH_CONFIDENCE else "medium"
 
     def alerted_service(self, severity: Severity) -> Service:
         """The service that identifies the alert of a severity, the same as long as it fires."""

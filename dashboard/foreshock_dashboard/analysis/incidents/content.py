@@ -69,7 +69,7 @@ MAX_RANKED_CALLERS = 8
 RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
 MAX_LONE_CONFIDENCE = 0.7
-"""Largest confidence in the cause of an incident with one signal, and no change, as its evidence."""
+"""Largest confidence in the cause of an incident with fewer than two signals, a change included, as its evidence."""
 
 
 @dataclass(frozen=True)
