@@ -39,7 +39,7 @@ def _cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     ("main", "lines"),
     [
         (main, ["comma-separated seeds (default: the suite's)", "folder of recordings to score (default: a suite)"]),
-        (explain_main, ["--ask SCOPES any of users,all (default: both)", "folder of labeled recordings to score"]),
+        (explain_main, ["--ask SCOPES any of users,all (default: both)", "folder of labeled recordings (repeatable)"]),
     ],
 )
 def test_help_says_what_an_option_takes_and_its_default(

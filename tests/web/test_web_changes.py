@@ -272,7 +272,7 @@ def test_changes_are_listed_once_and_as_failed_before_the_next_evaluation(hub: F
     image = Change(NOW - 250, "deployment", chat, before="sha-1", after="sha-2", source="kubernetes")
     changed_hub(hub, *merged_changes([begun, spans, image]))
     assert hub.snapshot.world is not None
-    hub.snapshot = replace(hub.snapshot, world=replace(hub.snapshot.world, collected=(begun, spans, image)))
+    hub.snapshot = replace(hub.snapshot, world=replace(hub.snapshot.world, collected=frozenset((begun, spans, image))))
     for change in (begun, image, replace(begun, at=NOW - 60, failed_at=NOW - 60)):
         hub.journal.append("change", change.at, "github", change_labels(change))
     listed = Caller(create_app(hub, version="0")).get("/api/changes").json()["changes"]

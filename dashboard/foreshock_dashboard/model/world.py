@@ -115,7 +115,7 @@ class World:
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time. collected: those
-    that the samples show, as each source shows them, in no order.
+    that the samples show, as each source shows them.
     change_tracked: services of which versions, images, or settings are known, so that no change of them means none.
     targets: scrape targets of the samples. missing: names of the metric families that no source reports.
     simulated: some of the data is simulated.
@@ -156,7 +156,7 @@ class World:
     tier: tuple[str, ...] = ()
     season: Seasonality = UNKNOWN_SEASONALITY
     changes: tuple[Change, ...] = ()
-    collected: tuple[Change, ...] = ()
+    collected: frozenset[Change] = frozenset()
     change_tracked: frozenset[Service] = frozenset()
 
     @property

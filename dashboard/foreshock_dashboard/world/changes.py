@@ -180,15 +180,15 @@ class ChangeRows:
         found = {change for change in (*others, *self._reported) if since <= change.at <= now}
         return merged_changes(found, service_aliases(known)) if found else ()
 
-    def collected(self, now: float, known: Set[Service]) -> tuple[Change, ...]:
-        """The changes that the readings show until `now` (Unix seconds), as each source shows them, in no order.
+    def collected(self, now: float, known: Set[Service]) -> frozenset[Change]:
+        """The changes that the readings show until `now` (Unix seconds), as each source shows them.
 
         known: services that other readings name; workloads take their names.
         """
         found = [*self._timelines.changes(now)]
-        reported = (change for change in self._reported if change.at <= now)
+        reported = frozenset(change for change in self._reported if change.at <= now)
         if not found:
-            return (*reported,)
+            return reported
         workloads = tuple(
             {subject.service for subject, _ in found if subject.source == "kubernetes" and subject.service}
         )
@@ -209,7 +209,7 @@ class ChangeRows:
             for _, change in found
             if not (change.setting == "replicas" and change.service in self._autoscaled) and not is_explained(change)
         ]
-        return *reported, *(
+        return reported.union(
             replace(change, service=service_of_workload.get(change.service, change.service))
             if change.source == "kubernetes" and change.service
             else change

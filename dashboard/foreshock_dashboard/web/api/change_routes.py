@@ -70,7 +70,7 @@ def add_change_routes(
         if past:
             known = world.changes if world else ()
         else:
-            collected = world.collected if world else ()
+            collected = world.collected if world else frozenset()
             known = merged_changes((*collected, *log.all()), service_aliases(snapshot.services))
         return {"changes": [change_row(change) for change in reversed(known) if change.at <= now][:MAX_LISTED]}
 

@@ -216,7 +216,15 @@ const latentRisks = (risks) => [
  */
 const calmFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
   lead ? h("p", { class: "lead" }, unbroken(lead)) : null,
-  state === "unknown" && since ? h("p", { class: "lead" }, `${NOW_TEXTS.last_data} `, timeElement(since, now)) : null,
+  state === "unknown" && since
+    ? h(
+        "p",
+        { class: "lead" },
+        `${NOW_TEXTS.last_data} `,
+        timeElement(since, now),
+        ` (${formatDuration(now - since)} ago)`,
+      )
+    : null,
   h(
     "dl",
     { class: "facts" },
