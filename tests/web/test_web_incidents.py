@@ -15,6 +15,7 @@ from tests.web.worlds import NOW, contended, contention_incident, service, snaps
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
+from foreshock_dashboard.render.incident_text import incident_text
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
 
@@ -92,6 +93,17 @@ def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
     result = json.loads(json.dumps(incident(full()), allow_nan=False, default=vars))
     seconds = {"p10": None, "p20": 0.0, "p50": 90.5, "p80": None, "p90": None}
     assert result["at_risk"] == [{"service": "rag-api", "breach_seconds": seconds}]
+
+
+@pytest.mark.parametrize(
+    ("median", "line"), [(0.0, "  In SLO breach: rag-api"), (90.5, "  At risk: rag-api (likely in < 5 min, ")]
+)
+def test_a_service_whose_slo_is_breached_is_not_called_at_risk(median: float, line: str) -> None:
+    """In the text of `foreshock incident show`."""
+    item = replace(full(), at_risk=(AtRisk(service("rag-api"), 0.0, median, 600.0, 0.0, 900.0),))
+    shown = incident_text(json.loads(json.dumps(incident(item), default=vars)))
+    assert line in shown
+    assert ("\n  At risk: " in shown) == (median > 0)
 
 
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:

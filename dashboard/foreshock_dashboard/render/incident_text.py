@@ -62,7 +62,7 @@ def incident_text(incident: Json) -> str:
         *([f"  Change: {change['text']}, {utc_timestamp(change['at'])}"] if change else []),
         *(line for action in incident["actions"] for line in _action_lines(action)),
         *([f"  Affected: {affected}"] if affected else []),
-        *(f"  At risk: {risk_text(risk)}" for risk in incident["at_risk"][:MAX_LISTED]),
+        *(f"  {_labeled_risk(risk)}" for risk in incident["at_risk"][:MAX_LISTED]),
         *(f"  Candidate: {candidate_text(candidate)}" for candidate in incident["candidates"][:MAX_LISTED]),
         *(f"  Evidence: {evidence_text(evidence)}" for evidence in incident["evidence"]),
         f"  ID: {incident['id']}",
@@ -114,6 +114,13 @@ def risk_text(risk: Json) -> str:
     return f"{risk['service']} ({breach_bucket(middle)}, {breach_interval(low, high)})"
 
 
+def _labeled_risk(risk: Json) -> str:
+    """A service at risk with its label; one that breaches its SLO already is no longer at risk."""
+    median = risk["breach_seconds"]["p50"]
+    is_breached = median is not None and median <= 0
+    return f"In SLO breach: {risk['service']}" if is_breached else f"At risk: {risk_text(risk)}"
+
+
 def candidate_text(candidate: Json) -> str:
     """A suspected service with the reasons and its score, which is no probability."""
     why = f"{candidate['why']}, " if candidate["why"] else ""
@@ -137,8 +144,6 @@ def printable(text: str) -> str:
 
 def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
-    if risk.p50 <= 0:
-        return f"{risk.service} in SLO breach"
     interval = f", {breach_interval(risk.p10, risk.p90)}" if risk.p10 == risk.p10 else ""
     return f"{risk.service} ({breach_bucket(risk.p50)}{interval})"
 
