@@ -6,11 +6,14 @@ import errno
 import io
 import json
 import logging
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from cachetools import TTLCache
 
-from foreshock_dashboard.access import audit
+from foreshock_dashboard.access import audit as audit_module
 from foreshock_dashboard.access.audit import AuditLog
 
 
@@ -51,18 +54,18 @@ def test_the_length_of_an_event_is_bounded() -> None:
     log = AuditLog()
     log.record("denied", principal="p" * 44_000, request="GET /" + "x" * 44_000, status=403)
     (event,) = log.recent()
-    assert (len(event["principal"]), len(event["request"])) == (audit.MAX_TEXT, audit.MAX_TEXT)
+    assert (len(event["principal"]), len(event["request"])) == (audit_module.MAX_TEXT, audit_module.MAX_TEXT)
 
 
 def test_the_file_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It and its predecessors stay within their bound, each private."""
-    monkeypatch.setattr(audit, "MAX_FILE_BYTES", 2000)
+    monkeypatch.setattr(audit_module, "MAX_FILE_BYTES", 2000)
     log = AuditLog(tmp_path / "audit.log")
     for number in range(200):
         log.record("denied", principal=f"user-{number}", status=403)
     log.close()
     files = sorted(tmp_path.iterdir())
-    assert len(files) == audit.ROTATED_FILES + 1
+    assert len(files) == audit_module.ROTATED_FILES + 1
     assert all(file.stat().st_size <= 2000 and file.stat().st_mode & 0o777 == 0o600 for file in files)
     assert json.loads((tmp_path / "audit.log").read_text().splitlines()[-1])["principal"] == "user-199"
 
@@ -109,3 +112,46 @@ def test_without_a_file_events_are_in_the_log_of_the_hub(caplog: pytest.LogCaptu
         caplog.handler.setLevel(logging.NOTSET)
         AuditLog().record("sign_in", principal="ada")
     assert json.loads(caplog.messages[0])["principal"] == "ada"
+
+
+Repeated = Literal["sign_in", "sign_in_failed", "denied", "rate_limited"]
+
+
+@pytest.mark.parametrize(
+    ("action", "seconds"), [("sign_in", 3600), ("sign_in_failed", 60), ("denied", 60), ("rate_limited", 60)]
+)
+def test_an_event_is_repeated_after_its_time(monkeypatch: pytest.MonkeyPatch, action: Repeated, seconds: float) -> None:
+    """Those of another address, method, or role repeat nothing; changes never do."""
+    clock = [1000.0]
+    timed: partial[TTLCache[object, object]] = partial(TTLCache, timer=lambda: clock[0])
+    monkeypatch.setattr("foreshock_dashboard.access.audit.TTLCache", timed)
+    audit = AuditLog()
+    for clock[0] in (1000.0, 1000.0 + seconds - 1, 1000.0 + seconds + 1):
+        audit.record(action, principal="ada", method="token", role="viewer", address="10.0.0.1")
+    assert len(audit.recent()) == 2
+    audit.record(action, principal="ada", method="token", role="viewer", address="10.0.0.2")
+    audit.record(action, principal="ada", method="oidc", role="viewer", address="10.0.0.1")
+    audit.record(action, principal="ada", method="token", role="admin", address="10.0.0.1")
+    audit.record(action, principal="bob", method="token", role="viewer", address="10.0.0.1")
+    assert len(audit.recent()) == 6
+    for _ in range(2):
+        audit.record("change", principal="ada")
+    assert len(audit.recent()) == 8
+
+
+def test_the_newest_events_are_kept() -> None:
+    audit = AuditLog()
+    for number in range(audit_module.MAX_RECENT + 1):
+        audit.record("change", principal=f"{number}")
+    names = [event["principal"] for event in audit.recent()]
+    assert names == [f"{number}" for number in range(audit_module.MAX_RECENT, 0, -1)]
+
+
+def test_events_may_go_to_standard_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        AuditLog(Path("-")).record("change", principal="ada")
+        assert not [*tmp_path.iterdir()]
+    printed = capsys.readouterr().out
+    assert '"principal": "ada"' in printed
+    assert '"status": 200' in printed

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 from tests.web.caller import Caller
+from tests.web.roles import ROLES
 from tests.web.worlds import SCENES, FakeHub
 
+from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 
 
 def client(hub: FakeHub) -> Caller:
@@ -39,3 +43,11 @@ def caller(request: pytest.FixtureRequest, shared_look: Callable[[str], Caller])
 def look_at() -> Callable[[str], Caller]:
     """Make an app of a hub in which a scene plays."""
     return lambda scene: client(FakeHub(SCENES[scene]()))
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> Oidc:
+    """A login at a provider that is not asked."""
+    (tmp_path / "oidc").write_text("secret")
+    options = OidcOptions("https://issuer.example", "foreshock", tmp_path / "oidc")
+    return Oidc(options, ROLES, AuditLog())
