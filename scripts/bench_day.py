@@ -29,7 +29,7 @@ from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.sources.otlp.codec import decode
-from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store, StoreLimits
 from send_spans import batch

@@ -46,7 +46,7 @@ from foreshock_dashboard.sources.otlp.codec import MalformedError, decode, encod
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus import text_format
 from foreshock_dashboard.sources.prometheus.api import promql
-from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces import tempo_json
 from foreshock_dashboard.sources.traces.traceql import traceql
 from foreshock_dashboard.web.api import parameters as api

@@ -12,7 +12,8 @@ from tests.test_docs import VITALS
 from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.hub.status import data_sources, status_json
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.prometheus.scrape import ScrapeState, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 
 
 def test_the_status_shows_targets_without_their_passwords() -> None:

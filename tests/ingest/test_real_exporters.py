@@ -16,7 +16,8 @@ import pytest
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import SampleBatch, is_stale
-from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.scrape import Scraper
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
 Eventually = Callable[[Callable[[], bool], str], None]

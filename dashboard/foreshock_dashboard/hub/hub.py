@@ -40,7 +40,8 @@ from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
-from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.scrape import Scraper
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.picture import incident_picture

@@ -9,7 +9,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.simulated.endpoints import RenderPage
 from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_dashboard.simulated.recorder import to_span
-from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 from foreshock_exporter.exporter import Exporter
 from foreshock_simulator.simulation import Simulation

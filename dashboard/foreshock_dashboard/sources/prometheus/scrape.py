@@ -6,18 +6,17 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import httpx
 
-from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.http_client import error_text
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 MAX_BODY_BYTES = 32 << 20
@@ -32,40 +31,6 @@ Sink = Callable[[Sequence[SampleBatch]], None]
 
 class ScrapeError(Exception):
     """A scrape failed. The message has the reason and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScrapeTarget:
-    """A metrics page. Its label `instance` is the host and port of the URL unless `labels` has one.
-
-    Raises ValueError if the URL is not http or https with a host.
-    """
-
-    url: str
-    job: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"target {self.address!r}: write http://HOST:PORT/metrics")
-
-    @property
-    def address(self) -> str:
-        """The URL without user and password."""
-        return without_credentials(self.url)
-
-    @property
-    def instance(self) -> str:
-        """The label `instance`: `host:port`, with the default port of the scheme if the URL has none."""
-        parts = urlsplit(self.url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return self.labels.get("instance") or f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-    @property
-    def target_labels(self) -> Mapping[str, str]:
-        """Labels of every sample of the target."""
-        return {**self.labels, "job": self.job, "instance": self.instance}
 
 
 @dataclass(frozen=True, slots=True)
