@@ -8,6 +8,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
+import httpx
 import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
@@ -249,8 +250,19 @@ def test_pages_come_with_their_status(caller: Caller, path: str, status: int) ->
 
 @pytest.mark.parametrize("path", ["/", "/api/now", "/nope", "/api/nope", "/metrics", "/assets/base.css", "/theme.css"])
 def test_every_answer_is_protected(caller: Caller, path: str) -> None:
+    assert_protected(caller.get(path).headers)
+
+
+def test_an_internal_error_is_protected_and_names_the_log(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller(create_app(hub, version="0.0.0-test"))
+    monkeypatch.delattr(hub, "snapshot")
+    answer = caller.get("/api/now")
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error. See the log of the hub"})
+    assert_protected(answer.headers)
+
+
+def assert_protected(headers: httpx.Headers) -> None:
     """Nothing from elsewhere may run, be framed, or be guessed."""
-    headers = caller.get(path).headers
     policy = headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
     assert "unsafe-eval" not in policy

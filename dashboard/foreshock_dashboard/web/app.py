@@ -11,7 +11,7 @@ from dash import Dash
 from dash.development.base_component import Component
 from dash.exceptions import DependencyException
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
@@ -26,13 +26,14 @@ from foreshock_dashboard.web.http.oidc import LOGOUT, SessionCookie
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
     MAX_BODY_BYTES,
+    AddedHeaders,
     BodyLimit,
     HeadAsGet,
     KnownHost,
     SameSite,
-    SecurityHeaders,
     callback_fault,
     content_security_policy,
+    security_headers,
 )
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
@@ -195,4 +196,10 @@ def _protect(
     if access.oidc:
         server.add_middleware(SessionCookie, key=access.oidc.session_key, secure=secure)
     server.add_middleware(KnownHost, hosts=hosts)
-    server.add_middleware(SecurityHeaders, csp=content_policy)
+    headers = security_headers(content_policy)
+    server.add_middleware(AddedHeaders, headers=headers)
+
+    async def failed(_request: Request, _: Exception) -> Response:
+        return JSONResponse({"error": "internal error. See the log of the hub"}, 500, headers=headers)
+
+    server.add_exception_handler(Exception, failed)  # Starlette answers it outside of all middleware
