@@ -22,6 +22,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
 Make = Callable[..., Span]
+SUCCEEDED = {"status_code": "STATUS_CODE_UNSET"}
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -51,9 +52,10 @@ def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
 def test_a_call_has_the_metric_names_of_other_tools(span: Make, now: float) -> None:
     """Names and labels are those of the OpenTelemetry connectors and Tempo."""
     edge = '{client="web",client_service_namespace="shop",server="llm"}'
-    get = 'span_name="GET",status_code="STATUS_CODE_UNSET"'
-    client = f'{{service_name="web",service_namespace="shop",span_kind="SPAN_KIND_CLIENT",{get}}}'
-    server = f'{{service_name="llm",span_kind="SPAN_KIND_SERVER",{get}}}'
+    get, failed = (f'span_name="GET",status_code="STATUS_CODE_{status}"' for status in ("UNSET", "ERROR"))
+    web = 'service_name="web",service_namespace="shop",span_kind="SPAN_KIND_CLIENT"'
+    llm = 'service_name="llm",span_kind="SPAN_KIND_SERVER"'
+    client, server = f"{{{web},{get}}}", f"{{{llm},{get}}}"
     assert values(after_a_call(span, now).collect(now)) == {
         f"traces_service_graph_request_total{edge}": 1,
         f"traces_service_graph_request_failed_total{edge}": 0,
@@ -64,6 +66,8 @@ def test_a_call_has_the_metric_names_of_other_tools(span: Make, now: float) -> N
         f"foreshock_retry_attempts_total{edge}": 0,
         f"traces_span_metrics_calls_total{client}": 1,
         f"traces_span_metrics_calls_total{server}": 1,
+        f"traces_span_metrics_calls_total{{{web},{failed}}}": 0,
+        f"traces_span_metrics_calls_total{{{llm},{failed}}}": 0,
         f"traces_span_metrics_duration_seconds_sum{client}": 0.3,
         f"traces_span_metrics_duration_seconds_count{client}": 1,
         f"traces_span_metrics_duration_seconds_sum{server}": 0.2,
@@ -147,7 +151,7 @@ def test_each_of_two_prometheus_sees_the_0_of_a_new_series_and_then_its_value(
         scraped = now + number * interval / 2
         if number == 3:
             metrics.add([span("server", "a", 1, end=scraped)], scraped)
-        seen["one" if number % 2 else "two"] += of(parse(metrics.text(scraped), {}), calls)
+        seen["one" if number % 2 else "two"] += of(parse(metrics.text(scraped), {}), calls, **SUCCEEDED)
     for values in seen.values():
         assert (values[0], values[-1]) == (0.0, 1.0)
         assert values.count(0.0) * interval <= 60 + interval, "the value does not wait longer than it must"
@@ -162,8 +166,22 @@ def test_a_series_born_later_has_its_own_0_on_the_page(span: Make, now: float) -
     metrics.add([span("server", "b", 2, trace=2, end=now + 50)], now + 50)
     metrics.text(now + 50)
     page = parse(metrics.text(now + 60), {})
-    assert (of(page, calls, service_name="a"), of(page, calls, service_name="b")) == ([1.0], [0.0])
-    assert of(parse(metrics.text(now - 3600), {}), calls, service_name="b") == [1.0]
+    assert [of(page, calls, service_name=name, **SUCCEEDED) for name in "ab"] == [[1.0], [0.0]]
+    assert of(parse(metrics.text(now - 3600), {}), calls, service_name="b", **SUCCEEDED) == [1.0]
+
+
+def test_a_prometheus_sees_the_first_error_of_a_known_operation_at_once(span: Make, now: float) -> None:
+    """Its counter is 0 since the first span of the operation, also after 15 minutes without an error."""
+    metrics = SpanMetrics(stale_after=900)
+    failed = {"service_name": "a", "status_code": "STATUS_CODE_ERROR"}
+    calls = "traces_span_metrics_calls_total"
+    for number in range(1, 200):
+        at = now + 10 * number
+        metrics.add([span("server", "a", number, trace=number, end=at)], at)
+        assert of(parse(metrics.text(at), {}), calls, **failed) == [0.0]
+    metrics.add([span("server", "a", 200, trace=200, end=at, status="error")], at)
+    assert of(parse(metrics.text(at + 1), {}), calls, **failed) == [1.0]
+    assert of(metrics.collect(at + 901), calls, **failed) == []
 
 
 def test_the_text_has_the_samples_of_collect(span: Make, now: float) -> None:
@@ -218,7 +236,7 @@ def test_a_service_may_call_a_span_as_the_exporter_does(span: Make, now: float) 
     metrics = SpanMetrics()
     metrics.add([span("server", "impostor", 2, name="gpu.occupancy")], now)
     metrics.collect(now)
-    assert of(metrics.collect(now), "traces_span_metrics_calls_total", service_name="impostor") == [1.0]
+    assert of(metrics.collect(now), "traces_span_metrics_calls_total", service_name="impostor") == [1.0, 0.0]
 
 
 def test_an_unpaired_span_is_counted_after_the_ttl(span: Make, now: float) -> None:
@@ -300,7 +318,7 @@ def test_a_service_s_further_span_names_are_counted_together(span: Make, now: fl
     metrics.add([span("server", "a", n, trace=n, name=f"GET /{n}") for n in range(1, MAX_SPAN_NAMES + 51)], now)
     metrics.collect(now)
     samples = metrics.collect(now)
-    assert of(samples, "traces_span_metrics_calls_total", span_name="(other)") == [50.0]
+    assert of(samples, "traces_span_metrics_calls_total", span_name="(other)") == [50.0, 0.0]
     assert sum(of(samples, "traces_span_metrics_calls_total", service_name="a")) == MAX_SPAN_NAMES + 50
 
 

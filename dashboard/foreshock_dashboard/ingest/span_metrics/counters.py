@@ -61,33 +61,40 @@ class OperationCounter:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._names = _LimitedNames(MAX_SPAN_NAMES)
-        self.cache: dict[_Operation, tuple[Series, int]] = {}
+        self.cache: dict[_Operation, tuple[Series, int, Series]] = {}
 
     def count(self, outlines: Outlines, now: float) -> None:
-        """Count spans. INTERNAL spans are left out."""
+        """Count spans. INTERNAL spans are left out.
+
+        The first span of an operation also makes its counter of errors, at 0: a new series is read as 0 for a while,
+        and the first error would be seen late.
+        """
         calls = [kind != "internal" for kind in outlines.kind]
         operations = zip(outlines.service, outlines.name, outlines.kind, outlines.status, strict=True)
         rows: list[int] = []
         cached = self.cache.get
         for operation in compress(operations, calls):
-            series, row = cached(operation) or self._series(operation, now)
+            series, row, errors = cached(operation) or self._series(operation, now)
             series.value += 1.0
-            series.touched = now
+            series.touched = errors.touched = now
             rows.append(row)
         seconds = [(end - start) / 1e9 for start, end in zip(outlines.start_ns, outlines.end_ns, strict=True)]
         self._registry.histograms.observe_columns(rows, [*compress(seconds, calls)], [*compress(outlines.key, calls)])
 
-    def _series(self, operation: _Operation, now: float) -> tuple[Series, int]:
-        """Return the counter, and the row of the histogram."""
+    def _series(self, operation: _Operation, now: float) -> tuple[Series, int, Series]:
+        """Return the counter, the row of the histogram, and the counter of the operation's errors."""
         service, name, kind, status = operation
         shown = self._names.get(service, name[: names.MAX_LABEL_CHARACTERS])
         labels = names.operation_labels(service, shown, kind, status)
         calls, seconds = self._registry.get(names.CALLS, labels, now), self._registry.get(names.DURATION, labels, now)
-        if shown == name and not calls.is_overflow and not seconds.is_overflow:
+        if calls.is_overflow or seconds.is_overflow:
+            return calls, seconds.row, calls
+        errors = self._registry.get(names.CALLS, names.operation_labels(service, shown, kind, "error"), now)
+        if shown == name and not errors.is_overflow:
             if len(self.cache) >= MAX_CACHED_OPERATIONS:
                 self.cache.clear()
-            self.cache[operation] = calls, seconds.row
-        return calls, seconds.row
+            self.cache[operation] = calls, seconds.row, errors
+        return calls, seconds.row, errors
 
 
 class OutcomeCounter:

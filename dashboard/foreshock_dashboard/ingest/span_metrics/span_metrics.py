@@ -41,7 +41,7 @@ MAX_SEEN_SPANS = 2_000_000
 MAX_PENDING_SPANS = 200_000
 """Span ids that wait for the other side of a call, up to 700 bytes each."""
 MAX_SERIES = 100_000
-"""Series derived from spans. An operation takes 34 per status, an edge up to 69."""
+"""Series derived from spans. An operation takes 34 per status and one for its errors, an edge up to 69."""
 TTL_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 """Times that a call waits for its server side, and that it may wait longer (see `ServiceGraph`)."""
