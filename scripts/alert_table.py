@@ -26,7 +26,7 @@ from typing import Any
 
 from alert_timeline import ROOT, Firing, rules_of, samples_of, timeline
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.slo_rules import slo_rule_groups
+from foreshock_dashboard.render.rules.slo_rules import slo_rule_groups
 from foreshock_evaluation.scores.truth import Truth, read_truth
 from foreshock_simulator.scenarios.load import load, names
 

@@ -163,7 +163,7 @@ def test_texts_of_scripts(path: Path) -> None:
     "path", [path for path in SCRIPTS if path.relative_to(WEB).parts[:2] in CATALOGED], ids=lambda path: path.name
 )
 def test_scripts_compose_no_sentences(path: Path) -> None:
-    """Words around values are in the catalog (`render/words.py`), or the hub sends the finished text."""
+    """Words around values are in the catalog (`render/words`), or the hub sends the finished text."""
     assert [text for text in script_templates(path) if re.search(r"[A-Za-z]{2,} [a-z]{2,}", text)] == []
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
-from foreshock_dashboard.render.rule_files import GROUPS
-from foreshock_dashboard.render.slo_rules import bucket_bound, slo_rule_groups
+from foreshock_dashboard.render.rules.rule_files import GROUPS
+from foreshock_dashboard.render.rules.slo_rules import bucket_bound, slo_rule_groups
 
 Yaml = dict[str, Any]
 HUB = "https://hub.example.com/foreshock"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.model.incident import Cause
-from foreshock_dashboard.render.rule_files import HUB_URL, RUNBOOK_URL
+from foreshock_dashboard.render.rules.rule_files import HUB_URL, RUNBOOK_URL
 from foreshock_dashboard.world.gpus import _HARDWARE_XIDS
 from foreshock_exporter.otlp.readings import FATAL_XIDS
 

@@ -11,7 +11,7 @@ import yaml
 from tests.grafana.conftest import FOLDER
 
 from foreshock_dashboard.cli.main import main
-from foreshock_dashboard.render.rule_files import HUB_URL
+from foreshock_dashboard.render.rules.rule_files import HUB_URL
 
 Yaml = dict[str, Any]
 THERE = "https://hub.example.com/$foreshock"

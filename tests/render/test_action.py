@@ -25,7 +25,7 @@ from foreshock_dashboard.render.action import (
 )
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import COMMANDS, action_command, revert_command
-from foreshock_dashboard.render.words import REASONS, SUSPICIONS
+from foreshock_dashboard.render.words.actions import REASONS, SUSPICIONS
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
 GPU = Gpu("host-1", "0", "GPU-1b2c")

@@ -14,8 +14,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.metric_figure import metric_figure
-from foreshock_dashboard.render.words import SIGNAL_KINDS as KIND_NAMES
-from foreshock_dashboard.render.words import UNKNOWN_WITHOUT
+from foreshock_dashboard.render.words.signals import SIGNAL_KINDS as KIND_NAMES
+from foreshock_dashboard.render.words.signals import UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.incident_json import candidate
 
 DAY = "2026-01-05"

@@ -46,7 +46,7 @@ from foreshock_dashboard.render.units import (
     rate,
     significant,
 )
-from foreshock_dashboard.render.words import WORLD_METRICS
+from foreshock_dashboard.render.words.signals import WORLD_METRICS
 from foreshock_dashboard.stats.rounding import displayed
 
 LLM, BATCH, FRONT, GATEWAY = (Service("", name) for name in ("llm", "batch", "front", "gateway"))

@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from foreshock_dashboard.model import incident, types
-from foreshock_dashboard.render import words
-from foreshock_dashboard.render.words import words_module
+from foreshock_dashboard.render.words import incidents, panels, services
+from foreshock_dashboard.render.words.script_module import words_module
 
 
 def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> None:
@@ -20,17 +20,17 @@ def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> Non
 @pytest.mark.parametrize(
     ("table", "values"),
     [
-        (words.SEVERITIES, incident.Severity),
-        (words.STATES, incident.State),
-        (words.CAUSES, incident.Cause),
-        (words.CONFIDENCE_LEVELS, incident.ConfidenceLevel),
-        (words.QUALITIES, incident.Quality),
-        (words.HEALTHS, types.Health),
-        (words.STAGES, types.Stage),
-        (words.PAST_STAGES, types.Stage),
-        (words.CONDITIONS, types.ConditionKind),
-        (words.ROLES, words.Role),
-        (words.VERDICTS, words.Verdict),
+        (incidents.SEVERITIES, incident.Severity),
+        (incidents.STATES, incident.State),
+        (incidents.CAUSES, incident.Cause),
+        (incidents.CONFIDENCE_LEVELS, incident.ConfidenceLevel),
+        (incidents.QUALITIES, incident.Quality),
+        (services.HEALTHS, types.Health),
+        (services.STAGES, types.Stage),
+        (services.PAST_STAGES, types.Stage),
+        (services.CONDITIONS, types.ConditionKind),
+        (incidents.ROLES, incidents.Role),
+        (panels.VERDICTS, panels.Verdict),
     ],
 )
 def test_every_value_of_an_enumeration_has_a_label(table: Mapping[str, str], values: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from foreshock_dashboard.common.addresses import without_credentials
-from foreshock_dashboard.render.rule_files import HUB_URL
+from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_past, parse_port, parse_url
 from foreshock_dashboard.settings.settings import OPTIONS, SettingsError, describe
 from foreshock_exporter.common.durations import parse_duration

@@ -15,7 +15,7 @@ import httpx
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.rule_files import HUB_URL
+from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.sources import http_client

@@ -1,4 +1,4 @@
-"""Values to text: units, sentences, terminal output, rule files.
+"""Values to text: units, sentences, terminal output.
 
-Imports: `ingest`, `model`, `response`.
+Imports: `model`, `render.words`, `response`.
 """

@@ -10,10 +10,12 @@ from typing import Any
 
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
+from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
-from foreshock_dashboard.render.words import ACTIONS, CAUSES, LIMITS, REASONS, SUSPICIONS, WORLD_METRICS, in_sentence
+from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, REASONS, SUSPICIONS
+from foreshock_dashboard.render.words.incidents import CAUSES
+from foreshock_dashboard.render.words.signals import WORLD_METRICS
 
 MIN_ATTEMPTS = 1.1
 """Attempts per call from which they are named."""

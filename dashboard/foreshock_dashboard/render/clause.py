@@ -77,3 +77,8 @@ def minute(seconds: float) -> Clause:
 def joined_text(clauses: Text) -> str:
     """The clauses as one text."""
     return "".join(clause.text for clause in clauses)
+
+
+def in_sentence(label: str) -> str:
+    """A label within a sentence: `overload`, `GPU contention`."""
+    return label if label[:2].isupper() else f"{label[0].lower()}{label[1:]}"

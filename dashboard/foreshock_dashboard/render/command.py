@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.render.words import HOW_TO
+from foreshock_dashboard.render.words.actions import HOW_TO
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""

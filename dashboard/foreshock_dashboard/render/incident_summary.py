@@ -7,9 +7,9 @@ import math
 from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.change import change_before_clauses
-from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, sentences, text, time
+from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, sentences, text, time
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
-from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
+from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS
 
 BREACHES_SLO = "breaches its SLO"
 NEXT_SECONDS = 900.0

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, rate, significant
-from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES, in_sentence
+from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import Entry
-from foreshock_dashboard.render.clause import Text, minute, text
-from foreshock_dashboard.render.words import CAUSES, FEEDBACK, NOTIFIED, in_sentence
+from foreshock_dashboard.render.clause import Text, in_sentence, minute, text
+from foreshock_dashboard.render.words.incidents import CAUSES, FEEDBACK, NOTIFIED
 from foreshock_dashboard.response.values import FeedbackVerdict, Response, Silence
 
 EventKind = Literal["state", "response", "notification"]

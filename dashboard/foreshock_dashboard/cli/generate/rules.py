@@ -13,8 +13,8 @@ from foreshock_dashboard.cli.options import URL, GroupedCommand, Parsed, hub_set
 from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.render.rule_files import EXPORTER_JOB, GROUPS, HUB_JOB, Fleet, rule_files
-from foreshock_dashboard.render.slo_rules import Rule, operator_rule, rule_file, slo_rule_groups
+from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB, GROUPS, HUB_JOB, Fleet, rule_files
+from foreshock_dashboard.render.rules.slo_rules import Rule, operator_rule, rule_file, slo_rule_groups
 from foreshock_dashboard.settings.settings import SettingsError, load_settings
 
 USER_FILES = ("alertmanager.yml",)

@@ -1,4 +1,4 @@
-// The catalog of words. Generated from render/words.py by `make golden`: change it there.
+// The catalog of words. Generated from render/words by `make golden`: change it there.
 
 export const SEVERITIES = /** @type {const} */ ({
   critical: "Critical",

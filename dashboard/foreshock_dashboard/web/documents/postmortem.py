@@ -20,13 +20,13 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
-from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.clause import in_sentence, joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed
-from foreshock_dashboard.render.words import CAUSES, in_sentence
+from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw

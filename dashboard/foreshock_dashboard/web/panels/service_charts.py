@@ -16,7 +16,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
 from foreshock_dashboard.render.units import duration
-from foreshock_dashboard.render.words import CAUSES
+from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines

@@ -14,7 +14,8 @@ from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
-from foreshock_dashboard.render.words import CONDITIONS, in_sentence
+from foreshock_dashboard.render.clause import in_sentence
+from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory

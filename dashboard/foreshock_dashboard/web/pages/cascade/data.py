@@ -18,7 +18,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.words import SIGNAL_HINTS
+from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
     Timeline,

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, percent
-from foreshock_dashboard.render.words import EMPTY
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents

@@ -21,7 +21,7 @@ from foreshock_dashboard.render.units import (
     plural,
     rate,
 )
-from foreshock_dashboard.render.words import CAUSES, LOCAL_CAUSES, SEVERITIES, STATES
+from foreshock_dashboard.render.words.incidents import CAUSES, LOCAL_CAUSES, SEVERITIES, STATES
 from foreshock_dashboard.web.pages.now.calm import Exceedance, HealthySince
 from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
 from foreshock_dashboard.web.pages.now.impact import Impact

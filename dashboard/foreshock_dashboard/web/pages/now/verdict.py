@@ -21,7 +21,7 @@ from foreshock_dashboard.render.change import recent_change_clauses
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, is_forecast, summary_clauses
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
-from foreshock_dashboard.render.words import EMPTY
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now.calm import HealthySince, healthy_since
 from foreshock_dashboard.web.pages.now.course import (
     Breach,

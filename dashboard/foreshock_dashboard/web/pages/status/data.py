@@ -13,7 +13,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
-from foreshock_dashboard.render.words import HUB_UNKNOWN_WITHOUT
+from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number

@@ -1,0 +1,106 @@
+"""Words of actions: the imperative, the reason, the limit, and how to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
+
+# Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
+ACTIONS: Mapping[ActionKind, str] = {
+    "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
+    "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
+    "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
+    "balance_load": "Load-balance {service} by outstanding requests",
+    "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
+    "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
+    "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
+    "dedicate_pool": "Give tier {target} a dedicated GPU pool",
+    "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",
+    "degrade": "Degrade {callers} gracefully (timeout, circuit breaker, cached response)",
+    "drain_gpus": "Drain {gpus} and reschedule {service}",
+    "drain_host": "Drain host {target}",
+    "drain_replica": "Drain replica {target}",
+    "inspect_deploys": "Check for a recent deploy of {service}",
+    "inspect_gpus": "Check {gpus} for errors, throttling, and power",
+    "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
+    "inspect_replicas": "Check why replicas of {service} are not ready",
+    "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
+    "limit_length": "Limit the {requests} length of requests from {service}",
+    "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
+    "move_off_gpus": "Move {service} off {gpus}",
+    "pause": "Stop {service}: its pods are terminated",
+    "raise_quota": "Raise the quota of pool {target} for [{amount:replicas}|replicas] of {service}",
+    "raise_replica_limit": "Raise the autoscaler maximum of {service}[ (now {current:.0f} replicas)]",
+    "restart": "Restart {service}",
+    "restore_timeout": "Restore the previous timeout of {service} for {callee}",
+    "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
+    "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
+    "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
+    "[ until new replicas are ready ({until_seconds:due})]",
+}
+"""The action alone."""
+SUSPICIONS: Mapping[ReasonKind, str] = {
+    "called_in": "called in {value:percent} of requests of {service}",
+    "calls_grew": "calls to {service} {value:multiple}x baseline",
+    "cause": "{name}[ of {service}]",
+    "changed": "changed[ to {name}] at {since:clock}",
+    "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
+    "metric": "{name} {before} → {after}[ since {since:clock}]",
+    "no_anomaly": "no local anomaly",
+    "requests_grew": "request rate {value:multiple}x baseline",
+    "slower": "[{name} {before} → {after}|latency {value:multiple}x baseline][ since {since:clock}]",
+}
+"""Why a service is suspected."""
+REASONS: Mapping[ReasonKind, str] = {
+    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value:attempts}",
+    "gpu_share": "{service} gets {value:percent} of GPU time (baseline {baseline:percent})",
+    "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
+    "lost_capacity": "{value:percent} of the capacity of {service} is lost",
+    "recurring_load": "Load at that time is {value:multiple}x that of two hours before, by earlier weeks or days",
+    "short_outage": "Retries would make [an outage of {value:.0f} s|any outage] permanent",
+    "unexplained": "No external cause found",
+}
+"""Why an action is recommended."""
+LIMITS: Mapping[LimitKind, str] = {
+    "safe_limit": "safe limit",
+    "slo": "SLO",
+    "baseline": "baseline",
+    "needed": "needed",
+}
+HOW_TO: Mapping[ActionKind, str] = {
+    "add_kv_cache": "At the model server, add replicas, give the cache more GPU memory, or lower the context limit",
+    "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
+    "cancel_abandoned": "At the server, abort a request when its client disconnects, and propagate deadlines",
+    "cap_gpu_share": "Lower its share of the GPU (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
+    "cap_retries": "At the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "dedicate_pool": "In the cluster, taint a node pool, and let only this tier tolerate it",
+    "dedicate_replicas": "In the cluster, deploy it a second time, and route these requests there",
+    "degrade": "At the callers, shorten the timeout below their own SLO, and open the circuit breaker",
+    "drain_replica": "At the load balancer, take the replica out of rotation, then replace it",
+    "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
+    "limit_calls": "At the gateway or service mesh, limit the rate on this route, answered with HTTP 429",
+    "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
+    "limit_rate": "At the gateway or service mesh, limit the rate of this client, answered with HTTP 429",
+    "raise_quota": "In the cluster, raise the GPU requests in its ResourceQuota",
+    "restore_timeout": "At the client, set the timeout back in its configuration",
+    "set_retry_budget": "At the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of arriving requests (Istio fault.abort, Envoy fault)",
+}
+"""Where and how to take the actions without a command, by kind."""
+ACTION_TEXTS: Mapping[str, str] = {
+    "one": "Action",
+    "several": "Actions",
+    "none": "No mitigation identified.",
+    "alternative": "Alternative:",
+    "expected": "Expected:",
+    "copy": "Copy",
+    "copy_revert": "Copy revert",
+    "revert": "Revert:",
+    "by_hand": "Manual step:",
+    "next_step": "Do step 2 as well.",
+    "names": "Service names come from telemetry: verify them in the cluster.",
+    "simulated": "Simulated data: do not run on a live cluster.",
+    "replay": "Replay: do not run these commands.",
+}
+"""Texts around the actions of an incident."""

@@ -1,0 +1,69 @@
+"""Words of incidents: severities, states, causes, roles, and the course."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
+from foreshock_dashboard.response.values import FeedbackVerdict
+
+SEVERITIES: Mapping[Severity, str] = {"critical": "Critical", "warning": "Early warning"}
+STATES: Mapping[State, str] = {"firing": "firing", "recovering": "recovering", "resolved": "resolved"}
+CAUSES: Mapping[Cause, str] = {
+    "overload": "Overload",
+    "scale_up_lag": "Scale-up lag",
+    "gpu_contention": "GPU contention",
+    "retry_storm": "Retry storm",
+    "network": "Network",
+    "dependency": "Failing dependency",
+    "kv_cache_pressure": "KV cache pressure",
+    "load_imbalance": "Load imbalance",
+    "hardware": "Hardware fault",
+    "change": "Change",
+}
+LOCAL_CAUSES: Mapping[Literal["dependency"], str] = {"dependency": "Local fault"}
+"""Causes where the suspected service is the affected one itself."""
+CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
+    "low": "low confidence",
+    "medium": "medium confidence",
+    "high": "high confidence",
+}
+NO_REASON = "none of its signals is anomalous"
+"""Why a service is a candidate that shows no anomaly itself."""
+QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled", "inferred": "inferred"}
+FEEDBACK: Mapping[FeedbackVerdict, str] = {
+    "correct": "Correct cause",
+    "wrong_cause": "Wrong cause",
+    "not_useful": "Not useful",
+}
+NOTIFIED: Mapping[str, str] = {
+    "early_warning": "early warning",
+    "page": "page",
+    "cause": "new cause",
+    "resolved": "resolution",
+}
+"""What a notification was about, by its event in the journal."""
+Role = Literal["suspect", "affected", "at_risk"]
+ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected", "at_risk": "at risk"}
+"""Roles of services in an incident."""
+RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
+"""Incidents that affect no service yet."""
+COURSE: Mapping[str, str] = {
+    "anomaly": "Started ",
+    "anomaly_and_warning": "Started with an early warning ",
+    "vulnerable": "Vulnerable since ",
+    "ago": " ago",
+    "warning": ", early warning ",
+    "breach": ", first SLO breach ",
+    "paged": ", paged ",
+    "of": " for ",
+    "when": " when ",
+    "breached": " breached its SLO",
+    "updated": ", cause updated with evidence since ",
+    "recovering": ", recovering since ",
+    "zone": "Times:",
+}
+"""The course of an incident, between its times."""
+EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged"}
+"""Events of incidents on the timeline."""

@@ -1,0 +1,88 @@
+"""Words of panels: titles, notes, and messages without data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Verdict = Literal["healthy", "warning", "unknown", "learning", "empty", "error"]
+VERDICTS: Mapping[Verdict, str] = {
+    "healthy": "Healthy",
+    "warning": "Warning",
+    "unknown": "Unknown",
+    "learning": "Learning",
+    "empty": "No data",
+    "error": "Error",
+}
+"""Verdicts of the Now page without an incident."""
+EMPTY: Mapping[str, str] = {
+    "services": "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
+    "gpus": "No GPUs: no target exports gpu_info.",
+    "own_gpus": "Runs on no known GPU.",
+    "neighbors": "No other service on its GPUs.",
+    "pairs": "No services share a GPU.",
+    "gpu_wait": "No data on GPU wait.",
+    "calls": "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+    "callers": "No callers observed.",
+    "dependencies": "No calls to other services observed.",
+    "replicas": "No fresh data of its replicas.",
+    "incidents": "No incidents in the last hour.",
+    "timeline": "No anomalies in this time range.",
+    "signals": "No anomalous signals.",
+    "breaches": "No SLO breach forecast in the next 30 min.",
+    "first_evaluation": "No data yet.",
+}
+"""Messages of panels without data, by panel."""
+TIMELINE_TEXTS: Mapping[str, str] = {
+    "assigned": "Assigned to",
+    "order": "Order of impact",
+    "recovery": "Recovery begins",
+    "change": "Change",
+    "change_at": "Change at",
+    "forecast": "SLO breach forecast: tick = median, bar = 80% interval",
+    "longer": ", › = longer",
+    "breach": "SLO breach",
+    "interval": "80% interval:",
+    "began": "first anomaly",
+    "ago": "ago",
+    "picture": "Timeline of the cascade",
+}
+"""Texts of the timeline."""
+TILE_TEXTS: Mapping[str, str] = {
+    "met": "Met",
+    "no_errors": "No errors now",
+    "no_baseline": "No baseline yet",
+    "no_data": "No data",
+    "all_services": "in all services with an SLO",
+    "highest": "Highest",
+    "of_capacity": "of capacity",
+    "normal": "normal",
+    "of": "of",
+    "its": "its",
+}
+"""Texts of the tiles of the Now page."""
+NOW_TEXTS: Mapping[str, str] = {
+    "replay": " in replay",
+    "none_at_risk": "None expected in the next 30 min",
+    "none_of_incident": "None from this incident in the next 30 min",
+    "latent_risk": "Latent risk, not part of this incident:",
+    "no_impact": "No impact now.",
+    "reduce_risk": "To reduce the latent risk (optional)",
+    "last_data": "Last data",
+    "changes": "around the first anomaly:",
+    "more": "more",
+    "all_services": "All services:",
+    "evidence_of": "Evidence of",
+    "no_anomalies": "No anomalies in the last",
+    "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
+    "timeline": "Timeline: last",
+    "next": "next",
+    "also_in_breach": "Also in breach:",
+    "in_breach": "In breach:",
+    "suspected_cause": "Suspected cause:",
+    "confidence": "confidence",
+    "affected": "Affected services",
+    "closest": "Services closest to their limits",
+    "services": "Services",
+}
+"""Texts of the Now page."""

@@ -1,0 +1,49 @@
+"""Words of services: health, stage, condition, and SLO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.types import ConditionKind, Health, Stage
+
+HEALTHS: Mapping[Health, str] = {
+    "ok": "Healthy",
+    "warning": "Warning",
+    "critical": "Critical",
+    "idle": "No traffic",
+    "unknown": "No data",
+}
+STAGES: Mapping[Stage, str] = {
+    "healthy": "Healthy",
+    "early_warning": "Anomalous",
+    "degraded": "Degraded",
+    "breached": "SLO breach",
+}
+PAST_STAGES: Mapping[Stage, str] = {
+    "healthy": "",
+    "early_warning": "was anomalous",
+    "degraded": "was degraded",
+    "breached": "had breached SLO",
+}
+"""What a recovered service was, after `Recovered`."""
+CONDITIONS: Mapping[ConditionKind, str] = {
+    "healthy": "Healthy",
+    "affected": "Affected",
+    "recovering": "Recovering",
+    "at_risk": "At risk",
+    "noisy_neighbor": "Noisy neighbor",
+    "suspected_cause": "Suspected cause",
+    "errors": "Errors",
+    "slo_breach": "SLO breach",
+    "no_traffic": "No traffic",
+    "no_data": "No data",
+}
+SLO_COUNTS: Mapping[str, str] = {
+    "breached": "breached",
+    "degraded": "degraded",
+    "at_risk": "at risk",
+    "within": "within SLO",
+    "few": "with too few requests",
+    "without": "with no SLO",
+}
+"""Services by the state of their SLO, after their number."""

@@ -1,0 +1,90 @@
+"""Words of signals: why they matter, and what is unknown without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.explanation import MissingKind
+
+SIGNAL_HINTS: Mapping[str, str] = {
+    "p95": "callers wait longer",
+    "error_rate": "callers get errors",
+    "gpu_wait_by": "GPU work waits while another service runs on the same GPU",
+    "per_token": "larger batches, or less GPU time",
+    "first_token": "requests queue before their first token",
+    "waiting": "requests arrive faster than they are served",
+    "cache": "a full KV cache queues or preempts requests",
+    "preempted": "requests are preempted and recomputed",
+    "queued": "requests wait longer for a place in the batch",
+    "attempts": "retries amplify load",
+    "excess": "network or proxy latency",
+    "flight": "more concurrent requests than the baseline",
+    "throttled": "the GPU is throttled (thermal or power)",
+    "errors": "the GPU reports errors",
+    "ready": "fewer replicas are ready than desired",
+}
+"""Why an anomaly of a signal matters, by signal."""
+SIGNAL_KINDS: Mapping[MissingKind, str] = {
+    "latency": "latency",
+    "errors": "error rate",
+    "traffic": "request rate",
+    "availability": "availability",
+    "resource": "resource usage",
+    "calls": "call graph",
+    "other": "other",
+    "changes": "changes",
+}
+"""Kinds of signals that an explanation compares, and changes."""
+WORLD_METRICS: Mapping[str, str] = {
+    "latency_seconds": "latency",
+    "p50_seconds": "p50",
+    "p95_seconds": "p95",
+    "p99_seconds": "p99",
+    "client_p50_seconds": "p50 of one client",
+    "client_p95_seconds": "p95 of one client",
+    "client_p99_seconds": "p99 of one client",
+    "error_ratio": "error rate",
+    "requests_per_second": "request rate",
+    "cpu_ratio": "CPU (share of limit)",
+    "cpu_throttled_ratio": "CPU throttled",
+    "memory_ratio": "memory (share of limit)",
+    "disk_ratio": "disk used",
+    "files_ratio": "file descriptors used",
+    "pool_ratio": "database connections (share of pool)",
+    "pool_wait_seconds": "connection wait time",
+    "pool_pending": "requests waiting for a connection",
+    "restarts": "container restarts per second",
+    "oom_kills": "OOM kills per second",
+    "up_ratio": "scrape targets up",
+    "ready_ratio": "ready replicas (share of desired)",
+    "waiting": "queued requests",
+    "cache_ratio": "KV cache usage",
+    "preempted": "preemptions per second",
+    "per_token_seconds": "time per output token",
+    "reported": "series reported",
+}
+"""Signals that a root cause is compared by and that are no metrics of a source (`analysis/root_cause`)."""
+UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
+    "latency": "which service is slow",
+    "errors": "which service fails",
+    "traffic": "whether load grew, or traffic was lost",
+    "availability": "whether a service is down or has no traffic",
+    "resource": "which resource is exhausted (CPU, memory, disk, connections)",
+    "calls": "which service is the cause, and which only calls it",
+    "other": "",
+    "changes": "whether a deployment or another change came before",
+}
+"""The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
+HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
+    "Requests": "which service is slow, fails, or breaches its SLO",
+    "Calls": "which service is the cause, which only calls it, and where a slowdown spreads",
+    "GPUs": "how busy a GPU is",
+    "GPU use by service": "which service keeps a GPU busy",
+    "GPU wait": "which service a noisy neighbor slows",
+    "GPU health": "whether a slow GPU is throttled, failing, or lost",
+    "Model servers": "whether a model server is overloaded, and when it will be",
+    "Replicas": "whether lost or pending replicas are the cause",
+    "Quota": "whether more replicas fit into the quota",
+    "Network": "whether the network is the cause",
+}
+"""The question that the hub cannot answer without a signal, by its name on the Status page."""
