@@ -191,8 +191,8 @@ def test_an_error_names_the_input_and_the_remedy(
         ("ftp://admin:s3cret@prom", 2),
         ("https://admin:s3/cret@prom:9090", 2),
         ("http://admin:s3?cret@prom:9090", 2),
-        ("http://127.0.0.1:1/s3cret@prom", 1),
-        ("http://admin:s3cret@127.0.0.1:1", 1),
+        ("http://127.0.0.1:1/s3cret@prom", 2),
+        ("http://admin:s3cret@127.0.0.1:1", 2),
     ],
 )
 def test_a_password_of_the_url_is_not_printed(capsys: pytest.CaptureFixture[str], url: str, code: int) -> None:

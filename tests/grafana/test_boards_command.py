@@ -98,32 +98,13 @@ def test_the_default_tempo_is_left_out_without_a_prometheus(tmp_path: Path, caps
     assert "no Tempo data source" in capsys.readouterr().err
 
 
-def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Grafana takes it from its environment, by a documented name."""
-    addresses = (
-        "--prometheus-url",
-        "https://us%40er$:s3cret%3A@prom.example/api",
-        "--tempo-url",
-        "http://me:s3cret@tempo:3200",
-    )
-    files = written(tmp_path, *addresses)
-    assert all("s3cret" not in text for text in files.values())
-    found, tempo = source(files, "prometheus"), source(files, "tempo")
-    assert (found["url"], tempo["url"]) == ("https://prom.example/api", "http://tempo:3200")
-    assert (found["basicAuth"], found["basicAuthUser"]) == (True, "us@er$$")
-    assert found["secureJsonData"] == {"basicAuthPassword": "$PROMETHEUS_PASSWORD"}
-    said = capsys.readouterr().err
-    assert "Set PROMETHEUS_PASSWORD in Grafana's environment." in said
-    assert "Set TEMPO_PASSWORD in Grafana's environment." in said
-    assert "s3cret" not in said
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
         (["--prometheus-url", "prometheus:9090"], "is not a valid URL; use http://127.0.0.1:9090"),
         (["--tempo-url", "http://tempo:3200"], "Set --prometheus-url."),
+        (["--prometheus-url", "http://me:s3cret@p"], "has credentials, which the process list shows; move them to"),
         (["--mounted-at", "here"], "--mounted-at: 'here' is not a valid path; use an absolute path"),
     ],
 )

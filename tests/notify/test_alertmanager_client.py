@@ -1,8 +1,6 @@
-"""Requests to Alertmanager: addresses, credentials, and tenant."""
+"""Requests to Alertmanager, and its answers."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import httpx
 import pytest
@@ -42,25 +40,9 @@ class Fake:
         return httpx.Response(200, json=[SILENCE, EXPIRED, REGEX])
 
 
-def client(fake: Fake, url: str = "http://am:9093", tenant: str = "", credentials: Path | None = None) -> Alertmanager:
+def client(fake: Fake) -> Alertmanager:
     """A client of the fake."""
-    return Alertmanager(url, tenant=tenant, credentials=credentials, transport=httpx.MockTransport(fake))
-
-
-def test_requests_have_the_prefix_the_tenant_and_credentials_that_may_change(tmp_path: Path) -> None:
-    """The file is read for each request: tokens are rotated."""
-    fake, file = Fake(), tmp_path / "credentials"
-    file.write_text("first")
-    peer = client(fake, "https://mimir.example.com/alertmanager", "team-a", file)
-    peer.post([])
-    file.write_text("ada:secret")
-    peer.post([])
-    first, second = fake.requests
-    assert str(first.url) == "https://mimir.example.com/alertmanager/api/v2/alerts"
-    assert first.headers["X-Scope-OrgID"] == "team-a"
-    assert first.headers["Authorization"] == "Bearer first"
-    assert second.headers["Authorization"].startswith("Basic ")
-    assert peer.name == "https://mimir.example.com/alertmanager"
+    return Alertmanager("http://am:9093", transport=httpx.MockTransport(fake))
 
 
 def test_an_incident_is_silenced_until_the_last_silence_ends_or_inhibited() -> None:
@@ -75,7 +57,7 @@ def test_an_incident_is_silenced_until_the_last_silence_ends_or_inhibited() -> N
     [
         (httpx.Response(200, json={"some": "page"}), "answers what Alertmanager does not"),
         (httpx.Response(200, text="<html>"), "answers what Alertmanager does not"),
-        (httpx.Response(401), "returned 401; pass the required credentials or tenant"),
+        (httpx.Response(401), "returned 401; set the required credentials or tenant with --alertmanager-config"),
         (httpx.Response(503, text="overloaded"), "returned 503: overloaded"),
         (httpx.Response(302, headers={"location": "https://login"}), "redirects to https://login"),
     ],

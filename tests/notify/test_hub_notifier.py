@@ -27,10 +27,10 @@ def test_without_a_receiver_or_at_a_past_time_nothing_is_sent(settings: Settings
 
 
 def test_receivers_are_the_alertmanagers_and_the_channels_of_the_file(tmp_path: Path) -> None:
-    """In this order, without the password of a URL."""
+    """In this order."""
     file = tmp_path / "channels"
     file.write_text("json://hub.example.com/secret name=hook\n")
-    settings = Settings(alertmanager_url=("http://user:password@am:9093/prefix",), notify_file=file)
+    settings = Settings(alertmanager_url=("http://am:9093/prefix",), notify_file=file)
     made = notifier(settings, Clock(), tmp_path, HOOKS)
     assert made is not None
     assert [(item.name, item.kind) for item in made.stats()] == [
@@ -44,7 +44,7 @@ def test_receivers_are_the_alertmanagers_and_the_channels_of_the_file(tmp_path: 
     ("lines", "credentials", "message"),
     [
         ("json://hub\nnonsense\n", "token", r"^--notify-file: .*channels: line 2: does not begin with a URL"),
-        ("json://hub\n", "two\nlines", r"^--alertmanager-url: .*credentials: must hold one line"),
+        ("json://hub\n", "two\nlines", r"^--alertmanager-config: .*credentials: must hold one line"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_its_option(
@@ -53,9 +53,10 @@ def test_a_file_that_cannot_be_used_is_named_with_its_option(
     """The hub does not start: a missing channel is noticed too late otherwise."""
     (tmp_path / "channels").write_text(lines)
     (tmp_path / "credentials").write_text(credentials)
+    (tmp_path / "am.yml").write_text("authorization: {credentials_file: credentials}")
     settings = Settings(
         alertmanager_url=("http://am:9093",),
-        alertmanager_credentials=tmp_path / "credentials",
+        alertmanager_config=tmp_path / "am.yml",
         notify_file=tmp_path / "channels",
     )
     with pytest.raises(HubError, match=message):

@@ -41,7 +41,12 @@ def test_each_receiver_gets_a_test_and_failures_are_named(
         ),
         ("slack", ("--notify-file", "channels"), 1, "--notify-file: channels: line 1: does not begin with a URL"),
         ("", ("--alertmanager-url", "am:9093"), 2, "--alertmanager-url: 'am:9093' is not a valid URL"),
-        ("", ("--alertmanager-tenant", "t"), 2, "alertmanager_tenant: has no effect without Alertmanager"),
+        (
+            "",
+            ("--alertmanager-config", "c"),
+            2,
+            "alertmanager_config: has no effect without a URL. Set --alertmanager-url",
+        ),
     ],
 )
 def test_what_cannot_be_tested_is_named(

@@ -41,8 +41,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     values = {
         "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store_path": "/x",
         "targets": "a:1,b:2", "scrape_interval": "7s", "evaluation_interval": "5s", "prometheus_url": "http://p:9090",
-        "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_tenant": "team",
-        "traces_credentials": "/k", "traces_ca": "/a",
+        "prometheus_config": "/p", "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_config": "/t",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention_metrics": "3d", "retention_traces": "2h",
         "retention_size": "2GB", "memory_limit": "512MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
@@ -55,8 +54,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "external_url": "https://gpus.example", "oidc_issuer": "https://id.example", "oidc_client_id": "foreshock",
         "oidc_client_secret_file": "/s", "oidc_ca": "/a", "oidc_scopes": "openid", "oidc_user_claim": "sub",
         "oidc_groups_claim": "roles",
-        "alertmanager_url": "http://am-1:9093,http://am-2:9093", "alertmanager_tenant": "team",
-        "alertmanager_credentials": "/k", "alertmanager_ca": "/a", "notify_file": "/n",
+        "alertmanager_url": "http://am-1:9093,http://am-2:9093", "alertmanager_config": "/a", "notify_file": "/n",
         "services_file": "/v", "github_webhook_secret_file": "/h", "mcp": "true",
         "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
@@ -141,11 +139,16 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--targets", "http://[zz]"], {}, "--targets: 'http://[zz]' is not a valid URL; use http://"),
         (["--targets", "host:99999"], {}, "--targets: 'host:99999' is not a valid URL; use http://"),
         (["--prometheus-url", "ada:secret@h"], {}, "--prometheus-url: 'h' is not a valid URL"),
+        (
+            ["--prometheus-url", "http://ada:secret@h"],
+            {},
+            "--prometheus-url: 'http://h' has credentials, which the process list shows; move them to the file of --p",
+        ),
         (["--tempo-url", "tempo"], {}, "--tempo-url: 'tempo' is not a valid URL; use http://"),
         (
-            ["--traces-tenant", "a", "--traces-ca", "/a"],
+            ["--traces-config", "/a"],
             {},
-            "traces_tenant, traces_ca: has no effect without",
+            "traces_config: has no effect without a URL. Set --tempo-url or --jaeger-url.",
         ),
         (["--otlp-tls-client-ca", "/a"], {}, "client certificates need TLS"),
         ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not a boolean; use true or false"),

@@ -20,7 +20,7 @@ TEXT = "This is a test by `foreshock notify test`. No incident is open."
 
 @click.command(cls=GroupedCommand)
 @click.option("--channel", metavar="NAME", help="name of the only channel to test (default: all)")
-@hub_settings("alertmanager_url", "alertmanager_tenant", "alertmanager_credentials", "alertmanager_ca", "notify_file")
+@hub_settings("alertmanager_url", "alertmanager_config", "notify_file")
 def test(channel: str | None, **flags: Any) -> int:  # noqa: ANN401 - texts of flags
     """Send a test message to each channel, and a test alert to each Alertmanager.
 

@@ -11,8 +11,9 @@ import click
 from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, play
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import plain, show
-from foreshock_dashboard.cli.source import credentials_option, match_option, prometheus_source
+from foreshock_dashboard.cli.source import credentials_option, match_option, prometheus_source, with_credentials
 from foreshock_dashboard.common.progress import ProgressBar
+from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import change_line, incident_text, state_changes, utc_timestamp
@@ -20,6 +21,7 @@ from foreshock_dashboard.replay.record import record
 from foreshock_dashboard.replay.replay import ReplayResult
 from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag
 from foreshock_dashboard.settings.times import parse_time
+from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.web.state.incident_json import replayed
 
 FILE = click.Path(path_type=Path)
@@ -39,6 +41,12 @@ FILE = click.Path(path_type=Path)
     help="Prometheus URL (default: prometheus-url of --config) [env var: FORESHOCK_PROMETHEUS_URL]",
 )
 @click.option("--config", metavar="FILE", help="YAML file with hub options [env var: FORESHOCK_CONFIG]")
+@click.option(
+    "--prometheus-config",
+    metavar="FILE",
+    help="credentials, TLS, headers, and parameters, YAML as Prometheus' http_config (default: prometheus-config of "
+    "--config) [env var: FORESHOCK_PROMETHEUS_CONFIG]",
+)
 @credentials_option
 def create(
     start: str,
@@ -48,6 +56,7 @@ def create(
     output_dir: Path,
     place: str | None,
     config: str | None,
+    prometheus_config: str | None,
     credentials: Path | None,
 ) -> None:
     """Record a time range from Prometheus: raw samples of all metrics, without traces.
@@ -60,9 +69,15 @@ def create(
       foreshock recording create --from http://mimir/prometheus --match 'namespace="shop"' --output-dir incident
       foreshock recording create --config hub.yml --start 2026-11-25T09:00:00Z --end now-1d --output-dir incident
     """
-    url = load_settings({"config": config, "prometheus_url": place}).prometheus_url
-    if not url:
+    settings = load_settings({"config": config, "prometheus_url": place, "prometheus_config": prometheus_config})
+    if not settings.prometheus_url:
         raise SettingsError("--from: missing. Set it to the URL of your Prometheus.")
+    http_config = with_credentials(credentials)
+    if settings.prometheus_config and not credentials:
+        try:
+            http_config = read_http_config(settings.prometheus_config)
+        except FileError as error:
+            raise SettingsError(f"--prometheus-config: {error}") from None
     now = time.time()
     first, last = (
         parse_flag(flag, lambda t: parse_time(t, now), text) for flag, text in (("--start", start), ("--end", end))
@@ -72,7 +87,8 @@ def create(
             "--start, --end: not a past time range; --start must be before --end, and --end not in the future."
         )
     bar = ProgressBar()
-    with closing(prometheus_source(url, credentials, match)) as source:
+    source = prometheus_source(settings.prometheus_url, http_config, match, "--prometheus-config")
+    with closing(source):
         count = record(source, first, last, output_dir, known_only=known_metrics, progress=bar)
     bar.end(f"{output_dir}: {count:,} samples, in {time.time() - now:.1f} s")
 

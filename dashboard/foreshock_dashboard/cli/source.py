@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 import httpx
+from pydantic import SecretStr
 
 from foreshock_dashboard.common.addresses import without_credentials
+from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.sources import http_client
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 if TYPE_CHECKING:
     from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -52,7 +55,7 @@ class Source:
         self._credentials = credentials
         self._probed = False
         self._opened = ExitStack()
-        self._headers = {}
+        self._headers: dict[str, str] = {}
         if self.recording:
             self.name = f"recording {place}"
             return
@@ -62,11 +65,13 @@ class Source:
             shown = without_credentials(place)
             raise SettingsError(f"--from: {shown!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
         self.name = without_credentials(self._url)
-        try:
-            if credentials:
-                self._headers["Authorization"] = http_client.authorization_header(credentials)
-        except ValueError as error:
-            raise SettingsError(f"--credentials: {error}") from None
+        if self.name != self._url:
+            raise SettingsError(
+                f"--from: {self.name!r} has credentials, which the process list shows. Use --credentials."
+            )
+        self._headers = {
+            name: value.get_secret_value() for name, value in with_credentials(credentials).headers.items()
+        }
 
     def close(self) -> None:
         """Stop the own hub."""
@@ -91,7 +96,8 @@ class Source:
         """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this."""
         if self.recording is not None:
             return None
-        source = self._opened.enter_context(closing(prometheus_source(self._url, self._credentials, match)))
+        config = with_credentials(self._credentials)
+        source = self._opened.enter_context(closing(prometheus_source(self._url, config, match, "--credentials")))
         self._probed = True
         try:
             return source if source.answers() else None
@@ -164,18 +170,30 @@ class Source:
         return response.status_code, body
 
 
-def prometheus_source(url: str, credentials: Path | None, match: str) -> PrometheusSource:
+def with_credentials(file: Path | None) -> HttpConfig:
+    """The configuration for a file of `--credentials`. Raises SettingsError."""
+    try:
+        header = http_client.authorization_header(file) if file else ""
+    except ValueError as error:
+        raise SettingsError(f"--credentials: {error}") from None
+    return HttpConfig(headers={"Authorization": SecretStr(header)} if header else {})
+
+
+def prometheus_source(url: str, config: HttpConfig, match: str, option: str) -> PrometheusSource:
     """A Prometheus. match: PromQL matchers of the series to read, with or without braces; "" for all.
 
+    option: the one that takes credentials, for messages.
+
     Raises:
-        SettingsError: the credentials cannot be used.
+        SettingsError: the URL or the configuration cannot be used.
     """
     from foreshock_dashboard.sources.prometheus.api import PrometheusSource  # not needed for a hub
 
+    matchers = match.strip().removeprefix("{").removesuffix("}")
     try:
-        return PrometheusSource(url, credentials=credentials, match=match.strip().removeprefix("{").removesuffix("}"))
-    except ValueError as error:
-        raise SettingsError(f"--credentials: {error}") from None
+        return PrometheusSource(url, config=config, config_option=option, match=matchers)
+    except (ValueError, FileError) as error:
+        raise SettingsError(f"--from: {error}") from None
 
 
 credentials_option = click.option(

@@ -15,7 +15,7 @@ from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
-from foreshock_dashboard.hub.listeners import page_access, page_server, remote_traces
+from foreshock_dashboard.hub.listeners import page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
@@ -39,7 +39,6 @@ from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
@@ -115,7 +114,7 @@ class Hub:
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
-                self.metrics = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
+                self.metrics = opened.enter_context(closing(remote_metrics(settings)))
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)

@@ -1,6 +1,8 @@
-"""Factories by settings: clients of remote traces, and the server of the page with its authentication."""
+"""Factories by settings: clients of remote metrics and traces, and the server of the page with its authentication."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -11,6 +13,9 @@ from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.hub.intake import listen, naming, tokens
 from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.sources.http_config.reading import read_http_config
+from foreshock_dashboard.sources.http_config.values import HttpConfig
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access
@@ -23,13 +28,19 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     if settings.tempo_url and settings.jaeger_url:
         raise HubError("--tempo-url, --jaeger-url: traces are read from one of them; leave one out")
     flag, source = ("--tempo-url", TempoTraces) if settings.tempo_url else ("--jaeger-url", JaegerTraces)
-    with naming(flag, ValueError):
-        return source(
-            settings.tempo_url or settings.jaeger_url,
-            tenant=settings.traces_tenant,
-            credentials=settings.traces_credentials,
-            ca=settings.traces_ca,
-        )
+    with naming("--traces-config"), naming(flag, ValueError):
+        return source(settings.tempo_url or settings.jaeger_url, config=http_config(settings.traces_config))
+
+
+def remote_metrics(settings: Settings) -> PrometheusSource:
+    """The configured Prometheus. Raises HubError for an option that cannot be used."""
+    with naming("--prometheus-config"), naming("--prometheus-url", ValueError):
+        return PrometheusSource(settings.prometheus_url, config=http_config(settings.prometheus_config))
+
+
+def http_config(path: Path | None) -> HttpConfig | None:
+    """The HTTP configuration in a file, if there is one. Raises FileError."""
+    return read_http_config(path) if path else None
 
 
 def page_access(settings: Settings) -> Access:

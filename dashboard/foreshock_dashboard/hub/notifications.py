@@ -11,6 +11,7 @@ from pathlib import Path
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.intake import naming
+from foreshock_dashboard.hub.listeners import http_config
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing
@@ -43,13 +44,6 @@ def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> No
 
 def alertmanagers(settings: Settings) -> list[Alertmanager]:
     """Clients of the configured Alertmanagers. Raises HubError."""
-    with naming("--alertmanager-url", ValueError):
-        return [
-            Alertmanager(
-                url,
-                tenant=settings.alertmanager_tenant,
-                credentials=settings.alertmanager_credentials,
-                ca=settings.alertmanager_ca,
-            )
-            for url in settings.alertmanager_url
-        ]
+    with naming("--alertmanager-config"), naming("--alertmanager-url", ValueError):
+        config = http_config(settings.alertmanager_config)
+        return [Alertmanager(url, config=config) for url in settings.alertmanager_url]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import httpx
@@ -15,11 +14,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.sources.http_client import ApiClient
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 _Value = TypeVar("_Value")
 
-TENANT_HEADER = "X-Scope-OrgID"
-"""Header with the tenant of a Mimir or Cortex Alertmanager."""
 TIMEOUT_SECONDS = 10.0
 MAX_BODY_BYTES = 16 << 20
 
@@ -85,28 +83,22 @@ class Alertmanager:
 
     Args:
         url: base URL, such as http://alertmanager:9093 or http://mimir/alertmanager.
-        tenant: sent as `X-Scope-OrgID`. credentials, ca: as in `ApiClient`.
-
-    Raises:
-        ValueError: the URL or a file cannot be used.
+        config: as in `ApiClient`, also for the errors.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        tenant: str = "",
-        credentials: Path | None = None,
-        ca: Path | None = None,
+        config: HttpConfig | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._client = ApiClient(
             "Alertmanager",
             url,
             smaller="remove old silences",
-            headers={TENANT_HEADER: tenant} if tenant else None,
-            credentials=credentials,
-            ca=ca,
+            config=config,
+            config_option="--alertmanager-config",
             timeout=TIMEOUT_SECONDS,
             max_seconds=2 * TIMEOUT_SECONDS,
             max_body=MAX_BODY_BYTES,

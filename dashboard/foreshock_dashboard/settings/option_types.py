@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from foreshock_dashboard.access.roles import GROUP, Role
+from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_exporter.common.durations import parse_duration
 
@@ -60,14 +62,26 @@ def parse_url(text: str) -> str:
     return url.rstrip("/")
 
 
-def parse_urls(text: str) -> tuple[str, ...]:
-    """Comma-separated URLs, see `parse_url`."""
-    urls = []
+def url_without_credentials(option: str) -> Callable[[str], str]:
+    """A parser of URLs without credentials, which the process list would show. option: that takes them instead."""
+
+    def parse(text: str) -> str:
+        url = parse_url(text)
+        if "@" in urlsplit(url).netloc:
+            raise ValueError(f"has credentials, which the process list shows; move them to the file of {option}")
+        return url
+
+    return parse
+
+
+def parse_alertmanagers(text: str) -> tuple[str, ...]:
+    """Comma-separated URLs, see `url_without_credentials`."""
+    urls, parse = [], url_without_credentials("--alertmanager-config")
     for word in _split(text):
         try:
-            urls.append(parse_url(word))
+            urls.append(parse(word))
         except ValueError as error:
-            raise ValueError(f"{word!r} {error}") from None
+            raise ValueError(f"{without_credentials(word)!r} {error}") from None
     return tuple(dict.fromkeys(urls))
 
 
@@ -86,7 +100,8 @@ def parse_targets(text: str) -> tuple[TargetOption, ...]:
 def _target(word: str) -> TargetOption:
     match = re.fullmatch(r"(?:((?:[\w.\-]+/)?[\w.\-]+)=)?(.+)", word)
     service, place = (match[1] or "", match[2]) if match else ("", word)
-    return TargetOption(parse_url(place if "://" in place else f"http://{_with_port(place)}/metrics"), service)
+    parse = url_without_credentials("--targets-file")
+    return TargetOption(parse(place if "://" in place else f"http://{_with_port(place)}/metrics"), service)
 
 
 def _with_port(host: str) -> str:

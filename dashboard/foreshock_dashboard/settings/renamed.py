@@ -14,6 +14,8 @@ OPTIONS = {
     "trace_retention": "retention_traces",
     "trace_keys": "indexed_attributes",
     "span_series": "span_metrics_max_series",
+    **dict.fromkeys(("traces_tenant", "traces_credentials", "traces_ca"), "traces_config"),
+    **dict.fromkeys(("alertmanager_tenant", "alertmanager_credentials", "alertmanager_ca"), "alertmanager_config"),
 }
 """Hub options by key; their environment variables and flags follow the same names."""
 FLAGS: Mapping[str, tuple[str, ...]] = {

@@ -143,17 +143,27 @@ class Settings:
         "DURATION",
     )
     prometheus_url: str = _source(
-        types.parse_url, str, "Prometheus-compatible API to read metrics from instead of the embedded store", "URL"
+        types.url_without_credentials("--prometheus-config"),
+        str,
+        "Prometheus-compatible API to read metrics from instead of the embedded store",
+        "URL",
     )
-    tempo_url: str = _source(types.parse_url, str, "Tempo to read traces from instead of the embedded store", "URL")
-    jaeger_url: str = _source(types.parse_url, str, "Jaeger to read traces from instead of the embedded store", "URL")
-    traces_tenant: str = _source(
-        str, "", "tenant of the trace backend: X-Scope-OrgID for Tempo, x-tenant for Jaeger", "NAME"
+    prometheus_config: Path | None = _source(
+        Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML as its http_config", "FILE"
     )
-    traces_credentials: Path | None = _source(
-        Path, None, "credentials for the trace backend, one line: bearer token or user:password", "FILE"
+    tempo_url: str = _source(
+        types.url_without_credentials("--traces-config"),
+        str,
+        "Tempo to read traces from instead of the embedded store",
+        "URL",
     )
-    traces_ca: Path | None = _source(Path, None, "CA bundle for the trace backend, PEM", "FILE", shown="system")
+    jaeger_url: str = _source(
+        types.url_without_credentials("--traces-config"),
+        str,
+        "Jaeger to read traces from instead of the embedded store",
+        "URL",
+    )
+    traces_config: Path | None = _source(Path, None, "the same as --prometheus-config for the trace backend", "FILE")
     recording: Path | None = _source(
         Path, None, "recording to read metrics and traces from; serves its final state", "DIR"
     )
@@ -213,19 +223,15 @@ class Settings:
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
     )
     alertmanager_url: tuple[str, ...] = _notifications(
-        types.parse_urls,
+        types.parse_alertmanagers,
         tuple,
         "Alertmanagers to post open incidents to, comma-separated or repeated; list all peers of a cluster",
         "URL,...",
         separator=",",
     )
-    alertmanager_tenant: str = _notifications(
-        str, "", "Alertmanager tenant (X-Scope-OrgID header), as for Mimir", "NAME"
+    alertmanager_config: Path | None = _notifications(
+        Path, None, "the same as --prometheus-config for Alertmanager", "FILE"
     )
-    alertmanager_credentials: Path | None = _notifications(
-        Path, None, "credentials for Alertmanager, one line: bearer token or user:password", "FILE"
-    )
-    alertmanager_ca: Path | None = _notifications(Path, None, "CA bundle for Alertmanager, PEM", "FILE", shown="system")
     notify_file: Path | None = _notifications(
         Path, None, "channels: one apprise URL per line, with an optional filter; reloaded on change", "FILE"
     )
@@ -265,13 +271,13 @@ class Settings:
                 "--auth-basic-file, --auth-token-file, or --oidc-issuer, bind to 127.0.0.1 behind an authenticating "
                 "proxy, or set --allow-unauthenticated."
             )
-        trace_options = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
-        if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):
-            names = ", ".join(f"traces_{name}" for name, value in trace_options.items() if value)
-            raise SettingsError(f"{names}: has no effect without a trace backend. Set --tempo-url or --jaeger-url.")
-        keys = [f"alertmanager_{name}" for name in ("tenant", "credentials", "ca")]
-        if not self.alertmanager_url and (given := [key for key in keys if getattr(self, key)]):
-            raise SettingsError(f"{', '.join(given)}: has no effect without Alertmanager. Set --alertmanager-url.")
+        for name, needed, given in (
+            ("prometheus", "--prometheus-url", self.prometheus_url),
+            ("traces", "--tempo-url or --jaeger-url", self.tempo_url or self.jaeger_url),
+            ("alertmanager", "--alertmanager-url", self.alertmanager_url),
+        ):
+            if getattr(self, f"{name}_config") and not given:
+                raise SettingsError(f"{name}_config: has no effect without a URL. Set {needed}.")
         for prefix, cert, key in (
             ("", self.tls_cert, self.tls_key),
             ("otlp_", self.otlp_tls_cert, self.otlp_tls_key),

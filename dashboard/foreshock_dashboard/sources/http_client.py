@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ import httpx
 
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.model.query import LimitError, SourceError
+from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 MAX_BODY_BYTES = 64 << 20
 """Largest response after decompression."""
@@ -57,10 +58,8 @@ class ApiClient:
 
     Args:
         kind: name of the system for messages, such as Tempo.
-        url: base URL of the API, such as http://tempo:3200; `user:password@` is used if there are no credentials.
-        headers: sent with each request.
-        credentials: file for `authorization_header`, read for each request.
-        ca: CA bundle, PEM, in place of the system's.
+        url: base URL of the API, such as http://tempo:3200, without credentials.
+        config: credentials, TLS, headers, and parameters. config_option: the option that sets them, for messages.
         timeout: seconds without data. max_seconds: limit of one complete response.
         max_connections: concurrent requests; further ones wait.
         max_body: limit of a response in bytes, after decompression.
@@ -68,7 +67,8 @@ class ApiClient:
         transport: HTTP transport, for tests. monotonic: clock for `max_seconds`.
 
     Raises:
-        ValueError: the URL is not http or https with a host, or a file cannot be used.
+        ValueError: the URL is not http or https with a host, or has credentials.
+        FileError: a file of the configuration cannot be used.
     """
 
     def __init__(
@@ -77,9 +77,8 @@ class ApiClient:
         url: str,
         *,
         smaller: str,
-        headers: Mapping[str, str] | None = None,
-        credentials: Path | None = None,
-        ca: Path | None = None,
+        config: HttpConfig | None = None,
+        config_option: str,
         timeout: float = 30.0,
         max_seconds: float = math.inf,
         max_connections: int = 100,
@@ -87,20 +86,14 @@ class ApiClient:
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        base = _base_url(kind, url)
-        anonymous = base.copy_with(username=None, password=None)
-        if credentials:
-            authorization_header(credentials)
-        self.kind, self.name = kind, f"{kind} {anonymous}"
+        base = _base_url(kind, url, config_option)
+        self.kind, self.name = kind, f"{kind} {base}"
         self._timeout, self._max_seconds, self._monotonic = timeout, max_seconds, monotonic
-        self._credentials = credentials
-        self._max_body, self._smaller = max_body, smaller
-        self._client = httpx.Client(
-            base_url=anonymous,  # without the password, which errors and logs of httpx would show
-            auth=(base.username, base.password) if base.userinfo and not credentials else None,
-            headers=headers,
+        self._max_body, self._smaller, self._config_option = max_body, smaller, config_option
+        self._client = ReloadingClient(
+            config or HttpConfig(),
+            base_url=base,
             timeout=timeout,
-            verify=_ssl_context(ca) if ca else True,
             limits=httpx.Limits(max_connections=max_connections),
             transport=transport,
         )
@@ -131,13 +124,13 @@ class ApiClient:
 
         Raises SourceError if the API cannot be reached, demands credentials, redirects, is too slow, or sends too much.
         """
-        headers = dict(headers or {})
+        client = self._client.current()
         try:
-            if self._credentials:
-                headers["Authorization"] = authorization_header(self._credentials)
-            with self._client.stream(method, path, params=params, data=data, json=json, headers=headers) as response:
+            with client.stream(method, path, params=params, data=data, json=json, headers=headers) as response:
                 body = self._read(response)
-        except ValueError as error:
+        except SourceError as error:
+            if isinstance(error, LimitError):
+                raise
             raise SourceError(f"{self.name}: {error}") from error
         except httpx.TimeoutException as error:
             raise self._timed_out(self._timeout) from error
@@ -146,7 +139,9 @@ class ApiClient:
                 f"{self.name}: cannot be reached ({error_text(error)}). Check that it runs at that address."
             ) from error
         if (status := response.status_code) in (401, 403):
-            raise SourceError(f"{self.name}: returned {status}; pass the required credentials or tenant")
+            raise SourceError(
+                f"{self.name}: returned {status}; set the required credentials or tenant with {self._config_option}"
+            )
         if response.is_redirect:
             raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
         return response, body
@@ -183,18 +178,13 @@ class ApiClient:
         return SourceError(f"{self.name}: returned {status}: {reason}; {remedy}")
 
 
-def _base_url(kind: str, url: str) -> httpx.URL:
+def _base_url(kind: str, url: str, config_option: str) -> httpx.URL:
     try:
         base = httpx.URL(url.rstrip("/"))
     except httpx.InvalidURL:  # its text quotes the URL
         raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT") from None
     if base.scheme not in ("http", "https") or not base.host:
         raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT")
+    if base.userinfo:
+        raise ValueError(f"{kind} {without_credentials(url)!r}: has credentials. Move them to {config_option}")
     return base
-
-
-def _ssl_context(ca: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"{ca}: is not a file of PEM certificates: {error}") from error

@@ -73,15 +73,16 @@ def double_url(hub: Hub) -> str:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"traces_credentials": Path("/nowhere/key")}, "--tempo-url: /nowhere/key: cannot be read: No such file"),
-        ({"traces_ca": Path("/nowhere/ca")}, "--tempo-url: /nowhere/ca: is not a file of PEM certificates"),
+        ("authorization: {credentials_file: /nowhere/key}", "/nowhere/key: cannot be read: No such file"),
+        ("tls_config: {ca_file: /nowhere/ca}", "/nowhere/ca: is not a file of PEM certificates"),
     ],
 )
-def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given: str, message: str) -> None:
     """It names the option, the file and what is wrong."""
+    (tmp_path / "tempo.yml").write_text(given)
     with pytest.raises(HubError) as caught:
-        Hub(settings(tmp_path, tempo_url="https://tempo", **given), Clock())
-    assert message in str(caught.value)
+        Hub(settings(tmp_path, tempo_url="https://tempo", traces_config=tmp_path / "tempo.yml"), Clock())
+    assert str(caught.value).startswith(f"--traces-config: {message}")
 
 
 def test_traces_are_read_from_one_place(tmp_path: Path) -> None:

@@ -116,15 +116,3 @@ def test_a_probe_reports_whether_the_api_answers(span: MakeSpan) -> None:
     assert source(lambda _: httpx.Response(200, json={"services": None})).probe() == ""
     assert "returned 503" in over(JaegerDouble(instead=Reply(503))).probe()
     assert "(query for services)" in source(lambda _: httpx.Response(404, text="x")).probe()
-
-
-def test_the_tenant_is_sent() -> None:
-    """In Jaeger's header."""
-    seen = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers["x-tenant"])
-        return httpx.Response(200, json={"services": []})
-
-    assert source(answer, tenant="team").probe() == ""
-    assert seen == ["team"]

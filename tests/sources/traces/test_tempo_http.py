@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 from collections.abc import Callable
@@ -37,7 +36,7 @@ def recorded(name: str) -> bytes:
     return (Path(__file__).parent / "answers" / name).read_bytes()
 
 
-def source(answer: Answer, url: str = "http://user:secret@tempo:3200/base/", **given: Any) -> TempoTraces:  # noqa: ANN401
+def source(answer: Answer, url: str = "http://tempo:3200/base/", **given: Any) -> TempoTraces:  # noqa: ANN401
     """Return a source over a transport function."""
     return TempoTraces(url, transport=httpx.MockTransport(answer), **given)
 
@@ -254,44 +253,6 @@ def test_namespaces_are_cached(span: MakeSpan) -> None:
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 
 
-def test_the_credentials_are_sent(tmp_path: Path) -> None:
-    """Tenant and credentials; a renewed file is read again; the URL's password is not sent beside them."""
-    file, seen = tmp_path / "credentials", []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append((request.headers.get("x-scope-orgid"), request.headers.get("authorization")))
-        return httpx.Response(200, text="echo")
-
-    def basic(pair: str) -> str:
-        return f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-    assert source(answer).probe() == ""
-    file.write_text("token-1\n")
-    asking = source(answer, tenant="team", credentials=file)
-    asking.probe()
-    file.write_text("käthe:pass:word")
-    asking.probe()
-    assert seen == [(None, basic("user:secret")), ("team", "Bearer token-1"), ("team", basic("käthe:pass:word"))]
-    file.write_text("")
-    assert "credentials: must hold one line, either a token or user:password" in asking.probe()
-
-
-@pytest.mark.parametrize("text", ["", "two\nlines", "Bearer abc", "tök", "x" * 70_000])
-def test_a_file_of_credentials_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> None:
-    """At the beginning, by its name."""
-    (tmp_path / "c").write_text(text)
-    with pytest.raises(ValueError, match="must hold one line"):
-        TempoTraces("http://tempo", credentials=tmp_path / "c")
-
-
-def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
-    """Credentials and authorities."""
-    with pytest.raises(ValueError, match="nothing: cannot be read: No such file"):
-        TempoTraces("http://tempo", credentials=tmp_path / "nothing")
-    with pytest.raises(ValueError, match="nothing: is not a file of PEM certificates"):
-        TempoTraces("https://tempo", ca=tmp_path / "nothing")
-
-
 @pytest.mark.parametrize("url", ["tempo:3200", "ftp://tempo", "http://", "http://:80", ""])
 def test_an_invalid_address_is_refused(url: str) -> None:
     """With an example of one."""
@@ -304,9 +265,9 @@ STRANGE = "answers what Tempo does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
     "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused). Check that it runs"),
     "slow": (raising(httpx.ReadTimeout("")), "no response within 30 s; use a shorter range"),
-    "unauthenticated": (answering(401), "returned 401; pass the required credentials or tenant"),
-    "no tenant": (answering(401, text="no org id"), "returned 401; pass the required credentials or tenant"),
-    "forbidden": (answering(403), "returned 403; pass the required credentials"),
+    "unauthenticated": (answering(401), "returned 401; set the required credentials or tenant with --traces-config"),
+    "no tenant": (answering(401, text="no org id"), "returned 401; set the required credentials or tenant"),
+    "forbidden": (answering(403), "returned 403; set the required credentials"),
     "moved": (answering(302, headers={"location": "https://x/"}), "redirects to https://x/; use that address"),
     "too long a range": (answering(400, text="too long"), "returned 400: too long; use a shorter range"),
     "limited": (answering(429, text="many", headers={"retry-after": "7"}), "returned 429: many; retry in 7 s"),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import click
 import yaml
@@ -79,7 +78,7 @@ def _files(shipped: Path, mounted: Path, hub: str, settings: Settings) -> Iterat
     if settings.prometheus_url:
         config = yaml.safe_load((shipped / PROMETHEUS).read_text())
         (source,) = config["datasources"]
-        _address(source, settings.prometheus_url)
+        source["url"] = _literal(settings.prometheus_url)
         source["jsonData"]["timeInterval"] = f"{settings.scrape_interval:g}s"
         to_tempo, to_hub = source["jsonData"]["exemplarTraceIdDestinations"]
         to_hub["url"] = to_hub["url"].replace(HUB_URL, _literal(hub))
@@ -87,21 +86,8 @@ def _files(shipped: Path, mounted: Path, hub: str, settings: Settings) -> Iterat
         yield PROMETHEUS, _yaml_text(config)
     if settings.tempo_url:
         config = yaml.safe_load((shipped / TEMPO).read_text())
-        _address(config["datasources"][0], settings.tempo_url)
+        config["datasources"][0]["url"] = _literal(settings.tempo_url)
         yield TEMPO, _yaml_text(config)
-
-
-def _address(source: dict[str, Any], url: str) -> None:
-    """Set the address of a data source; its password becomes a variable of Grafana, since all can read the file."""
-    whole = urlsplit(url)
-    login, _, host = whole.netloc.rpartition("@")
-    source["url"] = _literal(urlunsplit(whole._replace(netloc=host)))
-    if login:
-        variable = f"{source['name'].upper()}_PASSWORD"
-        source["basicAuth"] = True
-        source["basicAuthUser"] = _literal(unquote(login.partition(":")[0]))
-        source["secureJsonData"] = {"basicAuthPassword": f"${variable}"}
-        _say(f"the {source['name']} password is not written to the file. Set {variable} in Grafana's environment.")
 
 
 def _say(text: str) -> None:

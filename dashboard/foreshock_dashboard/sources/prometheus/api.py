@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +23,7 @@ from foreshock_dashboard.model.query import (
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ LIMIT_STATUSES = frozenset([413, 422, 503])
 MAX_RESPONSE_SECONDS = 120.0
 """Limit of one complete response. A server that sends a byte now and then must not hold an evaluation."""
 
+VICTORIAMETRICS_HEADER = "X-Server-Hostname"
+"""Header of every answer of VictoriaMetrics. It leaves the last 30 s out of results (`-search.latencyOffset`) unless a
+query has `latency_offset`. Other servers do not get the parameter: Google's API refuses unknown ones."""
 _RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
 """Words that cannot be a metric name before braces in PromQL, in any case."""
 
@@ -70,18 +73,18 @@ class PrometheusSource(MetricSource):
     """A `MetricSource` over the Prometheus HTTP API. Thread-safe.
 
     Args:
-        url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
-        credentials: file for `authorization_header`.
+        url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus.
         match: PromQL matchers, such as `namespace="shop"`, of the series whose names and samples are read.
         timeout: seconds without data, also passed to the server as the limit of a query.
-        transport, max_seconds, max_body: see `ApiClient`, also for the errors.
+        config, config_option, transport, max_seconds, max_body: see `ApiClient`, also for the errors.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        credentials: Path | None = None,
+        config: HttpConfig | None = None,
+        config_option: str = "--prometheus-config",
         match: str = "",
         timeout: float = 30.0,
         max_seconds: float = MAX_RESPONSE_SECONDS,
@@ -93,7 +96,8 @@ class PrometheusSource(MetricSource):
             "Prometheus",
             url,
             smaller=smaller,
-            credentials=credentials,
+            config=config,
+            config_option=config_option,
             timeout=timeout,
             max_seconds=max_seconds,
             max_body=max_body,
@@ -102,6 +106,7 @@ class PrometheusSource(MetricSource):
         self.name, self._timeout, self._match = self._api.name, timeout, match
         self._also = f",{match}" if match else ""
         self._names_unavailable = False
+        self._is_victoriametrics = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -120,6 +125,8 @@ class PrometheusSource(MetricSource):
             "step": _seconds(width),
             "timeout": f"{self._timeout:.0f}s",
         }
+        if self._is_victoriametrics:
+            params["latency_offset"] = "1ms"
         data = self._data(*self._api.send("POST", "/api/v1/query_range", data=params))
         try:
             series = [(_labels(one["metric"]), one.get("values", ())) for one in data["result"]]
@@ -205,6 +212,7 @@ class PrometheusSource(MetricSource):
         return frozenset(names)
 
     def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        self._is_victoriametrics = self._is_victoriametrics or VICTORIAMETRICS_HEADER in response.headers
         status = response.status_code
         try:
             answer = orjson.loads(body)

@@ -38,7 +38,7 @@ class JaegerTraces(HttpTraceSource):
     Jaeger returns complete traces, so conditions and values of lists are as exact as those of the store.
     """
 
-    kind, tenant_header, default_max_rounds = "Jaeger", "x-tenant", 8
+    kind, default_max_rounds = "Jaeger", 8
     page_size = PageSize(2, 50, 1500)
     resolution_ns = {"slowest": 1000, "newest": 1000}  # noqa: RUF012 - never changed
 

@@ -7,7 +7,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import httpx
@@ -16,6 +15,7 @@ from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.sources.http_client import ApiClient
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 from foreshock_dashboard.sources.traces.spans import MAX_TRACE_SPANS
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,12 @@ class HttpTraceSource(ABC):
     """Base of trace sources that read from the HTTP API of a trace store.
 
     Args:
-        tenant: tenant id, sent as `tenant_header`.
         max_rounds: limit of requests for one search.
         max_trace_spans: limit of spans of one trace.
-        url, credentials, ca, timeout, transport, monotonic: see `ApiClient`, also for the errors.
+        url, config, timeout, transport, monotonic: see `ApiClient`, also for the errors.
     """
 
     kind: ClassVar[str]
-    tenant_header: ClassVar[str]
     default_max_rounds: ClassVar[int]
     page_size: ClassVar[PageSize]
     resolution_ns: ClassVar[dict[str, int]]
@@ -68,11 +66,9 @@ class HttpTraceSource(ABC):
         self,
         url: str,
         *,
-        tenant: str = "",
         max_rounds: int | None = None,
         max_trace_spans: int = MAX_TRACE_SPANS,
-        credentials: Path | None = None,
-        ca: Path | None = None,
+        config: HttpConfig | None = None,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -81,9 +77,8 @@ class HttpTraceSource(ABC):
             self.kind,
             url,
             smaller="request fewer traces or a shorter range",
-            headers={self.tenant_header: tenant} if tenant else None,
-            credentials=credentials,
-            ca=ca,
+            config=config,
+            config_option="--traces-config",
             timeout=timeout,
             max_seconds=timeout,
             max_connections=MAX_CONNECTIONS,

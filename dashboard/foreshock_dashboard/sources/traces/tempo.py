@@ -40,7 +40,7 @@ _UNKNOWN = Service("", "unknown_service")
 class TempoTraces(HttpTraceSource):
     """A `TraceSource` over Tempo's HTTP API (2.4 or newer). Thread-safe."""
 
-    kind, tenant_header, default_max_rounds = "Tempo", "X-Scope-OrgID", 12
+    kind, default_max_rounds = "Tempo", 12
     page_size = PageSize(4, 200, 10_000)
     resolution_ns = {"slowest": 1, "newest": _SECOND_NS}  # noqa: RUF012 - never changed
 

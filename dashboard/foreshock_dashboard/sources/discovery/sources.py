@@ -1,0 +1,83 @@
+"""Where targets are found: files, HTTP, and DNS. Each function returns the labels of targets before relabeling.
+
+They raise DiscoveryError if the source cannot be read.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dns.exception
+import dns.resolver
+import httpx
+import yaml
+
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.sources.discovery.scrape_config import DnsSd, FileSd, HttpSd
+from foreshock_dashboard.sources.http_client import error_text
+from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.prometheus.target import target_groups
+
+TIMEOUT_SECONDS = 10.0
+MAX_BYTES = 8 << 20
+"""Largest list of targets."""
+
+Labels = Mapping[str, str]
+
+
+class DiscoveryError(Exception):
+    """Targets cannot be found. The message names the source and the remedy."""
+
+
+def file_targets(config: FileSd) -> Iterator[Labels]:
+    """Targets in all files that match; a pattern without a file has none, as in Prometheus."""
+    for pattern in config.files:
+        for name in sorted(glob.glob(str(pattern))):  # noqa: PTH207 - the pattern is absolute
+            try:
+                text = Path(name).read_bytes()
+                if len(text) > MAX_BYTES:
+                    raise ValueError(f"is larger than {MAX_BYTES >> 20} MiB")
+                groups = target_groups(yaml.safe_load(text) or [])
+            except OSError as error:
+                raise DiscoveryError(f"{name}: cannot be read: {error.strerror}") from error
+            except (yaml.YAMLError, ValueError, RecursionError) as error:
+                raise DiscoveryError(f"{name}: {' '.join(str(error).split())}") from error
+            for group in groups:
+                yield from ({**labels, "__meta_filepath": name} for labels in group.labels_by_target())
+
+
+def http_targets(config: HttpSd, client: ReloadingClient) -> Iterator[Labels]:
+    """Targets that an address returns."""
+    url = str(config.url)
+    try:
+        response = client.current().get(url, headers={"Accept": "application/json"}, timeout=TIMEOUT_SECONDS)
+        if response.status_code != 200:
+            raise DiscoveryError(f"{url}: returned {response.status_code}. Check its log, and the credentials")
+        if len(response.content) > MAX_BYTES:
+            raise DiscoveryError(f"{url}: more than {MAX_BYTES >> 20} MiB. Return fewer targets")
+        groups = target_groups(response.json())
+    except (httpx.HTTPError, SourceError) as error:
+        raise DiscoveryError(f"{url}: cannot be reached ({error_text(error)}). Check that it runs there") from error
+    except ValueError as error:
+        raise DiscoveryError(f"{url}: {error}") from error
+    for group in groups:
+        yield from ({**labels, "__meta_url": url} for labels in group.labels_by_target())
+
+
+def dns_targets(config: DnsSd) -> Iterator[Labels]:
+    """Targets of the records of each name; a name without records has none."""
+    for name in config.names:
+        try:
+            answer = dns.resolver.resolve(name, config.type, lifetime=TIMEOUT_SECONDS, search=True)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            continue
+        except dns.exception.DNSException as error:
+            raise DiscoveryError(f"{name}: DNS gives no answer ({error}). Check the name server") from error
+        for record in answer:
+            if config.type == "SRV":
+                host, port = str(record.target).rstrip("."), config.port or record.port
+            else:
+                host, port = f"[{record}]" if config.type == "AAAA" else str(record), config.port
+            yield {"__address__": f"{host}:{port}", "__meta_dns_name": name}

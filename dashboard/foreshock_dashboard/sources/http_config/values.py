@@ -1,0 +1,168 @@
+"""The keys of an HTTP configuration, as Prometheus names them.
+
+https://prometheus.io/docs/prometheus/latest/configuration/configuration/
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
+from pydantic.networks import HttpUrl, UrlConstraints
+
+FOLDER = "folder"
+"""Key of the validation context: the folder that relative paths start from."""
+MAX_SECRET_BYTES = 64 << 10
+
+
+def _below_folder(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get(FOLDER, ".")) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_below_folder)]
+"""A path; a relative one starts from the folder of the configuration file, as in Prometheus."""
+ProxyUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
+
+
+class Block(BaseModel):
+    """A mapping of the file: unknown keys are errors, and no message quotes a value, which may be a secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def one_of(self, *keys: str, required: bool = False) -> None:
+        """Raises ValueError for several of these keys, or for none of them if one is required."""
+        given = [key for key in keys if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other. Remove one")
+        if required and not given:
+            raise ValueError(f"is incomplete. Set {' or '.join(keys)}")
+
+
+class BasicAuth(Block):
+    """User name and password."""
+
+    username: str | None = None
+    username_file: FilePath | None = None
+    password: SecretStr | None = None
+    password_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.one_of("username", "username_file", required=True)
+        self.one_of("password", "password_file", required=True)
+        return self
+
+
+class Authorization(Block):
+    """A scheme and its credentials, such as a bearer token."""
+
+    type: str = "Bearer"
+    credentials: SecretStr | None = None
+    credentials_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.one_of("credentials", "credentials_file", required=True)
+        if self.type.strip().lower() == "basic":
+            raise ValueError("type is Basic. Use basic_auth")
+        return self
+
+
+class TlsConfig(Block):
+    """Authorities, client certificate, and checks of the server."""
+
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
+    min_version: Literal["TLS12", "TLS13"] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file or key_file is missing. Set both")
+        return self
+
+    def least_version(self) -> ssl.TLSVersion | None:
+        """The least version of TLS; None for Python's, TLS 1.2."""
+        return {None: None, "TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}[self.min_version]
+
+
+class OAuth2(Block):
+    """The client credentials grant (RFC 6749, section 4.4)."""
+
+    client_id: str
+    client_secret: SecretStr | None = None
+    client_secret_file: FilePath | None = None
+    scopes: tuple[str, ...] = ()
+    token_url: HttpUrl
+    endpoint_params: dict[str, str] = {}
+    tls_config: TlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.one_of("client_secret", "client_secret_file", required=True)
+        return self
+
+
+class SigV4(Block):
+    """AWS Signature Version 4. Without keys, those of the environment, the profile, or the role of the machine."""
+
+    region: str | None = None
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    service_name: str = "aps"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("access_key or secret_key is missing. Set both")
+        return self
+
+
+class Header(Block):
+    """Values of a header: plain, secret, and in files."""
+
+    values: tuple[str, ...] = ()
+    secrets: tuple[SecretStr, ...] = ()
+    files: tuple[FilePath, ...] = ()
+
+
+class HttpConfig(Block):
+    """How requests to one server authenticate, and what they carry besides."""
+
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
+    sigv4: SigV4 | None = None
+    tls_config: TlsConfig | None = None
+    http_headers: dict[str, Header] = {}
+    headers: Annotated[dict[str, SecretStr], Field(description="as in remote_read and remote_write")] = {}
+    params: dict[str, tuple[str, ...]] = {}
+    proxy_url: ProxyUrl | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.one_of("basic_auth", "authorization", "oauth2", "sigv4")
+        return self
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that it names."""
+        return tuple(_paths(self))
+
+
+def _paths(value: Any) -> Iterator[Path]:  # noqa: ANN401 - of any field
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Block):
+        for name in type(value).model_fields:
+            yield from _paths(getattr(value, name))
+    elif isinstance(value, dict | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _paths(item)

@@ -1,0 +1,52 @@
+"""Files of HTTP configurations: what they accept, and what they say of mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.http_config.reading import read_http_config
+
+MISTAKES = {
+    "basic_auht: {username: a}": "basic_auht: unknown key. Did you mean 'basic_auth'? Keys: basic_auth, authorization,",
+    "basic_auth: {user: a}": "basic_auth user: unknown key. Did you mean 'username'? Keys: username, username_file,",
+    "bearer_token_file: t": "bearer_token_file: unknown key. Write authorization: {credentials_file: …}.",
+    "tls_config: {ca: x}": "tls_config ca: unknown key. Write it to a file, and set ca_file.",
+    "oauth2: {client_id: a, client_secret: s3cret, token_url: u}": "oauth2 token_url: relative URL without a base.",
+    "oauth2: {client_id: a, token_url: https://i/t}": "oauth2: is incomplete. Set client_secret or client_secret_file.",
+    "basic_auth: {username: a, password: s3cret, password_file: b}": "basic_auth: password and password_file exclude",
+    "basic_auth: {username: a, password: s3cret}\nsigv4: {}": "the file: basic_auth and sigv4 exclude each other.",
+    "authorization: {type: Basic, credentials: s3cret}": "authorization: type is Basic. Use basic_auth.",
+    "authorization: {credentials: Bearer s3cret}": "authorization: is not a bearer token. Leave out 'Bearer'",
+    "authorization: {credentials_file: empty}": "empty: must hold one line. Write the secret to it",
+    "authorization: {credentials_file: two}": "two: must hold one line. Write the secret to it",
+    "authorization: {credentials_file: gone}": "gone: cannot be read: No such file or directory",
+    "tls_config: {cert_file: a}": "tls_config: cert_file or key_file is missing. Set both.",
+    "tls_config: {ca_file: empty}": "empty: is not a file of PEM certificates",
+    "tls_config: {cert_file: two, key_file: two}": "two: cannot be used as certificate and key",
+    "sigv4: {access_key: s3cret}": "sigv4: access_key or secret_key is missing. Set both.",
+    "params: {a: s3cret}": "params a: Input should be a valid tuple",
+    "password: [s3cret": "invalid YAML at line 1, column 18. Check indentation and quotes",
+    "- s3cret": "the file: Input should be a valid dictionary or instance of HttpConfig.",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_named_with_its_place_and_the_remedy(text: str, tmp_path: Path) -> None:
+    """And no message quotes a secret."""
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "two").write_text("s3cret\nlines")
+    (tmp_path / "http.yml").write_text(text)
+    with pytest.raises(FileError) as refused:
+        ReloadingClient(read_http_config(tmp_path / "http.yml"))
+    assert MISTAKES[text] in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    """As in Prometheus."""
+    (tmp_path / "http.yml").write_text("authorization: {credentials_file: a/b}\ntls_config: {ca_file: /etc/ca.pem}")
+    assert read_http_config(tmp_path / "http.yml").files() == (tmp_path / "a/b", Path("/etc/ca.pem"))
