@@ -54,7 +54,7 @@ SLOW = (
     *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),
     *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
-    "sources/http_config/test_doors.py",
+    *("sources/http_config/test_doors.py", "sources/http_config/test_discovery.py"),
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
     *("notify/test_alertmanager.py", "notify/test_receivers.py"),
     *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),

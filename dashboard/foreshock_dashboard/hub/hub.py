@@ -15,7 +15,7 @@ from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
-from foreshock_dashboard.hub.listeners import page_access, page_server, remote_metrics, remote_traces
+from foreshock_dashboard.hub.listeners import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
@@ -128,6 +128,7 @@ class Hub:
                     closing(HealthProbe(remote.probe, settings.evaluation_interval))
                 )
             exporters = list(map(_scrape_target, settings.targets))
+            self._discovery = opened.enter_context(closing(discovery(settings)))
             self.scraper = Scraper(
                 [*exporters, *targets],
                 sink=self.store.append_samples,
@@ -181,6 +182,7 @@ class Hub:
             self.evaluate()
             return
         self.scraper.start()
+        self._discovery.start(self.scraper)
         if self.notifier:
             self.notifier.start()
         for thread in self._threads:
@@ -362,6 +364,7 @@ class Hub:
             changes=self._change_log.reported(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
+            discovery=self._discovery.states(),
             memory=self._memory.usage(),
             spans=self.pipeline.usage(),
             unmatched_slos=self._loop.slos.unmatched,

@@ -13,6 +13,8 @@ from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.hub.intake import listen, naming, tokens
 from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.sources.discovery.jobs import Discovery
+from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.http_config.values import HttpConfig
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -36,6 +38,12 @@ def remote_metrics(settings: Settings) -> PrometheusSource:
     """The configured Prometheus. Raises HubError for an option that cannot be used."""
     with naming("--prometheus-config"), naming("--prometheus-url", ValueError):
         return PrometheusSource(settings.prometheus_url, config=http_config(settings.prometheus_config))
+
+
+def discovery(settings: Settings) -> Discovery:
+    """The targets of the configured file; without one, none. Raises HubError if the file cannot be used."""
+    with naming("--targets-file"):
+        return Discovery(read_targets_file(settings.targets_file) if settings.targets_file else ())
 
 
 def http_config(path: Path | None) -> HttpConfig | None:

@@ -15,6 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.discovery.jobs import DiscoveryState
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import JournalStats, StoreStats
@@ -27,6 +28,7 @@ class HubStats:
     time: Unix seconds. evaluation_seconds: duration of the newest evaluation. durations: of all since the start.
     spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
+    discovery: jobs of the targets file.
     changes: reported ones. channels: receivers of notifications. outbox_error: why messages are not durable, "" if they
     are.
     """
@@ -45,6 +47,7 @@ class HubStats:
     unmatched_slos: tuple[Unmatched[Slo], ...] = ()
     unmatched_tiers: tuple[Unmatched[str], ...] = ()
     changes: tuple[Change, ...] = ()
+    discovery: tuple[DiscoveryState, ...] = ()
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
 
@@ -84,6 +87,7 @@ def status_json(stats: HubStats) -> Json:
                 for item in stats.channels
             ],
         },
+        "discovery": [asdict(state) for state in stats.discovery],
         "scrapes": [
             {
                 "instance": state.target.instance,

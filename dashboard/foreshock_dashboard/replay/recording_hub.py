@@ -18,7 +18,7 @@ UNLIMITED_SECONDS = 100 * 365 * 86_400.0
 UNLIMITED_BYTES = 1 << 50
 """Disk budget above the size of any recording."""
 DEFAULTS = Settings()
-OTHER_SOURCES = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
+OTHER_SOURCES = ("prometheus_url", "tempo_url", "jaeger_url", "targets", "targets_file")
 
 
 @contextmanager

@@ -136,10 +136,17 @@ class Settings:
         "comma-separated scrape targets: HOST[:PORT] or URL; SERVICE=TARGET assigns a model server to a service",
         "TARGET,...",
     )
+    targets_file: Path | None = _source(
+        Path,
+        None,
+        "scrape targets with credentials, labels, and discovery (files, HTTP, DNS, Kubernetes), YAML as Prometheus' "
+        "scrape_configs",
+        "FILE",
+    )
     scrape_interval: float = _source(
         parse_duration,
         "10s",
-        "scrape interval for --targets, or that of the Prometheus at --prometheus-url",
+        "scrape interval of targets, or that of the Prometheus at --prometheus-url",
         "DURATION",
     )
     prometheus_url: str = _source(

@@ -57,7 +57,7 @@ def relabeled(labels: Mapping[str, str], steps: Sequence[RelabelConfig]) -> dict
 
 
 def _expanded(template: str, match: re.Match[str]) -> str:
-    """A replacement in the syntax of Go: `$1`, `${1}`, `${name}`, and `$$` for a dollar sign; unknown ones are empty."""
+    """A replacement in the syntax of Go: `$1`, `${1}`, `${name}`, `$$` for a dollar sign; unknown ones are empty."""
 
     def value(reference: re.Match[str]) -> str:
         if reference[3]:

@@ -67,11 +67,11 @@ class KubernetesSelector(Block):
     field: str = ""
 
 
-class KubernetesSd(Block):
-    """Pods of the cluster that the hub runs in, or of that of a kubeconfig file."""
+class KubernetesSd(HttpConfig):
+    """Pods of the cluster that the hub runs in, or of that of an API server with the credentials for it."""
 
     role: Literal["pod"]
-    kubeconfig_file: FilePath | None = None
+    api_server: HttpUrl | None = None
     namespaces: KubernetesNamespaces = KubernetesNamespaces()
     selectors: Annotated[tuple[KubernetesSelector, ...], Field(max_length=1)] = ()
 

@@ -36,10 +36,8 @@ def file_targets(config: FileSd) -> Iterator[Labels]:
     for pattern in config.files:
         for name in sorted(glob.glob(str(pattern))):  # noqa: PTH207 - the pattern is absolute
             try:
-                text = Path(name).read_bytes()
-                if len(text) > MAX_BYTES:
-                    raise ValueError(f"is larger than {MAX_BYTES >> 20} MiB")
-                groups = target_groups(yaml.safe_load(text) or [])
+                with Path(name).open("rb") as file:
+                    groups = target_groups(yaml.safe_load(file.read(MAX_BYTES)) or [])
             except OSError as error:
                 raise DiscoveryError(f"{name}: cannot be read: {error.strerror}") from error
             except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -20,6 +20,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _PROXY = "Remove it: HTTPS_PROXY and NO_PROXY in the environment apply"
 _ADDRESS = "Remove it: the URL is a separate option"
+_INTERVAL = "Remove it: --scrape-interval applies to all targets"
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         "bearer_token": "Write authorization: {credentials: …}",
@@ -36,6 +37,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "client_secret_ref": "Use client_secret_file",
         "azuread": "Use oauth2 with token_url https://login.microsoftonline.com/TENANT/oauth2/v2.0/token",
         "google_iam": "Read through Google's frontend for Prometheus, which adds the credentials",
+        "kubeconfig_file": "Set api_server, authorization, and tls_config",
+        "scrape_interval": _INTERVAL,
+        "scrape_timeout": _INTERVAL,
+        "metric_relabel_configs": "Remove it: all metrics of a target are stored",
         "url": _ADDRESS,
         "name": _ADDRESS,
         "remote_timeout": "Remove it: queries have a limit of 30 s",

@@ -14,6 +14,7 @@ import httpx
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
@@ -22,9 +23,16 @@ from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, pars
 MAX_BODY_BYTES = 32 << 20
 """Largest response, before and after decompression."""
 
-_ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5"
+_HEADERS = {
+    "Accept": "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5",
+    "Accept-Encoding": "gzip",
+}
+OWN_METRICS = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
+"""Series of each target besides those that it exposes."""
 _log = logging.getLogger(__name__)
 
+TargetKey = tuple[str, Labels]
+"""URL and labels of a target."""
 Sink = Callable[[Sequence[SampleBatch]], None]
 """Stores the samples of a scrape; raises if it cannot."""
 
@@ -69,40 +77,89 @@ class Scraper:
     ) -> None:
         if not interval > 0 or not timeout > 0:
             raise ValueError(f"scrape interval {interval} s and timeout {timeout} s must be positive")
-        self._client = httpx.Client(
-            trust_env=False, follow_redirects=False, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
+        self._sink, self._clock, self._interval, self._timeout, self._max_body = (
+            sink,
+            clock,
+            interval,
+            timeout,
+            max_body,
         )
-        self._stop = threading.Event()
-        self._scrapers = [_TargetScraper(target, self._client, sink, clock, timeout, max_body) for target in targets]
-        self._clock = clock
-        self._interval = interval
-        self._threads = [
-            threading.Thread(target=self._run, args=(scraper,), name=f"scrape {scraper.target.instance}", daemon=True)
-            for scraper in self._scrapers
-        ]
+        self._client = httpx.Client(trust_env=False)
+        self._lock = threading.Lock()
+        self._started = self._closed = False
+        self._by_job: dict[str, dict[TargetKey, _TargetScraper]] = {}
+        self.replace("", targets, lambda: self._client)
+
+    def replace(
+        self,
+        job: str,
+        targets: Sequence[ScrapeTarget],
+        client: Callable[[], httpx.Client],
+        *,
+        honor_labels: bool = False,
+    ) -> None:
+        """Scrape these targets of a job, and no others of it. A removed target gets staleness markers.
+
+        Args:
+            job: key of the targets, "" for those of the constructor.
+            client: called for each scrape.
+            honor_labels: an exposed label wins over one of the target.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            before = self._by_job.get(job, {})
+            after = {}
+            for target in targets:
+                key = target.url, labels_of(target.target_labels)
+                after[key] = before.get(key) or _TargetScraper(
+                    target, client, self._sink, self._clock, self._timeout, self._max_body, honor_labels=honor_labels
+                )
+                if self._started and key not in before:
+                    self._start(after[key])
+            for key in before.keys() - after.keys():
+                before[key].stop.set()
+            self._by_job[job] = after
 
     def start(self) -> None:
         """Start; the first scrape is at the next multiple of the interval."""
-        for thread in self._threads:
-            thread.start()
+        with self._lock:
+            self._started = True
+            for scraper in self._scrapers():
+                self._start(scraper)
 
     def close(self) -> None:
         """Stop, and wait for scrapes in progress."""
-        self._stop.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+        with self._lock:
+            self._closed = True
+            scrapers = self._scrapers()
+            for scraper in scrapers:
+                scraper.stop.set()
+        for scraper in scrapers:
+            if scraper.thread:
+                scraper.thread.join()
         self._client.close()
 
     def states(self) -> tuple[ScrapeState, ...]:
         """Return the state of each target, in order."""
-        return tuple(scraper.state for scraper in self._scrapers)
+        with self._lock:
+            return tuple(scraper.state for scraper in self._scrapers())
+
+    def _scrapers(self) -> list[_TargetScraper]:
+        return [scraper for scrapers in self._by_job.values() for scraper in scrapers.values()]
+
+    def _start(self, scraper: _TargetScraper) -> None:
+        name = f"scrape {scraper.target.instance}"
+        scraper.thread = threading.Thread(target=self._run, args=(scraper,), name=name, daemon=True)
+        scraper.thread.start()
 
     def _run(self, scraper: _TargetScraper) -> None:
         while True:
             now = self._clock.now()
             due = (math.floor(now / self._interval) + 1) * self._interval
-            if self._stop.wait(self._clock.wall_seconds(due - now)):
+            if scraper.stop.wait(self._clock.wall_seconds(due - now)):
+                if not self._closed:
+                    scraper.end()
                 return
             try:
                 scraper.scrape()
@@ -114,9 +171,20 @@ class _TargetScraper:
     """Scrapes one target."""
 
     def __init__(
-        self, target: ScrapeTarget, client: httpx.Client, sink: Sink, clock: Clock, timeout: float, max_body: int
+        self,
+        target: ScrapeTarget,
+        client: Callable[[], httpx.Client],
+        sink: Sink,
+        clock: Clock,
+        timeout: float,
+        max_body: int,
+        *,
+        honor_labels: bool,
     ) -> None:
         self.target, self.state = target, ScrapeState(target)
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+        self._honor_labels = honor_labels
         self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
         self._series_cache: SeriesCache = {}
@@ -129,9 +197,9 @@ class _TargetScraper:
         samples: tuple[Sample, ...] = ()
         error = ""
         try:
-            text = fetch(self._client, self.target.url, self._timeout, self._max_body)
-            samples = parse(text, self.target.target_labels, self._series_cache)
-        except (ScrapeError, ValueError) as failure:
+            text = fetch(self._client(), self.target.url, self._timeout, self._max_body)
+            samples = parse(text, self.target.target_labels, self._series_cache, honor_labels=self._honor_labels)
+        except (ScrapeError, SourceError, ValueError) as failure:
             error = str(failure)
         up, duration = not error, time.monotonic() - began
         failures = self.state.sink_failures
@@ -143,14 +211,20 @@ class _TargetScraper:
         self._log.update(error and f"target {self.target.address}: {error}")
         self.state = ScrapeState(self.target, up, now, duration, len(samples), error, self.state.scrapes + 1, failures)
 
+    def end(self) -> None:
+        """Mark all series of the target as stale."""
+        ended = [Sample(metric, labels, STALE) for metric, labels in self._stored]
+        own = [Sample(metric, self._labels, STALE) for metric in OWN_METRICS]
+        try:
+            self._sink([SampleBatch(self._clock.now(), self.target.address, (*ended, *own))])
+        except Exception as failure:  # noqa: BLE001 whatever the sink raises, the thread ends
+            _log.warning("target %s: its end could not be stored: %s", self.target.address, failure)
+
     def _store(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
         current = frozenset((sample.metric, sample.labels) for sample in samples)
         ended = [Sample(metric, labels, STALE) for metric, labels in self._stored - current]
-        own = (
-            Sample("up", self._labels, float(up)),
-            Sample("scrape_duration_seconds", self._labels, duration),
-            Sample("scrape_samples_scraped", self._labels, float(len(samples))),
-        )
+        figures = (float(up), duration, float(len(samples)))
+        own = [Sample(metric, self._labels, value) for metric, value in zip(OWN_METRICS, figures, strict=True)]
         # If the sink fails, the staleness markers are repeated with the next scrape.
         self._stored |= current
         self._sink([SampleBatch(now, self.target.address, (*samples, *ended, *own))])
@@ -164,7 +238,9 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     """
     deadline = time.monotonic() + timeout
     try:
-        with client.stream("GET", url, timeout=timeout) as response:
+        with client.stream("GET", url, timeout=timeout, headers=_HEADERS) as response:
+            if response.status_code in (401, 403):
+                raise ScrapeError(f"returned {response.status_code}; set credentials with --targets-file")
             if response.status_code != httpx.codes.OK:
                 raise ScrapeError(f"returned {response.status_code}; use the URL of its metrics page")
             if response.headers.get("content-type", "").startswith("text/html"):

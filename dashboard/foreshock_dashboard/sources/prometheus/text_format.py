@@ -36,7 +36,12 @@ _ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
 
 
 def parse(
-    text: str, target_labels: Mapping[str, str], cache: SeriesCache | None = None, max_series: int = MAX_SERIES
+    text: str,
+    target_labels: Mapping[str, str],
+    cache: SeriesCache | None = None,
+    max_series: int = MAX_SERIES,
+    *,
+    honor_labels: bool = False,
 ) -> tuple[Sample, ...]:
     """Return the samples of an exposition with the labels of the target.
 
@@ -47,6 +52,7 @@ def parse(
     Args:
         cache: series of the previous exposition of the target; replaced with those of this one.
         max_series: limit of series.
+        honor_labels: an exposed label wins over a target label of the same name, instead of being renamed.
 
     Raises:
         ValueError: a line is not a sample, or a limit is exceeded; the message has the number and text of the line.
@@ -61,7 +67,10 @@ def parse(
         try:
             match = _match(line)
             series = match["series"]
-            key = previous.get(series) or (match["name"], _labels(match["labels"] or "", target_labels))
+            key = previous.get(series) or (
+                match["name"],
+                _labels(match["labels"] or "", target_labels, honor=honor_labels),
+            )
             value = _value(match["value"])
         except ValueError as error:
             raise ValueError(f"line {number}: {error}: {line[:80]!r}") from None
@@ -88,8 +97,10 @@ def _value(text: str) -> float:
     return float(text)
 
 
-def _labels(text: str, target_labels: Mapping[str, str]) -> Labels:
+def _labels(text: str, target_labels: Mapping[str, str], *, honor: bool) -> Labels:
     exposed = _exposed_labels(text)
+    if honor:
+        return labels_of({**target_labels, **exposed})
     for name in target_labels:
         if value := exposed.pop(name, ""):
             renamed = f"exported_{name}"

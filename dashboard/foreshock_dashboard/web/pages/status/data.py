@@ -169,6 +169,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         names = name_list([str(service) for service in seen.stale_services])
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
         problems.append(f"{few} of {all_} without fresh data: {names}")
+    problems += [f"job {row['job']}: {row['error']}" for row in _list(hub.get("discovery")) if row.get("error")]
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         problems.append(f"store failing: {store['last_error']}")
