@@ -75,11 +75,12 @@ def test_the_wheel_and_the_sdist_are_reproducible(built: Path, tmp_path: Path) -
     """From another folder, with other times of the files, they are the same bytes; and the sdist gives the wheel."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for number, name in enumerate(path for path in listed.split("\0") if path and (ROOT / path).is_file()):
+    paths = [path for path in listed.split("\0") if path and ((ROOT / path).is_file() or (ROOT / path).is_symlink())]
+    for number, name in enumerate(paths):
         copy = tmp_path / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy)
-        os.utime(copy, (number, number))
+        shutil.copy(ROOT / name, copy, follow_symlinks=False)
+        os.utime(copy, (number, number), follow_symlinks=False)
     assert build(tmp_path / "source", tmp_path / "wheel").read_bytes() == built.read_bytes()
     sdist = build(tmp_path / "source", tmp_path / "sdist", "sdist")
     assert sdist.read_bytes() == build(ROOT, tmp_path / "sdist2", "sdist").read_bytes()

@@ -84,7 +84,7 @@ def test_every_hub_of_the_guides_starts(root: Path) -> None:
 
 def linked(folder: Path) -> dict[Path, str]:
     """Files in which links may stand, and their texts."""
-    found = (*folder.glob("alerts/*.rules.yml"), *folder.glob("grafana/**/*.*"), *folder.glob("compose/k8s/**/*.*"))
+    found = (*folder.glob("alerts/*.rules.yml"), *folder.glob("grafana/**/*.*"))
     return {file.relative_to(folder): file.read_text() for file in found if file.suffix in (".json", ".yml", ".yaml")}
 
 
@@ -94,8 +94,7 @@ def test_the_commands_for_another_address_move_all_links(doc: str, root: Path, t
         text for text in blocks(doc, "sh") if "--operator" in text or "foreshock generate dashboards" in text
     )
     commands = commands.replace("/etc/grafana/foreshock", "grafana").replace("/etc/grafana/", "read-by-grafana/")
-    for name in ("grafana", "compose"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / "grafana", tmp_path / "grafana", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "read-by-grafana/provisioning").mkdir(parents=True)
     subprocess.run(
         ["bash", "-eu", "-c", commands.replace("/etc/prometheus", ".")],
@@ -104,7 +103,7 @@ def test_the_commands_for_another_address_move_all_links(doc: str, root: Path, t
     before, after = linked(root), linked(tmp_path)
     here, there = "http://127.0.0.1:8050", "https://foreshock.example"
     runbooks = "https://docs.foreshock.example/runbooks"
-    assert {file.parts[0] for file, text in after.items() if there in text} == {"alerts", "grafana", "compose"}
+    assert {file.parts[0] for file, text in after.items() if there in text} == {"alerts", "grafana"}
     assert before.keys() - after.keys() == {Path("grafana/provisioning/datasources/tempo.yml")}  # of the next step
     for file, text in after.items():
         assert here not in text, file
@@ -113,16 +112,17 @@ def test_the_commands_for_another_address_move_all_links(doc: str, root: Path, t
         elif "provisioning" not in file.parts:
             moved = before[file].replace(f"{here}/runbooks", runbooks).replace(here, there)
             assert list(yaml.safe_load_all(text)) == list(yaml.safe_load_all(moved))
+    operator = yaml.safe_load((tmp_path / "monitoring/prometheusrule.yaml").read_text())
+    files = (text for file, text in sorted(after.items()) if file.name.endswith(".rules.yml"))
+    assert operator["spec"]["groups"] == [group for text in files for group in yaml.safe_load(text)["groups"]]
     read = {file.name: file.read_text() for file in (tmp_path / "read-by-grafana").rglob("*.yml")}
     assert str(tmp_path / "grafana/dashboards") in read["foreshock.yml"]
     assert there in read["prometheus.yml"]
 
 
 def test_what_was_not_tried_is_what_compose_would_start(doc: str, compose: Yaml) -> None:
-    """By version, and every overlay of Kubernetes by name."""
+    """By version."""
     (untried,) = re.findall(r"Supported but not tested.*?\n\n|Supported but not tested.*\Z", doc, re.DOTALL)
     for name in ("prometheus", "alertmanager", "grafana", "tempo", "collector"):
         version = compose["services"][name]["image"].rpartition(":")[2].removeprefix("v")
         assert version in untried, name
-    overlays = sorted(folder.name for folder in (Path(__file__).parents[2] / "compose/k8s/overlays").iterdir())
-    assert [name for name in overlays if f"| `{name}` |" not in doc] == []

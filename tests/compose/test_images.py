@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,8 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.conftest import Eventually
 
-Eventually = Callable[[Callable[[], bool], str], None]
 ENVIRONMENT = {
     **os.environ,
     "STORAGE_DRIVER": "vfs",
@@ -31,7 +31,9 @@ ENVIRONMENT = {
     "BUILDAH_RUNTIME": "runc",
     "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
 }
-IMAGES = ("exporter", "hub")
+IMAGES = ("exporter", "hub", "demo")
+LOCKS = {"demo": "hub"}
+"""Lock file of an image whose name it does not have."""
 CONFINED = (
     "--runtime=runc", "--network=host", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
     "--security-opt=no-new-privileges", "--pids-limit=256",
@@ -140,12 +142,36 @@ def test_the_same_commit_gives_the_same_layers(layers: dict[str, list[str]], roo
 
 @pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("image", IMAGES)
+def test_an_image_says_what_it_is(image: str) -> None:
+    """By the labels of the OCI, a user without privileges, and a health check."""
+    config = json.loads(podman("image", "inspect", name(image)))[0]
+    labels = {key.rpartition(".")[2]: value for key, value in config["Labels"].items() if "opencontainers" in key}
+    assert labels.keys() >= {"title", "description", "licenses", "version", "revision"}
+    assert labels["title"] == f"foreshock {image}"
+    assert config["User"] == "10001:10001"
+    assert "readyz" in config["Healthcheck"]["Test"][-1]
+
+
+@pytest.mark.usefixtures("layers")
+@pytest.mark.parametrize(("image", "arguments"), [("exporter", ["--mock"]), ("hub", ["serve"])])
+def test_a_container_reports_its_health(image: str, arguments: list[str], eventually: Eventually) -> None:
+    """By the image's own check, on the default port, which other containers need not leave free."""
+    with container(image, *arguments, options=("--network=none", "--env=HOME=/tmp", "--tmpfs=/tmp")) as running:
+        command = ["podman", "healthcheck", "run", running]
+        eventually(
+            lambda: subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False).returncode == 0,
+            f"{image} is healthy",
+        )
+
+
+@pytest.mark.usefixtures("layers")
+@pytest.mark.parametrize("image", IMAGES)
 def test_an_image_holds_the_locked_packages_and_no_installer(image: str, root: Path) -> None:
     """So the SBOM of `make sbom`, which is made of the same lock file, describes it."""
     script = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
     found = podman("run", "--rm", *CONFINED, "--entrypoint=python", name(image), "-I", "-c", script).split()
     installed = {canonicalize_name(pair.partition("==")[0]): pair.partition("==")[2] for pair in found}
-    lock = (root / f"compose/{image}.lock").read_text().replace("\\\n", "")
+    lock = (root / f"compose/{LOCKS.get(image, image)}.lock").read_text().replace("\\\n", "")
     wanted = [Requirement(line.partition(" --hash")[0]) for line in lock.splitlines()]
     locked = {
         canonicalize_name(each.name): str(each.specifier).removeprefix("==")
@@ -162,6 +188,25 @@ def test_the_exporter_runs_confined_and_writes_nothing(eventually: Eventually) -
         eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the exporter is ready")
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
         assert "gpu_service_wait_by_aggressor_seconds_total{" in text
+        found = status(running)
+        assert (found["Uid"], found["CapEff"], found["NoNewPrivs"]) == (("10001 " * 4).strip(), "0" * 16, "1")
+        assert stop(running) == 0
+        assert written(running) == []
+
+
+@pytest.mark.usefixtures("layers")
+def test_the_demo_shows_its_incident_and_writes_nothing(eventually: Eventually) -> None:
+    """With the options of one `docker run`: it has services on GPUs, and stops by a signal."""
+    port = free_port()
+    arguments = ("demo", "--host=0.0.0.0", f"--port={port}", "--allow-unauthenticated", "--no-browser")
+    with container("demo", *arguments) as running:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: answers(f"{url}/readyz"), "the demo is ready", 600)
+        page = httpx.get(f"{url}/", trust_env=False, timeout=30)
+        assert (page.status_code, "foreshock" in page.text) == (200, True)
+        services = httpx.get(f"{url}/api/services", trust_env=False, timeout=30).json()
+        assert len(services["services"]) >= 10
+        assert "foreshock_gpu_wait_ratio{" in httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
         found = status(running)
         assert (found["Uid"], found["CapEff"], found["NoNewPrivs"]) == (("10001 " * 4).strip(), "0" * 16, "1")
         assert stop(running) == 0

@@ -122,7 +122,8 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         hub.start()
         emitter = opened.enter_context(closing(Emitter(simulation, clock, endpoint)))
         emitter.start()
-        print(f"foreshock demo ({options.scenario}, seed {options.seed}): {hub.web.url}", flush=True)
+        url = hub.web.url.replace("//0.0.0.0:", "//127.0.0.1:")  # all interfaces: this one is one of them
+        print(f"foreshock demo ({options.scenario}, seed {options.seed}): {url}", flush=True)
         if first_fault is not None:
             begins = datetime.fromtimestamp(simulation.start + first_fault, UTC)
             print(f"First fault at {begins:%Y-%m-%dT%H:%M:%SZ}.", flush=True)

@@ -14,7 +14,10 @@ from foreshock_simulator.scenarios.parsing.document import ScenarioError, altern
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 
 MAX_SPEED = 60.0
-HUB_OPTIONS = ("port", "auth_basic_file", "roles", "external_url", "alertmanager_url", "notify_file")
+HUB_OPTIONS = (
+    "host", "port", "allow_unauthenticated", "auth_basic_file", "roles", "external_url", "alertmanager_url",
+    "notify_file",
+)  # fmt: skip
 """Options of `foreshock serve` that the demo has as well, but not from the environment: a demo must not page."""
 
 
@@ -86,8 +89,8 @@ def demo(
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo
 
-    settings = load_settings(flags, environ={})
-    hub = {name: getattr(settings, name) for name in HUB_OPTIONS}
+    settings = load_settings({**flags, "otlp_host": "127.0.0.1"}, environ={})
+    hub = {name: getattr(settings, name) for name in (*HUB_OPTIONS, "otlp_host")}
     options = DemoOptions(scenario, size, seed, speed, duration, browser, hub)
     with stop_on_signals() as stop:
         run_demo(options, stop)

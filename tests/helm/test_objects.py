@@ -1,0 +1,343 @@
+"""What the chart makes: confined, whole in itself, accepted by the real programs, with the rules of alerts/."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.helm.conftest import CHART, FLEETS, ROOT, Template, Tool, Yaml, of, workloads
+
+from foreshock_dashboard.access.tokens import Tokens
+from foreshock_dashboard.access.users import Users
+from foreshock_dashboard.cli.serving.demo import demo
+from foreshock_dashboard.settings.settings import Settings, load_settings
+from foreshock_dashboard.sources.http_config.reading import read_http_config
+
+SHIPPED_URL = "http://127.0.0.1:8050"
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]], fleet: str) -> None:
+    """Not root, no capability, nothing to gain, nothing writable but volumes; limits; no token of the cluster's API."""
+    for pod, container in workloads(rendered[fleet]):
+        user, own = pod["securityContext"], container["securityContext"]
+        assert (user["runAsNonRoot"], user["runAsUser"]) == (True, 10001)
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert own == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        assert pod["automountServiceAccountToken"] is False
+        assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+        assert not {"hostNetwork", "hostIPC"} & set(pod)
+        assert not any("nvidia.com/gpu" in amounts for amounts in container["resources"].values())
+
+
+@pytest.mark.parametrize(
+    ("attribution", "host_pid", "host_paths", "user"),
+    [
+        ({"enabled": False, "environment": True}, False, set(), 10001),
+        ({"enabled": True}, True, {"/var/log/pods", "/etc/machine-id"}, 10001),
+        ({"enabled": True, "environment": True}, True, {"/var/log/pods", "/etc/machine-id"}, 0),
+    ],
+)
+def test_only_attribution_sees_the_node(
+    template: Template, attribution: Yaml, host_pid: bool, host_paths: set[str], user: int
+) -> None:
+    """Without it, the strictest of Kubernetes' standards holds. As root, one capability; files are read-only."""
+    pod, container = next(
+        workloads(template(values={"exporter": {"attribution": attribution}, "hub": {"enabled": False}}))
+    )
+    assert pod.get("hostPID", False) == host_pid
+    mounted = {volume["name"]: volume["hostPath"]["path"] for volume in pod.get("volumes", [])}
+    assert set(mounted.values()) == host_paths
+    assert all(mount["readOnly"] for mount in container.get("volumeMounts", []))
+    own = container["securityContext"]
+    assert own.get("runAsUser", pod["securityContext"]["runAsUser"]) == user
+    assert own["capabilities"].get("add", []) == (["SYS_PTRACE"] if user == 0 else [])
+    assert own["capabilities"]["drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_what_refers_to_something_finds_it(rendered: dict[str, list[Yaml]], fleet: str) -> None:
+    """Ports by name, volumes, secrets, service accounts, configuration, and pods by their labels."""
+    found = rendered[fleet]
+    names = {(each["kind"], each["metadata"]["name"]) for each in found}
+    external = {"mimir-credentials"}
+    ports, pod_labels = set[str](), []
+    for each in found:
+        if each["kind"] in ("DaemonSet", "StatefulSet"):
+            made = each["spec"]["template"]["metadata"]["labels"]
+            assert each["spec"]["selector"]["matchLabels"].items() <= made.items()
+            pod_labels.append(made)
+            pod = each["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            ports |= {port["name"] for port in container["ports"]}
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                assert container.get(probe, {"httpGet": {"port": "metrics"}})["httpGet"]["port"] in ports | {"metrics"}
+            assert ("ServiceAccount", pod["serviceAccountName"]) in names
+            claims = {claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])}
+            volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} == set(volumes) | claims
+            for volume in volumes.values():
+                if config := volume.get("configMap"):
+                    assert ("ConfigMap", config["name"]) in names
+                if secret := volume.get("secret"):
+                    assert ("Secret", secret["secretName"]) in names or secret["secretName"] in external
+    for each in found:
+        if each["kind"] == "Service":
+            assert {port["targetPort"] for port in each["spec"]["ports"]} <= ports
+            assert any(each["spec"]["selector"].items() <= labels.items() for labels in pod_labels)
+        if each["kind"] in ("PodMonitor", "PodDisruptionBudget"):
+            selected = each["spec"]["selector"]["matchLabels"]
+            assert sum(selected.items() <= labels.items() for labels in pod_labels) == 1
+    text = yaml.safe_dump([each["spec"] for each in found if each["kind"] == "NetworkPolicy"])
+    assert set(re.findall(r"port: (\S+)", text)) <= ports
+
+
+def test_images_are_those_of_compose_unless_a_digest_names_them(
+    rendered: dict[str, list[Yaml]], template: Template
+) -> None:
+    compose = yaml.safe_load((ROOT / "compose/compose.yml").read_text())
+    composed = {compose["services"][service]["image"] for service in ("exporter", "hub")}
+    assert {container["image"] for _, container in workloads(rendered["single-host"])} == composed
+    digest = f"sha256:{'0' * 64}"
+    pinned = template(values={"hub": {"image": {"repository": "registry.example/hub", "digest": digest}}})
+    assert f"registry.example/hub@{digest}" in {container["image"] for _, container in workloads(pinned)}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "expected"),
+    [
+        ("single-host", 'target_info{host_id="0123456789abcdef0123456789abcdef",host_name="node-7"} 1'),
+        ("simulated-gpus", "gpu_service_wait_by_aggressor_seconds_total{"),
+    ],
+)
+def test_the_exporter_takes_its_arguments(
+    rendered: dict[str, list[Yaml]], fleet: str, expected: str, tmp_path: Path
+) -> None:
+    """The real one, once: it names the configured node, and its machine where it may look."""
+    container = of(rendered[fleet], "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    words = [word.replace("$(NODE_NAME)", "node-7").replace("=/host", f"={tmp_path}") for word in container["args"]]
+    command = [Path(sys.executable).with_name("foreshock-exporter"), *words, "--once", "--sampling.period=0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert "node_network_" not in done.stdout
+
+
+def hub_settings(found: list[Yaml], folder: Path) -> Settings:
+    """The settings of the hub of these objects, as it reads them."""
+    config = of(found, "ConfigMap", "foreshock-hub")["data"]["hub.yaml"]
+    (folder / "hub.yaml").write_text(config)
+    (word,) = (word for word in of(found, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"][1:])
+    assert word == "--config=/etc/foreshock/config/hub.yaml"
+    return load_settings({"config": str(folder / "hub.yaml")}, {})
+
+
+@pytest.mark.parametrize("fleet", [name for name in FLEETS if name != "demo"])
+def test_the_hub_takes_its_options(rendered: dict[str, list[Yaml]], fleet: str, tmp_path: Path) -> None:
+    """It asks who looks, and keeps less than its memory and its disk hold; each file that it reads is mounted."""
+    settings = hub_settings(rendered[fleet], tmp_path)
+    assert (settings.host, settings.allow_unauthenticated) == ("0.0.0.0", False)  # noqa: S104 - in a pod
+    assert bool(settings.prometheus_url) != bool(settings.targets or getattr(settings, "targets_file", None))
+    spec = of(rendered[fleet], "StatefulSet")["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    assert settings.memory_limit < int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    for claim in spec.get("volumeClaimTemplates", []):
+        claimed = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) << 30
+        assert settings.retention_size < claimed
+    mounts = tuple(mount["mountPath"] for mount in container["volumeMounts"])
+    paths = [value for name in Settings.__slots__ if isinstance(value := getattr(settings, name), Path)]
+    assert len(paths) >= 4
+    assert all(str(path).startswith(mounts) for path in paths)
+
+
+def test_the_hub_presents_credentials_and_tenant(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:
+    """To metrics, traces, and Alertmanager of Mimir's fleet, from a mounted secret."""
+    found = rendered["mimir"]
+    settings = hub_settings(found, tmp_path)
+    for path in (settings.prometheus_config, settings.traces_config, settings.alertmanager_config):
+        assert path is not None
+        file = tmp_path / path.name
+        file.write_text(of(found, "ConfigMap", "foreshock-hub")["data"][path.name])
+        config = read_http_config(file)
+        assert config.http_headers["X-Scope-OrgID"].values == ("gpu-platform",)
+        assert config.basic_auth is not None
+        password = str(config.basic_auth.password_file)
+        mounts = of(found, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert any(password.startswith(f"{mount['mountPath']}/") for mount in mounts)
+
+
+def test_the_demo_takes_its_arguments(rendered: dict[str, list[Yaml]]) -> None:
+    """With a password, since others in the cluster reach it."""
+    command, *words = of(rendered["demo"], "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert command == "demo"
+    flags = demo.make_context("demo", words).params
+    assert (flags["host"], flags["auth_basic_file"]) == ("0.0.0.0", "/etc/foreshock/auth/users")  # noqa: S104
+
+
+def test_the_secret_that_the_chart_makes_lets_in_who_knows_it(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:
+    """Read by the hub: the password of admin, the token of Prometheus, and that of services."""
+    data = of(rendered["single-host"], "Secret")["data"]
+    secret = {key: base64.b64decode(text).decode() for key, text in data.items()}
+    settings = hub_settings(rendered["single-host"], tmp_path)
+    for key, text in secret.items():
+        (tmp_path / key).write_text(text)
+    assert Tokens(tmp_path / "tokens").name_of(f"Bearer {secret['scrape-token']}") == "prometheus"
+    assert Tokens(tmp_path / "otlp-tokens").name_of(f"Bearer {secret['otlp-token']}") == "services"
+    basic = base64.b64encode(f"admin:{secret['admin-password']}".encode()).decode()
+    assert Users(tmp_path / "users").check(f"Basic {basic}", "10.0.0.1") == "right"
+    assert [(name, role.name) for name, role in settings.roles] == [("admin", "ADMIN")]
+
+
+def test_prometheus_sends_a_token_that_the_hub_knows(root_guide: str, template: Template, tmp_path: Path) -> None:
+    """Not the hub's list, which may hold more than one: made as the guide says, read by the hub."""
+    (commands,) = re.findall(r"^(foreshock token create prometheus .*?)^kubectl", root_guide, re.MULTILINE | re.DOTALL)
+    environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-eu", "-c", commands], cwd=tmp_path, env=environ, check=True, timeout=60)
+    (created,) = re.findall(r"create secret generic foreshock-auth (.*?)\n[a-z#`]", root_guide, re.DOTALL)
+    values = {"hub": {"auth": {"existingSecret": "foreshock-auth"}}, "podMonitor": {"enabled": True}}
+    found = template(values=values)
+    assert [each for each in found if each["kind"] == "Secret"] == []
+    given = of(found, "PodMonitor", "foreshock-hub")["spec"]["podMetricsEndpoints"][0]["authorization"]["credentials"]
+    assert given["name"] == "foreshock-auth"
+    settings = hub_settings(found, tmp_path)
+    files = (settings.auth_basic_file, settings.auth_token_file, settings.otlp_token_file)
+    lists = {file.name for file in files if file}
+    assert lists | {given["key"]} == set(re.findall(r"--from-file=(\S+)", created))
+    token = (tmp_path / given["key"]).read_text()
+    assert "\n" not in token
+    assert Tokens(tmp_path / "tokens").allows(f"Bearer {token}")
+
+
+@pytest.fixture
+def root_guide() -> str:
+    """The guide to Kubernetes."""
+    return (ROOT / "docs/guides/kubernetes.md").read_text()
+
+
+def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rendered: dict[str, list[Yaml]]) -> None:
+    """A pod that is replaced would be a new series, and of two hubs each incident would be notified twice."""
+    monitors = [each for each in rendered["kube-prometheus-stack"] if each["kind"] == "PodMonitor"]
+    assert [each["metadata"]["name"] for each in monitors] == ["foreshock-exporter", "foreshock-hub"]
+    for monitor in monitors:
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert {"targetLabel": "job", "replacement": monitor["metadata"]["name"]} in endpoint["relabelings"]
+        assert {"action": "labeldrop", "regex": "namespace|pod|container|endpoint"} in endpoint["relabelings"]
+        assert 4 * int(endpoint["interval"].removesuffix("s")) < 59
+
+
+def shipped_groups() -> list[Yaml]:
+    """The groups of alerts/."""
+    files = sorted(ROOT.glob("alerts/*.rules.yml"))
+    return [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+
+
+def test_rules_are_those_of_the_files_and_lead_to_the_hub(template: Template) -> None:
+    """Every link, and nothing else is changed."""
+    alone = template(values={"prometheusRule": {"enabled": True}})
+    assert of(alone, "PrometheusRule")["spec"]["groups"] == shipped_groups()
+    ingress = {"enabled": True, "host": "gpus.example", "tlsSecret": "gpus-tls"}
+    rule = {"enabled": True, "runbookUrl": "https://docs.example/runbooks/"}
+    moved = of(template(values={"hub": {"ingress": ingress}, "prometheusRule": rule}), "PrometheusRule")["spec"][
+        "groups"
+    ]
+    text = json.dumps(moved)
+    assert SHIPPED_URL not in text
+    assert "https://gpus.example/services/" in text
+    back = text.replace("https://docs.example/runbooks", f"{SHIPPED_URL}/runbooks").replace(
+        "https://gpus.example", SHIPPED_URL
+    )
+    assert json.loads(back) == shipped_groups()
+
+
+def test_rules_can_be_left_out_and_added(template: Template) -> None:
+    """By name; the others stay as they are."""
+    added = {"name": "foreshock-slo-serving/chat", "rules": [{"alert": "Slow", "expr": "vector(1)"}]}
+    rule = {
+        "enabled": True, "disabledGroups": ["foreshock-network"], "disabledAlerts": ["ForeshockHubDown"],
+        "additionalGroups": [added],
+    }  # fmt: skip
+    groups = of(template(values={"prometheusRule": rule}), "PrometheusRule")["spec"]["groups"]
+    expected = [
+        {**group, "rules": [each for each in group["rules"] if each.get("alert") != "ForeshockHubDown"]}
+        for group in shipped_groups()
+        if group["name"] != "foreshock-network"
+    ]
+    assert groups == [*expected, added]
+    assert sum(len(group["rules"]) for group in shipped_groups()) > sum(len(group["rules"]) for group in expected)
+
+
+def test_dashboards_are_those_of_the_files_and_lead_to_the_hub(template: Template) -> None:
+    values = {"dashboards": {"enabled": True}, "hub": {"config": {"external_url": "https://gpus.example/"}}}
+    found = {
+        name: json.loads(text)
+        for each in template(values=values)
+        if each["metadata"]["labels"].get("grafana_dashboard") == "1"
+        for name, text in each["data"].items()
+    }
+    files = sorted((ROOT / "grafana/dashboards").glob("*.json"))
+    assert found == {
+        file.name: json.loads(file.read_text().replace(SHIPPED_URL, "https://gpus.example")) for file in files
+    }
+
+
+def test_prometheus_accepts_the_rules(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:
+    """What the operator hands on is the specification, as a file of rules."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; `make setup-tests` installs it")
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump(of(rendered["kube-prometheus-stack"], "PrometheusRule")["spec"]))
+    done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_pool_of_nodes_has_its_exporters(template: Template) -> None:
+    """Named, on its nodes that have GPUs, and with selectors that do not overlap."""
+    pools = [{"name": name, "nodeSelector": {"pool": name}} for name in ("chat", "batch")]
+    sets = [each for each in template(values={"exporter": {"pools": pools}}) if each["kind"] == "DaemonSet"]
+    assert [each["metadata"]["name"] for each in sets] == ["foreshock-exporter-chat", "foreshock-exporter-batch"]
+    for each, pool in zip(sets, pools, strict=True):
+        pod = each["spec"]["template"]["spec"]
+        assert f"--pool={pool['name']}" in pod["containers"][0]["args"]
+        assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true", "pool": pool["name"]}
+        assert each["spec"]["selector"]["matchLabels"]["foreshock/pool"] == pool["name"]
+
+
+def test_two_hubs_keep_apart_and_one_stays(rendered: dict[str, list[Yaml]]) -> None:
+    """Over one Prometheus; each with its own store, and a person stays with one of them."""
+    found = rendered["kube-prometheus-stack"]
+    spec = of(found, "StatefulSet")["spec"]
+    assert spec["replicas"] == 2
+    assert "podAntiAffinity" in spec["template"]["spec"]["affinity"]
+    assert of(found, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert of(found, "Service", "foreshock-hub")["spec"]["sessionAffinity"] == "ClientIP"
+
+
+@pytest.mark.parametrize(
+    ("fleet", "lines"),
+    [
+        (
+            "demo",
+            ["port-forward service/foreshock-hub 8050", "get secret foreshock-hub-auth", "one to two minutes"],
+        ),
+        ("single-host", ["OTEL_EXPORTER_OTLP_ENDPOINT=http://foreshock-hub.foreshock:4318", "enforce=privileged"]),
+        ("kube-prometheus-stack", ["from these namespaces only: monitoring"]),
+    ],
+)
+def test_an_installation_ends_with_what_to_do_next(helm: Tool, fleet: str, lines: list[str]) -> None:
+    values = f"--values={CHART / 'fleets' / fleet}.yaml"
+    done = helm("install", "foreshock", CHART, "--namespace=foreshock", "--dry-run=client", values)
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+    assert [line for line in lines if line not in notes] == []
