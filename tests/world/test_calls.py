@@ -108,6 +108,32 @@ def test_the_servers_of_a_service_graph_are_services(tmp_path: Path) -> None:
     assert np.isnan(world.attempts).all()
 
 
+def test_the_side_of_a_virtual_node_has_no_latency(tmp_path: Path) -> None:
+    """Tempo counts 0 s for it, which is the lowest bucket; the other side has what the calls took."""
+
+    def page(t: float) -> str:
+        lines = []
+        for client, server, slow in (("user", "web", "server"), ("chat", "openai", "client"), ("web", "chat", "both")):
+            kind = "" if slow == "both" else "virtual_node"
+            edge = f'client="{client}",server="{server}",connection_type="{kind}"'
+            lines.append(f"traces_service_graph_request_total{{{edge}}} {t}")
+            for side in ("client", "server"):
+                fast = 0 if slow in (side, "both") else t
+                lines += [
+                    f'traces_service_graph_request_{side}_seconds_bucket{{{edge},le="{le}"}} {value}'
+                    for le, value in (("0.05", fast), ("100", fast), ("120", t), ("+Inf", t))
+                ]
+        return "\n".join(lines) + "\n"
+
+    world = world_scraped(tmp_path, {("tempo", "t:1"): page})
+    seen = {
+        str(edge.server): (world.calls.p95[row, -1], world.server_p95[row, -1]) for row, edge in enumerate(world.edges)
+    }
+    np.testing.assert_allclose(seen["web"], (np.nan, 119))
+    np.testing.assert_allclose(seen["openai"], (119, np.nan))
+    np.testing.assert_allclose(seen["chat"], (119, 119))
+
+
 def test_requests_that_reach_no_workload_count_for_the_called_service(tmp_path: Path) -> None:
     """So a service without replicas fails and does not vanish; requests to unknown destinations are left out."""
     pages = {

@@ -128,14 +128,14 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "client_seconds": row(
             graph_map,
-            buckets(f"{_GRAPH}_client_seconds", EDGE_LABELS),
+            Producer(buckets(f"{_GRAPH}_client_seconds", EDGE_LABELS), relabel=_timed_by_client),
             mesh_seconds(_MESH_PAIR_LABELS, _AT_CLIENT),
             shown=True,
             part_of="calls",
         ),
         "server_seconds": row(
             "network latency of calls",
-            buckets(f"{_GRAPH}_server_seconds", EDGE_LABELS),
+            Producer(buckets(f"{_GRAPH}_server_seconds", EDGE_LABELS), relabel=_timed_by_server),
             mesh_seconds(_MESH_PAIR_LABELS, _AT_SERVER),
             part_of="calls",
         ),
@@ -152,6 +152,22 @@ def _graph_service(labels: LabelMap) -> LabelMap | None:
     client, server, namespace, connection = (labels.get(name, "") for name in _GRAPH_SERVER)
     outside = connection == "database" or (connection == "virtual_node" and client != "user")
     return None if outside or not server else {"service_name": server, "service_namespace": namespace}
+
+
+def _timed_by_client(labels: LabelMap) -> LabelMap | None:
+    """The labels of an edge whose client sends spans.
+
+    Tempo's metrics-generator counts 0 s for the side of a virtual node, which sends none. In its lowest bucket, that
+    reads as a p95 of 47.5 ms.
+    """
+    is_virtual = labels.get("connection_type") == "virtual_node" and labels.get("client") == "user"
+    return None if is_virtual else labels
+
+
+def _timed_by_server(labels: LabelMap) -> LabelMap | None:
+    """The labels of an edge whose server sends spans, see `_timed_by_client`."""
+    is_virtual = labels.get("connection_type") == "virtual_node" and labels.get("client") != "user"
+    return None if is_virtual else labels
 
 
 def _callee(labels: LabelMap) -> tuple[str, str] | None:
