@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_C
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
-from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
+from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow, signal_rows
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
@@ -32,6 +32,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.replay.calm_history import was_calmer
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world, catalog
@@ -114,6 +115,7 @@ class Comparison(NamedTuple):
     """What is ranked: all signals around a time beside their baselines, and the graphs of an inference platform."""
 
     window: AnalysisWindow
+    rows: Sequence[SignalRow]
     found: Deviations
     evidence: Evidence
     excess: ExcessMass
@@ -129,7 +131,9 @@ class Comparison(NamedTuple):
 
     def ranking(self) -> Ranking:
         """The suspected causes by the signals and the changes."""
-        found = explained_further(self.walks, rank_signals(self.evidence, self.target, self.excess))
+        found = rank_signals(self.evidence, self.target, self.excess)
+        passed = found.passed or was_calmer(self.rows, self.window, self.target, found.strength)
+        found = explained_further(self.walks, found._replace(passed=passed))
         _, analyzed = _compared_times(self.window)
         return found._replace(candidates=with_changes(found.candidates, self.changes, self.services, *analyzed))
 
@@ -153,7 +157,7 @@ def compare(
     excess = excess_mass(rows, window.baseline_end, columns, window.step)
     world = _world(source, window, timing)
     services = frozenset(everything.services)
-    return Comparison(window, found, evidence, excess, target, services, world, _inference_walks(world, window))
+    return Comparison(window, rows, found, evidence, excess, target, services, world, _inference_walks(world, window))
 
 
 def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:

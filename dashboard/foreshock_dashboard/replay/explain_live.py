@@ -15,7 +15,7 @@ from foreshock_dashboard.replay.record import SampleSource, record
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
 from foreshock_dashboard.world.observer import scrape_interval
 
-POINTS_BEFORE, POINTS_AFTER, SECONDS_AFTER = 900, 10, 900.0
+POINTS_BEFORE, SECONDS_BEFORE, POINTS_AFTER, SECONDS_AFTER = 900, 4800.0, 10, 900.0
 """Points and seconds around the explained time, at least those of the baseline and of the analyzed time."""
 MAX_SAMPLES = 30_000_000
 """Samples that are read for one question, about a minute and a gigabyte of transfer."""
@@ -55,7 +55,7 @@ def explain_live(
 def explained_range(at: float, now: float, interval: float) -> tuple[float, float]:
     """Start and end (Unix seconds) of what `explain` reads at a scrape interval in seconds."""
     step = ReplayTiming.of(interval).step
-    return at - POINTS_BEFORE * step, min(now, at + max(SECONDS_AFTER, POINTS_AFTER * step))
+    return at - max(SECONDS_BEFORE, POINTS_BEFORE * step), min(now, at + max(SECONDS_AFTER, POINTS_AFTER * step))
 
 
 def _check_size(source: LiveSource, at: float, samples_of_series: float) -> None:

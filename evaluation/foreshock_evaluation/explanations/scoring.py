@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 from foreshock_dashboard.analysis.root_cause.series_owner import owner
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Family
-from foreshock_dashboard.model.query import MetricSource, NoDataError
+from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
@@ -65,6 +65,25 @@ class Answer(NamedTuple):
     problem: str = ""
 
 
+class CachedSource(MetricSource):
+    """A source that is read once: several questions are about one time."""
+
+    def __init__(self, source: MetricSource) -> None:
+        self._source = source
+        self._read: dict[tuple[Query, float, float, float], Matrix] = {}
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return self._source.metric_names()
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        key = query, start, end, step
+        if key not in self._read:
+            self._read[key] = self._source.fetch(query, start, end, step)
+        return self._read[key]
+
+
 def signal_sets(source: MetricSource, *, separate: bool) -> Iterator[tuple[SignalSet, MetricSource]]:
     """The signals that a source has, and the source. separate: traces and metrics alone as well if it has both."""
     of_spans = {metric: metric.startswith(_OF_SPANS) for metric in source.metric_names()}
@@ -91,6 +110,7 @@ def score(task: Task) -> list[Answer]:
             *quiet_questions(incident, start, end, services_of(recording), task.askers, task.live),
         ]
         for signals, source in signal_sets(RecordedMetrics(recording), separate=task.separate):
+            source = CachedSource(source)
             scored: dict[tuple[float, float], MetricScores] = {}
             for question in questions:
                 extent = SourceExtent(str(task.path), start, question.end)

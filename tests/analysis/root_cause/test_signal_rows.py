@@ -422,3 +422,13 @@ def test_a_volume_counts_by_its_size() -> None:
         (Service("", "store"), "kubelet_volume_stats_capacity_bytes"),
     }
     assert deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50])).z.max() < 1
+
+
+@pytest.mark.parametrize(("step", "expected"), [(1.0, 600.0), (10.0, 600.0), (60.0, 600.0), (300.0, 3000.0)])
+def test_the_rate_of_a_gauge_stands_for_the_requests_of_a_minute(step: float, expected: float) -> None:
+    """As those of a counter: at 1 s, quantiles would otherwise seem to be of ten requests each."""
+    cart, times = labels_of({"service": "cart"}), step * np.arange(40, dtype=np.float64)
+    gauges = {"requests_rate": 10.0 + 0.5 * (np.arange(40) % 2), "latency_p95_seconds": np.full(40, 0.2)}
+    rows = signal_rows([MetricSeries(name, Matrix.of(times, {cart: row})) for name, row in gauges.items()], 30, step)
+    counts = [row.counts for row in rows if row.kind in ("latency", "traffic")]
+    assert [float(values[0]) for values in counts if values is not None] == [expected, expected]

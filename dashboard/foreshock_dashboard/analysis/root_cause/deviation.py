@@ -52,7 +52,7 @@ def window_around(start: float, end: float, at: float, step: float) -> AnalysisW
     if available < use.MIN_BASELINE_POINTS:
         return None
     gap = min(round(use.GAP.at(step) / step), max(0, int(available / 3) - use.MIN_BASELINE_POINTS))
-    oldest = first - min(available, gap + use.BASELINE_POINTS) * step
+    oldest = first - min(available, gap + use.BASELINE.points_at(step)) * step
     times = grid(oldest, max(first, min(end, at + use.AFTER.at(step))), step)
     place_of_first = int(np.searchsorted(times, first - step / 2))
     return AnalysisWindow(times, place_of_first - gap, place_of_first, at)

@@ -199,7 +199,8 @@ class ExcessFlow:
             onset = self._onset_weight(failing.since - own.since)
             moves["errors"] = min(1.0, ratio * failing.amount / own.amount) * confidence(failing.z) * onset
             if self._answers_normally(callee):
-                moves["errors"] *= use.UNREPORTED_ERRORS_WEIGHT
+                missed = self._missed(callee)
+                moves["errors"] *= missed + (1 - missed) * use.UNREPORTED_ERRORS_WEIGHT
         slow = max(self._seen_latencies(caller, callee), key=lambda item: item.log, default=NONE)
         waits = max((item.z for item in evidence.latencies(caller)), default=0.0)
         if slow.log >= math.log(use.TIMEOUT_SLOWDOWN) and waits >= use.ANOMALOUS_Z:
@@ -216,6 +217,23 @@ class ExcessFlow:
         """Whether a service reports normal errors and latency: its client times out early, or the way to it fails."""
         errors, latency = self._evidence.of(service, "errors"), self._evidence.of(service, "latency")
         return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.AFFECTED_Z
+
+    def _missed(self, callee: Service) -> float:
+        """Share of the failed calls to a service that it never received, 0 to 1: it was down. 0 if unknown.
+
+        Calls that time out early arrive, and count there as before.
+        """
+        evidence = self._evidence
+        calls = [(caller, callee) for caller in evidence.callers[callee]]
+        rates = [evidence.rate(call) for call in calls]
+        normally, now = sum(level for level, _ in rates), sum(rate for _, rate in rates)
+        served, serves = evidence.rate(callee) if evidence.of(callee, "traffic") else (math.nan, math.nan)
+        failed = sum(
+            rate * max(0.0, evidence.worst(call, "errors").amount) for call, (_, rate) in zip(calls, rates, strict=True)
+        )
+        if not (normally > 0 and served > 0 and failed > 0):
+            return 0.0
+        return min(1.0, max(0.0, now - serves * normally / served) / failed)
 
     def _lost(self, caller: Service, callee: Service) -> float:
         """Share of a callee's traffic that vanished beyond that of its caller."""

@@ -39,8 +39,8 @@ LATE = Duration(120.0, 2)
 """Time after it in which a deviation counts in full; later ones count less, by `ONSET_DECAY`."""
 GAP = Duration(900.0, 2)
 """Time before the analyzed one that is neither: the problem may have been noticed late. Left out of short histories."""
-BASELINE_POINTS = 720
-"""Points of the baseline: two hours at 10 s, two and a half days at 300 s."""
+BASELINE = Duration(3600.0, 720)
+"""Longest baseline: an hour at 1 s, two hours at 10 s, two and a half days at 300 s."""
 MIN_BASELINE_POINTS = 5
 """Fewest points of a baseline."""
 SUSTAINED = Duration(60.0, 1)
@@ -96,6 +96,10 @@ AFFECTED_Z = 2.0
 GATE_Z = 4.2
 """Scales from which there is an incident: root of the sum of squares of the strongest own deviation of a candidate,
 and of what the asked service shows times `SYMPTOM_WEIGHT`."""
+CALM_GATE_Z = 3.0
+"""The same where no earlier window of the baseline reached as much, of `CALM_WINDOWS`: the system is quiet."""
+CALM_WINDOWS = 19
+"""Earlier windows that are compared, half of one overlaps: the present is the most anomalous of twenty."""
 SYMPTOM_WEIGHT = 0.4
 """Weight of the asked service in the gate: it is the same for all candidates."""
 MIN_SYMPTOM_Z = 1.0
@@ -126,7 +130,7 @@ TIMEOUT_SLOWDOWN = 3.0
 TIMEOUT_WEIGHT = 0.5
 """Weight of that explanation."""
 UNREPORTED_ERRORS_WEIGHT = 0.3
-"""Weight of failed calls to a service that reports no errors: its client times out early, or the way to it fails."""
+"""Weight of failed calls that a service received without reporting errors: its client times out early."""
 INDUCED_WEIGHT = 0.3
 """Weight of changed calls of a service with slow or failing callees: what follows them is not called."""
 EXONERATED_WEIGHT = 0.2

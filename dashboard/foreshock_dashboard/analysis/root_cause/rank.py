@@ -88,7 +88,7 @@ def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:
             own = known[service].reasons if service in known else ()
             is_repeated = bool(own) and why.kind in ("slower", "failures_grew", "no_anomaly")
             moved.append(Candidate(service, share, own if is_repeated else (why, *own), level))
-    return Ranking(sorted_candidates(moved), ranking.passed)
+    return ranking._replace(candidates=sorted_candidates(moved))
 
 
 def mean_ranking(rankings: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ...]:

@@ -20,10 +20,11 @@ MIN_CANDIDATE_SHARE = 0.01
 
 
 class Ranking(NamedTuple):
-    """Candidates, the most likely first, scores sum to 1; `passed`: the joint gate."""
+    """Candidates, the most likely first, scores sum to 1. passed: the joint gate. strength: in scales."""
 
     candidates: tuple[Candidate, ...]
     passed: bool
+    strength: float = 0.0
 
 
 def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMass) -> Ranking:
@@ -32,18 +33,19 @@ def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMas
     masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
     masses = _with_unreached(evidence, _with_excess(evidence, masses, affected, excess))
     suspects = [service for service, share in _shares(merged_aliases(masses)).items() if share >= use.MIN_SUSPECT_SHARE]
-    passed, z = _gate(evidence, affected, suspects, excess)
+    z = _gate(evidence, affected, suspects, excess)
     weighted = {
         service: mass * (use.LEAST_OWN_Z + _own_z(evidence, service, excess)) ** 2 for service, mass in masses.items()
     }
     shares = _shares(merged_aliases(weighted))
     if not shares:
-        return Ranking((), passed=False)
+        return Ranking((), passed=False, strength=z)
     whole = sum(shares.values())
     level = _confidence_level(z) if evidence.reasons(next(iter(shares))) else "low"
     return Ranking(
         tuple(Candidate(service, share / whole, evidence.reasons(service), level) for service, share in shares.items()),
-        passed,
+        z >= use.GATE_Z,
+        z,
     )
 
 
@@ -162,10 +164,8 @@ def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
     return reached
 
 
-def _gate(
-    evidence: Evidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass
-) -> tuple[bool, float]:
-    """Whether the evidence is jointly strong enough, and its strength in scales."""
+def _gate(evidence: Evidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass) -> float:
+    """Joint strength of the evidence, in scales."""
     strengths = {service: _own_z(evidence, service, excess) for service in suspects}
     symptom = 0.0
     if affected is not None:
@@ -174,8 +174,7 @@ def _gate(
             symptom = max(symptom, _own_z(evidence, affected, excess))
         if symptom < use.MIN_SYMPTOM_Z:
             strengths = _in_view(evidence, affected, strengths)
-    z = math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
-    return z >= use.GATE_Z, z
+    return math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
 
 
 def _in_view(evidence: Evidence, affected: Service, strengths: Mapping[Service, float]) -> dict[Service, float]:

@@ -319,7 +319,7 @@ def _gauge_rows(metric: str, matrix: Matrix, step: float) -> list[SignalRow]:
             rows.append(SignalRow(entity, kind, metric, failed, "" if is_share else "failed", None, side))
         elif kind == "traffic":
             is_count = bool((np.nan_to_num(values[row]) % 1 == 0).all())
-            counts = values[row] if is_count else values[row] * step
+            counts = values[row] * _points(step) * (1.0 if is_count else step)  # of the window of counters
             rows.append(SignalRow(entity, kind, metric, values[row], "", counts, side))
         else:
             host = "host" if owner_label(metric, labels) in HOST_LABELS else side
