@@ -185,7 +185,7 @@ def test_the_lock_files_pin_every_direct_dependency() -> None:
     base, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
     for lock, direct in {
         "compose/build.lock": project["build-system"]["requires"],
-        "compose/exporter.lock": base,
+        "compose/exporter.lock": [*base, *extras["pod-resources"]],
         "compose/hub.lock": [*base, *extras["hub"], *extras["mcp"]],
         "requirements.lock": [*base, *extras["hub"], *extras["mcp"], *extras["dev"]],
         **{f"requirements-{name}.lock": group for name, group in project["dependency-groups"].items()},

@@ -1,4 +1,5 @@
 """foreshock-exporter: Prometheus metrics of GPU use, contention, and stalls by service, for one GPU host.
 
-Imports: `attribution`, `common`, `exposition`, `gpu`, `host`, `model`, `nvml`, `otlp`, `script`, `web`.
+Imports: `attribution`, `common`, `exposition`, `gpu`, `host`, `kubernetes`, `model`, `nvml`, `otlp`,
+`script`, `web`.
 """

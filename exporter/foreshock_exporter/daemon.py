@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.attribution.container import host_join_keys, join_keys
@@ -16,6 +17,7 @@ from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
+from foreshock_exporter.gpu.snapshot import GpuSnapshot
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver
 from foreshock_exporter.options import Options
@@ -102,6 +104,9 @@ def build(options: Options, now: Now) -> Daemon:
         observe=push.observe if push else None,
         pools=options.pools,
     )
+    collectors = dict(host.collectors)
+    if not options.mock and (allocations := _pod_resources(options, lambda: exporter.snapshot().gpus)):
+        collectors["pod_resources"] = allocations
     exporter = Exporter(
         host.driver,
         host.resolver,
@@ -111,7 +116,7 @@ def build(options: Options, now: Now) -> Daemon:
         now=now,
         wall=time.time,
         mock=options.mock is not None,
-        host=host.collectors,
+        host=collectors,
         xid=options.xid,
         extra=lambda: [*connections.families(), *(push.families() if push else ())],
     )
@@ -193,6 +198,45 @@ def _collectors(options: Options) -> dict[str, Collector]:
             "pressure": (options.pressure, ProcPressure(procfs)),
         }
     )
+
+
+def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Collector | None:
+    """The collector of GPUs allocated to pods; None where it is off, or not installed.
+
+    Raises:
+        InvalidOptionError: it is on and not installed.
+    """
+    from foreshock_exporter.kubernetes.allocations import Device
+
+    socket = options.pod_resources_socket or options.rootfs / "var/lib/kubelet/pod-resources/kubelet.sock"
+    if options.pod_resources == "off" or (options.pod_resources == "auto" and not _is_folder(socket.parent)):
+        return None
+    try:
+        from foreshock_exporter.kubernetes.pod_resources import PodResources
+    except ModuleNotFoundError as error:
+        remedy = f"--collector.pod-resources: {error.name} is missing; install foreshock[pod-resources]"
+        if options.pod_resources == "on":
+            raise InvalidOptionError("argument", remedy) from error
+        log.warning("%s to see which pods have GPUs, or set --collector.pod-resources=off", remedy)
+        return None
+
+    def devices() -> dict[str, Device]:
+        found = (snapshot := gpus()) and snapshot.gpus
+        return {
+            uuid: Device(gpu.identity.gpu, gpu.identity.uuid, uuid if uuid != gpu.identity.uuid else "")
+            for gpu in found or ()
+            for uuid in (gpu.identity.uuid, *(instance.uuid for instance in gpu.reading.instances))
+        }
+
+    return PodResources(socket, devices)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder, or may be one: only root may look into the kubelet's."""
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return True
 
 
 def _switched_on(collectors: Mapping[str, tuple[bool, Collector]]) -> dict[str, Collector]:

@@ -38,7 +38,7 @@ XID_RETRY_SECONDS = 5.0
 """Delay before a driver without XID reports is tried again."""
 
 
-COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure"))
+COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure", "pod_resources"))
 """Collectors that a scrape may select. XID errors and health belong to `gpu`."""
 
 

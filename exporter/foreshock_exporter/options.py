@@ -124,6 +124,13 @@ class Options:
     rootfs: Path = _host(
         _parse_folder, "/", "host root file system, for pod names and the machine ID", "DIR", flag="--path.rootfs"
     )
+    pod_resources_socket: Path | None = _host(
+        Path,
+        None,
+        "pod-resources socket of the kubelet (default: var/lib/kubelet/pod-resources/kubelet.sock below --path.rootfs)",
+        "SOCKET",
+        flag="--path.pod-resources",
+    )
     host_id: str = _host(str, "", "host.id of this host (default: machine ID)", "ID", flag="--host.id")
     host_name: str = _host(str, "", "name of this host (default: host name)", "NAME", flag="--host.name")
     host: str = _collector(
@@ -144,6 +151,13 @@ class Options:
     infiniband: bool = _collects("true", "host metrics node_infiniband_*", flag="--collector.infiniband")
     netstat: bool = _collects("true", "host metrics node_netstat_* (TCP)", flag="--collector.netstat")
     pressure: bool = _collects("true", "host metrics node_pressure_*", flag="--collector.pressure")
+    pod_resources: str = _collector(
+        one_of(HOST_MODES),
+        "auto",
+        "GPUs allocated to pods, from the kubelet: on, off, or auto (on where the folder of the socket exists)",
+        "MODE",
+        flag="--collector.pod-resources",
+    )
     health: bool = _collects("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
     xid: bool = _collects("true", "XID errors", flag="--collector.xid")
     nvlink_per_link: bool = _collects("false", "bytes per NVLink", flag="--collector.nvlink.per-link")

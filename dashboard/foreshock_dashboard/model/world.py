@@ -18,6 +18,7 @@ from foreshock_dashboard.model.world_sections import (
     Network,
     Resources,
     Seasonality,
+    UnjoinedServer,
 )
 
 
@@ -113,6 +114,7 @@ class World:
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
+    unjoined: model servers that belong to no service with requests or GPU time.
     pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
     season: seasonal growth of the request rate. changes: of services, hosts, and settings, by time. collected: those
     that the samples show, as each source shows them.
@@ -148,6 +150,7 @@ class World:
     missing: tuple[str, ...] = ()
     simulated: bool = False
     model_servers: ModelServers | None = None
+    unjoined: tuple[UnjoinedServer, ...] = ()
     capacity: Capacity | None = None
     network: Network | None = None
     hardware: Hardware | None = None

@@ -23,6 +23,19 @@ class Replica(NamedTuple):
     instance: str
 
 
+class UnjoinedServer(NamedTuple):
+    """A model server that belongs to no service with requests or GPU time. job, instance: its target.
+
+    model: the name of its model, "" if unknown. candidates: the services that answer at its address, if several do.
+    """
+
+    replica: Replica
+    job: str
+    instance: str
+    model: str
+    candidates: tuple[Service, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelServers:
     """Arrays of shape (services, times) and (replicas, times); NaN is no sample.

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Tenant, World
 from foreshock_dashboard.model.world_sections import UNKNOWN_SEASONALITY
 from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.calls import CallRows, OperationRows
@@ -26,7 +26,7 @@ from foreshock_dashboard.world.resources import ResourceRows
 from foreshock_dashboard.world.row import Catalog, LabelMap, RateWindows, Readings
 from foreshock_dashboard.world.row_math import LabelFacts, last_sample_time
 from foreshock_dashboard.world.section import Sections
-from foreshock_dashboard.world.targets import Address, target_of
+from foreshock_dashboard.world.targets import Address, ServicePlaces, target_of
 
 MIN_KEPT_SECONDS = 1980.0
 """Shortest history kept at the memory bound: the 1800 s that the analysis learns from, and its guard of 180 s."""
@@ -78,11 +78,14 @@ class WorldBuilder:
         self._gpus = GpuRows(self._sections, self._hosts, self._cluster.workload_of)
         self._calls = CallRows(self._sections, tiers)
         self._operations = OperationRows(self._sections)
-        self._serving = ModelServerRows(self._sections)
+        self._places = ServicePlaces()
+        self._serving = ModelServerRows(self._sections, self._places, self._cluster.workload_of)
         self._network = HostRows(self._sections, self._hosts)
-        self._resources = ResourceRows(self._sections, self._cluster.workload_of)
+        self._resources = ResourceRows(self._sections, self._cluster.workload_of, self._serving.service_at)
         self._changes = ChangeRows(self._network.host_of, self._cluster.workload_of, self._cluster.workload)
         self._known_services: tuple[tuple[object, ...], frozenset[Service]] = ((), frozenset())
+        self._joinable_from: tuple[tuple[Service, ...], tuple[Tenant, ...]] = ((), ())
+        self._joinable_services: frozenset[Service] = frozenset()
         self._last_simulated = -np.inf
 
     def add(self, readings: Readings, missing: tuple[str, ...] = ()) -> World:
@@ -106,12 +109,13 @@ class WorldBuilder:
         moved = self._cluster.update(readings, since)
         self._gpus.update(readings, since, renamed or moved)
         self._network.update(readings, since, renamed)
-        self._serving.update(readings, since)
         self._calls.update(readings, since)
+        placed = self._places.update(readings["places"])
+        joined_otherwise = self._serving.update(readings, since, self._joinable(), moved | placed)
         self._operations.update(readings, since, self._gpus.tenants.keys)
         known = self._services()
         self._calls.set_services(known or self._cluster.workloads.keys)
-        self._resources.update(readings, since, known, moved)
+        self._resources.update(readings, since, known, moved or joined_otherwise)
         self._changes.update(readings, since)
         parts = (
             self._cluster,
@@ -144,6 +148,14 @@ class WorldBuilder:
         column = self._sections.column_bytes
         fitting = self._max_bytes / column * self._step if column else np.inf
         return min(self._keep, max(MIN_KEPT_SECONDS, fitting))
+
+    def _joinable(self) -> frozenset[Service]:
+        """Services of which a model server may be part: those that answer requests, and those on GPUs."""
+        sources = (self._calls.serving.keys, self._gpus.tenants.keys)
+        if any(new is not old for new, old in zip(sources, self._joinable_from, strict=True)):
+            self._joinable_from = sources
+            self._joinable_services = frozenset({*sources[0], *(tenant.service for tenant in sources[1])})
+        return self._joinable_services
 
     def _services(self) -> frozenset[Service]:
         """All services; the same object as long as the set does not change."""
@@ -179,6 +191,7 @@ class WorldBuilder:
             missing=missing,
             simulated=self._last_simulated > max(now - SIMULATED_FLAG_POINTS * self._step, since - self._step),
             model_servers=self._serving.model_servers(),
+            unjoined=self._serving.unjoined(),
             capacity=self._cluster.capacity(known),
             network=self._network.network(),
             hardware=gpus.hardware(since),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
 import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world_sections import ModelServers, Replica
+from foreshock_dashboard.model.world_sections import ModelServers, Replica, UnjoinedServer
 from foreshock_dashboard.world.row import (
     POD_LABELS,
+    POD_NAMESPACE_LABELS,
     SERVICE_LABELS,
     TARGET_LABELS,
     Catalog,
@@ -22,12 +23,14 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import safe_ratio, service_of
-from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
+from foreshock_dashboard.world.row_math import ServiceNames, safe_ratio, service_of
+from foreshock_dashboard.world.section import SPARE_NAMES, Grouping, Growth, Key, Section, Sections
+from foreshock_dashboard.world.targets import Address, ServicePlaces, places_row, target_of
 
 SERVICE_MODEL_LABELS = (*SERVICE_LABELS, "model_name")
-SERVER_LABELS = (*TARGET_LABELS, *POD_LABELS, *SERVICE_MODEL_LABELS)
-_TRITON_LABELS = (*TARGET_LABELS, *POD_LABELS, *SERVICE_LABELS, "model")
+_PLACE_LABELS = (*TARGET_LABELS, *POD_LABELS, *POD_NAMESPACE_LABELS)
+SERVER_LABELS = (*_PLACE_LABELS, *SERVICE_MODEL_LABELS)
+_TRITON_LABELS = (*_PLACE_LABELS, *SERVICE_LABELS, "model")
 _TRITON_RENAMES = {"model": "model_name"}
 _SECONDS_PER_MICROSECOND = 1e-6
 
@@ -130,7 +133,7 @@ def readings(windows: RateWindows) -> Catalog:
             "request",
         ),
     }
-    return {key: with_escaped_names(known) for key, known in named.items()}
+    return {key: with_escaped_names(known) for key, known in named.items()} | {"places": places_row(windows)}
 
 
 def with_escaped_names(known: CatalogRow) -> CatalogRow:
@@ -150,18 +153,50 @@ def with_escaped_names(known: CatalogRow) -> CatalogRow:
 
 
 class ModelServerRows:
-    """Rows of replicas and of their services. A replica that is gone has no values."""
+    """Rows of replicas and of their services. A replica that is gone has no values.
 
-    def __init__(self, sections: Sections) -> None:
-        self.replicas = Section(sections, tuple, _replica, while_up=True)
-        self.services = Section(sections, tuple, _service, copies=True)
+    A server belongs to the service that its labels name, else to the one that answers in its pod or at its address,
+    else to the known one named like the pod's workload, its job, or its model. Otherwise it is a service by itself,
+    named after its model.
+
+    Args:
+        places: which service answers where.
+        workload_of: maps the labels of a pod to the name of its workload.
+    """
+
+    def __init__(self, sections: Sections, places: ServicePlaces, workload_of: Callable[[LabelMap], str]) -> None:
+        self._places, self._workload_of = places, workload_of
+        self.replicas = Section(sections, tuple, self._replica, while_up=True)
+        self.services = Section(sections, tuple, self._service_of_model, copies=True)
         self._service_of_replica = Grouping(self.replicas, self.services, lambda replica: replica.service)
         self._gauges = False  # whether any server reports its queue or batch
+        self._known: Set[Service] = frozenset()
+        self._names = ServiceNames()
+        self._labels: dict[Replica, LabelMap] = {}
+        self._by_target: dict[Address, set[Service]] = {}
+        self._by_model: dict[str, set[Service]] = {}  # of the servers whose series name no service
 
-    def update(self, readings: Readings, since: float) -> None:
-        """Register the entities of new readings."""
+    def update(self, readings: Readings, since: float, known: Set[Service], moved: bool) -> bool:
+        """Register the entities of new readings; return whether services moved to other targets.
+
+        known: services that servers may belong to. moved: places or workloads changed.
+        """
+        before = _copied(self._by_target), _copied(self._by_model)
+        if moved or known != self._known:
+            self._known, self._names = known, ServiceNames(known)
+            self._join_again()
         self.replicas.register(readings, ALL_READINGS, since)
         self._service_of_replica.update()
+        if before[1] != self._by_model:
+            self.services.forget()
+        if len(self._labels) > 2 * len(self.replicas.keys) + SPARE_NAMES:
+            self._labels = {key: self._labels[key] for key in self.replicas.keys if key in self._labels}
+        return before[0] != self._by_target
+
+    def service_at(self, labels: LabelMap) -> Service | None:
+        """The only service of the model servers of a series' target; None without one."""
+        services = self._by_target.get(target_of(labels), ())
+        return next(iter(services)) if len(services) == 1 else None
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
@@ -198,13 +233,58 @@ class ModelServerRows:
             **{key: self.replicas[key] for key in REPLICA_FIGURES},
         )
 
+    def unjoined(self) -> tuple[UnjoinedServer, ...]:
+        """Servers that belong to no known service, by name; none where no service is known."""
+        rows = []
+        for replica in self.replicas.keys if self._known else ():
+            labels = self._labels.get(replica, {})
+            if labels and replica.service not in self._known and not self._joined(labels):
+                job, instance, model = (labels.get(name, "") for name in (*TARGET_LABELS, "model_name"))
+                candidates = self._places.services_at(labels)
+                rows.append(UnjoinedServer(replica, job, instance, model, candidates))
+        return tuple(rows)
 
-def _service(labels: LabelMap) -> Service:
-    """Service label of a model server, else its model name, else its job."""
-    return service_of(labels) or Service("", labels.get("model_name") or labels.get("job", ""))
+    def _join_again(self) -> None:
+        """Give the replicas and services the names that they have now."""
+        labels = {key: self._labels[key] for key in self.replicas.keys if key in self._labels}
+        self._labels, self._by_target, self._by_model = {}, {}, {}
+        renamed = {key: self._replica(named) for key, named in labels.items()}
+        services = {key.service: new.service for key, new in renamed.items()}
+        self.replicas.forget()
+        self.services.forget()
+        self.replicas.rename(lambda key: renamed.get(key, key))
+        self.services.rename(lambda key: services.get(key, key))
+
+    def _joined(self, labels: LabelMap) -> Service | None:
+        """The service that a server surely or by its names belongs to; None if there is none."""
+        if service := service_of(labels) or self._places.service_at(labels):
+            return service
+        pod, namespace = (
+            next(filter(None, map(labels.get, names)), "") for names in (POD_LABELS, POD_NAMESPACE_LABELS)
+        )
+        workload = self._workload_of({"pod": pod, "namespace": namespace}) if pod else ""
+        job_namespace, _, job = labels.get("job", "").rpartition("/")
+        names = ((namespace, workload), (job_namespace, job), ("", labels.get("model_name", "")))
+        return next(filter(None, (self._names.find(*name) for name in names if name[1])), None)
+
+    def _replica(self, labels: LabelMap) -> Replica:
+        """Replica by pod where known: one target can report several, and cache usage must not be summed."""
+        model = labels.get("model_name", "")
+        service = self._joined(labels) or Service("", model or labels.get("job", ""))
+        if not service_of(labels):
+            self._by_model.setdefault(model, set()).add(service)
+        pod = next(filter(None, (labels.get(name) for name in POD_LABELS)), "")
+        replica = Replica(service, pod or labels.get("instance", ""))
+        self._labels.setdefault(replica, labels)
+        self._by_target.setdefault(target_of(labels), set()).add(service)
+        return replica
+
+    def _service_of_model(self, labels: LabelMap) -> Service | None:
+        """Service of a series that names no target: by its labels, else the only one whose servers run its model."""
+        model = labels.get("model_name", "")
+        services = self._by_model.get(model, ())
+        return service_of(labels) or (next(iter(services)) if len(services) == 1 else None)
 
 
-def _replica(labels: LabelMap) -> Replica:
-    """Replica by pod where known: one target can report several, and cache usage must not be summed."""
-    pod = next(filter(None, (labels.get(name) for name in POD_LABELS)), "")
-    return Replica(_service(labels), pod or labels.get("instance", ""))
+def _copied(services: Mapping[Key, Set[Service]]) -> dict[Key, frozenset[Service]]:
+    return {key: frozenset(found) for key, found in services.items()}

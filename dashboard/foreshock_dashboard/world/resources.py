@@ -26,7 +26,7 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.row_math import ServiceNames, clipped_share, safe_ratio, service_of
 from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 
 POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
@@ -131,22 +131,33 @@ class Pod(NamedTuple):
 
 
 class ResourceRows:
-    """Rows of pods and their services. `workload_of` maps the labels of a pod to the name of its workload."""
+    """Rows of pods and their services.
 
-    def __init__(self, sections: Sections, workload_of: Callable[[LabelMap], str]) -> None:
-        self._workload_of = workload_of
+    Args:
+        workload_of: maps the labels of a pod to the name of its workload.
+        service_at: maps the labels of a series to the service that answers where it was scraped; None if unknown.
+    """
+
+    def __init__(
+        self,
+        sections: Sections,
+        workload_of: Callable[[LabelMap], str],
+        service_at: Callable[[LabelMap], Service | None],
+    ) -> None:
+        self._workload_of, self._service_at = workload_of, service_at
         self._services: Set[Service] = frozenset()
-        self._by_name: dict[str, list[Service]] = {}
+        self._names = ServiceNames()
         self.pods = Section(sections, tuple, self._pod)
         self.services: Section[Service] = Section(sections, tuple, service_of)
         self._service_of_pod = Grouping(self.pods, self.services, lambda pod: pod.service)
 
     def update(self, readings: Readings, since: float, services: Set[Service], renamed: bool) -> None:
-        """Register the entities of new readings; `renamed`: names of workloads changed. Only `services` have rows."""
+        """Register the entities of new readings. Only `services` have rows.
+
+        renamed: names of workloads, or services of targets, changed.
+        """
         if renamed or services is not self._services:
-            self._services, self._by_name = services, {}
-            for service in services:
-                self._by_name.setdefault(service.name, []).append(service)
+            self._services, self._names = services, ServiceNames(services)
             self.pods.forget()
         self.pods.register(
             readings, [*(key for pair in SHARES.values() for key in pair), "cpu_period", *TOTALS, "up"], since
@@ -182,24 +193,19 @@ class ResourceRows:
     def _pod(self, labels: LabelMap) -> Pod | None:
         claim = labels.get("persistentvolumeclaim", "")
         pod = labels.get("exported_pod") or labels.get("pod") or claim.partition("-")[2]
-        service = self._known(*self._named(labels, pod)) or self._known(namespace_of(labels), claim.rpartition("-")[0])
+        find = self._names.find
+        service = find(*self._named(labels, pod)) or find(namespace_of(labels), claim.rpartition("-")[0])
         part = next((labels[label] for label in PART_LABELS if labels.get(label)), "")
         return service and Pod(service, pod or labels.get("instance", ""), part)
 
     def _named(self, labels: LabelMap, pod: str) -> tuple[str, str]:
-        """Namespace and name of the service that is named, else of the pod's workload, else of the job.
+        """Namespace and name of the service that is named, else at this place, else of the pod's workload, of the job.
 
         A job is `namespace/name` or `name` (OpenTelemetry's compatibility with Prometheus).
         """
-        if service := service_of(labels):
+        if service := service_of(labels) or self._service_at(labels):
             return service
         if pod:
             return namespace_of(labels), self._workload_of({**labels, "pod": pod})
         namespace, _, name = labels.get("job", "").rpartition("/")
         return namespace, name
-
-    def _known(self, namespace: str, name: str) -> Service | None:
-        """The service of this name: with this namespace, else the only one."""
-        same = self._by_name.get(name, [])
-        exact = Service(namespace, name)
-        return exact if exact in same else same[0] if len(same) == 1 else None

@@ -17,6 +17,7 @@ TARGET_LABELS = ("job", "instance")
 SERVICE_LABELS = ("service_name", "service_namespace")
 POD_LABELS = ("pod", "k8s_pod_name")
 """Labels that distinguish the servers of one target, as Prometheus and OpenTelemetry name them."""
+POD_NAMESPACE_LABELS = ("k8s_namespace_name", "exported_namespace", "namespace")
 
 LabelMap = Mapping[str, str]
 Readings = Mapping[str, Matrix]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -46,6 +46,21 @@ def service_of(labels: LabelMap) -> Service | None:
     """The service named by labels, or None."""
     service = service_at(labels)
     return service if service.name else None
+
+
+class ServiceNames:
+    """Services by name."""
+
+    def __init__(self, services: Iterable[Service] = ()) -> None:
+        self._by_name: dict[str, list[Service]] = {}
+        for service in services:
+            self._by_name.setdefault(service.name, []).append(service)
+
+    def find(self, namespace: str, name: str) -> Service | None:
+        """The service of this name: with this namespace, else the only one."""
+        same = self._by_name.get(name, [])
+        exact = Service(namespace, name)
+        return exact if exact in same else same[0] if len(same) == 1 else None
 
 
 def last_sample_time(matrix: Matrix) -> float:

@@ -139,6 +139,22 @@ class Section(Generic[Key]):
         self._index.clear()
         self._layers.clear()
 
+    def rename(self, name_of: Callable[[Key], Key]) -> None:
+        """Give entities new names and keep their history; one whose new name is taken loses its row."""
+        numbers = np.flatnonzero(self._row >= 0).tolist()
+        renamed = {number: new for number in numbers if (new := name_of(self._names[number])) != self._names[number]}
+        if not renamed:
+            return
+        for number in renamed:
+            del self._number[self._names[number]]
+        for number, key in renamed.items():
+            self._names[number] = key
+            if self._number.setdefault(key, number) != number:
+                self._last_sample[number] = -np.inf
+                numbers.remove(number)
+        self.forget()
+        self._rebuild_layout(np.array(numbers, np.int64))
+
     def grow(self, points: int, figures: Mapping[str, Floats]) -> None:
         """Append columns to figures that have `points` columns already."""
         for name, block in figures.items():

@@ -1,22 +1,140 @@
-"""Scrape targets: which are up, and the age of their last scrape."""
+"""Scrape targets: which are up, the age of their last scrape, and the service that answers there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from ipaddress import ip_address
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.common.series_index import IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Target
+from foreshock_dashboard.world.row import (
+    POD_LABELS,
+    POD_NAMESPACE_LABELS,
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    CatalogRow,
+    Producer,
+    RateWindows,
+    row,
+)
+from foreshock_dashboard.world.row_math import service_of
 
 BoolArray = NDArray[np.bool_]
 Address = tuple[str, str]
 """(job, instance)."""
 OWN_JOB_PREFIX = "foreshock"
 """Prefix of the jobs that scrape Foreshock itself."""
+
+AMBIGUOUS_SECONDS = 300.0
+"""Time for which a service that answered at a place keeps another one from being the only one there."""
+MAX_PLACES = 100_000
+"""Addresses and pods remembered."""
+_PLACE_LABELS = ("server_address", "server_port", "k8s_pod_uid", *POD_LABELS, *POD_NAMESPACE_LABELS)
+_INFO_LABELS = (*TARGET_LABELS, "exported_job", "exported_instance", *_PLACE_LABELS, *SERVICE_LABELS)
+
+Place = tuple[str, str]
+"""Namespace and name of a pod, or `ADDRESS` and `host:port`, or `UID` and the UID of a pod."""
+ADDRESS, UID, ANY_NAMESPACE = ":address", ":uid", ":any"
+
+
+def places_row(windows: RateWindows) -> CatalogRow:
+    """Where services answer: series that the hub makes of spans, and the resources of OTLP metrics and of Tempo."""
+    own = windows.last("foreshock_service_address_spans_total", (*SERVICE_LABELS, *_PLACE_LABELS))
+    infos = (Producer(windows.last(name, _INFO_LABELS)) for name in ("target_info", "traces_target_info"))
+    return row("services of model servers", own, also=tuple(infos))
+
+
+class ServicePlaces:
+    """The service that answers at an address, or in a pod."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Place, dict[Service, float]] = {}
+        self._only: dict[Place, Service] = {}
+        self._read: dict[Labels, tuple[Service | None, tuple[Place, ...]]] = {}
+
+    def update(self, places: Matrix) -> bool:
+        """Add new samples; return whether another service answers anywhere."""
+        known = ~np.isnan(places.values)
+        read: dict[Labels, tuple[Service | None, tuple[Place, ...]]] = {}
+        for number in np.flatnonzero(known.any(axis=1)).tolist():
+            labels = places.labels[number]
+            service, named = read[labels] = self._read.get(labels) or _places(dict(labels))
+            if service is None:
+                continue
+            at = float(places.times[np.flatnonzero(known[number])[-1]])
+            for place in named:
+                self._seen.setdefault(place, {})[service] = at
+        self._read = read
+        while len(self._seen) > MAX_PLACES:
+            del self._seen[next(iter(self._seen))]
+        only = {place: found[0] for place in self._seen if len(found := self._present(place)) == 1}
+        changed, self._only = only != self._only, only
+        return changed
+
+    def service_at(self, labels: Mapping[str, str]) -> Service | None:
+        """The only service in the pod, or at the `instance`, of a series."""
+        return next((self._only[place] for place in _places_of(labels) if place in self._only), None)
+
+    def services_at(self, labels: Mapping[str, str]) -> tuple[Service, ...]:
+        """All services that answered lately at the first known place of a series."""
+        return next((self._present(place) for place in _places_of(labels) if place in self._seen), ())
+
+    def _present(self, place: Place) -> tuple[Service, ...]:
+        seen = self._seen[place]
+        latest = max(seen.values())
+        return tuple(sorted(service for service, at in seen.items() if at >= latest - AMBIGUOUS_SECONDS))
+
+
+def _places(labels: Mapping[str, str]) -> tuple[Service | None, tuple[Place, ...]]:
+    """The service that a series names, by its labels or the job of a `target_info`, and where it answers."""
+    job = labels.get("exported_job") or labels.get("job", "")
+    namespace, _, name = job.rpartition("/")
+    service = service_of(labels) or (Service(namespace, name) if name else None)
+    places = list(_pods_of(labels))
+    if places and places[0][0]:
+        places.append((ANY_NAMESPACE, places[0][1]))
+    address = f"{labels.get('server_address', '')}:{labels.get('server_port', '')}"
+    instance = labels.get("exported_instance") or labels.get("instance", "")
+    found = (_address(text) for text in (address, instance))
+    return service, (*places, *((ADDRESS, text) for text in found if text))
+
+
+def _places_of(labels: Mapping[str, str]) -> Iterator[Place]:
+    """Where a series was scraped, the surest place first."""
+    for namespace, pod in _pods_of(labels):
+        yield namespace, pod
+        yield "" if namespace else ANY_NAMESPACE, pod
+    if instance := _address(labels.get("instance", "")):
+        yield ADDRESS, instance
+
+
+def _pods_of(labels: Mapping[str, str]) -> Iterator[Place]:
+    pod, namespace = (
+        next(filter(None, map(labels.get, names)), "") for names in (POD_LABELS[::-1], POD_NAMESPACE_LABELS)
+    )
+    if pod:
+        yield namespace, pod
+    if uid := labels.get("k8s_pod_uid"):
+        yield UID, uid
+
+
+def _address(text: str) -> str:
+    """`host:port` in one spelling: all loopback addresses are `localhost`; "" if the text is no address."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]").rstrip(".").lower()
+    if not host or not port.isdecimal():
+        return ""
+    with suppress(ValueError):
+        host = "localhost" if ip_address(host).is_loopback else host
+    return f"{host}:{port}"
 
 
 def target_of(labels: Mapping[str, str]) -> Address:

@@ -125,6 +125,20 @@ SERVICE_WAIT_BY_AGGRESSOR = _counter(
     _BY,
 )
 
+ALLOCATION_INFO = _gauge(
+    "gpu_allocation_info",
+    "GPU or MIG instance that the kubelet allocated to a container, with or without a process on it; always 1.",
+    (
+        *(*_GPU, "mig_uuid", "resource", "replica"),
+        *("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "k8s_workload_name"),
+    ),
+)
+ALLOCATABLE = _gauge(
+    "gpu_allocatable_devices",
+    "Healthy devices that the kubelet can allocate; each replica of a shared GPU counts.",
+    ("resource",),
+)
+
 TARGET_INFO = _gauge("target_info", "Host identity; always 1.", ("host_id", "host_name"))
 
 BUILD_INFO = _gauge(
@@ -212,6 +226,7 @@ _FAMILIES_BY_SOURCE = {
     "the samples of the device less those of processes": (UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
     "the samples of the device and of processes": (CONTENDED,),
+    "pod-resources API of the kubelet": (ALLOCATION_INFO, ALLOCATABLE),
     "/etc/machine-id, the host name": (TARGET_INFO,),
     "the error that NVML answered": (METRIC_UNAVAILABLE,),
 }

@@ -80,6 +80,7 @@ class Callee(NamedTuple):
 class ClientSide:
     """The client side of a call. `operation` and `model` belong to a call of a model.
 
+    address: where the call went, `host:port`; "" if unknown. The host may be an IP address.
     attempt_failed: whether the span failed, or got a response after which clients retry: HTTP 429 and 5xx, and any RPC
         code except OK.
     outcome_unknown: whether the span reports neither success nor failure. HTTP and RPC client spans report a code, and
@@ -89,8 +90,8 @@ class ClientSide:
     """
 
     __slots__ = (
-        "attempt_failed", "callee", "end_ns", "failed", "is_resend", "key", "kind", "model", "name", "operation",
-        "outcome_unknown", "resend_number", "seconds", "service", "start_ns", "url",
+        "address", "attempt_failed", "callee", "end_ns", "failed", "is_resend", "key", "kind", "model", "name",
+        "operation", "outcome_unknown", "resend_number", "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
     def __init__(
@@ -117,11 +118,13 @@ class ClientSide:
                 self.url = url.partition("?")[0][:MAX_SIDE_TEXT_CHARACTERS] if isinstance(url, str) else ""
                 break
         (
-            callee, attempt_failed, outcome_unknown, self.resend_number, self.is_resend, self.operation, self.model,
+            callee, address, attempt_failed, outcome_unknown, self.resend_number, self.is_resend, self.operation,
+            self.model,
         ) = _cached_facts(key_set, attributes)  # fmt: skip
         self.failed = status == "error"
         self.attempt_failed = attempt_failed or self.failed
         self.outcome_unknown = outcome_unknown and status == "unset"
+        self.address = address or (_url_address(self.url) if "://" in self.url else "")
         self.callee = callee
         if not (callee.host or callee.is_specific) and "://" in self.url:
             self.callee = _with_address(callee, self.url.partition("://")[2].partition("/")[0])
@@ -217,6 +220,7 @@ class _Facts(NamedTuple):
     """The part of a `ClientSide` that depends on cacheable attributes only."""
 
     callee: Callee
+    address: str
     attempt_failed: bool
     outcome_unknown: bool
     resend_number: int
@@ -275,8 +279,10 @@ def _parse_facts(attributes: Attributes) -> _Facts:
     http_codes = [code for code in map(get, HTTP_CODES) if code is not None]
     rpc_ok = [ok for ok in map(_is_rpc_ok, map(get, _RPC_CODES)) if ok is not None]
     has_error = bool(get(_ERROR))
+    host, port = (first_text(map(get, keys), MAX_SIDE_TEXT_CHARACTERS) for keys in (_HOST, _PORT))
     return _Facts(
         callee,
+        host_and_port(host, port) if host and port else "",
         has_error or any(map(_is_retryable, http_codes)) or not all(rpc_ok),
         not (has_error or http_codes or rpc_ok),
         max(0, *(_count(get(key)) for key in _HTTP_RESENDS)),
@@ -309,6 +315,22 @@ def _with_address(callee: Callee, netloc: str) -> Callee:
     except ValueError:  # brackets that do not match, a port beyond 65535
         return callee
     return callee if not host or _is_ip_address(host) else callee._replace(host=host, port=str(port or ""))
+
+
+def host_and_port(host: str, port: str | int) -> str:
+    """`host:port`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+@lru_cache(MAX_CACHED_FACTS)
+def _url_address(url: str) -> str:
+    """`host:port` of a URL, with the default port of its scheme; "" if it has none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:  # brackets that do not match, a port beyond 65535
+        return ""
+    return host_and_port(host, port) if host and port else ""
 
 
 def _is_ip_address(host: str) -> bool:

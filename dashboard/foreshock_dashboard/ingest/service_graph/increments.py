@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -133,17 +134,23 @@ class CallCounts:
 
 @dataclass
 class GraphUpdate:
-    """Everything found since the last update; `dropped` counts spans without room among the pending ones."""
+    """Everything found since the last update.
+
+    dropped: spans without room among the pending ones. answered: calls that a service answered at an address, which
+    client spans name as `host:port`.
+    """
 
     increments: list[Increment] = field(default_factory=list)
     unpaired: list[Unpaired] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
     dropped: int = 0
+    answered: Counter[tuple[Service, str]] = field(default_factory=Counter)
 
     def take(self) -> GraphUpdate:
         """Return a copy, and start again from nothing."""
         taken = replace(self)
         self.increments, self.unpaired, self.fallbacks, self.dropped = [], [], [], 0
+        self.answered = Counter()
         return taken
 
     def add_client_call(self, edge: Edge, client: ClientSide, retries: int) -> None:

@@ -351,6 +351,8 @@ class ServiceGraph:
         messaging = client.kind == "producer" or server.kind == "consumer"
         if not messaging:
             self._addresses.record(client, server.service)
+            if client.address:
+                self._update.answered[server.service, client.address] += 1
         if span.counted_alone and span.assumed_server != server.service:
             return  # counted on another edge
         edge = Edge(client.service, server.service, MESSAGING if messaging else "")

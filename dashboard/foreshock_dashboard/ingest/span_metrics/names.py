@@ -32,6 +32,7 @@ DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans
 EXCEPTIONS = _counter("exceptions_total", "Exceptions recorded as span events.")
 RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses by status code, seen by the server.")
 VERSIONS = _counter("foreshock_service_version_spans_total", "Spans by version of the service.")
+ADDRESSES = _counter("foreshock_service_address_spans_total", "Spans by address or pod of the service that answered.")
 LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Queue time of requests to a model.")
 LLM_FIRST_TOKEN = _histogram(
     "foreshock_llm_time_to_first_token_seconds", "Time to first token (TTFT) of requests to a model."
@@ -81,6 +82,17 @@ def response_labels(service: Service, code: str) -> Labels:
 def version_labels(service: Service, version: str) -> Labels:
     """Return the labels of a version of a service."""
     return _service_labels(service, service_version=version)
+
+
+def address_labels(service: Service, address: str) -> Labels:
+    """Return the labels of a service at an address, `host:port`."""
+    host, _, port = address.rpartition(":")
+    return _service_labels(service, server_address=host, server_port=port)
+
+
+def pod_labels(service: Service, namespace: str, pod: str, uid: str) -> Labels:
+    """Return the labels of a service in a pod."""
+    return _service_labels(service, k8s_namespace_name=namespace, k8s_pod_name=pod, k8s_pod_uid=uid)
 
 
 def unpaired_labels(span: Unpaired) -> Labels:

@@ -15,6 +15,7 @@ from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.call_sides import HTTP_CODES
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
+from foreshock_dashboard.ingest.span_metrics.addresses import AddressCounter
 from foreshock_dashboard.ingest.span_metrics.counters import (
     EdgeCounter,
     LlmCounter,
@@ -88,6 +89,7 @@ class SpanMetrics:
         self._outcomes = OutcomeCounter(self._registry)
         self._versions = VersionCounter(self._registry)
         self._edges = EdgeCounter(self._registry)
+        self._addresses = AddressCounter(self._registry)
 
     def add(self, spans: Sequence[Span], now: float) -> None:
         """Count spans that arrived at `now` (Unix seconds)."""
@@ -105,6 +107,7 @@ class SpanMetrics:
         if not all(accepted):
             codes = compress(codes, accepted)
             outlines = Outlines._make([*compress(column, accepted)] for column in outlines)
+        self._addresses.count_spans(spans, [*compress(range(len(accepted)), accepted)], outlines, now)
         self._operations.count(outlines, now)
         self._versions.count(outlines, now)
         self._outcomes.count_exceptions(outlines, now)
@@ -172,6 +175,7 @@ class SpanMetrics:
         self._graph.expire(now)
         update = self._graph.take()
         self._edges.count(update.increments, now)
+        self._addresses.count_calls(update.answered, now)
         for span in update.unpaired:
             self._registry.get(names.UNPAIRED, names.unpaired_labels(span), now).add(1.0, now)
         for fallback in update.fallbacks:

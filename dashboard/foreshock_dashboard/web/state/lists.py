@@ -152,6 +152,16 @@ class TargetRow(Row):
     age_seconds: Figure
 
 
+class UnjoinedServerRow(Row):
+    """A model server that belongs to no service with requests. service: shown as; candidates: at its address."""
+
+    instance: str
+    job: str
+    model: str
+    service: str
+    candidates: list[str]
+
+
 class Status(TypedDict):
     """The health of the hub itself."""
 
@@ -159,6 +169,7 @@ class Status(TypedDict):
     ready: bool
     reason: str
     targets: list[TargetRow]
+    unjoined: list[UnjoinedServerRow]
     missing: list[str]
     hub: Json
 
@@ -283,6 +294,12 @@ def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str
         "ready": ready,
         "reason": reason,
         "targets": list(map(target, world.targets)) if world else [],
+        "unjoined": [
+            UnjoinedServerRow(
+                item.instance, item.job, item.model, str(item.replica.service), [*map(str, item.candidates)]
+            )
+            for item in (world.unjoined if world else ())
+        ],
         "missing": list(world.missing) if world else [],
         "hub": hub,
     }

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
+from foreshock_dashboard.model.world_sections import UnjoinedServer
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
 from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
@@ -64,6 +65,16 @@ class SignalRow(Row):
     remedy: str
 
 
+class UnjoinedRow(Row):
+    """A model server that belongs to no service with requests. service: the one that it is shown as."""
+
+    server: str
+    job: str
+    model: str
+    service: str
+    remedy: str
+
+
 class StatusPage(TypedDict):
     """The payload of the Status page. hidden: targets that do not fit.
 
@@ -78,6 +89,7 @@ class StatusPage(TypedDict):
     step: float | None
     targets: list[TargetLine]
     hidden: int
+    unjoined: list[UnjoinedRow]
     signals: list[SignalRow]
     missing: list[str]
     hub: Json
@@ -106,6 +118,7 @@ def status(
         "step": world.step if world else None,
         "targets": rows[:MAX_TARGETS],
         "hidden": max(0, len(rows) - MAX_TARGETS),
+        "unjoined": unjoined(world),
         "signals": signals(world),
         "missing": list(world.missing) if world else [],
         "hub": hub,
@@ -238,6 +251,26 @@ def signals(world: World | None) -> list[SignalRow]:
         count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
         listed.append(SignalRow(name, kind, count, count > 0, features, HUB_UNKNOWN_WITHOUT[name], remedy))
     return listed
+
+
+def unjoined(world: World | None) -> list[UnjoinedRow]:
+    """Model servers without a service, and how to join them; at most `MAX_TARGETS`."""
+    servers = world.unjoined[:MAX_TARGETS] if world else ()
+    return [
+        UnjoinedRow(item.replica.instance, item.job, item.model, str(item.replica.service), _join_remedy(item))
+        for item in servers
+    ]
+
+
+def _join_remedy(item: UnjoinedServer) -> str:
+    if item.candidates:
+        names = name_list([str(service) for service in item.candidates])
+        answering = f"{counted(len(item.candidates), 'service')} answer at {item.instance}: {names}"
+        return f"{answering}. Set the label service_name on its target."
+    return (
+        f"Set the labels service_name and service_namespace on its target, or --targets SERVICE={item.instance}. "
+        "Spans join it by server.address and server.port, or by k8s.pod.name."
+    )
 
 
 def failing_channels(notifications: Json) -> list[Json]:

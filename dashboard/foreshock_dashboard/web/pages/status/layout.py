@@ -20,6 +20,7 @@ def layout() -> Component:
             html.Div(
                 [
                     panel("targets", "Targets", wide=True, csv="/api/csv/targets"),
+                    panel("unjoined", "Unjoined model servers", wide=True, hidden=True),
                     panel("signals", "Signals", wide=True),
                     panel("notifications", "Notifications", "since start", wide=True),
                     panel("spans", "Span ingestion", "since start"),
@@ -31,7 +32,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/status",
-        orders="signals targets notifications audit",
+        orders="signals targets unjoined notifications audit",
     )
 
 

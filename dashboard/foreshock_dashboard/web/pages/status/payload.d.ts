@@ -26,6 +26,16 @@ export interface Target {
   error: string;
 }
 
+/** A model server that belongs to no service with requests. */
+export interface Unjoined {
+  server: string;
+  job: string;
+  model: string;
+  /** The service that it is shown as. */
+  service: string;
+  remedy: string;
+}
+
 /** A receiver of notifications: an Alertmanager, or a channel. */
 export interface Receiver {
   name: string;
@@ -110,6 +120,7 @@ export interface StatusData extends LivePayload {
   };
   signals: Signal[];
   targets: Target[];
+  unjoined: Unjoined[];
   /** Null unless for an admin. */
   audit: AuditEvent[] | null;
   /** Targets that are left out. */

@@ -20,6 +20,7 @@ import { figure } from "#web/assets/widgets/widgets.js";
 /** @typedef {import("#web/pages/status/payload.d.ts").Signal} Signal */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
+/** @typedef {import("#web/pages/status/payload.d.ts").Unjoined} Unjoined */
 /** @typedef {[name: string, value: Content, isBad?: boolean]} Fact */
 
 const MAX_TARGETS = 400;
@@ -231,6 +232,38 @@ const drawTargets = ({ targets, hidden, error }) => {
     note: hidden ? rest : null,
   });
   setPanel("targets", "ready");
+};
+
+/** @type {import("#web/assets/widgets/table.js").Column<Unjoined>[]} */
+const UNJOINED_COLUMNS = [
+  { key: "server", name: "Model server", text: true, cell: ({ server }) => truncate(server, 46) },
+  { key: "job", name: "Job", text: true, minor: true },
+  { key: "model", name: "Model", text: true, minor: true },
+  { key: "service", name: "Shown as", text: true, cell: ({ service }) => truncate(service, 46) },
+  {
+    key: "remedy",
+    name: "Remedy",
+    text: true,
+    fixed: true,
+    cell: ({ remedy }) => h("span", { class: "wide-cell" }, remedy),
+  },
+];
+
+/** @param {StatusData} data */
+const drawUnjoined = ({ unjoined }) => {
+  requireId("unjoined-panel").hidden = !unjoined.length;
+  if (!unjoined.length) return;
+  const why = "These model servers belong to no service with requests, so their queue is shown apart from its latency.";
+  drawTable(byId("unjoined"), {
+    id: "unjoined-table",
+    label: "Unjoined model servers",
+    columns: UNJOINED_COLUMNS,
+    rows: unjoined,
+    param: "unjoined",
+    by: "",
+    note: h("p", { class: "note" }, why),
+  });
+  setPanel("unjoined", "ready");
 };
 
 /** @type {import("#web/assets/widgets/table.js").Column<Receiver>[]} */
@@ -472,6 +505,7 @@ export const status = {
     drawFigures(data);
     drawSignals(data);
     drawTargets(data);
+    drawUnjoined(data);
     drawNotifications(data);
     drawSpans(data);
     drawStore(data);

@@ -1,0 +1,75 @@
+"""GPUs and MIG instances that the kubelet allocated to containers, as metrics. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from foreshock_exporter.attribution.service_resolver import workload
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Families, Sample, label_value
+
+MAX_DEVICES = 4096
+"""Devices read of one answer: 16 GPUs with 7 MIG instances of 32 replicas each, and more."""
+
+_UUID = re.compile(r"((?:GPU|MIG)-[\w/-]+?)(?:::(\d+))?")
+"""Id of NVIDIA's device plugin: a UUID, and after `::` the replica of a time-sliced or MPS-shared GPU."""
+_INDEX = re.compile(r"(?:nvidia)?(\d{1,3})(?:/gi\d+)?(?:(?:::|/vgpu)(\d+))?")
+"""Id by index: the plugin's strategy `index`, and GKE's `nvidia0`, `nvidia0/gi1`, and `nvidia0/vgpu1`."""
+_RESOURCE = "nvidia.com/"
+
+
+class Device(NamedTuple):
+    """A GPU or MIG instance of this host. gpu, uuid: of the whole GPU. mig_uuid: "" for a whole GPU."""
+
+    gpu: str
+    uuid: str
+    mig_uuid: str = ""
+
+
+class Allocation(NamedTuple):
+    """A device id that the kubelet gave to a container, of a resource such as `nvidia.com/gpu`."""
+
+    namespace: str
+    pod: str
+    container: str
+    resource: str
+    device: str
+
+
+def allocation_families(
+    allocations: Iterable[Allocation], allocatable: Iterable[tuple[str, str]], devices: Mapping[str, Device]
+) -> Families:
+    """The families of GPUs allocated, and of those that could be.
+
+    allocatable: resource and device id of each. devices: those of the host by UUID.
+    """
+    by_index = {device.gpu: device for device in devices.values() if not device.mig_uuid}
+    rows = [
+        (*found, item.resource, replica, *map(label_value, item[:3]), label_value(workload(item.pod)))
+        for item in allocations
+        if (of := _device(item.resource, item.device, devices, by_index)) is not None
+        for found, replica in (of,)
+    ]
+    counts = Counter(
+        resource for resource, device in allocatable if _device(resource, device, devices, by_index) is not None
+    )
+    return [
+        (metrics.ALLOCATION_INFO, [Sample(labels, 1.0) for labels in sorted(set(rows))]),
+        (metrics.ALLOCATABLE, [Sample((resource,), float(count)) for resource, count in sorted(counts.items())]),
+    ]
+
+
+def _device(
+    resource: str, text: str, devices: Mapping[str, Device], by_index: Mapping[str, Device]
+) -> tuple[Device, str] | None:
+    """The device with this id, and its replica; None for other hardware."""
+    if match := _UUID.fullmatch(text):
+        uuid = match[1]
+        unknown = Device("", "", uuid) if uuid.startswith("MIG-") else Device("", uuid)
+        return devices.get(uuid, unknown), match[2] or ""
+    if resource.startswith(_RESOURCE) and (match := _INDEX.fullmatch(text)):
+        return by_index.get(match[1], Device(match[1], "")), match[2] or ""
+    return None

@@ -1,0 +1,192 @@
+"""Model servers are part of the service that answers where they are scraped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.world.scraped import START, Page, world_scraped
+
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.samples import labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.world.builder import WorldBuilder, catalog
+from foreshock_dashboard.world.targets import ServicePlaces
+
+MODEL, OTHER = Service("bed", "model"), Service("bed", "other")
+BED_7B = Service("", "bed-7b")
+PLACE = "foreshock_service_address_spans_total"
+AT_ADDRESS = f'{PLACE}{{service_name="model",service_namespace="bed",server_address="gpu-1",server_port="8000"}} 9'
+IN_POD = f'{PLACE}{{service_name="model",service_namespace="bed",k8s_namespace_name="ml",k8s_pod_name="m-0"}} 9'
+
+
+def spans(*more: str) -> Page:
+    """The hub's series of spans of two services, and `more`."""
+    return lambda t: "\n".join(
+        (
+            *(
+                f'traces_span_metrics_calls_total{{service_name="{name}",service_namespace="bed",span_name="POST",'
+                f'span_kind="SPAN_KIND_SERVER",status_code="STATUS_CODE_UNSET"}} {5 * t}'
+                for name in ("model", "other")
+            ),
+            *more,
+        )
+    )
+
+
+def vllm(labels: str = "") -> Page:
+    """A vLLM server without the name of its service."""
+    return lambda t: (
+        f"""
+vllm:num_requests_running{{model_name="bed-7b"{labels}}} 3
+vllm:time_to_first_token_seconds_bucket{{le="1.0",model_name="bed-7b"{labels}}} {2 * t}
+vllm:time_to_first_token_seconds_bucket{{le="+Inf",model_name="bed-7b"{labels}}} {2 * t}
+process_open_fds 50
+process_max_fds 100
+"""
+    )
+
+
+def scraped(folder: Path, place: str, labels: str = "", job: str = "vllm", instance: str = "gpu-1:8000") -> World:
+    """The World of the two services and a model server."""
+    return world_scraped(folder, {("foreshock", "hub"): spans(place), (job, instance): vllm(labels)})
+
+
+def service_of_server(world: World) -> Service:
+    """The service of the only replica."""
+    assert world.model_servers
+    (replica,) = world.model_servers.replicas
+    return replica.service
+
+
+@pytest.mark.parametrize(
+    ("place", "labels", "job", "instance"),
+    [
+        (AT_ADDRESS, "", "vllm", "gpu-1:8000"),
+        (AT_ADDRESS, "", "vllm", "GPU-1.:8000"),
+        (AT_ADDRESS.replace("gpu-1", "localhost"), "", "vllm", "127.0.0.1:8000"),
+        (AT_ADDRESS.replace("gpu-1", "::1"), "", "vllm", "[::1]:8000"),
+        (IN_POD, ',pod="m-0",namespace="ml"', "vllm", "10.0.0.7:8000"),
+        (IN_POD, ',k8s_pod_name="m-0"', "vllm", "10.0.0.7:8000"),
+        (
+            'target_info{exported_job="bed/model",exported_instance="gpu-1:8000"} 1',
+            "",
+            "vllm",
+            "gpu-1:8000",
+        ),
+        (
+            'traces_target_info{exported_job="bed/model",exported_instance="1f",k8s_pod_name="m-0"} 1',
+            ',pod="m-0"',
+            "vllm",
+            "10.0.0.7:8000",
+        ),
+        ("", ',pod="model-5d8f9c7b6d-x2x9k",namespace="bed"', "vllm", "10.0.0.7:8000"),
+        ("", ',pod="model-0",namespace="ml"', "vllm", "10.0.0.7:8000"),
+        ("", "", "bed/model", "10.0.0.7:8000"),
+        ("", "", "model", "10.0.0.7:8000"),
+    ],
+)
+def test_a_server_joins_the_service_at_its_place(
+    tmp_path: Path, place: str, labels: str, job: str, instance: str
+) -> None:
+    """By the address or pod that spans name, else by the names of workload and job. Nothing else is left of it."""
+    world = scraped(tmp_path, place, labels, job, instance)
+    assert service_of_server(world) == MODEL
+    assert world.services == (MODEL, OTHER)
+    assert world.model_servers
+    assert world.model_servers.services == (MODEL,)
+    assert world.unjoined == ()
+    assert world.model_servers.first_token[0, -1] == pytest.approx(0.95)
+    assert world.resources
+    assert world.resources.files[world.resources.services.index(MODEL), -1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("place", "labels", "candidates"),
+    [
+        ("", "", ()),
+        (AT_ADDRESS.replace("8000", "8001"), "", ()),
+        (IN_POD, ',pod="m-0",namespace="elsewhere"', ()),
+        (f"{AT_ADDRESS}\n{AT_ADDRESS.replace('model', 'other')}", "", (MODEL, OTHER)),
+    ],
+)
+def test_a_server_without_a_place_is_listed_as_unjoined(
+    tmp_path: Path, place: str, labels: str, candidates: tuple[Service, ...]
+) -> None:
+    """Two services at one address are ambiguous; a guess would put its queue on the wrong one."""
+    world = scraped(tmp_path, place, labels)
+    assert world.services == (BED_7B, MODEL, OTHER)
+    (unjoined,) = world.unjoined
+    assert unjoined.replica.service == BED_7B
+    assert (unjoined.job, unjoined.instance, unjoined.model) == ("vllm", "gpu-1:8000", "bed-7b")
+    assert unjoined.candidates == candidates
+
+
+def test_a_label_of_the_target_wins_over_its_place(tmp_path: Path) -> None:
+    world = scraped(tmp_path, AT_ADDRESS, ',service_name="other",service_namespace="bed"')
+    assert service_of_server(world) == OTHER
+
+
+def test_without_other_services_a_server_is_no_problem(tmp_path: Path) -> None:
+    """Where nothing sends spans, its model is as good a name as any."""
+    world = world_scraped(tmp_path, {("vllm", "gpu-1:8000"): vllm()})
+    assert world.unjoined == ()
+    assert world.services == (BED_7B,)
+
+
+def test_a_server_that_joins_late_takes_its_history_along() -> None:
+    """Spans arrive after the first scrapes; no second service remains for the hours of the history."""
+    running = {
+        labels_of({"job": "vllm", "instance": "gpu-1:8000", "model_name": "bed-7b"}): [1.0, 2.0],
+    }
+    traced = {labels_of({"service_name": "model", "service_namespace": "bed"}): [5.0, 5.0]}
+    place = {
+        labels_of(
+            {"service_name": "model", "service_namespace": "bed", "server_address": "gpu-1", "server_port": "8000"}
+        ): [1.0, 1.0]
+    }
+    builder = WorldBuilder(10.0)
+
+    def add(start: float, rows: dict[str, dict[tuple[tuple[str, str], ...], list[float]]]) -> World:
+        times = np.array([start, start + 10.0])
+        empty = Matrix.empty(times)
+        keys = {key.replace("_seconds", "_p95") for key in catalog(59.0)} | set(catalog(59.0))
+        found = {key: Matrix.of(times, {of: np.array(v) for of, v in row.items()}) for key, row in rows.items()}
+        quantiles = {f"{key}_{q}": empty for key in _bucket_keys() for q in ("p50", "p95", "p99", "lower_bound")}
+        return builder.add({**dict.fromkeys(keys, empty), **quantiles, **found})
+
+    before = add(START, {"running": running})
+    assert before.services == (BED_7B,)
+    after = add(START + 20.0, {"running": running, "served": traced, "places": place})
+    assert after.services == (MODEL,)
+    assert after.model_servers
+    assert after.model_servers.running.tolist() == [[1.0, 2.0, 1.0, 2.0]]
+    assert [replica.service for replica in after.model_servers.replicas] == [MODEL]
+
+
+def test_an_address_belongs_to_its_new_service_once_the_old_one_is_gone_for_a_while() -> None:
+    """Addresses of pods recur."""
+    places = ServicePlaces()
+    labels = {"instance": "10.0.0.7:8000"}
+
+    def seen(at: float, name: str) -> bool:
+        series = labels_of({"service_name": name, "server_address": "10.0.0.7", "server_port": "8000"})
+        return places.update(Matrix.of(np.array([at]), {series: np.array([1.0])}))
+
+    assert seen(0.0, "old")
+    assert places.service_at(labels) == Service("", "old")
+    assert seen(10.0, "new")
+    assert places.service_at(labels) is None
+    assert seen(400.0, "new")
+    assert places.service_at(labels) == Service("", "new")
+    assert not seen(410.0, "new")
+
+
+def _bucket_keys() -> list[str]:
+    return [
+        key.removesuffix("_seconds")
+        for key, row in catalog(59.0).items()
+        if any(form.query.reduce == "buckets" for form in row.ways)
+    ]
