@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"foreshock_exporter", "foreshock_simulator", "foreshock_dashboard"}
+PACKAGES = {"foreshock_exporter", "foreshock_simulator", "foreshock_dashboard", "foreshock_evaluation"}
 
 BLOCKED = """
 import sys

@@ -31,11 +31,11 @@ DESCRIPTION = """\
 Benchmarks detection on labeled recordings: recall, lead time, precision of the root cause, and false pages, beside
 simpler detectors.
 
-  python -m foreshock_evaluation                                  on the development seeds
-  python -m foreshock_evaluation --suite heldout                  on the held-out seeds
-  python -m foreshock_evaluation --scenarios starve,calm --runs   a subset, one line per run
-  python -m foreshock_evaluation --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
-  python -m foreshock_evaluation --suite lab --recordings DIR     recordings of the laboratory (lab/README.md)
+  foreshock dev evaluate                                  on the development seeds
+  foreshock dev evaluate --suite heldout                  on the held-out seeds
+  foreshock dev evaluate --scenarios starve,calm --runs   a subset, one line per run
+  foreshock dev evaluate --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
+  foreshock dev evaluate --suite lab --recordings DIR     recordings of the laboratory, or labeled by feedback
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
@@ -51,7 +51,7 @@ MAKERS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
-        "python -m foreshock_evaluation",
+        "foreshock dev evaluate",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -66,7 +66,7 @@ The help text of every command, as printed by `foreshock COMMAND --help`. [hub.m
 | exit code | 0 success, 1 failure, 2 usage error, 3 `--fail-on` matched |
 | completion | `foreshock completion bash`, `zsh`, or `fish` prints a completion script |
 
-`make evaluate` scores the analysis; it is not part of the installed package ([evaluation](../internals/evaluation.md)).
+`foreshock dev evaluate` is described in [evaluation](../internals/evaluation.md).
 """
     sections = [f"## {' '.join((PROGRAM, *path))}\n\n```text\n{help_of(path)}\n```\n" for path in PATHS]
     return "\n".join([head, *sections])

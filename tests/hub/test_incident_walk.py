@@ -86,10 +86,12 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
             *("--auth-basic-file", str(tmp_path / "users"), "--roles", "dana=responder"),
             *("--notify-file", str(tmp_path / "channels")),
         )
-        client = httpx.Client(base_url=process.address, auth=("dana", "phone"), timeout=90, trust_env=False)
+
+        def get(path: str) -> Any:  # noqa: ANN401 - JSON
+            return httpx.get(process.address + path, auth=("dana", "phone"), timeout=90, trust_env=False).json()
 
         def paged() -> list[str]:
-            listed = client.get("/api/incidents").json()["incidents"]
+            listed = get("/api/incidents")["incidents"]
             return [item["id"] for item in listed if (item["severity"], item["service"]) == ("critical", SERVICE)]
 
         def sent(kind: str) -> list[dict[str, Any]]:
@@ -102,7 +104,8 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
 
         eventually(lambda: bool(paged()), "the page", 400)
         (incident,) = paged()
-        refused = client.post(f"/api/incidents/{incident}/acknowledge", json={}, auth=("victor", "phone"))
+        acknowledge = f"{process.address}/api/incidents/{incident}/acknowledge"
+        refused = httpx.post(acknowledge, json={}, auth=("victor", "phone"), timeout=90, trust_env=False)
         assert refused.status_code == 403
         acknowledge_on_a_phone(process.address, "dana")
         eventually(lambda: bool(sent("failure") and alerts("ForeshockIncident", "firing")), "the page at both")
@@ -113,8 +116,8 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
             assert alerts(name, "firing")[0]["annotations"]["action"].startswith(f"Stop {NEIGHBOR}")
 
         eventually(lambda: bool(sent("success") and alerts("ForeshockIncident", "resolved")), "the end at both", 600)
-        report = client.get(f"/api/report/{incident}").json()["markdown"]
-        known = client.get("/api/incidents").json()["incidents"]
+        report = get(f"/api/report/{incident}")["markdown"]
+        known = get("/api/incidents")["incidents"]
         (tmp_path / "report.md").write_text(report)
         assert f"noisy neighbor {NEIGHBOR}" in report
         assert f"{NEIGHBOR}: GPU contention (" in report
@@ -146,5 +149,6 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
             seconds[f"{kind} at {receiver}"] = (of_day(sent_at) - fault_at) % 86400
         print("seconds after the first fault:", seconds)
         first = min(seconds[name] for name in breached)
-        assert max(seconds["early warning at Alertmanager"], seconds["early warning at chat"]) < first
+        warned = max(seconds["early warning at Alertmanager"], seconds["early warning at chat"])
+        assert warned < first, "the early warning, with picture and action, is at both before any service breaches"
         assert seconds["page"] < seconds["assistant-feature"], "the page comes before users notice"

@@ -34,6 +34,9 @@ MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
 LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
+TEAM, TEAM_LIMIT = "litellm-proxy http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
+PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
+MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
 
 
@@ -144,6 +147,10 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
         ),
         (Action("cap_gpu_share", BATCH, gpus=(GPU,)), None),
         (Action("limit_rate", LLM, amount=4.44), f"{LIMIT}{LIMITED}"),
+        (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
+        (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),
+        (Action("limit_batch", LLM, amount=48.0, current=64.0), f"{PATCH}'{MAX_SEQUENCES}'"),
+        (Action("limit_batch", LLM), None),
         (Action("restart", LLM), "kubectl -n serving rollout restart deployment/llm-chat"),
         (Action("inspect_replicas", LLM), "kubectl -n serving describe deployment/llm-chat"),
         (
@@ -190,6 +197,9 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
             Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19),
             "kubectl -n ml set env deployment/batch CUDA_MPS_ACTIVE_THREAD_PERCENTAGE-",
         ),
+        (Action("roll_back", LLM, target="1.4.1", amount=7.0), BACK),
+        (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
+        (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),
         (Action("limit_rate", LLM, amount=4.44), f"""{LIMIT}'{{"spec":{{"rateLimit":null}}}}'"""),
         (Action("restart", LLM), None),
     ],

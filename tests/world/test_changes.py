@@ -21,8 +21,9 @@ def shown(change: Change) -> str:
     """A change in short: seconds after the start, kind, subject, values, and stage."""
     subject = change.service or change.host
     values = " → ".join(filter(None, (change.before, change.after)))
-    words = f"{change.at - START:.0f} {change.kind} {subject} {change.setting} {values} {change.stage}".split()
-    return " ".join(words)
+    revision = f"after revision {change.revision}" if change.revision else ""
+    text = f"{change.at - START:.0f} {change.kind} {subject} {change.setting} {values} {change.stage} {revision}"
+    return " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -165,6 +166,10 @@ def test_what_ended_before_the_history_is_forgotten() -> None:
 
 POD = 'kube_pod_container_info{{namespace="serving",pod="llm-{0}",container="app",image="registry/llm:{1}"}} 1\n'
 GPU = 'gpu_info{{gpu="0",uuid="a",model="H100",driver_version="{0}",cuda_version="{1}",sharing="{2}"}} 1\n'
+REVISION = (
+    'kube_deployment_annotations{{namespace="serving",deployment="{}",'
+    'annotation_deployment_kubernetes_io_revision="{}"}} 1\n'
+)
 LABELS = 'namespace="serving",{}="{}"'
 
 
@@ -209,6 +214,12 @@ SCRAPED: list[tuple[str, str, list[str]]] = [
     (workload("by-hand", 4, 7), workload("by-hand", 6, 8), ["scaling serving/by-hand replicas 4 → 6"]),
     # A Deployment with a new specification.
     (workload("spec", 4, 7), workload("spec", 4, 8), ["configuration serving/spec generation 7 → 8"]),
+    # A Deployment whose new specification is another revision: one change.
+    (
+        workload("env", 4, 7) + REVISION.format("env", 12),
+        workload("env", 4, 8) + REVISION.format("env", 13),
+        ["configuration serving/env generation 7 → 8 after revision 12"],
+    ),
     # The limit of an autoscaler; the replicas that it sets are no change.
     (autoscaled("web", 4, 8), autoscaled("web", 6, 6), ["scaling serving/web max_replicas 8 → 6"]),
     # The least replicas and the target of an autoscaler.

@@ -13,7 +13,7 @@ CHANGE_METRIC = "foreshock_change_timestamp_seconds"
 """Its value is the time of the change, so that recordings keep reported changes, and Grafana can draw them."""
 EXPORTED_LABELS = ("kind", "service_name", "service_namespace", "source", "stage", "after")
 """Labels on the page of the hub's own metrics, which anyone may scrape: no other text of a sender."""
-_TEXTS = ("host", "setting", "before", "after", "title", "author", "key")
+_TEXTS = ("host", "setting", "before", "after", "title", "author", "key", "revision")
 _FAILED_AT = "failed_at"
 LABELS = ("service_name", "service_namespace", "kind", "stage", "source", *_TEXTS, "link", _FAILED_AT)
 

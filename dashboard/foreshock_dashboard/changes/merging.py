@@ -96,7 +96,16 @@ def _subject(change: Change) -> tuple[object, ...]:
 
 def _is_bare(change: Change) -> bool:
     """Whether it has only what a series of the hub's own metrics says: it may be any report that has the same."""
-    texts = (change.host, change.setting, change.before, change.title, change.link, change.author, change.key)
+    texts = (
+        change.host,
+        change.setting,
+        change.before,
+        change.title,
+        change.link,
+        change.author,
+        change.key,
+        change.revision,
+    )
     return not any(texts)
 
 
@@ -162,6 +171,7 @@ def _filled(first: Change, later: Change) -> Change:
         link=first.link or later.link,
         author=first.author or later.author,
         key=first.key or later.key,
+        revision=first.revision or later.revision,
         failed_at=later.failed_at if first.failed_at is None else first.failed_at,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 
 from foreshock_dashboard.changes.fields import (
     VERSION,
@@ -19,7 +20,9 @@ from foreshock_dashboard.changes.merging import service_aliases
 from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES, Change, ChangeKind
 from foreshock_dashboard.model.service import Service
 
-FIELDS = ("at", "kind", "service", "host", "setting", "before", "after", "stage", "title", "link", "author")
+FIELDS = ("at", "kind", "service", "host", "setting", "before", "after", "stage", "title", "link", "author", "revision")
+REVISION = re.compile(r"[1-9][0-9]{0,8}")
+"""A revision of a Deployment in Kubernetes."""
 MAX_TAGS = 50
 _DEPLOYS = frozenset({"deploy", "deployed", "deployment", "release", "rollout"})
 """Tags of annotations that pipelines write about deployments."""
@@ -52,7 +55,17 @@ def reported_change(body: object, now: float) -> Change:
         title,
         checked_link(body),
         checked_text(body, "author"),
+        revision=_revision(body),
     )
+
+
+def _revision(body: Mapping[str, object]) -> str:
+    """A number of a revision in Kubernetes; "" without one. Raises InvalidChangeError."""
+    number = body.get("revision")
+    text = str(number) if type(number) is int else checked_text(body, "revision")
+    if text and not REVISION.fullmatch(text):
+        raise InvalidChangeError("revision: not a number. Pass that of `kubectl rollout history` before the deployment")
+    return text
 
 
 def annotation(body: object, now: float, known: Collection[Service]) -> Change:

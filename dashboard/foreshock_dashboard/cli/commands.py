@@ -169,9 +169,10 @@ COMMAND = _Group(
         ),
         "dev": _group(
             "dev",
-            "Simulate platforms (for development)",
+            "Simulate platforms, and score the analysis",
             scenarios=("simulate:scenarios", "List built-in scenarios"),
             simulate=("simulate:simulate", "Simulate a scenario and record it"),
+            evaluate=("evaluate:evaluate", "Score the analysis on labeled recordings"),
         ),
         "completion": completion,
     },

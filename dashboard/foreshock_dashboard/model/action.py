@@ -25,6 +25,7 @@ ActionKind = Literal[
     "inspect_gpus",
     "inspect_links",
     "inspect_replicas",
+    "limit_batch",
     "limit_calls",
     "limit_length",
     "limit_rate",
@@ -118,11 +119,12 @@ class Action(NamedTuple):
 
     service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
     target: the pool, tier, host, replica, or version. requests: the kind of requests. amount: the value to set, the
-    share to shed, or the number to add; current: the value now, before a pause; NaN if unknown. maximum: largest number
-    that the autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds
-    until it is no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown.
-    too_late: the forecast SLO breach of the service that it helps comes before it, else the first one. outcome: what
-    this action and those before it achieve, once the queue is drained, `drain_seconds` after they take effect.
+    share to shed, the number to add, or the revision to go back to; current: the value now, before a pause; NaN if
+    unknown. maximum: largest number that the autoscaler allows; NaN without one. at: Unix seconds by which it has to be
+    done. until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds: time to
+    effect; NaN if unknown. too_late: the forecast SLO breach of the service that it helps comes before it, else the
+    first one. outcome: what this action and those before it achieve, once the queue is drained, `drain_seconds` after
+    they take effect.
     """
 
     kind: ActionKind

@@ -36,6 +36,7 @@ class Change:
         link: an `http` or `https` address, or "".
         author: person or system that made it, or "".
         key: of the deployment at its sender, over all senders; "" without one. Reports with one key are of one change.
+        revision: revision of its Deployment in Kubernetes before it, to which `kubectl rollout undo` goes back, or "".
         failed_at: Unix seconds at which its sender called the deployment failed; None if not. See `is_failure`.
     """
 
@@ -52,6 +53,7 @@ class Change:
     link: str = ""
     author: str = ""
     key: str = ""
+    revision: str = ""
     failed_at: float | None = None
 
     @property

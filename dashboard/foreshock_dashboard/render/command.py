@@ -113,7 +113,9 @@ def _remove_replicas(action: Action) -> Sequence[Sequence[str]]:
 
 
 def _roll_back(action: Action) -> Sequence[Sequence[str]]:
-    """Go back one revision; where a version is named, list the revisions before, for `--to-revision`."""
+    """Go back to a revision; where it is unknown, by one, and where a version is named, list the revisions before."""
+    if action.amount >= 1:
+        return [_kubectl(action.service, "rollout", "undo", DEPLOYMENT, f"--to-revision={action.amount:.0f}")]
     listed = [_kubectl(action.service, "rollout", "history", DEPLOYMENT)] if action.target else []
     return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
 
@@ -131,12 +133,44 @@ def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None)
     return [[*_kubectl(service, "patch", "backendtrafficpolicy/{}", "--type=merge"), "--patch", patch]]
 
 
+def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:
+    """Set the requests per minute of a team in LiteLLM; None removes the limit (docs.litellm.ai, Setting Team Budgets).
+
+    Its command line takes the address and the key of the proxy from the environment.
+    """
+    if service is None:
+        raise _NoCommandError
+    team = json.dumps({"team_id": _valid(LABEL, service.name), "rpm_limit": requests}, separators=(",", ":"))
+    return [["litellm-proxy", "http", "request", "POST", "/team/update", "--json", team]]
+
+
 def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
-    """Limit requests per minute, because the limit is a whole number."""
+    """Limit requests per minute, because the limit is a whole number: at the LiteLLM proxy, or in Envoy Gateway."""
     if not action.amount * MINUTE_SECONDS >= 1:
         raise _NoCommandError
-    limit = {"requests": int(action.amount * MINUTE_SECONDS), "unit": "Minute"}
+    requests = int(action.amount * MINUTE_SECONDS)
+    if action.callee is not None:
+        return _set_team_limit(action.service, requests)
+    limit = {"requests": requests, "unit": "Minute"}
     return _set_rate_limit(action.service, {"type": "Local", "local": {"rules": [{"limit": limit}]}})
+
+
+def _unlimit_rate(action: Action) -> Sequence[Sequence[str]]:
+    return _set_team_limit(action.service, None) if action.callee is not None else _set_rate_limit(action.service, None)
+
+
+def _limit_batch(action: Action) -> Sequence[Sequence[str]]:
+    """Start the first container of vLLM with a further argument: of an option that is given twice, the last counts."""
+    argument = {
+        "op": "add",
+        "path": "/spec/template/spec/containers/0/args/-",
+        "value": f"--max-num-seqs={_count(action.amount)}",
+    }
+    return [[*_kubectl(action.service, "patch", DEPLOYMENT, "--type=json"), "--patch", json.dumps([argument])]]
+
+
+def _undo_rollout(action: Action) -> Sequence[Sequence[str]]:
+    return [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
 
 
 def _resume(action: Action) -> Sequence[Sequence[str]]:
@@ -172,6 +206,7 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "inspect_deploys": lambda action: [_kubectl(action.service, "rollout", "history", DEPLOYMENT)],
     "inspect_gpus": _inspect_gpus,
     "inspect_replicas": lambda action: [_kubectl(action.service, "describe", DEPLOYMENT)],
+    "limit_batch": _limit_batch,
     "limit_rate": _limit_rate,
     "move_off_gpus": _reschedule,
     "pause": _pause,
@@ -185,10 +220,11 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "cap_gpu_share": lambda action: [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}-")],
     "drain_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "drain_host": lambda action: [["kubectl", "uncordon", _valid(NODE, action.target)]],
-    "limit_rate": lambda action: _set_rate_limit(action.service, None),
+    "limit_batch": _undo_rollout,
+    "limit_rate": _unlimit_rate,
     "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
     "pause": _resume,
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current))],
-    "roll_back": lambda action: [_kubectl(action.service, "rollout", "undo", DEPLOYMENT)],
+    "roll_back": _undo_rollout,
 }
 """How to take actions back, by kind; none where a value before is unknown."""

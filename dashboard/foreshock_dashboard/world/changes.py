@@ -33,8 +33,10 @@ from foreshock_dashboard.world.row_math import service_of
 _HAS_VERSION = Matcher("service_version", "!=", "")
 _TARGET_INFO_LABELS = ("job", "exported_job", *SERVICE_LABELS, "service_version")
 _DEPLOYMENT, _SCALER = (*NAMESPACE_LABELS, "deployment"), (*NAMESPACE_LABELS, "horizontalpodautoscaler")
+_REVISION = "annotation_deployment_kubernetes_io_revision"
+"""Of kube-state-metrics with `--metric-annotations-allowlist=deployments=[deployment.kubernetes.io/revision]`."""
 ROLLOUT_SECONDS = 120.0
-"""Time within which a new generation of a Deployment is explained by its new image or replicas."""
+"""Time within which a new image or replicas of a Deployment explain its new generation, and a revision is theirs."""
 
 NOTHING = -1
 """Number of a series that is about nothing."""
@@ -75,6 +77,7 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "image": row(lost, last("kube_pod_container_info", pod)),
         "generation": row(lost, last("kube_deployment_metadata_generation", _DEPLOYMENT)),
+        "revision": row(lost, last("kube_deployment_annotations", (*_DEPLOYMENT, _REVISION))),
         "scaler_least": row(lost, last("kube_horizontalpodautoscaler_spec_min_replicas", _SCALER)),
         "scaler_goal": row(
             lost,
@@ -130,6 +133,7 @@ class ChangeRows:
             "version": _Reading(_version),
             "image": _Reading(self._image),
             "generation": self._workload("configuration", "generation"),
+            "revision": _Reading(self._revision, exclusive=True),
             "specified": self._workload("scaling", "replicas"),
             "scaler_most": self._workload("scaling", "max_replicas"),
             "scaler_least": self._workload("scaling", "min_replicas"),
@@ -204,10 +208,13 @@ class ChangeRows:
                 service == change.service and abs(at - change.at) <= ROLLOUT_SECONDS for service, at in rollouts
             )
 
+        revisions = [change for _, change in found if change.setting == _REVISION]
         shown = [
-            change
+            _with_revision(change, revisions)
             for _, change in found
-            if not (change.setting == "replicas" and change.service in self._autoscaled) and not is_explained(change)
+            if not (change.setting == "replicas" and change.service in self._autoscaled)
+            and change.setting != _REVISION
+            and not is_explained(change)
         ]
         return reported.union(
             replace(change, service=service_of_workload.get(change.service, change.service))
@@ -257,6 +264,13 @@ class ChangeRows:
         service = Service(namespace_of(labels), workload)
         return Subject("deployment", "kubernetes", service, part=labels.get("container", "")), tag
 
+    def _revision(self, labels: LabelMap) -> tuple[Subject, str] | None:
+        """The revision of a Deployment, of which each rollout has its own."""
+        revision, workload = labels.get(_REVISION, ""), self._scaled(labels)
+        if not revision or workload is None:
+            return None
+        return Subject("configuration", "kubernetes", workload, setting=_REVISION), revision
+
     def _workload(self, kind: ChangeKind, setting: str) -> _Reading:
         """Names the workload of a Deployment, StatefulSet, or autoscaler. The sample is the value."""
 
@@ -281,6 +295,14 @@ class ChangeRows:
             return Subject(kind, "exporter", host=host, setting=setting), labels.get(label, "") if label else ""
 
         return _Reading(named, sampled=not label)
+
+
+def _with_revision(change: Change, revisions: Iterable[Change]) -> Change:
+    """A change of a Deployment with the revision before it, if one is known to have changed with it."""
+    if change.source != "kubernetes" or not (change.kind == "deployment" or change.setting == "generation"):
+        return change
+    own = [each for each in revisions if each.service == change.service and abs(each.at - change.at) <= ROLLOUT_SECONDS]
+    return replace(change, revision=own[-1].before) if own else change
 
 
 def _version(labels: LabelMap) -> tuple[Subject, str] | None:

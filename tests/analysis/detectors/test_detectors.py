@@ -242,6 +242,19 @@ def test_a_finding_begins_with_its_fault(case: Case) -> None:
     assert now.world.times[first] - 60 <= best.since <= now.time
 
 
+@pytest.mark.parametrize(("preemptions", "limits"), [(0.3, [50]), (0.0, [])])
+def test_a_batch_is_limited_only_where_requests_are_preempted(preemptions: float, limits: list[int]) -> None:
+    """To what the cache of each of two replicas holds, with its use then as the effect."""
+    case = next(case for case in CASES if case.cause == "kv_cache_pressure")
+    (finding,) = kv_cache_pressure(point({**case.changes, ("preempted", LLM): since(NOW, 0, preemptions)}))
+    found = [action for action in finding.actions if action.kind == "limit_batch"]
+    assert [action.amount for action in found] == limits
+    for action in found:
+        assert action.amount < action.current
+        assert action.effect is not None
+        assert action.effect.projected == pytest.approx(action.effect.now * action.amount / action.current)
+
+
 def _differs(changes: Changes, index: int) -> bool:
     """Whether any value changes in the ten minutes after the index."""
     return any(callable(shape) and shape(index + 30) != shape(index - 1) for shape in changes.values())

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
 from foreshock_dashboard.analysis.incidents.lifecycle import _began_after_page
-from foreshock_dashboard.model.incident import Cause, Evidence, Incident
+from foreshock_dashboard.model.incident import Cause, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 CHAT = Service("serving", "chat")
@@ -18,22 +19,24 @@ PAGED = Incident("i", "critical", "firing", "gpu_contention", CHAT, 0.0, opened=
 @pytest.mark.parametrize(
     ("begins", "service", "paged", "is_later"),
     [
-        pytest.param((160.0, 200.0), CHAT, 100.0, True, id="a backlog after the page"),
-        pytest.param((40.0, 200.0), CHAT, 100.0, False, id="some evidence is from before"),
+        pytest.param((160.0, 200.0), CHAT, 100.0, True, id="replicas are missing since after the page"),
+        pytest.param((40.0, 200.0), CHAT, 100.0, False, id="one sign of it is from before"),
         pytest.param((float("nan"),), CHAT, 100.0, False, id="unknown since when"),
+        pytest.param((), CHAT, 100.0, False, id="no detector finds it"),
         pytest.param((160.0,), Service("serving", "search"), 100.0, False, id="another service: other trouble"),
         pytest.param((160.0,), CHAT, None, False, id="not paged yet: a correction"),
     ],
 )
-def test_a_cause_is_an_effect_if_all_its_evidence_began_after_the_page(
+def test_a_cause_that_began_after_the_page_explains_its_tail_at_most(
     begins: tuple[float, ...], service: Service, paged: float | None, is_later: bool
 ) -> None:
-    """For the same service, in a noisy neighbor's backlog for example."""
-    evidence = tuple(Evidence("waiting", 9.0, 1.0, "", since, "chat") for since in begins)
+    """A backlog for example, although the latency that it shows rose before the page."""
     before = replace(PAGED, paged=paged)
-    assert (
-        _began_after_page(before, replace(before, cause="scale_up_lag", service=service, evidence=evidence)) is is_later
-    )
+    slow = Evidence("p95 latency", 9.0, 1.0, "s", 40.0, "chat")
+    after = replace(before, cause="scale_up_lag", service=service, evidence=(slow,))
+    findings = [Finding(service, "scale_up_lag", after.suspect, 0.9, 2.0, since, (slow,), ()) for since in begins]
+    other = Finding(CHAT, "gpu_contention", SuspectedCause(Service("ml", "batch")), 0.9, 2.0, 40.0, (slow,), ())
+    assert _began_after_page(before, after, [other, *findings]) is is_later
 
 
 @pytest.mark.parametrize(

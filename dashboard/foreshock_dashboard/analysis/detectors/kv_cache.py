@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     slowdown_confidence,
 )
 from foreshock_dashboard.analysis.detectors.overload import edge_growth, load_origin
+from foreshock_dashboard.analysis.remediation.actions import reporting_replicas
 from foreshock_dashboard.analysis.remediation.effect import of_signal
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.action import Action
@@ -40,7 +41,22 @@ PRESSURE_KV_CACHE_RATIO = Threshold(0.65, 0.07)
 minutes."""
 PREEMPTION_RATE = Threshold(0.05, 0.02)
 """Preemptions per second above the baseline that show a full cache."""
+KEPT_KV_CACHE_RATIO = 0.9
+"""Ratio of the KV cache that a limit of the batch keeps in use: answers grow after they were let in."""
 EVIDENCE_SIGNALS = ("held", "cache", "preempted", "waiting", "prompt", "generated")
+
+
+def _limit_batch(point: EvaluationPoint, service: Service) -> tuple[Action, ...]:
+    """Run at most as many requests at once as the cache holds: the rest waits, and no work is repeated.
+
+    Preemptions are known of vLLM alone, so its option is (docs.vllm.ai, Optimization and Tuning, Preemption).
+    """
+    replicas, used = reporting_replicas(point, service), point.value("cache", service)
+    running = point.value("running", service) / replicas if replicas else math.nan
+    if not (used > 0 and (amount := math.floor(KEPT_KV_CACHE_RATIO * min(running / used, running))) >= 1):
+        return ()
+    effect = of_signal(point, "cache", service, used * amount / running)
+    return (Action("limit_batch", service, amount=amount, current=running, effect=effect),)
 
 
 def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
@@ -82,6 +98,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
                 Action(
                     "limit_length", client, requests=longer, effect=of_signal(point, "cache", service, used / growth)
                 ),
+                *(_limit_batch(point, service) if PREEMPTION_RATE.confidence(preemptions) > 0.5 else ()),
                 Action("add_kv_cache", service),
             ),
         )

@@ -71,13 +71,18 @@ def _undoable(
         if action.kind == "roll_back" and action.service is not None:
             change = changes.get(action.service)
             if change is not None:
-                action = action._replace(target=change.before)
+                action = action._replace(target=change.before, amount=_revision(change))
             elif action.service in point.world.change_tracked:
                 continue
             else:
                 action = action._replace(kind="inspect_deploys")
         kept.append(action)
     return tuple(kept)
+
+
+def _revision(change: Change) -> float:
+    """The revision of the Deployment before a change; NaN if unknown."""
+    return float(change.revision) if change.revision.isdecimal() else math.nan
 
 
 def newest_changes(point: EvaluationPoint, since: float) -> Mapping[Service, Change]:
@@ -157,7 +162,7 @@ def _attributed(change: Change, service: Service, since: float, reported: Report
     lag = max(0.0, since - change.at)
     weight = CHANGE_WEIGHT * (1 - lag / CHANGE_LOOKBACK_SECONDS)
     effect: Effect | None = next((action.effect for action in reported.actions if action.effect), None)
-    undo = Action("roll_back", service, target=change.before, effect=effect)
+    undo = Action("roll_back", service, target=change.before, amount=_revision(change), effect=effect)
     others = (action for action in reported.actions if action.kind not in ("roll_back", "restart"))
     return ReportedCause(
         "change",

@@ -303,7 +303,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     disagreeing_points = group.disagreeing_points + 1
     disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
     switch = PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
-    is_effect = before.confidence_level == "high" and _began_after_page(before, after)
+    is_effect = before.confidence_level == "high" and _began_after_page(before, after, evaluation.findings)
     if disagreeing_points >= switch.points_at(evaluation.point.world.step) and not is_effect:
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
@@ -315,20 +315,24 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)
 
 
-def _began_after_page(before: Incident, after: Incident) -> bool:
-    """Whether all evidence of another cause began after the page for the same service: it did not cause that."""
-    begins = [item.since for item in after.evidence if math.isfinite(item.since)]
+def _began_after_page(before: Incident, after: Incident, findings: Sequence[Finding]) -> bool:
+    """Whether another cause of the paged trouble of a service began after the page: it explains its tail at most.
+
+    The symptoms are older: they are of the first cause.
+    """
+    begins = [finding.since for finding in findings if _supports(finding, after)]
     is_same_service = before.service == after.service
     return is_same_service and before.paged is not None and bool(begins) and min(begins) > before.paged
 
 
 def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
     """Whether a finding still supports the cause and suspected cause of an incident."""
-    return any(
-        (finding.service, finding.cause, finding.suspect.service) == _identity(incident)
-        for finding in findings
-        if finding.strength >= POSSIBLE_STRENGTH
-    )
+    return any(_supports(finding, incident) for finding in findings if finding.strength >= POSSIBLE_STRENGTH)
+
+
+def _supports(finding: Finding, incident: Incident) -> bool:
+    """Whether a finding is of the service, cause, and suspected cause of an incident."""
+    return (finding.service, finding.cause, finding.suspect.service) == _identity(incident)
 
 
 def _identity(incident: Incident) -> tuple[object, ...]:

@@ -25,6 +25,8 @@ BUDGET_RATIO = 0.1
 """Retries per call of the recommended retry budget."""
 REPORTED_SECONDS = 60.0
 """Seconds within which a replica has to have reported to count: one lost scrape is no lost replica."""
+LITELLM = "litellm"
+"""Part of the name of a LiteLLM proxy, which calls itself so in its spans."""
 MAX_LOAD_RATIO = 10.0
 """Growth, and load over capacity, beyond which the share of the backlog is unknown and no number is recommended."""
 
@@ -102,10 +104,12 @@ def _limit_rate(
 ) -> Action:
     """Limit the rate of `origin` such that the load of `service` is within its safe limit, at its baseline at least.
 
-    Without a rate where that of `origin` does not explain the growth: its requests became longer, or pass through it.
+    The callee is the LiteLLM proxy that it calls, if any. Without a rate where that of `origin` does not explain the
+    growth: its requests became longer, or pass through it.
     """
     now, baseline = point.value("rate", origin), point.level("rate", origin)
-    limit = Action("limit_rate", origin)
+    gateway = next((edge.server for edge in point.calls_from(origin) if LITELLM in edge.server.name.lower()), None)
+    limit = Action("limit_rate", origin, callee=gateway)
     load_now = load.now if load else math.nan
     if not (baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0):
         return limit._replace(effect=of_load(point, service, load_now, 1 / growth))

@@ -37,6 +37,7 @@ TIME_TO_EFFECT_SECONDS: Mapping[ActionKind, float] = {
     "cap_gpu_share": RESTART_SECONDS,
     "drain_gpus": RESTART_SECONDS,
     "drain_host": RESTART_SECONDS,
+    "limit_batch": RESTART_SECONDS,
     "move_off_gpus": RESTART_SECONDS,
     "restart": RESTART_SECONDS,
     "restore_timeout": RESTART_SECONDS,

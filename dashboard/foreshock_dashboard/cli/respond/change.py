@@ -24,6 +24,7 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 @click.option("--title", metavar="TEXT", help="description, up to 200 characters")
 @click.option("--link", metavar="URL", help="address of the pipeline or commit")
 @click.option("--author", metavar="NAME", help="author of the change (default: the current user)")
+@click.option("--revision", metavar="NUMBER", help="revision of the Deployment before the change, for the rollback")
 @click.option("--at", metavar="TIME", help="time of the change, such as 2026-11-25T10:00:00Z (default: now)")
 @output_option("table", "json", "yaml", "csv")
 def add(source: Source, /, form: str, **fields: str | None) -> None:

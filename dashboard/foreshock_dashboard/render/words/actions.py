@@ -25,6 +25,8 @@ ACTIONS: Mapping[ActionKind, str] = {
     "inspect_gpus": "Check {gpus} for errors, throttling, and power",
     "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
     "inspect_replicas": "Check why replicas of {service} are not ready",
+    "limit_batch": "[Limit {service} to {amount:.0f} concurrent requests per replica (now {current:.0f})"
+    "|Limit the concurrent requests of {service}]",
     "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
     "limit_length": "Limit the {requests} length of requests from {service}",
     "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
@@ -69,7 +71,7 @@ LIMITS: Mapping[LimitKind, str] = {
     "needed": "needed",
 }
 HOW_TO: Mapping[ActionKind, str] = {
-    "add_kv_cache": "At the model server, add replicas, give the cache more GPU memory, or lower the context limit",
+    "add_kv_cache": "At the model server, add replicas, or give the cache more memory (vLLM --gpu-memory-utilization)",
     "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "At the server, abort a request when its client disconnects, and propagate deadlines",
     "cap_gpu_share": "Lower its share of the GPU (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
@@ -79,6 +81,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "degrade": "At the callers, shorten the timeout below their own SLO, and open the circuit breaker",
     "drain_replica": "At the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
+    "limit_batch": "At the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
     "limit_calls": "At the gateway or service mesh, limit the rate on this route, answered with HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
     "limit_rate": "At the gateway or service mesh, limit the rate of this client, answered with HTTP 429",
