@@ -62,7 +62,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in ("Suspected cause", "Order of impact", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(
-        "gateway: at risk, SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"
+        "gateway: At risk, SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
     assert names[-1] == "GPU wait: 46%, embedder waiting on train-llm, No baseline yet"

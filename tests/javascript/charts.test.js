@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { forecastRange, latestStage, timelineTicks } = await import("#web/assets/timeline/timeline.js");
+const { forecastRange, timelineTicks } = await import("#web/assets/timeline/timeline.js");
 const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
 const { scalePosition } = await import("#web/pages/cascade/cascade.js");
 const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");
@@ -19,15 +19,6 @@ test("ticks stand at round distances from now", () => {
   ]);
   const day = timelineTicks({ start: -86_400, now: 0, end: 0 }).map(([, text]) => text);
   assert.deepEqual(day.slice(-2), ["−8 h", "−4 h"]);
-});
-
-test("the latest stage counts only while it lasts", () => {
-  /** @type {any} */
-  const lane = { intervals: [[0, 100, 2]] };
-  /** @type {any} */
-  const stages = ["healthy", "early_warning", "degraded"];
-  assert.equal(latestStage(lane, 120, stages), "degraded");
-  assert.equal(latestStage(lane, 200, stages), "healthy");
 });
 
 test("a forecast beyond the end of the axis is open, and its median is not drawn there", () => {

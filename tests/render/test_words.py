@@ -171,6 +171,11 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load with queue > 3x capacity (safe limit 55%)"),
         ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
         ({"summary": Summary()}, "llm is at risk"),
+        ({"summary": Summary(SLOW), "stage": "early_warning"}, "llm is at risk: p95 1.50 s (SLO 2.00 s)"),
+        (
+            {"summary": Summary(SLOW._replace(value=0.55)), "stage": "degraded"},
+            "llm is degraded: p95 550 ms (SLO 2.00 s)",
+        ),
         (
             {"cause": "retry_storm", "summary": Summary(latent=True)},
             "llm could stay overloaded after a brief capacity loss",

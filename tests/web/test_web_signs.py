@@ -79,7 +79,7 @@ def test_slos_count_where_they_are_known() -> None:
     """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
     patient = {EMBEDDER: Slo(3600.0, 0.5)}
     assert _fared(slo_by_service=patient).now()[EMBEDDER] == "degraded"
-    assert _fared(slo_by_service=patient, breaching=frozenset({EMBEDDER})).now()[EMBEDDER] == "breached"
+    assert _fared(slo_by_service=patient, known={EMBEDDER: "breached"}).now()[EMBEDDER] == "breached"
 
 
 def test_a_moment_of_calm_does_not_end_trouble() -> None:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import Gpu
 
 Severity = Literal["warning", "critical"]
@@ -125,7 +126,8 @@ class Incident:
     changes: they identify its alerts; None if unknown. cascading: other services breach their SLO too, or did.
     affected: affected services, the first one first. at_risk: services about to breach their SLO, the soonest first.
     candidates: suspected causes, the likeliest first. since (the first anomaly), opened, paged, recovering_since (the
-    end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1.
+    end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1. stage: of the
+    service while the incident fires; None if unknown, or if no service is affected.
     """
 
     id: str
@@ -150,6 +152,7 @@ class Incident:
     summary: Summary = Summary()
     first_service: Service | None = None
     paged_service: Service | None = None
+    stage: Stage | None = None
 
     @property
     def is_open(self) -> bool:

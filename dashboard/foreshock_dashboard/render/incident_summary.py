@@ -6,6 +6,7 @@ import math
 
 from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, sentences, text, time
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
@@ -31,12 +32,12 @@ def headline_clauses(incident: Incident) -> Text:
     return text(condition_clauses(incident), *((f": {metric}",) if metric else ()))
 
 
-def condition_clauses(incident: Incident, breaches_slo: bool | None = None, is_degraded: bool | None = None) -> Text:
+def condition_clauses(incident: Incident, stage: Stage | None = None) -> Text:
     """The service and its condition, without values: `llm breaches its SLO`.
 
-    breaches_slo, is_degraded: its stage; by default, as its symptom shows.
+    stage: of the service where the incident has none; by default, as its symptom shows.
     """
-    return text(incident.service, f" {_condition(incident, breaches_slo, is_degraded)}")
+    return text(incident.service, f" {_condition(incident, stage)}")
 
 
 def incident_sentence(incident: Incident) -> str:
@@ -116,13 +117,10 @@ def gpus_clause(incident: Incident) -> Clause:
     return Clause(gpu_list(gpus), "gpus", gpus=tuple(gpu.label for gpu in gpus))
 
 
-def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded: bool | None = None) -> str:
+def _condition(incident: Incident, stage: Stage | None = None) -> str:
     symptom, summary = incident.summary.symptom, incident.summary
-    if is_degraded is None:
-        is_degraded = _is_degraded(symptom)
-    operation = symptom.operation if symptom and breaches_slo is None else ""
-    if breaches_slo is None:
-        breaches_slo = symptom is not None and symptom.value > symptom.slo
+    operation = symptom.operation if symptom and (stage is None or incident.stage) else ""
+    stage = incident.stage or stage or _stage_by_symptom(symptom)
     if incident.state == "resolved":
         return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
     if incident.state == "recovering":
@@ -131,7 +129,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded
         return "could stay overloaded after a brief capacity loss"
     if summary.down:
         return "is down"
-    if breaches_slo:
+    if stage == "breached":
         return f"{operation} {BREACHES_SLO}".lstrip()
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
@@ -139,7 +137,7 @@ def _condition(incident: Incident, breaches_slo: bool | None = None, is_degraded
         bucket = breach_bucket(forecast)
         within = bucket.removeprefix("likely in ")
         return f"is likely to breach its SLO in {within}" if within != bucket else "is about to breach its SLO"
-    return "is degraded" if is_degraded else "is at risk"
+    return "is degraded" if stage == "degraded" else "is at risk"
 
 
 def is_forecast(incident: Incident) -> bool:
@@ -153,10 +151,14 @@ def _own_forecast(incident: Incident) -> float | None:
     return next((seconds for seconds in own if 0 < seconds <= NEXT_SECONDS), None)
 
 
-def _is_degraded(symptom: Symptom | None) -> bool:
-    return symptom is not None and (
-        symptom.signal == "error_rate" or symptom.value >= DEGRADED_RATIO * symptom.baseline
-    )
+def _stage_by_symptom(symptom: Symptom | None) -> Stage:
+    """The stage of a service by its symptom alone, as of an incident of an earlier version."""
+    if symptom is None:
+        return "early_warning"
+    if symptom.value > symptom.slo:
+        return "breached"
+    is_degraded = symptom.signal == "error_rate" or symptom.value >= DEGRADED_RATIO * symptom.baseline
+    return "degraded" if is_degraded else "early_warning"
 
 
 def _metric(incident: Incident) -> str:

@@ -163,6 +163,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
 
     assert [item.state for item in (during, calms, over)] == ["firing", "recovering", "resolved"]
     assert all(item.severity == "critical" and item.cascading for item in (during, calms, over))
+    assert [item.stage for item in (during, calms, over)] == ["breached", None, None]
     assert during.recovering_since is None
     assert calms.recovering_since is not None
     assert world.times[260] <= calms.recovering_since <= world.times[275]

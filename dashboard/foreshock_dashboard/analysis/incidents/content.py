@@ -15,6 +15,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
+from foreshock_dashboard.analysis.incidents.stage import incident_stage
 from foreshock_dashboard.analysis.incidents.triage import (
     AFFECTED_Z,
     FINDING_STRENGTH,
@@ -48,6 +49,8 @@ SYMPTOM_ERROR_RATE = 0.02
 EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token", *RESOURCE_SIGNALS)
 EVIDENCE_Z = 2.0
 """Scales above the baseline from which a signal is evidence."""
+MAX_SLOW_CALLERS = 3
+"""Affected callers whose p95 is evidence, nearest first; the errors of all that breach their SLO are."""
 FIRST_SIGN_Z = 2.5
 """Scales above the baseline from which a signal is the first sign."""
 PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
@@ -282,7 +285,8 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         requests=_requests(incident, evaluation.point),
         down=is_outage_felt(evaluation.point, incident.service),
     )
-    return replace(incident, summary=summary)
+    summarized = replace(incident, summary=summary)
+    return replace(summarized, stage=incident_stage(summarized, evaluation.point, risk))
 
 
 def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None) -> Symptom | None:
@@ -420,8 +424,11 @@ def _candidates(
 def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
     origin = candidate.origin
     signals = [(name, origin) for name in EVIDENCE_SIGNALS if point.z(name, origin) >= EVIDENCE_Z]
-    callers = [caller for caller in candidate.affected_callers[:3] if point.z("p95", caller) > 0]
-    signals += [("p95", caller) for caller in callers]
+    for place, caller in enumerate(candidate.affected_callers):
+        if place < MAX_SLOW_CALLERS and point.z("p95", caller) > 0:
+            signals.append(("p95", caller))
+        if caller in candidate.breaching and point.z("error_rate", caller) >= EVIDENCE_Z:
+            signals.append(("error_rate", caller))
     evidence = [*(finding.evidence if finding else ()), *(evidence_of(point, *signal) for signal in signals)]
     return tuple({(item.name, item.entity): item for item in evidence if not _is_at_baseline(item)}.values())
 

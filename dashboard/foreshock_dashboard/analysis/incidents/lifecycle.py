@@ -156,7 +156,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
 
 def _resolved(incident: Incident, time: float) -> Incident:
     """The incident as of its last candidate, resolved at `time`."""
-    return replace(incident, state="resolved", resolved=time)
+    return replace(incident, state="resolved", resolved=time, stage=None)
 
 
 def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:

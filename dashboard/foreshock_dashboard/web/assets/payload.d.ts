@@ -141,6 +141,7 @@ export interface Incident {
   id: string;
   severity: Severity;
   state: IncidentState;
+  stage: "healthy" | "early_warning" | "degraded" | "breached" | null;
   cascading: boolean;
   cause: Cause;
   service: string;
@@ -177,6 +178,13 @@ export interface Lane {
   slo: string;
   sign: { text: string; value: number; baseline: number; unit: string } | null;
   forecast: LaneForecast | null;
+  /** The state of the service at the last point; null where it is not known. */
+  state: {
+    health: "ok" | "warning" | "critical" | "idle" | "unknown";
+    condition: string;
+    word: string;
+    stage: import("#web/assets/timeline/signs.js").Stage | null;
+  } | null;
   /** Intervals of one stage, by index of the timeline's stages. */
   intervals: [start: number, end: number, stage: number][];
 }

@@ -13,13 +13,13 @@ from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
-from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
+from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, ServiceFigures, open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
@@ -63,13 +63,22 @@ class LaneSign(Row):
     unit: str
 
 
+class LaneState(Row):
+    """The state of a service at the last point, as on all pages."""
+
+    health: Health
+    condition: ConditionKind
+    word: str
+    stage: Stage | None
+
+
 @dataclass
 class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
     slo: during a breach the metric that is furthest beyond its SLO, else that of the sign beside its SLO. part: at_risk
     is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which its recovery
-    began, of a suspected cause.
+    began, of a suspected cause. state: None where it is not known.
     """
 
     service: str
@@ -82,6 +91,7 @@ class Lane:
     forecast: BreachSeconds | None
     slo: str = ""
     until: float | None = None
+    state: LaneState | None = None
 
 
 class TimelineEvent(Row):
@@ -165,17 +175,20 @@ def timeline(
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
     slos: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    rows: Sequence[ServiceFigures] = (),
 ) -> Timeline:
     """Lanes in the order of the first anomaly: suspected causes, then affected services, then those at risk.
 
     start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. slos: by
     service and metric, its value beside its SLO; "" stands for the metric that breaches it. Times in Unix seconds;
-    stages are indexes into `stages`.
+    stages are indexes into `stages`. rows: the services with their state.
     """
     place = {service: i for i, service in enumerate(order, 1)}
     risks = chosen.risks
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
-    affected = _affected(history, named, chosen.onset)
+    evidence = _first_evidence(chosen.incidents)
+    firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
+    affected = _affected(history, named, chosen.onset, firing)
     suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range has a coarser resolution, and might show others
         affected = {
@@ -183,8 +196,6 @@ def timeline(
             for service, intervals in affected.items()
             if str(service) in place or service in suspects or _worst(intervals) < 2
         }
-    evidence = _first_evidence(chosen.incidents)
-    firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
     lanes = [
         _affected_lane(
             service,
@@ -214,7 +225,9 @@ def timeline(
     for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))
+    states = {row.id: LaneState(row.health, row.condition, row.word, row.stage) for row in rows}
     for lane in lanes:
+        lane.state = states.get(lane.service)
         sign = lane.sign.text if lane.sign and not lane.until else ""
         lane.slo = slos.get((lane.service, "")) or slos.get((lane.service, sign), "")
     end = world.time + _forecast_seconds(lanes)
@@ -257,8 +270,13 @@ def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[
     return likely | nearest
 
 
-def _affected(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
-    """The affected services and their related intervals: the named ones, and those with a stage beyond early."""
+def _affected(
+    history: ServiceHistory, named: set[Service], onset: float | None, firing: Mapping[str, Evidence]
+) -> dict[Service, tuple[Interval, ...]]:
+    """The affected services and their related intervals: the named ones, and those with a stage beyond early.
+
+    firing: the first evidence of firing incidents, by service: a named service with evidence is anomalous since then.
+    """
     found = {}
     for service in history.anomalous_services():
         intervals = history.intervals(service)
@@ -267,6 +285,10 @@ def _affected(history: ServiceHistory, named: set[Service], onset: float | None)
         worst = _worst(intervals)
         if worst >= 2 or (worst and service in named):
             found[service] = intervals
+    for service in sorted(named - found.keys()):
+        row = firing.get(str(service))
+        if row is not None and math.isfinite(row.since) and service in history.services and len(history.times):
+            found[service] = (Interval(row.since, float(history.times[-1]), "early_warning"),)
     return found
 
 
@@ -318,6 +340,8 @@ def _affected_lane(
     if evidence is not None and last[0].start - MAX_GAP_SECONDS < evidence.since < last[0].start:
         intervals = (*intervals[: -len(last)], Interval(evidence.since, last[0].start, "early_warning"), *last)
         last = [intervals[-len(last) - 1]]
+        shown = None
+    if shown is None and evidence is not None:
         name, value, baseline, unit, since, entity = evidence
         shown = _sign(name, entity, since, value, baseline, unit)
     lane = _lane(service, last[0].start, risks, "affected" if _worst(intervals) >= 2 else "at_risk")

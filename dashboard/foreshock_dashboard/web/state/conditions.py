@@ -184,17 +184,21 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
         if service == incident.service:
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
-            early = soon or (incident.severity == "warning" and not breached)
+            is_early = incident.severity == "warning" or incident.stage == "early_warning"
+            early = soon or (is_early and not breached)
             return Condition("critical" if grave else "warning", "at_risk" if early else affected)
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
         if suspected[0].state == "recovering":
             return Condition("ok", "recovering")
         return Condition("warning", "noisy_neighbor" if suspected[0].cause == "gpu_contention" else "suspected_cause")
+    ahead = any(
+        risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk
+    )
+    if ahead and not breached:
+        return Condition("warning", "at_risk")
     if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
         return Condition("critical" if breached and "critical" in severities else "warning", affected)
-    if any(risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk):
-        return Condition("warning", "at_risk")
-    return None
+    return Condition("warning", "at_risk") if ahead else None
 
 
 def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:

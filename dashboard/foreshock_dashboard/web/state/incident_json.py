@@ -21,6 +21,7 @@ from foreshock_dashboard.model.incident import (
     State,
 )
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import (
     action_clauses,
@@ -183,6 +184,7 @@ class IncidentJson(Assessment):
     id: str
     severity: Severity
     state: State
+    stage: Stage | None
     cascading: bool
     service: str
     since: float | None
@@ -282,6 +284,7 @@ def incident(item: Incident) -> IncidentJson:
         "id": item.id,
         "severity": item.severity,
         "state": item.state,
+        "stage": item.stage,
         "cascading": item.cascading,
         "service": str(item.service),
         "since": number_of_time(item.since),

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,11 +17,16 @@ from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NA
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
 from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
+from foreshock_dashboard.analysis.incidents.stage import (
+    DEGRADED_ERROR_RATIO,
+    DEGRADED_FOR_SECONDS,
+    DEGRADED_SCALES,
+)
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Floats, Stage
 from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -28,14 +34,10 @@ from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, Servic
 
 EARLY_SCALES = 4.0
 """Scales beyond the baseline from which a figure is an early sign: noise gets there once in 30,000 points."""
-DEGRADED_SCALES = 3.0
-"""Scales from which a service is degraded: ordinary variation does not reach it."""
-DEGRADED_ERROR_RATIO = 0.01
-"""Share of failed requests beyond the baseline from which a service is degraded."""
 MIN_SIGN_VALUES: Mapping[str, float] = {"gpu_wait_by": 0.05, "flight": 1.0}
 """Values below which a figure is no sign, in the signal's unit, however rare it is."""
-DEGRADED_FOR_SECONDS, EARLY_FOR_SECONDS = 30.0, 60.0
-"""Duration for which a service must be worse, and a sign must last, to count."""
+EARLY_FOR_SECONDS = 60.0
+"""Duration for which a sign must last to count."""
 MAX_GAP_SECONDS = 60.0
 """Longest time without an anomaly that does not end an interval."""
 BASELINE_LEAD_SECONDS = 60.0
@@ -51,15 +53,15 @@ def service_history(
     end: float,
     onset: float | None = None,
     slo_by_service: Mapping[Service, Slo] | None = None,
-    breaching: frozenset[Service] = frozenset(),
+    known: Mapping[Service, Stage] = MappingProxyType({}),
     max_points: int = 360,
     base: Callable[[int], Baselines] | None = None,
 ) -> ServiceHistory:
     """All services from `start` to `end` (Unix seconds), against their baseline before `onset`.
 
     onset: the first sign of the incident, so that lasting trouble does not become the baseline; the end without one.
-    slo_by_service: SLOs in use; learned ones by default. breaching: services that breach their SLO at the end,
-    according to the analysis. max_points: bound of the points, which are thinned out. base: cached baselines of
+    slo_by_service: SLOs in use; learned ones by default. known: stages at the end according to the analysis,
+    which count. max_points: bound of the points, which are thinned out. base: cached baselines of
     `SIGNALS` at a grid point.
     """
     first, last = np.searchsorted(world.times, start), np.searchsorted(world.times, end, side="right")
@@ -73,7 +75,9 @@ def service_history(
         world, baselines, columns, slos(EvaluationPoint(world, at, baselines), slo_by_service or {})
     ).history()
     if len(history.times):
-        history.stages[[service in breaching for service in history.services], -1] = STAGES.index("breached")
+        for row, service in enumerate(history.services):
+            if service in known:
+                history.stages[row, -1] = STAGES.index(known[service])
     return history
 
 
@@ -254,7 +258,7 @@ class HistoryCache:
         def make() -> ServiceHistory:
             base = baseline if world is snapshot.world else None
             slos = {slo.service: Slo(slo.seconds, slo.error_rate) for slo in snapshot.forecast.slos}
-            return service_history(world, start, world.time, onset, slos, _breaching(snapshot), base=base)
+            return service_history(world, start, world.time, onset, slos, _known_stages(snapshot), base=base)
 
         return self._histories.get((start, onset), make, snapshot) if world is snapshot.world else make()
 
@@ -266,7 +270,10 @@ class HistoryCache:
             return self._rows
 
 
-def _breaching(snapshot: Snapshot) -> frozenset[Service]:
-    forecast = {risk.service for risk in snapshot.forecast.risks if risk.p50 <= 0}
-    at_risk = (risk for item in open_incidents(snapshot) for risk in item.at_risk)
-    return frozenset(forecast | {risk.service for risk in at_risk if risk.p50 <= 0})
+def _known_stages(snapshot: Snapshot) -> Mapping[Service, Stage]:
+    """The stages that the analysis reports: of services in breach, and of the services of open incidents."""
+    current = open_incidents(snapshot)
+    forecast = (risk.service for risk in snapshot.forecast.risks if risk.p50 <= 0)
+    at_risk = (risk.service for item in current for risk in item.at_risk if risk.p50 <= 0)
+    known: dict[Service, Stage] = {item.service: item.stage for item in reversed(current) if item.stage is not None}
+    return known | dict.fromkeys((*forecast, *at_risk), "breached")

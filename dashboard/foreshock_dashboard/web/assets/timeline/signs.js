@@ -59,13 +59,13 @@ export const stageState = (stage) =>
     : healthState("unknown", HEALTHS.unknown);
 
 /**
- * The state of a service, the same on every page: its stage, or its condition while it has none.
+ * The state of a service, the same on every page: its stage, or its condition while that says more.
  * @param {{ health: Health, condition: string, stage?: Stage | null, word: string }} service
  * @returns {{ state: Health | "recovering", word: string, sign: string }}
  */
 export const stateOf = ({ health, condition, stage, word }) => {
-  const isOver = condition === "recovering" && stage === "early_warning";
-  if (stage && stage !== "healthy" && !isOver) {
+  const isNamed = stage === "early_warning" && condition !== "healthy";
+  if (stage && stage !== "healthy" && !isNamed) {
     return { state: STAGE_HEALTH[stage], word: STAGES[stage], sign: STAGE_SIGNS[stage] };
   }
   const state = condition === "recovering" ? condition : health;

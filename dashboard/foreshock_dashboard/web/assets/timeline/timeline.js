@@ -19,6 +19,8 @@ import {
   RECOVERING_SIGN,
   STAGE_SIGNS,
   SUSPECT_SIGN,
+  serviceState,
+  stateOf,
 } from "#web/assets/timeline/signs.js";
 import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
 
@@ -45,7 +47,6 @@ const NAME_LEFT = 28;
 const MARK_WIDTH = 18;
 const NAME_CHARACTER_WIDTH = 7.4;
 const SIGN_CHARACTER_WIDTH = 6.3;
-const LATEST_WITHIN_SECONDS = 30;
 const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
@@ -62,8 +63,24 @@ const forecastText = ({ p10, p50, p90 }) =>
   `${TIMELINE_TEXTS.breach} ${formatBucket(p50)}` +
   (isNumber(p10) ? ` (${TIMELINE_TEXTS.interval} ${formatInterval(p10, p90)})` : "");
 
+/**
+ * The state of a service, as on all pages.
+ * @param {Lane} lane
+ */
+const laneState = ({ state }) => (state ? stateOf(state) : { word: NOT_KNOWN, sign: AT_RISK_SIGN });
+
+/**
+ * The state of a service, and its role where the state does not say it.
+ * @param {Lane} lane
+ */
+const partText = (lane) => {
+  const { word } = laneState(lane);
+  if (lane.part === "affected") return `${word} (${lane.order})`;
+  return lane.part === "at_risk" || isSuspectState(lane) ? word : `${word}, ${ROLES.suspect}`;
+};
+
 /** @param {Lane} lane */
-const partText = ({ part, order }) => (part === "affected" ? `${ROLES[part]} (${order})` : ROLES[part]);
+const isSuspectState = ({ state }) => state?.condition === "noisy_neighbor" || state?.condition === "suspected_cause";
 
 /**
  * Whether an anomaly of a service has been seen, or its breach is only expected.
@@ -78,27 +95,14 @@ const hasBegun = (lane) => lane.part !== "at_risk" || lane.intervals.length > 0;
 const worstStage = (lane) => lane.intervals.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
 
 /**
- * The stage of a service at the end of what is known.
- * @param {Lane} lane
- * @param {number} now Unix seconds
- * @param {readonly Stage[]} stages
- * @returns {Stage}
- */
-export const latestStage = (lane, now, stages) => {
-  const last = lane.intervals.at(-1);
-  return (last && last[1] >= now - LATEST_WITHIN_SECONDS && stages[last[2]]) || "healthy";
-};
-
-/**
- * The stage of a service as words.
+ * What a service was that is healthy or recovers: "had breached SLO"; else "".
  * @param {Lane} lane
  * @param {Timeline} data
  */
-const stageText = (lane, data) => {
-  if (!lane.intervals.length) return lane.until ? CONDITIONS.recovering : NOT_KNOWN;
-  const stage = latestStage(lane, data.now, data.stages);
-  if (stage !== "healthy") return STAGES[stage];
-  return `Recovered (${PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"]})`;
+const pastText = (lane, data) => {
+  const isOver = lane.state?.condition === "healthy" || lane.state?.condition === "recovering";
+  const isStillInStage = lane.state?.stage === "degraded" || lane.state?.stage === "breached";
+  return isOver && !isStillInStage ? PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"] : "";
 };
 
 /**
@@ -172,7 +176,9 @@ const legend = (data) => {
     hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
     hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
     lanes.some(({ until }) => until) ? entry(RECOVERING_SIGN, "lane-dots", TIMELINE_TEXTS.recovery) : null,
-    hasPart("at_risk") ? entry(AT_RISK_SIGN, "lane-dots", CONDITIONS.at_risk) : null,
+    [
+      ...new Map(lanes.filter(({ part }) => part === "at_risk").map((lane) => [laneState(lane).word, lane])).values(),
+    ].map((lane) => entry(laneState(lane).sign, "lane-dots", laneState(lane).word)),
     data.changes.length ? entry(CHANGE_SIGN, "lane-dots", TIMELINE_TEXTS.change) : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)
@@ -200,16 +206,21 @@ const laneTable = (data) =>
   scrollTable(
     "Timeline",
     null,
-    headCells(["Service", "Role", "First anomaly", "Signal", "Stage", "Forecast"]),
+    headCells(["Service", "State", "Order", "First anomaly", "Signal", "Forecast"]),
     data.lanes.map((lane) =>
       h(
         "tr",
         null,
         h("th", { scope: "row" }, lane.service),
-        h("td", null, partText(lane)),
+        h(
+          "td",
+          null,
+          lane.state ? serviceState(lane.state) : NOT_KNOWN,
+          pastText(lane, data) ? ` (${pastText(lane, data)})` : "",
+        ),
+        h("td", null, lane.order ?? NOT_KNOWN),
         h("td", null, hasBegun(lane) ? timeElement(lane.first, data.now) : NOT_KNOWN),
         h("td", { class: "wide-cell" }, signText(lane) || NOT_KNOWN),
-        h("td", null, stageText(lane, data)),
         h("td", { class: "wide-cell" }, lane.forecast ? forecastText(lane.forecast) : NOT_KNOWN),
       ),
     ),
@@ -221,14 +232,13 @@ const laneList = (data) =>
     "ol",
     { class: "lane-list" },
     data.lanes.map((lane) => {
-      const stage = lane.intervals.length ? stageText(lane, data) : "";
-      const notes = [signText(lane), stage, lane.forecast ? forecastText(lane.forecast) : ""];
+      const notes = [signText(lane), pastText(lane, data), lane.forecast ? forecastText(lane.forecast) : ""];
       return h(
         "li",
         { class: `lane-${lane.part}` },
         link(serviceHref(lane.service), lane.service),
         " ",
-        h("span", { class: "lane-part" }, partText(lane)),
+        lane.state ? serviceState(lane.state) : null,
         hasBegun(lane) ? h("span", { class: "muted" }, ` ${formatDuration(data.now - lane.first)} ago`) : null,
         h("br"),
         notes.filter(Boolean).join("; "),
@@ -283,6 +293,15 @@ const picture = (data, width) => {
         s("text", { x: at, y: AXIS_TEXT_Y, class: "tick-text", "text-anchor": "middle" }, text),
       ];
     }),
+    phases(data).map(([from, to, kind]) =>
+      s("rect", {
+        x: x(from),
+        y: TOP_MARGIN,
+        width: x(to) - x(from),
+        height: bottom - TOP_MARGIN,
+        class: `phase ${kind}`,
+      }),
+    ),
     data.lanes.map((lane, i) => {
       const y = TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2;
       return laneStrip(lane, data, y, scale);
@@ -306,6 +325,22 @@ const picture = (data, width) => {
       data.past ? formatTimestamp(data.now) : "now",
     ),
   );
+};
+
+/**
+ * The time from the detection of the incidents to their recovery, and from there to now, in Unix seconds.
+ * @param {Timeline} data
+ * @returns {[from: number, to: number, kind: string][]}
+ */
+const phases = ({ start, now, events, lanes }) => {
+  const [detected] = events;
+  if (!detected) return [];
+  const recoveries = lanes.flatMap(({ until }) => until ?? []);
+  const recovered = recoveries.length ? Math.min(now, Math.max(...recoveries)) : now;
+  return /** @type {[number, number, string][]} */ ([
+    [Math.max(start, detected.at), recovered, "firing"],
+    [Math.max(start, recovered), now, "recovering"],
+  ]).filter(([from, to]) => to > from);
 };
 
 /**
@@ -348,7 +383,7 @@ const laneStrip = (lane, data, y, scale) => {
             s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
             s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
           ]
-        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : AT_RISK_SIGN),
+        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : laneState(lane).sign),
       s(
         "text",
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },

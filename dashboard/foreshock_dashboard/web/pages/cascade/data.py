@@ -24,6 +24,7 @@ from foreshock_dashboard.web.panels.timeline import (
     Timeline,
     affected_order,
     chosen_incidents,
+    current_history,
     lanes_start,
     timeline,
 )
@@ -172,10 +173,11 @@ def cascade(
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     first = max(since, lanes_start(world, chosen)) if zoom and chosen.onset is not None else since
-    lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order)
+    rows = service_rows(snapshot, current_history(snapshot, world, chosen_incidents(snapshot), histories))
+    lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order, rows=rows)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
-    rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
+    nodes = set(map_nodes(world))
     suspects = {str(item.suspect.service) for item in chosen.incidents if item.is_open}
     signals = anomalous_signals(history.signs, chosen.incidents)
     shown = capacity_service(snapshot, chosen, service)

@@ -172,6 +172,7 @@ def now(
             chosen,
             order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
             slos=slos,
+            rows=rows,
         ),
         "services": [
             ServiceLine(

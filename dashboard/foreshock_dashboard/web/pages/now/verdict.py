@@ -19,7 +19,13 @@ from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
-from foreshock_dashboard.render.incident_summary import BREACHES_SLO, condition_clauses, is_forecast, summary_clauses
+from foreshock_dashboard.render.incident_summary import (
+    BREACHES_SLO,
+    condition_clauses,
+    headline_clauses,
+    is_forecast,
+    summary_clauses,
+)
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now.calm import HealthySince, healthy_since
@@ -273,9 +279,13 @@ def _of_incidents(
     own = worst(found, *SLO_METRICS, service=item.service)
     subject = _subject(item, own, found)
     reading = worst(found, *SLO_METRICS, service=subject)
-    breaches_slo = None if reading is None else reading.usage > 1
+    breaches_slo = reading is not None and reading.usage > 1
     stage = stages.get(subject)
-    headline = condition_clauses(item, breaches_slo, None if stage is None else stage in ("degraded", "breached"))
+    if item.stage is None:  # a breach that paused is none in the headline, beside its value
+        stage = "breached" if breaches_slo else "degraded" if stage == "breached" else stage
+    headline = condition_clauses(item, stage)
+    if item.stage == "breached" and not breaches_slo and subject == item.service:
+        headline, reading = headline_clauses(item), None  # an operation breaches its SLO, not all requests together
     if subject != item.service:
         headline = text(subject, f" {BREACHES_SLO}")
     elif "overloaded" in joined_text(headline):
