@@ -52,7 +52,12 @@ SLOW = (
     *("analysis/incidents/test_lifecycle.py", "analysis/baseline/test_sampling_noise.py"),
     "evaluation/test_evaluate_command.py",
     *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),
-    *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
+    *(
+        "ingest/test_hostile_senders.py",
+        "ingest/test_otlp_metrics.py",
+        "ingest/test_real_services.py",
+        "ingest/test_real_exporters.py",
+    ),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
     *("sources/http_config/test_doors.py", "sources/http_config/test_discovery.py"),
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),

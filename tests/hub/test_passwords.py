@@ -27,7 +27,8 @@ def test_the_status_has_the_names_of_metrics_and_options() -> None:
     """Counters by what they count, durations with their unit, settings as their option."""
     last = ScrapeState(ScrapeTarget("http://host-1:10877/metrics", "gpu"), last=VITALS.time - 5.0)
     body = status_json(replace(VITALS, scrapes=(last,)))
-    assert body["receiver"].keys() == {"requests", "accepted_spans", "refused_spans", "refused_requests"}
+    accepted, refused = {"accepted_spans", "accepted_data_points"}, {"refused_spans", "refused_data_points"}
+    assert body["receiver"].keys() == {"requests", "refused_requests", *accepted, *refused}
     assert (body["scrapes"][0]["age_seconds"], "duration_seconds" in body["scrapes"][0]) == (5.0, True)
     assert {"retention_metrics", "retention_traces"} <= data_sources(Settings(), 4317, 4318).keys()
 

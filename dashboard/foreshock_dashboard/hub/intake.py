@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.otlp.metrics.reader import MetricsReader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
@@ -55,8 +57,10 @@ class Intake:
         trace_keys = settings.indexed_attributes or TRACE_KEYS
         senders = tokens("--otlp-token-file", settings.otlp_token_file)
         self._accept: Callable[[Sequence[Span]], None] = _refuse if settings.at is not None else _refuse_for_now
+        self._accept_metrics: Callable[[bytes], tuple[int, Counter[str]]] = self._refuse_points
         self.receiver = Receiver(
             accept=lambda spans: self._accept(spans),
+            accept_metrics=lambda payload: self._accept_metrics(payload),
             admission=Admission(self.memory.request_bytes, self.memory.has_room),
             allows=senders.allows if senders else None,
             now=clock.now,
@@ -88,6 +92,13 @@ class Intake:
                 self._opened = opened.pop_all()
         if settings.at is None:
             self._accept = self.pipeline.accept
+            reader = MetricsReader(self.store.append_samples, clock.now)
+            self._accept_metrics = reader.accept if self.writes_samples else _refuse_metrics
+
+    def _refuse_points(self, _: bytes) -> tuple[int, Counter[str]]:
+        """Refuse metrics for the reason for which spans are refused."""
+        self._accept(())
+        raise AssertionError
 
     def close(self) -> None:
         """Stop the receivers, store the last counts, and close the store. May be called twice."""
@@ -104,6 +115,10 @@ class Intake:
 
 def _refuse(_: Sequence[Span]) -> None:
     raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
+
+
+def _refuse_metrics(_: bytes) -> tuple[int, Counter[str]]:
+    raise RefusedError(Refusal.READ_ONLY, "this hub reads its metrics from another place; send metrics there")
 
 
 def _refuse_for_now(_: Sequence[Span]) -> None:

@@ -250,8 +250,11 @@ def _without_created(family: Metric) -> Metric:
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:
     yield CounterMetricFamily("foreshock_receiver_requests", "OTLP requests received.", value=stats.requests)
     yield CounterMetricFamily("foreshock_receiver_accepted_spans", "Spans accepted and stored.", value=stats.spans)
+    points = "Data points of metrics accepted and stored."
+    yield CounterMetricFamily("foreshock_receiver_accepted_data_points", points, value=stats.points)
     for name, text, counts in (
         ("foreshock_receiver_refused_spans", "Spans refused, by reason.", stats.rejected),
+        ("foreshock_receiver_refused_data_points", "Data points refused, by reason.", stats.rejected_points),
         ("foreshock_receiver_refused_requests", "OTLP requests refused, by reason.", stats.refused),
     ):
         family = CounterMetricFamily(name, text, labels=("reason",))

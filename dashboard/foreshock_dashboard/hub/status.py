@@ -63,6 +63,8 @@ def status_json(stats: HubStats) -> Json:
         "receiver": {
             "requests": stats.receiver.requests,
             "accepted_spans": stats.receiver.spans,
+            "accepted_data_points": stats.receiver.points,
+            "refused_data_points": dict(stats.receiver.rejected_points),
             "refused_spans": dict(stats.receiver.rejected),
             "refused_requests": dict(stats.receiver.refused),
         },

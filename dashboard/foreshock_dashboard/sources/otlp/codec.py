@@ -15,6 +15,11 @@ from google.protobuf.json_format import MessageToDict, MessageToJson, ParseDict,
 from google.protobuf.message import DecodeError, EncodeError, Message
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no type marker
 from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # it ships no type marker
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
@@ -30,6 +35,7 @@ from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 
 TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+METRICS_SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 DEFAULT_ATTRIBUTES = attribute_reader(TRACE_KEYS)
 """Reads the attributes that the hub needs by default."""
@@ -100,6 +106,23 @@ def encode_response(rejected: int, message: str, *, json: bool) -> bytes:
     response = ExportTraceServiceResponse()
     if rejected:
         response.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=message))
+    return _encode(response, json=json)
+
+
+def metrics_json_to_protobuf(payload: bytes | bytearray) -> bytes:
+    """Return an ExportMetricsServiceRequest of OTLP's JSON in protobuf. Raises MalformedError."""
+    try:
+        return _message(_parse_json(payload), ExportMetricsServiceRequest)
+    except _INVALID_MESSAGE as error:
+        raise MalformedError(f"not a JSON ExportMetricsServiceRequest: {error}") from error
+
+
+def encode_metrics_response(rejected: int, message: str, *, json: bool) -> bytes:
+    """Return an ExportMetricsServiceResponse; `partial_success` is unset if nothing was rejected."""
+    response = ExportMetricsServiceResponse()
+    if rejected:
+        problem = ExportMetricsPartialSuccess(rejected_data_points=rejected, error_message=message)
+        response.partial_success.CopyFrom(problem)
     return _encode(response, json=json)
 
 

@@ -17,7 +17,7 @@ import grpc.aio
 from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.gunzip import GZIP_MAGIC
 from foreshock_dashboard.common.http_limits import max_connections
-from foreshock_dashboard.sources.otlp.codec import TRACE_SERVICE
+from foreshock_dashboard.sources.otlp.codec import METRICS_SERVICE, TRACE_SERVICE
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
 MAX_WORKERS = 32
@@ -44,7 +44,7 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class GrpcListener:
-    """Listens for `TraceService/Export` in a new thread; port 0 takes a free one. Without `tls`, it has no TLS.
+    """Listens for `Export` of traces and metrics in a new thread; port 0 takes a free one. No TLS without `tls`.
 
     A message may take `body_seconds`, or `contended_body_seconds` while other requests wait. `connections` is their
     limit; by default that of `max_connections`.
@@ -118,13 +118,18 @@ class GrpcListener:
         """Return the server and its port."""
         server = grpc.aio.server(options=self._options)
         # Without serializers: bytes in, bytes out. As a stream, the one request message can be awaited with a timeout.
-        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._export)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": export}),))
+        for service, handle in ((TRACE_SERVICE, self._export), (METRICS_SERVICE, self._export_metrics)):
+            export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(handle)
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": export}),))
         if self._credentials is None:
             return server, server.add_insecure_port(self._address)
         return server, server.add_secure_port(self._address, self._credentials)
 
-    async def _export(self, _: object, context: _Context) -> bytes:
+    async def _export_metrics(self, _: object, context: _Context) -> bytes:
+        """Accept the data points of a request and return the response."""
+        return await self._export(_, context, metrics=True)
+
+    async def _export(self, _: object, context: _Context, *, metrics: bool = False) -> bytes:
         """Accept the spans of a request and return the response."""
         try:
             with self._receiver.request() as request:
@@ -132,7 +137,7 @@ class GrpcListener:
                 self._receiver.authorize(metadata.get("authorization", ""))
                 body = await self._receive_message(request, context)
                 # A protobuf request begins with the tag 0x0a, so gzip's magic bytes distinguish the two.
-                return await request.handle_in_thread(body, gzip=body[:2] == GZIP_MAGIC)
+                return await request.handle_in_thread(body, gzip=body[:2] == GZIP_MAGIC, metrics=metrics)
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:

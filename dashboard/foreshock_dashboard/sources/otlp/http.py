@@ -17,7 +17,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
-PATH = "/v1/traces"
+TRACES, METRICS = "/v1/traces", "/v1/metrics"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 GZIP_NAMES = ("gzip", "x-gzip")
 """Both mean the same (RFC 9110, 8.4.1.3)."""
@@ -35,7 +35,7 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class HttpListener:
-    """Listens for POST /v1/traces in a new thread; port 0 takes a free one. Without `tls`, it has no TLS.
+    """Listens for POST to its two paths in a new thread; port 0 takes a free one. Without `tls`, it has no TLS.
 
     On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page cannot send spans,
     even if its host name resolves to 127.0.0.1. `connections` is their limit; by default that of `max_connections`.
@@ -108,7 +108,7 @@ class HttpListener:
                 self._receiver.authorize(received.get("authorization", ""))
                 gzip = _check_request(scope, received, kind)
                 body = await self._body(request, received, receive)
-                response = await request.handle_in_thread(body, json=json, gzip=gzip)
+                response = await request.handle_in_thread(body, json=json, gzip=gzip, metrics=scope["path"] == METRICS)
         except RefusedError as refused:
             status, response, extra = refused.refusal.http, refused.status(json=json), _refusal_headers(refused)
         else:
@@ -152,12 +152,11 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
 
     Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
-    if scope["path"] != PATH:
-        raise RefusedError(Refusal.NOT_FOUND, f"unknown path {scope['path'][:MAX_QUOTED]!r}; send traces to {PATH}")
+    if scope["path"] not in (TRACES, METRICS):
+        path = scope["path"][:MAX_QUOTED]
+        raise RefusedError(Refusal.NOT_FOUND, f"unknown path {path!r}; send traces to {TRACES}, metrics to {METRICS}")
     if scope["method"] != "POST":
-        raise RefusedError(
-            Refusal.METHOD, f"method {scope['method'][:MAX_QUOTED]!r} is not allowed; send traces with POST"
-        )
+        raise RefusedError(Refusal.METHOD, f"method {scope['method'][:MAX_QUOTED]!r} is not allowed; send with POST")
     if kind not in (PROTOBUF, JSON):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:MAX_QUOTED]!r} is neither {PROTOBUF} nor {JSON}")
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"

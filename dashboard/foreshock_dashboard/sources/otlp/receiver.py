@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -21,15 +22,18 @@ from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
 from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.admission import MAX_REQUEST_BYTES, Admission
 from foreshock_dashboard.sources.otlp.codec import (
     DEFAULT_ATTRIBUTES,
     MalformedError,
     decode,
+    encode_metrics_response,
     encode_response,
     encode_status,
     json_to_protobuf,
+    metrics_json_to_protobuf,
 )  # fmt: skip
 
 JSON_SIZE_FACTOR = 4
@@ -87,13 +91,18 @@ class RefusedError(Exception):
 
 
 class ReceiverStats(NamedTuple):
-    """Counts since the start. `rejected` counts spans by reason, `refused` requests by kind of refusal."""
+    """Counts since the start. `rejected` counts spans by reason, `refused` requests by kind of refusal.
+
+    points, rejected_points: the same of data points of metrics.
+    """
 
     requests: int
     spans: int
     rejected: Mapping[str, int]
     refused: Mapping[str, int]
     pending_bytes: int
+    points: int = 0
+    rejected_points: Mapping[str, int] = MappingProxyType({})
 
 
 def _jitter() -> float:
@@ -106,6 +115,8 @@ class Receiver:
     Args:
         accept: stores the spans of a request, slice by slice for a large one. If it raises `RefusedError`, the sender
             gets that refusal; after any other exception it has to retry.
+        accept_metrics: stores an ExportMetricsServiceRequest, slice by slice for a large one, and returns the number of
+            stored data points, and of rejected ones by reason. It may raise `DecodeError`, and what `accept` may.
         admission: limits the bytes of all requests at the same time.
         max_bytes: limit of one request; by default, what large requests may have together.
         retry_after: returns the seconds after which a sender should retry.
@@ -117,6 +128,7 @@ class Receiver:
         self,
         *,
         accept: Callable[[Sequence[Span]], None],
+        accept_metrics: Callable[[bytes], tuple[int, Counter[str]]] | None = None,
         admission: Admission | None = None,
         max_bytes: int | None = None,
         retry_after: Callable[[], float] = _jitter,
@@ -128,11 +140,13 @@ class Receiver:
         self.max_bytes = max_bytes or min(MAX_REQUEST_BYTES, self.admission.max_large_bytes)
         self._accept, self._allows, self._retry_after = accept, allows, retry_after
         self._now, self._attributes = now, attributes
+        self._accept_metrics = accept_metrics
         self._lock = threading.Lock()
         # Decoding holds the interpreter lock anyway, so one at a time costs no time and needs the memory of one.
         self._json_lock = threading.Lock()
-        self._requests = self._spans = 0
+        self._requests = self._spans = self._points = 0
         self._rejected: Counter[str] = Counter()
+        self._rejected_points: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._logged_at: dict[Refusal, float] = {}
 
@@ -140,7 +154,13 @@ class Receiver:
         """Return the counts since the start."""
         with self._lock:
             return ReceiverStats(
-                self._requests, self._spans, dict(self._rejected), dict(self._refused), self.admission.pending_bytes
+                self._requests,
+                self._spans,
+                dict(self._rejected),
+                dict(self._refused),
+                self.admission.pending_bytes,
+                self._points,
+                dict(self._rejected_points),
             )
 
     @contextmanager
@@ -171,6 +191,39 @@ class Receiver:
         message = "the hub has no room for more requests; send again"
         return RefusedError(Refusal.OVERLOADED, message, self._retry_after())
 
+    def ingest_metrics(self, payload: Body, *, json: bool) -> bytes:
+        """Store the data points of a request, and return the response, as `ingest` does for spans."""
+        rejected: Counter[str] = Counter()
+        stored = 0
+        try:
+            for part in self._parts(payload, rejected, json=json, metrics=True):
+                with self.admission.working(len(part)):
+                    count, reasons = self._store_metrics(part)
+                stored += count
+                rejected.update(reasons)
+        except RefusedError:
+            raise
+        except Exception as error:
+            message = f"the request could not be read: {type(error).__name__}: {error}"
+            raise RefusedError(Refusal.INTERNAL, message) from error
+        with self._lock:
+            self._requests += 1
+            self._points += stored
+            self._rejected_points.update(rejected)
+        return encode_metrics_response(rejected.total(), f"points rejected: {_counts_text(rejected)}", json=json)
+
+    def _store_metrics(self, part: bytes) -> tuple[int, Counter[str]]:
+        if self._accept_metrics is None:
+            raise RefusedError(Refusal.NOT_FOUND, "metrics are not accepted here; send traces")
+        try:
+            return self._accept_metrics(part)
+        except RefusedError:
+            raise
+        except DecodeError as error:
+            raise RefusedError(Refusal.MALFORMED, f"not a protobuf ExportMetricsServiceRequest: {error}") from error
+        except SourceError as error:
+            raise self._unavailable(f"the points could not be stored: {error}; send again") from error
+
     def ingest(self, payload: Body, *, json: bool) -> bytes:
         """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
 
@@ -192,13 +245,14 @@ class Receiver:
             self._rejected.update(rejected)
         return encode_response(rejected.total(), _rejection_message(rejected, json=json), json=json)
 
-    def _parts(self, payload: Body, rejected: Counter[str], *, json: bool) -> Iterable[bytes]:
+    def _parts(self, payload: Body, rejected: Counter[str], *, json: bool, metrics: bool = False) -> Iterable[bytes]:
         """Return the slices of a request, each of bounded memory; invalid spans are added to `rejected`.
 
         Raises RefusedError if the request is malformed or too large.
         """
         try:
-            return self._split(self._to_protobuf(payload, rejected) if json else payload, rejected)
+            body = self._to_protobuf(payload, rejected, metrics=metrics) if json else payload
+            return self._split(body, rejected)  # groups of metrics have the same field numbers as those of spans
         except MalformedError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
 
@@ -212,7 +266,7 @@ class Receiver:
         rejected.update(decoded.reasons)
         self._accept_slice(decoded.spans)
 
-    def _to_protobuf(self, payload: Body, rejected: Counter[str]) -> bytes:
+    def _to_protobuf(self, payload: Body, rejected: Counter[str], *, metrics: bool) -> bytes:
         max_bytes = self.max_bytes // JSON_SIZE_FACTOR
         if len(payload) > max_bytes:
             raise _too_large(f"JSON of more than {max_bytes} bytes; send smaller batches, or protobuf")
@@ -220,7 +274,7 @@ class Receiver:
         if sum(map(payload.count, (b"{", b"[", b","))) > max_values:
             raise _too_large(f"JSON of more than {max_values} values; send smaller batches, or protobuf")
         with self._json_lock:
-            return json_to_protobuf(payload, rejected)
+            return metrics_json_to_protobuf(payload) if metrics else json_to_protobuf(payload, rejected)
 
     def _split(self, payload: Body, rejected: Counter[str]) -> Iterable[bytes]:
         if len(payload) <= MAX_SLICE_BYTES:
@@ -230,7 +284,7 @@ class Receiver:
         except TooManyFieldsError as error:
             raise _too_large(f"the request has {error}; send smaller batches") from error
         except DecodeError as error:
-            raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
+            raise MalformedError(f"not a protobuf request of OTLP: {error}") from error
         return split_request(payload, rejected)
 
     def _accept_slice(self, spans: Sequence[Span]) -> None:
@@ -289,13 +343,16 @@ class Request:
         self._receiver.reserve(size, self.held)
         self.held += size
 
-    def handle(self, body: Body, *, json: bool = False, gzip: bool = False) -> bytes:
+    def handle(self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False) -> bytes:
         """Decompress and ingest the body, and return the response. Raises RefusedError if it was not stored."""
-        return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
+        ingest = self._receiver.ingest_metrics if metrics else self._receiver.ingest
+        return ingest(self._decompressed(body) if gzip else body, json=json)
 
-    async def handle_in_thread(self, body: Body, *, json: bool = False, gzip: bool = False) -> bytes:
+    async def handle_in_thread(
+        self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False
+    ) -> bytes:
         """`handle`, which lasts until its end even if the caller is cancelled: its bytes are pending until then."""
-        handle = partial(self.handle, body, json=json, gzip=gzip)
+        handle = partial(self.handle, body, json=json, gzip=gzip, metrics=metrics)
         response = asyncio.get_running_loop().run_in_executor(None, handle)
         try:
             return await asyncio.shield(response)
@@ -324,7 +381,11 @@ def _too_large(message: str) -> RefusedError:
     return RefusedError(Refusal.TOO_LARGE, message)
 
 
+def _counts_text(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+
+
 def _rejection_message(reasons: Mapping[str, int], *, json: bool) -> str:
-    counts = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+    counts = _counts_text(reasons)
     hint = "; ids in OTLP's JSON are hex digits" if json and "_id" in counts else ""
     return f"spans rejected: {counts}{hint}"

@@ -1,0 +1,63 @@
+"""Labels of the series of a resource."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from foreshock_dashboard.ingest.otlp.metrics.names import label_name
+from foreshock_dashboard.ingest.otlp.values import attributes_of
+from foreshock_dashboard.model.span import AttributeValue
+
+PROMOTED = ("service.name", "service.namespace", "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name", "host.name")
+"""Attributes of the resource that are labels of each of its series; all others are labels of `target_info` alone."""
+MAX_LABELS = 64
+MAX_LABEL_CHARACTERS = 4096
+
+
+class ResourceLabels(NamedTuple):
+    """Labels of each series of a resource, and those of its `target_info`."""
+
+    series: Mapping[str, str]
+    info: Mapping[str, str]
+
+
+def resource_labels(pairs: Iterable[KeyValue]) -> ResourceLabels:
+    """Labels for the attributes of a resource.
+
+    `job` is `service.namespace/service.name`, or `service.name`; `instance` is `service.instance.id`.
+    """
+    attributes = attributes_of(pairs)
+    name, namespace, instance = (
+        _text(attributes.get(f"service.{key}")) for key in ("name", "namespace", "instance.id")
+    )
+    job = f"{namespace}/{name}" if namespace and name else name
+    identity = {key: value for key, value in (("job", job), ("instance", instance)) if value}
+    promoted = series_labels({key: attributes[key] for key in PROMOTED if key in attributes})
+    return ResourceLabels({**promoted, **identity}, {**series_labels(attributes), **identity})
+
+
+def series_labels(attributes: Mapping[str, AttributeValue]) -> dict[str, str]:
+    """Labels for attributes. Values of keys with the same label are joined by semicolons, in the order of the keys."""
+    labels: dict[str, str] = {}
+    for key in sorted(attributes):
+        name, text = label_name(key), _text(attributes[key])
+        if name:
+            labels[name] = f"{labels[name]};{text}" if name in labels else text
+    return labels
+
+
+def exceeds_limits(labels: Mapping[str, str]) -> bool:
+    """Whether the labels are too many or too long."""
+    return len(labels) > MAX_LABELS or any(len(text) > MAX_LABEL_CHARACTERS for pair in labels.items() for text in pair)
+
+
+def _text(value: AttributeValue) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return value.hex() if isinstance(value, bytes) else json.dumps(value, default=str, ensure_ascii=False)
