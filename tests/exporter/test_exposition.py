@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.model.family import Family, Sample
+from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.otlp import report as otlp_metrics
 from foreshock_exporter.script.mock import mock_network, mock_pressure, open_script
 
@@ -184,6 +186,26 @@ def test_mig_instances_are_exposed_with_their_memory(
     assert found["gpu_mig_memory_total_bytes", frozenset(of_gpu)] == 10.0
     info = of_gpu | {("gpu_instance", "7"), ("compute_instance", "0"), ("profile", "1g.10gb")}
     assert found["gpu_mig_info", frozenset(info)] == 1.0
+
+
+def test_the_jobs_of_a_service_are_shown_while_they_hold_the_gpu(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    """One series per job of a service, which is one service for all of them."""
+    host = scripted(gpu(memory={1: 1 << 30, 2: 1 << 30, 3: 1 << 30}))
+    train = partial(AttributedService, "ada", "train", "slurm")
+    host.services = {1: train("981_1"), 2: train("981_2"), 3: AttributedService("", "vllm", "systemd")}
+    exporter = host.exporter()
+
+    def jobs() -> list[dict[str, str]]:
+        exporter.sample()
+        return [dict(labels) for name, labels in series(exporter.render()) if name == "gpu_service_job_info"]
+
+    shown = {"gpu": "0", "uuid": "GPU-0", "service_name": "train", "service_namespace": "ada", "source": "slurm"}
+    assert jobs() == [{**shown, "job_id": "981_1"}, {**shown, "job_id": "981_2"}]
+    host.gpus[0].memory = {2: 1 << 30}
+    host.time += 1
+    assert jobs() == [{**shown, "job_id": "981_2"}]
 
 
 def test_every_absent_metric_has_its_reason(

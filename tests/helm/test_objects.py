@@ -20,6 +20,7 @@ from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.cli.serving.demo import demo
 from foreshock_dashboard.settings.settings import Settings, load_settings
 from foreshock_dashboard.sources.http_config.reading import read_http_config
+from foreshock_exporter.options import parse
 
 SHIPPED_URL = "http://127.0.0.1:8050"
 
@@ -63,6 +64,23 @@ def test_only_attribution_sees_the_node(
     assert own.get("runAsUser", pod["securityContext"]["runAsUser"]) == user
     assert own["capabilities"].get("add", []) == (["SYS_PTRACE"] if user == 0 else [])
     assert own["capabilities"]["drop"] == ["ALL"]
+
+
+def test_the_kubelets_socket_is_read_by_root_without_capabilities(template: Template) -> None:
+    """Its folder is mounted, because a restarted kubelet makes a new socket, and belongs to root."""
+    values = {
+        "exporter": {"attribution": {"enabled": False}, "podResources": {"enabled": True}},
+        "hub": {"enabled": False},
+    }
+    pod, container = next(workloads(template(values=values)))
+    (volume,) = pod["volumes"]
+    (mount,) = container["volumeMounts"]
+    assert volume["hostPath"] == {"path": "/var/lib/kubelet/pod-resources", "type": "Directory"}
+    assert mount == {"name": volume["name"], "mountPath": "/var/lib/kubelet/pod-resources", "readOnly": True}
+    own = container["securityContext"]
+    assert (own["runAsUser"], own["runAsNonRoot"], own["capabilities"]) == (0, False, {"drop": ["ALL"]})
+    assert not pod.get("hostPID")
+    parse([str(word) for word in container["args"] if not word.startswith("--host.name")], {})
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

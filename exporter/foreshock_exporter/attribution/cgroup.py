@@ -18,6 +18,7 @@ _SLURM = re.compile(r"slurm(?:(?!slurm)[^/])*/(?:uid_\d+/)?job_(\d+)(?=/|$)")
 The last `slurm` of a name counts, so that a name of many takes linear time.
 """
 _UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
+_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 _SERVICE_MANAGERS = re.compile(
     r"user@\d+|docker|snap\.docker\.dockerd|containerd|crio|cri-o|podman|kubelet|k3s|k3s-agent|rke2-server|rke2-agent"
     r"|slurmd|slurmstepd"
@@ -50,9 +51,18 @@ def placement(paths: Iterable[str]) -> Placement:
         pod=None if pod is None else pod.replace("_", "-"),
         container=_innermost(_CONTAINER, paths),
         slurm_job=_innermost(_SLURM, paths),
-        # systemd puts an underscore before names that the kernel would take for its files (cg_escape)
-        unit=None if unit is None else unit.removeprefix("_") or None,
+        unit=None if unit is None else _unit_name(unit) or None,
     )
+
+
+def _unit_name(unit: str) -> str:
+    """Name of a unit as it was given to systemd-escape.
+
+    systemd writes other bytes than letters, digits, and `:_.` as `\\x` and two digits (systemd.unit(5)), and puts an
+    underscore before names that the kernel would take for its files (cg_escape).
+    """
+    raw = _ESCAPED_BYTE.sub(lambda escape: bytes.fromhex(escape[1].decode()), unit.removeprefix("_").encode())
+    return raw.decode(errors="replace")
 
 
 def _innermost(pattern: re.Pattern[str], paths: Iterable[str]) -> str | None:

@@ -1,7 +1,7 @@
 """Resolution of a process to its service from the host's procfs.
 
-The first match wins and is the `source`: OpenTelemetry's environment variables, Kubernetes, Slurm, the systemd unit,
-the container, the executable.
+The first match wins and is the `source`: OpenTelemetry's environment variables, Ray, Kubernetes, Slurm, the systemd
+unit, the container, the executable.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ _POD_SUFFIX = re.compile(r"(?:-(?:[4-9bcdf]{6,10}|\d{8,10}))?-[bcdfghjklmnpqrstv
 """Suffix of pods of a Deployment (template hash, suffix), CronJob (schedule, suffix), DaemonSet or Job (suffix), or
 StatefulSet (ordinal). Kubernetes writes hashes and suffixes without vowels.
 """
+_RAY = re.compile(r"ray::(?:ServeReplica:(?:(?P<app>[\w-]+):)?(?P<deployment>[\w-]+)|(?P<name>[A-Za-z_]\w*))")
+"""Process title that Ray sets: `ray::ServeReplica:APP:DEPLOYMENT`, `ray::ActorClass.method`, or `ray::task`."""
+_RAY_IDLE = re.compile(r"IDLE\w*")
+"""Title of a worker without a task, `ray::IDLE`."""
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*t?")
 _TITLE = re.compile(r"[A-Za-z][\w.+-]*")
 _MULTIPROCESSING_ARGUMENT = b"--multiprocessing-fork"
@@ -102,7 +106,7 @@ class ProcResolver:
         environ = parse_environ(self._environ_of(folder)) if self._environ else {}
         place = placement(parse_cgroup(read_bytes(folder / "cgroup", 1 << 16).decode(errors="replace")))
         pod = None
-        service = from_environ(environ)
+        service = from_environ(environ) or from_ray(read_bytes(folder / "cmdline", 4096), environ)
         if service is None and place.pod is not None:
             service = from_pod(place.pod, _entry_names(self._pods))
             pod = place.pod if service is None else None
@@ -169,6 +173,17 @@ def from_environ(environ: Mapping[str, str]) -> AttributedService | None:
     return _service(attributes.get("service.namespace", ""), name, "otel")
 
 
+def from_ray(cmdline: bytes, environ: Mapping[str, str]) -> AttributedService | None:
+    """Service of a Ray worker by its title: the deployment in its application, else the actor's class, or the task.
+
+    Methods and arguments are not part of it.
+    """
+    match = _RAY.match(cmdline.partition(b"\0")[0].decode(errors="replace"))
+    if match is None or _RAY_IDLE.fullmatch(match["name"] or ""):
+        return None
+    return _service(match["app"] or "", match["deployment"] or match["name"], "ray", environ.get("RAY_JOB_ID", ""))
+
+
 def from_pod(uid: str, entries: tuple[str, ...]) -> AttributedService | None:
     """Workload of the pod with this UID, by an entry `<namespace>_<pod>_<uid>` of /var/log/pods."""
     for entry in entries:
@@ -185,12 +200,18 @@ def workload(pod: str) -> str:
 
 
 def from_placement(place: Placement, environ: Mapping[str, str]) -> AttributedService | None:
-    """Service from a Slurm job, else a systemd unit, else a container (first 12 digits of its id)."""
+    """Service from a Slurm job, else a systemd unit, else a container (first 12 digits of its id).
+
+    A Slurm job is in the namespace of its user, since jobs of several users often have the same name. Its id is that
+    of `sacct`: `JOB`, or `ARRAY_TASK` for a task of an array.
+    """
     job = place.slurm_job
     if job is None and place.unit is None and place.container is None:  # a Slurm that keeps its jobs in no cgroup
         job = environ.get("SLURM_JOB_ID") or None
     if job is not None:
-        return _service("", environ.get("SLURM_JOB_NAME", "") or f"slurm-job-{job}", "slurm")
+        array, task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
+        name, shown = environ.get("SLURM_JOB_NAME", ""), f"{array}_{task}" if array and task else job
+        return _service(environ.get("SLURM_JOB_USER", "") if name else "", name or f"slurm-job-{job}", "slurm", shown)
     if place.unit is not None:
         return _service("", place.unit, "systemd")
     if place.container is not None:
@@ -223,9 +244,9 @@ def _script(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _service(namespace: str, name: str, source: Source) -> AttributedService | None:
+def _service(namespace: str, name: str, source: Source, job: str = "") -> AttributedService | None:
     name = label_value(name)
-    return AttributedService(label_value(namespace), name, source) if name else None
+    return AttributedService(label_value(namespace), name, source, label_value(job)) if name else None
 
 
 def _entry_names(folder: Path) -> tuple[str, ...]:

@@ -192,6 +192,10 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
         metrics.SERVICE_PROCESSES,
         lambda gpu: _by_service(gpu, {service: held.processes for service, held in gpu.holdings.items()}),
     ),
+    (
+        metrics.SERVICE_JOB_INFO,
+        lambda gpu: (Sample((*_service(gpu, key), job), 1.0) for key, jobs in gpu.jobs.items() for job in jobs),
+    ),
     (metrics.METRIC_UNAVAILABLE, _absences),
     (metrics.SERVICES_DROPPED, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
     (

@@ -241,6 +241,7 @@ class GpuCollector:
             health=session.health,
             sources=dict(record.tenants.sources),
             holdings=session.holdings,
+            jobs=record.tenants.jobs,
             absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),

@@ -11,6 +11,8 @@ from foreshock_exporter.model.service import AttributedService, Resolver, Source
 
 EXPIRE_AFTER_SECONDS = 900.0
 """Time after which the series of a service that left the GPU end."""
+MAX_JOBS = 32
+"""Jobs reported per service."""
 MAX_SERVICES = 32
 """Services tracked per GPU; time of further services is unattributed."""
 
@@ -42,6 +44,8 @@ class Tenants:
         self.sources: dict[ServiceKey, Source] = {}
         self.pids: dict[ServiceKey, tuple[int, ...]] = {}
         """PIDs of each service at the last update."""
+        self.jobs: dict[ServiceKey, tuple[str, ...]] = {}
+        """Ids of the jobs of each service at the last update, of services that have some."""
         self.over_limit = 0
 
     def present(self) -> list[ServiceKey]:
@@ -76,7 +80,7 @@ class Tenants:
 
     def clear(self) -> None:
         """Forget all processes of a GPU that does not respond."""
-        self._by_pid, self._ended, self._unresolved, self.pids = {}, {}, frozenset(), {}
+        self._by_pid, self._ended, self._unresolved, self.pids, self.jobs = {}, {}, frozenset(), {}, {}
 
     def shares(self, samples: Iterable[ProcessUtilization]) -> Shares:
         """Shares by service. Several samples of one process count as their mean."""
@@ -129,6 +133,8 @@ class Tenants:
         for pid, service in self._by_pid.items():
             pids.setdefault(_key(service), []).append(pid)
         self.pids = {key: tuple(values) for key, values in pids.items()}
+        jobs = sorted({(_key(service), service.job) for service in self._by_pid.values() if service.job})
+        self.jobs = {key: tuple(job for of, job in jobs if of == key)[:MAX_JOBS] for key, _ in jobs}
 
     def _make_room(self, present: set[ServiceKey]) -> bool:
         """Whether one more service fits, after eviction of the service absent longest."""

@@ -125,6 +125,11 @@ SERVICE_WAIT_BY_AGGRESSOR = _counter(
     _BY,
 )
 
+SERVICE_JOB_INFO = _gauge(
+    "gpu_service_job_info",
+    "Slurm or Ray job of the service with a process on the GPU; always 1.",
+    (*_SERVICE, "job_id"),
+)
 ALLOCATION_INFO = _gauge(
     "gpu_allocation_info",
     "GPU or MIG instance that the kubelet allocated to a container, with or without a process on it; always 1.",
@@ -226,6 +231,7 @@ _FAMILIES_BY_SOURCE = {
     "the samples of the device less those of processes": (UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
     "the samples of the device and of processes": (CONTENDED,),
+    "the cgroup and environment of processes": (SERVICE_JOB_INFO,),
     "pod-resources API of the kubelet": (ALLOCATION_INFO, ALLOCATABLE),
     "/etc/machine-id, the host name": (TARGET_INFO,),
     "the error that NVML answered": (METRIC_UNAVAILABLE,),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
-Source = Literal["otel", "kubernetes", "slurm", "systemd", "container", "executable", "simulated"]
+Source = Literal["otel", "ray", "kubernetes", "slurm", "systemd", "container", "executable", "simulated"]
 
 
 class AttributedService(NamedTuple):
-    """Service with the source of its name."""
+    """Service with the source of its name, and the id of the Slurm or Ray job that runs it, "" for none."""
 
     namespace: str
     name: str
     source: Source
+    job: str = ""
 
 
 class Resolver(Protocol):
