@@ -90,3 +90,22 @@ def test_the_owners_of_the_incident_are_named_with_their_links(visit: Open, site
     fact = page.locator(".fact", has_text="team-batch")
     fact.wait_for()
     assert fact.locator("a").get_attribute("href") == "https://wiki.example/"
+
+
+@pytest.mark.parametrize("width", [900, 1360])
+def test_silences_are_in_the_bar_and_the_longest_choice_of_a_form_is_legible(visit: Open, width: int) -> None:
+    page = visit(width=width).page
+    page.locator("#silences-open").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("[data-respond]").first.click()
+    clipped = """select => {
+      const whole = select.cloneNode(true);
+      whole.style.cssText = "position: absolute; width: max-content";
+      select.parentElement.append(whole);
+      const { width } = whole.getBoundingClientRect();
+      whole.remove();
+      return select.getBoundingClientRect().width < width;
+    }"""
+    selects = page.locator("#respond select").all()
+    assert selects
+    assert not any(select.evaluate(clipped) for select in selects)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import click
-from anyio import CapacityLimiter, run, to_thread
+from anyio import CapacityLimiter, create_task_group, run, to_thread
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.cli.options import GroupedCommand
 from foreshock_dashboard.cli.source import Source, reads_source
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.settings.settings import HubError
 
 
 class SourceApi:
@@ -23,6 +26,11 @@ class SourceApi:
     async def get(self, path: str, **parameters: str) -> Json:
         """The JSON object at a path. Raises AnswerError."""
         return await to_thread.run_sync(partial(self._source.get, path, **parameters), limiter=self._one)
+
+    async def warm_up(self) -> None:
+        """Ask once before the first query, which would wait for the start of a hub over a recording."""
+        with suppress(SourceError, HubError):  # the first query says it
+            await self.get("/api/incidents")
 
 
 @click.command(cls=GroupedCommand)
@@ -40,4 +48,11 @@ def mcp(source: Source) -> None:
     """
     from foreshock_dashboard.mcp.tools import server  # takes a second, which `mcp --help` does not need
 
-    run(server(SourceApi(source), __version__).run_stdio_async)
+    api = SourceApi(source)
+
+    async def serve() -> None:
+        async with create_task_group() as tasks:
+            tasks.start_soon(api.warm_up)
+            await server(api, __version__).run_stdio_async()
+
+    run(serve)
