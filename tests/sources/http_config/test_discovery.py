@@ -24,6 +24,7 @@ from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.sources.discovery.jobs import Discovery
 from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
+from foreshock_dashboard.sources.discovery.sources import MAX_BYTES
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
@@ -149,6 +150,8 @@ def test_files_are_read_again_and_a_removed_target_ends(
     (tmp_path / "b.yml").write_text("- targets: 7\n")
     eventually(lambda: "b.yml: groups[0].targets" in running.found.states()[0].error, "the mistake")
     assert running.instances() == {page, "second"}
+    (tmp_path / "b.yml").write_text(" " * (MAX_BYTES + 1))
+    eventually(lambda: "b.yml: is larger than 8 MiB. List fewer" in running.found.states()[0].error, "the bound")
     (tmp_path / "b.yml").unlink()
     eventually(lambda: running.instances() == {page}, "one target is gone")
     eventually(lambda: is_stale(running.up("second") or 0.0), "its series ended")

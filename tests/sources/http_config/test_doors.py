@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
 import trustme
 from tests.conftest import Eventually
-from tests.sources.http_config.conftest import PASSWORD, Guard, Request, Secured
-from tests.web.oidc import SECRET, Provider
+from tests.sources.http_config.conftest import PASSWORD, Guard, Request, Secured, answers, process
+from tests.web.oidc import SECRET, Provider, free_port
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query, SourceError
+from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -188,6 +190,29 @@ def signed(request: Request, keys: dict[str, str]) -> bool:
     signer = SigV4Auth(Credentials(key, keys.get(key, "")), service, region)
     text = signer.string_to_sign(sent, signer.canonical_request(sent))
     return {"host", "x-amz-date"} <= {*names} and fields["Signature"] == signer.signature(text, sent)
+
+
+def test_an_alertmanager_takes_credentials_by_the_same_file(tmp_path: Path, wait: Eventually) -> None:
+    """A real one with passwords refuses the hub without."""
+    port, peer = free_port(), free_port()
+    (tmp_path / "am.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{ada: '{hashed}'}}\n")
+    command: list[str | Path] = [
+        "prometheus-alertmanager",
+        f"--config.file={tmp_path / 'am.yml'}",
+        f"--storage.path={tmp_path / 'data'}",
+        f"--web.config.file={tmp_path / 'web.yml'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--cluster.listen-address=127.0.0.1:{peer}",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with process(command, lambda: answers(url), wait):
+        with closing(Alertmanager(url)) as unknown, pytest.raises(SourceError, match="with --alertmanager-config"):
+            unknown.silences()
+        (tmp_path / "http.yml").write_text(f"basic_auth: {{username: ada, password: '{PASSWORD}'}}")
+        with closing(Alertmanager(url, config=read_http_config(tmp_path / "http.yml"))) as known:
+            assert known.silences() == ()
 
 
 def test_no_secret_is_shown_by_a_hub_that_is_refused(

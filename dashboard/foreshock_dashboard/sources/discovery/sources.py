@@ -6,7 +6,8 @@ They raise DiscoveryError if the source cannot be read.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import dns.exception
@@ -18,7 +19,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.sources.discovery.scrape_config import DnsSd, FileSd, HttpSd
 from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.http_config.client import ReloadingClient
-from foreshock_dashboard.sources.prometheus.target import target_groups
+from foreshock_dashboard.sources.prometheus.target import TargetGroup, target_groups
 
 TIMEOUT_SECONDS = 10.0
 MAX_BYTES = 8 << 20
@@ -37,7 +38,7 @@ def file_targets(config: FileSd) -> Iterator[Labels]:
         for name in sorted(glob.glob(str(pattern))):  # noqa: PTH207 - the pattern is absolute
             try:
                 with Path(name).open("rb") as file:
-                    groups = target_groups(yaml.safe_load(file.read(MAX_BYTES)) or [])
+                    groups = _groups(file.read(MAX_BYTES + 1), yaml.safe_load)
             except OSError as error:
                 raise DiscoveryError(f"{name}: cannot be read: {error.strerror}") from error
             except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -49,19 +50,30 @@ def file_targets(config: FileSd) -> Iterator[Labels]:
 def http_targets(config: HttpSd, client: ReloadingClient) -> Iterator[Labels]:
     """Targets that an address returns."""
     url = str(config.url)
+    accept = {"Accept": "application/json"}
     try:
-        response = client.current().get(url, headers={"Accept": "application/json"}, timeout=TIMEOUT_SECONDS)
-        if response.status_code != 200:
-            raise DiscoveryError(f"{url}: returned {response.status_code}. Check its log, and the credentials")
-        if len(response.content) > MAX_BYTES:
-            raise DiscoveryError(f"{url}: more than {MAX_BYTES >> 20} MiB. Return fewer targets")
-        groups = target_groups(response.json())
+        with client.current().stream("GET", url, headers=accept, timeout=TIMEOUT_SECONDS) as response:
+            if response.status_code != 200:
+                raise DiscoveryError(f"{url}: returned {response.status_code}. Check its log, and the credentials")
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    break
+        groups = _groups(bytes(body), json.loads)
     except (httpx.HTTPError, SourceError) as error:
         raise DiscoveryError(f"{url}: cannot be reached ({error_text(error)}). Check that it runs there") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DiscoveryError(f"{url}: {error}") from error
     for group in groups:
         yield from ({**labels, "__meta_url": url} for labels in group.labels_by_target())
+
+
+def _groups(text: bytes, parse: Callable[[bytes], object]) -> tuple[TargetGroup, ...]:
+    """The groups of a list of targets. Raises ValueError if it is too large, or has another form."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"is larger than {MAX_BYTES >> 20} MiB. List fewer targets")
+    return target_groups(parse(text) or [])
 
 
 def dns_targets(config: DnsSd) -> Iterator[Labels]:

@@ -124,9 +124,8 @@ class PrometheusSource(MetricSource):
             "end": _seconds(first + width * (len(times) - 1)),
             "step": _seconds(width),
             "timeout": f"{self._timeout:.0f}s",
+            **self._newest(),
         }
-        if self._is_victoriametrics:
-            params["latency_offset"] = "1ms"
         data = self._data(*self._api.send("POST", "/api/v1/query_range", data=params))
         try:
             series = [(_labels(one["metric"]), one.get("values", ())) for one in data["result"]]
@@ -202,7 +201,11 @@ class PrometheusSource(MetricSource):
         return names
 
     def _instant(self, query: str, time: float) -> dict[str, str]:
-        return {"query": query, "time": f"{time:.3f}", "timeout": f"{self._timeout:.0f}s"}
+        return {"query": query, "time": f"{time:.3f}", "timeout": f"{self._timeout:.0f}s", **self._newest()}
+
+    def _newest(self) -> dict[str, str]:
+        """The parameter by which VictoriaMetrics includes the newest samples."""
+        return {"latency_offset": "1ms"} if self._is_victoriametrics else {}
 
     def _names(self, params: dict[str, str]) -> frozenset[str]:
         params |= {"match[]": f"{{{self._match}}}"} if self._match else {}
