@@ -90,10 +90,10 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 sbom: $(READY) .venv-audit/.ready ## Write CycloneDX SBOMs of exporter and hub into build/sbom, and check licenses
 	@scripts/sbom
 
-images: ## Build the images of exporter and hub with podman into build/images; ARGS go to `podman build`
+images: ## Build the images of exporter, hub, and demo with podman into build/images; ARGS go to `podman build`
 	@scripts/images $(ARGS)
 
-release: $(READY) .venv-audit/.ready ## Build wheel, sdist, SBOMs, and images into dist, signed with the SSH key KEY
+release: $(READY) $(NODE_READY) .venv-audit/.ready ## Build wheel, sdist, chart, SBOMs, and images into dist, signed with the SSH key KEY
 	@scripts/release "$(KEY)" $(ARGS)
 
 audit: $(READY) .venv-audit/.ready ## Compare the locked versions with known vulnerabilities; OSV=all.zip needs no network

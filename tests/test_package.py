@@ -89,6 +89,14 @@ def test_the_wheel_and_the_sdist_are_reproducible(built: Path, tmp_path: Path) -
     assert build(unpacked, tmp_path / "wheel2").read_bytes() == built.read_bytes()
 
 
+def test_a_package_index_accepts_wheel_and_sdist(built: Path, tmp_path: Path) -> None:
+    """Their metadata is whole, and the README renders."""
+    sdist = build(ROOT, tmp_path, "sdist")
+    command: list[str | Path] = [sys.executable, "-m", "twine", "check", "--strict", built, sdist]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: set[str]) -> None:
     """No tests, no documents, no stray folder."""
     tops = {name.split("/")[0] for name in wheel}

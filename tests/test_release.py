@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs/guides/security.md"
@@ -101,3 +102,23 @@ def other_purpose(release: Path, folder: Path) -> None:
 def test_a_changed_release_is_refused(release: Path, tmp_path: Path, damage: Callable[[Path, Path], None]) -> None:
     damage(release, tmp_path)
     assert verify(release) != 0
+
+
+def test_the_release_workflow_builds_what_there_is() -> None:
+    """The images of scripts/images, with pinned actions, and commands and targets that exist."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    assert workflow["permissions"] == {}
+    jobs = workflow["jobs"]
+    (listed,) = re.findall(r"^for image in (.*); do$", (ROOT / "scripts/images").read_text(), re.MULTILINE)
+    images = jobs["images"]["strategy"]["matrix"]["image"]
+    assert images == listed.split()
+    stages = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "compose/Dockerfile").read_text(), re.MULTILINE)
+    assert set(images) <= set(stages)
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert len(used) >= 10
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+(\.\d+)*", name) for name in used)
+    commands = "\n".join(step["run"] for step in steps if "run" in step)
+    subprocess.run(["bash", "-n"], input=commands, text=True, check=True)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"setup", "audit", "sbom"} <= targets & set(re.findall(r"\bmake ([a-z-]+)", commands))

@@ -19,6 +19,7 @@ from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.cli.serving.demo import demo
 from foreshock_dashboard.settings.settings import Settings, load_settings
+from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_exporter.options import parse
 
@@ -27,7 +28,7 @@ SHIPPED_URL = "http://127.0.0.1:8050"
 
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]], fleet: str) -> None:
-    """Not root, no capability, nothing to gain, nothing writable but volumes; limits; no token of the cluster's API."""
+    """Not root, no capability, no gain, nothing writable but volumes; limits; an API token only to find pods."""
     for pod, container in workloads(rendered[fleet]):
         user, own = pod["securityContext"], container["securityContext"]
         assert (user["runAsNonRoot"], user["runAsUser"]) == (True, 10001)
@@ -35,35 +36,45 @@ def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]
         assert own == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
-        assert pod["automountServiceAccountToken"] is False
+        assert pod["automountServiceAccountToken"] is any(each["kind"] == "Role" for each in rendered[fleet]) & (
+            container["name"] == "hub"
+        )
         assert set(container["resources"]["limits"]) == {"cpu", "memory"}
         assert not {"hostNetwork", "hostIPC"} & set(pod)
         assert not any("nvidia.com/gpu" in amounts for amounts in container["resources"].values())
 
 
+PODS, MACHINE, RESOURCES = "/var/log/pods", "/etc/machine-id", "/var/lib/kubelet/pod-resources"
+
+
 @pytest.mark.parametrize(
-    ("attribution", "host_pid", "host_paths", "user"),
+    ("exporter", "host_paths", "user", "capabilities"),
     [
-        ({"enabled": False, "environment": True}, False, set(), 10001),
-        ({"enabled": True}, True, {"/var/log/pods", "/etc/machine-id"}, 10001),
-        ({"enabled": True, "environment": True}, True, {"/var/log/pods", "/etc/machine-id"}, 0),
+        ({"attribution": {"enabled": False, "environment": True}}, set(), 10001, []),
+        ({}, {PODS, MACHINE}, 10001, []),
+        ({"attribution": {"environment": True}}, {PODS, MACHINE}, 0, ["SYS_PTRACE"]),
+        ({"attribution": {"enabled": False}, "podResources": {"enabled": True}}, {RESOURCES}, 0, []),
+        (
+            {"attribution": {"environment": True}, "podResources": {"enabled": True}},
+            {PODS, MACHINE, RESOURCES},
+            0,
+            ["SYS_PTRACE"],
+        ),
     ],
 )
-def test_only_attribution_sees_the_node(
-    template: Template, attribution: Yaml, host_pid: bool, host_paths: set[str], user: int
+def test_the_exporter_sees_no_more_of_its_node_than_it_must(
+    template: Template, exporter: Yaml, host_paths: set[str], user: int, capabilities: list[str]
 ) -> None:
-    """Without it, the strictest of Kubernetes' standards holds. As root, one capability; files are read-only."""
-    pod, container = next(
-        workloads(template(values={"exporter": {"attribution": attribution}, "hub": {"enabled": False}}))
-    )
-    assert pod.get("hostPID", False) == host_pid
-    mounted = {volume["name"]: volume["hostPath"]["path"] for volume in pod.get("volumes", [])}
-    assert set(mounted.values()) == host_paths
+    """Without attribution, the strictest of Kubernetes' standards holds. The node's files are read-only."""
+    pod, container = next(workloads(template(values={"exporter": exporter, "hub": {"enabled": False}})))
+    assert pod.get("hostPID", False) == (PODS in host_paths)
+    assert {volume["hostPath"]["path"] for volume in pod.get("volumes", [])} == host_paths
     assert all(mount["readOnly"] for mount in container.get("volumeMounts", []))
     own = container["securityContext"]
     assert own.get("runAsUser", pod["securityContext"]["runAsUser"]) == user
-    assert own["capabilities"].get("add", []) == (["SYS_PTRACE"] if user == 0 else [])
-    assert own["capabilities"]["drop"] == ["ALL"]
+    assert own.get("runAsNonRoot", True) == (user != 0)
+    assert own["capabilities"] == {"drop": ["ALL"]} | ({"add": capabilities} if capabilities else {})
+    assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False)
 
 
 def test_the_kubelets_socket_is_read_by_root_without_capabilities(template: Template) -> None:
@@ -167,7 +178,7 @@ def test_the_hub_takes_its_options(rendered: dict[str, list[Yaml]], fleet: str, 
     """It asks who looks, and keeps less than its memory and its disk hold; each file that it reads is mounted."""
     settings = hub_settings(rendered[fleet], tmp_path)
     assert (settings.host, settings.allow_unauthenticated) == ("0.0.0.0", False)  # noqa: S104 - in a pod
-    assert bool(settings.prometheus_url) != bool(settings.targets or getattr(settings, "targets_file", None))
+    assert bool(settings.prometheus_url) != bool(settings.targets_file)
     spec = of(rendered[fleet], "StatefulSet")["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert settings.memory_limit < int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
@@ -178,6 +189,32 @@ def test_the_hub_takes_its_options(rendered: dict[str, list[Yaml]], fleet: str, 
     paths = [value for name in Settings.__slots__ if isinstance(value := getattr(settings, name), Path)]
     assert len(paths) >= 4
     assert all(str(path).startswith(mounts) for path in paths)
+
+
+def test_a_hub_without_prometheus_finds_the_exporters(template: Template, tmp_path: Path) -> None:
+    """By the labels of their pods, which it may list; elsewhere, those of other jobs. One series per node."""
+    job: Yaml = {"job_name": "vllm", "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": ["serving"]}}]}
+    keys = {"scheme": "https"}
+    hub = {"scrapeConfigs": [job], "exporterScrapeConfig": keys, "rbac": {"namespaces": ["serving"]}}
+    found = template(values={"hub": hub})
+    assert hub_settings(found, tmp_path).targets_file == Path("/etc/foreshock/config/targets.yaml")
+    (tmp_path / "targets.yaml").write_text(of(found, "ConfigMap", "foreshock-hub")["data"]["targets.yaml"])
+    exporters, servers = read_targets_file(tmp_path / "targets.yaml")
+    assert (exporters.job_name, exporters.scheme, servers.job_name) == ("foreshock-exporter", "https", "vllm")
+    (discovery,) = exporters.kubernetes_sd_configs
+    labels = of(found, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
+    assert dict(word.split("=") for word in discovery.selectors[0].label.split(",")) == labels
+    (rule,) = exporters.relabel_configs
+    assert (rule.source_labels, rule.target_label) == (("__meta_kubernetes_pod_node_name",), "instance")
+    roles = [each for each in found if each["kind"] == "Role"]
+    assert [each["metadata"]["namespace"] for each in roles] == ["foreshock", "serving"]
+    assert all(
+        each["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+        for each in roles
+    )
+    account = of(found, "StatefulSet")["spec"]["template"]["spec"]["serviceAccountName"]
+    subjects = [each["subjects"] for each in found if each["kind"] == "RoleBinding"]
+    assert subjects == [[{"kind": "ServiceAccount", "name": account, "namespace": "foreshock"}]] * 2
 
 
 def test_the_hub_presents_credentials_and_tenant(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:

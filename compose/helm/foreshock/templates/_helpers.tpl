@@ -85,9 +85,33 @@ http://127.0.0.1:8050
 {{- if .Values.hub.ingress.enabled -}}
 {{- $_ := set $config "external_url" (include "foreshock.hub.url" .) -}}
 {{- end -}}
-{{- $own := .Values.hub.config -}}
-{{- if and .Values.exporter.enabled (not (or $own.prometheus_url $own.targets $own.targets_file $own.recording)) -}}
-{{- $_ := set $config "targets" (list (printf "%s-exporter:10877" (include "foreshock.fullname" .))) -}}
+{{- if include "foreshock.hub.scrapes" . -}}
+{{- $_ := set $config "targets_file" "/etc/foreshock/config/targets.yaml" -}}
 {{- end -}}
-{{- toYaml (merge (dict) $own $config) -}}
+{{- toYaml (merge (dict) .Values.hub.config $config) -}}
+{{- end -}}
+
+{{- /* Whether the hub scrapes: the exporters, which it finds by the Kubernetes API, and hub.scrapeConfigs. Empty if not. */ -}}
+{{- define "foreshock.hub.scrapes" -}}
+{{- $hub := .Values.hub -}}
+{{- if and (or .Values.exporter.enabled $hub.scrapeConfigs) (not (or $hub.demo $hub.config.prometheus_url $hub.config.targets_file $hub.config.recording)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* The hub's file of scrape targets. */ -}}
+{{- define "foreshock.hub.targets" -}}
+{{- $jobs := list -}}
+{{- if .Values.exporter.enabled -}}
+{{- $labels := include "foreshock.selector" (dict "root" . "component" "exporter") | fromYaml -}}
+{{- $selector := list -}}
+{{- range $name, $value := $labels -}}
+{{- $selector = append $selector (printf "%s=%s" $name $value) -}}
+{{- end -}}
+{{- $pods := dict "role" "pod" "namespaces" (dict "names" (list .Release.Namespace)) "selectors" (list (dict "role" "pod" "label" (join "," $selector))) -}}
+{{- $instance := dict "source_labels" (list "__meta_kubernetes_pod_node_name") "target_label" "instance" -}}
+{{- $job := dict "job_name" "foreshock-exporter" "kubernetes_sd_configs" (list $pods) "relabel_configs" (list $instance) -}}
+{{- $jobs = append $jobs (merge (dict) .Values.hub.exporterScrapeConfig $job) -}}
+{{- end -}}
+{{- toYaml (dict "scrape_configs" (concat $jobs .Values.hub.scrapeConfigs)) -}}
 {{- end -}}
