@@ -293,7 +293,9 @@ def main() -> int:
             row(f"p95 of the answer, {path}", answer_p95_ms(url, path, 10), math.inf, "ms")
         if not options.no_browser:
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+                browser = playwright.chromium.launch(
+                    executable_path="/usr/bin/chromium-headless-shell", args=FLAGS.split()
+                )
                 for path in PAINTED:
                     row(
                         f"first useful paint of {path}", first_paint_seconds(browser, url, path), MAX_PAINT_SECONDS, "s"

@@ -64,7 +64,7 @@ def main() -> int:
     chosen = [picture for picture in TAKEN if picture.name in (arguments.names or [item.name for item in TAKEN])]
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="foreshock-picture-") as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium-headless-shell", args=FLAGS.split())
         for scenario, at in dict.fromkeys((picture.scenario, picture.at) for picture in chosen):
             recording = (arguments.recordings or Path(folder)) / scenario
             if not recording.exists():

@@ -213,3 +213,12 @@ def test_the_images_have_the_packages_that_the_tests_run_with(name: str) -> None
 def without_marker(line: str) -> str:
     """The requirement without the environment that it is for, which depends on who requires it."""
     return re.sub(r" ;.*?(?= --hash)", "", line)
+
+
+SHELL_SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.read_bytes().startswith(b"#!/bin/sh"))
+
+
+@pytest.mark.parametrize("path", SHELL_SCRIPTS, ids=lambda path: path.name)
+def test_a_shell_script_parses(path: Path) -> None:
+    done = subprocess.run(["sh", "-n", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
