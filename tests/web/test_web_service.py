@@ -33,7 +33,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World, slice_world
-from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
+from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica, UnjoinedServer
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -351,6 +351,28 @@ def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar
             "Correct the spelling, or ignore this until they start"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("scrapes", "candidates", "remedy"),
+    [
+        ([{"instance": "gpu-1:8000"}], (), "on its target, or --targets SERVICE=gpu-1:8000."),
+        ([], (), "Set the labels service_name and service_namespace on its target."),
+        ([], (MODEL, GATEWAY), "2 services answer at gpu-1:8000: "),
+    ],
+    ids=["scraped by the hub", "scraped by Prometheus", "ambiguous"],
+)
+def test_the_remedy_of_an_unjoined_model_server_is_where_its_target_is(
+    scrapes: list[Json], candidates: tuple[Service, ...], remedy: str
+) -> None:
+    """An option of the hub has no effect on the targets of a Prometheus."""
+    server = UnjoinedServer(Replica(Service("", "bed-7b"), "gpu-1:8000"), "vllm", "gpu-1:8000", "bed-7b", candidates)
+    world = replace(calm(), unjoined=(server,))
+    page = status(snapshot(world), HUB | {"scrapes": scrapes}, (True, ""), NOW, "0")
+    (row,) = page["unjoined"]
+    assert (row.server, row.model, row.service) == ("gpu-1:8000", "bed-7b", "bed-7b")
+    assert remedy in row.remedy
+    assert ("--targets" in row.remedy) == bool(scrapes)
 
 
 def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:

@@ -64,18 +64,23 @@ class ServicePlaces:
         """Add new samples; return whether another service answers anywhere."""
         known = ~np.isnan(places.values)
         read: dict[Labels, tuple[Service | None, tuple[Place, ...]]] = {}
-        for number in np.flatnonzero(known.any(axis=1)).tolist():
+        present = np.flatnonzero(known.any(axis=1))
+        newest = places.times[len(places.times) - 1 - known[present, ::-1].argmax(axis=1)]
+        for number, at in zip(present.tolist(), newest.tolist(), strict=True):
             labels = places.labels[number]
             service, named = read[labels] = self._read.get(labels) or _places(dict(labels))
             if service is None:
                 continue
-            at = float(places.times[np.flatnonzero(known[number])[-1]])
             for place in named:
                 self._seen.setdefault(place, {})[service] = at
         self._read = read
         while len(self._seen) > MAX_PLACES:
             del self._seen[next(iter(self._seen))]
-        only = {place: found[0] for place in self._seen if len(found := self._present(place)) == 1}
+        only = {
+            place: found[0]
+            for place, seen in self._seen.items()
+            if len(found := tuple(seen) if len(seen) == 1 else self._present(place)) == 1
+        }
         changed, self._only = only != self._only, only
         return changed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -118,7 +118,7 @@ def status(
         "step": world.step if world else None,
         "targets": rows[:MAX_TARGETS],
         "hidden": max(0, len(rows) - MAX_TARGETS),
-        "unjoined": unjoined(world),
+        "unjoined": unjoined(world, hub),
         "signals": signals(world),
         "missing": list(world.missing) if world else [],
         "hub": hub,
@@ -253,22 +253,24 @@ def signals(world: World | None) -> list[SignalRow]:
     return listed
 
 
-def unjoined(world: World | None) -> list[UnjoinedRow]:
+def unjoined(world: World | None, hub: Json) -> list[UnjoinedRow]:
     """Model servers without a service, and how to join them; at most `MAX_TARGETS`."""
-    servers = world.unjoined[:MAX_TARGETS] if world else ()
+    scraped = {str(row.get("instance")) for row in _list(hub.get("scrapes"))}
     return [
-        UnjoinedRow(item.replica.instance, item.job, item.model, str(item.replica.service), _join_remedy(item))
-        for item in servers
+        UnjoinedRow(item.replica.instance, item.job, item.model, str(item.replica.service), _join_remedy(item, scraped))
+        for item in (world.unjoined[:MAX_TARGETS] if world else ())
     ]
 
 
-def _join_remedy(item: UnjoinedServer) -> str:
+def _join_remedy(item: UnjoinedServer, scraped: Set[str]) -> str:
+    """How to join a server. scraped: the instances that the hub scrapes itself, which its options name."""
     if item.candidates:
         names = name_list([str(service) for service in item.candidates])
         answering = f"{counted(len(item.candidates), 'service')} answer at {item.instance}: {names}"
         return f"{answering}. Set the label service_name on its target."
+    option = f", or --targets SERVICE={item.instance}" if item.instance in scraped else ""
     return (
-        f"Set the labels service_name and service_namespace on its target, or --targets SERVICE={item.instance}. "
+        f"Set the labels service_name and service_namespace on its target{option}. "
         "Spans join it by server.address and server.port, or by k8s.pod.name."
     )
 
