@@ -60,6 +60,7 @@ SLOW = (
     ),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
     *("sources/http_config/test_doors.py", "sources/http_config/test_discovery.py"),
+    "sources/http_config/test_remote_write.py",
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
     *("notify/test_alertmanager.py", "notify/test_receivers.py"),
     *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),

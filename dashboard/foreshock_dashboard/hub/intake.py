@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.access.tokens import Tokens
@@ -23,6 +23,7 @@ from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.otlp.metrics.reader import MetricsReader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.otlp.admission import Admission
@@ -58,9 +59,11 @@ class Intake:
         senders = tokens("--otlp-token-file", settings.otlp_token_file)
         self._accept: Callable[[Sequence[Span]], None] = _refuse if settings.at is not None else _refuse_for_now
         self._accept_metrics: Callable[[bytes], tuple[int, Counter[str]]] = self._refuse_points
+        self._accept_samples: Callable[[Sequence[SampleBatch]], None] = lambda _: self._accept(())
         self.receiver = Receiver(
             accept=lambda spans: self._accept(spans),
             accept_metrics=lambda payload: self._accept_metrics(payload),
+            accept_samples=lambda batches: self._accept_samples(batches),
             admission=Admission(self.memory.request_bytes, self.memory.has_room),
             allows=senders.allows if senders else None,
             now=clock.now,
@@ -94,6 +97,7 @@ class Intake:
             self._accept = self.pipeline.accept
             reader = MetricsReader(self.store.append_samples, clock.now)
             self._accept_metrics = reader.accept if self.writes_samples else _refuse_metrics
+            self._accept_samples = self.store.append_samples if self.writes_samples else _refuse_metrics
 
     def _refuse_points(self, _: bytes) -> tuple[int, Counter[str]]:
         """Refuse metrics for the reason for which spans are refused."""
@@ -117,7 +121,7 @@ def _refuse(_: Sequence[Span]) -> None:
     raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
 
 
-def _refuse_metrics(_: bytes) -> tuple[int, Counter[str]]:
+def _refuse_metrics(_: object) -> NoReturn:
     raise RefusedError(Refusal.READ_ONLY, "this hub reads its metrics from another place; send metrics there")
 
 

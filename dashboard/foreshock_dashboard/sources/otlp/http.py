@@ -17,7 +17,8 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
-TRACES, METRICS = "/v1/traces", "/v1/metrics"
+TRACES, METRICS, WRITE = "/v1/traces", "/v1/metrics", "/api/v1/write"
+"""Paths of OTLP, and that of Prometheus' remote write."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 GZIP_NAMES = ("gzip", "x-gzip")
 """Both mean the same (RFC 9110, 8.4.1.3)."""
@@ -108,7 +109,10 @@ class HttpListener:
                 self._receiver.authorize(received.get("authorization", ""))
                 gzip = _check_request(scope, received, kind)
                 body = await self._body(request, received, receive)
-                response = await request.handle_in_thread(body, json=json, gzip=gzip, metrics=scope["path"] == METRICS)
+                path = scope["path"]
+                response = await request.handle_in_thread(
+                    body, json=json, gzip=gzip, metrics=path == METRICS, samples=path == WRITE
+                )
         except RefusedError as refused:
             status, response, extra = refused.refusal.http, refused.status(json=json), _refusal_headers(refused)
         else:
@@ -152,13 +156,17 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
 
     Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
-    if scope["path"] not in (TRACES, METRICS):
+    if scope["path"] not in (TRACES, METRICS, WRITE):
         path = scope["path"][:MAX_QUOTED]
         raise RefusedError(Refusal.NOT_FOUND, f"unknown path {path!r}; send traces to {TRACES}, metrics to {METRICS}")
     if scope["method"] != "POST":
         raise RefusedError(Refusal.METHOD, f"method {scope['method'][:MAX_QUOTED]!r} is not allowed; send with POST")
     if kind not in (PROTOBUF, JSON):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:MAX_QUOTED]!r} is neither {PROTOBUF} nor {JSON}")
+    if scope["path"] == WRITE:
+        if "write.v2" in headers.get("content-type", ""):
+            raise RefusedError(Refusal.CONTENT_TYPE, "remote write 2.0 is not supported; use prometheus.WriteRequest")
+        return False
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"
     if encoding not in (*GZIP_NAMES, "identity"):
         raise RefusedError(

@@ -23,6 +23,7 @@ from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.admission import MAX_REQUEST_BYTES, Admission
 from foreshock_dashboard.sources.otlp.codec import (
@@ -35,6 +36,7 @@ from foreshock_dashboard.sources.otlp.codec import (
     json_to_protobuf,
     metrics_json_to_protobuf,
 )  # fmt: skip
+from foreshock_dashboard.sources.prometheus.remote_write import decode_write_request
 
 JSON_SIZE_FACTOR = 4
 """Ratio of the size limits of protobuf and JSON. JSON is decoded as a whole, into several times its size."""
@@ -117,6 +119,7 @@ class Receiver:
             gets that refusal; after any other exception it has to retry.
         accept_metrics: stores an ExportMetricsServiceRequest, slice by slice for a large one, and returns the number of
             stored data points, and of rejected ones by reason. It may raise `DecodeError`, and what `accept` may.
+        accept_samples: stores the samples of remote write.
         admission: limits the bytes of all requests at the same time.
         max_bytes: limit of one request; by default, what large requests may have together.
         retry_after: returns the seconds after which a sender should retry.
@@ -129,6 +132,7 @@ class Receiver:
         *,
         accept: Callable[[Sequence[Span]], None],
         accept_metrics: Callable[[bytes], tuple[int, Counter[str]]] | None = None,
+        accept_samples: Callable[[Sequence[SampleBatch]], None] | None = None,
         admission: Admission | None = None,
         max_bytes: int | None = None,
         retry_after: Callable[[], float] = _jitter,
@@ -140,7 +144,7 @@ class Receiver:
         self.max_bytes = max_bytes or min(MAX_REQUEST_BYTES, self.admission.max_large_bytes)
         self._accept, self._allows, self._retry_after = accept, allows, retry_after
         self._now, self._attributes = now, attributes
-        self._accept_metrics = accept_metrics
+        self._accept_metrics, self._accept_samples = accept_metrics, accept_samples
         self._lock = threading.Lock()
         # Decoding holds the interpreter lock anyway, so one at a time costs no time and needs the memory of one.
         self._json_lock = threading.Lock()
@@ -223,6 +227,26 @@ class Receiver:
             raise RefusedError(Refusal.MALFORMED, f"not a protobuf ExportMetricsServiceRequest: {error}") from error
         except SourceError as error:
             raise self._unavailable(f"the points could not be stored: {error}; send again") from error
+
+    def ingest_samples(self, payload: Body) -> bytes:
+        """Store the samples of a request of remote write, and return an empty response. Raises RefusedError."""
+        if self._accept_samples is None:
+            raise RefusedError(Refusal.NOT_FOUND, "samples are not accepted here; send traces")
+        try:
+            with self.admission.working(len(payload)), CPU_LOCK:
+                batches, rejected = decode_write_request(bytes(payload), self._now() if self._now else time.time())
+        except ValueError as error:
+            raise RefusedError(Refusal.MALFORMED, f"remote write: {error}") from error
+        try:
+            if batches:
+                self._accept_samples(batches)
+        except SourceError as error:
+            raise self._unavailable(f"the samples could not be stored: {error}; send again") from error
+        with self._lock:
+            self._requests += 1
+            self._points += sum(len(batch.samples) for batch in batches)
+            self._rejected_points.update(rejected)
+        return b""
 
     def ingest(self, payload: Body, *, json: bool) -> bytes:
         """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
@@ -343,16 +367,20 @@ class Request:
         self._receiver.reserve(size, self.held)
         self.held += size
 
-    def handle(self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False) -> bytes:
+    def handle(
+        self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False, samples: bool = False
+    ) -> bytes:
         """Decompress and ingest the body, and return the response. Raises RefusedError if it was not stored."""
+        if samples:
+            return self._receiver.ingest_samples(body)
         ingest = self._receiver.ingest_metrics if metrics else self._receiver.ingest
         return ingest(self._decompressed(body) if gzip else body, json=json)
 
     async def handle_in_thread(
-        self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False
+        self, body: Body, *, json: bool = False, gzip: bool = False, metrics: bool = False, samples: bool = False
     ) -> bytes:
         """`handle`, which lasts until its end even if the caller is cancelled: its bytes are pending until then."""
-        handle = partial(self.handle, body, json=json, gzip=gzip, metrics=metrics)
+        handle = partial(self.handle, body, json=json, gzip=gzip, metrics=metrics, samples=samples)
         response = asyncio.get_running_loop().run_in_executor(None, handle)
         try:
             return await asyncio.shield(response)
