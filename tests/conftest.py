@@ -33,8 +33,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-SHARING = ("alerts", "browser", "compose", "grafana", "recording")
-"""Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
+SHARING = ("alerts", "browser", "compose", "grafana", "helm", "recording")
+"""Folders whose files share a server, a rendered chart, a long recording, or a browser, of which two are too many."""
 LONGEST = (
     "browser",
     "simulator/scenarios/test_cascades.py",
@@ -48,7 +48,7 @@ LONGEST = (
 
 
 SLOW = (
-    *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources/prometheus"),
+    *("alerts", "browser", "compose", "gpu", "grafana", "helm", "hub", "nvml", "recording", "sources/prometheus"),
     *("analysis/incidents/test_lifecycle.py", "analysis/baseline/test_sampling_noise.py"),
     "evaluation/test_evaluate_command.py",
     *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),

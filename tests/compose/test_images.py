@@ -35,10 +35,10 @@ IMAGES = ("exporter", "hub", "demo")
 LOCKS = {"demo": "hub"}
 """Lock file of an image whose name it does not have."""
 CONFINED = (
-    "--runtime=runc", "--network=host", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
+    "--runtime=runc", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
     "--security-opt=no-new-privileges", "--pids-limit=256",
 )  # fmt: skip
-"""As in compose.yml, except for the network of the host, which needs no bridge."""
+"""As in compose.yml, except for the network."""
 
 pytestmark = [
     pytest.mark.soak,
@@ -90,10 +90,10 @@ def layers(root: Path, base: str) -> dict[str, list[str]]:
 
 
 @contextmanager
-def container(image: str, *arguments: str, options: Sequence[str] = ()) -> Iterator[str]:
-    """Run a container as compose.yml does; its name."""
+def container(image: str, *arguments: str, options: Sequence[str] = (), network: str = "host") -> Iterator[str]:
+    """Run a container as compose.yml does, but on the host's network, which needs no bridge; its name."""
     running = f"foreshock-test-{secrets.token_hex(4)}"
-    podman("run", "--detach", "--name", running, *CONFINED, *options, name(image), *arguments)
+    podman("run", "--detach", "--name", running, f"--network={network}", *CONFINED, *options, name(image), *arguments)
     try:
         yield running
     finally:
@@ -156,7 +156,7 @@ def test_an_image_says_what_it_is(image: str) -> None:
 @pytest.mark.parametrize(("image", "arguments"), [("exporter", ["--mock"]), ("hub", ["serve"])])
 def test_a_container_reports_its_health(image: str, arguments: list[str], eventually: Eventually) -> None:
     """By the image's own check, on the default port, which other containers need not leave free."""
-    with container(image, *arguments, options=("--network=none", "--env=HOME=/tmp", "--tmpfs=/tmp")) as running:
+    with container(image, *arguments, options=("--env=HOME=/tmp", "--tmpfs=/tmp"), network="none") as running:
         command = ["podman", "healthcheck", "run", running]
         eventually(
             lambda: subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False).returncode == 0,
@@ -169,7 +169,9 @@ def test_a_container_reports_its_health(image: str, arguments: list[str], eventu
 def test_an_image_holds_the_locked_packages_and_no_installer(image: str, root: Path) -> None:
     """So the SBOM of `make sbom`, which is made of the same lock file, describes it."""
     script = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
-    found = podman("run", "--rm", *CONFINED, "--entrypoint=python", name(image), "-I", "-c", script).split()
+    found = podman(
+        "run", "--rm", "--network=none", *CONFINED, "--entrypoint=python", name(image), "-I", "-c", script
+    ).split()
     installed = {canonicalize_name(pair.partition("==")[0]): pair.partition("==")[2] for pair in found}
     lock = (root / f"compose/{LOCKS.get(image, image)}.lock").read_text().replace("\\\n", "")
     wanted = [Requirement(line.partition(" --hash")[0]) for line in lock.splitlines()]

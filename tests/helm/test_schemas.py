@@ -17,7 +17,6 @@ MODULES = {
     "keda.sh": "@kubernetes-models/keda",
 }
 """npm package with the schemas of an API group; the others are Kubernetes' own."""
-pytestmark = pytest.mark.slow
 EVERYTHING: Yaml = {
     "imagePullSecrets": ["registry"],
     "exporter": {
