@@ -34,7 +34,7 @@ MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
 LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
-TEAM, TEAM_LIMIT = "litellm-proxy http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
+TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""

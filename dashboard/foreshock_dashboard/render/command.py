@@ -136,12 +136,12 @@ def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None)
 def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:
     """Set the requests per minute of a team in LiteLLM; None removes the limit (docs.litellm.ai, Setting Team Budgets).
 
-    Its command line takes the address and the key of the proxy from the environment.
+    Its command `lite`, before called `litellm-proxy`, takes the address and the key from the environment.
     """
     if service is None:
         raise _NoCommandError
     team = json.dumps({"team_id": _valid(LABEL, service.name), "rpm_limit": requests}, separators=(",", ":"))
-    return [["litellm-proxy", "http", "request", "POST", "/team/update", "--json", team]]
+    return [["lite", "http", "request", "POST", "/team/update", "--json", team]]
 
 
 def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
