@@ -11,8 +11,8 @@ from tests.web.worlds import calm, contended, contention_incident, service, snap
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.calm import HealthySince, exceedances, healthy_since
 from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
+from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since
 from foreshock_dashboard.web.panels.limits import Reading, judged
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 

@@ -21,7 +21,6 @@ from foreshock_dashboard.web.pages.now.sentences import (
     latent_risk,
     lead,
     no_changes,
-    within_slo,
 )
 from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact
 from foreshock_dashboard.web.panels.limits import Reading
@@ -120,12 +119,6 @@ def test_a_latent_risk_has_its_reason() -> None:
         " Reason: longest survivable outage 31.9 s (needed 60.0 s), load with all retries 271% (limit 100%), "
         "since 08:00:00 UTC."
     )
-
-
-def test_services_that_cannot_be_judged_are_not_counted_as_within_slo() -> None:
-    assert within_slo(14, 0, 0, 0) == ("All 14 services within SLO", "")
-    counts = "10 of 14 within SLO, 1 with too few requests, 3 with no SLO"
-    assert within_slo(10, 1, 3, 0) == ("No service breaches its SLO", counts)
 
 
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:

@@ -19,7 +19,8 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
 from foreshock_dashboard.stats.runs import long_runs, moving_median
-from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, suspicion, timeline
+from foreshock_dashboard.web.panels.suspected_cause import suspicion
+from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals
 from foreshock_dashboard.web.state.service_history import HistoryCache, service_history
 from foreshock_dashboard.web.state.stages import ServiceHistory

@@ -21,7 +21,8 @@ from foreshock_dashboard.cli.output import Column, plain, show
 from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.incident_text import incident_text, rough_duration, suspect_text, utc_timestamp
+from foreshock_dashboard.render.incident_text import incident_text, suspect_text, utc_timestamp
+from foreshock_dashboard.render.units import elapsed
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.documents.postmortem import LATEST, Report, find_incident, report
@@ -47,7 +48,7 @@ INCIDENT_COLUMNS: tuple[Column, ...] = (
     ("SUSPECT", lambda row: suspect_text(row["suspect"]) or None),
     ("CONFIDENCE", lambda row: row["confidence_level"]),
     ("OPENED", lambda row: utc_timestamp(row["opened"])),
-    ("DURATION", lambda row: None if row["resolved"] is None else rough_duration(row["resolved"] - row["opened"])),
+    ("DURATION", lambda row: None if row["resolved"] is None else elapsed(row["resolved"] - row["opened"])),
     ("ID", lambda row: row["id"]),
 )
 INCIDENT_FIELDS = (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence
-from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, rate, significant
+from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, elapsed, rate, significant
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES
 
 MAX_LISTED = 3
@@ -74,13 +74,8 @@ def incident_text(incident: Json) -> str:
 def _course(incident: Json) -> str:
     """What followed the opening: `paged after 10 s, resolved after 12 min`."""
     opened, paged, resolved = (incident[name] for name in ("opened", "paged", "resolved"))
-    page = "no page sent" if paged is None else f"paged after {rough_duration(paged - opened)}"
-    return f"{page}, {'ongoing' if resolved is None else f'resolved after {rough_duration(resolved - opened)}'}"
-
-
-def rough_duration(seconds: float) -> str:
-    """A duration of an incident: `45 s`, `12 min`."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    page = "no page sent" if paged is None else f"paged after {elapsed(paged - opened)}"
+    return f"{page}, {'ongoing' if resolved is None else f'resolved after {elapsed(resolved - opened)}'}"
 
 
 def suspect_text(suspect: Json) -> str:

@@ -10,8 +10,8 @@ from foreshock_dashboard.render.action import action_clauses, action_expected
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, suspect_clauses
-from foreshock_dashboard.render.incident_text import printable, rough_duration
-from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.render.incident_text import printable
+from foreshock_dashboard.render.units import clock, elapsed
 
 MENTION = "@\u200b"
 """An at sign that no chat service takes for a mention: names from telemetry must not call a whole channel."""
@@ -68,7 +68,7 @@ def open_message(incident: Incident, kind: str, base: str, owner: str = "") -> M
 def resolved_message(incident: Incident, base: str) -> MessageText:
     """The message about a resolved incident."""
     end = incident.resolved if incident.resolved is not None else incident.opened
-    lasted = f"Open for {rough_duration(end - incident.opened)}, from {clock(incident.opened)} to {clock(end)} UTC."
+    lasted = f"Open for {elapsed(end - incident.opened)}, from {clock(incident.opened)} to {clock(end)} UTC."
     cause = f"Suspected cause: {joined_text(suspect_clauses(incident))}."
     return _message(f"[resolved] {headline(incident)}", [f"{lasted} {cause}"], incident.id, base)
 

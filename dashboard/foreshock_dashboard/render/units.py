@@ -24,13 +24,12 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`, `5 min 13 s`."""
+    """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`; then as `elapsed`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 300:
         return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    return elapsed(seconds)
 
 
 def elapsed(seconds: float) -> str:

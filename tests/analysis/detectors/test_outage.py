@@ -34,7 +34,7 @@ from foreshock_dashboard.analysis.baseline.outages import RESTART_SECONDS, is_do
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
-from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNOBSERVED_STRENGTH
 from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
@@ -80,7 +80,7 @@ def test_a_service_that_is_down_pages_as_the_cause(shown: Changes, cause: Cause)
     assert (candidate.cause.cause, candidate.cause.suspect.service) == (cause, LLM)
     assert candidate.page
     assert set(candidate.affected_callers) == {GATEWAY, FRONT}
-    suspected = {finding.suspect.service for finding in found if finding.strength > MAX_UNFELT_STRENGTH}
+    suspected = {finding.suspect.service for finding in found if finding.strength > MAX_UNOBSERVED_STRENGTH}
     assert suspected == {LLM}
 
 
@@ -105,13 +105,13 @@ def test_a_handful_of_failed_calls_is_no_outage() -> None:
 
 def test_an_outage_that_no_client_feels_is_no_firm_finding() -> None:
     (finding,) = outage(point(NOT_READY))
-    assert finding.strength <= MAX_UNFELT_STRENGTH
+    assert finding.strength <= MAX_UNOBSERVED_STRENGTH
 
 
 def test_calls_that_a_network_loses_are_no_outage() -> None:
     lossy: Changes = {("retransmitted", host): since(NOW, 0, 0.3) for host in HOSTS}
     found = outage(point({**CALLS_FAIL, **NO_CAPACITY, **SERVES_NOTHING, **lossy}))
-    assert all(finding.strength <= MAX_UNFELT_STRENGTH for finding in found)
+    assert all(finding.strength <= MAX_UNOBSERVED_STRENGTH for finding in found)
 
 
 def test_failed_calls_to_an_address_count_for_the_service_that_vanished() -> None:

@@ -7,7 +7,7 @@ from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, QUERY
 from tests.analysis.detectors.test_detectors import NOW, slow
 
 from foreshock_dashboard.analysis.detectors.dependency import dependency
-from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNOBSERVED_STRENGTH
 from foreshock_dashboard.analysis.detectors.overload import overload
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, propagates
 
@@ -57,4 +57,4 @@ def test_a_caller_has_a_fallback_if_failures_would_show(calls: float, has_fallba
         ("edge_server", QUERY): since(NOW, 0.03, 0.3),
     }
     strength = max(finding.strength for finding in dependency(point(changes)) if finding.service == FRONT)
-    assert (strength <= MAX_UNFELT_STRENGTH) == has_fallback
+    assert (strength <= MAX_UNOBSERVED_STRENGTH) == has_fallback

@@ -38,13 +38,13 @@ RESTART_SECONDS = 120.0
 class Outage(NamedTuple):
     """A service that is down.
 
-    gone: confidence (0 to 1) that it is. felt: confidence that its clients are affected, where none are known also that
-    it is more than a restart. lost: share of its capacity or answers that is missing, 0 to 1. error_rate: share of
+    gone: confidence (0 to 1) that it is. observed: confidence that its clients are affected, where none are known also
+    that it is more than a restart. lost: share of its capacity or answers that is missing, 0 to 1. error_rate: share of
     failed calls.
     """
 
     gone: float
-    felt: float
+    observed: float
     lost: float
     error_rate: float
 
@@ -76,9 +76,9 @@ def is_down(point: EvaluationPoint, service: Service) -> bool:
     return state is not None and state.gone >= 0.5
 
 
-def is_outage_felt(point: EvaluationPoint, service: Service) -> bool:
+def is_outage_observed(point: EvaluationPoint, service: Service) -> bool:
     """Whether a service is down and its clients are affected."""
-    return is_down(point, service) and point.memo(outages)[service].felt >= 0.5
+    return is_down(point, service) and point.memo(outages)[service].observed >= 0.5
 
 
 def _outage(point: EvaluationPoint, service: Service) -> Outage:
@@ -92,19 +92,19 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     failed_ratio = failures / calls if calls > 0 else 0.0
     rise = failed_ratio - (baseline / baseline_calls if baseline_calls > 0 else 0.0)
     lost_share = _lost_share(point, service)
-    gone, felt = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
+    gone, observed = LOST_CAPACITY_RATIO.confidence(lost_share), 0.0
     if not baseline_calls and not calls and point.time - point.since("ready", service) >= RESTART_SECONDS:
-        felt = gone
+        observed = gone
     if failures * count_seconds(point) >= MIN_FAILED_CALLS:
-        felt = FAILED_CALL_RATIO.confidence(rise)
+        observed = FAILED_CALL_RATIO.confidence(rise)
         targets_down = 1 - point.ratio("up", service)
-        if (by_targets := min(LOST_CAPACITY_RATIO.confidence(targets_down), felt)) > gone:
+        if (by_targets := min(LOST_CAPACITY_RATIO.confidence(targets_down), observed)) > gone:
             gone, lost_share = by_targets, targets_down
         unanswered, unserved = _missing_answers(point, service, calls, baseline_calls)
         by_calls = min(UNANSWERED_RATIO.confidence(unanswered), SERVED_LOSS_RATIO.confidence(unserved))
         if by_calls > gone:
             gone, lost_share = by_calls, unanswered
-    return Outage(gone, felt, lost_share, failed_ratio)
+    return Outage(gone, observed, lost_share, failed_ratio)
 
 
 def _lost_share(point: EvaluationPoint, service: Service) -> float:

@@ -24,7 +24,7 @@ from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, Key
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
-    MAX_UNFELT_STRENGTH,
+    MAX_UNOBSERVED_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -79,9 +79,9 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
-        felt = {caller: affects(point, caller, edges) for caller in callers}
-        largest = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
-        strength = min(strength, max(largest, MAX_UNFELT_STRENGTH))
+        observed = {caller: affects(point, caller, edges) for caller in callers}
+        largest = max(observed.values(), default=degradation(point, callee) if not callers else 0.0)
+        strength = min(strength, max(largest, MAX_UNOBSERVED_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
         severity = _severity(point, callee, edges)
         since = min(
@@ -102,7 +102,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
                 service=service,
                 cause="dependency",
                 suspect=SuspectedCause(callee, edge=None if is_callee else worst[:2]),
-                strength=strength if is_callee else min(strength, felt[service]),
+                strength=strength if is_callee else min(strength, observed[service]),
                 severity=severity,
                 since=since,
                 evidence=evidence if is_callee else (*evidence, *_symptoms(point, service)),

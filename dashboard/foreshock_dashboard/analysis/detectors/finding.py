@@ -25,7 +25,7 @@ EXTREME_Z = 4.0
 points."""
 MIN_STRENGTH = 0.1
 """Strength below which there is no finding."""
-MAX_UNFELT_STRENGTH = 0.45
+MAX_UNOBSERVED_STRENGTH = 0.45
 """Largest strength of a fault that affects no service, or only a handful of requests."""
 MAX_SEVERITY = 100.0
 LOST_GPU_TIME = Threshold(0.15, 0.04)
@@ -71,7 +71,7 @@ def counted(point: EvaluationPoint, finding: Finding) -> Finding:
     """
     if finding.down or not is_handful(point, finding.service, finding.since):
         return finding
-    return replace(finding, strength=min(finding.strength, MAX_UNFELT_STRENGTH))
+    return replace(finding, strength=min(finding.strength, MAX_UNOBSERVED_STRENGTH))
 
 
 def entity(key: Key) -> str:

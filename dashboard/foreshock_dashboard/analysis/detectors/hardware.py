@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
-    MAX_UNFELT_STRENGTH,
+    MAX_UNOBSERVED_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -86,7 +86,7 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
         if is_down(point, service):
             continue
         gpus = tuple(sorted(group, key=gpu_order))
-        felt = max(degradation(point, service), confidence(point.z("per_token", service), WORSE_Z, 0.5))
+        observed = max(degradation(point, service), confidence(point.z("per_token", service), WORSE_Z, 0.5))
         clock = min(point.ratio("clock", gpu) for gpu in gpus)
         all_gpus = {point.world.tenants[row].gpu for row in point.tenant_rows[service]}
         gone = sum(bool(lost_gpus[point["clock"].keys[gpu]] > 0) for gpu in gpus) / len(all_gpus)
@@ -97,7 +97,7 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
             service=service,
             cause="hardware",
             suspect=SuspectedCause(service, gpus, host=gpus[0].host),
-            strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
+            strength=min(max(faults[gpu] for gpu in gpus), max(observed, MAX_UNOBSERVED_STRENGTH)),
             severity=max(slowdown for slowdown in slowdowns if math.isfinite(slowdown)),
             since=min(point.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
             evidence=known_evidence(*figures, zeros=False),
@@ -105,7 +105,7 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
                 Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
                 Action("inspect_gpus", service, gpus=gpus),
             ),
-            urgent=felt > 0.5,
+            urgent=observed > 0.5,
         )
 
 
@@ -138,7 +138,7 @@ def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
         gone = lost(point, service)
         since = point.since("ready", service)
         is_lost = point.time - since > REPLACEMENT_SECONDS or is_overloading(point, service)
-        bound = 1.0 if is_lost else MAX_UNFELT_STRENGTH
+        bound = 1.0 if is_lost else MAX_UNOBSERVED_STRENGTH
         strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(point, service), bound)
         if strength < MIN_STRENGTH:
             continue

@@ -71,7 +71,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
     for service, growth in ((services[row], float(held.ratio[row])) for row in rows):
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         preemptions = point.value("preempted", service) - max(0.0, point.level("preempted", service))
-        felt = max(
+        observed = max(
             PRESSURE_KV_CACHE_RATIO.confidence(used := point.value("cache", service)),
             PREEMPTION_RATE.confidence(preemptions),
             slowdown_confidence(point, service),
@@ -80,7 +80,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
         # Fewer running requests also raise the cache per request.
         cache_growth = point.ratio("cache", service)
         used_more = 1.0 if math.isnan(cache_growth) else KV_CACHE_GROWTH.confidence(cache_growth)
-        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), used_more, felt)
+        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), used_more, observed)
         if strength < MIN_STRENGTH:
             continue
         client = load_origin(point, service, weights)

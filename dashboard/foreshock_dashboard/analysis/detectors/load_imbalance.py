@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH, MIN_STRENGTH, Finding, degradation
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNOBSERVED_STRENGTH, MIN_STRENGTH, Finding, degradation
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
@@ -66,7 +66,7 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
         all_slow = SIBLING_SLOWDOWN.confidence(others_seconds / point.level("p50", service))
         slow = min(REPLICA_SLOWDOWN.confidence(loads.slower), 1 - all_slow)
         uneven = UNEVENNESS.confidence(loads.uneven) if loads.busy >= MIN_REQUESTS else 0.0
-        strength = min(max(slow, uneven), max(degradation(point, service), MAX_UNFELT_STRENGTH))
+        strength = min(max(slow, uneven), max(degradation(point, service), MAX_UNOBSERVED_STRENGTH))
         if strength < MIN_STRENGTH:
             continue
         cause: Cause

@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
-    MAX_UNFELT_STRENGTH,
+    MAX_UNOBSERVED_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -180,8 +180,8 @@ def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping
         if service == edge.server and not lossy:
             continue
         # A service without requests has no latency.
-        felt = 1.0 if service == edge.client else degradation(point, service)
-        bound = MAX_UNFELT_STRENGTH if math.isnan(point.level("rate", service)) else felt
+        observed = 1.0 if service == edge.client else degradation(point, service)
+        bound = MAX_UNOBSERVED_STRENGTH if math.isnan(point.level("rate", service)) else observed
         effects = (of_signal(point, "edge_p95", call, _ideal(point, call)) for call in (path, edge))
         effect = first(effects) or at_baseline(point, service)
         yield Finding(
@@ -208,17 +208,17 @@ def _of_hosts(point: EvaluationPoint, lossy: Mapping[str, float], by_edges: Sequ
         if not losses or service in reported:
             continue
         host = max(losses, key=lambda name: (losses[name], name))
-        felt = degradation(point, service)
+        observed = degradation(point, service)
         yield Finding(
             service=service,
             cause="network",
             suspect=by_edges[0].suspect if by_edges else SuspectedCause(host=host),
-            strength=min(losses[host], max(felt, MAX_UNFELT_STRENGTH)),
+            strength=min(losses[host], max(observed, MAX_UNOBSERVED_STRENGTH)),
             severity=_severity(point.ratio("p95", service)),
             since=point.since("retransmitted", host),
             evidence=_evidence(point, None, host),
             actions=(Action("drain_host", target=host, effect=at_baseline(point, service)),),
-            urgent=felt > 0.5,
+            urgent=observed > 0.5,
         )
 
 

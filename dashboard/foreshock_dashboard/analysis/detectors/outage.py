@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.detectors.dependency import affects
 from foreshock_dashboard.analysis.detectors.finding import (
-    MAX_UNFELT_STRENGTH,
+    MAX_UNOBSERVED_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -38,8 +38,8 @@ def outage(point: EvaluationPoint) -> Iterator[Finding]:
     down = point.memo(outages)
     network = max(point.memo(lossy_hosts).values(), default=0.0) if down else 0.0
     for service, state in sorted(down.items()):
-        felt = min(state.felt, 1 - network)  # calls that a network loses reach no server either
-        strength = min(state.gone, max(felt, MAX_UNFELT_STRENGTH))
+        observed = min(state.observed, 1 - network)  # calls that a network loses reach no server either
+        strength = min(state.gone, max(observed, MAX_UNOBSERVED_STRENGTH))
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"})
@@ -62,7 +62,7 @@ def outage(point: EvaluationPoint) -> Iterator[Finding]:
                 since=since,
                 evidence=evidence,
                 actions=_actions(point, service, callers, gpus, state),
-                urgent=felt > 0.5,
+                urgent=observed > 0.5,
                 down=True,
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.levels import baseline_columns
 from foreshock_dashboard.analysis.baseline.operations import MIN_OPERATION_Z
-from foreshock_dashboard.analysis.baseline.outages import is_outage_felt
+from foreshock_dashboard.analysis.baseline.outages import is_outage_observed
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.slos import Slo, operation_slos
 from foreshock_dashboard.analysis.forecast.breach import (
@@ -87,7 +87,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     for i, service in enumerate(services):
         breach = worst(by_latency.get(i, NEVER), by_resource.get(service, NEVER))
         operation, of_operation = by_operation.get(service, (None, NEVER))
-        if is_outage_felt(point, service):
+        if is_outage_observed(point, service):
             breach = NOW
         if of_operation.probability > breach.probability:
             breach = of_operation

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.baseline.outages import is_outage_felt, outages
+from foreshock_dashboard.analysis.baseline.outages import is_outage_observed, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
@@ -283,7 +283,7 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         safe_load=safe_limit(utilization) if utilization else math.nan,
         latent=incident.cause == "retry_storm" and incident.severity == "warning",
         requests=_requests(incident, evaluation.point),
-        down=is_outage_felt(evaluation.point, incident.service),
+        down=is_outage_observed(evaluation.point, incident.service),
     )
     summarized = replace(incident, summary=summary)
     return replace(summarized, stage=incident_stage(summarized, evaluation.point, risk))
@@ -293,11 +293,11 @@ def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None)
     """The symptom of a service, or of the operation of which the risk is."""
     key: Service | Operation = service
     slo, prefix, name = risk.slo if risk else None, "", ""
-    if risk is not None and risk.operation is not None and not is_outage_felt(point, service):
+    if risk is not None and risk.operation is not None and not is_outage_observed(point, service):
         key, slo = risk.operation
         prefix, name = "operation_", key.name
     failed, p95 = point.value(f"{prefix}error_rate", key), point.value(f"{prefix}p95", key)
-    if is_outage_felt(point, service):
+    if is_outage_observed(point, service):
         failed = point.memo(outages)[service].error_rate  # a service that is down reports no failures itself
     if failed >= SYMPTOM_ERROR_RATE:
         level = point.level(f"{prefix}error_rate", key)

@@ -153,10 +153,10 @@ class _Triage:
         probability = self.probability(origin)
         causes_outage = False
         if cause is not None and cause.urgent and cause.severity >= OUTAGE_SEVERITY:
-            is_felt = cause.cause != "dependency" or cause.down or is_noticeable(point, origin)
+            is_observed = cause.cause != "dependency" or cause.down or is_noticeable(point, origin)
             causes_outage = (
                 cause.strength >= FINDING_STRENGTH
-                and is_felt
+                and is_observed
                 and (
                     cause.cause != "dependency"
                     or bool(callers)

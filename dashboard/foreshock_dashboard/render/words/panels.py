@@ -69,6 +69,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "no_impact": "No impact now.",
     "reduce_risk": "To reduce the latent risk (optional)",
     "last_data": "Last data",
+    "first_token": "p95 counts requests that ended, p95 time to first token those that began to stream.",
     "changes": "around the first anomaly:",
     "more": "more",
     "all_services": "All services:",
@@ -81,7 +82,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "in_breach": "In breach:",
     "suspected_cause": "Suspected cause:",
     "confidence": "confidence",
-    "affected": "Affected services",
+    "affected": "Affected and at-risk services",
     "closest": "Services closest to their limits",
     "services": "Services",
 }

@@ -45,5 +45,6 @@ SLO_COUNTS: Mapping[str, str] = {
     "within": "within SLO",
     "few": "with too few requests",
     "without": "with no SLO",
+    "unknown": "with no data",
 }
 """Services by the state of their SLO, after their number."""

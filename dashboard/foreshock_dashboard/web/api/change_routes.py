@@ -104,7 +104,7 @@ def add_change_routes(
         answer = {**kept, "id": hub.journal.newest, "message": "Annotation added"}
         return responder.json_response(request, hub.snapshot, answer)
 
-    @post(api, "/webhooks/argocd", "Receive notifications of Argo CD", ReportedChange, name="report_argocd")
+    @post(api, "/webhooks/argocd", "Receive Argo CD notifications", ReportedChange, name="report_argocd")
     async def argocd(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         read_only()
         body = _json(await request.body())

@@ -46,7 +46,7 @@ FOUND_AFTER_SECONDS = 60.0
 def _line(text: str) -> str:
     """One line without control characters, as terminals and messages show it."""
     if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
-        raise ValueError("has control characters. Use one line of text")
+        raise ValueError("contains control characters. Use a single line of text")
     return text.strip()
 
 

@@ -123,6 +123,8 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   revert: "Revert:",
   by_hand: "Manual step:",
   next_step: "Do step 2 as well.",
+  further_step: "Step 2 reduces the risk further.",
+  no_estimate: "Effect not estimated",
   names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: do not run on a live cluster.",
   replay: "Replay: do not run these commands.",
@@ -152,6 +154,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   no_impact: "No impact now.",
   reduce_risk: "To reduce the latent risk (optional)",
   last_data: "Last data",
+  first_token: "p95 counts requests that ended, p95 time to first token those that began to stream.",
   changes: "around the first anomaly:",
   more: "more",
   all_services: "All services:",
@@ -164,7 +167,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   in_breach: "In breach:",
   suspected_cause: "Suspected cause:",
   confidence: "confidence",
-  affected: "Affected services",
+  affected: "Affected and at-risk services",
   closest: "Services closest to their limits",
   services: "Services",
 });
@@ -196,6 +199,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
   within: "within SLO",
   few: "with too few requests",
   without: "with no SLO",
+  unknown: "with no data",
 });
 
 export const TILE_TEXTS = /** @type {const} */ ({

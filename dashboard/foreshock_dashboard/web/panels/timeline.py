@@ -9,15 +9,12 @@ from itertools import count
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.render.incident_text import figure
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.web.panels.suspected_cause import suspicion
 from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, ServiceFigures, open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
@@ -30,14 +27,14 @@ MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""
 LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
 """Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
-CALM_SECONDS, MAX_SECONDS = DEFAULT_RANGE_SECONDS, 3600.0
+HEALTHY_SECONDS, MAX_SECONDS = DEFAULT_RANGE_SECONDS, 3600.0
 """Time range of the lanes without an incident, and bound with one, without the forecast."""
 MIN_FORECAST_SECONDS, FORECAST_SECONDS = 60.0, 600.0
 """Bounds of the time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
 """Time before the first anomaly from which an interval belongs to the incident."""
 MAX_GAP_SECONDS = 600.0
-"""Calm after which an interval counts as another one."""
+"""Time without an anomaly after which an interval counts as another one."""
 
 
 _PARTS = ("suspect", "affected", "at_risk")
@@ -129,13 +126,13 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
-def lanes_start(world: World, chosen: ChosenIncidents, calm_seconds: float = CALM_SECONDS) -> float:
+def lanes_start(world: World, chosen: ChosenIncidents, healthy_seconds: float = HEALTHY_SECONDS) -> float:
     """Start of the lanes on the Now page: shortly before the first anomaly of the open incidents.
 
-    calm_seconds: that are shown without an incident.
+    healthy_seconds: that are shown without an incident.
     """
     if chosen.onset is None:
-        return world.time - calm_seconds
+        return world.time - healthy_seconds
     lead_in = max(LEAD_IN_SECONDS, LEAD_IN_SHARE * (world.time - chosen.onset))
     return max(world.time - MAX_SECONDS, chosen.onset - lead_in)
 
@@ -144,7 +141,7 @@ def current_history(
     snapshot: Snapshot, world: World, chosen: ChosenIncidents, histories: HistoryCache
 ) -> ServiceHistory:
     """The history of all services whose newest stages every page shows, so that a state is the same word everywhere."""
-    start = min(lanes_start(world, chosen), world.time - CALM_SECONDS)
+    start = min(lanes_start(world, chosen), world.time - HEALTHY_SECONDS)
     return histories.get(snapshot, world, chosen.onset, start)
 
 
@@ -160,7 +157,7 @@ def affected_order(
 
     history: from `start` on, Unix seconds; used where the order needs no earlier start.
     """
-    since = min(world.time - CALM_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
+    since = min(world.time - HEALTHY_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since), since
     lanes = timeline(world, start, history, chosen, len(world.services)).lanes
@@ -367,31 +364,3 @@ def _sign(name: str, entity: str, since: float, value: float, baseline: float, u
 def _soon(risk: AtRisk) -> bool:
     """Whether a breach is still to come, and near enough to be drawn."""
     return risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
-
-
-def suspicion(item: Incident) -> str:
-    """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause."""
-    service, contention = item.suspect.service, item.cause == "gpu_contention"
-    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
-        return "its requests delay others"
-    past = " during the incident" if item.state == "recovering" else ""
-    own = next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
-    if own is not None:
-        return f"{own.name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{past}"
-    reasons = next(
-        (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
-    )
-    if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
-        return "request rate above baseline" if item.cause == "overload" else ""
-    return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
-
-
-def _explains(row: Evidence, item: Incident) -> bool:
-    """Whether an anomaly of another service is a reason to suspect it; the latency of a caller follows an overload."""
-    if row.entity == str(item.service):
-        return False
-    return item.cause != "overload" or row.name == SIGNAL_BY_NAME["rate"].text
-
-
-def _figure(value: float, unit: str) -> str:
-    return percent(value) if unit == "ratio" else figure(value, unit)

@@ -19,7 +19,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.units import counted, plural
+from foreshock_dashboard.render.units import counted
+from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
 from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, too_few_requests, worst
 from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
@@ -58,7 +59,7 @@ class Vital(NamedTuple):
 class SloStatus(Row):
     """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs.
 
-    few: healthy, with too few requests to judge.
+    few: healthy, with too few requests to judge. unknown: without data.
     """
 
     breached: int
@@ -67,6 +68,7 @@ class SloStatus(Row):
     within: int
     without: int
     few: int = 0
+    unknown: int = 0
 
 
 class VitalJson(Row):
@@ -126,8 +128,9 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     counts = len(breached), len(degraded), len(at_risk)
     unjudged = too_few_requests(snapshot.world) if snapshot.world else set()
     few = len(unjudged & set(tracked) - breached - degraded - at_risk)
-    within = len(tracked) - sum(counts) - few
-    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few)
+    unknown = sum(stages.get(service) is None for service in set(tracked) - breached - degraded - at_risk - unjudged)
+    within = len(tracked) - sum(counts) - few - unknown
+    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few, unknown)
 
 
 def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind | None:
@@ -135,24 +138,22 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
 
 
 def slo_summary(status: SloStatus) -> str:
-    """`All 14 services within SLO`; else their number by state: `SLO status: 1 at risk, 7 healthy; 3 have no SLO`."""
-    others = (status.few, "too few requests"), (status.without, "no SLO")
-    without = ", ".join(f"{count} {plural(count, 'has', 'have')} {what}" for count, what in others if count)
-    states = (
-        (status.breached, "in SLO breach"),
-        (status.degraded, "degraded"),
-        (status.at_risk, "at risk"),
-        (status.within, "healthy"),
-    )
-    if any(count for count, _ in states[:-1]):
-        found = f"SLO status: {', '.join(f'{count} {state}' for count, state in states if count)}"
-    elif not status.within and not status.few:
-        return f"{counted(status.without, 'service')}, no SLO yet"
-    elif not without:
-        return f"All {counted(status.within, 'service')} within SLO"
-    else:
-        found = f"{status.within} of {counted(status.within + status.few + status.without, 'service')} within SLO"
-    return "; ".join(part for part in (found, without) if part)
+    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 with no SLO`."""
+    rest = [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "few", "without", "unknown")]
+    total = status.within + sum(count for _, count in _counts(status, "few", "without", "unknown"))
+    if bad := [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "breached", "degraded", "at_risk")]:
+        within = [f"{status.within} {SLO_COUNTS['within']}"] if status.within else []
+        return f"SLO status: {', '.join([*bad, *within, *rest])}"
+    if not rest:
+        return f"All {counted(total, 'service')} within SLO"
+    if not status.within and len(rest) == 1:
+        return f"{counted(total, 'service')}, {rest[0].split(' ', 1)[1]}"
+    return ", ".join([f"{status.within} of {counted(total, 'service')} within SLO", *rest])
+
+
+def _counts(status: SloStatus, *names: str) -> list[tuple[str, int]]:
+    """The counts that are not zero, by name."""
+    return [(name, count) for name in names if (count := getattr(status, name))]
 
 
 def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:

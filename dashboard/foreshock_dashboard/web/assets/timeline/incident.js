@@ -71,8 +71,13 @@ const caution = () => {
  * The recommended actions against an incident, in order of their time to effect, with their commands.
  * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
  * @param {string} [title]
+ * @param {boolean} [isOptional] whether they reduce a risk of which nothing is affected yet
  */
-export const actionCard = (actions, title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one) =>
+export const actionCard = (
+  actions,
+  title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one,
+  isOptional = false,
+) =>
   h(
     "div",
     { class: "action" },
@@ -91,9 +96,9 @@ export const actionCard = (actions, title = actions.length > 1 ? ACTION_TEXTS.se
               h(
                 "p",
                 { class: "expected" },
-                expectedText(action),
+                isOptional && !action.effect ? [ACTION_TEXTS.no_estimate, ", ", action.expected] : expectedText(action),
                 !i && action.enough === false && actions.length > 1
-                  ? [". ", h("b", null, ACTION_TEXTS.next_step)]
+                  ? [". ", h("b", null, isOptional ? ACTION_TEXTS.further_step : ACTION_TEXTS.next_step)]
                   : null,
               ),
               action.outcome ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null,

@@ -12,7 +12,9 @@ import {
   shortLabels,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { causeFact } from "#web/assets/timeline/cause.js";
 import {
+  actionCard,
   causeText,
   incidentRange,
   incidentState,
@@ -33,6 +35,8 @@ import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.
 
 const REPLAY_LEAD_SECONDS = 60;
 const MAX_SIGNALS = 12;
+/** As on the Now page. */
+const MAX_ACTIONS = 2;
 const HORIZON_SECONDS = 1800;
 const SCALE_WIDTH = 112;
 const SCALE_MARGIN = 4;
@@ -82,6 +86,19 @@ const incidentTools = (incident) =>
     incident.resolved ? null : link(pageHref("/"), "Action and evidence"),
   );
 
+/**
+ * The cause and the actions, for a phone; on a wide screen they would push the map down.
+ * @param {Incident} incident
+ * @param {CascadeData["suspected"]} suspected
+ */
+const causeAndActions = (incident, suspected) =>
+  h(
+    "div",
+    { class: "verdict cascade-cause" },
+    h("dl", { class: "facts" }, causeFact(suspected, incident)),
+    incident.state === "firing" ? actionCard(incident.actions.slice(0, MAX_ACTIONS)) : null,
+  );
+
 /** @param {CascadeData} data */
 const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
   if (error && !ready) return null;
@@ -117,6 +134,7 @@ const drawIncidents = (data, now) => {
     id && !selected ? h("p", { class: "lost" }, unknownText) : null,
     selected ? incidentTools(selected) : null,
     selected ? responseLine(selected.id, now) : null,
+    selected ? causeAndActions(selected, data.suspected) : null,
     data.ready ? propagationPath(data) : null,
   );
 };

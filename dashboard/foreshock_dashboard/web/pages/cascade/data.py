@@ -19,6 +19,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
+from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
     Timeline,
@@ -31,7 +32,14 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
-from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, incident
+from foreshock_dashboard.web.state.incident_json import (
+    BreachSeconds,
+    ClauseJson,
+    IncidentJson,
+    breach_seconds,
+    clauses,
+    incident,
+)
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -115,7 +123,8 @@ class QuotaRow(Row):
 class Cascade(TypedDict, total=False):
     """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation.
 
-    incident: the id in the address. selected: that incident, or all open ones. unknown_reason: why nothing is known.
+    incident: the id in the address. selected: that incident, or all open ones; suspected: the
+    suspected cause of the first one in words. unknown_reason: why nothing is known.
     gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
     load; capacity_service: the one that the charts show. quota: of its pool. recovered_since: of the oldest anomaly, if
     its signal is no longer anomalous, and so not listed.
@@ -123,6 +132,7 @@ class Cascade(TypedDict, total=False):
 
     incidents: Required[list[IncidentRow]]
     selected: Required[list[IncidentJson]]
+    suspected: Required[list[ClauseJson]]
     incident: Required[str]
     open_incidents: Required[list[IncidentJson]]
     ready: Required[bool]
@@ -162,6 +172,7 @@ def cascade(
     body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "selected": [incident(item) for item in chosen.incidents],
+        "suspected": clauses(suspected(chosen.incidents[0])) if chosen.incidents else [],
         "incident": incident_id,
         "open_incidents": [incident(item) for item in open_incidents(snapshot)],
         "ready": world is not None,

@@ -1,5 +1,5 @@
 // The values of the Cascade page, as the hub's JSON has them.
-import type { Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
+import type { Clause, Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
 import type { Health } from "#web/assets/timeline/signs.js";
 import type { CONDITIONS } from "#web/assets/words.js";
 
@@ -40,6 +40,8 @@ export interface MapData {
   gpu_waits: [victim: string, aggressor: string, ratio: number, gpus: number][];
   propagation: PropagationStep[];
   selected: Incident[];
+  /** The suspected cause of the first one. */
+  suspected: Clause[];
 }
 
 export interface Breach {

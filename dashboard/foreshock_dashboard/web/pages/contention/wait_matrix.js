@@ -92,15 +92,18 @@ export const drawWaitMatrix = (data) => {
     h(
       "p",
       { class: "choices" },
-      choice("data-by", "", order !== "name", "By wait"),
-      choice("data-by", "name", order === "name", "By name"),
+      pairs.length > 1
+        ? [choice("data-by", "", order !== "name", "By wait"), choice("data-by", "name", order === "name", "By name")]
+        : null,
       relevant.length && others ? choice("data-all", showsAll ? "" : "1", showsAll, `All pairs (+${others})`) : null,
     ),
     matrix(data, pairs, victims.slice(0, MAX_SERVICES), aggressors.slice(0, MAX_SERVICES), order),
     note(data, pairs, victims, aggressors),
-    h("details", { id: "waits-twin" }, h("summary", null, "As a list"), h("div", { id: "waits-list" })),
+    pairs.length > 1
+      ? h("details", { id: "waits-twin" }, h("summary", null, "As a list"), h("div", { id: "waits-list" }))
+      : null,
   );
-  drawPairs(data, pairs);
+  if (pairs.length > 1) drawPairs(data, pairs);
   setPanel("waits", "ready");
 };
 

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.calm import Exceedance, exceedances
+from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances
 from foreshock_dashboard.web.pages.now.sentences import reading_text, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged, readings

@@ -63,6 +63,25 @@ const resolvedIncident = (incident, now) => {
 };
 
 /**
+ * The value that a latent risk calls for: at least, or at most.
+ * @param {number | null} value
+ * @param {number | null} target
+ * @param {string} unit
+ */
+const targetText = (value, target, unit) => `${(value ?? 0) < (target ?? 0) ? "≥" : "≤"} ${formatValue(target, unit)}`;
+
+/**
+ * Whether a service's time to first token is longer than its requests take, which needs an explanation.
+ * @param {readonly Evidence[]} evidence
+ */
+const isFirstTokenLater = (evidence) =>
+  evidence.some(
+    ({ signal, entity, value }) =>
+      signal === "p95 time to first token" &&
+      evidence.some((other) => other.signal === "p95" && other.entity === entity && (value ?? 0) > (other.value ?? 0)),
+  );
+
+/**
  * @param {NowIncident} incident
  * @param {number} now
  */
@@ -70,7 +89,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${service}`,
     { class: "evidence" },
-    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Limit", "Since"]),
+    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
     evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
       const isSame = evidence[i - 1]?.entity === entity;
       const entityName = breakable(entity ? entity.replace(" -> ", " → ") : service);
@@ -81,7 +100,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         h("th", { scope: "row" }, isSame ? hidden : entityName),
         h("td", null, signal),
         h("td", null, h("b", null, formatValue(value, unit))),
-        h("td", null, formatValue(baseline, unit)),
+        h("td", null, affected.length ? formatValue(baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),
       );
     }),
@@ -145,11 +164,18 @@ const openIncident = (incident, isShown, now) => {
     isShown || isLatent ? null : responseLine(incident.id, now),
     isShown || !actions.length
       ? null
-      : actionCard(actions.slice(0, MAX_ACTIONS), isLatent ? NOW_TEXTS.reduce_risk : undefined),
+      : actionCard(actions.slice(0, MAX_ACTIONS), isLatent ? NOW_TEXTS.reduce_risk : undefined, isLatent),
     h(
       "div",
       { class: "evidence-body" },
-      evidence.length ? evidenceTable(incident, now) : null,
+      evidence.length
+        ? h(
+            "div",
+            null,
+            evidenceTable(incident, now),
+            isFirstTokenLater(evidence) ? h("p", { class: "note" }, NOW_TEXTS.first_token) : null,
+          )
+        : null,
       h(
         "div",
         { class: evidence.length ? null : "only" },

@@ -111,7 +111,15 @@ export interface Tile {
   name: string;
   value: number | null;
   unit: string;
-  slo: { breached: number; degraded: number; at_risk: number; within: number; without: number; few: number } | null;
+  slo: {
+    breached: number;
+    degraded: number;
+    at_risk: number;
+    within: number;
+    without: number;
+    few: number;
+    unknown: number;
+  } | null;
   who: string;
   href: string;
   limit: number | null;

@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, text, time
-from foreshock_dashboard.render.incident_summary import BREACHES_SLO, gpus_clause, suspect_clauses
+from foreshock_dashboard.render.clause import Clause, Text, text, time
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import (
-    counted,
     duration,
     elapsed,
     estimate,
-    gpu_list,
     load_name,
     load_percent,
     percent,
-    plural,
     rate,
 )
-from foreshock_dashboard.render.words.incidents import CAUSES, LOCAL_CAUSES, SEVERITIES, STATES
-from foreshock_dashboard.web.pages.now.calm import Exceedance, HealthySince
+from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
 from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
+from foreshock_dashboard.web.pages.now.healthy import Exceedance, HealthySince
 from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.panels.limits import Reading
 
-MAX_CANDIDATES = 3
-MAX_GPUS = 2
 JUST_NOW_SECONDS = 10.0
 
 
@@ -129,29 +122,6 @@ def impact_text(impact: Impact, breached: Breach | None, onset: float) -> Text:
     return text(f"{who} {has} {been} since ", time(breached.since if breached else onset))
 
 
-def suspected(item: Incident, why: str) -> Text:
-    """The suspected cause with its place and reason; at low confidence, the candidates."""
-    suspect, own = item.suspect, item.suspect.service in (None, item.service)
-    cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
-    if item.confidence_level == "low":
-        names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
-        label = f". {plural(len(names), 'Candidate')}: "
-        return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
-    reason = f", {why}" if why else ""
-    if suspect.change is not None:
-        return text(f"{cause}: ", suspect_clauses(item), reason)
-    parts: list[str | Service | Clause] = [cause]
-    if suspect.service is not None and not own:
-        parts += [": extra load from " if item.cause in ("overload", "scale_up_lag") else ": ", suspect.service]
-    elif item.cause in LOCAL_CAUSES:
-        parts += [" of ", item.service]
-    if suspect.gpus:
-        parts += [" on ", gpus_clause(item)._replace(text=gpu_list(suspect.gpus, MAX_GPUS))]
-    elif suspect.host:
-        parts.append(f" on {suspect.host}")
-    return text(*parts, reason)
-
-
 def recovery_text(found: Sequence[Recovery]) -> Text:
     """Why an incident recovers: `request rate of product/assistant 14 req/s → 8 req/s (peak → now)`."""
     parts: list[str | Clause] = []
@@ -182,7 +152,7 @@ def latent_risk(item: Incident) -> Text:
     return text(f" Reason: {figures}, since " if figures else " Vulnerable since ", time(item.since), ".")
 
 
-def calm_facts(
+def healthy_facts(
     healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, has_risk: bool
 ) -> Iterator[tuple[str, Text]]:
     """The facts of a healthy platform, each with its label. has_risk: whether there is a latent risk."""
@@ -220,16 +190,3 @@ def too_few_text(found: Exceedance) -> str:
 
 def _counts(found: Exceedance) -> str:
     return f"{estimate(found.requests)} per minute, {estimate(found.needed)} needed"
-
-
-def within_slo(within: int, few: int, without: int, silent: int) -> tuple[str, str]:
-    """`All 14 services within SLO`; else that none breaches it, with how many are, and why the others do not count.
-
-    few: with too few requests to judge; without: without an SLO; silent: without data.
-    """
-    others = (few, "too few requests"), (without, "no SLO"), (silent, "no data")
-    rest = "".join(f", {count} with {what}" for count, what in others if count)
-    total = within + few + without + silent
-    if not rest:
-        return f"All {counted(total, 'service')} within SLO", ""
-    return f"No service {BREACHES_SLO}", f"{within} of {total} within SLO{rest}"

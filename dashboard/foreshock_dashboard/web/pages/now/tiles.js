@@ -48,7 +48,7 @@ const countsText = (slo, states) =>
     .join(", ");
 
 /** @param {SloStatus} slo */
-const withinText = (slo) => countsText(slo, ["within", "few", "without"]);
+const withinText = (slo) => countsText(slo, ["within", "few", "without", "unknown"]);
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.

@@ -1,17 +1,10 @@
 // The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
-import { gpuHref, link, pageHref, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
+import { link, pageHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
-import {
-  formatBucket,
-  formatDuration,
-  formatInterval,
-  formatPercent,
-  isNumber,
-  plural,
-  unbroken,
-} from "#web/assets/format.js";
+import { formatBucket, formatDuration, formatInterval, isNumber, plural, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { causeFact, clauseLink, linked } from "#web/assets/timeline/cause.js";
 import {
   actionCard,
   causeText,
@@ -41,32 +34,6 @@ const MAX_ACTIONS = 2;
 const MAX_CHANGES = 3;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
-
-/**
- * Where a clause leads; null for words and times.
- * @param {Clause} clause
- */
-const clauseHref = ({ kind, services: [first = "", second = ""], gpus: [gpu = ""] }) => {
-  if (kind === "service") return serviceHref(first);
-  if (kind === "pair") return pairHref(first, second);
-  return kind === "gpus" ? gpuHref(gpu) : null;
-};
-
-/** @param {Clause} clause */
-const clauseLink = (clause) => {
-  const href = clauseHref(clause);
-  return href ? link(href, clause.text, clause.kind === "gpus" ? clause.gpus.join(", ") : null) : clauseText(clause);
-};
-
-/**
- * A text with links to what it names, unbroken between numbers and units.
- * @param {readonly Clause[]} clauses
- */
-const linked = (clauses) =>
-  clauses.map((clause) => {
-    if (isNumber(clause.at)) return timeElement(clause.at, live.time);
-    return clause.kind ? clauseLink(clause) : unbroken(clause.text);
-  });
 
 /**
  * @param {Situation["at_risk"]} atRisk
@@ -124,11 +91,9 @@ const ownerFact = (services) => {
 const situationFacts = (situation, risks, now) => {
   const { incident, reading, origin, origin_text, lead, suspected, recovery_text, action_text } = situation;
   const { breached, at_risk, first_breach } = situation;
-  const { state, actions, confidence, confidence_level, quality } = incident;
+  const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
-  const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)}, ${quality}`;
-  const level = h("span", { class: "level", title }, CONFIDENCE_LEVELS[confidence_level]);
   return [
     h("p", { class: "lead" }, linked(lead)),
     breached.length ? breachedServices(breached, (reading?.usage ?? 0) > 1) : null,
@@ -144,7 +109,7 @@ const situationFacts = (situation, risks, now) => {
     h(
       "dl",
       { class: "facts" },
-      fact("Suspected cause", linked(suspected), " ", level),
+      causeFact(suspected, incident),
       ownerFact([incident.service, incident.suspect.service]),
       origin ? fact("Origin", serviceLink(origin.service), ` ${origin_text}`) : null,
     ),
@@ -214,7 +179,7 @@ const latentRisks = (risks) => [
  * @param {Verdict} verdict
  * @param {number} now
  */
-const calmFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
+const healthyFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
   lead ? h("p", { class: "lead" }, unbroken(lead)) : null,
   state === "unknown" && since
     ? h(
@@ -296,7 +261,7 @@ export const drawVerdict = ({ verdict }, now) => {
   );
   put(
     byId("verdict-detail"),
-    situation ? situationFacts(situation, verdict.risks, now) : calmFacts(verdict, now),
+    situation ? situationFacts(situation, verdict.risks, now) : healthyFacts(verdict, now),
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

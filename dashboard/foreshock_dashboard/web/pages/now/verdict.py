@@ -28,7 +28,6 @@ from foreshock_dashboard.render.incident_summary import (
 )
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words.panels import EMPTY
-from foreshock_dashboard.web.pages.now.calm import HealthySince, healthy_since
 from foreshock_dashboard.web.pages.now.course import (
     Breach,
     FirstBreach,
@@ -39,12 +38,13 @@ from foreshock_dashboard.web.pages.now.course import (
     peak,
     recovery,
 )
+from foreshock_dashboard.web.pages.now.healthy import HealthySince, healthy_since
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
-    calm_facts,
     figure_text,
     headline_figure,
+    healthy_facts,
     latent_risk,
     lead,
     limit_text,
@@ -52,11 +52,11 @@ from foreshock_dashboard.web.pages.now.sentences import (
     reading_text,
     recovering_action,
     recovery_text,
-    suspected,
-    within_slo,
 )
-from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, too_few_requests, worst
-from foreshock_dashboard.web.panels.timeline import nearest_breaches, suspicion
+from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
+from foreshock_dashboard.web.panels.suspected_cause import suspected
+from foreshock_dashboard.web.panels.timeline import nearest_breaches
+from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -259,9 +259,9 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
     has_risk = bool(open_incidents(snapshot))
-    found = _without_incident(snapshot, world, history.now() if history else {}, seen, gaps)
+    found = _without_incident(snapshot, world, history, seen, gaps)
     healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
-    facts = calm_facts(healthy, found.closest, world.time, has_risk=has_risk)
+    facts = healthy_facts(healthy, found.closest, world.time, has_risk=has_risk)
     return replace(found, healthy_since=healthy, facts=tuple(facts))
 
 
@@ -316,7 +316,7 @@ def _of_incidents(
         "badge": state_word,
         "badge_note": state_note,
         "lead": clauses(lead(reading if ahead_of_breach else None, top, lasting, impact_, item.since, world.time)),
-        "suspected": clauses(suspected(item, suspicion(item))),
+        "suspected": clauses(suspected(item)),
         "recovery_text": clauses(recovery_text(why)),
         "action_text": clauses(recovering_action(resolves)),
         "is_forecast": ahead_of_breach,
@@ -371,8 +371,9 @@ def _impact(snapshot: Snapshot, world: World, service: Service, breached: Breach
 
 
 def _without_incident(
-    snapshot: Snapshot, world: World, stages: Mapping[Service, Stage | None], seen: Freshness, gaps: tuple[Text, ...]
+    snapshot: Snapshot, world: World, history: ServiceHistory | None, seen: Freshness, gaps: tuple[Text, ...]
 ) -> Verdict:
+    stages: Mapping[Service, Stage | None] = history.now() if history else {}
     tracked = [service for service in _slos(snapshot) if stages.get(service) is not None]
     breached = [str(service) for service in tracked if stages[service] == "breached"]
     erring = [str(service) for service, state in conditions(snapshot).items() if state.kind == "errors"]
@@ -387,11 +388,11 @@ def _without_incident(
     if erring:
         headline = f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}"
         return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
-    if tracked:
-        few = too_few_requests(world) & set(tracked)
-        with_slo = len(_slos(snapshot))
-        counts = len(few), len(snapshot.services) - with_slo, with_slo - len(tracked)
-        headline, lead_ = within_slo(len(tracked) - len(few), *counts)
+    if tracked and history:
+        lead_ = slo_summary(slo_status(snapshot, history))
+        headline = f"No service {BREACHES_SLO}"
+        if lead_.startswith("All "):
+            headline, lead_ = lead_, ""
     else:
         headline, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
     return Verdict("healthy", text(headline), lead_, gaps, closest=closest, resolved=resolved)

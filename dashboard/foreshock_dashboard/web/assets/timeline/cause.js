@@ -1,0 +1,51 @@
+// The suspected cause of an incident, with links to what it names.
+import { gpuHref, link, pairHref, serviceHref } from "#web/assets/address.js";
+import { clauseText, timeElement } from "#web/assets/clock.js";
+import { fact, h } from "#web/assets/dom.js";
+import { formatPercent, isNumber, unbroken } from "#web/assets/format.js";
+import { live } from "#web/assets/state.js";
+import { CONFIDENCE_LEVELS, NOW_TEXTS } from "#web/assets/words.js";
+
+/** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
+/** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
+
+/**
+ * Where a clause leads; null for words and times.
+ * @param {Clause} clause
+ */
+const clauseHref = ({ kind, services: [first = "", second = ""], gpus: [gpu = ""] }) => {
+  if (kind === "service") return serviceHref(first);
+  if (kind === "pair") return pairHref(first, second);
+  return kind === "gpus" ? gpuHref(gpu) : null;
+};
+
+/** @param {Clause} clause */
+export const clauseLink = (clause) => {
+  const href = clauseHref(clause);
+  return href ? link(href, clause.text, clause.kind === "gpus" ? clause.gpus.join(", ") : null) : clauseText(clause);
+};
+
+/**
+ * A text with links to what it names, unbroken between numbers and units.
+ * @param {readonly Clause[]} clauses
+ */
+export const linked = (clauses) =>
+  clauses.map((clause) => {
+    if (isNumber(clause.at)) return timeElement(clause.at, live.time);
+    return clause.kind ? clauseLink(clause) : unbroken(clause.text);
+  });
+
+/**
+ * The suspected cause with its confidence.
+ * @param {readonly Clause[]} suspected
+ * @param {Pick<Incident, "confidence" | "confidence_level" | "quality">} incident
+ */
+export const causeFact = (suspected, { confidence, confidence_level: level, quality }) => {
+  const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)}, ${quality}`;
+  return fact(
+    "Suspected cause",
+    linked(suspected),
+    " ",
+    h("span", { class: "level", title }, CONFIDENCE_LEVELS[level]),
+  );
+};

@@ -1,0 +1,70 @@
+"""The suspected cause of an incident in words, with its place and its reason. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
+from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.action import reasons_text
+from foreshock_dashboard.render.clause import Clause, Text, joined, text
+from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
+from foreshock_dashboard.render.incident_text import figure
+from foreshock_dashboard.render.units import gpu_list, percent, plural
+from foreshock_dashboard.render.words.incidents import CAUSES, LOCAL_CAUSES
+
+MAX_CANDIDATES = 3
+MAX_GPUS = 2
+
+
+def suspected(item: Incident) -> Text:
+    """The suspected cause with its place and reason; at low confidence, the candidates."""
+    why = suspicion(item)
+    suspect, own = item.suspect, item.suspect.service in (None, item.service)
+    cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
+    if item.confidence_level == "low":
+        names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
+        label = f". {plural(len(names), 'Candidate')}: "
+        return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
+    reason = f", {why}" if why else ""
+    if suspect.change is not None:
+        return text(f"{cause}: ", suspect_clauses(item), reason)
+    parts: list[str | Service | Clause] = [cause]
+    if suspect.service is not None and not own:
+        parts += [": extra load from " if item.cause in ("overload", "scale_up_lag") else ": ", suspect.service]
+    elif item.cause in LOCAL_CAUSES:
+        parts += [" of ", item.service]
+    if suspect.gpus:
+        parts += [" on ", gpus_clause(item)._replace(text=gpu_list(suspect.gpus, MAX_GPUS))]
+    elif suspect.host:
+        parts.append(f" on {suspect.host}")
+    return text(*parts, reason)
+
+
+def suspicion(item: Incident) -> str:
+    """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause."""
+    service, contention = item.suspect.service, item.cause == "gpu_contention"
+    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
+        return "its requests delay others"
+    past = " during the incident" if item.state == "recovering" else ""
+    own = next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
+    if own is not None:
+        return f"{own.name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{past}"
+    reasons = next(
+        (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
+    )
+    if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
+        return "request rate above baseline" if item.cause == "overload" else ""
+    return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
+
+
+def _explains(row: Evidence, item: Incident) -> bool:
+    """Whether an anomaly of another service is a reason to suspect it; the latency of a caller follows an overload."""
+    if row.entity == str(item.service):
+        return False
+    return item.cause != "overload" or row.name == SIGNAL_BY_NAME["rate"].text
+
+
+def _figure(value: float, unit: str) -> str:
+    return percent(value) if unit == "ratio" else figure(value, unit)
