@@ -228,7 +228,7 @@ def targets(source: Source, form: str) -> None:
         rows,
         TARGET_COLUMNS,
         TARGET_FIELDS,
-        "No scrape targets. Set --targets or --prometheus-url on the hub.",
+        "No scrape targets. Set --targets, --targets-file, or --prometheus-url on the hub.",
     )
 
 

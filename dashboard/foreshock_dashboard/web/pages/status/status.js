@@ -215,7 +215,7 @@ const targetColumns = (targets) =>
 /** @param {StatusData} data */
 const drawTargets = ({ targets, hidden, error }) => {
   if (!targets.length) {
-    const none = "No scrape targets. Set --targets, or --prometheus-url for an existing Prometheus.";
+    const none = "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.";
     setPanelEmpty("targets", error || none);
     if (error) setPanel("targets", "error", error);
     return;
