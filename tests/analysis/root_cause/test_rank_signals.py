@@ -284,3 +284,15 @@ def test_among_many_services_without_a_map_one_odd_is_no_cause() -> None:
     few = {labels: row for labels, row in memory.items() if labels == odd}
     assert ranked({**web, "memory_bytes": few}, 300.0).passed
     assert not ranked({**web, "memory_bytes": memory}, 300.0).passed
+
+
+@pytest.mark.parametrize("step", [10.0, 60.0, 300.0])
+def test_without_calls_the_service_that_grew_most_is_named(step: float) -> None:
+    """Its caller inherits a part, which is more significant where its latency varies less."""
+    fault = during(1.0) if step > 10 else np.where(np.arange(POINTS) >= FIRST, 1.0, 0.0)
+    own, inherited = 0.01 * noise(1, 0.12) + 0.2 * fault, 0.04 * noise(2, 0.03) + 0.2 * fault
+    gauges = {labels_of({"service": name}): row for name, row in (("store", own), ("cart", inherited))}
+    gauges |= {labels_of({"service": name}): 0.03 * noise(i, 0.1) for i, name in enumerate(("web", "ads", "search"), 3)}
+    ranking = ranked({"latency_p50": gauges}, step, "store")
+    assert ranking.passed
+    assert [item.service.name for item in ranking.candidates[:2]] == ["store", "cart"]

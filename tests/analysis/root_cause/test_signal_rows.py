@@ -432,3 +432,18 @@ def test_the_rate_of_a_gauge_stands_for_the_requests_of_a_minute(step: float, ex
     rows = signal_rows([MetricSeries(name, Matrix.of(times, {cart: row})) for name, row in gauges.items()], 30, step)
     counts = [row.counts for row in rows if row.kind in ("latency", "traffic")]
     assert [float(values[0]) for values in counts if values is not None] == [expected, expected]
+
+
+@pytest.mark.parametrize(("silent", "expected"), [(("web", "cart", "store"), True), (("cart", "store"), False)])
+def test_no_traffic_anywhere_is_no_data(silent: tuple[str, ...], expected: bool) -> None:
+    """A tracing pipeline that is down counts nothing of any service; one whose caller is down counts others."""
+    times = 60.0 * np.arange(60, dtype=np.float64)
+    stopped = times >= 3000.0
+    counters = {
+        labels_of({"service_name": name}): np.cumsum(np.where(stopped & (name in silent), 0.0, 300.0))
+        for name in ("web", "cart", "store")
+    }
+    series = MetricSeries("traces_span_metrics_calls_total", Matrix.of(times, counters))
+    rows = {str(row.entity): row for row in signal_rows([series], 45, 60.0) if row.kind == "traffic"}
+    assert np.isnan(rows["store"].values[55]) == expected
+    assert rows["store"].values[40] == 5.0

@@ -248,7 +248,7 @@ class Evidence:
         """Mean of the highest log score and of the mean of the `TOP_METRICS` highest: a cause shows in several."""
         weights = sorted(
             (
-                math.log1p(max(0.0, item.z))
+                math.log1p(max(0.0, item.z) * growth_weight(item))
                 * (1.0 if item.kind in ("resource", "availability") else use.PROPAGATING_WEIGHT)
                 for item in self._by_metric(service)
             ),
@@ -347,6 +347,16 @@ class Evidence:
         if item.kind == "errors" and 0 <= item.now <= 1:
             return Reason("failures_grew", service, item.metric, item.amount, item.level, item.since)
         return Reason("metric", service, item.metric, item.now, item.level, item.since)
+
+
+def growth_weight(item: Deviation) -> float:
+    """Factor from a latency's deviation as a log ratio to that of the ratio itself: 1 for a small one.
+
+    Once several services are clearly slower, the one that grew most is the cause and the others inherit a part of it;
+    logarithms and significance hardly distinguish them.
+    """
+    growth = item.log if item.kind == "latency" else 0.0
+    return math.expm1(growth) / growth if growth > 0 else 1.0
 
 
 def mean_of_known(values: Floats) -> Floats:

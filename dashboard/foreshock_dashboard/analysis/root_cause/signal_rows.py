@@ -35,6 +35,8 @@ MIN_VANISHED_POINTS = 2
 """Points without anything from a service, from which it vanished."""
 MAX_VANISHED_SHARE = 0.5
 """Share of all services up to which they vanished; more are a gap of the source."""
+MIN_REPORTING, MAX_SILENT_SHARE = 3, 0.05
+"""Services of a metric that counts nothing of any of them only if its source is down, and how often that is at most."""
 _PERCENT = re.compile(r"percent|(^|_)(pct|perc)(_|$)")
 _SHARE = re.compile(r"(^|_)(ratio|share)(_|$)")
 MAX_SHARE = 1.5
@@ -77,6 +79,7 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     made += [SignalRow(service, "resource", name, values) for (service, name), values in limits.shares(first).items()]
     failures = [row for row in made if row.kind == "errors" and row.statistic == "failed"]
     rows = [row for row in made if row.kind != "errors" or row.statistic != "failed"]
+    rows = _without_silence(rows, first)
     names = _of_known_volumes(metrics, _qualified([*rows, *failures]))
     rows, failures = (
         [row._replace(entity=names.get(row.entity, row.entity)) for row in part] for part in (rows, failures)
@@ -87,6 +90,31 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
     rows_by_entity = traffic_by_entity(rows)
     rows = [_with_counts(row, rows_by_entity.get(row.entity, ())) for row in rows]
     return rows + calls_per_request(rows_by_entity)
+
+
+def _without_silence(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:
+    """The signals, with traffic unknown while a metric counts nothing of any of its services, which is rare before
+    index `first`: its source, such as a tracing pipeline, delivers nothing then.
+    """
+    by_metric = defaultdict[str, list[int]](list)
+    for i, row in enumerate(rows):
+        if row.kind == "traffic":
+            by_metric[row.metric].append(i)
+    known = [*rows]
+    for members in by_metric.values():
+        values = np.stack([rows[i].values for i in members])
+        known_at = np.asarray(np.isfinite(values).any(axis=0))
+        is_silent = known_at & np.asarray(np.nansum(values, axis=0) == 0)
+        before = is_silent[:first].sum() / max(1, known_at[:first].sum())
+        if len({rows[i].entity for i in members}) < MIN_REPORTING or before > MAX_SILENT_SHARE:
+            continue
+        for i in members:
+            counts = rows[i].counts
+            known[i] = rows[i]._replace(
+                values=np.where(is_silent, np.nan, rows[i].values),
+                counts=None if counts is None else np.where(is_silent, np.nan, counts),
+            )
+    return known
 
 
 def _rows_of(series: MetricSeries, first: int, step: float) -> list[SignalRow]:
