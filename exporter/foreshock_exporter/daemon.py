@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.attribution.container import host_join_keys, join_keys
@@ -209,8 +209,8 @@ def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> 
     from foreshock_exporter.kubernetes.allocations import Device
 
     socket = options.pod_resources_socket or options.rootfs / "var/lib/kubelet/pod-resources/kubelet.sock"
-    if options.pod_resources == "off" or (options.pod_resources == "auto" and not _is_folder(socket.parent)):
-        return None
+    if options.pod_resources == "off" or (options.pod_resources == "auto" and not os.access(socket.parent, os.X_OK)):
+        return None  # no kubelet, or a user that may not reach it
     try:
         from foreshock_exporter.kubernetes.pod_resources import PodResources
     except ModuleNotFoundError as error:
@@ -229,14 +229,6 @@ def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> 
         }
 
     return PodResources(socket, devices)
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether a path is a folder, or may be one: only root may look into the kubelet's."""
-    try:
-        return path.is_dir()
-    except PermissionError:
-        return True
 
 
 def _switched_on(collectors: Mapping[str, tuple[bool, Collector]]) -> dict[str, Collector]:

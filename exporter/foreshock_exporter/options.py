@@ -154,7 +154,7 @@ class Options:
     pod_resources: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "GPUs allocated to pods, from the kubelet: on, off, or auto (on where the folder of the socket exists)",
+        "GPUs allocated to pods, from the kubelet: on, off, or auto (on where the folder of the socket is accessible)",
         "MODE",
         flag="--collector.pod-resources",
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.exporter.kubelet import kubelet, pod
 
 from foreshock_exporter.common.option_table import Option
 from foreshock_exporter.options import OPTIONS, parse
@@ -184,6 +185,24 @@ def test_host_metrics_are_left_to_node_exporter_where_it_runs(
     ran = once("--once", *FAST, f"--path.procfs={procfs}", f"--collector.host={mode}")
     assert any(name.startswith("node_") for name, _ in series(ran.stdout)) == has_host_metrics
     assert (b"node_exporter runs on this host" in ran.stderr) == (process != "bash" and mode == "auto")
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder", "success"),
+    [("auto", "", 1.0), ("auto", "missing", None), ("on", "missing", 0.0), ("off", "", None)],
+)
+def test_the_kubelet_is_read_where_it_runs(
+    mode: str, folder: str, success: float | None, tmp_path: Path, series: Callable[[bytes], Series]
+) -> None:
+    """A host without a kubelet has no failure, unless the option requires one."""
+    listed = pod("ml", "chat-0", {"main": {"nvidia.com/gpu": ["GPU-1"]}})
+    with kubelet(tmp_path / "kubelet.sock", listed):
+        socket = tmp_path / folder / "kubelet.sock"
+        ran = once("--once", *FAST, f"--collector.pod-resources={mode}", f"--path.pod-resources={socket}")
+    found = series(ran.stdout)
+    collector = frozenset({("collector", "pod_resources")})
+    assert found.get(("foreshock_exporter_collector_success", collector)) == success
+    assert any(name == "gpu_allocation_info" for name, _ in found) == (success == 1.0)
 
 
 def test_a_served_host_is_scraped_and_its_counters_grow(
