@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse
@@ -259,7 +260,7 @@ def test_the_provider_is_the_one_of_the_option(
 def test_a_failure_of_the_connection_to_the_provider_is_none_of_the_user(login: Oidc) -> None:
     class Down(Client):
         async def load_server_metadata(self) -> Mapping[str, object]:
-            raise httpx.ConnectError("refused")
+            raise httpx2.ConnectError("refused")
 
     with_client(login, Down(CLAIMS))
     assert [visit(login, {}, path).status_code for path in ("/login", "/login/callback?state=x")] == [503, 503]

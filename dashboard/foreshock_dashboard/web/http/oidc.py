@@ -15,13 +15,11 @@ import re
 import secrets
 import ssl
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from fastapi import FastAPI, Request
 from itsdangerous import TimestampSigner
 from starlette.middleware.sessions import SessionMiddleware
@@ -117,7 +115,7 @@ class Oidc:
             base = self._options.external_url or f"{request.url.scheme}://{request.url.netloc}"
             answer: Response = await self._client.authorize_redirect(request, base + CALLBACK, state=state)
             request.session.update(pending[1 - MAX_PENDING_LOGINS :])  # Authlib keeps the newest alone
-        except Exception as error:  # noqa: BLE001 - the errors of Authlib, joserfc, and httpx have no common class
+        except Exception as error:  # noqa: BLE001 - the errors of Authlib, joserfc, and httpx2 have no common class
             return self._failed(request, error, 503)
         return _uncached(answer)
 
@@ -134,7 +132,7 @@ class Oidc:
             claims = await self._claims(token)
             user = _user(claims, self._options.user_claim)
         except Exception as error:  # noqa: BLE001 - as above, and of an ID token of any shape
-            return self._failed(request, error, 503 if isinstance(error, httpx.HTTPError) else 403)
+            return self._failed(request, error, _status(error))
         groups = sorted(self._roles.groups & _texts(claims.get(self._options.groups_claim)))
         principal = Principal(user, "oidc", tuple(groups))
         role = self._roles.of(principal)
@@ -214,8 +212,8 @@ class SessionCookie(SessionMiddleware):
 
 
 def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib has no types
-    with warnings.catch_warnings(record=True):  # Authlib warns of httpx, which it still supports
-        from authlib.integrations.starlette_client import OAuth
+    from authlib.integrations.starlette_client import OAuth
+
     try:
         verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
     except (OSError, ssl.SSLError) as error:
@@ -232,6 +230,13 @@ def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib
             "verify": verify,
         },
     )
+
+
+def _status(error: Exception) -> int:
+    """503 where the provider cannot be reached, 403 where it or the hub refuses the user."""
+    from httpx2 import HTTPError  # Authlib's client, imported where there is a login only
+
+    return 503 if isinstance(error, HTTPError) else 403
 
 
 def _user(claims: Mapping[str, Any], claim: str) -> str:
