@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
+from foreshock_dashboard.settings.settings import Settings, load_settings
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "compose/helm/foreshock"
 TOOLS = ROOT / "node_modules/.kubernetes"
@@ -91,3 +93,12 @@ def workloads(found: Sequence[Yaml]) -> Iterator[tuple[Yaml, Yaml]]:
             pod = each["spec"]["template"]["spec"]
             (container,) = pod["containers"]
             yield pod, container
+
+
+def hub_settings(found: list[Yaml], folder: Path) -> Settings:
+    """The settings of the hub of these objects, as it reads them."""
+    config = of(found, "ConfigMap", "foreshock-hub")["data"]["hub.yaml"]
+    (folder / "hub.yaml").write_text(config)
+    (word,) = (word for word in of(found, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"][1:])
+    assert word == "--config=/etc/foreshock/config/hub.yaml"
+    return load_settings({"config": str(folder / "hub.yaml")}, {})

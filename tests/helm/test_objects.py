@@ -11,15 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
-from tests.helm.conftest import CHART, FLEETS, ROOT, Template, Tool, Yaml, of, workloads
+from tests.helm.conftest import FLEETS, ROOT, Template, Yaml, hub_settings, of, workloads
 
 from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.cli.serving.demo import demo
-from foreshock_dashboard.settings.settings import Settings, load_settings
-from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
+from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_exporter.options import parse
 
@@ -42,6 +42,59 @@ def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]
         assert set(container["resources"]["limits"]) == {"cpu", "memory"}
         assert not {"hostNetwork", "hostIPC"} & set(pod)
         assert not any("nvidia.com/gpu" in amounts for amounts in container["resources"].values())
+
+
+def test_who_is_not_root_can_read_the_secrets_of_the_pod(template: Template) -> None:
+    """Their files belong to root and to the group of the pod."""
+    auth = {"exporter": {"webConfigSecret": "web"}, "hub": {"secrets": ["a.b", "c"]}}
+    for pod, container in workloads(template(values=auth)):
+        secrets = [volume for volume in pod["volumes"] if "secret" in volume]
+        assert {volume["secret"]["defaultMode"] for volume in secrets} == {0o440}
+        assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]) == (10001, 10001)
+        assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{,61}[a-z0-9])?", volume["name"]) for volume in secrets)
+        assert len({mount["mountPath"] for mount in container["volumeMounts"]}) == len(container["volumeMounts"])
+
+
+def test_no_fleet_needs_a_priority_class_that_a_cluster_may_refuse(rendered: dict[str, list[Yaml]]) -> None:
+    """Some admit system-node-critical outside of kube-system only with a quota, and make no pod otherwise."""
+    assert [
+        pod["priorityClassName"]
+        for each in rendered.values()
+        for pod, _ in workloads(each)
+        if "priorityClassName" in pod
+    ] == []
+
+
+def test_an_exporter_whose_driver_hangs_is_not_restarted_and_not_ready(
+    rendered: dict[str, list[Yaml]], tmp_path: Path
+) -> None:
+    """The real one, asked at the paths of the probes: it has to report what hangs."""
+    container = of(rendered["simulated-gpus"], "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
+    script = tmp_path / "hang.jsonl"
+    lines: list[Yaml] = [
+        {"foreshock_device_script": 1, "host": "h"},
+        {"at": 0, "gpu": 0, "device": {"model": "M", "memory_bytes": 1000}},
+        {"at": 0, "gpu": 0, "fault": "hang"},
+    ]
+    script.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    command = [
+        str(Path(sys.executable).with_name("foreshock-exporter")),
+        f"--mock={script}",
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = (re.search(r"listens on (http://127.0.0.1:\d+)/", line) for line in process.stderr)
+            address = next(match[1] for match in said if match)
+            status = {
+                name: httpx.get(address + container[f"{name}Probe"]["httpGet"]["path"]).status_code
+                for name in ("startup", "liveness", "readiness")
+            }
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+    assert status == {"startup": 200, "liveness": 200, "readiness": 503}
 
 
 PODS, MACHINE, RESOURCES = "/var/log/pods", "/etc/machine-id", "/var/lib/kubelet/pod-resources"
@@ -106,11 +159,13 @@ def test_what_refers_to_something_finds_it(rendered: dict[str, list[Yaml]], flee
             made = each["spec"]["template"]["metadata"]["labels"]
             assert each["spec"]["selector"]["matchLabels"].items() <= made.items()
             pod_labels.append(made)
+            if each["kind"] == "StatefulSet":
+                pod_labels[-1] = made | {"statefulset.kubernetes.io/pod-name": f"{each['metadata']['name']}-0"}
             pod = each["spec"]["template"]["spec"]
             (container,) = pod["containers"]
             ports |= {port["name"] for port in container["ports"]}
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-                assert container.get(probe, {"httpGet": {"port": "metrics"}})["httpGet"]["port"] in ports | {"metrics"}
+            probes = [container[name] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+            assert {probe["httpGet"]["port"] for probe in probes} <= {port["name"] for port in container["ports"]}
             assert ("ServiceAccount", pod["serviceAccountName"]) in names
             claims = {claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])}
             volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
@@ -164,21 +219,13 @@ def test_the_exporter_takes_its_arguments(
     assert "node_network_" not in done.stdout
 
 
-def hub_settings(found: list[Yaml], folder: Path) -> Settings:
-    """The settings of the hub of these objects, as it reads them."""
-    config = of(found, "ConfigMap", "foreshock-hub")["data"]["hub.yaml"]
-    (folder / "hub.yaml").write_text(config)
-    (word,) = (word for word in of(found, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"][1:])
-    assert word == "--config=/etc/foreshock/config/hub.yaml"
-    return load_settings({"config": str(folder / "hub.yaml")}, {})
-
-
 @pytest.mark.parametrize("fleet", [name for name in FLEETS if name != "demo"])
 def test_the_hub_takes_its_options(rendered: dict[str, list[Yaml]], fleet: str, tmp_path: Path) -> None:
     """It asks who looks, and keeps less than its memory and its disk hold; each file that it reads is mounted."""
     settings = hub_settings(rendered[fleet], tmp_path)
     assert (settings.host, settings.allow_unauthenticated) == ("0.0.0.0", False)  # noqa: S104 - in a pod
     assert bool(settings.prometheus_url) != bool(settings.targets_file)
+    assert settings.scrape_interval == {"kube-prometheus-stack": 30.0, "mimir": 60.0}.get(fleet, 10.0)
     spec = of(rendered[fleet], "StatefulSet")["spec"]
     container = spec["template"]["spec"]["containers"][0]
     assert settings.memory_limit < int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
@@ -189,32 +236,6 @@ def test_the_hub_takes_its_options(rendered: dict[str, list[Yaml]], fleet: str, 
     paths = [value for name in Settings.__slots__ if isinstance(value := getattr(settings, name), Path)]
     assert len(paths) >= 4
     assert all(str(path).startswith(mounts) for path in paths)
-
-
-def test_a_hub_without_prometheus_finds_the_exporters(template: Template, tmp_path: Path) -> None:
-    """By the labels of their pods, which it may list; elsewhere, those of other jobs. One series per node."""
-    job: Yaml = {"job_name": "vllm", "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": ["serving"]}}]}
-    keys = {"scheme": "https"}
-    hub = {"scrapeConfigs": [job], "exporterScrapeConfig": keys, "rbac": {"namespaces": ["serving"]}}
-    found = template(values={"hub": hub})
-    assert hub_settings(found, tmp_path).targets_file == Path("/etc/foreshock/config/targets.yaml")
-    (tmp_path / "targets.yaml").write_text(of(found, "ConfigMap", "foreshock-hub")["data"]["targets.yaml"])
-    exporters, servers = read_targets_file(tmp_path / "targets.yaml")
-    assert (exporters.job_name, exporters.scheme, servers.job_name) == ("foreshock-exporter", "https", "vllm")
-    (discovery,) = exporters.kubernetes_sd_configs
-    labels = of(found, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
-    assert dict(word.split("=") for word in discovery.selectors[0].label.split(",")) == labels
-    (rule,) = exporters.relabel_configs
-    assert (rule.source_labels, rule.target_label) == (("__meta_kubernetes_pod_node_name",), "instance")
-    roles = [each for each in found if each["kind"] == "Role"]
-    assert [each["metadata"]["namespace"] for each in roles] == ["foreshock", "serving"]
-    assert all(
-        each["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
-        for each in roles
-    )
-    account = of(found, "StatefulSet")["spec"]["template"]["spec"]["serviceAccountName"]
-    subjects = [each["subjects"] for each in found if each["kind"] == "RoleBinding"]
-    assert subjects == [[{"kind": "ServiceAccount", "name": account, "namespace": "foreshock"}]] * 2
 
 
 def test_the_hub_presents_credentials_and_tenant(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:
@@ -279,17 +300,6 @@ def test_prometheus_sends_a_token_that_the_hub_knows(root_guide: str, template: 
 def root_guide() -> str:
     """The guide to Kubernetes."""
     return (ROOT / "docs/guides/kubernetes.md").read_text()
-
-
-def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rendered: dict[str, list[Yaml]]) -> None:
-    """A pod that is replaced would be a new series, and of two hubs each incident would be notified twice."""
-    monitors = [each for each in rendered["kube-prometheus-stack"] if each["kind"] == "PodMonitor"]
-    assert [each["metadata"]["name"] for each in monitors] == ["foreshock-exporter", "foreshock-hub"]
-    for monitor in monitors:
-        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        assert {"targetLabel": "job", "replacement": monitor["metadata"]["name"]} in endpoint["relabelings"]
-        assert {"action": "labeldrop", "regex": "namespace|pod|container|endpoint"} in endpoint["relabelings"]
-        assert 4 * int(endpoint["interval"].removesuffix("s")) < 59
 
 
 def shipped_groups() -> list[Yaml]:
@@ -367,32 +377,3 @@ def test_each_pool_of_nodes_has_its_exporters(template: Template) -> None:
         assert f"--pool={pool['name']}" in pod["containers"][0]["args"]
         assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true", "pool": pool["name"]}
         assert each["spec"]["selector"]["matchLabels"]["foreshock/pool"] == pool["name"]
-
-
-def test_two_hubs_keep_apart_and_one_stays(rendered: dict[str, list[Yaml]]) -> None:
-    """Over one Prometheus; each with its own store, and a person stays with one of them."""
-    found = rendered["kube-prometheus-stack"]
-    spec = of(found, "StatefulSet")["spec"]
-    assert spec["replicas"] == 2
-    assert "podAntiAffinity" in spec["template"]["spec"]["affinity"]
-    assert of(found, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
-    assert of(found, "Service", "foreshock-hub")["spec"]["sessionAffinity"] == "ClientIP"
-
-
-@pytest.mark.parametrize(
-    ("fleet", "lines"),
-    [
-        (
-            "demo",
-            ["port-forward service/foreshock-hub 8050", "get secret foreshock-hub-auth", "one to two minutes"],
-        ),
-        ("single-host", ["OTEL_EXPORTER_OTLP_ENDPOINT=http://foreshock-hub.foreshock:4318", "enforce=privileged"]),
-        ("kube-prometheus-stack", ["from these namespaces only: monitoring"]),
-    ],
-)
-def test_an_installation_ends_with_what_to_do_next(helm: Tool, fleet: str, lines: list[str]) -> None:
-    values = f"--values={CHART / 'fleets' / fleet}.yaml"
-    done = helm("install", "foreshock", CHART, "--namespace=foreshock", "--dry-run=client", values)
-    assert done.returncode == 0, done.stderr
-    notes = done.stdout.partition("\nNOTES:\n")[2]
-    assert [line for line in lines if line not in notes] == []

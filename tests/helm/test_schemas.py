@@ -41,6 +41,7 @@ EVERYTHING: Yaml = {
         "priorityClassName": "high",
         "persistence": {"storageClassName": "fast", "annotations": {"a": "b"}},
         "service": {"annotations": {"a": "b"}},
+        "otlpService": {"type": "LoadBalancer", "annotations": {"a": "b"}},
         "ingress": {"enabled": True, "className": "nginx", "host": "gpus.example", "tlsSecret": "gpus-tls"},
         "extraEnv": [{"name": "TZ", "value": "UTC"}],
         "serviceAccount": {"annotations": {"a": "b"}},
@@ -59,6 +60,14 @@ def examples() -> list[Yaml]:
     found = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(apiVersion: .*?)```", guide, re.DOTALL)]
     assert [each["kind"] for each in found] == ["HorizontalPodAutoscaler", "ScaledObject"]
     return found
+
+
+def quota() -> Yaml:
+    """The values of the guide that make a ResourceQuota."""
+    guide = (ROOT / "docs/guides/kubernetes.md").read_text()
+    (text,) = re.findall(r"```yaml\n(extraObjects:.*?)```", guide, re.DOTALL)
+    values: Yaml = yaml.safe_load(text)
+    return values
 
 
 def faults(found: Sequence[Yaml], folder: Path) -> list[str]:
@@ -92,8 +101,12 @@ def faults(found: Sequence[Yaml], folder: Path) -> list[str]:
 
 def test_every_object_fits_its_schema(rendered: dict[str, list[Yaml]], template: Template, tmp_path: Path) -> None:
     """Of each fleet, of all that the chart can make, and of the guide's autoscalers."""
-    every = [*template(values=EVERYTHING), *template(values={"hub": {"rbac": {"namespaces": ["serving"]}}})]
-    assert len({each["kind"] for each in every}) >= 13
+    every = [
+        *template(values=EVERYTHING),
+        *template(values={"hub": {"rbac": {"namespaces": ["serving"]}}}),
+        *template(values={"hub": {"rbac": {"clusterWide": True}}} | quota()),
+    ]
+    assert len({each["kind"] for each in every}) >= 16
     fleets = [each for found in rendered.values() for each in found]
     assert faults([*fleets, *every, *examples()], tmp_path) == []
 

@@ -1,11 +1,12 @@
+{{- /* With `-hub`, a StatefulSet's name may have 52 characters: a label of its pods is that name and a hash. */ -}}
 {{- define "foreshock.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -54,6 +55,11 @@ default
 {{- default (printf "%s-hub-auth" (include "foreshock.fullname" .)) .Values.hub.auth.existingSecret -}}
 {{- end -}}
 
+{{- /* Scheme of the hub's own port. */ -}}
+{{- define "foreshock.hub.scheme" -}}
+{{- ternary "https" "http" (not (empty .Values.hub.config.tls_cert)) -}}
+{{- end -}}
+
 {{- /* URL of the hub in links; the one of a port-forward where nothing else is known. */ -}}
 {{- define "foreshock.hub.url" -}}
 {{- $ingress := .Values.hub.ingress -}}
@@ -62,14 +68,14 @@ default
 {{- else if and $ingress.enabled $ingress.host -}}
 {{- printf "%s://%s" (ternary "https" "http" (not (empty $ingress.tlsSecret))) $ingress.host -}}
 {{- else -}}
-http://127.0.0.1:8050
+{{- include "foreshock.hub.scheme" . }}://127.0.0.1:8050
 {{- end -}}
 {{- end -}}
 
 {{- /* Options of the hub: the chart's, overridden by hub.config. */ -}}
 {{- define "foreshock.hub.config" -}}
 {{- $auth := .Values.hub.auth -}}
-{{- $config := dict "host" "0.0.0.0" "store_path" "/var/lib/foreshock/store" "scrape_interval" .Values.scrapeInterval -}}
+{{- $config := dict "host" "0.0.0.0" "store_path" "/var/lib/foreshock/store" -}}
 {{- if $auth.enabled -}}
 {{- range $option, $key := dict "auth_basic_file" $auth.keys.users "auth_token_file" $auth.keys.tokens "otlp_token_file" $auth.keys.otlpTokens -}}
 {{- with $key -}}
@@ -99,6 +105,13 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether the hub finds pods by the Kubernetes API: with the chart's scrape jobs, or with hub.config.targets_file. Empty if not. */ -}}
+{{- define "foreshock.hub.discovers" -}}
+{{- if or (include "foreshock.hub.scrapes" .) (and .Values.hub.config.targets_file .Values.hub.serviceAccount.automount) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- /* The hub's file of scrape targets. */ -}}
 {{- define "foreshock.hub.targets" -}}
 {{- $jobs := list -}}
@@ -110,7 +123,9 @@ true
 {{- end -}}
 {{- $pods := dict "role" "pod" "namespaces" (dict "names" (list .Release.Namespace)) "selectors" (list (dict "role" "pod" "label" (join "," $selector))) -}}
 {{- $instance := dict "source_labels" (list "__meta_kubernetes_pod_node_name") "target_label" "instance" -}}
-{{- $job := dict "job_name" "foreshock-exporter" "kubernetes_sd_configs" (list $pods) "relabel_configs" (list $instance) -}}
+{{- /* An evicted pod is listed until it is deleted, under the node of its successor. */ -}}
+{{- $ended := dict "source_labels" (list "__meta_kubernetes_pod_phase") "regex" "Failed|Succeeded" "action" "drop" -}}
+{{- $job := dict "job_name" "foreshock-exporter" "kubernetes_sd_configs" (list $pods) "relabel_configs" (list $ended $instance) -}}
 {{- $jobs = append $jobs (merge (dict) .Values.hub.exporterScrapeConfig $job) -}}
 {{- end -}}
 {{- toYaml (dict "scrape_configs" (concat $jobs .Values.hub.scrapeConfigs)) -}}
