@@ -159,6 +159,13 @@ def test_the_effect_of_a_retry_budget_is_the_outage_survived(load: float, change
     assert expected in texts(result.actions), texts(result.actions)
 
 
+def test_the_limit_of_attempts_is_where_retries_fill_the_capacity() -> None:
+    (result,) = (finding for finding in retry_risks(point(HEALTHY), {LLM: 0.5}) if finding.service == LLM)
+    _, load, attempts = result.evidence
+    assert (load.baseline, attempts.baseline) == (1.0, 2.0)
+    assert load.value / load.baseline == pytest.approx(attempts.value / attempts.baseline)
+
+
 def test_unknown_load_is_no_retry_risk() -> None:
     assert list(retry_risks(point(HEALTHY), {})) == []
     assert list(retry_risks(point(HEALTHY), {LLM: math.nan})) == []

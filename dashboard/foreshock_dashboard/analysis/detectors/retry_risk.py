@@ -72,8 +72,7 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
         if strength < MIN_STRENGTH:
             continue
         edge, since, survivable = point.world.edges[observed.edge], point.time, SHORT_OUTAGE_SECONDS.midpoint
-        attempts = observed.loop.attempts
-        retried = observed.loop.load * attempts
+        load, attempts = observed.loop.load, observed.loop.attempts
         yield Finding(
             service=service,
             cause="retry_storm",
@@ -83,8 +82,8 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
             since=since,
             evidence=(
                 Evidence("longest survivable outage", seconds, survivable, "s", since, str(service)),
-                Evidence("load with all retries", retried, 1.0, "ratio", since, str(service)),
-                Evidence("attempts per call if all fail (inferred)", attempts, 1.0, "", since, entity(edge)),
+                Evidence("load with all retries", load * attempts, 1.0, "ratio", since, str(service)),
+                Evidence("attempts per call if all fail (inferred)", attempts, 1 / load, "", since, entity(edge)),
             ),
             actions=(
                 Action(

@@ -123,7 +123,6 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   revert: "Revert:",
   by_hand: "Manual step:",
   next_step: "Do step 2 as well.",
-  further_step: "Step 2 reduces the risk further.",
   no_estimate: "Effect not estimated",
   names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: do not run on a live cluster.",

@@ -97,8 +97,8 @@ export const actionCard = (
                 "p",
                 { class: "expected" },
                 isOptional && !action.effect ? [ACTION_TEXTS.no_estimate, ", ", action.expected] : expectedText(action),
-                !i && action.enough === false && actions.length > 1
-                  ? [". ", h("b", null, isOptional ? ACTION_TEXTS.further_step : ACTION_TEXTS.next_step)]
+                !i && !isOptional && action.enough === false && actions.length > 1
+                  ? [". ", h("b", null, ACTION_TEXTS.next_step)]
                   : null,
               ),
               action.outcome ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null,
