@@ -56,6 +56,14 @@ def test_a_hub_with_tls_is_scraped_and_probed_over_it(template: Template, config
     assert links == scheme
 
 
+def test_a_password_for_the_hub_replaces_the_token(template: Template) -> None:
+    """The operator refuses an endpoint with both."""
+    password = {"username": {"name": "web", "key": "user"}, "password": {"name": "web", "key": "password"}}
+    found = template(values={"podMonitor": {"enabled": True, "hub": {"basicAuth": password}}})
+    assert endpoint(found, "foreshock-hub")["basicAuth"] == password
+    assert "authorization" not in endpoint(found, "foreshock-hub")
+
+
 def test_figures_of_a_demo_are_not_scraped(template: Template) -> None:
     """They are simulated, and the demo does not know the token."""
     values: Yaml = {"exporter": {"enabled": False}, "hub": {"demo": True}, "podMonitor": {"enabled": True}}
