@@ -16,8 +16,12 @@ def test_a_changed_file_is_read_again_and_an_unusable_one_is_logged_once(
     path = tmp_path / "number"
     path.write_text("1")
 
+    unreadable = False
+
     def read() -> int:
         try:
+            if unreadable:
+                raise FileError("cannot be read")
             return int(path.read_text())
         except ValueError as error:
             raise FileError(f"{path.name}: is no number") from error
@@ -31,6 +35,11 @@ def test_a_changed_file_is_read_again_and_an_unusable_one_is_logged_once(
     assert caplog.messages == ["number: is no number; the number of before still holds"]
     path.write_text("4444")
     assert file.current() == 4444
+    unreadable = True
+    path.write_text("55")
+    assert [file.current(), file.current()] == [4444, 4444]
+    unreadable = False
+    assert file.current() == 55, "the file is as it was, but its permissions are not"
     path.write_text("4 4 4")
     with pytest.raises(FileError, match="is no number"):
         ReloadingFile([path], read, "nothing")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from foreshock_dashboard.common.log_on_change import LogOnChange
+
 Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
@@ -20,7 +22,8 @@ class FileError(Exception):
 class ReloadingFile(Generic[Value]):
     """A value that is read from files. Thread-safe.
 
-    If a new version cannot be used, it is logged once, and the previous value stays.
+    If a new version cannot be used, it is logged once, and the previous value stays. It is read again each time,
+    since whether it can be read depends on more than its content, such as the owner of a folder.
 
     Args:
         read: returns the value, or raises `FileError`, as the constructor does for the first version.
@@ -29,6 +32,7 @@ class ReloadingFile(Generic[Value]):
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], Value], remains: str) -> None:
         self._paths, self._read, self._remains = paths, read, remains
+        self._log = LogOnChange(_log)
         self._lock = threading.Lock()
         self._versions = self._current_versions()
         self.value = read()
@@ -42,15 +46,15 @@ class ReloadingFile(Generic[Value]):
         """Read the files if they have changed, and return whether there is a new value."""
         with self._lock:
             versions = self._current_versions()
-            if versions == self._versions:
-                return False
-            self._versions = versions
-            try:
-                self.value = self._read()
-            except FileError as error:
-                _log.warning("%s; %s", error, self._remains)
-                return False
-            return True
+            new = versions != self._versions
+            error = ""
+            if new:
+                try:
+                    self.value, self._versions = self._read(), versions
+                except FileError as failure:
+                    new, error = False, f"{failure}; {self._remains}"
+            self._log.update(error)
+            return new
 
     def _current_versions(self) -> list[tuple[int, int, int] | None]:
         """Return inode, modification time, and size of each file; None if it cannot be examined."""

@@ -25,7 +25,12 @@ _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 def error_text(error: Exception) -> str:
-    """The system's message without its error number, such as `Connection refused`; else the name of the class."""
+    """The system's message without its error number, such as `Connection refused`; else the name of the class.
+
+    Only the name for a request that cannot be sent: its message quotes the header, which may be a secret.
+    """
+    if isinstance(error, httpx.LocalProtocolError):
+        return type(error).__name__
     return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
 
 

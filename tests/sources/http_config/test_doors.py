@@ -21,6 +21,7 @@ from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 
@@ -244,6 +245,31 @@ def test_no_secret_is_shown_by_a_hub_that_is_refused(
     written = [file.read_bytes() for file in (tmp_path / "store").rglob("*") if file.is_file()]
     assert "hunter2" not in "".join(shown) + caplog.text + repr(settings)
     assert not any(b"hunter2" in content for content in written)
+
+
+BLOCKS = {
+    "authorization:\n  credentials: |\n    hunter2\n": ("authorization", "Bearer hunter2"),
+    "authorization: {type: Token, credentials: ' hunter2 '}": ("authorization", "Token hunter2"),
+    "basic_auth:\n  username: ada\n  password: |\n    hunter2\n": ("authorization", "Basic YWRhOmh1bnRlcjI="),
+    "basic_auth: {username: hunter2}": ("authorization", "Basic aHVudGVyMjo="),
+    "http_headers:\n  X-Key:\n    secrets:\n    - |\n      hunter2\n": ("x-key", "hunter2"),
+    "headers:\n  X-Key: |\n    hunter2\n": ("x-key", "hunter2"),
+}
+
+
+@pytest.mark.parametrize("text", BLOCKS)
+def test_a_secret_of_a_block_is_sent_without_its_line_end(text: str, guard: Guard, door: Open) -> None:
+    """As YAML ends the text of a block with one."""
+    name, value = BLOCKS[text]
+    guard.allows = lambda request: request.headers.get(name) == value
+    assert door(guard.url, text).answers()
+
+
+def test_no_message_quotes_a_request_that_cannot_be_sent(guard: Guard) -> None:
+    """The reason of h11 has the whole header."""
+    with pytest.raises(httpx.LocalProtocolError, match="hunter2") as refused:
+        httpx.get(guard.url, headers={"Authorization": "hunter2\n"}, trust_env=False)
+    assert "hunter2" not in error_text(refused.value)
 
 
 def test_victoriametrics_is_read_without_its_delay(victoria: str, door: Open) -> None:

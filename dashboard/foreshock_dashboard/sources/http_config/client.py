@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 
@@ -10,7 +10,7 @@ from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
 from foreshock_dashboard.sources.http_config.oauth2 import OAuth2Auth
 from foreshock_dashboard.sources.http_config.reading import secret_text
 from foreshock_dashboard.sources.http_config.sigv4 import SigV4Auth
-from foreshock_dashboard.sources.http_config.tls import ssl_context
+from foreshock_dashboard.sources.http_config.tls import server_name_hook, ssl_context
 from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 
@@ -51,9 +51,9 @@ class ReloadingClient:
                 auth=auth,
                 headers=headers,
                 params={name: list(values) for name, values in config.params.items()},
-                verify=ssl_context(config.tls_config) if config.tls_config else True,
+                verify=ssl_context(config.tls_config),
                 proxy=str(config.proxy_url) if config.proxy_url else None,
-                event_hooks={"request": [_name_server(config)]},
+                event_hooks={"request": [server_name_hook(config.tls_config)]},
             )
             for old in self._opened[:-1]:
                 old.close()
@@ -84,24 +84,15 @@ def _auth(config: HttpConfig) -> httpx.Auth | None:
 
 def _headers(config: HttpConfig) -> Iterator[tuple[bytes, bytes]]:
     if given := config.authorization:
-        credentials = secret_text(given.credentials, given.credentials_file)
+        credentials = secret_text(given.credentials, given.credentials_file).strip()
+        if not credentials:
+            raise FileError("authorization: credentials is empty. Write the token to it")
         if given.type == "Bearer" and (" " in credentials or not credentials.isascii()):
             raise FileError(f"{given.credentials_file or 'authorization'}: is not a bearer token. Leave out 'Bearer'")
         yield b"Authorization", f"{given.type} {credentials}".encode()
     for name, header in config.http_headers.items():
         texts = [*header.values, *(secret.get_secret_value() for secret in header.secrets)]
         for text in (*texts, *(secret_text(None, file) for file in header.files)):
-            yield name.encode(), text.encode()
+            yield name.encode(), text.strip().encode()
     for name, secret in config.headers.items():
-        yield name.encode(), secret.get_secret_value().encode()
-
-
-def _name_server(config: HttpConfig) -> Callable[[httpx.Request], None]:
-    """A hook that has the certificate of the server checked for `server_name`."""
-    name = config.tls_config.server_name if config.tls_config else None
-
-    def hook(request: httpx.Request) -> None:
-        if name:
-            request.extensions["sni_hostname"] = name
-
-    return hook
+        yield name.encode(), secret.get_secret_value().strip().encode()

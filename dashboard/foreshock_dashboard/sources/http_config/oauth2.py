@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
+import re
 import time
 from collections.abc import Generator
 from typing import Any
@@ -12,8 +12,9 @@ from urllib.parse import quote_plus
 import httpx
 
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.sources.http_config.attempt import SharedAttempt
 from foreshock_dashboard.sources.http_config.reading import secret_text
-from foreshock_dashboard.sources.http_config.tls import ssl_context
+from foreshock_dashboard.sources.http_config.tls import server_name_hook, ssl_context
 from foreshock_dashboard.sources.http_config.values import OAuth2
 
 TOKEN_SECONDS = 10.0
@@ -23,6 +24,8 @@ LEEWAY_SECONDS = 30.0
 IN_HEADER, IN_FORM = "client_secret_basic", "client_secret_post"
 """Where the client id and secret are sent."""
 _MAX_REASON_CHARACTERS = 200
+_REFUSED = frozenset({400, 401, 403})
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class OAuth2Auth(httpx.Auth):
@@ -37,8 +40,8 @@ class OAuth2Auth(httpx.Auth):
     def __init__(self, config: OAuth2) -> None:
         self._config = config
         self._secret = secret_text(config.client_secret, config.client_secret_file)
-        self._verify = ssl_context(config.tls_config) if config.tls_config else True
-        self._lock = threading.Lock()
+        self._verify = ssl_context(config.tls_config)
+        self._attempt = SharedAttempt()
         self._token, self._expires_at = "", 0.0
         self._method = ""
 
@@ -53,13 +56,14 @@ class OAuth2Auth(httpx.Auth):
 
     def _current(self, refused: str = "") -> str:
         """The cached token, or a new one if it expires soon or is the refused one."""
-        with self._lock:
+
+        def token() -> str:
             if not self._token or self._token == refused or time.time() > self._expires_at - LEEWAY_SECONDS:
                 answer = self._fetch()
-                self._token = str(answer["access_token"])
-                seconds = answer.get("expires_in")
-                self._expires_at = time.time() + float(seconds) if isinstance(seconds, int | float) else math.inf
+                self._token, self._expires_at = answer["access_token"], time.time() + _seconds(answer.get("expires_in"))
             return self._token
+
+        return self._attempt(token)
 
     def _fetch(self) -> dict[str, Any]:
         """A token of the server. Client id and secret go into the header, or, where that is refused, into the form."""
@@ -86,21 +90,42 @@ class OAuth2Auth(httpx.Auth):
         else:
             form |= {"client_id": config.client_id, "client_secret": self._secret}
         try:
-            with httpx.Client(verify=self._verify, timeout=TOKEN_SECONDS, auth=auth) as client:
+            hooks = {"request": [server_name_hook(config.tls_config)]}
+            with httpx.Client(verify=self._verify, timeout=TOKEN_SECONDS, auth=auth, event_hooks=hooks) as client:
                 response = client.post(str(config.token_url), data=form)
-            answer = response.json() if response.content else {}
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             reason = f"gives no token ({type(error).__name__}: {error})"
             raise SourceError(self._message(reason, "Check token_url and tls_config")) from None
-        if response.status_code >= 500 or not isinstance(answer, dict):
-            raise SourceError(self._message(f"gives no token (status {response.status_code})", "See its log"))
-        if not answer.get("access_token"):
-            reason = f"refuses the client ({answer.get('error')}: {answer.get('error_description', 'no description')})"
-            raise _RefusedError(self._message(reason, "Check client_id, client_secret, and scopes"))
-        return answer
+        answer = _answer(response)
+        token, status = answer.get("access_token"), response.status_code
+        if status < 300 and isinstance(token, str) and _TOKEN.fullmatch(token):
+            return answer
+        if status in _REFUSED or "error" in answer:
+            reason = f"{answer.get('error', f'status {status}')}: {answer.get('error_description', 'no description')}"
+            raise _RefusedError(
+                self._message(f"refuses the client ({reason})", "Check client_id, client_secret, and scopes")
+            )
+        raise SourceError(self._message(f"gives no token (status {status}, no access_token)", "Check token_url"))
 
     def _message(self, reason: str, remedy: str) -> str:
         return f"oauth2: {self._config.token_url} {reason[:_MAX_REASON_CHARACTERS]}. {remedy}"
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of a response; of any other, such as a page of a proxy, {}."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _seconds(expires_in: object) -> float:
+    """The life of a token, a number or its text; without one, it is renewed when it is refused."""
+    try:
+        return float(expires_in) if isinstance(expires_in, int | float | str) else math.inf
+    except ValueError:
+        return math.inf
 
 
 class _RefusedError(SourceError):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.common.reloading_file import FileError
-from foreshock_dashboard.sources.http_config.values import FOLDER, MAX_SECRET_BYTES, HttpConfig
+from foreshock_dashboard.sources.http_config.values import FOLDER, MAX_SECRET_BYTES, HttpConfig, one_line
 
 MAX_FILE_BYTES = 1 << 20
 _MAX_TEXT = 200
@@ -113,12 +113,14 @@ def secret_text(inline: SecretStr | str | None, file: Path | None) -> str:
         return inline.get_secret_value() if isinstance(inline, SecretStr) else inline or ""
     try:
         with file.open("rb") as opened:
-            line = opened.read(MAX_SECRET_BYTES + 1).strip()
-        text = line.decode()
+            content = opened.read(MAX_SECRET_BYTES + 1)
+        text = one_line(content.decode().strip())
     except OSError as error:
         raise FileError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise FileError(f"{file}: is not UTF-8 text") from error
-    if not text or len(line) > MAX_SECRET_BYTES or any(ord(character) < 0x20 for character in text):
+    except ValueError:
+        text = ""
+    if not text or len(content) > MAX_SECRET_BYTES:
         raise FileError(f"{file}: must hold one line. Write the secret to it")
     return text

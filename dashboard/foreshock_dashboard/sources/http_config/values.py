@@ -5,10 +5,11 @@ https://prometheus.io/docs/prometheus/latest/configuration/configuration/
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 from pydantic.networks import HttpUrl, UrlConstraints
@@ -16,12 +17,34 @@ from pydantic.networks import HttpUrl, UrlConstraints
 FOLDER = "folder"
 """Key of the validation context: the folder that relative paths start from."""
 MAX_SECRET_BYTES = 64 << 10
+Value = TypeVar("Value")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
 def _below_folder(path: Path, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get(FOLDER, ".")) / path
 
 
+def one_line(text: str) -> str:
+    """The text without a line end, as a YAML block or a file has one. Raises ValueError, which does not quote it."""
+    text = text.strip("\r\n")
+    if any(ord(character) < 0x20 or character == "\x7f" for character in text):
+        raise ValueError("must be one line, without control characters")
+    return text
+
+
+def _secret_line(secret: SecretStr) -> SecretStr:
+    return SecretStr(one_line(secret.get_secret_value()))
+
+
+def _by_header(values: dict[str, Value]) -> dict[str, Value]:
+    if not all(_HEADER_NAME.fullmatch(name) for name in values):  # not quoted: it may be a whole header
+        raise ValueError("a key is no name of a header")
+    return values
+
+
+Line = Annotated[str, AfterValidator(one_line)]
+SecretLine = Annotated[SecretStr, AfterValidator(_secret_line)]
 FilePath = Annotated[Path, AfterValidator(_below_folder)]
 """A path; a relative one starts from the folder of the configuration file, as in Prometheus."""
 ProxyUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
@@ -42,25 +65,25 @@ class Block(BaseModel):
 
 
 class BasicAuth(Block):
-    """User name and password."""
+    """User name and password, which may be empty."""
 
-    username: str | None = None
+    username: Line | None = None
     username_file: FilePath | None = None
-    password: SecretStr | None = None
+    password: SecretLine | None = None
     password_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.one_of("username", "username_file", required=True)
-        self.one_of("password", "password_file", required=True)
+        self.one_of("password", "password_file")
         return self
 
 
 class Authorization(Block):
     """A scheme and its credentials, such as a bearer token."""
 
-    type: str = "Bearer"
-    credentials: SecretStr | None = None
+    type: Line = "Bearer"
+    credentials: SecretLine | None = None
     credentials_file: FilePath | None = None
 
     @model_validator(mode="after")
@@ -95,8 +118,8 @@ class TlsConfig(Block):
 class OAuth2(Block):
     """The client credentials grant (RFC 6749, section 4.4)."""
 
-    client_id: str
-    client_secret: SecretStr | None = None
+    client_id: Line
+    client_secret: SecretLine | None = None
     client_secret_file: FilePath | None = None
     scopes: tuple[str, ...] = ()
     token_url: HttpUrl
@@ -112,12 +135,12 @@ class OAuth2(Block):
 class SigV4(Block):
     """AWS Signature Version 4. Without keys, those of the environment, the profile, or the role of the machine."""
 
-    region: str | None = None
-    access_key: str | None = None
-    secret_key: SecretStr | None = None
+    region: Line | None = None
+    access_key: Line | None = None
+    secret_key: SecretLine | None = None
     profile: str | None = None
     role_arn: str | None = None
-    service_name: str = "aps"
+    service_name: Line = "aps"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -129,8 +152,8 @@ class SigV4(Block):
 class Header(Block):
     """Values of a header: plain, secret, and in files."""
 
-    values: tuple[str, ...] = ()
-    secrets: tuple[SecretStr, ...] = ()
+    values: tuple[Line, ...] = ()
+    secrets: tuple[SecretLine, ...] = ()
     files: tuple[FilePath, ...] = ()
 
 
@@ -142,8 +165,10 @@ class HttpConfig(Block):
     oauth2: OAuth2 | None = None
     sigv4: SigV4 | None = None
     tls_config: TlsConfig | None = None
-    http_headers: dict[str, Header] = {}
-    headers: Annotated[dict[str, SecretStr], Field(description="as in remote_read and remote_write")] = {}
+    http_headers: Annotated[dict[str, Header], AfterValidator(_by_header)] = {}
+    headers: Annotated[
+        dict[str, SecretLine], AfterValidator(_by_header), Field(description="as in remote_read and remote_write")
+    ] = {}
     params: dict[str, tuple[str, ...]] = {}
     proxy_url: ProxyUrl | None = None
 

@@ -129,15 +129,16 @@ class Scraper:
                 self._start(scraper)
 
     def close(self) -> None:
-        """Stop, and wait for scrapes in progress."""
+        """Stop, and wait for scrapes in progress, at most for their timeout. Later ones store nothing."""
         with self._lock:
             self._closed = True
             scrapers = self._scrapers()
             for scraper in scrapers:
                 scraper.stop.set()
+        deadline = time.monotonic() + self._timeout
         for scraper in scrapers:
             if scraper.thread:
-                scraper.thread.join()
+                scraper.thread.join(max(deadline - time.monotonic(), 0.0))
         self._client.close()
 
     def states(self) -> tuple[ScrapeState, ...]:
@@ -164,7 +165,8 @@ class Scraper:
             try:
                 scraper.scrape()
             except Exception:  # noqa: BLE001 the thread's outermost loop: a defect costs one scrape, not the target
-                _log.exception("target %s: the scrape failed unexpectedly", scraper.target.address)
+                if not scraper.stop.is_set():  # else its client may be closed
+                    _log.exception("target %s: the scrape failed unexpectedly", scraper.target.address)
 
 
 class _TargetScraper:
@@ -201,6 +203,8 @@ class _TargetScraper:
             samples = parse(text, self.target.target_labels, self._series_cache, honor_labels=self._honor_labels)
         except (ScrapeError, SourceError, ValueError) as failure:
             error = str(failure)
+        if self.stop.is_set():
+            return
         up, duration = not error, time.monotonic() - began
         failures = self.state.sink_failures
         try:
