@@ -22,8 +22,10 @@ from tests.sources.http_config.conftest import Secured
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
+from foreshock_dashboard.sources.discovery import jobs
 from foreshock_dashboard.sources.discovery.jobs import Discovery
-from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
+from foreshock_dashboard.sources.discovery.kubernetes import pod_watches
+from foreshock_dashboard.sources.discovery.scrape_config import KubernetesSd, read_targets_file
 from foreshock_dashboard.sources.discovery.sources import MAX_BYTES
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.text_format import parse
@@ -51,8 +53,10 @@ Run = Callable[..., Running]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Scrapes the targets of a file."""
+    monkeypatch.setattr(jobs, "PUBLISH_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "RETRY_SECONDS", 0.05)
     with ExitStack() as opened:
 
         def start(text: str, folder: Path = tmp_path) -> Running:
@@ -134,6 +138,12 @@ def test_a_target_is_scraped_over_tls_with_its_credentials(secured: Secured, run
     assert {("cluster", "eu"), ("job", "prom")} <= {pair for sample in known.samples for pair in sample.labels}
 
 
+def rewrite(path: Path, text: str) -> None:
+    """At once: a reader sees no half of it."""
+    (written := path.with_suffix(".new")).write_text(text)
+    written.replace(path)
+
+
 def test_files_are_read_again_and_a_removed_target_ends(
     page: str, run: Run, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -147,17 +157,17 @@ def test_files_are_read_again_and_a_removed_target_ends(
     eventually(lambda: running.instances() == {page, "second"}, "both targets")
     eventually(lambda: running.up("second") == 1.0, "a scrape")
     assert ("file", "a.json") in {pair for sample in running.samples for pair in sample.labels}
-    (tmp_path / "b.yml").write_text("- targets: 7\n")
+    rewrite(tmp_path / "b.yml", "- targets: 7\n")
     eventually(lambda: "b.yml: groups[0].targets" in running.found.states()[0].error, "the mistake")
     assert running.instances() == {page, "second"}
-    (tmp_path / "b.yml").write_text(" " * (MAX_BYTES + 1))
+    rewrite(tmp_path / "b.yml", " " * (MAX_BYTES + 1))
     eventually(lambda: "b.yml: is larger than 8 MiB. List fewer" in running.found.states()[0].error, "the bound")
     (tmp_path / "b.yml").unlink()
     eventually(lambda: running.instances() == {page}, "one target is gone")
     eventually(lambda: is_stale(running.up("second") or 0.0), "its series ended")
     ended = {sample.metric for sample in running.samples if is_stale(sample.value)}
     assert ended == {"up", "scrape_duration_seconds", "scrape_samples_scraped", "gpu_busy"}
-    assert running.found.states()[0].error == ""
+    eventually(lambda: running.found.states()[0].error == "", "no mistake is left")
 
 
 def test_targets_are_read_from_an_address_with_credentials(page: str, run: Run, eventually: Eventually) -> None:
@@ -183,6 +193,16 @@ def test_targets_are_read_from_an_address_with_credentials(page: str, run: Run, 
         running = run(f"scrape_configs: [{{job_name: gpu, {sd % 'sesame'}, {steps}}}]")
         eventually(lambda: running.up(page) == 1.0, "a scrape")
         assert [state.target.url for state in running.scraper.states()] == [f"http://{page}/gpu?format=prometheus"]
+
+
+def test_an_invalid_target_is_named_and_the_others_are_scraped(page: str, run: Run, eventually: Eventually) -> None:
+    """As in Prometheus: one line of a list costs itself alone. A password in it is not shown."""
+    addresses = f"['ada:secret@{page}', 'bad:port', '{page}', 'h:1/metrics', '']".replace("''", "' '")
+    running = run(f"scrape_configs: [{{job_name: gpu, static_configs: [{{targets: {addresses}}}]}}]")
+    eventually(lambda: running.up(page) == 1.0, "a scrape of the valid one")
+    (state,) = running.found.states()
+    assert state.targets == 1
+    assert state.error.startswith(f"4 of 5 targets are invalid; first: target '{page}': write HOST:PORT, and ")
 
 
 def test_targets_are_found_by_dns(page: str, run: Run, eventually: Eventually, monkeypatch: Any) -> None:  # noqa: ANN401
@@ -294,6 +314,88 @@ def test_pods_are_listed_and_watched(page: str, run: Run, tmp_path: Path, eventu
         events.put({})
 
 
+def event(kind: str, version: str, name: str = "", **more: str) -> dict[str, Any]:
+    """A change as the API streams it; without a name a bookmark."""
+    content: dict[str, Any] = pod(name, "10.0.0.1:80", **more) if name else {"kind": "Pod", "metadata": {}}
+    content["metadata"]["resourceVersion"] = version
+    return {"type": kind, "object": content}
+
+
+EXPIRED = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+
+
+def watch_api(watches: list[list[dict[str, Any]] | int], seen: list[str]) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answers with two pages of pods, and with the events, or the status, of each watch; the last one again."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.path)
+        if "watch=" in request.path:
+            given = watches.pop(0) if len(watches) > 1 else watches[0]
+            events, status = ([], given) if isinstance(given, int) else (given, 200)
+            send(request, "".join(f"{json.dumps(one)}\n" for one in events), status, "application/json")
+            return
+        number, following = (2, "") if "continue=more" in request.path else (1, "more")
+        meta = {"resourceVersion": "7", "continue": following}
+        page = {"kind": "PodList", "metadata": meta, "items": [pod(f"p-{number}", f"10.0.0.{number}:80")]}
+        send(request, json.dumps(page), kind="application/json")
+
+    return answer
+
+
+def test_a_watch_continues_at_the_last_change_and_makes_targets_of_changed_pods_alone() -> None:
+    """The pods are listed again only if the API has forgotten that change."""
+    seen: list[str] = []
+    made: list[str] = []
+    published: list[list[str]] = []
+
+    def target(labels: Mapping[str, str]) -> str | None:
+        made.append(name := labels["__meta_kubernetes_pod_name"])
+        return None if name == "p-1" else name
+
+    first = [event("ADDED", "8", "p-3"), event("BOOKMARK", "9")]
+    second = [event("MODIFIED", "10", "p-3", app="llm"), event("DELETED", "11", "p-2"), EXPIRED]
+    with serving(watch_api([first, second], seen)) as address:
+        sd = KubernetesSd.model_validate({"role": "pod", "api_server": f"http://{address}"})
+        (watch,) = pod_watches(sd)
+        with closing(watch):
+            watch.follow(target, published.append, lambda: None, threading.Event())
+    assert made == ["p-1", "p-2", "p-3", "p-3"]
+    assert published == [["p-2"], ["p-2", "p-3"], ["p-2", "p-3"], ["p-3"]]
+    assert ["watch=1" in path for path in seen] == [False, False, True, True]
+    assert all("limit=500" in path for path in seen[:2])
+    assert ["resourceVersion=7" in seen[2], "resourceVersion=9" in seen[3]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (403, "returned 403. Allow get, list, and watch of pods"),
+        ([], "the watch ends at once. Have proxies pass on each event as it comes"),
+        (
+            [{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}],
+            "the watch failed: etcd. Check the API server",
+        ),
+    ],
+)
+def test_a_watch_that_always_fails_is_one_error_with_a_pause_between(
+    answer: Any,  # noqa: ANN401 - status or events
+    error: str,
+    run: Run,
+    eventually: Eventually,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Though the list succeeds each time. Its targets are scraped."""
+    seen: list[str] = []
+    with serving(watch_api([answer], seen)) as address:
+        sd = f"kubernetes_sd_configs: [{{role: pod, api_server: 'http://{address}'}}]"
+        running = run(f"scrape_configs: [{{job_name: llm, {sd}}}]")
+        eventually(lambda: len(seen) > 9, "three lists and watches")
+        assert running.found.states()[0].error == f"Kubernetes: {error}"
+        assert running.instances() == {"10.0.0.1:80", "10.0.0.2:80"}
+        running.found.close()
+    assert caplog.text.count(error) == 1
+
+
 def test_exposed_labels_win_where_they_are_honored() -> None:
     """As `honor_labels` does in Prometheus."""
     target = {"instance": "a:1", "job": "gpu"}
@@ -315,6 +417,8 @@ MISTAKES = {
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: node}]}]": "role: Input should be 'pod'.",
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]": "no cluster around. Run in one, or set",
     "scrape_configs: [{job_name: a, http_sd_configs: [{url: x}]}]": "url: relative URL without a base.",
+    "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:s3cret@h/'}]}]": "url: a user and password there",
+    "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: 'http://s3cret@h'}]}]": "shown",
 }
 
 
@@ -325,3 +429,4 @@ def test_a_mistake_in_the_file_is_named_with_its_place(text: str, tmp_path: Path
     with pytest.raises(FileError) as refused:
         Discovery(read_targets_file(tmp_path / "targets.yml"))
     assert MISTAKES[text] in str(refused.value)
+    assert "s3cret" not in str(refused.value)

@@ -16,6 +16,7 @@ MISTAKES = {
     "bearer_token_file: t": "bearer_token_file: unknown key. Write authorization: {credentials_file: …}.",
     "tls_config: {ca: x}": "tls_config ca: unknown key. Write it to a file, and set ca_file.",
     "oauth2: {client_id: a, client_secret: s3cret, token_url: u}": "oauth2 token_url: relative URL without a base.",
+    "oauth2: {client_id: a, client_secret: b, token_url: 'https://u:s3cret@i/t'}": "oauth2 token_url: a user and",
     "oauth2: {client_id: a, token_url: https://i/t}": "oauth2: is incomplete. Set client_secret or client_secret_file.",
     "basic_auth: {username: a, password: s3cret, password_file: b}": "basic_auth: password and password_file exclude",
     "basic_auth: {username: a, password: s3cret}\nsigv4: {}": "the file: basic_auth and sigv4 exclude each other.",
@@ -51,6 +52,27 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(text: str, tmp_path: P
         ReloadingClient(read_http_config(tmp_path / "http.yml"))
     assert MISTAKES[text] in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_texts_need_no_quotes_and_a_key_without_a_value_is_not_given(tmp_path: Path) -> None:
+    """As in Prometheus. The password of a proxy does not show."""
+    (tmp_path / "http.yml").write_text(
+        "basic_auth: {username: 0123456, password: 12345}\ntls_config: {insecure_skip_verify: yes}\n"
+        "http_headers: {X-Scope-OrgID: {values: [1]}}\nparams: {dedup: [true]}\nsigv4:\n"
+        "proxy_url: http://u:s3cret@proxy:3128\n"
+    )
+    read = read_http_config(tmp_path / "http.yml")
+    assert read.basic_auth
+    assert read.basic_auth.password
+    assert (read.basic_auth.username, read.basic_auth.password.get_secret_value()) == ("0123456", "12345")
+    assert read.tls_config
+    assert read.tls_config.insecure_skip_verify is True
+    assert read.http_headers["X-Scope-OrgID"].values == ("1",)
+    assert (read.params, read.sigv4) == ({"dedup": ("true",)}, None)
+    assert "s3cret" not in repr(read)
+    (tmp_path / "http.yml").write_text("sigv5:\n")
+    with pytest.raises(FileError, match=r"sigv5: unknown key. Did you mean 'sigv4'"):
+        read_http_config(tmp_path / "http.yml")
 
 
 def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ from foreshock_dashboard.sources.prometheus.target import ScrapeTarget, scrape_t
 MAX_TARGETS = 1000
 """Targets of one job; each has a thread."""
 RETRY_SECONDS = 10.0
-"""Time until a failed watch begins again."""
+"""Time until a watch that failed or ended begins again."""
+PUBLISH_SECONDS = 1.0
+"""Time between two changes of the scraped targets."""
 JOIN_SECONDS = 1.0
 """Time that the end of the process waits for a source that is read."""
 
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryState:
-    """State of a job: number of its targets, and why a source could not be read, "" if all could."""
+    """State of a job: number of its targets, and which sources and targets cannot be used, "" if all can."""
 
     job: str
     targets: int
@@ -72,6 +74,10 @@ class Discovery:
         return tuple(job.state() for job in self._jobs)
 
 
+Found = ScrapeTarget | str
+"""A target, or why it is invalid."""
+
+
 class _Source(NamedTuple):
     """A function that finds targets, and the seconds until it is called again; None for those that never change."""
 
@@ -85,8 +91,10 @@ class _Job:
         self._scraper: Scraper | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._found: dict[int, Sequence[Labels]] = {}
-        self._errors: dict[int, str] = {}
+        self._found: dict[int, Sequence[Found]] = {}
+        self._errors: dict[int, str] = {}  # by number of the source
+        self._invalid = ""
+        self._changed = threading.Event()
         self._targets: tuple[ScrapeTarget, ...] = ()
         self._clients = ExitStack()
         with ExitStack() as opened:
@@ -100,9 +108,10 @@ class _Job:
             sources += [_Source(partial(dns_targets, sd), sd.refresh_interval) for sd in config.dns_sd_configs]
             self._watches = [watch for sd in config.kubernetes_sd_configs for watch in pod_watches(sd)]
             self._clients = opened.pop_all()
-        loops = [
+        loops: list[Callable[[], None]] = [
             *(partial(self._repeat, number, source) for number, source in enumerate(sources)),
             *(partial(self._follow, number, watch) for number, watch in enumerate(self._watches, len(sources))),
+            self._publish_changes,
         ]
         name = f"discovery {config.job_name}"
         self._threads = [threading.Thread(target=loop, name=name, daemon=True) for loop in loops]
@@ -119,6 +128,7 @@ class _Job:
 
     def close(self) -> None:
         self._stop.set()
+        self._changed.set()
         for watch in self._watches:
             watch.close()
         for thread in self._threads:
@@ -128,12 +138,14 @@ class _Job:
 
     def state(self) -> DiscoveryState:
         with self._lock:
-            return DiscoveryState(self._config.job_name, len(self._targets), "; ".join(self._errors.values()))
+            return DiscoveryState(self._config.job_name, len(self._targets), self._error())
 
     def _repeat(self, number: int, source: _Source) -> None:
         while True:
             try:
-                self._publish(number, list(source.find()))
+                found = [item for item in map(self._target, source.find()) if item]
+                self._succeed(number)
+                self._keep(number, found)
             except DiscoveryError as error:
                 self._fail(number, str(error))
             except Exception as error:  # noqa: BLE001 outermost loop: the next round takes place
@@ -145,8 +157,7 @@ class _Job:
     def _follow(self, number: int, watch: PodWatch) -> None:
         while not self._stop.is_set():
             try:
-                watch.follow(lambda found: self._publish(number, found), self._stop)
-                continue
+                watch.follow(self._target, partial(self._keep, number), partial(self._succeed, number), self._stop)
             except DiscoveryError as error:
                 self._fail(number, str(error))
             except Exception as error:  # noqa: BLE001 outermost loop: the watch begins again
@@ -154,32 +165,59 @@ class _Job:
                 self._fail(number, f"failed: {type(error).__name__}")
             self._stop.wait(RETRY_SECONDS)
 
+    def _target(self, labels: Labels) -> Found | None:
+        """The target of labels before relabeling, or why it is invalid; None if relabeling drops it."""
+        kept = relabeled({**self._config.base_labels(), **labels}, self._config.relabel_configs)
+        try:
+            return None if kept is None else scrape_target(kept, self._config.job_name, self._config.params)
+        except ValueError as error:
+            return str(error)
+
+    def _keep(self, number: int, found: Sequence[Found]) -> None:
+        with self._lock:
+            self._found[number] = found
+        self._changed.set()
+
+    def _succeed(self, number: int) -> None:
+        with self._lock:
+            self._errors.pop(number, None)
+            self._log_error()
+
     def _fail(self, number: int, error: str) -> None:
         with self._lock:
             self._errors[number] = error
-            self._log_errors()
+            self._log_error()
 
-    def _log_errors(self) -> None:
-        errors = "; ".join(self._errors.values())
-        self._log.update(errors and f"job {self._config.job_name}: {errors}")
+    def _error(self) -> str:
+        return "; ".join(filter(None, (*self._errors.values(), self._invalid)))
 
-    def _publish(self, number: int, found: Sequence[Labels]) -> None:
-        """Hand the targets of all sources to the scraper."""
+    def _log_error(self) -> None:
+        error = self._error()
+        self._log.update(error and f"job {self._config.job_name}: {error}")
+
+    def _publish_changes(self) -> None:
+        while True:
+            self._changed.wait()
+            if self._stop.is_set():
+                return
+            self._changed.clear()
+            self._publish()
+            self._stop.wait(PUBLISH_SECONDS)
+
+    def _publish(self) -> None:
+        """Hand the targets of all sources to the scraper. Invalid ones, and those past the limit, are left out."""
         with self._lock:
-            self._found[number] = found
-            self._errors.pop(number, None)
-            targets: dict[object, ScrapeTarget] = {}
-            try:
-                for labels in (labels for source in self._found.values() for labels in source):
-                    kept = relabeled({**self._config.base_labels(), **labels}, self._config.relabel_configs)
-                    if kept is not None:
-                        target = scrape_target(kept, self._config.job_name)
-                        targets[target.url, labels_of(target.target_labels)] = target
-            except ValueError as error:
-                self._errors[number] = str(error)
+            found = [item for items in self._found.values() for item in items]
+            invalid = [item for item in found if isinstance(item, str)]
+            targets = {
+                (item.url, labels_of(item.target_labels)): item for item in found if isinstance(item, ScrapeTarget)
+            }
+            self._invalid = (
+                f"{len(invalid)} of {len(found)} targets are invalid; first: {invalid[0]}" if invalid else ""
+            )
             if len(targets) > MAX_TARGETS:
-                self._errors[number] = f"{len(targets)} targets (limit {MAX_TARGETS}). Drop some with relabel_configs"
-            self._log_errors()
+                self._invalid = f"{len(targets)} targets (limit {MAX_TARGETS}). Drop some with relabel_configs"
+            self._log_error()
             self._targets = tuple(targets.values())[:MAX_TARGETS]
             if self._scraper and not self._stop.is_set():
                 self._scraper.replace(

@@ -9,9 +9,10 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -25,17 +26,21 @@ from foreshock_dashboard.sources.http_config.reading import secret_text
 from foreshock_dashboard.sources.http_config.values import Authorization, HttpConfig, TlsConfig
 
 WATCH_SECONDS = 60
-"""Time after which a watch ends and the pods are listed again."""
+"""Time after which a watch ends; the next one continues at the last change."""
+SHORTEST_WATCH_SECONDS = 1.0
+"""A watch without events that ends before has failed."""
 TIMEOUT_SECONDS = 30.0
 MAX_PODS = 20_000
-MAX_LINE_BYTES = 256 << 20
-"""Largest list of pods."""
+PODS_PER_PAGE = 500
+MAX_LINE_BYTES = 64 << 20
+"""Largest page of pods."""
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod has the token of its service account."""
 _INVALID = re.compile(r"[^a-zA-Z0-9_]")
 _POD = "__meta_kubernetes_pod_"
 
 Json = Mapping[str, Any]
+_Target = TypeVar("_Target")
 
 
 def pod_watches(config: KubernetesSd) -> list[PodWatch]:
@@ -73,36 +78,72 @@ class PodWatch:
         """Close the connections."""
         self._client.close()
 
-    def follow(self, publish: Callable[[list[Labels]], None], stop: threading.Event) -> None:
-        """List the pods, publish their targets, and again after each change, until the watch ends.
+    def follow(
+        self,
+        target: Callable[[Labels], _Target | None],
+        publish: Callable[[list[_Target]], None],
+        succeed: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        """List the pods, publish their targets, and again after each change, until the API forgets the last one.
+
+        Args:
+            target: makes a target of its labels; None drops it.
+            publish: called with all targets.
+            succeed: called while changes are followed.
+            stop: ends it.
 
         Raises:
-            DiscoveryError: the API refuses or cannot be reached.
+            DiscoveryError: the API refuses, or cannot be reached, or ends each watch at once.
         """
         try:
-            listed = json.loads(b"".join(self._lines({}, TIMEOUT_SECONDS)))
-            pods = {_key(pod): list(pod_targets(pod)) for pod in listed.get("items") or ()}
-            if len(pods) > MAX_PODS:
-                raise DiscoveryError(
-                    f"Kubernetes: {len(pods):,} pods (limit {MAX_PODS:,}). Set namespaces or selectors"
-                )
-            publish([target for targets in pods.values() for target in targets])
-            version = listed.get("metadata", {}).get("resourceVersion", "")
-            parameters = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS)}
-            for line in self._lines(parameters, WATCH_SECONDS + TIMEOUT_SECONDS):
-                event = json.loads(line)
-                if stop.is_set() or event["type"] == "ERROR":  # the list is too old to be continued
-                    return
-                pod = event["object"]
-                pods.pop(_key(pod), None)
-                if event["type"] != "DELETED":
-                    pods[_key(pod)] = list(pod_targets(pod))
-                publish([target for targets in pods.values() for target in targets])
+            pods: dict[str, list[_Target]] = {}
+            found, version = _all(pods), ""
+            for page in self._pages():
+                pods |= {_key(pod): _targets(pod, target) for pod in page.get("items") or ()}
+                found, version = _all(pods), page["metadata"]["resourceVersion"]
+            publish(found)
+            while not stop.is_set():
+                began, is_empty = time.monotonic(), True
+                for event in self._events(version):
+                    kind, pod, is_empty = event["type"], event["object"], False
+                    if stop.is_set() or (kind == "ERROR" and pod.get("code") == httpx.codes.GONE):
+                        return
+                    if kind == "ERROR":
+                        raise DiscoveryError(f"Kubernetes: the watch failed: {pod['message']}. Check the API server")
+                    version = pod["metadata"]["resourceVersion"]
+                    if kind != "BOOKMARK":
+                        pods.pop(_key(pod), None)
+                        if kind != "DELETED":
+                            pods[_key(pod)] = _targets(pod, target)
+                        publish(_all(pods))
+                    succeed()
+                if is_empty and time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+                    raise DiscoveryError(
+                        "Kubernetes: the watch ends at once. Have proxies pass on each event as it comes"
+                    )
+                succeed()
         except (httpx.HTTPError, SourceError) as error:
             reason = error_text(error)
             raise DiscoveryError(f"Kubernetes: cannot be reached ({reason}). Check the API server") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DiscoveryError(f"Kubernetes: unexpected answer ({type(error).__name__}). Check api_server") from None
+
+    def _pages(self) -> Iterator[Json]:
+        """The list of pods in pages, all of one version."""
+        parameters = {"limit": str(PODS_PER_PAGE)}
+        while True:
+            page = json.loads(b"".join(self._lines(parameters, TIMEOUT_SECONDS)))
+            yield page
+            parameters["continue"] = page["metadata"].get("continue", "")
+            if not parameters["continue"]:
+                return
+
+    def _events(self, version: str) -> Iterator[Json]:
+        """Changes since a version, until the watch ends."""
+        seconds = {"timeoutSeconds": str(WATCH_SECONDS)}
+        parameters = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", **seconds}
+        return map(json.loads, self._lines(parameters, WATCH_SECONDS + TIMEOUT_SECONDS))
 
     def _lines(self, parameters: Mapping[str, str], timeout: float) -> Iterator[bytes]:
         """The lines of a response, as they arrive."""
@@ -126,6 +167,16 @@ class PodWatch:
 
 def _key(pod: Json) -> str:
     return str(pod["metadata"]["uid"])
+
+
+def _all(pods: Mapping[str, list[_Target]]) -> list[_Target]:
+    if len(pods) > MAX_PODS:
+        raise DiscoveryError(f"Kubernetes: more than {MAX_PODS:,} pods. Set namespaces or selectors")
+    return [found for targets in pods.values() for found in targets]
+
+
+def _targets(pod: Json, target: Callable[[Labels], _Target | None]) -> list[_Target]:
+    return [found for found in map(target, pod_targets(pod)) if found]
 
 
 def pod_targets(pod: Json) -> Iterator[Labels]:

@@ -30,6 +30,15 @@ class RelabelConfig(Block):
     replacement: str = "$1"
     action: Literal["replace", "keep", "drop", "labelmap"] = "replace"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_texts(cls, content: object) -> object:
+        """A key without a value is the empty text, and not the default, as in Prometheus."""
+        if not isinstance(content, dict):
+            return content
+        texts = ("separator", "regex", "replacement")
+        return {key: "" if value is None and key in texts else value for key, value in content.items()}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.action == "replace" and not self.target_label:

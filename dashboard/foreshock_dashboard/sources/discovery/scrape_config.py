@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
-from pydantic.networks import HttpUrl
 
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.sources.discovery.relabel import RelabelConfig
 from foreshock_dashboard.sources.http_config.reading import read_yaml
-from foreshock_dashboard.sources.http_config.values import Block, FilePath, HttpConfig
+from foreshock_dashboard.sources.http_config.values import Block, FilePath, HttpConfig, ServerUrl
 from foreshock_dashboard.sources.prometheus.target import TargetGroup
 from foreshock_exporter.common.durations import parse_duration
 
@@ -33,7 +32,7 @@ class FileSd(Block):
 class HttpSd(HttpConfig):
     """An address that returns groups of targets as JSON."""
 
-    url: HttpUrl
+    url: ServerUrl
     refresh_interval: Duration = 60.0
 
 
@@ -71,7 +70,7 @@ class KubernetesSd(HttpConfig):
     """Pods of the cluster that the hub runs in, or of that of an API server with the credentials for it."""
 
     role: Literal["pod"]
-    api_server: HttpUrl | None = None
+    api_server: ServerUrl | None = None
     namespaces: KubernetesNamespaces = KubernetesNamespaces()
     selectors: Annotated[tuple[KubernetesSelector, ...], Field(max_length=1)] = ()
 

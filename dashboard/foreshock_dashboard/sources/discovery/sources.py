@@ -19,6 +19,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.sources.discovery.scrape_config import DnsSd, FileSd, HttpSd
 from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.http_config.reading import load_yaml
 from foreshock_dashboard.sources.prometheus.target import TargetGroup, target_groups
 
 TIMEOUT_SECONDS = 10.0
@@ -38,7 +39,7 @@ def file_targets(config: FileSd) -> Iterator[Labels]:
         for name in sorted(glob.glob(str(pattern))):  # noqa: PTH207 - the pattern is absolute
             try:
                 with Path(name).open("rb") as file:
-                    groups = _groups(file.read(MAX_BYTES + 1), yaml.safe_load)
+                    groups = _groups(file.read(MAX_BYTES + 1), load_yaml)
             except OSError as error:
                 raise DiscoveryError(f"{name}: cannot be read: {error.strerror}") from error
             except (yaml.YAMLError, ValueError, RecursionError) as error:

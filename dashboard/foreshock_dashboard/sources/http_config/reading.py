@@ -64,7 +64,7 @@ def read_yaml(path: Path, kind: type[_Model]) -> _Model:
     if len(text) > MAX_FILE_BYTES:
         raise FileError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB. Shorten it")
     try:
-        return validated(path, yaml.safe_load(text) or {}, kind)
+        return validated(path, load_yaml(text) or {}, kind)
     except yaml.YAMLError as error:
         # Its text may quote a line with a secret.
         mark = getattr(error, "problem_mark", None)
@@ -72,6 +72,23 @@ def read_yaml(path: Path, kind: type[_Model]) -> _Model:
         raise FileError(f"{path}: invalid YAML{place}. Check indentation and quotes") from None
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: cannot be used: {type(error).__name__}. Write a YAML mapping") from None
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Takes scalars without quotes as text; null alone keeps its meaning, and `<<` merges."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in the class above
+        first: [pair for pair in pairs if pair[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_yaml(text: bytes) -> object:
+    """Parsed YAML in which `true` and `8080` are text, as Go decodes them into strings. Raises YAMLError.
+
+    So a regex, a label, and a password need no quotes, as in Prometheus; pydantic makes numbers and booleans of text.
+    """
+    return yaml.load(text, _TextLoader)  # noqa: S506 - a SafeLoader
 
 
 def validated(path: Path, content: object, kind: type[_Model]) -> _Model:

@@ -50,10 +50,28 @@ FilePath = Annotated[Path, AfterValidator(_below_folder)]
 ProxyUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
 
 
+def _no_password(url: HttpUrl) -> HttpUrl:
+    if url.username or url.password:
+        raise ValueError("a user and password there would be shown. Set basic_auth, or oauth2's client_id, instead")
+    return url
+
+
+ServerUrl = Annotated[HttpUrl, AfterValidator(_no_password)]
+"""An address that messages, pages, and labels show."""
+
+
 class Block(BaseModel):
     """A mapping of the file: unknown keys are errors, and no message quotes a value, which may be a secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, content: object) -> object:
+        """A key without a value is as one that is not given, as in Prometheus."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None or key not in cls.model_fields}
 
     def one_of(self, *keys: str, required: bool = False) -> None:
         """Raises ValueError for several of these keys, or for none of them if one is required."""
@@ -122,7 +140,7 @@ class OAuth2(Block):
     client_secret: SecretLine | None = None
     client_secret_file: FilePath | None = None
     scopes: tuple[str, ...] = ()
-    token_url: HttpUrl
+    token_url: ServerUrl
     endpoint_params: dict[str, str] = {}
     tls_config: TlsConfig | None = None
 
@@ -170,7 +188,7 @@ class HttpConfig(Block):
         dict[str, SecretLine], AfterValidator(_by_header), Field(description="as in remote_read and remote_write")
     ] = {}
     params: dict[str, tuple[str, ...]] = {}
-    proxy_url: ProxyUrl | None = None
+    proxy_url: Annotated[ProxyUrl | None, Field(repr=False, description="may hold a password")] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

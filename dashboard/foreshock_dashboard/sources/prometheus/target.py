@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
@@ -12,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, Vali
 from foreshock_dashboard.common.addresses import without_credentials
 
 _PARAMETER = "__param_"
+_NOT_IN_ADDRESS = re.compile(r"[/?#@\s]")
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTarget:
     """A metrics page. Its label `instance` is the host and port of the URL unless `labels` has one.
 
-    Raises ValueError if the URL is not http or https with a host.
+    Raises ValueError if the URL is not http or https with a host, or its port is not a number.
     """
 
     url: str
@@ -26,8 +29,12 @@ class ScrapeTarget:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            is_valid = False
+        if not is_valid:
             raise ValueError(f"target {self.address!r}: write http://HOST:PORT/metrics")
 
     @property
@@ -79,18 +86,28 @@ def target_groups(groups: object) -> tuple[TargetGroup, ...]:
         raise ValueError(f"groups{place}: {first['msg']}; write {example}") from error
 
 
-def scrape_target(labels: Mapping[str, str], job: str) -> ScrapeTarget:
+def scrape_target(
+    labels: Mapping[str, str], job: str, params: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> ScrapeTarget:
     """The target of labels after relabeling.
 
     `__address__`, `__scheme__`, `__metrics_path__`, and `__param_NAME` make the URL, as in Prometheus; other labels
     that start with `__` are dropped. A label `job` wins over the argument.
 
+    Args:
+        labels: after relabeling.
+        job: label `job`, if the labels have none.
+        params: values of the parameters, of which `__param_NAME` replaces the first.
+
     Raises:
         ValueError: the labels make no URL.
     """
     kept = {name: value for name, value in labels.items() if value and not name.startswith("__")}
-    path = labels.get("__metrics_path__") or "/metrics"
-    parameters = {name.removeprefix(_PARAMETER): text for name, text in labels.items() if name.startswith(_PARAMETER)}
-    query = f"?{urlencode(parameters)}" if parameters else ""
-    url = f"{labels.get('__scheme__') or 'http'}://{labels.get('__address__', '')}{path}{query}"
-    return ScrapeTarget(url, kept.pop("job", job), kept)
+    path = (labels.get("__metrics_path__") or "/metrics").removeprefix("/")
+    first = {name.removeprefix(_PARAMETER): text for name, text in labels.items() if name.startswith(_PARAMETER)}
+    values = {**params, **{name: [text, *params.get(name, ())[1:]] for name, text in first.items() if text}}
+    query = f"?{urlencode(values, doseq=True)}" if any(values.values()) else ""
+    address = labels.get("__address__", "")
+    if _NOT_IN_ADDRESS.search(address):
+        raise ValueError(f"target {without_credentials(address)!r}: write HOST:PORT, and credentials as basic_auth")
+    return ScrapeTarget(f"{labels.get('__scheme__') or 'http'}://{address}/{path}{query}", kept.pop("job", job), kept)
