@@ -169,6 +169,14 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         ),
         ([], {"FORESHOCK_OTLP_GRPC_PORT": "tcp://10.0.0.1:4317"}, "the Kubernetes Service 'foreshock-otlp-grpc'"),
         ([], {"FORESHOCK_PORT": "http"}, "FORESHOCK_PORT: 'http' is not a valid port; use 1 to 65535"),
+        (
+            [],
+            {"FORESHOCK_TRACES_CREDENTIALS": "token"},
+            (
+                "Write authorization: {credentials_file: FILE}, or basic_auth: {username: NAME, password_file: FILE}, "
+                "to a YAML file, and set 'FORESHOCK_TRACES_CONFIG' to it."
+            ),
+        ),
         ([], {"FORESHOCK_STORE": "/data"}, "It was renamed to 'FORESHOCK_STORE_PATH' in 0.2."),
         (["--log-level", "loud"], {}, "is not a valid value; use debug, info"),
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),
@@ -189,6 +197,11 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
         ("hue: red", "unknown key 'hue'."),
         ("- port", "not a mapping of options"),
         ("trace_keys: a", "unknown key 'trace_keys'. It was renamed to 'indexed_attributes' in 0.2."),
+        (
+            "alertmanager-ca: a",
+            "Write tls_config: {ca_file: FILE} to a YAML file, and set 'alertmanager_config' to it.",
+        ),
+        ("traces_tenant: a", "Write http_headers: {X-Scope-OrgID: {values: [TENANT]}} to a YAML file, and set"),
         ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
         ("[" * 5000, "invalid YAML"),
         ("slo: [[a, b]]", "f.yml: slo: a nested value. Write one value, or a list of values."),

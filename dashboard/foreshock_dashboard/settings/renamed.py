@@ -46,9 +46,22 @@ PREFIX = "FORESHOCK_"
 VARIABLES = {PREFIX + old.upper(): PREFIX + new.upper() for old, new in OPTIONS.items()}
 
 
+_BLOCKS = {
+    "tenant": "http_headers: {X-Scope-OrgID: {values: [TENANT]}}",
+    "credentials": "authorization: {credentials_file: FILE}, or basic_auth: {username: NAME, password_file: FILE},",
+    "ca": "tls_config: {ca_file: FILE}",
+}
+"""What a replaced option is in the file of a `…_config` option, by its last word."""
+
+
 def renamed(old: str, names: Mapping[str, str]) -> str:
     """The sentence about an old name, with a space before it; "" for any other name."""
-    return f" It was renamed to {names[old]!r} in 0.2." if old in names else ""
+    if old not in names:
+        return ""
+    new = names[old]
+    if block := _BLOCKS.get(old.replace("-", "_").rpartition("_")[2].lower()):
+        return f" Write {block} to a YAML file, and set {new!r} to it."
+    return f" It was renamed to {new!r} in 0.2."
 
 
 def renamed_flag(old: str, known: Collection[str]) -> str:

@@ -36,9 +36,14 @@ MISTAKES = {
     "headers: {'X Key: s3cret': a}": "headers: a key is no name of a header.",
     "authorization: {credentials: ''}": "authorization: credentials is empty. Write the token to it",
     "basic_auth: {password: s3cret}": "basic_auth: is incomplete. Set username or username_file.",
-    "params: {a: s3cret}": "params a: Input should be a valid tuple",
+    "params: {a: s3cret}": "params a: is not a list. Write [value].",
+    "http_headers: {X: s3cret}": "http_headers X: is not a mapping. Write {key: value}.",
+    "headers: {X: [s3cret]}": "headers X: is not text. Write one value, in quotes.",
+    "oauth2: {client_id: a}": "oauth2 token_url: is missing. Set it.",
+    "no_proxy: a": "no_proxy: unknown key. Remove it: HTTPS_PROXY and NO_PROXY in the environment apply",
+    "honor_timestamps: true": "honor_timestamps: unknown key. Remove it: samples have the time of the scrape.",
     "password: [s3cret": "invalid YAML at line 1, column 18. Check indentation and quotes",
-    "- s3cret": "the file: Input should be a valid dictionary or instance of HttpConfig.",
+    "- s3cret": "the file: is not a mapping. Write {key: value}.",
 }
 
 

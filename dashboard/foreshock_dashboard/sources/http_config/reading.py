@@ -18,8 +18,9 @@ MAX_FILE_BYTES = 1 << 20
 _MAX_TEXT = 200
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_PROXY = "Remove it: HTTPS_PROXY and NO_PROXY in the environment apply"
+_PROXY = "Remove it: HTTPS_PROXY and NO_PROXY in the environment apply, and in a targets file only proxy_url"
 _ADDRESS = "Remove it: the URL is a separate option"
+_LIMIT = "Remove it: a response has at most 32 MiB"
 _INTERVAL = "Remove it: --scrape-interval applies to all targets"
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
@@ -40,6 +41,12 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "kubeconfig_file": "Set api_server, authorization, and tls_config",
         "scrape_interval": _INTERVAL,
         "scrape_timeout": _INTERVAL,
+        "honor_timestamps": "Remove it: samples have the time of the scrape",
+        "track_timestamps_staleness": "Remove it: samples have the time of the scrape",
+        "enable_compression": "Remove it: targets may compress their responses",
+        "scrape_protocols": "Remove it: the text formats of Prometheus and OpenMetrics are read",
+        "fallback_scrape_protocol": "Remove it: the text formats of Prometheus and OpenMetrics are read",
+        **dict.fromkeys(("sample_limit", "label_limit", "target_limit", "body_size_limit"), _LIMIT),
         "metric_relabel_configs": "Remove it: all metrics of a target are stored",
         "url": _ADDRESS,
         "name": _ADDRESS,
@@ -47,6 +54,14 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Keys of Prometheus that have another form here."""
+_REASONS = {
+    "model_type": "is not a mapping. Write {key: value}",
+    "dict_type": "is not a mapping. Write {key: value}",
+    "tuple_type": "is not a list. Write [value]",
+    "string_type": "is not text. Write one value, in quotes",
+    "missing": "is missing. Set it",
+}
+"""What an operator reads instead of pydantic's message, by its type."""
 
 
 def read_http_config(path: Path) -> HttpConfig:
@@ -103,7 +118,7 @@ def validated(path: Path, content: object, kind: type[_Model]) -> _Model:
             remedy = REMEDIES.get(key) or f"Keys: {', '.join(_keys_at(kind, first['loc'][:-1]))}"
             guess = "" if key in REMEDIES else did_you_mean(key, _keys_at(kind, first["loc"][:-1]))
             raise FileError(f"{path}: {place[:_MAX_TEXT]}: unknown key.{guess} {remedy}.") from None
-        reason = first.get("ctx", {}).get("error") or first["msg"]
+        reason = first.get("ctx", {}).get("error") or _REASONS.get(first["type"], first["msg"])
         raise FileError(f"{path}: {place or 'the file'}: {reason}.") from None
 
 
