@@ -81,6 +81,15 @@ def test_slos_are_accepted_by_prometheus_and_overwritten(tmp_path: Path, tool: C
     assert "odd" not in second["slo_targets.rules.yml"]
 
 
+def test_the_rules_of_slos_can_be_written_alone(tmp_path: Path) -> None:
+    """For a PrometheusRule that has the others, such as the chart's; files of before stay."""
+    every = written(tmp_path / "all", "--slo", "serving/chat=20s")
+    (text,) = written(tmp_path / "alone", "--slo-only", "--slo", "b=1s").values()
+    groups = yaml.safe_load(text)["groups"]
+    assert [group["name"] for group in groups] == ["foreshock-slo-b"]
+    assert written(tmp_path / "all", "--slo-only", "--slo", "serving/chat=20s") == every
+
+
 def test_the_slo_rules_of_0_1_are_removed(tmp_path: Path) -> None:
     """Prometheus loads *.rules.yml, and two files would count each SLO twice."""
     (tmp_path / "objectives.rules.yml").write_text("groups: []\n")
@@ -107,6 +116,8 @@ def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pyte
     [
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
+        (["--slo-only"], "--slo-only: there is no SLO. Set --slo NAME=P95"),
+        (["--slo-only", "--operator", "--slo", "chat=1s"], "for any PrometheusRule. Remove --operator."),
         (["--slo", "chat"], "--slo: 'chat' is not a valid SLO; use NAME=P95[:ERROR_RATE]"),
         (["--without", "gpu"], "--without: 'gpu' contains the unknown group 'gpu'; use capacity, cascade"),
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),

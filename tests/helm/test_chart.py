@@ -152,8 +152,11 @@ def test_kustomize_patches_the_rendered_chart(tmp_path: Path) -> None:
     (kustomization,) = re.findall(r"```yaml\n(# kustomization.yaml\n.*?)```", guide, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(helm template .*?) && kubectl apply", guide, re.DOTALL)
     (tmp_path / "kustomization.yaml").write_text(kustomization)
+    (images,) = re.findall(r"```yaml\n(# images.yaml\n.*?)```", guide, re.DOTALL)
+    (tmp_path / "images.yaml").write_text(images)
     path = ":".join([str(TOOLS / "helm"), str(TOOLS / "kubectl"), os.environ["PATH"]])
     script = commands.replace("compose/helm", str(CHART.parent))
     subprocess.run(["bash", "-eu", "-c", script], cwd=tmp_path, env={"PATH": path}, check=True, timeout=120)
     (hub,) = (each for each in objects((tmp_path / "patched.yaml").read_text()) if each["kind"] == "StatefulSet")
     assert hub["spec"]["template"]["spec"]["dnsPolicy"] == "Default"
+    assert hub["spec"]["template"]["spec"]["containers"][0]["image"].startswith("REGISTRY/foreshock/hub:")

@@ -55,10 +55,10 @@ EVERYTHING: Yaml = {
 
 
 def examples() -> list[Yaml]:
-    """The autoscalers of the guide."""
-    guide = (ROOT / "docs/guides/autoscaling.md").read_text()
-    found = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(apiVersion: .*?)```", guide, re.DOTALL)]
-    assert [each["kind"] for each in found] == ["HorizontalPodAutoscaler", "ScaledObject"]
+    """The autoscalers and the PodMonitor of the guides."""
+    guides = "".join((ROOT / f"docs/guides/{name}.md").read_text() for name in ("autoscaling", "prometheus"))
+    found = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(apiVersion: .*?)```", guides, re.DOTALL)]
+    assert [each["kind"] for each in found] == ["HorizontalPodAutoscaler", "ScaledObject", "PodMonitor"]
     return found
 
 
@@ -100,7 +100,7 @@ def faults(found: Sequence[Yaml], folder: Path) -> list[str]:
 
 
 def test_every_object_fits_its_schema(rendered: dict[str, list[Yaml]], template: Template, tmp_path: Path) -> None:
-    """Of each fleet, of all that the chart can make, and of the guide's autoscalers."""
+    """Of each fleet, of all that the chart can make, and of the guides."""
     every = [
         *template(values=EVERYTHING),
         *template(values={"hub": {"rbac": {"namespaces": ["serving"]}}}),

@@ -73,6 +73,7 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     metavar="GROUP,...",
     help=f"comma-separated rule groups to omit: {', '.join(GROUPS)}",
 )
+@click.option("--slo-only/--no-slo-only", help=f"write only {SLO_RULES}, such as for the Helm chart")
 @click.option("--operator/--no-operator", help=f"write only {OPERATOR}, for the Prometheus Operator")
 @click.option(
     "--latency-buckets",
@@ -89,6 +90,7 @@ def rules(
     job_hub: str,
     job_exporter: str,
     without: tuple[str, ...],
+    slo_only: bool,
     operator: bool,
     latency_buckets: tuple[float, ...],
     **flags: Any,  # noqa: ANN401
@@ -104,12 +106,16 @@ def rules(
       foreshock generate rules --output-dir . --without network,hardware --job-hub monitoring/foreshock-hub
     """
     slos = load_settings(flags).slo
+    if slo_only and operator:
+        raise SettingsError(f"--slo-only: {SLO_RULES} holds groups for any PrometheusRule. Remove --operator.")
+    if slo_only and not slos:
+        raise SettingsError("--slo-only: there is no SLO. Set --slo NAME=P95[:ERROR_RATE].")
     try:
         groups = slo_rule_groups(slos, latency_buckets)
     except ValueError as error:
         raise SettingsError(f"--slo: {error}") from None
     try:
-        shipped = {file.name: file.read_text() for file in sorted(alerts_dir().glob("*.yml"))}
+        shipped = {} if slo_only else {file.name: file.read_text() for file in sorted(alerts_dir().glob("*.yml"))}
         runbooks = (runbook_url or f"{hub_url}/runbooks").rstrip("/")
         files = rule_files(shipped, Fleet(hub_url, runbooks, job_hub, job_exporter, without))
         if operator:
