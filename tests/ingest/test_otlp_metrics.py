@@ -308,6 +308,61 @@ def test_a_point_that_cannot_be_stored_is_rejected_with_the_reason(
     assert kept.values("good_total") == [1.0]
 
 
+def total(value: float, start: float, at: float, **resource: str) -> dict[str, Any]:
+    """A request with one cumulative sum."""
+    request = delta(value, at, name="c", startTimeUnixNano=str(round(start * 1e9)))
+    request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["sum"]["aggregationTemporality"] = 2
+    pairs = [{"key": key.replace("_", "."), "value": {"stringValue": text}} for key, text in resource.items()]
+    request["resourceMetrics"][0]["resource"] = {"attributes": pairs}
+    return request
+
+
+OTHER = "points rejected: another process reports the series; set service.instance.id (1)"
+
+
+def test_two_processes_do_not_alternate_in_one_series(kept: Kept) -> None:
+    """Each change would look like a reset. A restart goes on, and processes that differ have series of their own."""
+    now, to = time.time(), receiver(kept)
+    sent = [(1000, now - 90), (10, now - 50), (1005, now - 90), (12, now - 50), (1, now - 5)]
+    assert [push(to, total(value, start, now)) for value, start in sent] == ["", "", OTHER, "", ""]
+    assert kept.values("c_total") == [1000.0, 10.0, 12.0, 1.0]
+    for pod, start in (("a", now - 9), ("b", now - 8), ("a", now - 9)):
+        assert push(to, total(1, start, now, k8s_pod_name=pod)) == ""
+    assert "c_total{instance=b,k8s_pod_name=b}" in kept.series()
+
+
+def test_deltas_of_a_second_process_are_rejected_with_the_reason(kept: Kept) -> None:
+    """They overlap those of the first."""
+    now, to = time.time(), receiver(kept)
+    sent = [(5, now - 30, now - 20), (7, now - 25, now - 15), (3, now - 20, now - 10)]
+    starts = [(value, end, {"startTimeUnixNano": str(round(start * 1e9))}) for value, start, end in sent]
+    assert [push(to, delta(value, end, **more)) for value, end, more in starts] == ["", OTHER, ""]
+    assert kept.values("d_total") == [5.0, 8.0]
+
+
+def test_attributes_of_a_point_are_no_identity(kept: Kept) -> None:
+    """A service cannot pose as another target by them."""
+    keys = ("job", "instance", "__name__", "route")
+    pairs = [{"key": key, "value": {"stringValue": "x"}} for key in keys]
+    push(receiver(kept), delta(1, time.time(), attributes=pairs))
+    assert list(kept.series()) == ["d_total{exported_instance=x,exported_job=x,route=x}"]
+
+
+def test_a_histogram_with_an_impossible_scale_is_one_rejected_point(kept: Kept) -> None:
+    """The others of the request are stored."""
+    point = {
+        "scale": -2000,
+        "count": 1,
+        "positive": {"bucketCounts": [1]},
+        "timeUnixNano": str(round(time.time() * 1e9)),
+    }
+    request = delta(1, time.time())
+    metric = {"name": "h", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [point]}}
+    request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].append(metric)
+    assert push(receiver(kept), request) == "points rejected: scale outside -10 to 20 (1)"
+    assert kept.values("d_total") == [1.0]
+
+
 def test_series_of_deltas_have_a_limit(kept: Kept) -> None:
     """Those that are known go on."""
     now, to = time.time(), receiver(kept, max_delta_series=2)

@@ -38,7 +38,7 @@ from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import TargetOption
-from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe
@@ -84,7 +84,7 @@ class Hub:
         intake: the open intake of the settings, which the hub closes; by default a new one.
 
     Raises:
-        HubError: an address is in use.
+        HubError: an address is in use, or options exclude each other.
         StoreError: the store cannot be opened.
     """
 
@@ -114,6 +114,11 @@ class Hub:
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
             if settings.prometheus_url:
+                if settings.targets or settings.targets_file:
+                    option = "--targets" if settings.targets else "--targets-file"
+                    raise HubError(
+                        f"{option}: has no effect with --prometheus-url. Let Prometheus scrape, or remove one."
+                    )
                 self.metrics = opened.enter_context(closing(remote_metrics(settings)))
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)

@@ -10,6 +10,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataP
 
 MAX_BOUNDS = 400
 """Bounds of one histogram."""
+MIN_SCALE, MAX_SCALE = -10, 20
+"""Scales of exponential histograms in OpenTelemetry's SDKs."""
 FINEST_SCALE = 1
 """Exponential histograms are reduced to this scale: two bounds for each doubling, at the same values always."""
 
@@ -59,8 +61,10 @@ def exponential(point: ExponentialHistogramDataPoint) -> Histogram:
     """The buckets of a point, reduced to `FINEST_SCALE`; zeros and negative values are below the bound 0.
 
     Bucket i of scale s has the bounds b**i and b**(i + 1), where b = 2**(2**-s) (OpenTelemetry, "Metrics Data Model").
-    Raises ValueError if they are too many.
+    Raises ValueError if they are too many, or the scale is none of an SDK.
     """
+    if not MIN_SCALE <= point.scale <= MAX_SCALE:
+        raise ValueError(f"scale outside {MIN_SCALE} to {MAX_SCALE}")
     counts = {0.0: float(point.zero_count + sum(point.negative.bucket_counts))}
     scale = min(point.scale, FINEST_SCALE)
     for index, count in enumerate(point.positive.bucket_counts, point.positive.offset):

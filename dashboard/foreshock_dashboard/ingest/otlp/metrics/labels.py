@@ -14,6 +14,10 @@ from foreshock_dashboard.model.span import AttributeValue
 
 PROMOTED = ("service.name", "service.namespace", "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name", "host.name")
 """Attributes of the resource that are labels of each of its series; all others are labels of `target_info` alone."""
+INSTANCE = ("service.instance.id", "k8s.pod.name", "container.id", "host.name")
+"""Attributes of the resource of which the first is the label `instance`."""
+RESERVED = ("job", "instance")
+"""Labels of the resource alone; as on a scraped page, those of a point are `exported_…`."""
 MAX_LABELS = 64
 MAX_LABEL_CHARACTERS = 4096
 
@@ -28,12 +32,11 @@ class ResourceLabels(NamedTuple):
 def resource_labels(pairs: Iterable[KeyValue]) -> ResourceLabels:
     """Labels for the attributes of a resource.
 
-    `job` is `service.namespace/service.name`, or `service.name`; `instance` is `service.instance.id`.
+    `job` is `service.namespace/service.name`, or `service.name`; `instance` is the first of `INSTANCE`.
     """
     attributes = attributes_of(pairs)
-    name, namespace, instance = (
-        _text(attributes.get(f"service.{key}")) for key in ("name", "namespace", "instance.id")
-    )
+    name, namespace = (_text(attributes.get(f"service.{key}")) for key in ("name", "namespace"))
+    instance = next(filter(None, (_text(attributes.get(key)) for key in INSTANCE)), "")
     job = f"{namespace}/{name}" if namespace and name else name
     identity = {key: value for key, value in (("job", job), ("instance", instance)) if value}
     promoted = series_labels({key: attributes[key] for key in PROMOTED if key in attributes})
@@ -45,7 +48,8 @@ def series_labels(attributes: Mapping[str, AttributeValue]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for key in sorted(attributes):
         name, text = label_name(key), _text(attributes[key])
-        if name:
+        name = f"exported_{name}" if name in RESERVED else name
+        if name and not name.startswith("__"):
             labels[name] = f"{labels[name]};{text}" if name in labels else text
     return labels
 

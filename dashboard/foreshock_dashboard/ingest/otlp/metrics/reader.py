@@ -14,6 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AggregationTemporality,
     DataPointFlags,
     ExponentialHistogramDataPoint,
+    Gauge,
     HistogramDataPoint,
     Metric,
     NumberDataPoint,
@@ -23,13 +24,15 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from foreshock_dashboard.ingest.otlp.metrics.histogram import Histogram, explicit, exponential
 from foreshock_dashboard.ingest.otlp.metrics.labels import exceeds_limits, resource_labels, series_labels
 from foreshock_dashboard.ingest.otlp.metrics.names import metric_name
-from foreshock_dashboard.ingest.otlp.metrics.totals import Amount, Totals
+from foreshock_dashboard.ingest.otlp.metrics.totals import Amount, Starts, Totals
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 
 MAX_AGE_SECONDS, MAX_AHEAD_SECONDS = 3600.0, 60.0
 """A point may be that much older or newer than the hub's time."""
 MAX_DELTA_SERIES = 50_000
+MAX_CHECKED_SERIES = 50_000
+"""Cumulative series of which the start is known."""
 _DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 
@@ -56,6 +59,7 @@ class MetricsReader:
     ) -> None:
         self._sink, self._now = sink, now
         self._totals = Totals(max_delta_series)
+        self._starts = Starts(MAX_CHECKED_SERIES)
         self._lock = threading.Lock()
 
     def accept(self, payload: bytes) -> tuple[int, Counter[str]]:
@@ -124,8 +128,12 @@ class MetricsReader:
             return
         amount: Amount | None = _amount(point)
         data = getattr(metric, str(metric.WhichOneof("data")))
-        if getattr(data, "aggregation_temporality", None) == _DELTA and not point.flags & _NO_VALUE:
-            amount = self._totals.add(series, _amount(point), point.time_unix_nano, now)
+        if not point.flags & _NO_VALUE:
+            start, time = point.start_time_unix_nano, point.time_unix_nano
+            if getattr(data, "aggregation_temporality", None) == _DELTA:
+                amount = self._totals.add(series, _amount(point), start, time, now)
+            elif not isinstance(data, Gauge):
+                self._starts.check(series, start, now)
         if isinstance(amount, Histogram):
             yield from ((suffix, {"le": le} if le else {}, value) for suffix, le, value in amount.series())
         elif amount is not None:

@@ -10,6 +10,10 @@ from foreshock_dashboard.ingest.otlp.metrics.histogram import Histogram
 IDLE_SECONDS = 3600.0
 """A series without a delta for so long is forgotten, and begins at zero again, as after a restart of its process."""
 
+SENDER_SECONDS = 300.0
+"""A process that has reported nothing for so long has ended."""
+ANOTHER_PROCESS = "another process reports the series; set service.instance.id"
+
 Amount = float | Histogram
 
 
@@ -33,15 +37,17 @@ class Totals:
         self._pending: dict[Hashable, _Total] = {}
         self._expired_at = 0.0
 
-    def add(self, series: Hashable, delta: Amount, time: int, now: float) -> Amount | None:
-        """The total with a delta that ends at `time` (Unix ns); None if that was counted before: it was sent twice.
+    def add(self, series: Hashable, delta: Amount, start: int, time: int, now: float) -> Amount | None:
+        """The total with a delta of `start` (0 if unknown) to `time` (Unix ns); None if that was counted before.
 
         Raises:
-            ValueError: there are too many series.
+            ValueError: there are too many series, or the delta overlaps the last one: it is of another process.
         """
         last = self._pending.get(series) or self._totals.get(series)
         if last and time <= last.time:
             return None
+        if last and 0 < start < last.time:
+            raise ValueError(ANOTHER_PROCESS)
         if last is None and len(self._totals) + len(self._pending) >= self._max_series:
             raise ValueError("too many series of deltas")
         total: Amount = last.amount + delta if last else delta  # type: ignore[operator]  # both are of one type
@@ -59,3 +65,27 @@ class Totals:
     def discard(self) -> None:
         """Forget the totals since the last commit."""
         self._pending = {}
+
+
+class Starts:
+    """Start times of cumulative series, so that two processes do not alternate in one: that would look like resets.
+
+    The process that started last is believed. Past `max_series`, further series are not checked. Not thread-safe.
+    """
+
+    def __init__(self, max_series: int) -> None:
+        self._max_series = max_series
+        self._newest: dict[int, tuple[int, float]] = {}  # by hash: start (Unix ns), last point (Unix seconds)
+        self._expired_at = 0.0
+
+    def check(self, series: Hashable, start: int, now: float) -> None:
+        """Raises ValueError if a process that started later reports the series as well."""
+        if now - self._expired_at > SENDER_SECONDS:
+            self._expired_at = now
+            self._newest = {key: (at, seen) for key, (at, seen) in self._newest.items() if now - seen < SENDER_SECONDS}
+        key = hash(series)
+        newest, seen = self._newest.get(key, (0, 0.0))
+        if 0 < start < newest and now - seen < SENDER_SECONDS:
+            raise ValueError(ANOTHER_PROCESS)
+        if start and (newest or len(self._newest) < self._max_series):
+            self._newest[key] = (start, now)
