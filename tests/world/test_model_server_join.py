@@ -13,7 +13,7 @@ from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.builder import WorldBuilder, catalog
-from foreshock_dashboard.world.targets import ServicePlaces
+from foreshock_dashboard.world.targets import KEPT_SECONDS, ServicePlaces
 
 MODEL, OTHER = Service("bed", "model"), Service("bed", "other")
 BED_7B = Service("", "bed-7b")
@@ -83,7 +83,7 @@ def service_of_server(world: World) -> Service:
             "10.0.0.7:8000",
         ),
         ("", ',pod="model-5d8f9c7b6d-x2x9k",namespace="bed"', "vllm", "10.0.0.7:8000"),
-        ("", ',pod="model-0",namespace="ml"', "vllm", "10.0.0.7:8000"),
+        ("", ',pod="model-0"', "vllm", "10.0.0.7:8000"),
         ("", "", "bed/model", "10.0.0.7:8000"),
         ("", "", "model", "10.0.0.7:8000"),
     ],
@@ -110,18 +110,42 @@ def test_a_server_joins_the_service_at_its_place(
         (AT_ADDRESS.replace("8000", "8001"), "", ()),
         (IN_POD, ',pod="m-0",namespace="elsewhere"', ()),
         (f"{AT_ADDRESS}\n{AT_ADDRESS.replace('model', 'other')}", "", (MODEL, OTHER)),
+        ("", ',pod="model-0",namespace="staging"', (MODEL,)),
     ],
 )
 def test_a_server_without_a_place_is_listed_as_unjoined(
     tmp_path: Path, place: str, labels: str, candidates: tuple[Service, ...]
 ) -> None:
-    """Two services at one address are ambiguous; a guess would put its queue on the wrong one."""
+    """Two services at one address are ambiguous, and names mean little in another namespace.
+
+    A guess would put its queue on the wrong service.
+    """
     world = scraped(tmp_path, place, labels)
     assert world.services == (BED_7B, MODEL, OTHER)
     (unjoined,) = world.unjoined
     assert unjoined.replica.service == BED_7B
     assert (unjoined.job, unjoined.instance, unjoined.model) == ("vllm", "gpu-1:8000", "bed-7b")
     assert unjoined.candidates == candidates
+
+
+def test_a_server_of_another_namespace_is_no_replica_whatever_its_names(tmp_path: Path) -> None:
+    """Staging has the names of production: those of workload, job, and model."""
+    pages: dict[tuple[str, str], Page] = {("foreshock", "hub"): spans(IN_POD.replace('"ml"', '"bed"'))}
+    for namespace, pod in (("bed", "m-0"), ("staging", "model-0")):
+        pages["model", f"{namespace}:8000"] = vllm(f',pod="{pod}",namespace="{namespace}"')
+    world = world_scraped(tmp_path, pages)
+    assert world.model_servers
+    assert world.model_servers.services == (BED_7B, MODEL)
+    assert world.model_servers.running[:, -1].tolist() == [3.0, 3.0]
+    assert [(item.instance, item.candidates) for item in world.unjoined] == [("staging:8000", (MODEL,))]
+
+
+def test_the_model_names_a_server_before_the_job_that_many_share(tmp_path: Path) -> None:
+    named = spans()(0.0) or ""
+    pages: dict[tuple[str, str], Page] = {("other", "gpu-1:8000"): vllm(), ("foreshock", "hub"): spans()}
+    assert service_of_server(world_scraped(tmp_path / "by job", pages)) == OTHER
+    pages["foreshock", "hub"] = lambda _: named.replace('"model"', '"bed-7b"')
+    assert service_of_server(world_scraped(tmp_path / "by model", pages)) == Service("bed", "bed-7b")
 
 
 def test_a_label_of_the_target_wins_over_its_place(tmp_path: Path) -> None:
@@ -182,6 +206,33 @@ def test_an_address_belongs_to_its_new_service_once_the_old_one_is_gone_for_a_wh
     assert seen(400.0, "new")
     assert places.service_at(labels) == Service("", "new")
     assert not seen(410.0, "new")
+
+
+def place_of(name: str, host: str, at: float) -> Matrix:
+    """A span of a service at port 8000 of a host."""
+    series = labels_of({"service_name": name, "server_address": host, "server_port": "8000"})
+    return Matrix.of(np.array([at]), {series: np.array([1.0])})
+
+
+def test_an_address_belongs_to_no_service_once_its_spans_are_gone_for_long() -> None:
+    """Another server may have it by then. As long as nothing has spans, nothing changes."""
+    places, labels = ServicePlaces(), {"instance": "10.0.0.7:8000"}
+    assert places.update(place_of("old", "10.0.0.7", 0.0))
+    assert places.update(place_of("other", "10.0.0.8", KEPT_SECONDS))
+    assert places.service_at(labels) == Service("", "old")
+    assert places.update(place_of("other", "10.0.0.8", KEPT_SECONDS + 1.0))
+    assert places.service_at(labels) is None
+    assert places.services_at(labels) == ()
+
+
+def test_the_place_without_spans_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one that was seen first, which may be in use."""
+    monkeypatch.setattr("foreshock_dashboard.world.targets.MAX_PLACES", 2)
+    places = ServicePlaces()
+    for at, host in enumerate(("a", "b", "a", "c")):
+        places.update(place_of(f"at-{host}", host, float(at)))
+    found = [places.service_at({"instance": f"{host}:8000"}) for host in "abc"]
+    assert found == [Service("", "at-a"), None, Service("", "at-c")]
 
 
 def _bucket_keys() -> list[str]:

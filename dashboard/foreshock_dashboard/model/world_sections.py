@@ -26,7 +26,8 @@ class Replica(NamedTuple):
 class UnjoinedServer(NamedTuple):
     """A model server that belongs to no service with requests or GPU time. job, instance: its target.
 
-    model: the name of its model, "" if unknown. candidates: the services that answer at its address, if several do.
+    model: the name of its model, "" if unknown. candidates: the services that answer at its address, if several do,
+    else those of its name, which may be in other namespaces.
     """
 
     replica: Replica

@@ -156,8 +156,8 @@ class ModelServerRows:
     """Rows of replicas and of their services. A replica that is gone has no values.
 
     A server belongs to the service that its labels name, else to the one that answers in its pod or at its address,
-    else to the known one named like the pod's workload, its job, or its model. Otherwise it is a service by itself,
-    named after its model.
+    else to the known one named like the pod's workload, its model, or its job, unless that is in another namespace.
+    Otherwise it is a service by itself, named after its model.
 
     Args:
         places: which service answers where.
@@ -240,7 +240,8 @@ class ModelServerRows:
             labels = self._labels.get(replica, {})
             if labels and replica.service not in self._known and not self._joined(labels):
                 job, instance, model = (labels.get(name, "") for name in (*TARGET_LABELS, "model_name"))
-                candidates = self._places.services_at(labels)
+                by_name = (self._names.named(name) for _, name in self._names_of(labels))
+                candidates = self._places.services_at(labels) or next(filter(None, by_name), ())
                 rows.append(UnjoinedServer(replica, job, instance, model, candidates))
         return tuple(rows)
 
@@ -259,13 +260,22 @@ class ModelServerRows:
         """The service that a server surely or by its names belongs to; None if there is none."""
         if service := service_of(labels) or self._places.service_at(labels):
             return service
+        found = (self._names.find_certain(*name) for name in self._names_of(labels))
+        return next(filter(None, found), None)
+
+    def _names_of(self, labels: LabelMap) -> list[tuple[str, str]]:
+        """Namespace and name by which a server may be known: of its workload, its model, and its job.
+
+        Names of many servers, such as the job `vllm`, come last. None is of another namespace than the pod.
+        """
         pod, namespace = (
             next(filter(None, map(labels.get, names)), "") for names in (POD_LABELS, POD_NAMESPACE_LABELS)
         )
         workload = self._workload_of({"pod": pod, "namespace": namespace}) if pod else ""
         job_namespace, _, job = labels.get("job", "").rpartition("/")
-        names = ((namespace, workload), (job_namespace, job), ("", labels.get("model_name", "")))
-        return next(filter(None, (self._names.find(*name) for name in names if name[1])), None)
+        model = labels.get("model_name", "")
+        names = ((namespace, workload), (namespace, model), (job_namespace or namespace, job))
+        return [name for name in names if name[1]]
 
     def _replica(self, labels: LabelMap) -> Replica:
         """Replica by pod where known: one target can report several, and cache usage must not be summed."""

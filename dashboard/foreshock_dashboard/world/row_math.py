@@ -58,9 +58,18 @@ class ServiceNames:
 
     def find(self, namespace: str, name: str) -> Service | None:
         """The service of this name: with this namespace, else the only one."""
-        same = self._by_name.get(name, [])
+        same = self.named(name)
         exact = Service(namespace, name)
         return exact if exact in same else same[0] if len(same) == 1 else None
+
+    def find_certain(self, namespace: str, name: str) -> Service | None:
+        """The service that `find` returns, unless it is known to be in another namespace."""
+        found = self.find(namespace, name)
+        return found if found and (not namespace or found.namespace in ("", namespace)) else None
+
+    def named(self, name: str) -> tuple[Service, ...]:
+        """All services of this name."""
+        return tuple(self._by_name.get(name, ()))
 
 
 def last_sample_time(matrix: Matrix) -> float:

@@ -35,6 +35,8 @@ OWN_JOB_PREFIX = "foreshock"
 
 AMBIGUOUS_SECONDS = 300.0
 """Time for which a service that answered at a place keeps another one from being the only one there."""
+KEPT_SECONDS = 900.0
+"""Time without samples after which nothing answers at a place, since addresses of pods recur."""
 MAX_PLACES = 100_000
 """Addresses and pods remembered."""
 _PLACE_LABELS = ("server_address", "server_port", "k8s_pod_uid", *POD_LABELS, *POD_NAMESPACE_LABELS)
@@ -53,49 +55,48 @@ def places_row(windows: RateWindows) -> CatalogRow:
 
 
 class ServicePlaces:
-    """The service that answers at an address, or in a pod."""
+    """The services that answered lately at an address, or in a pod."""
 
     def __init__(self) -> None:
-        self._seen: dict[Place, dict[Service, float]] = {}
-        self._only: dict[Place, Service] = {}
+        self._seen: dict[Place, dict[Service, float]] = {}  # Unix seconds of the last sample, the oldest place first
+        self._newest = -np.inf
         self._read: dict[Labels, tuple[Service | None, tuple[Place, ...]]] = {}
 
     def update(self, places: Matrix) -> bool:
-        """Add new samples; return whether another service answers anywhere."""
+        """Add new samples; return whether other services answer anywhere."""
         known = ~np.isnan(places.values)
         read: dict[Labels, tuple[Service | None, tuple[Place, ...]]] = {}
         present = np.flatnonzero(known.any(axis=1))
         newest = places.times[len(places.times) - 1 - known[present, ::-1].argmax(axis=1)]
-        for number, at in zip(present.tolist(), newest.tolist(), strict=True):
+        changed, order = False, newest.argsort(kind="stable")
+        for number, at in zip(present[order].tolist(), newest[order].tolist(), strict=True):
             labels = places.labels[number]
             service, named = read[labels] = self._read.get(labels) or _places(dict(labels))
             if service is None:
                 continue
             for place in named:
-                self._seen.setdefault(place, {})[service] = at
+                before = self._seen.pop(place, {})
+                seen = {**before, service: at}
+                self._seen[place] = {each: last for each, last in seen.items() if last >= at - AMBIGUOUS_SECONDS}
+                changed |= self._seen[place].keys() != before.keys()
+            self._newest = max(self._newest, at)
         self._read = read
-        while len(self._seen) > MAX_PLACES:
+        while self._seen and (len(self._seen) > MAX_PLACES or self._is_gone(next(iter(self._seen)))):
             del self._seen[next(iter(self._seen))]
-        only = {
-            place: found[0]
-            for place, seen in self._seen.items()
-            if len(found := tuple(seen) if len(seen) == 1 else self._present(place)) == 1
-        }
-        changed, self._only = only != self._only, only
+            changed = True
         return changed
 
     def service_at(self, labels: Mapping[str, str]) -> Service | None:
         """The only service in the pod, or at the `instance`, of a series."""
-        return next((self._only[place] for place in _places_of(labels) if place in self._only), None)
+        found = (self._seen.get(place, {}) for place in _places_of(labels))
+        return next((next(iter(seen)) for seen in found if len(seen) == 1), None)
 
     def services_at(self, labels: Mapping[str, str]) -> tuple[Service, ...]:
         """All services that answered lately at the first known place of a series."""
-        return next((self._present(place) for place in _places_of(labels) if place in self._seen), ())
+        return next((tuple(sorted(self._seen[place])) for place in _places_of(labels) if place in self._seen), ())
 
-    def _present(self, place: Place) -> tuple[Service, ...]:
-        seen = self._seen[place]
-        latest = max(seen.values())
-        return tuple(sorted(service for service, at in seen.items() if at >= latest - AMBIGUOUS_SECONDS))
+    def _is_gone(self, place: Place) -> bool:
+        return max(self._seen[place].values()) < self._newest - KEPT_SECONDS
 
 
 def _places(labels: Mapping[str, str]) -> tuple[Service | None, tuple[Place, ...]]:

@@ -1,7 +1,7 @@
 """Resolution of a process to its service from the host's procfs.
 
-The first match wins and is the `source`: OpenTelemetry's environment variables, Ray, Kubernetes, Slurm, the systemd
-unit, the container, the executable.
+The first match wins and is the `source`: OpenTelemetry's environment variables, a deployment of Ray Serve, Kubernetes,
+an actor or task of Ray, Slurm, the systemd unit, the container, the executable.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ _POD_SUFFIX = re.compile(r"(?:-(?:[4-9bcdf]{6,10}|\d{8,10}))?-[bcdfghjklmnpqrstv
 """Suffix of pods of a Deployment (template hash, suffix), CronJob (schedule, suffix), DaemonSet or Job (suffix), or
 StatefulSet (ordinal). Kubernetes writes hashes and suffixes without vowels.
 """
-_RAY = re.compile(r"ray::(?:ServeReplica:(?:(?P<app>[\w-]+):)?(?P<deployment>[\w-]+)|(?P<name>[A-Za-z_]\w*))")
-"""Process title that Ray sets: `ray::ServeReplica:APP:DEPLOYMENT`, `ray::ActorClass.method`, or `ray::task`."""
-_RAY_IDLE = re.compile(r"IDLE\w*")
-"""Title of a worker without a task, `ray::IDLE`."""
+_RAY_SERVE = re.compile(r"ray::ServeReplica:(?:([^:.(]+):)?([^.(]+)")
+"""Process title of a replica, `ray::ServeReplica:APP:DEPLOYMENT.method`. A deployment may have colons."""
+_RAY = re.compile(r"ray::([A-Za-z]\w*)")
+"""Process title `ray::ActorClass.method` or `ray::task`."""
+_RAY_UNNAMED = re.compile(r"IDLE\w*|ServeReplica|RayWorkerWrapper|RayTrainWorker")
+"""Workers without a task, and classes of vLLM and Ray Train that run whatever program."""
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*t?")
 _TITLE = re.compile(r"[A-Za-z][\w.+-]*")
 _MULTIPROCESSING_ARGUMENT = b"--multiprocessing-fork"
@@ -106,12 +108,13 @@ class ProcResolver:
         environ = parse_environ(self._environ_of(folder)) if self._environ else {}
         place = placement(parse_cgroup(read_bytes(folder / "cgroup", 1 << 16).decode(errors="replace")))
         pod = None
-        service = from_environ(environ) or from_ray(read_bytes(folder / "cmdline", 4096), environ)
+        title = read_bytes(folder / "cmdline", 4096).partition(b"\0")[0].decode(errors="replace")
+        service = from_environ(environ) or from_ray_serve(title, environ)
         if service is None and place.pod is not None:
             service = from_pod(place.pod, _entry_names(self._pods))
             pod = place.pod if service is None else None
             service = service or _service("", f"pod-{place.pod}", "kubernetes")
-        service = service or from_placement(place, environ) or self._executable(folder)
+        service = service or from_ray(title, environ) or from_placement(place, environ) or self._executable(folder)
         if service is None or start_time(read_bytes(folder / "stat", 4096)) != started:
             return None  # ended meanwhile: the values may belong to another process with this PID
         return _CachedProcess(started, service, pod, now, now)
@@ -173,15 +176,18 @@ def from_environ(environ: Mapping[str, str]) -> AttributedService | None:
     return _service(attributes.get("service.namespace", ""), name, "otel")
 
 
-def from_ray(cmdline: bytes, environ: Mapping[str, str]) -> AttributedService | None:
-    """Service of a Ray worker by its title: the deployment in its application, else the actor's class, or the task.
+def from_ray_serve(title: str, environ: Mapping[str, str]) -> AttributedService | None:
+    """Service of a replica of Ray Serve by its process title: the deployment, in its application."""
+    match = _RAY_SERVE.match(title)
+    return _service(match[1] or "", match[2], "ray", environ.get("RAY_JOB_ID", "")) if match else None
 
-    Methods and arguments are not part of it.
-    """
-    match = _RAY.match(cmdline.partition(b"\0")[0].decode(errors="replace"))
-    if match is None or _RAY_IDLE.fullmatch(match["name"] or ""):
+
+def from_ray(title: str, environ: Mapping[str, str]) -> AttributedService | None:
+    """Service of a worker of Ray by its process title: the actor's class or the task, without method and arguments."""
+    match = _RAY.match(title)
+    if match is None or _RAY_UNNAMED.fullmatch(match[1]):
         return None
-    return _service(match["app"] or "", match["deployment"] or match["name"], "ray", environ.get("RAY_JOB_ID", ""))
+    return _service("", match[1], "ray", environ.get("RAY_JOB_ID", ""))
 
 
 def from_pod(uid: str, entries: tuple[str, ...]) -> AttributedService | None:

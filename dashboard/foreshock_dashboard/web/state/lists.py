@@ -153,7 +153,7 @@ class TargetRow(Row):
 
 
 class UnjoinedServerRow(Row):
-    """A model server that belongs to no service with requests. service: shown as; candidates: at its address."""
+    """A model server of no service with requests. service: shown as; candidates: at its address, or of its name."""
 
     instance: str
     job: str

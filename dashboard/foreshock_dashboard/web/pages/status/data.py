@@ -266,8 +266,7 @@ def _join_remedy(item: UnjoinedServer, scraped: Set[str]) -> str:
     """How to join a server. scraped: the instances that the hub scrapes itself, which its options name."""
     if item.candidates:
         names = name_list([str(service) for service in item.candidates])
-        answering = f"{counted(len(item.candidates), 'service')} answer at {item.instance}: {names}"
-        return f"{answering}. Set the label service_name on its target."
+        return f"Possibly part of {names}. Set the labels service_name and service_namespace on its target."
     option = f", or --targets SERVICE={item.instance}" if item.instance in scraped else ""
     return (
         f"Set the labels service_name and service_namespace on its target{option}. "
