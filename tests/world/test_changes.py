@@ -269,3 +269,24 @@ def test_scraped_changes_are_collected(tmp_path: Path) -> None:
     page = {("metrics", "gpu-host:10877"): lambda seconds: first if seconds < 60 else later}
     found = [shown(change) for change in world_scraped(tmp_path, page).changes]
     assert sorted(found) == sorted(f"60 {change}" for case in SCRAPED for change in case[2])
+
+
+@pytest.mark.parametrize(
+    ("revised", "expected"),
+    [
+        pytest.param((60, 120), ["60 v1 → v2 after 5", "120 v2 → v3 after 6"], id="each has its own"),
+        pytest.param((30, 90), ["60 v1 → v2 after ", "120 v2 → v3 after 6"], id="two are as near: neither"),
+    ],
+)
+def test_a_rollout_soon_after_another_has_its_own_revision(
+    tmp_path: Path, revised: tuple[int, int], expected: list[str]
+) -> None:
+    """A bad deployment, and a hotfix a minute later: the bad revision is never that to go back to."""
+
+    def page(seconds: float) -> str:
+        image, revision = 1 + (seconds >= 60) + (seconds >= 120), 5 + sum(seconds >= at for at in revised)
+        return POD.format("6f7b8c9d4-x7k2p", f"v{image}") + REVISION.format("llm", revision)
+
+    changes = world_scraped(tmp_path, {("metrics", "cluster"): page}, seconds=240.0).changes
+    found = [f"{item.at - START:.0f} {item.before} → {item.after} after {item.revision}" for item in changes]
+    assert found == expected

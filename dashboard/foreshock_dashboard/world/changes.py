@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from typing import NamedTuple
@@ -298,11 +299,17 @@ class ChangeRows:
 
 
 def _with_revision(change: Change, revisions: Iterable[Change]) -> Change:
-    """A change of a Deployment with the revision before it, if one is known to have changed with it."""
+    """A change of a Deployment with the revision before it, if one is known to have changed with it.
+
+    Of two rollouts, the nearer one is that of the change; of two that are as near, neither.
+    """
     if change.source != "kubernetes" or not (change.kind == "deployment" or change.setting == "generation"):
         return change
-    own = [each for each in revisions if each.service == change.service and abs(each.at - change.at) <= ROLLOUT_SECONDS]
-    return replace(change, revision=own[-1].before) if own else change
+    apart = {each: abs(each.at - change.at) for each in revisions if each.service == change.service}
+    least = min(apart.values(), default=math.inf)
+    nearest = [each for each, seconds in apart.items() if seconds == least]
+    is_known = least <= ROLLOUT_SECONDS and len(nearest) == 1
+    return replace(change, revision=nearest[0].before) if is_known else change
 
 
 def _version(labels: LabelMap) -> tuple[Subject, str] | None:

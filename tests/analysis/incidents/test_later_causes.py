@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.analysis.conftest import last_state
+from tests.analysis.platforms import START
 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
@@ -12,6 +16,7 @@ from foreshock_dashboard.analysis.incidents.lifecycle import _began_after_page
 from foreshock_dashboard.model.incident import Cause, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
+Platforms = Any
 CHAT = Service("serving", "chat")
 PAGED = Incident("i", "critical", "firing", "gpu_contention", CHAT, 0.0, opened=60.0, paged=100.0)
 
@@ -52,3 +57,32 @@ def test_the_confidence_in_what_was_paged_does_not_fall_when_the_cause_ends(
 ) -> None:
     before = replace(PAGED, paged=paged, confidence=0.95)
     assert _lasting_confidence(before, (CHAT, cause, before.suspect.service), 0.25) == confidence
+
+
+@pytest.mark.parametrize(
+    ("throttled", "neighbor", "cause"),
+    [
+        pytest.param(range(305, 420), range(240, 300), "hardware", id="the neighbor has gone: it is disproved"),
+        pytest.param(range(305, 330), range(240, 300), "gpu_contention", id="its tail only"),
+        pytest.param(range(305, 420), range(240, 420), "gpu_contention", id="the neighbor is still there"),
+    ],
+)
+def test_a_later_cause_replaces_what_was_paged_once_nothing_supports_that(
+    platforms: Platforms, throttled: range, neighbor: range, cause: Cause
+) -> None:
+    """A batch job takes GPU time, then the GPU of the same service is throttled."""
+
+    def course(before: float, after: float) -> Callable[[int], float]:
+        return lambda i: after if i in neighbor else before
+
+    platform = platforms.Platform(
+        points=420,
+        services={"llm": platforms.Served(p95=lambda i: 1.5 if i in neighbor or i in throttled else 0.5)},
+        busy={(1, "llm"): course(0.6, 0.3), (1, "batch"): course(0.2, 0.7)},
+        gpu_wait={(1, "llm", "batch"): course(0.02, 0.6)},
+        clock={1: lambda i: 0.4 if i in throttled else 1.0},
+    )
+    (incident,) = last_state(platform.world()).incidents
+    assert incident.paged is not None
+    assert incident.paged < START + 10 * throttled[0]
+    assert incident.cause == cause

@@ -48,6 +48,9 @@ SWITCH = Duration(60.0, 2)
 """Consecutive evaluations that disagree with an open incident before its service, cause, or suspected cause changes."""
 PAGED_SWITCH = Duration(300.0, 3)
 """The same after the page: what a person acts on is stable for minutes."""
+LATER_SWITCH = Duration(600.0, 3)
+"""The same after a page with high confidence, for a cause of its service that began later, from when no finding
+supports the first one: the backlog of that is gone by then (350 s where a batch job is paused in `noisy-neighbor`)."""
 PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
 """`SWITCH` applies also after the page if the new cause is as sure as the first, and the old one less than the
 second."""
@@ -300,11 +303,12 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it."""
     if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
         return replace(group, incident=after, disagreeing_points=0)
-    disagreeing_points = group.disagreeing_points + 1
-    disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
-    switch = PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
-    is_effect = before.confidence_level == "high" and _began_after_page(before, after, evaluation.findings)
-    if disagreeing_points >= switch.points_at(evaluation.point.world.step) and not is_effect:
+    is_possible = _is_possible(before, evaluation.findings)
+    is_later = before.confidence_level == "high" and _began_after_page(before, after, evaluation.findings)
+    disproved = after.confidence >= PROVED_STRENGTH and not is_possible
+    switch = LATER_SWITCH if is_later else PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
+    disagreeing_points = 0 if is_later and is_possible else group.disagreeing_points + 1
+    if disagreeing_points >= switch.points_at(evaluation.point.world.step):
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:
