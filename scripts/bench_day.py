@@ -138,7 +138,7 @@ def write(folder: Path, series: Sequence[ExtrapolatedSeries], end: float, hours:
 
 def addresses(gpu: str, trace: str) -> Mapping[str, Request]:
     """Return the measured requests by name."""
-    tick = ("now", "topology", "services", "gpus", "contention", "pools", "warnings", "incidents", "headroom", "status")
+    tick = ("now", "topology", "services", "gpus", "contention", "pools", "incidents", "headroom", "status")
     pages_ = ("contention", "cascade", "cascade?from=now-6h", f"fleet?metric=nvlink&gpu={gpu}", "services", "status")
     traces = (
         "traces?order=slowest",

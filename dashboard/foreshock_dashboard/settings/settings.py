@@ -170,7 +170,7 @@ class Settings:
         "Jaeger to read traces from instead of the embedded store",
         "URL",
     )
-    traces_config: Path | None = _source(Path, None, "the same as --prometheus-config for the trace backend", "FILE")
+    traces_config: Path | None = _source(Path, None, "file like --prometheus-config, for the trace backend", "FILE")
     recording: Path | None = _source(
         Path, None, "recording to read metrics and traces from; serves its final state", "DIR"
     )
@@ -237,7 +237,7 @@ class Settings:
         separator=",",
     )
     alertmanager_config: Path | None = _notifications(
-        Path, None, "the same as --prometheus-config for Alertmanager", "FILE"
+        Path, None, "file like --prometheus-config, for Alertmanager", "FILE"
     )
     notify_file: Path | None = _notifications(
         Path, None, "channels: one apprise URL per line, with an optional filter; reloaded on change", "FILE"
