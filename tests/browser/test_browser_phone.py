@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import Open, Site
-from tests.web.worlds import NOW, contended, contention_incident, snapshot
+from tests.web.worlds import NOW, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Severity
 from foreshock_dashboard.model.service import Service
 
@@ -40,6 +41,39 @@ def test_names_in_the_evidence_are_broken_between_words(visit: Open, site: Site)
     expect(names.first).to_have_text(LONG.replace("->", "→"))
     assert page.locator(".evidence tbody :is(th, td:nth-child(2))").evaluate_all(BROKEN) == []
     assert names.first.evaluate("cell => cell.clientHeight / parseFloat(getComputedStyle(cell).lineHeight)") > 2
+
+
+OVERPRINTED = """table => [...table.rows].flatMap((row) => {
+  const boxes = [...row.cells].map((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getBoundingClientRect();
+  }).filter((box) => box.width);
+  const right = table.parentElement.getBoundingClientRect().right;
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  return boxes.some((box, i) => box.right > right + 1 || boxes.slice(i + 1).some((other) => meet(box, other)))
+    ? [row.textContent] : [];
+})"""
+"""Rows of a table with a text over another one, or beyond the right edge."""
+
+
+def test_no_text_of_a_table_is_over_another_one(visit: Open, site: Site) -> None:
+    """Rates in the evidence, and why a p95 above the SLO is no breach, beside the name of the service."""
+    world = contended()
+    seldom = service("vector-store")
+    row = world.services.index(seldom)
+    rate, p95 = world.red.rate.copy(), world.red.p95.copy()
+    rate[row], p95[row, -8:-5] = 0.2, 9.0
+    world = replace(world, red=replace(world.red, rate=rate, p95=p95))
+    found = Evidence("request rate", 14.625, 5.61249, "req/s", NOW - 190, "embedder")
+    evidence = (found, found._replace(name="p95 time to first token"))
+    item = replace(contention_incident(world), evidence=evidence, at_risk=(AtRisk(seldom, 60.0, 120.0, 400.0),))
+    slos = tuple(ServiceSlo(name, 1.0, 0.01, learned=False) for name in world.services)
+    site.hub.snapshot = replace(snapshot(world, item, seq=11), forecast=Forecast(slos=slos))
+    page = visit(width=390).page
+    expect(page.locator(".services")).to_contain_text("too few requests")
+    for table in (".evidence", ".services"):
+        assert page.locator(table).evaluate(OVERPRINTED) == []
 
 
 def test_gpus_on_contention_fit(visit: Open) -> None:

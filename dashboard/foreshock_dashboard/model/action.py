@@ -50,6 +50,7 @@ ReasonKind = Literal[
     "unexplained",
     # Why a service is suspected.
     "called_in",
+    "calls_failed",
     "calls_grew",
     "cause",
     "changed",
@@ -70,8 +71,9 @@ class Reason(NamedTuple):
     """Why a service is suspected, or why an action is recommended.
 
     The kind says which fields are set. name: a cause or a metric. value, baseline: the figure now and normally, in the
-    kind's unit; NaN if unknown. `slower` has the ratio to the baseline as value, `failures_grew` the difference from
-    it. `changed` has the new version or value as name. since: Unix seconds.
+    kind's unit; NaN if unknown. `slower` has the ratio to the baseline as value; `failures_grew` the difference from
+    it, as does `calls_failed`, by what callers of the service measured. `changed` has the new version or value as name.
+    since: Unix seconds.
     """
 
     kind: ReasonKind
@@ -86,7 +88,7 @@ class Reason(NamedTuple):
         """The present figure in the unit of the baseline; NaN if unknown."""
         if self.kind == "slower":
             return self.baseline * self.value
-        return self.baseline + self.value if self.kind == "failures_grew" else self.value
+        return self.baseline + self.value if self.kind in ("failures_grew", "calls_failed") else self.value
 
 
 class Effect(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, text
-from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit
+from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit, split_share
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
 from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, REASONS, SUSPICIONS
 from foreshock_dashboard.render.words.incidents import CAUSES
@@ -98,7 +98,9 @@ def _suspicion(reason: Reason) -> str:
         name: metric_figure(reason.name, figure) if _known(figure) else None
         for name, figure in (("before", reason.baseline), ("after", reason.now))
     }
-    fields["name"] = WORLD_METRICS.get(reason.name, reason.name)
+    fields["name"], of = split_share(WORLD_METRICS.get(reason.name, reason.name))
+    if of and fields["after"]:
+        fields["after"] += f" of {of}"
     if reason.kind == "cause":
         fields["name"] = next(
             (in_sentence(label) for cause, label in CAUSES.items() if cause == reason.name), reason.name

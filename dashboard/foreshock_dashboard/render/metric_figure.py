@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.render.units import duration, percent, significant
 
+_SHARE = re.compile(r"(.+) \(share of (.+)\)")
 NOTHING = 1e-9
 """Absolute value below which a figure is zero: a rounding error, or the floor of a logarithm."""
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -42,6 +43,15 @@ def metric_unit(metric: str) -> str:
 def _format(metric: str) -> tuple[str, Callable[[float], str]]:
     found = (known for pattern, known in _FORMATS.items() if re.search(pattern, metric, re.IGNORECASE))
     return next(found, ("", significant))
+
+
+def split_share(name: str) -> tuple[str, str]:
+    """The name of a share, and of what, which belongs behind its figure: `ready replicas 100% → 67% of desired`.
+
+    `ready replicas (share of desired)` gives `ready replicas` and `desired`; other names have no second part.
+    """
+    match = _SHARE.fullmatch(name)
+    return (match[1], match[2]) if match else (name, "")
 
 
 def byte_size(size: float) -> str:

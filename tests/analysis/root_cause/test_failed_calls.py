@@ -91,5 +91,9 @@ def test_a_caller_with_a_short_timeout_is_named(share: float) -> None:
     """The store receives and answers all calls; the caller takes a share of them for failed."""
     answered = np.where(np.arange(POINTS) >= ONSET, share, 1.0)
     rows = signals(answered, np.ones(POINTS), np.ones(POINTS))
-    named = {ranked(rows, now).candidates[0].service for now in range(ONSET + 3, POINTS, 6)}
-    assert named == {FRONT}
+    rankings = [ranked(rows, now).candidates for now in range(ONSET + 3, POINTS, 6)]
+    assert {candidates[0].service for candidates in rankings} == {FRONT}
+    why = {(item.service, reason.kind) for items in rankings for item in items for reason in item.reasons}
+    assert (FRONT, "failures_grew") in why
+    assert (STORE, "calls_failed") in why  # which reports no errors itself
+    assert (STORE, "failures_grew") not in why

@@ -17,8 +17,9 @@ from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, NO_EX
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import fans_out, tail_only
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.action import Reason, ReasonKind
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.absorbing_walk import Kind, Node, Transitions
 
 MAX_ELASTICITY_RATIO = 4.0
@@ -136,7 +137,8 @@ class GraphWalk:
             return Reason("requests_grew", service, value=self._excesses.load(service).times)
         slow, failing = self._excesses.own(service)
         if failing.log > slow.log:
-            return Reason("failures_grew", service, value=failing.amount)
+            failed: ReasonKind = "calls_failed" if isinstance(failing.key, Edge) else "failures_grew"
+            return Reason(failed, service, value=failing.amount)
         if slow.log <= 0:
             return Reason("no_anomaly", service)
         return Reason("slower", service, value=math.exp(slow.log))

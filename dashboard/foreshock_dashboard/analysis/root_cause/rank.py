@@ -86,7 +86,7 @@ def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:
         if share >= MIN_CANDIDATE_SHARE:
             why = max(reasons[service], key=reasons[service].__getitem__)
             own = known[service].reasons if service in known else ()
-            is_repeated = bool(own) and why.kind in ("slower", "failures_grew", "no_anomaly")
+            is_repeated = bool(own) and why.kind in ("slower", "failures_grew", "calls_failed", "no_anomaly")
             moved.append(Candidate(service, share, own if is_repeated else (why, *own), level))
     return ranking._replace(candidates=sorted_candidates(moved))
 

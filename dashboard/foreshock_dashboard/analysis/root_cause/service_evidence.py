@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.root_cause.metric_kinds import quantile_of
 from foreshock_dashboard.analysis.root_cause.past_peaks import sustained
 from foreshock_dashboard.analysis.root_cause.signal_rows import Call, Entity
 from foreshock_dashboard.analysis.root_cause.world_rows import LATENCY
-from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.action import Reason, ReasonKind
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -345,7 +345,8 @@ class Evidence:
                 name = f"{side}{item.statistic}_seconds"
             return Reason("slower", service, name, item.now / item.level, item.level, item.since)
         if item.kind == "errors" and 0 <= item.now <= 1:
-            return Reason("failures_grew", service, item.metric, item.amount, item.level, item.since)
+            kind: ReasonKind = "failures_grew" if self.found.rows[item.row].entity == service else "calls_failed"
+            return Reason(kind, service, item.metric, item.amount, item.level, item.since)
         return Reason("metric", service, item.metric, item.now, item.level, item.since)
 
 

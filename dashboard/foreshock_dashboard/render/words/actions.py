@@ -44,6 +44,8 @@ ACTIONS: Mapping[ActionKind, str] = {
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
     "called_in": "called in {value:percent} of requests of {service}",
+    "calls_failed": "failed calls to {service} [{baseline:percent} → {now:percent}|+{value:points}]"
+    "[ since {since:clock}]",
     "calls_grew": "calls to {service} {value:multiple}x baseline",
     "cause": "{name}[ of {service}]",
     "changed": "changed[ to {name}] at {since:clock}",

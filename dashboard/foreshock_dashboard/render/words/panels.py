@@ -44,6 +44,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
     "breach": "SLO breach",
     "interval": "80% interval:",
     "began": "first anomaly",
+    "for": "for",
     "ago": "ago",
     "picture": "Timeline of the cascade",
 }

@@ -182,6 +182,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
   breach: "SLO breach",
   interval: "80% interval:",
   began: "first anomaly",
+  for: "for",
   ago: "ago",
   picture: "Timeline of the cascade",
 });

@@ -11,6 +11,7 @@ from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.clause import Clause, Text, joined, text
 from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
+from foreshock_dashboard.render.metric_figure import split_share
 from foreshock_dashboard.render.units import gpu_list, percent, plural
 from foreshock_dashboard.render.words.incidents import CAUSES, LOCAL_CAUSES
 
@@ -50,7 +51,9 @@ def suspicion(item: Incident) -> str:
     past = " during the incident" if item.state == "recovering" else ""
     own = next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
     if own is not None:
-        return f"{own.name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{past}"
+        name, of = split_share(own.name)
+        share = f" of {of}" if of else ""
+        return f"{name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{share}{past}"
     reasons = next(
         (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
     )

@@ -226,20 +226,47 @@ const laneTable = (data) =>
     ),
   );
 
-/** @param {Timeline} data */
-const laneList = (data) =>
+/**
+ * How long a service has been in its present stage: "for 6 min"; "" where that is not what its state says.
+ * @param {Lane} lane
+ * @param {Timeline} data
+ */
+const stageAge = ({ state, intervals }, { now, stages }) => {
+  const [start, , stage] = intervals.at(-1) ?? [now, now, -1];
+  const isShown = state?.stage && stages[stage] === state.stage && stateOf(state).word === STAGES[state.stage];
+  return isShown ? `${TIMELINE_TEXTS.for} ${formatDuration(now - start)}` : "";
+};
+
+/**
+ * @param {Lane} lane
+ * @param {Timeline} data
+ */
+const firstAnomaly = (lane, { now }) =>
+  hasBegun(lane) ? `${TIMELINE_TEXTS.began} ${formatDuration(now - lane.first)} ${TIMELINE_TEXTS.ago}` : "";
+
+/**
+ * The lanes as a list, for phones: each state with its own age, and below it what the service shows since when.
+ * @param {Timeline} data
+ */
+export const laneList = (data) =>
   h(
     "ol",
     { class: "lane-list" },
     data.lanes.map((lane) => {
-      const notes = [signText(lane), pastText(lane, data), lane.forecast ? forecastText(lane.forecast) : ""];
+      const age = stageAge(lane, data);
+      const notes = [
+        signText(lane),
+        pastText(lane, data),
+        firstAnomaly(lane, data),
+        lane.forecast ? forecastText(lane.forecast) : "",
+      ];
       return h(
         "li",
         { class: `lane-${lane.part}` },
         link(serviceHref(lane.service), lane.service),
         " ",
         lane.state ? serviceState(lane.state) : null,
-        hasBegun(lane) ? h("span", { class: "muted" }, ` ${formatDuration(data.now - lane.first)} ago`) : null,
+        age ? h("span", { class: "muted" }, ` ${age}`) : null,
         h("br"),
         notes.filter(Boolean).join("; "),
       );
@@ -351,7 +378,7 @@ const laneTitle = (lane, data) => {
   const notes = [
     partText(lane),
     signText(lane),
-    hasBegun(lane) ? `${TIMELINE_TEXTS.began} ${formatDuration(data.now - lane.first)} ${TIMELINE_TEXTS.ago}` : "",
+    firstAnomaly(lane, data),
     lane.forecast ? forecastText(lane.forecast) : "",
   ];
   return `${lane.service}: ${notes.filter(Boolean).join(", ")}`;
