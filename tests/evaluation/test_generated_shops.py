@@ -35,8 +35,17 @@ def test_the_same_seed_makes_the_same_shop() -> None:
 def test_recordings_are_labeled(tmp_path: Path) -> None:
     """The last kind has no fault."""
     assert main([str(tmp_path), "300", "6"]) == 0
-    assert main([str(tmp_path), "0", "6"]) == 2
+    for wrong in (["0", "6"], ["300", "x"], ["300", "6", "--first-seed", "-1"]):
+        assert main([str(tmp_path), *wrong]) == 2
     incidents = [read_incident(folder) for folder in labeled_recordings(tmp_path)]
     assert [incident.kind for incident in incidents] == list(KINDS)
     assert [incident.is_fault for incident in incidents] == [True] * 5 + [False]
     assert all(incident.asked is not None and incident.asked.name in SERVICES for incident in incidents)
+
+
+def test_the_first_seed_makes_other_shops(tmp_path: Path) -> None:
+    """Figures on seeds that no value was set on need other recordings than those of development."""
+    assert main([str(tmp_path), "300", "2", "--first-seed", "1000"]) == 0
+    folders = labeled_recordings(tmp_path)
+    assert [folder.name for folder in folders] == [f"{seed:04}-{shop(seed, 300.0).kind}" for seed in (1000, 1001)]
+    assert shop(1000, 300.0).metrics["cpu_usage"].tolist() != shop(0, 300.0).metrics["cpu_usage"].tolist()

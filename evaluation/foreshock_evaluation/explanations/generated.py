@@ -1,11 +1,12 @@
 """Labeled recordings of generated shops: gauges of twelve services, most with one fault, at any resolution.
 
-    python -m foreshock_evaluation.explanations.generated OUT 60 48
+    python -m foreshock_evaluation.explanations.generated OUT 60 48 --first-seed 1000
     python -m foreshock_evaluation explain --recordings OUT --offsets 0 --ask users
 
 A seed draws the calls between services, the load, the noise, ordinary bursts of CPU, and the fault. Nothing in them
 is of a real system. Latency is that of a service and its callees; other metrics show a fault at its own service only.
 Many faults are too weak to be seen, so that figures compare methods and versions rather than say how good they are.
+Seeds 0 to 47 are for development; figures on seeds that no value was set on need `--first-seed`.
 """
 
 from __future__ import annotations
@@ -166,15 +167,18 @@ def write(made: Shop, folder: Path, seed: int, step: float) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write recordings of the seeds from 0 on; returns the exit code: 0, or 2 for wrong usage."""
+    """Write recordings of consecutive seeds; returns the exit code: 0, or 2 for wrong usage."""
     match argv:
-        case [out, step, number] if number.isdecimal() and re.fullmatch(r"[1-9]\d*", step):
-            for seed in range(int(number)):
+        case [out, step, number, *rest] if re.fullmatch(r"[1-9]\d* [1-9]\d*( --first-seed \d+)?", " ".join(argv[1:])):
+            first = int(rest[-1]) if rest else 0
+            for seed in range(first, first + int(number)):
                 made = shop(seed, float(step))
                 write(made, Path(out) / f"{seed:04}-{made.kind}", seed, float(step))
             return 0
         case _:
-            sys.stderr.write("usage: python -m foreshock_evaluation.explanations.generated OUT SECONDS NUMBER\n")
+            sys.stderr.write(
+                "usage: python -m foreshock_evaluation.explanations.generated OUT SECONDS NUMBER [--first-seed SEED]\n"
+            )
             return 2
 
 

@@ -434,16 +434,29 @@ def test_the_rate_of_a_gauge_stands_for_the_requests_of_a_minute(step: float, ex
     assert [float(values[0]) for values in counts if values is not None] == [expected, expected]
 
 
-@pytest.mark.parametrize(("silent", "expected"), [(("web", "cart", "store"), True), (("cart", "store"), False)])
-def test_no_traffic_anywhere_is_no_data(silent: tuple[str, ...], expected: bool) -> None:
-    """A tracing pipeline that is down counts nothing of any service; one whose caller is down counts others."""
+@pytest.mark.parametrize(
+    ("metric", "silent", "expected"),
+    [
+        ("traces_span_metrics_calls_total", ("web", "cart", "store"), True),
+        ("traces_spanmetrics_calls_total", ("web", "cart", "store"), True),
+        ("traces_span_metrics_calls_total", ("cart", "store"), False),
+        ("http_requests_total", ("web", "cart", "store"), False),
+    ],
+)
+def test_no_spans_of_any_service_are_no_data_but_zeros_that_each_reports_are_lost_traffic(
+    metric: str, silent: tuple[str, ...], expected: bool
+) -> None:
+    """A tracing pipeline that is down counts nothing of any service. Counters of the services themselves stop
+    in a full outage only."""
     times = 60.0 * np.arange(60, dtype=np.float64)
     stopped = times >= 3000.0
     counters = {
         labels_of({"service_name": name}): np.cumsum(np.where(stopped & (name in silent), 0.0, 300.0))
         for name in ("web", "cart", "store")
     }
-    series = MetricSeries("traces_span_metrics_calls_total", Matrix.of(times, counters))
-    rows = {str(row.entity): row for row in signal_rows([series], 45, 60.0) if row.kind == "traffic"}
-    assert np.isnan(rows["store"].values[55]) == expected
-    assert rows["store"].values[40] == 5.0
+    rows = signal_rows([MetricSeries(metric, Matrix.of(times, counters))], 45, 60.0)
+    (traffic,) = [row for row in rows if row.kind == "traffic" and str(row.entity) == "store"]
+    assert np.isnan(traffic.values[55]) == expected
+    assert traffic.values[40] == 5.0
+    found = deviations([traffic], AnalysisWindow(times, 45, 50, times[50]))
+    assert [z < -2 for z in found.z[:, -1]] == ([] if expected else [True])

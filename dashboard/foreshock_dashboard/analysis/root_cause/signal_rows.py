@@ -35,8 +35,10 @@ MIN_VANISHED_POINTS = 2
 """Points without anything from a service, from which it vanished."""
 MAX_VANISHED_SHARE = 0.5
 """Share of all services up to which they vanished; more are a gap of the source."""
+SPAN_METRICS = "traces_"
+"""Prefix of metrics counted from spans, by the Collector, Tempo, or Foreshock: one source for all services."""
 MIN_REPORTING, MAX_SILENT_SHARE = 3, 0.05
-"""Services of a metric that counts nothing of any of them only if its source is down, and how often that is at most."""
+"""Services of such a metric that counts nothing of any of them only if its source is down, and how often at most."""
 _PERCENT = re.compile(r"percent|(^|_)(pct|perc)(_|$)")
 _SHARE = re.compile(r"(^|_)(ratio|share)(_|$)")
 MAX_SHARE = 1.5
@@ -93,12 +95,12 @@ def signal_rows(metrics: Iterable[MetricSeries], first: int, step: float) -> lis
 
 
 def _without_silence(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:
-    """The signals, with traffic unknown while a metric counts nothing of any of its services, which is rare before
-    index `first`: its source, such as a tracing pipeline, delivers nothing then.
+    """The signals, with traffic unknown while a metric of spans counts nothing of any of its services, which is rare
+    before index `first`: the tracing pipeline delivers nothing then. Zeros that each service reports itself stay.
     """
     by_metric = defaultdict[str, list[int]](list)
     for i, row in enumerate(rows):
-        if row.kind == "traffic":
+        if row.kind == "traffic" and row.metric.startswith(SPAN_METRICS):
             by_metric[row.metric].append(i)
     known = [*rows]
     for members in by_metric.values():
