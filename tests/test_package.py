@@ -107,7 +107,11 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: set[str]) ->
 def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
     """Every file of the packages that git tracks, assets, traces and their licence among them."""
     tracked = subprocess.run(
-        ["git", "ls-files", "exporter", "simulator", "dashboard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "exporter", "simulator", "dashboard", "evaluation"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split()
 
     assert {name.split("/", 1)[1] for name in tracked} <= wheel
@@ -119,6 +123,21 @@ def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
     boards |= {f"foreshock_dashboard/{file.relative_to(ROOT)}" for file in (ROOT / "grafana/provisioning").glob("*/*")}
     assert {name for name in wheel if "/grafana/" in name} == boards
     assert any("LICENSE" in name for name in wheel if name.startswith("foreshock_simulator"))
+
+
+def test_the_wheel_runs_the_evaluation(built: Path, tmp_path: Path) -> None:
+    """From its own files, outside the repository."""
+    shutil.unpack_archive(built, tmp_path, "zip")
+    script = "import sys, foreshock_dashboard.cli.main as cli, foreshock_evaluation as package\n"
+    script += "print(package.__file__, flush=True)\nsys.exit(cli.main(['dev', 'evaluate', '--help']))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    package, _, usage = done.stdout.partition("\n")
+    assert Path(package).is_relative_to(tmp_path)
+    assert "--recordings" in usage
 
 
 def test_without_the_hubs_libraries_foreshock_says_what_to_install() -> None:

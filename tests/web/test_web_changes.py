@@ -100,7 +100,12 @@ STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
 @pytest.mark.parametrize(
     ("path", "body", "headers", "shown"),
     [
-        ("/api/changes", {"service": "chat", "after": "1.4.2", "at": NOW - 60}, JSON, ("api", "1.4.2")),
+        (
+            "/api/changes",
+            {"service": "chat", "after": "1.4.2", "revision": "5", "at": NOW - 60},
+            JSON,
+            ("api", "1.4.2"),
+        ),
         ("/api/changes", dated(EVENT), STRUCTURED, ("cloudevents", "1.4.2")),
         ("/api/changes", dated(cdevent()), BINARY, ("cloudevents", "1.4.2")),
         ("/api/annotations", ANNOTATION, JSON, ("grafana", "v7.1")),
@@ -120,6 +125,7 @@ def test_a_reported_change_is_kept_once_and_listed_at_once(
     [entry] = open_hub.journal.read("change", before)
     assert (entry.by, entry.data["source"], entry.at) == ("", shown[0], NOW - 60)
     assert answer.json()["change"] in client.get("/api/changes").json()["changes"]
+    assert answer.json()["change"]["revision"] == (body.get("revision", "") if isinstance(body, dict) else "")
 
 
 @pytest.mark.parametrize(

@@ -650,4 +650,6 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
     ],
 )
 def test_the_services_are_summed_up_in_the_words_of_the_tile(counts: tuple[int, ...], summary: str) -> None:
-    assert vitals.slo_summary(vitals.SloStatus(*counts)) == summary
+    status = vitals.SloStatus(*counts)
+    assert vitals.slo_summary(status) == summary
+    assert status.is_all_within is (summary == "All 14 services within SLO")

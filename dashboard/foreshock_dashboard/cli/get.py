@@ -94,7 +94,7 @@ CHANGE_COLUMNS: tuple[Column, ...] = (
 )
 CHANGE_FIELDS = (
     *("at", "kind", "service", "host", "setting", "before", "after", "stage", "source", "title", "link", "author"),
-    "text",
+    *("revision", "text"),
 )
 
 TARGET_COLUMNS: tuple[Column, ...] = (

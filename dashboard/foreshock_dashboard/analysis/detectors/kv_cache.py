@@ -41,20 +41,21 @@ PRESSURE_KV_CACHE_RATIO = Threshold(0.65, 0.07)
 minutes."""
 PREEMPTION_RATE = Threshold(0.05, 0.02)
 """Preemptions per second above the baseline that show a full cache."""
-KEPT_KV_CACHE_RATIO = 0.9
-"""Ratio of the KV cache that a limit of the batch keeps in use: answers grow after they were let in."""
+KEPT_BATCH_RATIO = 0.9
+"""Ratio of the running requests that a limit of the batch keeps: preemptions show that their cache is full."""
 EVIDENCE_SIGNALS = ("held", "cache", "preempted", "waiting", "prompt", "generated")
 
 
 def _limit_batch(point: EvaluationPoint, service: Service) -> tuple[Action, ...]:
-    """Run at most as many requests at once as the cache holds: the rest waits, and no work is repeated.
+    """Run a tenth fewer requests at once while the cache preempts some: the rest waits, and no work is repeated.
 
     Preemptions are known of vLLM alone, so its option is (docs.vllm.ai, Optimization and Tuning, Preemption).
     """
     replicas, used = reporting_replicas(point, service), point.value("cache", service)
     running = point.value("running", service) / replicas if replicas else math.nan
-    if not (used > 0 and (amount := math.floor(KEPT_KV_CACHE_RATIO * min(running / used, running))) >= 1):
+    if not (used > 0 and KEPT_BATCH_RATIO * running >= 1):
         return ()
+    amount = math.floor(KEPT_BATCH_RATIO * running)
     effect = of_signal(point, "cache", service, used * amount / running)
     return (Action("limit_batch", service, amount=amount, current=running, effect=effect),)
 

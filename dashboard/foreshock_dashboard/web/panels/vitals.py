@@ -70,6 +70,11 @@ class SloStatus(Row):
     few: int = 0
     unknown: int = 0
 
+    @property
+    def is_all_within(self) -> bool:
+        """Whether every service has an SLO and is within it."""
+        return not any((self.breached, self.degraded, self.at_risk, self.without, self.few, self.unknown))
+
 
 class VitalJson(Row):
     """A number, its sparkline, and its limit. limit_kind: what the limit is: an SLO, a safe limit, or the baseline.
@@ -144,7 +149,7 @@ def slo_summary(status: SloStatus) -> str:
     if bad := [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "breached", "degraded", "at_risk")]:
         within = [f"{status.within} {SLO_COUNTS['within']}"] if status.within else []
         return f"SLO status: {', '.join([*bad, *within, *rest])}"
-    if not rest:
+    if status.is_all_within:
         return f"All {counted(total, 'service')} within SLO"
     if not status.within and len(rest) == 1:
         return f"{counted(total, 'service')}, {rest[0].split(' ', 1)[1]}"

@@ -18,7 +18,7 @@ MAX_MARKS = 20
 
 
 class ChangeJson(Row):
-    """A change. at: Unix seconds. text: the change in words. Absent texts are empty."""
+    """A change. at: Unix seconds. revision: of the Deployment before it. text: in words. Absent texts are empty."""
 
     at: float
     kind: ChangeKind
@@ -32,6 +32,7 @@ class ChangeJson(Row):
     title: str
     link: str
     author: str
+    revision: str
     text: str
 
 
@@ -90,5 +91,6 @@ def change_row(change: Change) -> ChangeJson:
         change.title,
         change.link,
         change.author,
+        change.revision,
         change_text(change),
     )

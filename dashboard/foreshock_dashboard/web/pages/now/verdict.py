@@ -389,9 +389,9 @@ def _without_incident(
         headline = f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}"
         return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
     if tracked and history:
-        lead_ = slo_summary(slo_status(snapshot, history))
-        headline = f"No service {BREACHES_SLO}"
-        if lead_.startswith("All "):
+        status = slo_status(snapshot, history)
+        headline, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
+        if status.is_all_within:
             headline, lead_ = lead_, ""
     else:
         headline, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
