@@ -126,7 +126,7 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
         expected = (
             *("first anomaly**", "incident opened as an early warning", "early warning sent to Alertmanager"),
             *(
-                f"{SERVICE} breaches its SLO",
+                f"{SERVICE} is breaching its SLO",
                 "acknowledged by dana",
                 NOTE,
                 "symptoms ended",

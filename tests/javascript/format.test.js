@@ -118,3 +118,12 @@ test("a service is named without its namespace where no other has that name", ()
   const label = format.shortLabels(["prod/chat", "prod/embedder", "test/chat"]);
   assert.deepEqual(["prod/chat", "prod/embedder", "test/chat"].map(label), ["prod/chat", "embedder", "test/chat"]);
 });
+
+test("a value and its reference have one more decimal where they would print alike", () => {
+  const { formatApart } = format;
+  assert.deepEqual(formatApart(0.0504, 0.0499, "s"), ["50.4 ms", "49.9 ms"]);
+  assert.deepEqual(formatApart(0.0504, 0.0404, "s"), ["50 ms", "40 ms"]);
+  assert.deepEqual(formatApart(12.34, 12.31, "s"), ["12.34 s", "12.31 s"]);
+  assert.deepEqual(formatApart(0.1602, 0.1599, "ratio"), ["16.0%", "16.0%"]);
+  assert.deepEqual(formatApart(0.16, 0.16, "ratio"), ["16%", "16%"]);
+});

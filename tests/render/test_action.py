@@ -226,8 +226,13 @@ def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callab
 def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:
     action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, maximum=5.0)
     assert joined_text(action_clauses(action)) == (
-        "Scale serving/llm-chat from 4 to 6 replicas (raise the autoscaler maximum of 5)"
+        "Scale serving/llm-chat from 4 to 6 replicas (raise HPA maximum from 5 to 6)"
     )
+    lagging = action._replace(amount=2.0, current=6.0, ready=4.0, maximum=6.0)
+    assert joined_text(action_clauses(lagging)) == (
+        "Scale serving/llm-chat from 6 (4 ready) to 8 replicas (raise HPA maximum from 6 to 8)"
+    )
+    assert "--replicas=6" in (revert_command(lagging) or "")  # the desired ones, not those that are ready
     within = joined_text(action_clauses(action._replace(maximum=6.0)))
     assert within == "Scale serving/llm-chat from 4 to 6 replicas in pool chat"
 

@@ -300,7 +300,7 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
     history = HistoryCache().get(quiet, calm(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
-    assert (said.state, said.headline) == ("healthy", "No service breaches its SLO")
+    assert (said.state, said.headline) == ("healthy", "No service is breaching its SLO")
     assert said.lead == "2 of 12 services within SLO, 10 with no SLO"
     assert said.closest[0].service == "embedder"
 
@@ -315,7 +315,7 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
     stages = np.zeros_like(history.stages)
     stages[history.services.index(caller), -9:] = STAGES.index("breached")
     said = verdict(seen, history=replace(history, stages=stages))
-    assert said.headline == "rag-api breaches its SLO"
+    assert said.headline == "rag-api is breaching its SLO"
     situation = said.situation
     assert situation
     assert situation["reading"]

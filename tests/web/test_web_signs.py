@@ -242,9 +242,9 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     assert len(wait["spark"]) == 45
     assert result["Highest load"]["value"] is None
     assert result["SLO status"]["slo"].breached == 1
-    p95 = result["p95 furthest over SLO"]
+    p95 = result["Worst p95 vs. SLO"]
     assert (p95["who"], p95["limit"], p95["limit_kind"], p95["status"]) == ("embedder", 0.2, "SLO", "critical")
-    assert result["Error rate furthest over SLO"]["limit"] == 0.01
+    assert result["Worst error rate vs. SLO"]["limit"] == 0.01
 
 
 def test_a_baseline_band_needs_history_before_the_sparkline() -> None:

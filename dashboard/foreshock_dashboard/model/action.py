@@ -63,7 +63,7 @@ ReasonKind = Literal[
 LimitKind = Literal["safe_limit", "slo", "baseline", "needed"]
 """`needed`: a lower bound; the others are upper ones."""
 Unit = Literal["s", "ratio", ""]
-ARRIVING_LOAD = "arriving load"
+ARRIVING_LOAD = "incoming load"
 """Signal of the load of the requests that arrive, without those that wait already."""
 
 
@@ -122,11 +122,11 @@ class Action(NamedTuple):
     service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
     target: the pool, tier, host, replica, or version. requests: the kind of requests. amount: the value to set, the
     share to shed, the number to add, or the revision to go back to; current: the value now, before a pause; NaN if
-    unknown. maximum: largest number that the autoscaler allows; NaN without one. at: Unix seconds by which it has to be
-    done. until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds: time to
-    effect; NaN if unknown. too_late: the forecast SLO breach of the service that it helps comes before it, else the
-    first one. outcome: what this action and those before it achieve, once the queue is drained, `drain_seconds` after
-    they take effect.
+    unknown. ready: those of the current replicas that are ready, where not all are. maximum: largest number that the
+    autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
+    no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
+    forecast SLO breach of the service that it helps comes before it, else the first one. outcome: what this action and
+    those before it achieve, once the queue is drained, `drain_seconds` after they take effect.
     """
 
     kind: ActionKind
@@ -138,6 +138,7 @@ class Action(NamedTuple):
     requests: str = ""
     amount: float = math.nan
     current: float = math.nan
+    ready: float = math.nan
     maximum: float = math.nan
     at: float = math.nan
     until_seconds: float = math.nan

@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, str] = {
     "cuda": "CUDA",
     "driver": "driver",
     "generation": "specification",
-    "max_replicas": "autoscaler maximum",
+    "max_replicas": "HPA maximum",
     "mig_layout": "MIG layout",
     "min_replicas": "autoscaler minimum",
     "power_limit": "power limit (W)",
@@ -52,7 +52,7 @@ DONE: Mapping[ChangeKind, str] = {"deployment": "deployed"}
 
 
 def change_clauses(change: Change) -> Text:
-    """What changed: `llm-chat 1.4.1 → 1.4.2 (canary)`, `web autoscaler maximum 8 → 6`, `node gpu-7 added`."""
+    """What changed: `llm-chat 1.4.1 → 1.4.2 (canary)`, `web HPA maximum 8 → 6`, `node gpu-7 added`."""
     if change.kind == "node" and not change.before:
         return text(f"node {change.host or change.after} added")
     setting = SETTINGS.get(change.setting, change.setting)

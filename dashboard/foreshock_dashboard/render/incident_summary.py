@@ -12,7 +12,7 @@ from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined,
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS
 
-BREACHES_SLO = "breaches its SLO"
+BREACHES_SLO = "is breaching its SLO"
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
@@ -22,7 +22,7 @@ DEGRADED_RATIO = 1.2
 
 
 def headline(incident: Incident) -> str:
-    """The condition with its metric: `llm breaches its SLO: p95 27.4 s (SLO 16.4 s)`."""
+    """The condition with its metric: `llm is breaching its SLO: p95 27.4 s (SLO 16.4 s)`."""
     return joined_text(headline_clauses(incident))
 
 
@@ -33,7 +33,7 @@ def headline_clauses(incident: Incident) -> Text:
 
 
 def condition_clauses(incident: Incident, stage: Stage | None = None) -> Text:
-    """The service and its condition, without values: `llm breaches its SLO`.
+    """The service and its condition, without values: `llm is breaching its SLO`.
 
     stage: of the service where the incident has none; by default, as its symptom shows.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from foreshock_dashboard.model.world import Gpu
@@ -23,13 +23,22 @@ def clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
-def duration(seconds: float) -> str:
-    """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`; then as `elapsed`."""
+def duration(seconds: float, more: int = 0) -> str:
+    """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`; then as `elapsed`.
+
+    more: further decimals.
+    """
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.{more}f} ms"
     if seconds < 300:
-        return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f} s"
+        return f"{seconds:.{more + (2 if seconds < 10 else 1 if seconds < 100 else 0)}f} s"
     return elapsed(seconds)
+
+
+def apart(value: float, reference: float, show: Callable[[float, int], str]) -> tuple[str, str]:
+    """A value and its reference, with one more decimal where they would print alike: `50.4 ms` and `49.9 ms`."""
+    shown = show(value, 0), show(reference, 0)
+    return (show(value, 1), show(reference, 1)) if shown[0] == shown[1] and value != reference else shown
 
 
 def elapsed(seconds: float) -> str:
@@ -49,10 +58,12 @@ def estimate(count: float) -> str:
     return f"{float(f'{count:.2g}'):,.0f}"
 
 
-def percent(share: float) -> str:
-    """A ratio in percent: `46%`, `0.7%`, `<0.1%`."""
+def percent(share: float, more: int = 0) -> str:
+    """A ratio in percent: `46%`, `0.7%`, `<0.1%`. more: further decimals."""
     value = share * 100
-    return f"{value:.0f}%" if value == 0 or value >= 10 else "<0.1%" if value < 0.1 else f"{value:.1f}%"
+    if 0 < value < 0.1:
+        return "<0.1%"
+    return f"{value:.{more + (0 if value == 0 or value >= 10 else 1)}f}%"
 
 
 def significant(value: float) -> str:

@@ -119,7 +119,7 @@ def test_the_summary_names_the_requests_and_no_idle_gpu(
     *_, state = states(State(), scene(platforms).world())
     (incident,) = state.incidents
     sentence = incident_sentence(incident)
-    assert sentence.startswith("embedder breaches its SLO")
+    assert sentence.startswith("embedder is breaching its SLO")
     assert words in sentence
     assert "gpu-" not in sentence
 

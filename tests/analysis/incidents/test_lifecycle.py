@@ -167,7 +167,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
     assert during.recovering_since is None
     assert calms.recovering_since is not None
     assert world.times[260] <= calms.recovering_since <= world.times[275]
-    assert "serving/llm breaches its SLO: p95 1.50 s (SLO " in incident_sentence(during)
+    assert "serving/llm is breaching its SLO: p95 1.50 s (SLO " in incident_sentence(during)
     assert incident_sentence(calms).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), calms.at_risk) == (True, ())
     assert incident_sentence(over).startswith("serving/llm has recovered from GPU contention.")

@@ -117,6 +117,20 @@ def test_replicas_are_added_up_to_the_maximum_of_the_autoscaler_or_beyond_it() -
     assert math.isnan(max_replicas(now, FRONT))
 
 
+def test_replicas_are_added_to_the_desired_ones_of_which_not_all_are_ready() -> None:
+    """A command that scales to fewer than are desired would remove some; those that come may suffice."""
+    desired = ("wanted", LLM)
+    ready = against_growth(point(utilization=utilization(1.4)), LLM, FRONT, 2.0)[-1]
+    total = round(ready.total)
+    now = point({desired: since(282, ready.current, total - 1)}, utilization=utilization(1.4))
+    action = against_growth(now, LLM, FRONT, 2.0)[-1]
+    if total - 1 > ready.current:
+        assert (action.current, action.ready, action.total) == (total - 1, ready.current, total)
+        assert action.effect == ready.effect
+    now = point({desired: since(282, ready.current, total)}, utilization=utilization(1.4))
+    assert against_growth(now, LLM, FRONT, 2.0)[-1].kind == "inspect_replicas"
+
+
 def test_the_replicas_before_a_pause_are_known_during_it() -> None:
     assert wanted_replicas(point({("wanted", LLM): since(282, 3, 0)}), LLM) == 3
 

@@ -25,6 +25,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, World
 from foreshock_dashboard.stats.robust import median
+from foreshock_dashboard.stats.runs import moving_median
 
 Result = TypeVar("Result")
 SMOOTHING_POINTS = 3
@@ -178,6 +179,19 @@ class EvaluationPoint:
                 known = np.isfinite(self.past(name, rows, searched)[0])
                 last = int(known.argmax()) - 1 if known.any() else searched - 1
         return self.time - (searched - 1 - min(last + 1, searched - 1)) * self.world.step
+
+    def first_excess(self, name: str, key: Key, start: float, threshold: float = 2.5) -> float:
+        """Unix seconds from `start` on at which the signal, also smoothed, first exceeds `threshold` scales; or inf."""
+        history = self.history(name, key, self.time - start + self.world.step)
+        level, scale = self.level_and_scale(name, key)
+        deviation = (history - level) / scale * (SIGNAL_BY_NAME[name].worse or 1)
+        points = smoothing_points(self.world)
+        beyond = moving_median(deviation[None], points)[0] > threshold
+        if not beyond.any():
+            return math.inf
+        start_column = max(0, int(beyond.argmax()) - points + 1)  # the median follows later
+        first = start_column + int((deviation[start_column:] > threshold).argmax())
+        return self.time - (len(beyond) - 1 - first) * self.world.step
 
     def _last_within(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:
         """Index among the last `points` of the last one within `threshold` scales, by row; −1 for none."""

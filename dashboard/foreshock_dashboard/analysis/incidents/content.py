@@ -10,8 +10,8 @@ from functools import cached_property
 
 from foreshock_dashboard.analysis.baseline.outages import is_outage_observed, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS
-from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
+from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGNAL_BY_NAME
+from foreshock_dashboard.analysis.detectors.finding import Finding, entity, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
@@ -41,7 +41,7 @@ from foreshock_dashboard.model.incident import (
     Symptom,
 )
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Operation
+from foreshock_dashboard.model.world import Edge, Operation
 
 SYMPTOM_SIGNALS = ("p95", "error_rate", "flight")
 SYMPTOM_ERROR_RATE = 0.02
@@ -71,6 +71,8 @@ MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
+MIN_REQUEST_GROWTH = 1.1
+"""Request rate over its baseline below which other load than requests grew: tokens."""
 MAX_LONE_CONFIDENCE = 0.7
 """Largest confidence in the cause of an incident with fewer than two signals, a change included, as its evidence."""
 
@@ -163,9 +165,11 @@ def updated_incident(
     reported = with_change(point, origin, began, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
     evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
+    evidence = _since_first_excess(evidence, suspected.service or origin, point, incident.since)
     if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
     confidence = _lasting_confidence(incident, (origin, cause, suspected.service), confidence)
+    known = tuple(_with_present_growth(item, point) for item in known)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
@@ -438,6 +442,39 @@ def _lasting(evidence: Sequence[Evidence], before: Sequence[Evidence]) -> tuple[
     known = {(item.name, item.entity): item.since for item in before}
     onsets = (min(item.since, known.get((item.name, item.entity), math.inf)) for item in evidence)
     return tuple(item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True))
+
+
+def _since_first_excess(
+    evidence: Sequence[Evidence], suspect: Service, point: EvaluationPoint, start: float
+) -> tuple[Evidence, ...]:
+    """The evidence, that of load of the suspected service since it first left its normal range after `start`.
+
+    An overload counts requests when they end or fail, so that the rate may be normal in between, and the cause would
+    seem to begin after its effects.
+    """
+    load: dict[tuple[str, str], tuple[str, Service | Edge]] = {
+        (SIGNAL_BY_NAME["rate"].text, entity(suspect)): ("rate", suspect)
+    }
+    for edge in point.calls_to(suspect):
+        load[SIGNAL_BY_NAME["edge_rate"].text, entity(edge)] = "edge_rate", edge
+    onsets = (
+        min(item.since, point.first_excess(*signal, start)) if (signal := load.get((item.name, item.entity))) else None
+        for item in evidence
+    )
+    return tuple(
+        item if onset is None else item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True)
+    )
+
+
+def _with_present_growth(candidate: Candidate, point: EvaluationPoint) -> Candidate:
+    """The candidate with the present growth of its request rate, as the evidence has it: a ranking is older."""
+    growth = point.ratio("rate", candidate.service)
+    if not growth >= MIN_REQUEST_GROWTH:
+        return candidate
+    reasons = (
+        reason._replace(value=growth) if reason.kind == "requests_grew" else reason for reason in candidate.reasons
+    )
+    return candidate._replace(reasons=tuple(reasons))
 
 
 def _is_at_baseline(item: Evidence) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.replicas import max_replicas
+from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading, predicted_load, safe_limit, safe_limits
@@ -46,7 +46,8 @@ def ahead_of_recurring_load(point: EvaluationPoint, service: Service, season: Se
         return (action,)
     load = utilization.baseline * season.growth
     action = add_replicas(point, service, OfferedLoad(load, _keep(utilization, load)))
-    ratio = action.current / (action.current + action.amount)
+    serving = action.ready if math.isfinite(action.ready) else action.current
+    ratio = serving / action.total
     effect = improvement(LOAD, service, "ratio", load, load * ratio, safe_limit(utilization), "safe_limit")
     return (action._replace(at=season.since, reason=reason, effect=effect),)
 
@@ -132,15 +133,23 @@ def shed_load(point: EvaluationPoint, service: Service, load: OfferedLoad | None
 
 
 def add_replicas(point: EvaluationPoint, service: Service, load: OfferedLoad | None) -> Action:
-    """Add the replicas with which the load is within the safe limit; without a number where that is unknown."""
+    """Add the replicas with which the load is within the safe limit; without a number where that is unknown.
+
+    They are added to the desired ones. Where these suffice once all are ready, the question is why they are not.
+    """
     pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
     action = Action("add_replicas", service, target=pool, maximum=max_replicas(point, service))
     replicas = reporting_replicas(point, service)
     if load is None or not replicas:
         return action
-    missing = max(1, math.ceil(replicas / load.keep - 1e-9) - replicas)
-    effect = of_load(point, service, load.now, replicas / (replicas + missing))
-    return action._replace(amount=missing, current=replicas, effect=effect)
+    needed = max(replicas + 1, math.ceil(replicas / load.keep - 1e-9))
+    effect = of_load(point, service, load.now, replicas / needed)
+    desired = wanted_replicas(point, service)
+    if not desired > replicas:
+        return action._replace(amount=needed - replicas, current=replicas, effect=effect)
+    if desired >= needed:
+        return Action("inspect_replicas", service)
+    return action._replace(amount=needed - desired, current=desired, ready=replicas, effect=effect)
 
 
 def cap_retries(point: EvaluationPoint, client: Service, service: Service, ratio: float) -> Action:

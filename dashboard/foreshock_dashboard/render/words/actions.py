@@ -9,8 +9,9 @@ from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
 # Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
 ACTIONS: Mapping[ActionKind, str] = {
     "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
-    "add_replicas": "[Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
-    "[ (raise the autoscaler maximum of {exceeded:.0f})| in pool {target}][ before {at:minute}]",
+    "add_replicas": "[Scale {service} from {current:.0f} ({ready:.0f} ready) to {total:.0f} replicas"
+    "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
+    "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in pool {target}][ before {at:minute}]",
     "balance_load": "Load-balance {service} by outstanding requests",
     "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
@@ -33,7 +34,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "move_off_gpus": "Move {service} off {gpus}",
     "pause": "Stop {service}: its pods are terminated",
     "raise_quota": "Raise the quota of pool {target} for [{amount:replicas}|replicas] of {service}",
-    "raise_replica_limit": "Raise the autoscaler maximum of {service}[ (now {current:.0f} replicas)]",
+    "raise_replica_limit": "Raise the HPA maximum of {service}[ (now {current:.0f} replicas)]",
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
@@ -84,13 +85,13 @@ HOW_TO: Mapping[ActionKind, str] = {
     "drain_replica": "At the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
     "limit_batch": "At the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
-    "limit_calls": "At the gateway or service mesh, limit the rate on this route, answered with HTTP 429",
+    "limit_calls": "At the gateway or mesh, rate-limit this route; excess requests get HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
-    "limit_rate": "At the gateway or service mesh, limit the rate of this client, answered with HTTP 429",
+    "limit_rate": "At the gateway or mesh, rate-limit this client; excess requests get HTTP 429",
     "raise_quota": "In the cluster, raise the GPU requests in its ResourceQuota",
     "restore_timeout": "At the client, set the timeout back in its configuration",
     "set_retry_budget": "At the client or service mesh, set a retry budget, with exponential backoff and jitter",
-    "shed_load": "At the gateway, return HTTP 503 for {share} of arriving requests (Istio fault.abort, Envoy fault)",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of incoming requests (Istio fault.abort, Envoy fault)",
 }
 """Where and how to take the actions without a command, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {

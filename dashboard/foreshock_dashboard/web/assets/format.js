@@ -9,10 +9,13 @@ export const NOT_KNOWN = "–";
  */
 export const isNumber = (value) => Number.isFinite(value);
 
-/** @param {number} value */
-const threeDigits = (value) => {
-  if (value >= 100) return value.toFixed(0);
-  return value.toFixed(value >= 10 ? 1 : 2);
+/**
+ * @param {number} value
+ * @param {number} [more] further decimals
+ */
+const threeDigits = (value, more = 0) => {
+  if (value >= 100) return value.toFixed(more);
+  return value.toFixed(more + (value >= 10 ? 1 : 2));
 };
 
 /**
@@ -25,13 +28,19 @@ const significant = (value) => (value >= 100 ? value.toFixed(0) : String(Number(
  * A length of time with three digits: "14.6 s", "29 ms", "151 s"; from five minutes on in minutes.
  * @param {unknown} seconds
  */
-export const formatSeconds = (seconds) => {
+export const formatSeconds = (seconds) => secondsText(seconds, 0);
+
+/**
+ * @param {unknown} seconds
+ * @param {number} more further decimals
+ */
+const secondsText = (seconds, more) => {
   if (!isNumber(seconds)) return NOT_KNOWN;
   if (seconds === 0) return "0 s";
-  if (seconds < 1e-3) return `${threeDigits(seconds * 1e6)} µs`;
-  if (seconds < 0.01) return `${threeDigits(seconds * 1e3)} ms`;
-  if (seconds < 1) return `${(seconds * 1e3).toFixed(0)} ms`;
-  return seconds < 300 ? `${threeDigits(seconds)} s` : formatDuration(seconds);
+  if (seconds < 1e-3) return `${threeDigits(seconds * 1e6, more)} µs`;
+  if (seconds < 0.01) return `${threeDigits(seconds * 1e3, more)} ms`;
+  if (seconds < 1) return `${(seconds * 1e3).toFixed(more)} ms`;
+  return seconds < 300 ? `${threeDigits(seconds, more)} s` : formatDuration(seconds);
 };
 
 /**
@@ -52,11 +61,30 @@ export const formatDuration = (seconds) => {
  * A ratio as a percentage: "82%".
  * @param {unknown} ratio
  */
-export const formatPercent = (ratio) => {
+export const formatPercent = (ratio) => percentText(ratio, 0);
+
+/**
+ * @param {unknown} ratio
+ * @param {number} more further decimals
+ */
+const percentText = (ratio, more) => {
   if (!isNumber(ratio)) return NOT_KNOWN;
   const percent = ratio * 100;
-  if (percent === 0 || percent >= 10) return `${percent.toFixed(0)}%`;
-  return percent < 0.1 ? "<0.1%" : `${percent.toFixed(1)}%`;
+  if (percent === 0 || percent >= 10) return `${percent.toFixed(more)}%`;
+  return percent < 0.1 ? "<0.1%" : `${percent.toFixed(more + 1)}%`;
+};
+
+/**
+ * A value and its reference, with one more decimal where they would print alike: "50.4 ms" and "49.9 ms".
+ * @param {number} value
+ * @param {number} reference
+ * @param {string} unit "s" or "ratio"
+ * @returns {[value: string, reference: string]}
+ */
+export const formatApart = (value, reference, unit) => {
+  const show = unit === "s" ? secondsText : percentText;
+  const more = value !== reference && show(value, 0) === show(reference, 0) ? 1 : 0;
+  return [show(value, more), show(reference, more)];
 };
 
 /**

@@ -114,8 +114,8 @@ def vitals(
     recent = columns[past:]
     return [
         _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
-        _limited(_against_slo("p95", slowest), "s", _of_service(world, red.p95, recent, slowest)),
-        _limited(_against_slo("Error rate", failing), "ratio", _of_service(world, red.error_rate, recent, failing)),
+        _limited("Worst p95 vs. SLO", "s", _of_service(world, red.p95, recent, slowest)),
+        _limited("Worst error rate vs. SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Highest load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past, incidents),
     ]
@@ -165,11 +165,6 @@ def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:
     color: Status = "critical" if status.breached else "warning" if status.degraded or status.at_risk else "ok"
     value, color = (None, "unknown") if unknown else (float(status.breached), color)
     return VitalJson("SLO status", "services", value, None if unknown else status, "", "/services", None, "", color, [])
-
-
-def _against_slo(metric: str, reading: Reading | None) -> str:
-    """The name of a tile whose service uses most of its SLO."""
-    return f"{metric} furthest over SLO" if reading is not None and reading.usage > 1 else f"{metric} closest to SLO"
 
 
 def _limited(name: str, unit: str, vital: Vital) -> VitalJson:

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
-from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded
+from foreshock_dashboard.web.state.numbers import Row, last_median, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 CRITICAL_ERROR_RATIO = 0.05
@@ -211,7 +211,12 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
     rows = zip(
-        world.services, last(red.rate), last_median(red.error_rate), last_median(red.p95), lost.tolist(), strict=True
+        world.services,
+        last_median(red.rate),
+        last_median(red.error_rate),
+        last_median(red.p95),
+        lost.tolist(),
+        strict=True,
     )
     return {
         service: condition(
@@ -252,7 +257,7 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
         return []
     red, state, stages = world.red, conditions(snapshot), history.now()
     columns = (
-        last(red.rate),
+        last_median(red.rate),
         last_median(red.error_rate),
         last_median(red.p50),
         last_median(red.p95),

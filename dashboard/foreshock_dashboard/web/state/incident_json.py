@@ -94,6 +94,7 @@ class ActionJson(TypedDict):
     requests: str | None
     amount: float | None
     current: float | None
+    ready: float | None
     maximum: float | None
     at: float | None
     until_seconds: float | None
@@ -352,6 +353,7 @@ def action(action_: Action) -> ActionJson:
         "requests": action_.requests or None,
         "amount": number(action_.amount),
         "current": number(action_.current),
+        "ready": number(action_.ready),
         "maximum": number(action_.maximum),
         "at": number_of_time(action_.at),
         "until_seconds": number(action_.until_seconds),

@@ -191,7 +191,7 @@ class Incidents(TypedDict):
 def _red_figures(red: Red) -> list[RedFigures]:
     """The newest figures of each row."""
     shown = map(last_median, (red.error_rate, red.p50, red.p95, red.p99))
-    return list(zip(last(red.rate), *shown, strict=True))
+    return list(zip(last_median(red.rate), *shown, strict=True))
 
 
 def services(snapshot: Snapshot) -> Services:

@@ -77,7 +77,7 @@ export interface Situation {
   resolves: number | null;
   /** Other services that breach their SLO: those that fail most requests first, then the furthest beyond it. */
   breached: { service: string; reading: Reading | null; fails: boolean; figure: string; limit: string }[];
-  at_risk: { service: string; breach_seconds: Percentiles }[];
+  at_risk: { service: string; state: string; breach_seconds: Percentiles }[];
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
   change_count: number;

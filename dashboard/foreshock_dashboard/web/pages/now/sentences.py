@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.clause import Clause, Text, text, time
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import (
+    apart,
     duration,
     elapsed,
     estimate,
@@ -25,11 +27,15 @@ from foreshock_dashboard.web.panels.limits import Reading
 JUST_NOW_SECONDS = 10.0
 
 
-def value_text(reading: Reading, value: float) -> str:
-    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`."""
+def value_text(reading: Reading, value: float, more: int = 0) -> str:
+    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`. more: further decimals, except of a load."""
     if reading.metric == "load":
         return load_percent(value)
-    return duration(value) if reading.unit == "s" else percent(value)
+    return duration(value, more) if reading.unit == "s" else percent(value, more)
+
+
+def _value_and_limit(reading: Reading) -> tuple[str, str]:
+    return apart(reading.value, reading.limit, partial(value_text, reading))
 
 
 def reading_text(reading: Reading) -> str:
@@ -40,12 +46,12 @@ def reading_text(reading: Reading) -> str:
 def figure_text(reading: Reading) -> str:
     """A value with its metric: `p95 27.4 s`, `load with queue > 3x capacity`."""
     name = load_name(reading.value) if reading.metric == "load" else reading.metric
-    return f"{name} {value_text(reading, reading.value)}"
+    return f"{name} {_value_and_limit(reading)[0]}"
 
 
 def limit_text(reading: Reading) -> str:
     """A limit with its kind: `SLO 16.4 s`."""
-    return f"{reading.limit_kind} {value_text(reading, reading.limit)}"
+    return f"{reading.limit_kind} {_value_and_limit(reading)[1]}"
 
 
 def headline_figure(reading: Reading, peak: Peak | None) -> str:
@@ -185,8 +191,8 @@ def uncounted_text(found: Exceedance) -> Text:
 
 def too_few_text(found: Exceedance) -> str:
     """The same in short, beside the service."""
-    return f"p95 above SLO for {elapsed(found.seconds)}, too few requests ({_counts(found)})"
+    return f"p95 was above SLO for {elapsed(found.seconds)}, with too few requests to count ({_counts(found)})"
 
 
 def _counts(found: Exceedance) -> str:
-    return f"{estimate(found.requests)} per minute, {estimate(found.needed)} needed"
+    return f"up to {estimate(found.requests)} per minute then, {estimate(found.needed)} needed"

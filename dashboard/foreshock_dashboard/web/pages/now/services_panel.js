@@ -2,12 +2,12 @@
 import { link, pageHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
+  formatApart,
   formatDuration,
   formatLoad,
   formatPercent,
   formatRate,
   formatSeconds,
-  formatValue,
   isNumber,
   loadName,
   NOT_KNOWN,
@@ -30,7 +30,8 @@ const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
  */
 const limitCell = ({ closest, p95, slo }) => {
   const isP95 = !closest || closest.metric === "p95";
-  const p95Text = unbroken(`p95 ${formatSeconds(p95)}${isNumber(slo) ? ` (SLO ${formatSeconds(slo)})` : ""}`);
+  const [p95Value, sloValue] = isNumber(p95) && isNumber(slo) ? formatApart(p95, slo, "s") : [formatSeconds(p95), null];
+  const p95Text = unbroken(`p95 ${p95Value}${sloValue ? ` (SLO ${sloValue})` : ""}`);
   return h(
     "td",
     { class: "limit-cell" },
@@ -41,12 +42,12 @@ const limitCell = ({ closest, p95, slo }) => {
 
 /** @param {Reading} reading */
 const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
-  const format = (/** @type {number} */ shown) =>
-    unbroken(metric === "load" ? formatLoad(shown) : formatValue(shown, unit));
+  const [shown, reference] =
+    metric === "load" ? [formatLoad(value), formatLoad(limit)] : formatApart(value, limit, unit);
   return [
     `${metric === "load" ? loadName(value) : metric} `,
-    h("span", { class: VALUE_CLASSES[status] }, format(value)),
-    h("span", { class: "muted" }, unbroken(` (${limit_kind} ${format(limit)})`)),
+    h("span", { class: VALUE_CLASSES[status] }, unbroken(shown)),
+    h("span", { class: "muted" }, unbroken(` (${limit_kind} ${reference})`)),
   ];
 };
 

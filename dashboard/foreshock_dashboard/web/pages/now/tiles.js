@@ -60,14 +60,14 @@ const whoText = ({ who, slo, ...tile }, note) => {
   return slo && note !== withinText(slo) ? withinText(slo) : who;
 };
 
-/** @param {Pick<Tile, "name" | "value">} tile */
-const hasNoErrors = ({ name, value }) => value === 0 && name.startsWith("Error rate");
+/** @param {Pick<Tile, "value" | "unit" | "limit_kind">} tile */
+const hasNoErrors = ({ value, unit, limit_kind }) => value === 0 && unit === "ratio" && limit_kind === "SLO";
 
 /** @param {Tile} tile */
-const valueText = ({ name, value, unit, slo }) => {
+const valueText = ({ name, value, unit, limit_kind, slo }) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
-  if (hasNoErrors({ name, value })) return TILE_TEXTS.no_errors;
+  if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
   return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -81,7 +81,7 @@ const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status },
   }
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
-  if (hasNoErrors({ name, value })) return TILE_TEXTS.all_services;
+  if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.all_services;
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
   if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.of_capacity}, ${text}`;
   if (!isNumber(usage)) return status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;

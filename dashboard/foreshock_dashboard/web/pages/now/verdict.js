@@ -54,13 +54,14 @@ const nextAtRisk = (atRisk, isElsewhere) => {
         ":",
         atRisk
           .filter((risk) => bucketOf(risk) === bucket)
-          .map(({ service, breach_seconds: { p10, p90 } }, i) => [
+          .map(({ service, state, breach_seconds: { p10, p90 } }, i) => [
             i ? ", " : " ",
             link(
               serviceHref(service),
               service,
               isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
             ),
+            state ? ` (${state})` : "",
           ]),
       ),
     ),

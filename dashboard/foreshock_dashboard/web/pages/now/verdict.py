@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
-from foreshock_dashboard.render.clause import Text, joined_text, text, time
+from foreshock_dashboard.render.clause import Text, in_sentence, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
@@ -28,6 +28,7 @@ from foreshock_dashboard.render.incident_summary import (
 )
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words.panels import EMPTY
+from foreshock_dashboard.render.words.services import STAGES
 from foreshock_dashboard.web.pages.now.course import (
     Breach,
     FirstBreach,
@@ -83,9 +84,10 @@ MAX_CLOSEST = 3
 
 
 class AtRiskRow(Row):
-    """A service that is expected to breach its SLO."""
+    """A service that is expected to breach its SLO. state: `degraded` where it is that already, else ""."""
 
     service: str
+    state: str
     breach_seconds: BreachSeconds
 
 
@@ -329,7 +331,9 @@ def _of_incidents(
         "recovery": why,
         "resolves": number_of_time(resolves),
         "breached": breached,
-        "at_risk": [AtRiskRow(str(service), breach_seconds(risk)) for _, service, risk in ahead],
+        "at_risk": [
+            AtRiskRow(str(service), _degraded(stages.get(service)), breach_seconds(risk)) for _, service, risk in ahead
+        ],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
         "untracked": untracked,
@@ -338,6 +342,10 @@ def _of_incidents(
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
     return Verdict(state, headline, since=item.since, situation=situation)
+
+
+def _degraded(stage: Stage | None) -> str:
+    return in_sentence(STAGES["degraded"]) if stage == "degraded" else ""
 
 
 def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
@@ -382,7 +390,7 @@ def _without_incident(
     ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached:
-        verb = plural(len(breached), "breaches its", "breach their")
+        verb = plural(len(breached), "is breaching its", "are breaching their")
         headline = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: {name_list(breached)}"
         return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
     if erring:

@@ -195,7 +195,11 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = zip(
-        world.services, last(world.red.rate), last_median(world.red.error_rate), last_median(world.red.p95), strict=True
+        world.services,
+        last_median(world.red.rate),
+        last_median(world.red.error_rate),
+        last_median(world.red.p95),
+        strict=True,
     )
     rows: list[ServiceLine] = []
     for i, (service, rate, error_rate, p95) in enumerate(red):
@@ -244,9 +248,8 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
     row, red = world.services.index(service), world.red
-    (rate,) = _newest_of(row, red.rate)
-    error_rate, p50, p95, p99 = (
-        last_median(values[row : row + 1])[0] for values in (red.error_rate, red.p50, red.p95, red.p99)
+    rate, error_rate, p50, p95, p99 = (
+        last_median(values[row : row + 1])[0] for values in (red.rate, red.error_rate, red.p50, red.p95, red.p99)
     )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
     condition = conditions(snapshot)[service]

@@ -1,0 +1,52 @@
+"""Since when the evidence of a cause exists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from tests.analysis.detectors.platform import ASK, FRONT, IN, LLM, START, STEP, point, since
+
+from foreshock_dashboard.analysis.detectors.finding import evidence_of
+from foreshock_dashboard.analysis.incidents.content import _since_first_excess, _with_present_growth
+from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.incident import Candidate
+
+FIRST, AGAIN = 260, 290
+
+
+def surge(low: float, high: float) -> Callable[[int], float]:
+    """A rate that rises, is normal for some points, and rises again, as requests of an overload end late."""
+    return lambda i: high if FIRST <= i < 275 or i >= AGAIN else low
+
+
+def test_load_is_evidence_since_it_first_left_its_normal_range_in_the_incident() -> None:
+    """The last rise alone would place the cause after its effects."""
+    now = point({("rate", FRONT): surge(5, 15), ("edge_rate", IN): surge(5, 15)})
+    rows = (evidence_of(now, "rate", FRONT), evidence_of(now, "edge_rate", IN))
+    assert [row.since for row in rows] == [START + AGAIN * STEP] * 2
+    found = _since_first_excess(rows, FRONT, now, START + 250 * STEP)
+    assert [row.since for row in found] == [START + FIRST * STEP] * 2
+    later = _since_first_excess(rows, FRONT, now, START + 280 * STEP)
+    assert all(row.since == START + AGAIN * STEP for row in later)  # the rise before the incident does not count
+
+
+def test_other_evidence_keeps_its_onset() -> None:
+    now = point({("rate", LLM): surge(5, 15), ("p95", LLM): since(AGAIN, 8, 80), ("edge_rate", ASK): surge(5, 15)})
+    rows = (evidence_of(now, "rate", LLM), evidence_of(now, "p95", LLM), evidence_of(now, "edge_rate", ASK))
+    assert _since_first_excess(rows, FRONT, now, START + 250 * STEP) == rows
+
+
+def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:
+    assert point().first_excess("rate", FRONT, START + 250 * STEP) == math.inf
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(15.0, 3.0), (5.2, 2.7)])
+def test_the_growth_of_a_suspect_is_that_of_the_evidence(rate: float, expected: float) -> None:
+    """Where its requests grew, and not only their length."""
+    now = point({("rate", FRONT): since(FIRST, 5, rate)})
+    ranked = Candidate(FRONT, 1.0, (Reason("requests_grew", FRONT, value=2.7), Reason("slower", FRONT, value=2.7)))
+    grew, slower = _with_present_growth(ranked, now).reasons
+    assert grew.value == pytest.approx(expected, rel=0.01)
+    assert slower.value == 2.7
