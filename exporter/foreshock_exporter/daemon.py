@@ -206,7 +206,7 @@ def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> 
     Raises:
         InvalidOptionError: it is on and not installed.
     """
-    from foreshock_exporter.kubernetes.allocations import Device
+    from foreshock_exporter.kubernetes.allocations import Device, KnownDevices
 
     socket = options.pod_resources_socket or options.rootfs / "var/lib/kubelet/pod-resources/kubelet.sock"
     if options.pod_resources == "off" or (options.pod_resources == "auto" and not os.access(socket.parent, os.X_OK)):
@@ -220,13 +220,15 @@ def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> 
         log.warning("%s to see which pods have GPUs, or set --collector.pod-resources=off", remedy)
         return None
 
-    def devices() -> dict[str, Device]:
-        found = (snapshot := gpus()) and snapshot.gpus
-        return {
-            uuid: Device(gpu.identity.gpu, gpu.identity.uuid, uuid if uuid != gpu.identity.uuid else "")
-            for gpu in found or ()
-            for uuid in (gpu.identity.uuid, *(instance.uuid for instance in gpu.reading.instances))
+    known = KnownDevices()
+
+    def devices() -> Mapping[str, Device] | None:
+        if (snapshot := gpus()) is None:
+            return None
+        instances = {
+            gpu.identity.uuid: tuple(instance.uuid for instance in gpu.reading.instances) for gpu in snapshot.gpus
         }
+        return known.update((identity for identity, _ in snapshot.lost.values()), instances)
 
     return PodResources(socket, devices)
 

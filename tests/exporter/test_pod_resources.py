@@ -11,9 +11,10 @@ import grpc
 import pytest
 from tests.exporter.kubelet import Devices, devices, kubelet, pod
 
-from foreshock_exporter.kubernetes.allocations import MAX_DEVICES, Device
+from foreshock_exporter.kubernetes.allocations import MAX_DEVICES, Device, KnownDevices
 from foreshock_exporter.kubernetes.pod_resources import MAX_MESSAGE_BYTES, READ_SECONDS, PodResources
 from foreshock_exporter.model import metrics
+from foreshock_exporter.model.device import Identity
 from foreshock_exporter.model.family import Sample
 
 GPU_0, GPU_1 = "GPU-5f1c3a2e-0d1b-4c6f-9a77-0c2f3d4e5a6b", "GPU-7a9b8c7d-1111-2222-3333-444455556666"
@@ -78,6 +79,21 @@ def test_a_device_of_a_container_is_an_allocation(
     listed = pod("ml", "chat-5d8f9c7b6d-x2x9k", {"main": {resource: [device]}})
     with kubelet(tmp_path / "kubelet.sock", listed):
         assert allocations(reader(tmp_path / "kubelet.sock")) == [{**CHAT, "resource": resource, **labels}]
+
+
+def test_the_labels_stay_when_a_gpu_hangs(tmp_path: Path) -> None:
+    """When a GPU hangs, one asks whose pod is on it; and the first scrape has the labels of all others."""
+    given: Devices = {"nvidia.com/gpu": [GPU_0], "nvidia.com/mig-1g.10gb": [MIG]}
+    seen = [Identity(str(i), uuid, "H100", "", "", "") for i, uuid in enumerate((GPU_0, GPU_1))]
+    known, answering = KnownDevices(), dict[str, tuple[str, ...]]()
+    with kubelet(tmp_path / "kubelet.sock", pod("ml", "a-0", {"main": given})):
+        collector = PodResources(tmp_path / "kubelet.sock", lambda: known.update(seen, answering), Clock(), 30.0)
+        assert list(collector()) == [], "before the first reading of a GPU"
+        answering |= {GPU_0: (), GPU_1: (MIG,)}
+        before = allocations(collector)
+        answering.clear()
+        assert allocations(collector) == before
+    assert [(row["gpu"], row["uuid"], row.get("mig_uuid")) for row in before] == [("0", GPU_0, None), ("1", GPU_1, MIG)]
 
 
 def test_each_container_of_each_pod_has_its_devices(tmp_path: Path) -> None:

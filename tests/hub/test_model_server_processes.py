@@ -49,9 +49,10 @@ def test_a_scraped_model_server_is_one_service_with_its_spans(
     port = free_port()
     otlp = f"http://127.0.0.1:{port}/v1/traces"
     server, idle = (start(MODEL_SERVER, "--otlp", otlp, "--seconds", "0.05") for _ in range(2))
-    downstream = f"http://127.0.0.1:{server}"
+    target = f"{socket.gethostname()}:{server}"  # a loopback address would be another one on each host
+    downstream = f"http://{target}"
     gateway = start(GATEWAY, "--name", "gateway", "--otlp", otlp, "--downstream", downstream, "--seconds", "0")
-    flags = ("--targets", f"localhost:{server},127.0.0.1:{idle}", "--scrape-interval", "5s")
+    flags = ("--targets", f"{target},127.0.0.1:{idle}", "--scrape-interval", "5s")
     hub = HubProcess.serving(tmp_path, "--otlp-http-port", str(port), *flags, "--evaluation-interval", "5s")
     try:
         hub.wait_for_page()
@@ -68,6 +69,6 @@ def test_a_scraped_model_server_is_one_service_with_its_spans(
         remedy = hub.get("/api/pages/status").json()["unjoined"][0]["remedy"]
     finally:
         hub.end()
-    assert page["inference"]["replicas"][0]["instance"] == f"localhost:{server}"
+    assert page["inference"]["replicas"][0]["instance"] == target
     assert (unjoined["instance"], unjoined["service"]) == (f"127.0.0.1:{idle}", "bed-7b")
     assert f"--targets SERVICE=127.0.0.1:{idle}" in remedy

@@ -64,7 +64,8 @@ def test_a_service_answers_at_the_address_that_its_caller_names(
     [
         ({}, {"server.address": "gpu-1", "server.port": 8000}, {"gpu-1:8000"}),
         ({}, {"http.server_name": "gpu-1:8000", "net.host.port": 8000}, {"gpu-1:8000"}),
-        ({"host.name": "gpu-1"}, {"server.address": "localhost", "server.port": 80}, {"gpu-1:80", "localhost:80"}),
+        ({"host.name": "gpu-1"}, {"server.address": "localhost", "server.port": 80}, {"gpu-1:80"}),
+        ({}, {"server.address": "127.0.0.1", "server.port": 80}, set()),
         ({"k8s.pod.ip": "10.0.0.7"}, {"server.port": 8000}, {"10.0.0.7:8000"}),
         ({"server.address": "gpu-1", "server.port": 8000}, {}, {"gpu-1:8000"}),
         ({"service.instance.id": "gpu-1:8000"}, {}, {"gpu-1:8000"}),

@@ -19,6 +19,7 @@ MODEL, OTHER = Service("bed", "model"), Service("bed", "other")
 BED_7B = Service("", "bed-7b")
 PLACE = "foreshock_service_address_spans_total"
 AT_ADDRESS = f'{PLACE}{{service_name="model",service_namespace="bed",server_address="gpu-1",server_port="8000"}} 9'
+FROM_COLLECTOR = 'pod="otelcol-0",namespace="bed"'
 IN_POD = f'{PLACE}{{service_name="model",service_namespace="bed",k8s_namespace_name="ml",k8s_pod_name="m-0"}} 9'
 
 
@@ -66,8 +67,6 @@ def service_of_server(world: World) -> Service:
     [
         (AT_ADDRESS, "", "vllm", "gpu-1:8000"),
         (AT_ADDRESS, "", "vllm", "GPU-1.:8000"),
-        (AT_ADDRESS.replace("gpu-1", "localhost"), "", "vllm", "127.0.0.1:8000"),
-        (AT_ADDRESS.replace("gpu-1", "::1"), "", "vllm", "[::1]:8000"),
         (IN_POD, ',pod="m-0",namespace="ml"', "vllm", "10.0.0.7:8000"),
         (IN_POD, ',k8s_pod_name="m-0"', "vllm", "10.0.0.7:8000"),
         (
@@ -106,6 +105,12 @@ def test_a_server_joins_the_service_at_its_place(
 @pytest.mark.parametrize(
     ("place", "labels", "candidates"),
     [
+        (f'target_info{{exported_job="bed/model",job="otelcol",{FROM_COLLECTOR}}} 1', f",{FROM_COLLECTOR}", ()),
+        (
+            f'{PLACE}{{service_name="model",service_namespace="bed",k8s_pod_uid="1",{FROM_COLLECTOR}}} 9',
+            f",{FROM_COLLECTOR}",
+            (),
+        ),
         ("", "", ()),
         (AT_ADDRESS.replace("8000", "8001"), "", ()),
         (IN_POD, ',pod="m-0",namespace="elsewhere"', ()),
@@ -126,6 +131,23 @@ def test_a_server_without_a_place_is_listed_as_unjoined(
     assert unjoined.replica.service == BED_7B
     assert (unjoined.job, unjoined.instance, unjoined.model) == ("vllm", "gpu-1:8000", "bed-7b")
     assert unjoined.candidates == candidates
+
+
+def test_a_loopback_address_is_another_one_on_each_host(tmp_path: Path) -> None:
+    """A health check by `localhost` names the port of any container. Who knows that there is one host sets a label."""
+    (unjoined,) = scraped(tmp_path, AT_ADDRESS.replace("gpu-1", "::1"), "", "vllm", "127.0.0.1:8000").unjoined
+    assert unjoined.candidates == (MODEL,)
+
+
+def test_the_address_of_a_collector_is_not_that_of_its_services(tmp_path: Path) -> None:
+    """It serves metrics of a server at its own `instance`, and resources without an instance ID."""
+    info = 'target_info{exported_job="bed/model"} 1'
+    world = world_scraped(
+        tmp_path,
+        {("foreshock", "hub"): spans(), ("otelcol", "collector:8889"): lambda t: f"{info}\n{vllm()(t)}"},
+    )
+    assert service_of_server(world) == BED_7B
+    assert len(world.unjoined) == 1
 
 
 def test_a_server_of_another_namespace_is_no_replica_whatever_its_names(tmp_path: Path) -> None:
@@ -160,34 +182,54 @@ def test_without_other_services_a_server_is_no_problem(tmp_path: Path) -> None:
     assert world.services == (BED_7B,)
 
 
+def added(
+    builder: WorldBuilder, start: float, rows: dict[str, dict[tuple[tuple[str, str], ...], list[float]]]
+) -> World:
+    """The World with two more times, 10 s apart."""
+    times = np.array([start, start + 10.0])
+    empty = Matrix.empty(times)
+    keys = {key.replace("_seconds", "_p95") for key in catalog(59.0)} | set(catalog(59.0))
+    found = {key: Matrix.of(times, {of: np.array(v) for of, v in row.items()}) for key, row in rows.items()}
+    quantiles = {f"{key}_{q}": empty for key in _bucket_keys() for q in ("p50", "p95", "p99", "lower_bound")}
+    return builder.add({**dict.fromkeys(keys, empty), **quantiles, **found})
+
+
+def running_at(instance: str) -> tuple[tuple[str, str], ...]:
+    """The series of a server."""
+    return labels_of({"job": "vllm", "instance": instance, "model_name": "bed-7b"})
+
+
+TRACED = {labels_of({"service_name": "model", "service_namespace": "bed"}): [5.0, 5.0]}
+AT_GPU_1 = {
+    labels_of(
+        {"service_name": "model", "service_namespace": "bed", "server_address": "gpu-1", "server_port": "8000"}
+    ): [1.0, 1.0]
+}
+
+
 def test_a_server_that_joins_late_takes_its_history_along() -> None:
     """Spans arrive after the first scrapes; no second service remains for the hours of the history."""
-    running = {
-        labels_of({"job": "vllm", "instance": "gpu-1:8000", "model_name": "bed-7b"}): [1.0, 2.0],
-    }
-    traced = {labels_of({"service_name": "model", "service_namespace": "bed"}): [5.0, 5.0]}
-    place = {
-        labels_of(
-            {"service_name": "model", "service_namespace": "bed", "server_address": "gpu-1", "server_port": "8000"}
-        ): [1.0, 1.0]
-    }
-    builder = WorldBuilder(10.0)
-
-    def add(start: float, rows: dict[str, dict[tuple[tuple[str, str], ...], list[float]]]) -> World:
-        times = np.array([start, start + 10.0])
-        empty = Matrix.empty(times)
-        keys = {key.replace("_seconds", "_p95") for key in catalog(59.0)} | set(catalog(59.0))
-        found = {key: Matrix.of(times, {of: np.array(v) for of, v in row.items()}) for key, row in rows.items()}
-        quantiles = {f"{key}_{q}": empty for key in _bucket_keys() for q in ("p50", "p95", "p99", "lower_bound")}
-        return builder.add({**dict.fromkeys(keys, empty), **quantiles, **found})
-
-    before = add(START, {"running": running})
-    assert before.services == (BED_7B,)
-    after = add(START + 20.0, {"running": running, "served": traced, "places": place})
+    running, builder = {running_at("gpu-1:8000"): [1.0, 2.0]}, WorldBuilder(10.0)
+    assert added(builder, START, {"running": running}).services == (BED_7B,)
+    after = added(builder, START + 20.0, {"running": running, "served": TRACED, "places": AT_GPU_1})
     assert after.services == (MODEL,)
     assert after.model_servers
     assert after.model_servers.running.tolist() == [[1.0, 2.0, 1.0, 2.0]]
     assert [replica.service for replica in after.model_servers.replicas] == [MODEL]
+
+
+@pytest.mark.parametrize("other", ["gpu-0:8000", "gpu-2:8000"])
+def test_the_history_of_several_servers_is_not_that_of_one(other: str) -> None:
+    """A baseline of both would read as a halved load. It does not matter which one joins."""
+    running, builder = {running_at("gpu-1:8000"): [10.0, 10.0], running_at(other): [10.0, 10.0]}, WorldBuilder(10.0)
+    before = added(builder, START, {"running": running}).model_servers
+    assert before
+    assert before.running.tolist() == [[20.0, 20.0]]
+    after = added(builder, START + 20.0, {"running": running, "served": TRACED, "places": AT_GPU_1}).model_servers
+    assert after
+    assert after.services == (BED_7B, MODEL)
+    np.testing.assert_array_equal(after.running, [[np.nan, np.nan, 10.0, 10.0]] * 2)
+    assert after.replica_busy.tolist() == [[10.0] * 4] * 2
 
 
 def test_an_address_belongs_to_its_new_service_once_the_old_one_is_gone_for_a_while() -> None:

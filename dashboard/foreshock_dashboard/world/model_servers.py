@@ -246,15 +246,22 @@ class ModelServerRows:
         return tuple(rows)
 
     def _join_again(self) -> None:
-        """Give the replicas and services the names that they have now."""
+        """Give the replicas and services the names that they have now.
+
+        A service whose replicas are now of several loses its history, which is that of none of them.
+        """
         labels = {key: self._labels[key] for key in self.replicas.keys if key in self._labels}
         self._labels, self._by_target, self._by_model = {}, {}, {}
         renamed = {key: self._replica(named) for key, named in labels.items()}
-        services = {key.service: new.service for key, new in renamed.items()}
+        services: dict[Service, set[Service]] = {}
+        for key in self.replicas.keys:
+            services.setdefault(key.service, set()).add(renamed.get(key, key).service)
         self.replicas.forget()
         self.services.forget()
         self.replicas.rename(lambda key: renamed.get(key, key))
-        self.services.rename(lambda key: services.get(key, key))
+        whole = {key: next(iter(new)) for key, new in services.items() if len(new) == 1}
+        self.services.set_keys(key for key in self.services.keys if key in whole or key not in services)
+        self.services.rename(lambda key: whole.get(key, key))
 
     def _joined(self, labels: LabelMap) -> Service | None:
         """The service that a server surely or by its names belongs to; None if there is none."""

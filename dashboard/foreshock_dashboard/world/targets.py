@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from contextlib import suppress
-from ipaddress import ip_address
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.series_index import IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
@@ -39,8 +38,14 @@ KEPT_SECONDS = 900.0
 """Time without samples after which nothing answers at a place, since addresses of pods recur."""
 MAX_PLACES = 100_000
 """Addresses and pods remembered."""
-_PLACE_LABELS = ("server_address", "server_port", "k8s_pod_uid", *POD_LABELS, *POD_NAMESPACE_LABELS)
-_INFO_LABELS = (*TARGET_LABELS, "exported_job", "exported_instance", *_PLACE_LABELS, *SERVICE_LABELS)
+_PLACE_LABELS = ("server_address", "server_port", "k8s_pod_uid", "k8s_pod_name", "k8s_namespace_name")
+_INFO_LABELS = (
+    *("exported_job", "exported_instance", *TARGET_LABELS),
+    *dict.fromkeys((*_PLACE_LABELS, *POD_LABELS, *POD_NAMESPACE_LABELS, *SERVICE_LABELS)),
+)
+_SCRAPE_LABELS = ("instance", "pod", "exported_namespace", "namespace")
+"""Labels that say where a series was scraped: not where its service answers, if that is not the target itself."""
+_LOOPBACK = "localhost"
 
 Place = tuple[str, str]
 """Namespace and name of a pod, or `ADDRESS` and `host:port`, or `UID` and the UID of a pod."""
@@ -87,8 +92,8 @@ class ServicePlaces:
         return changed
 
     def service_at(self, labels: Mapping[str, str]) -> Service | None:
-        """The only service in the pod, or at the `instance`, of a series."""
-        found = (self._seen.get(place, {}) for place in _places_of(labels))
+        """The only service in the pod, or at the `instance`, of a series. Loopback addresses differ by host."""
+        found = (self._seen.get(place, {}) for place in _places_of(labels) if not _is_loopback(place))
         return next((next(iter(seen)) for seen in found if len(seen) == 1), None)
 
     def services_at(self, labels: Mapping[str, str]) -> tuple[Service, ...]:
@@ -102,6 +107,8 @@ class ServicePlaces:
 def _places(labels: Mapping[str, str]) -> tuple[Service | None, tuple[Place, ...]]:
     """The service that a series names, by its labels or the job of a `target_info`, and where it answers."""
     job = labels.get("exported_job") or labels.get("job", "")
+    if labels.get("exported_job"):
+        labels = {name: value for name, value in labels.items() if name not in _SCRAPE_LABELS}
     namespace, _, name = job.rpartition("/")
     service = service_of(labels) or (Service(namespace, name) if name else None)
     places = list(_pods_of(labels))
@@ -138,9 +145,11 @@ def _address(text: str) -> str:
     host = host.strip("[]").rstrip(".").lower()
     if not host or not port.isdecimal():
         return ""
-    with suppress(ValueError):
-        host = "localhost" if ip_address(host).is_loopback else host
-    return f"{host}:{port}"
+    return f"{_LOOPBACK if is_loopback(host) else host}:{port}"
+
+
+def _is_loopback(place: Place) -> bool:
+    return place[0] == ADDRESS and place[1].startswith(f"{_LOOPBACK}:")
 
 
 def target_of(labels: Mapping[str, str]) -> Address:

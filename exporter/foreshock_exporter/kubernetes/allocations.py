@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.attribution.service_resolver import workload
 from foreshock_exporter.model import metrics
+from foreshock_exporter.model.device import Identity
 from foreshock_exporter.model.family import Families, Sample, label_value
 
 MAX_DEVICES = 4096
@@ -27,6 +28,27 @@ class Device(NamedTuple):
     gpu: str
     uuid: str
     mig_uuid: str = ""
+
+
+class KnownDevices:
+    """The GPUs and MIG instances of the host, also those of GPUs that no longer answer."""
+
+    def __init__(self) -> None:
+        self._instances: dict[str, tuple[str, ...]] = {}  # UUIDs by UUID of the GPU, as it last showed them
+
+    def update(self, seen: Iterable[Identity], instances: Mapping[str, tuple[str, ...]]) -> Mapping[str, Device] | None:
+        """All devices by UUID; None before the first reading of a GPU, which would change the labels of series.
+
+        seen: every GPU ever seen. instances: MIG instances of those that answer.
+        """
+        self._instances |= {uuid: found for uuid, found in instances.items() if found or uuid not in self._instances}
+        known = tuple(seen)
+        if known and not self._instances:
+            return None
+        gpus = {gpu.uuid: Device(gpu.gpu, gpu.uuid) for gpu in known}
+        return gpus | {
+            mig: Device(gpu.gpu, gpu.uuid, mig) for gpu in known for mig in self._instances.get(gpu.uuid, ())
+        }
 
 
 class Allocation(NamedTuple):

@@ -25,14 +25,14 @@ class PodResources:
     """A collector of GPUs allocated to pods. Each read opens a connection: a restarted kubelet has a new socket.
 
     Args:
-        devices: returns the GPUs and MIG instances of the host by UUID.
+        devices: returns the GPUs and MIG instances of the host by UUID; None while they are unknown.
         now: monotonic clock in seconds.
     """
 
     def __init__(
         self,
         socket: Path,
-        devices: Callable[[], Mapping[str, Device]],
+        devices: Callable[[], Mapping[str, Device] | None],
         now: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
@@ -41,7 +41,7 @@ class PodResources:
         self._read_at: float | None = None
 
     def __call__(self) -> Families:
-        """Families of the last read, which is at most `READ_SECONDS` old.
+        """Families of the last read, which is at most `READ_SECONDS` old; none while the devices are unknown.
 
         Raises:
             OSError: the kubelet cannot be reached or did not answer in time; the message has the remedy.
@@ -52,7 +52,8 @@ class PodResources:
             self._read_at = None  # after a failure, the next run reads again
             self._found = self._read()
             self._read_at = now
-        return allocation_families(*self._found, self._devices())
+        devices = self._devices()
+        return [] if devices is None else allocation_families(*self._found, devices)
 
     def _read(self) -> tuple[list[Allocation], list[tuple[str, str]]]:
         """Allocated devices, and resource and id of the allocatable ones."""

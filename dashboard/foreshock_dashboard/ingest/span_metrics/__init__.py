@@ -2,5 +2,5 @@
 
 INTERNAL spans are left out.
 
-Imports: `foreshock_exporter.exposition`, `ingest.otlp`, `ingest.service_graph`, `model`.
+Imports: `common`, `foreshock_exporter.exposition`, `ingest.otlp`, `ingest.service_graph`, `model`.
 """

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.ingest.service_graph.call_sides import host_and_port
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Registry
@@ -84,7 +85,7 @@ def addresses_of(resource: Attributes, attributes: Attributes) -> frozenset[str]
     """Addresses, `host:port`, at which the server of a resource and of a SERVER span answers.
 
     A server knows its port, and the name by which its client called it. With the names of its host and pod, the port
-    makes addresses that others may use.
+    makes addresses that others may use. Loopback addresses are left out: health checks use them in each container.
     """
     instance, port = str(resource.get(_INSTANCE) or ""), ""
     for key in _PORT:
@@ -97,4 +98,4 @@ def addresses_of(resource: Attributes, attributes: Attributes) -> frozenset[str]
 
 def _is_address(text: str) -> bool:
     host, _, port = text.rpartition(":")
-    return bool(host) and port.isdecimal() and len(port) <= 5
+    return bool(host) and port.isdecimal() and len(port) <= 5 and not is_loopback(host.strip("[]").lower())
