@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.analysis import platforms
 from tests.analysis.detectors.platform import ANSWER, BATCH, FRONT, GATEWAY, LLM, POINTS, Changes, point, ramp, since
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
@@ -74,6 +75,22 @@ def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
     assert limit.current == pytest.approx(rate)
     assert limit.effect is not None
     assert limit.effect.projected == pytest.approx(0.72)
+
+
+@pytest.mark.parametrize(("overloaded", "gateway", "rate"), [("cart", None, 10.0), ("model", "litellm", 30.0)])
+def test_a_limit_is_at_the_litellm_proxy_only_where_the_load_passes_it(
+    overloaded: str, gateway: str | None, rate: float
+) -> None:
+    """And is of its calls, three for each request, which grew threefold."""
+    served = {name: platforms.Served(rate=platforms.step(10.0, 30.0)) for name in ("assistant", "cart", "model")}
+    calls = {("assistant", "cart"): 1.0, ("assistant", "litellm"): 3.0, ("litellm", "model"): 3.0}
+    edges = {pair: platforms.Served(rate=platforms.step(10 * each, 30 * each)) for pair, each in calls.items()}
+    served["litellm"] = platforms.Served(rate=platforms.step(30.0, 90.0))
+    now = platforms.Platform(services=served, calls=edges).point()
+    action = against_growth(now, platforms.service(overloaded), platforms.service("assistant"), 3.0)[0]
+    assert (action.kind, action.callee) == ("limit_rate", gateway and platforms.service(gateway))
+    assert (action.amount, action.current) == pytest.approx((rate, 3 * rate))
+    assert as_of_now(action, now).current == pytest.approx(3 * rate)
 
 
 def test_a_rate_is_not_limited_below_its_baseline() -> None:

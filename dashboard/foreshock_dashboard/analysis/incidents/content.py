@@ -23,7 +23,7 @@ from foreshock_dashboard.analysis.incidents.triage import (
     best_finding,
     lacks_baseline,
 )
-from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
+from foreshock_dashboard.analysis.remediation.actions import against_growth, limited_rate, roll_back
 from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, caller_effect, with_slo
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
@@ -240,7 +240,7 @@ def _breached(service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
 def as_of_now(action: Action, point: EvaluationPoint) -> Action:
     """An earlier action with the present load, p95, and rate; without its effect if that is reached."""
     if action.kind == "limit_rate" and action.service and math.isfinite(action.current):
-        action = action._replace(current=point.value("rate", action.service))
+        action = action._replace(current=limited_rate(point, action))
     effect = action.effect
     if effect is None or not isinstance(effect.subject, Service) or math.isnan(effect.now):
         return action

@@ -105,11 +105,12 @@ def _limit_rate(
 ) -> Action:
     """Limit the rate of `origin` such that the load of `service` is within its safe limit, at its baseline at least.
 
-    The callee is the LiteLLM proxy that it calls, if any. Without a rate where that of `origin` does not explain the
+    The callee is the LiteLLM proxy through which its calls reach `service`, if any; the rate is then that of these
+    calls, because the proxy counts them. Without a rate where that of `origin` does not explain the
     growth: its requests became longer, or pass through it.
     """
     now, baseline = point.value("rate", origin), point.level("rate", origin)
-    gateway = next((edge.server for edge in point.calls_from(origin) if LITELLM in edge.server.name.lower()), None)
+    gateway = _gateway(point, origin, service)
     limit = Action("limit_rate", origin, callee=gateway)
     load_now = load.now if load else math.nan
     if not (baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0):
@@ -120,7 +121,27 @@ def _limit_rate(
         if load.keep < 1:
             amount = max(baseline, now - (1 - load.keep) * load.now / per_request)
         ratio = 1 - per_request * (now - amount) / load.now
-    return limit._replace(amount=amount, current=now, effect=of_load(point, service, load_now, ratio))
+    calls = limited_rate(point, limit) / now
+    return limit._replace(amount=amount * calls, current=now * calls, effect=of_load(point, service, load_now, ratio))
+
+
+def _gateway(point: EvaluationPoint, origin: Service, service: Service) -> Service | None:
+    """The LiteLLM proxy that `origin` calls and that is `service`, or calls it, directly or not."""
+    for edge in point.calls_from(origin):
+        is_on_path = edge.server == service or edge.server in point.upstream[service]
+        if LITELLM in edge.server.name.lower() and is_on_path and point.value("edge_rate", edge) > 0:
+            return edge.server
+    return None
+
+
+def limited_rate(point: EvaluationPoint, action: Action) -> float:
+    """Requests per second now that a limit counts: of its service, or its calls of the LiteLLM proxy."""
+    if action.callee is None:
+        return point.value("rate", action.service) if action.service else math.nan
+    edges = (
+        [edge for edge in point.calls_from(action.service) if edge.server == action.callee] if action.service else []
+    )
+    return sum(point.value("edge_rate", edge) for edge in edges) if edges else math.nan
 
 
 def shed_load(point: EvaluationPoint, service: Service, load: OfferedLoad | None) -> tuple[Action, ...]:
