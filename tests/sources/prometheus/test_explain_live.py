@@ -118,23 +118,29 @@ def proxied(target: str, prefix: str, accepted: Sequence[str]) -> Iterator[str]:
 def test_credentials_and_a_path_prefix_work_as_with_a_hub(
     own_prometheus: Server, start: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In the URL, or from a file; without them, the remedy is named."""
-    (tmp_path / "token").write_text("t0ken")
+    """Basic or bearer, from a file; without it, or with them in the URL, the remedy is named."""
+    files = []
+    for name, content in (("basic", "ada:secret"), ("token", "t0ken")):
+        (tmp_path / name).write_text(content)
+        files.append(str(tmp_path / name))
     at = ("--at", str(start + FAULT + 60))
     basic = f"Basic {base64.b64encode(b'ada:secret').decode()}"
     with proxied(own_prometheus.url, "/prometheus", [basic, "Bearer t0ken"]) as url:
-        by_url = explained(capsys, "front", *at, "--from", url.replace("//", "//ada:secret@") + "/prometheus")
-        by_file = explained(
-            capsys, "front", *at, "--from", f"{url}/prometheus/", "--credentials", str(tmp_path / "token")
-        )
-        assert by_url == by_file
-        assert by_url["candidates"]
-        assert main(["explain", "front", *at, "--from", f"{url}/prometheus"]) == 1
-        assert "Pass --credentials FILE" in capsys.readouterr().err
-        assert main(["explain", "front", *at, "--from", url.replace("//", "//ada:secret@")]) == 1
-        error = capsys.readouterr().err
-        assert "Check that --from points to a foreshock hub or a Prometheus." in error
-        assert "secret" not in error
+        answers = [
+            explained(capsys, "front", *at, "--from", f"{url}/prometheus{end}", "--credentials", file)
+            for file, end in zip(files, ("", "/"), strict=True)
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0]["candidates"]
+        for code, words, message in (
+            (1, (f"{url}/prometheus",), "Pass --credentials FILE"),
+            (1, (url, "--credentials", files[0]), "Check that --from points to a foreshock hub or a Prometheus."),
+            (2, (url.replace("//", "//ada:secret@"),), "has credentials, which the process list shows. Use --cred"),
+        ):
+            assert main(["explain", "front", *at, "--from", *words]) == code
+            error = capsys.readouterr().err
+            assert message in error
+            assert "secret" not in error
 
 
 def test_matchers_restrict_what_is_read(
