@@ -132,12 +132,15 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
     return text
 
 
+_POD = {"k8s.pod.uid": "7f3a", "k8s.pod.name": "pay-0", "k8s.namespace.name": "shop"}
+
+
 def _span(kind: Kind, service: str, number: int, parent: int = 0) -> Span:
     return Span(
         trace_id=f"{1:032x}", span_id=f"{number:016x}", parent_id=f"{parent:016x}" if parent else "", name="GET",
         kind=kind, start_ns=round((NOW - 1) * 1e9), end_ns=round(NOW * 1e9), status="unset", status_message="",
-        resource={"service.name": service, "service.namespace": "shop", "service.version": "1.4.2"},
-        attributes=_MODEL, links=(),
+        resource={"service.name": service, "service.namespace": "shop", "service.version": "1.4.2", **_POD},
+        attributes={**_MODEL, "server.address": "pay.shop", "server.port": 80}, links=(),
     )  # fmt: skip
 
 

@@ -35,9 +35,13 @@ MADE = frozenset({"direction", "kind", "reason", "sli", "deployment", "xid", "uu
 """Labels that the rules themselves make."""
 CONFIGURED = frozenset({"service:slo_violations:rate5m", "service:slo_error_budget:ratio"})
 """What `foreshock generate rules` writes for each SLO."""
-SOMETIMES = frozenset({"connection_type", "model_name", "pool", "pool_name", "db_client_connection_pool_name"})
-"""Labels that only some of the selected series have: callees without spans, model servers of more than one model, and
-connection pools, whose name has a different label in each library."""
+SOMETIMES = frozenset(
+    {"connection_type", "model_name", "pool", "pool_name", "db_client_connection_pool_name", "revision"}
+    | {"namespace", "k8s_namespace_name"}
+)
+"""Labels that only some of the selected series have: callees without spans, model servers of more than one model,
+connection pools, whose name has a different label in each library, changes with a revision, and targets with a
+namespace."""
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open
     site.hub.snapshot = expecting()
     page = visit("/services").page
     ready(page)
-    expect(page.locator("#services-summary")).to_contain_text("in SLO breach")
+    expect(page.locator("#services-summary")).to_contain_text("1 breached")
     expect(page.locator("#services-table tbody tr").first).to_contain_text("embedder")
     page.get_by_role("button", name="Load").click()
     expect(page.locator("#services-table tbody tr").first).to_contain_text("vllm-8b")

@@ -24,7 +24,7 @@ REQUESTED = frozenset(
 """Only where a flag enables them."""
 OF_SERVICES = frozenset(family for family in metrics.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
-OPTIONAL = EVENTS | PARTS | REQUESTED | OF_SERVICES | {metrics.METRIC_UNAVAILABLE}
+OPTIONAL = EVENTS | PARTS | REQUESTED | OF_SERVICES | {metrics.METRIC_UNAVAILABLE, metrics.ALLOCATION_INFO}
 TEMPERATURE = (5.0, 120.0)
 MEMORY = (2.0**30, 2.0**42)
 POWER_LIMIT = (10.0, 5000.0)

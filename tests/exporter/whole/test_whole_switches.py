@@ -133,7 +133,7 @@ def test_an_unknown_collector_gets_an_error_with_the_known_ones(port: int) -> No
     with refused.value as answer:
         assert (answer.status, answer.read()) == (
             400,
-            b"Unknown collector infinityband (known: gpu, infiniband, netstat, network, pressure)\n",
+            b"Unknown collector infinityband (known: gpu, infiniband, netstat, network, pod_resources, pressure)\n",
         )
 
 

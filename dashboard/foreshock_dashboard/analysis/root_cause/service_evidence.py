@@ -351,12 +351,12 @@ class Evidence:
 
 
 def growth_weight(item: Deviation) -> float:
-    """Factor from a latency's deviation as a log ratio to that of the ratio itself: 1 for a small one.
+    """Factor from a latency's or resource's deviation as a log ratio to that of the ratio itself: 1 for a small one.
 
     Once several services are clearly slower, the one that grew most is the cause and the others inherit a part of it;
     logarithms and significance hardly distinguish them.
     """
-    growth = item.log if item.kind == "latency" else 0.0
+    growth = item.log if item.kind in ("latency", "resource") else 0.0
     return math.expm1(growth) / growth if growth > 0 else 1.0
 
 
