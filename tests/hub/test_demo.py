@@ -95,6 +95,7 @@ def test_the_demo_warns_minutes_before_it_pages_and_ctrl_c_leaves_nothing_behind
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.soak
 def test_calm_ends_by_itself_with_0_and_without_a_page(demo: Demo, eventually: Eventually) -> None:
     """The same platform without the aggressor: two minutes of its time pass without a page."""
     process = demo("--scenario", "calm", "--speed", "8", "--seed", "4", "--duration", "15")

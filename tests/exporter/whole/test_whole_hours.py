@@ -152,6 +152,7 @@ def flat(nvml: ModuleType, double: Double, period: float) -> None:
     assert day.spans > SERVICES, "they were active together"
 
 
+@pytest.mark.soak
 def test_eight_hours_leave_neither_memory_nor_series_behind(nvml: ModuleType, double: Double) -> None:
     """At a pass each ten seconds, the most for which the driver keeps samples."""
     flat(nvml, double, 10.0)

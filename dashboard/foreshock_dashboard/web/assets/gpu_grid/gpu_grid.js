@@ -166,8 +166,9 @@ class GpuGrid {
     const plotly = await loadPlotly().catch(() => null);
     this.#isLoadingPlotly = false;
     // The newest values by now are drawn; without Plotly the canvas stays, and the next values try again.
-    const newestPlot = byId("grid-plot");
-    if (plotly && newestPlot) this.#heatMap.draw(plotly, newestPlot, this.#layout, this.#view);
+    // Where the page was left and opened again meanwhile, there are none yet.
+    const [newestPlot, layout, view] = [byId("grid-plot"), this.#layout, this.#view];
+    if (plotly && newestPlot && layout && view) this.#heatMap.draw(plotly, newestPlot, layout, view);
   }
 
   #drawCursor() {
