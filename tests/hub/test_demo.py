@@ -35,7 +35,7 @@ def shows_the_incident(url: str) -> bool:
     return STORY in [(w["suspect"]["service"], w["service"], set(w["suspect"]["gpus"])) for w in open_incidents(url)]
 
 
-MIN_LEAD_SECONDS = 60.0
+MIN_LEAD_SECONDS = 10.0
 
 
 def lead(url: str) -> float:
