@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, gunzip, gunzip_chunks
-from foreshock_dashboard.ingest.otlp import split as slicing
+from foreshock_dashboard.ingest.otlp import wire_format
 from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans
 from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
@@ -136,14 +136,14 @@ def test_a_large_resource_of_many_scopes_is_walked_and_stored_once(
         made.resource_spans[0].scope_spans.add(scope={"name": str(number)}).spans.extend(scope.spans)
     data = made.SerializeToString()
     numbers = 0
-    varint = slicing._varint
+    varint = wire_format._varint
 
     def counted(data: memoryview, at: int) -> tuple[int, int]:
         nonlocal numbers
         numbers += 1
         return varint(data, at)
 
-    monkeypatch.setattr(slicing, "_varint", counted)
+    monkeypatch.setattr(wire_format, "_varint", counted)
     pieces = list(split_request(data, Counter()))
     assert numbers < 20 * 2_000, "each field is read a few times"
     found = [span for piece in pieces for span in decode_spans(piece).spans]

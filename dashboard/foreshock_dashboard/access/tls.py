@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import grpc
 
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, Value
+from foreshock_dashboard.common.pem_files import load_authorities, load_certificate
+from foreshock_dashboard.common.reloading_file import ReloadingFile, Value
 
 
 class TlsFiles(NamedTuple):
@@ -51,18 +52,9 @@ class TlsFiles(NamedTuple):
         """A context with TLS 1.2 or newer (RFC 8996)."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(self.cert, self.key, password=lambda: "")
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise FileError(
-                f"{self.cert} and {self.key}: cannot be used as certificate and key: {error}; they must be PEM, "
-                "belong together, and the key have no password"
-            ) from error
+        load_certificate(context, self.cert, self.key)
         if self.client_ca is not None:
-            try:
-                context.load_verify_locations(self.client_ca)
-            except (OSError, ssl.SSLError) as error:
-                raise FileError(f"{self.client_ca}: is not a file of PEM certificates: {error}") from error
+            load_authorities(context, self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 

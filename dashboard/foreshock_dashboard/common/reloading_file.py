@@ -19,6 +19,18 @@ class FileError(Exception):
     """A file of tokens, users or keys cannot be used. The message names it and the remedy."""
 
 
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The content of a file. Raises FileError if it cannot be read or is larger; max_bytes: whole MiB."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > max_bytes:
+        raise FileError(f"{path}: is larger than {max_bytes >> 20} MiB. Shorten it")
+    return content
+
+
 class ReloadingFile(Generic[Value]):
     """A value that is read from files. Thread-safe.
 

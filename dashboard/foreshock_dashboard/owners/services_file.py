@@ -8,7 +8,7 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, read_bounded
 from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.owners.ownership import MAX_TEXT, Ownerships, is_link
 
@@ -60,13 +60,7 @@ def read_services(path: Path) -> Ownerships:
     Raises:
         FileError: the file cannot be read, or has another form. The message names the place.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > MAX_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB. Shorten it")
+    text = read_bounded(path, MAX_FILE_BYTES)
     try:
         content = _File.model_validate(yaml.safe_load(text))
         return {

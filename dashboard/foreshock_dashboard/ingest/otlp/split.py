@@ -1,8 +1,7 @@
 """Splits a large OTLP request into slices by walking protobuf's wire format.
 
 Parsing with protobuf takes some hundred bytes of memory per message, and an empty span has two bytes: 64 MiB of empty
-spans would take 6 GiB. So the request is first walked down to its spans, without parsing these, and split
-(protobuf.dev, "Encoding").
+spans would take 6 GiB. So the request is first walked down to its spans, without parsing these, and split.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from google.protobuf.message import DecodeError
-
 from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, ORIGIN_TOO_LARGE, SPAN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.encode import join_spans
+from foreshock_dashboard.ingest.otlp.wire_format import BYTES, fields
 from foreshock_dashboard.model.span import Origin
 
 MAX_SLICE_BYTES = MAX_SPAN_BYTES
@@ -22,9 +20,6 @@ MAX_SLICE_SPANS = 5_000
 MAX_FIELDS = 1 << 20
 """Spans, scopes, resources and other fields beside them in one request."""
 
-_VARINT, _BYTES = 0, 2
-_FIXED_SIZES = {1: 8, 5: 4}
-"""Bytes of the wire types of fixed length."""
 _RESOURCE = _SCOPE = 1
 _RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = 1, 2, 2
 _SCHEMA_URL = 3
@@ -106,32 +101,5 @@ def _last(data: memoryview, number: int) -> memoryview:
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yield number and value of each length-delimited field of a message; 0 and nothing for other fields."""
-    position, end = 0, len(data)
-    while position < end:
-        tag, position = _varint(data, position)
-        number, wire_type, value = 0, tag & 7, _EMPTY
-        if wire_type == _BYTES:
-            size, position = _varint(data, position)
-            number, value = tag >> 3, data[position : position + size]
-            position += size
-        elif wire_type == _VARINT:
-            _, position = _varint(data, position)
-        elif wire_type in _FIXED_SIZES:
-            position += _FIXED_SIZES[wire_type]
-        else:
-            raise DecodeError(f"wire type {wire_type} at byte {position} of a message of {end}")
-        if tag < 8:
-            raise DecodeError(f"field number 0 at byte {position} of a message of {end}")
-        if position > end:
-            raise DecodeError(f"a field ends {position - end} bytes beyond its message of {end}")
-        yield number, value
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    """Return a base-128 number of at most ten bytes, and the position after it."""
-    value = 0
-    for shift, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 127) << 7 * shift
-        if byte < 128:
-            return value, position + shift + 1
-    raise DecodeError("a number that does not end")
+    for number, wire_type, value in fields(data):
+        yield (number, value) if wire_type == BYTES and isinstance(value, memoryview) else (0, _EMPTY)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from foreshock_dashboard.common.did_you_mean import did_you_mean
-from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.common.reloading_file import FileError, read_bounded
 from foreshock_dashboard.sources.http_config.values import FOLDER, MAX_SECRET_BYTES, HttpConfig, one_line
 
 MAX_FILE_BYTES = 1 << 20
@@ -71,13 +71,7 @@ def read_http_config(path: Path) -> HttpConfig:
 
 def read_yaml(path: Path, kind: type[_Model]) -> _Model:
     """Read a YAML file into a model. Raises FileError, which names the place in the file and the remedy."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > MAX_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB. Shorten it")
+    text = read_bounded(path, MAX_FILE_BYTES)
     try:
         return validated(path, load_yaml(text) or {}, kind)
     except yaml.YAMLError as error:

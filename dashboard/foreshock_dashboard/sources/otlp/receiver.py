@@ -199,17 +199,12 @@ class Receiver:
         """Store the data points of a request, and return the response, as `ingest` does for spans."""
         rejected: Counter[str] = Counter()
         stored = 0
-        try:
+        with _refusing_unreadable():
             for part in self._parts(payload, rejected, json=json, metrics=True):
                 with self.admission.working(len(part)):
                     count, reasons = self._store_metrics(part)
                 stored += count
                 rejected.update(reasons)
-        except RefusedError:
-            raise
-        except Exception as error:
-            message = f"the request could not be read: {type(error).__name__}: {error}"
-            raise RefusedError(Refusal.INTERNAL, message) from error
         with self._lock:
             self._requests += 1
             self._points += stored
@@ -255,15 +250,10 @@ class Receiver:
         twice are stored once. Raises RefusedError if it is malformed, or was not stored.
         """
         rejected: Counter[str] = Counter()
-        try:
+        with _refusing_unreadable():
             for part in self._parts(payload, rejected, json=json):
                 with self.admission.working(len(part)):
                     self._store(part, rejected)
-        except RefusedError:
-            raise
-        except Exception as error:
-            message = f"the request could not be read: {type(error).__name__}: {error}"
-            raise RefusedError(Refusal.INTERNAL, message) from error
         with self._lock:
             self._requests += 1
             self._rejected.update(rejected)
@@ -403,6 +393,18 @@ class Request:
 
     def _too_large(self, when: str) -> RefusedError:
         return _too_large(f"the request is larger than {self._receiver.max_bytes} bytes{when}; send smaller batches")
+
+
+@contextmanager
+def _refusing_unreadable() -> Iterator[None]:
+    """Refuse a request for any error that reading it has."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except Exception as error:
+        message = f"the request could not be read: {type(error).__name__}: {error}"
+        raise RefusedError(Refusal.INTERNAL, message) from error
 
 
 def _too_large(message: str) -> RefusedError:

@@ -1,4 +1,4 @@
 """Metrics from outside: the scraper of targets and the client of the Prometheus HTTP API.
 
-Imports: `common`, `model`, `sources`, `sources.http_config`.
+Imports: `common`, `ingest.otlp`, `model`, `sources`, `sources.http_config`.
 """

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import cramjam
+from google.protobuf.message import DecodeError
 
+from foreshock_dashboard.ingest.otlp.wire_format import BYTES, FIXED64, VARINT, fields
 from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.prometheus.text_format import MAX_LABEL_CHARACTERS, MAX_LABELS
 
@@ -19,7 +21,6 @@ MAX_BYTES = 4 << 20
 MAX_AGE_SECONDS, MAX_AHEAD_SECONDS = 3600.0, 60.0
 """A sample may be that much older or newer than the hub's time."""
 TARGET = "remote write"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SERIES, _LABELS, _SAMPLES = 1, 1, 2
 
 
@@ -37,12 +38,17 @@ def decode_write_request(body: bytes, now: float) -> tuple[list[SampleBatch], Co
         data = bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:
         raise ValueError(f"not compressed with Snappy: {error}") from error
+    try:
+        return _by_time(memoryview(data), now)
+    except DecodeError as error:
+        raise ValueError(f"not a WriteRequest: {error}") from error
+
+
+def _by_time(data: memoryview, now: float) -> tuple[list[SampleBatch], Counter[str]]:
     rejected: Counter[str] = Counter()
     by_time: dict[float, list[Sample]] = {}
-    for number, value in _fields(memoryview(data)):
-        if number != _SERIES or not isinstance(value, memoryview):
-            continue
-        pairs, samples = _series(value)
+    for series in _messages(data, _SERIES):
+        pairs, samples = _series(series)
         name, labels = pairs.pop("__name__", ""), labels_of(pairs)
         reason = _problem(name, labels)
         for time, amount in samples:
@@ -63,48 +69,21 @@ def _problem(name: str, labels: Labels) -> str:
 
 def _series(data: memoryview) -> tuple[dict[str, str], list[tuple[float, float]]]:
     """Labels, and samples as Unix seconds and value, of a TimeSeries."""
-    pairs, samples = {}, []
-    for number, value in _fields(data):
-        if number == _LABELS and isinstance(value, memoryview):
-            fields = dict(_fields(value))
-            name, text = (bytes(fields.get(key, b"")).decode() for key in (1, 2))  # type: ignore[arg-type]  # bytes
-            pairs[name] = text
-        elif number == _SAMPLES and isinstance(value, memoryview):
-            fields = dict(_fields(value))
-            amount, milliseconds = fields.get(1, 0.0), fields.get(2, 0)
-            if isinstance(amount, float) and isinstance(milliseconds, int):
-                samples.append((milliseconds / 1000, amount))
+    labels = [{number: value for number, _, value in fields(label)} for label in _messages(data, _LABELS)]
+    pairs = {_text(label.get(1, b"")): _text(label.get(2, b"")) for label in labels}
+    samples = []
+    for sample in _messages(data, _SAMPLES):
+        found = {(number, wire_type): value for number, wire_type, value in fields(sample)}
+        (amount,) = struct.unpack("<d", found.get((1, FIXED64), bytes(8)))  # type: ignore[arg-type]  # eight bytes
+        samples.append((found.get((2, VARINT), 0) / 1000, amount))  # type: ignore[operator]  # an int
     return pairs, samples
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int | float]]:
-    """Number and value of each field of a protobuf message. Raises ValueError if it is malformed."""
-    position, end = 0, len(data)
-    while position < end:
-        tag, position = _varint(data, position)
-        kind = tag & 7
-        value: memoryview | int | float | None = None
-        if kind == _VARINT:
-            value, position = _varint(data, position)
-        elif kind == _FIXED64 and position + 8 <= end:
-            (value,) = struct.unpack_from("<d", data, position)
-            position += 8
-        elif kind == _BYTES:
-            size, position = _varint(data, position)
-            value = data[position : position + size]
-            position += size
-        elif kind == _FIXED32:
-            position += 4
-            value = 0
-        if value is None or position > end:
-            raise ValueError(f"not a WriteRequest: byte {position} of {end}")
-        yield tag >> 3, value
+def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
+    return (value for found, kind, value in fields(data) if found == number and kind == BYTES)  # type: ignore[misc]
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 127) << 7 * shift
-        if byte < 128:
-            return value, position + shift + 1
-    raise ValueError("not a WriteRequest: a number that does not end")
+def _text(value: memoryview | int | bytes) -> str:
+    if isinstance(value, int):
+        raise DecodeError("a label that is a number")
+    return bytes(value).decode()

@@ -13,7 +13,6 @@ import logging
 import math
 import re
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal, Role, Roles
+from foreshock_dashboard.common.pem_files import client_context
 from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
 
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
@@ -214,10 +214,6 @@ class SessionCookie(SessionMiddleware):
 def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib has no types
     from authlib.integrations.starlette_client import OAuth
 
-    try:
-        verify = ssl.create_default_context(cafile=options.ca) if options.ca else True
-    except (OSError, ssl.SSLError) as error:
-        raise FileError(f"{options.ca}: is not a file of PEM certificates: {error}") from error
     return OAuth().register(
         "oidc",
         client_id=options.client_id,
@@ -227,7 +223,7 @@ def _client(options: OidcOptions, secret: str) -> Any:  # noqa: ANN401 - Authlib
             "scope": options.scopes,
             "code_challenge_method": "S256",
             "timeout": PROVIDER_SECONDS,
-            "verify": verify,
+            "verify": client_context(options.ca) if options.ca else True,
         },
     )
 
