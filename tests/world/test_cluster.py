@@ -115,6 +115,14 @@ def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
     assert services_of(twins, {Service("", "llm")}) == tuple(twins)
 
 
+def test_a_deployment_is_no_service_of_another_namespace_of_the_cluster() -> None:
+    """A namespace of spans that is none of the cluster may stand for any."""
+    staging, other = Service("staging", "llm"), Service("prod", "shop")
+
+    assert services_of([staging, other], {Service("prod", "llm")}) == (staging, other)
+    assert services_of([staging, other], {Service("team", "llm")}) == (Service("team", "llm"), other)
+
+
 @pytest.mark.parametrize(
     ("pod", "workload"),
     [

@@ -177,3 +177,40 @@ def test_a_volume_belongs_to_the_service_that_its_claim_names(tmp_path: Path, cl
     found = world_scraped(tmp_path, {("collector", "c:8889"): spans, ("kubelet", "n:10250"): volumes}).resources
     assert found
     assert found.disk[found.services.index(STORE), -1] == pytest.approx(0.9)
+
+
+def same_names(t: float) -> str:
+    """Spans of services, and containers of these names with memory use from 10% to 90%, in two namespaces."""
+    named = [("a", "api"), ("b", "api"), ("a", "cart"), ("shop", "mail"), ("shop", "auth"), ("", "web"), ("", "pay")]
+    used = {
+        ("a", "api"): 10, ("b", "api"): 20, ("b", "cart"): 30, ("a", "mail"): 40,
+        ("a", "auth"): 50, ("b", "auth"): 60, ("a", "pay"): 70, ("b", "pay"): 80, ("b", "web"): 90,
+    }  # fmt: skip
+    lines = [
+        f'traces_span_metrics_calls_total{{service_name="{name}",service_namespace="{namespace}",'
+        f'span_kind="SPAN_KIND_SERVER"}} {10 * t}'
+        for namespace, name in named
+    ]
+    for (namespace, name), percent in used.items():
+        pod = f'namespace="{namespace}",pod="{name}-7d4b9c6f5d-x2x4z",container="app"'
+        lines.append(f"container_memory_working_set_bytes{{{pod}}} {percent}")
+        lines.append(f"container_spec_memory_limit_bytes{{{pod}}} 100")
+    lines.append(
+        'foreshock_service_address_spans_total{service_name="pay",k8s_namespace_name="a",'
+        'k8s_pod_name="pay-7d4b9c6f5d-x2x4z"} 9'
+    )
+    return "\n".join(lines)
+
+
+def test_containers_join_no_service_of_another_namespace(tmp_path: Path) -> None:
+    """Nor where two namespaces have the name and neither is the service's, unless spans name the pod."""
+    found = world_scraped(tmp_path, {("kubelet", "n:10250"): same_names}).resources
+    assert found
+    memory = zip(map(str, found.services), found.memory[:, -1].round(6).tolist(), strict=True)
+    assert {service: share for service, share in memory if share > 0} == {
+        "a/api": 0.1,
+        "b/api": 0.2,
+        "shop/mail": 0.4,
+        "pay": 0.7,
+        "web": 0.9,
+    }

@@ -18,7 +18,7 @@ from foreshock_dashboard.model.world_sections import UNKNOWN_SEASONALITY
 from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.calls import CallRows, OperationRows
 from foreshock_dashboard.world.changes import ChangeRows
-from foreshock_dashboard.world.cluster import ClusterRows
+from foreshock_dashboard.world.cluster import ClusterRows, PodServices
 from foreshock_dashboard.world.gpus import GPU_GAUGES, TENANT_READINGS, GpuRows
 from foreshock_dashboard.world.hosts import HostRows
 from foreshock_dashboard.world.model_servers import ModelServerRows
@@ -81,7 +81,8 @@ class WorldBuilder:
         self._places = ServicePlaces()
         self._serving = ModelServerRows(self._sections, self._places, self._cluster.workload_of)
         self._network = HostRows(self._sections, self._hosts)
-        self._resources = ResourceRows(self._sections, self._cluster.workload_of, self._serving.service_at)
+        self._of_workloads = PodServices(self._places, self._cluster.workload_of)
+        self._resources = ResourceRows(self._sections, self._of_workloads, self._serving.service_at)
         self._changes = ChangeRows(self._network.host_of, self._cluster.workload_of, self._cluster.workload)
         self._known_services: tuple[tuple[object, ...], frozenset[Service]] = ((), frozenset())
         self._joinable_from: tuple[tuple[Service, ...], tuple[Tenant, ...]] = ((), ())
@@ -115,7 +116,8 @@ class WorldBuilder:
         self._operations.update(readings, since, self._gpus.tenants.keys)
         known = self._services()
         self._calls.set_services(known or self._cluster.workloads.keys)
-        self._resources.update(readings, since, known, moved or joined_otherwise)
+        self._of_workloads.update(known, moved or placed)
+        self._resources.update(readings, since, joined_otherwise)
         self._changes.update(readings, since)
         parts = (
             self._cluster,

@@ -1,10 +1,10 @@
-"""Workloads and GPU quotas of a cluster: queries of kube-state-metrics, and rows of the World."""
+"""Workloads, pods, and GPU quotas of a cluster: queries of kube-state-metrics, and rows of the World."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,9 @@ from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.world.row import Catalog, LabelMap, Producer, RateWindows, Readings, row
-from foreshock_dashboard.world.row_math import LabelFacts
+from foreshock_dashboard.world.row_math import LabelFacts, ServiceNames
 from foreshock_dashboard.world.section import Growth, Section, Sections
+from foreshock_dashboard.world.targets import ServicePlaces
 
 Workload = Service
 """A Deployment or StatefulSet: namespace and name."""
@@ -130,6 +131,61 @@ class ClusterRows:
         return workload if workload in self._deployments.facts else None
 
 
+class PodServices:
+    """Joins workloads to services. A name alone joins no other namespace.
+
+    `service.namespace` need not be a namespace of the cluster. So a service is joined to the workload of its name in
+    another namespace if its own is none of the cluster, and no other namespace has a workload of this name.
+
+    Args:
+        places: which service answers where.
+        workload_of: maps the labels of a pod to the name of its workload.
+    """
+
+    def __init__(self, places: ServicePlaces, workload_of: Callable[[LabelMap], str]) -> None:
+        self._places, self._workload_of = places, workload_of
+        self._services: Set[Service] = frozenset()
+        self._names = ServiceNames()
+        self._service_namespaces: Set[str] = frozenset()
+        self._namespaces: set[str] = set()  # of the cluster, as far as services have them, too
+        self._workloads: set[Service] = set()  # with the names of services
+        self.version = 0
+        """Changes when pods may belong to other services than before."""
+
+    def update(self, services: Set[Service], moved: bool) -> None:
+        """Know these services. moved: places or names of workloads changed."""
+        if moved or services is not self._services:
+            self._services, self._names = services, ServiceNames(services)
+            self._service_namespaces = {service.namespace for service in services}
+            self._namespaces, self._workloads = set(), set()
+            self.version += 1
+
+    def of_pod(self, namespace: str, pod: str) -> Service | None:
+        """The service of a pod."""
+        labels = {"namespace": namespace, "pod": pod}
+        by_name = self.named(namespace, self._workload_of(labels))
+        return self._places.service_at(labels) or by_name
+
+    def named(self, namespace: str, name: str) -> Service | None:
+        """The service of a workload; the namespace is "" where unknown."""
+        self._learn(namespace, name)
+        found = self._names.find(namespace, name)
+        if not found or not namespace or found.namespace == namespace:
+            return found
+        alone = sum(workload.name == name for workload in self._workloads) == 1
+        return found if alone and found.namespace not in self._namespaces else None
+
+    def _learn(self, namespace: str, name: str) -> None:
+        known = len(self._namespaces) + len(self._workloads)
+        if not namespace:
+            return
+        if namespace in self._service_namespaces:
+            self._namespaces.add(namespace)
+        if self._names.named(name):
+            self._workloads.add(Service(namespace, name))
+        self.version += len(self._namespaces) + len(self._workloads) - known
+
+
 def namespace_of(labels: LabelMap) -> str:
     """Namespace of the object, not of the exporter that reports it."""
     return labels.get("exported_namespace") or labels.get("namespace", "")
@@ -153,18 +209,19 @@ def services_of(workloads: Sequence[Workload], known: Set[Service]) -> tuple[Ser
     """Service of each workload.
 
     The known service with the same namespace and name, else the only service of that name if no other workload shares
-    the name, else the workload itself.
+    the name, and no workload is in the namespace of the service; else the workload itself.
     """
     by_name: dict[str, list[Service]] = {}
     for service in known:
         by_name.setdefault(service.name, []).append(service)
     names = Counter(workload.name for workload in workloads)
+    namespaces = {workload.namespace for workload in workloads if workload.namespace}
 
     def of(workload: Workload) -> Service:
         candidates = by_name.get(workload.name, [])
         if workload in known or len(candidates) != 1 or names[workload.name] > 1:
             return workload
-        return candidates[0]
+        return workload if candidates[0].namespace in namespaces else candidates[0]
 
     return tuple(map(of, workloads))
 

@@ -5,7 +5,7 @@ Sources: cAdvisor and the kubelet by pod, process and pool metrics by service, p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import Resources
-from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
+from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, PodServices, namespace_of
 from foreshock_dashboard.world.row import (
     SERVICE_LABELS,
     TARGET_LABELS,
@@ -26,7 +26,7 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import ServiceNames, clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of
 from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 
 POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
@@ -134,34 +134,31 @@ class ResourceRows:
     """Rows of pods and their services.
 
     Args:
-        workload_of: maps the labels of a pod to the name of its workload.
+        of_workloads: the services of workloads.
         service_at: maps the labels of a series to the service that answers where it was scraped; None if unknown.
     """
 
     def __init__(
-        self,
-        sections: Sections,
-        workload_of: Callable[[LabelMap], str],
-        service_at: Callable[[LabelMap], Service | None],
+        self, sections: Sections, of_workloads: PodServices, service_at: Callable[[LabelMap], Service | None]
     ) -> None:
-        self._workload_of, self._service_at = workload_of, service_at
-        self._services: Set[Service] = frozenset()
-        self._names = ServiceNames()
+        self._of_workloads, self._service_at = of_workloads, service_at
+        self._version = of_workloads.version
         self.pods = Section(sections, tuple, self._pod)
         self.services: Section[Service] = Section(sections, tuple, service_of)
         self._service_of_pod = Grouping(self.pods, self.services, lambda pod: pod.service)
 
-    def update(self, readings: Readings, since: float, services: Set[Service], renamed: bool) -> None:
-        """Register the entities of new readings. Only `services` have rows.
-
-        renamed: names of workloads, or services of targets, changed.
-        """
-        if renamed or services is not self._services:
-            self._services, self._names = services, ServiceNames(services)
+    def update(self, readings: Readings, since: float, moved: bool) -> None:
+        """Register the entities of new readings. Only known services have rows; `moved`: to other targets."""
+        keys = [*(key for pair in SHARES.values() for key in pair), "cpu_period", *TOTALS, "up"]
+        if moved:
             self.pods.forget()
-        self.pods.register(
-            readings, [*(key for pair in SHARES.values() for key in pair), "cpu_period", *TOTALS, "up"], since
-        )
+        while True:  # another namespace with the same names shows only when its series are read
+            if self._version != self._of_workloads.version:
+                self.pods.forget()
+            self._version = self._of_workloads.version
+            self.pods.register(readings, keys, since)
+            if self._version == self._of_workloads.version:
+                break
         self._service_of_pod.update()
 
     def columns(self, readings: Readings) -> Growth:
@@ -191,21 +188,25 @@ class ResourceRows:
         return largest
 
     def _pod(self, labels: LabelMap) -> Pod | None:
+        pod = labels.get("exported_pod") or labels.get("pod", "")
         claim = labels.get("persistentvolumeclaim", "")
-        pod = labels.get("exported_pod") or labels.get("pod") or claim.partition("-")[2]
-        find = self._names.find
-        service = find(*self._named(labels, pod)) or find(namespace_of(labels), claim.rpartition("-")[0])
+        service = self._service_of(labels, pod, claim)
         part = next((labels[label] for label in PART_LABELS if labels.get(label)), "")
-        return service and Pod(service, pod or labels.get("instance", ""), part)
+        return service and Pod(service, pod or claim or labels.get("instance", ""), part)
 
-    def _named(self, labels: LabelMap, pod: str) -> tuple[str, str]:
-        """Namespace and name of the service that is named, else at this place, else of the pod's workload, of the job.
+    def _service_of(self, labels: LabelMap, pod: str, claim: str) -> Service | None:
+        """The service that is named, else at this place, else of the pod's workload, of the volume, or of the job.
 
-        A job is `namespace/name` or `name` (OpenTelemetry's compatibility with Prometheus).
+        A claim of a StatefulSet is `volume-pod`; others may be `service-volume`. A job is `namespace/name` or `name`
+        (OpenTelemetry's compatibility with Prometheus).
         """
         if service := service_of(labels) or self._service_at(labels):
             return service
+        namespace = namespace_of(labels)
         if pod:
-            return namespace_of(labels), self._workload_of({**labels, "pod": pod})
+            return self._of_workloads.of_pod(namespace, pod)
+        if claim:
+            by_pod = self._of_workloads.of_pod(namespace, claim.partition("-")[2])
+            return by_pod or self._of_workloads.named(namespace, claim.rpartition("-")[0])
         namespace, _, name = labels.get("job", "").rpartition("/")
-        return namespace, name
+        return self._of_workloads.named(namespace, name)
