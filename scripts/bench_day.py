@@ -50,13 +50,17 @@ WARM_UP_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class ExtrapolatedSeries:
-    """The series of one target. `rate`: increase of counters per second; NaN for other series."""
+    """The series of one target. `rate`: increase of counters per second; NaN for other series.
+
+    `noise`: relative standard deviation of other series; 0 for settings, which would be changes otherwise.
+    """
 
     target: str
     metrics: tuple[str, ...]
     labels: tuple[Labels, ...]
     values: np.ndarray[tuple[int], np.dtype[np.float64]]
     rate: np.ndarray[tuple[int], np.dtype[np.float64]]
+    noise: np.ndarray[tuple[int], np.dtype[np.float64]]
 
     @classmethod
     def of(cls, target: str, before: Sequence[Sample], after: Sequence[Sample], seconds: float) -> ExtrapolatedSeries:
@@ -66,13 +70,14 @@ class ExtrapolatedSeries:
         counts = [sample.metric.endswith(COUNTERS) for sample in after]
         rate = np.where(counts, np.maximum(increases, 0.0) / seconds, np.nan)
         values = np.array([sample.value for sample in after])
-        return cls(target, tuple(s.metric for s in after), tuple(s.labels for s in after), values, rate)
+        noise = np.where((np.array(increases) != 0) & (values > 1), NOISE, 0.0)
+        return cls(target, tuple(s.metric for s in after), tuple(s.labels for s in after), values, rate, noise)
 
     def at(self, start: float, times: Sequence[float], chance: np.random.Generator) -> Iterator[SampleBatch]:
         """Yield scrapes at the given times; counters are 0 at `start`."""
-        scatter = 1 + NOISE * chance.standard_normal((len(times), len(self.values)))
+        scatter = 1 + self.noise * chance.standard_normal((len(times), len(self.values)))
         counters = self.rate * (np.array(times)[:, None] - start)
-        rows = np.where(np.isnan(self.rate), self.values * np.where(self.values > 1, scatter, 1.0), counters)
+        rows = np.where(np.isnan(self.rate), self.values * scatter, counters)
         for moment, values in zip(times, rows.tolist(), strict=True):
             yield SampleBatch(moment, self.target, tuple(map(Sample, self.metrics, self.labels, values)))
 
