@@ -28,10 +28,14 @@ def cold_start_seconds(rng: random.Random, median: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class Pod(Generic[R]):
-    """A pod. `created` is in seconds since the start; without a `claim`, it has a node or needs no GPU."""
+    """A pod. `created` is in seconds since the start; without a `claim`, it has a node or needs no GPU.
+
+    version: that of its container; "" before it has a node.
+    """
 
     name: str
     created: float
+    version: str = ""
     phase: Phase = "Pending"
     places: tuple[Place, ...] = ()
     claim: Signal | None = None
@@ -52,6 +56,7 @@ class Deployment(Generic[R]):
         start: starts a serving replica at these places.
         stop: stops a replica, with True after its requests; the signal fires when its resources are free.
         measure: mean of a metric over the serving replicas.
+        version: the version that a starting replica runs.
     """
 
     def __init__(
@@ -67,13 +72,16 @@ class Deployment(Generic[R]):
         start: Callable[[tuple[Place, ...]], R],
         stop: Callable[[R, bool], Signal],
         measure: Callable[[str], float],
+        version: Callable[[], str] = str,
     ) -> None:
         self._engine, self.name, self._capacity, self._rng = engine, name, capacity, rng
         self._pool, self._gpus, self._cold_start = pool, gpus, median_cold_start
-        self._start, self._stop, self.metric = start, stop, measure
+        self._start, self._stop, self.metric, self._version = start, stop, measure, version
         self.pods: list[Pod[R]] = []
         """Oldest first."""
         self.desired = self._created = 0
+        self.generation = 1
+        """Number of the specification, which each change of it raises: of the replicas, or of the pods' template."""
 
     @property
     def ready(self) -> int:
@@ -100,6 +108,7 @@ class Deployment(Generic[R]):
 
     def scale_to(self, count: int) -> None:
         """Set the desired replicas."""
+        self.generation += count != self.desired
         self.desired = count
         for _ in range(count - len(self.pods)):
             pod = self._create_pod()
@@ -146,13 +155,17 @@ class Deployment(Generic[R]):
         pod.replica = None
         yield self._stop(replica, True)
         if not pod.ended:
+            pod.name, pod.created = self._new_name(), self._engine.now
             yield from self._load(pod)
 
     def _create_pod(self) -> Pod[R]:
-        pod: Pod[R] = Pod(f"{self.name.name}-{self._created}", self._engine.now)
-        self._created += 1
+        pod: Pod[R] = Pod(self._new_name(), self._engine.now)
         self.pods.append(pod)
         return pod
+
+    def _new_name(self) -> str:
+        self._created += 1
+        return f"{self.name.name}-{self._created - 1}"
 
     def _start_pod(self, pod: Pod[R]) -> Process:
         if pod.claim is not None:
@@ -164,7 +177,7 @@ class Deployment(Generic[R]):
         yield from self._load(pod)
 
     def _load(self, pod: Pod[R]) -> Process:
-        pod.phase = "Running"
+        pod.phase, pod.version = "Running", self._version()
         pod.starts += 1
         start_number = pod.starts
         yield cold_start_seconds(self._rng, self._cold_start)
@@ -172,7 +185,7 @@ class Deployment(Generic[R]):
             self._serve(pod)
 
     def _serve(self, pod: Pod[R]) -> None:
-        pod.phase = "Running"
+        pod.phase, pod.version = "Running", self._version()
         pod.replica = self._start(pod.places)
 
     def _remove(self, pod: Pod[R]) -> None:

@@ -44,7 +44,11 @@ _HPA_REPLICAS = (
     _gauge("horizontalpodautoscaler_status_current_replicas", _HPA, "Replicas that there are."),
     _gauge("horizontalpodautoscaler_status_desired_replicas", _HPA, "Replicas that are wanted."),
 )
-_REPLICAS: tuple[tuple[Family, Callable[[Deployment[Any]], int]], ...] = (
+_COUNTS: tuple[tuple[Family, Callable[[Deployment[Any]], int]], ...] = (
+    (
+        _gauge("deployment_metadata_generation", _DEPLOYMENT, "Number of the specification that is wanted."),
+        lambda item: item.generation,
+    ),
     (_gauge("deployment_spec_replicas", _DEPLOYMENT, "Replicas that are wanted."), lambda item: item.desired),
     (_gauge("deployment_status_replicas", _DEPLOYMENT, "Replicas that there are."), lambda item: len(item.pods)),
     (_gauge("deployment_status_replicas_ready", _DEPLOYMENT, "Replicas that are ready."), lambda item: item.ready),
@@ -58,6 +62,7 @@ _REPLICAS: tuple[tuple[Family, Callable[[Deployment[Any]], int]], ...] = (
     ),
 )
 POD_CREATED = _gauge("pod_created", _POD, "When the pod was created, in Unix seconds.")
+POD_CONTAINER = _gauge("pod_container_info", (*_POD, "container", "image_spec", "image"), "A container; always 1.")
 POD_PHASE = _gauge("pod_status_phase", (*_POD, "phase"), "1 for the phase that the pod is in, else 0.")
 POD_SCHEDULED = _gauge("pod_status_scheduled", (*_POD, "condition"), "1 for whether the pod has its node, else 0.")
 QUOTA = _gauge(
@@ -79,8 +84,9 @@ def families(
         (HPA_TARGET, [Sample(labels, hpa.spec.target) for labels, hpa in targets]),
         (HPA_VALUE, [Sample(labels, hpa.value) for labels, hpa in targets if not math.isnan(hpa.value)]),
         *((family, [Sample(hpa.name, hpa.target.desired) for hpa in autoscalers]) for family in _HPA_REPLICAS),
-        *((family, [Sample(item.name, count(item)) for item in deployments]) for family, count in _REPLICAS),
+        *((family, [Sample(item.name, count(item)) for item in deployments]) for family, count in _COUNTS),
         (POD_CREATED, [Sample(labels, epoch + pod.created) for labels, pod in pods]),
+        (POD_CONTAINER, [Sample(_container_labels(*labels, pod.version), 1.0) for labels, pod in pods if pod.version]),
         (POD_PHASE, [Sample((*labels, phase), float(pod.phase == phase)) for labels, pod in pods for phase in PHASES]),
         (
             POD_SCHEDULED,
@@ -99,6 +105,13 @@ def families(
             ],
         ),
     ]
+
+
+@lru_cache(maxsize=4096)
+def _container_labels(namespace: str, pod: str, uid: str, version: str) -> tuple[str, ...]:
+    name = pod.rpartition("-")[0]
+    image = f"example.com/{namespace}/{name}:{version}"
+    return namespace, pod, uid, name, image, image
 
 
 @lru_cache(maxsize=4096)

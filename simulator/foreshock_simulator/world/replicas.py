@@ -62,6 +62,7 @@ class Replicas:
             start=self._start,
             stop=self._stop,
             measure=self._measure,
+            version=lambda: self.service.release.version,
         )
 
     def gpus(self) -> tuple[Gpu, ...]:
@@ -85,6 +86,7 @@ class Replicas:
 
     def restart(self, pause: float, count: int | None = None) -> Process:
         """Rolling restart: drain `count` replicas (default all), start others in their place, `pause` seconds apart."""
+        self.deployment.generation += 1
         for running in self.deployment.replicas[:count]:
             if running in self.deployment.replicas:
                 yield from self.deployment.replace(running)

@@ -168,6 +168,7 @@ def test_kube_state_metrics_families_match_the_state() -> None:
         "kube_horizontalpodautoscaler_status_target_metric", *hpa, "metric_name=in_flight", "metric_target_type=average"
     ] == 40.0  # fmt: skip
     assert values["kube_deployment_spec_replicas", *deployment] == 6
+    assert values["kube_deployment_metadata_generation", *deployment] == 2
     assert values["kube_deployment_status_replicas_ready", *deployment] == cluster.deployment.ready == 2
     assert values["kube_deployment_status_replicas_unavailable", *deployment] == 4
     assert (values["kube_resourcequota", *gpus, "type=hard"], values["kube_resourcequota", *gpus, "type=used"]) == (

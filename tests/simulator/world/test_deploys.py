@@ -9,6 +9,7 @@ from statistics import median
 
 import pytest
 
+from foreshock_exporter.model.family import Sample
 from foreshock_simulator.scenarios.load import parse
 from foreshock_simulator.simulation import Simulation
 
@@ -53,6 +54,39 @@ def test_replicas_are_replaced_one_after_another() -> None:
 def test_a_canary_runs_beside_the_version_before() -> None:
     late = Counter(version for end, version, *_ in spans_after("replicas: 1") if end > 400)
     assert min(late["1.4.1"], late["1.4.2"]) > 20
+
+
+def kube_state(simulation: Simulation) -> tuple[float, dict[str, str]]:
+    """Generation of the deployed service, and the image of each of its pods, as kube-state-metrics reports them."""
+    rows = [
+        (family.name, dict(zip(family.labels, sample.labels, strict=True)), sample.value)
+        for family, samples in simulation.capacity()
+        for sample in samples
+        if isinstance(sample, Sample)
+    ]
+    (generation,) = [
+        value
+        for name, labels, value in rows
+        if name == "kube_deployment_metadata_generation" and labels["deployment"] == "front"
+    ]
+    return generation, {
+        labels["pod"]: labels["image"]
+        for name, labels, _ in rows
+        if name == "kube_pod_container_info" and labels["container"] == "front"
+    }
+
+
+@pytest.mark.parametrize(("options", "kept"), [("pause: 30s", 0), ("replicas: 1", 1)], ids=["all replicas", "a canary"])
+def test_kube_state_metrics_shows_a_deploy_by_its_generation_images_and_pods(options: str, kept: int) -> None:
+    simulation = Simulation(parse(SCENARIO % options, "deploy.yaml"), 1, 0.0)
+    simulation.advance(190.0)
+    generation, before = kube_state(simulation)
+    assert (generation, [*before.values()]) == (1, ["example.com/shop/front:1.4.1"] * 2)
+    simulation.advance(600.0)
+    generation, after = kube_state(simulation)
+    versions = sorted(image.rpartition(":")[2] for image in after.values())
+    assert (generation, versions) == (2, ["1.4.1"] * kept + ["1.4.2"] * (2 - kept))
+    assert len(before.keys() & after.keys()) == kept
 
 
 @pytest.mark.parametrize(
