@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
+Claims = Mapping[str, Sequence[tuple[str, str]]]
+"""Driver and name of the devices of each claim."""
 Devices = Mapping[str, Sequence[str]]
 """Device ids by resource."""
 
@@ -41,13 +44,38 @@ def devices(number: int, given: Devices) -> bytes:
     )
 
 
-def pod(namespace: str, name: str, containers: Mapping[str, Devices]) -> bytes:
+def claims(given: Claims) -> bytes:
+    """DynamicResource (claim_name = 2, claim_namespace = 3, claim_resources = 4) of a container, as its field 5.
+
+    A ClaimResource has cdi_devices = 1 (name = 1), driver_name = 2, pool_name = 3, and device_name = 4.
+    """
+    return b"".join(
+        field(
+            5,
+            field(2, claim)
+            + field(3, "ml")
+            + b"".join(
+                field(
+                    4,
+                    field(1, field(1, f"k8s.{driver}/device={device}"))
+                    + field(2, driver)
+                    + field(3, "node-1")
+                    + field(4, device),
+                )
+                for driver, device in listed
+            ),
+        )
+        for claim, listed in given.items()
+    )
+
+
+def pod(namespace: str, name: str, containers: Mapping[str, Devices], claimed: Claims = MappingProxyType({})) -> bytes:
     """ListPodResourcesResponse with one PodResources (name = 1, namespace = 2, containers = 3).
 
-    Each container has CPUs (cpu_ids = 3), which are not read.
+    Each container has CPUs (cpu_ids = 3), which are not read, and the claims.
     """
     listed = b"".join(
-        field(3, field(1, container) + devices(2, given) + field(3, bytes([0, 1, 2])))
+        field(3, field(1, container) + devices(2, given) + field(3, bytes([0, 1, 2])) + claims(claimed))
         for container, given in containers.items()
     )
     return field(1, field(1, name) + field(2, namespace) + listed)

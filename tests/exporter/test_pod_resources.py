@@ -81,6 +81,27 @@ def test_a_device_of_a_container_is_an_allocation(
         assert allocations(reader(tmp_path / "kubelet.sock")) == [{**CHAT, "resource": resource, **labels}]
 
 
+@pytest.mark.parametrize(
+    ("device", "labels"),
+    [
+        ("gpu-5", {"gpu": "1", "uuid": GPU_1}),
+        ("gpu-5-mig-1g10gb-19-0", {"gpu": "1", "uuid": GPU_1, "mig_uuid": MIG}),
+        ("gpu-4-mig-19-0-1", {"gpu": "0", "uuid": GPU_0}),
+        ("gpu-9", {}),
+    ],
+)
+def test_a_device_of_a_claim_is_the_gpu_with_its_minor_number(
+    tmp_path: Path, device: str, labels: Mapping[str, str]
+) -> None:
+    """Other drivers' devices are no GPUs. Without a single MIG instance, the name says which it is."""
+    listed = {"one-gpu": [("gpu.nvidia.com", device), ("compute-domain.nvidia.com", "channel-0"), ("dra.net", "eth1")]}
+    seen = [Identity(str(i), uuid, "", "", "", "", minor=f"{i + 4}") for i, uuid in enumerate((GPU_0, GPU_1))]
+    host = KnownDevices().update(seen, {GPU_0: (), GPU_1: (MIG,)})
+    with kubelet(tmp_path / "kubelet.sock", pod("ml", "chat-5d8f9c7b6d-x2x9k", {"main": {}}, listed)):
+        found = allocations(PodResources(tmp_path / "kubelet.sock", lambda: host, Clock(), 30.0))
+    assert found == [{**CHAT, "resource": "gpu.nvidia.com", "claim": "one-gpu", "device": device, **labels}]
+
+
 def test_the_labels_stay_when_a_gpu_hangs(tmp_path: Path) -> None:
     """When a GPU hangs, one asks whose pod is on it; and the first scrape has the labels of all others."""
     given: Devices = {"nvidia.com/gpu": [GPU_0], "nvidia.com/mig-1g.10gb": [MIG]}

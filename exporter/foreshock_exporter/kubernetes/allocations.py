@@ -20,14 +20,19 @@ _UUID = re.compile(r"((?:GPU|MIG)-[\w/-]+?)(?:::(\d+))?")
 _INDEX = re.compile(r"(?:nvidia)?(\d{1,3})(?:/gi\d+)?(?:(?:::|/vgpu)(\d+))?")
 """Id by index: the plugin's strategy `index`, and GKE's `nvidia0`, `nvidia0/gi1`, and `nvidia0/vgpu1`."""
 _RESOURCE = "nvidia.com/"
+_DRIVER = "gpu.nvidia.com"
+"""NVIDIA's driver for Dynamic Resource Allocation."""
+_CLAIMED = re.compile(r"gpu-(\d{1,3})(-mig-.+)?")
+"""Name of its devices: the minor number of the GPU; for a MIG instance also profile and placement."""
 
 
 class Device(NamedTuple):
-    """A GPU or MIG instance of this host. gpu, uuid: of the whole GPU. mig_uuid: "" for a whole GPU."""
+    """A GPU or MIG instance of this host. gpu, uuid, minor: of the whole GPU. mig_uuid: "" for a whole GPU."""
 
     gpu: str
     uuid: str
     mig_uuid: str = ""
+    minor: str = ""
 
 
 class KnownDevices:
@@ -45,20 +50,24 @@ class KnownDevices:
         known = tuple(seen)
         if known and not self._instances:
             return None
-        gpus = {gpu.uuid: Device(gpu.gpu, gpu.uuid) for gpu in known}
+        gpus = {gpu.uuid: Device(gpu.gpu, gpu.uuid, "", gpu.minor) for gpu in known}
         return gpus | {
-            mig: Device(gpu.gpu, gpu.uuid, mig) for gpu in known for mig in self._instances.get(gpu.uuid, ())
+            mig: Device(gpu.gpu, gpu.uuid, mig, gpu.minor) for gpu in known for mig in self._instances.get(gpu.uuid, ())
         }
 
 
 class Allocation(NamedTuple):
-    """A device id that the kubelet gave to a container, of a resource such as `nvidia.com/gpu`."""
+    """A device id that the kubelet gave to a container, of a resource such as `nvidia.com/gpu`.
+
+    Of a claim, `resource` is the driver, and `device` the driver's name of the device.
+    """
 
     namespace: str
     pod: str
     container: str
     resource: str
     device: str
+    claim: str = ""
 
 
 def allocation_families(
@@ -70,7 +79,10 @@ def allocation_families(
     """
     by_index = {device.gpu: device for device in devices.values() if not device.mig_uuid}
     rows = [
-        (*found, item.resource, replica, *map(label_value, item[:3]), label_value(workload(item.pod)))
+        (
+            *(*found[:3], item.resource, replica, *map(label_value, item[:3]), label_value(workload(item.pod))),
+            *((label_value(item.claim), label_value(item.device)) if item.claim else ("", "")),
+        )
         for item in allocations
         if (of := _device(item.resource, item.device, devices, by_index)) is not None
         for found, replica in (of,)
@@ -92,6 +104,20 @@ def _device(
         uuid = match[1]
         unknown = Device("", "", uuid) if uuid.startswith("MIG-") else Device("", uuid)
         return devices.get(uuid, unknown), match[2] or ""
+    if resource == _DRIVER and (match := _CLAIMED.fullmatch(text)):
+        return _claimed(match[1], bool(match[2]), devices), ""
     if resource.startswith(_RESOURCE) and (match := _INDEX.fullmatch(text)):
         return by_index.get(match[1], Device(match[1], "")), match[2] or ""
     return None
+
+
+def _claimed(minor: str, is_instance: bool, devices: Mapping[str, Device]) -> Device:
+    """The GPU with this minor number, or its only MIG instance.
+
+    Names of instances differ between versions of the driver, and need their placement, so of several none is chosen.
+    """
+    of_gpu = [device for device in devices.values() if device.minor == minor]
+    instances = [device for device in of_gpu if device.mig_uuid]
+    if is_instance and len(instances) == 1:
+        return instances[0]
+    return next((device for device in of_gpu if not device.mig_uuid), Device("", ""))

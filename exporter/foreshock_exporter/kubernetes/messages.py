@@ -1,7 +1,7 @@
 """Messages of the kubelet's pod-resources API, version 1, as far as they are read.
 
-Field numbers: kubernetes.io, "Device Plugins", section "Monitoring device plugin resources". Unknown fields, such as
-CPUs and memory, are skipped.
+Field numbers: kubernetes.io, "Device Plugins", section "Monitoring device plugin resources", and the protocol file of
+k8s.io/kubelet for the devices of claims. Unknown fields, such as CPUs and memory, are skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ SERVICE = "v1.PodResourcesLister"
 _FIELDS: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "Request": (),
     "Devices": (("resource_name", 1, "", False), ("device_ids", 2, "", True)),
-    "Container": (("name", 1, "", False), ("devices", 2, "Devices", True)),
+    "ClaimedDevice": (("driver_name", 2, "", False), ("device_name", 4, "", False)),
+    "Claim": (("claim_name", 2, "", False), ("devices", 4, "ClaimedDevice", True)),
+    "Container": (("name", 1, "", False), ("devices", 2, "Devices", True), ("claims", 5, "Claim", True)),
     "Pod": (("name", 1, "", False), ("namespace", 2, "", False), ("containers", 3, "Container", True)),
     "Pods": (("pods", 1, "Pod", True),),
     "Allocatable": (("devices", 1, "Devices", True),),

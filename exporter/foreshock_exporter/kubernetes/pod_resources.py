@@ -73,6 +73,14 @@ class PodResources:
             for container in pod.containers
             for devices in container.devices
             for device in devices.device_ids
+        ] + [
+            Allocation(
+                pod.namespace, pod.name, container.name, device.driver_name, device.device_name, claim.claim_name
+            )
+            for pod in pods
+            for container in pod.containers
+            for claim in container.claims
+            for device in claim.devices
         ]
         if len(allocations) > MAX_DEVICES:
             raise ValueError(f"{self._socket}: more than {MAX_DEVICES} devices are allocated")

@@ -28,7 +28,10 @@ class DeviceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Identity of a GPU; constant while it is present. `gpu` is its index as in nvidia-smi."""
+    """Identity of a GPU; constant while it is present.
+
+    gpu: its index as in nvidia-smi. minor: the number of its device file /dev/nvidiaN, "" where unknown.
+    """
 
     gpu: str
     uuid: str
@@ -37,6 +40,7 @@ class Identity:
     driver_version: str
     cuda_version: str
     sharing: Sharing = "unknown"
+    minor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ ALLOCATION_INFO = _gauge(
     "GPU or MIG instance that the kubelet allocated to a container, with or without a process on it; always 1.",
     (
         *(*_GPU, "mig_uuid", "resource", "replica"),
-        *("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "k8s_workload_name"),
+        *("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "k8s_workload_name", "claim", "device"),
     ),
 )
 ALLOCATABLE = _gauge(

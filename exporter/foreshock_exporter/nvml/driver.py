@@ -50,6 +50,7 @@ class NvmlDriver:
             self._library.refresh_handle(gpu)
             uuid = query.required("nvmlDeviceGetUUID")
             self._library.set_uuid(gpu, uuid)
+            minor = query.optional("nvmlDeviceGetMinorNumber")
             return device.Identity(
                 gpu=str(gpu),
                 uuid=to_text(uuid),
@@ -58,6 +59,7 @@ class NvmlDriver:
                 driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
                 cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
                 sharing=_sharing_mode(query),
+                minor="" if minor is None else str(minor),
             )
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:

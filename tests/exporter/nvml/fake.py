@@ -131,6 +131,7 @@ class FakeNvml:
             "nvmlDeviceGetUUID": lambda handle: f"GPU-{gpu_of(handle)}",
             "nvmlDeviceGetName": b"NVIDIA H100 80GB HBM3",
             "nvmlDeviceGetPciInfo": SimpleNamespace(busId="00000000:1B:00.0"),
+            "nvmlDeviceGetMinorNumber": gpu_of,
             "nvmlSystemGetDriverVersion": "590.48.01",
             "nvmlSystemGetCudaDriverVersion_v2": 13010,
             "nvmlDeviceGetMigMode": [0, 0],

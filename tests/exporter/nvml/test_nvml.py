@@ -24,7 +24,7 @@ def test_readings_are_in_base_units(driver: Open) -> None:
 
 def test_identity_is_text_whatever_the_binding_returns(driver: Open) -> None:
     assert driver()[0].identity(0) == Identity(
-        "0", "GPU-0", "NVIDIA H100 80GB HBM3", "00000000:1B:00.0", "590.48.01", "13.1", "time-slicing"
+        "0", "GPU-0", "NVIDIA H100 80GB HBM3", "00000000:1B:00.0", "590.48.01", "13.1", "time-slicing", "0"
     )
 
 
