@@ -55,8 +55,8 @@ The help text of every command, as printed by `foreshock COMMAND --help`. [hub.m
 | subject | rule |
 |---|---|
 | source | `--from URL` for a hub, `--from DIR` for a [recording](recordings.md); default: `http://127.0.0.1:8050` |
-| credentials | `--credentials FILE`, one line: bearer token or `user:password` |
-| environment variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_CREDENTIALS` for `--credentials` |
+| credentials | `--http-config FILE`, YAML in the words of Prometheus' [`http_config`](http-config.md) |
+| environment variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_HTTP_CONFIG` for `--http-config` |
 | time | RFC 3339 (`2026-11-25T10:00:00Z`), Unix seconds, `now`, `now-15m`, `now/d` (midnight UTC) |
 | time in a recording | `now` is the end of the recording |
 | duration | `100ms`, `10s`, `5m`, `2h`, `7d`; a number without a unit is in seconds |

@@ -169,7 +169,7 @@ def test_a_report_is_html_with_plots_inside_or_markdown_with_plots_beside(
         (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a valid time; use"),
         (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a valid time; use"),
         (["trace", "show", "xyz"], 2, "trace id 'xyz': not a hexadecimal number"),
-        (["get", "services", "--credentials", "/nowhere"], 2, "--credentials: /nowhere: cannot be read"),
+        (["get", "services", "--http-config", "/nowhere"], 2, "--http-config: /nowhere: cannot be read"),
         (["get", "gpus", "--from", "http://127.0.0.1:1"], 1, "no response: Connection refused. Start a hub, or pass"),
         (["get", "gpus", "--from", "nowhere"], 2, "--from: 'nowhere' is neither a folder nor a valid URL; use"),
     ],
@@ -208,8 +208,9 @@ def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixtu
     (tmp_path / "tokens").write_text(token_line("cli", "secret"))
     app = create_app(FakeHub(SCENES["contended"]()), version="1", access=Access(Tokens(tmp_path / "tokens")))
     (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "http.yml").write_text("authorization: {credentials_file: token}")
     with closing(WebServer(app, "127.0.0.1", 0)) as server:
         server.start()
         assert main(["get", "gpus", "--from", server.url]) == 1
-        assert "authentication required. Pass --credentials FILE" in capsys.readouterr().err
-        assert main(["get", "gpus", "--from", server.url, "--credentials", str(tmp_path / "token")]) == 0
+        assert "authentication required. Pass --http-config FILE" in capsys.readouterr().err
+        assert main(["get", "gpus", "--from", server.url, "--http-config", str(tmp_path / "http.yml")]) == 0

@@ -140,10 +140,10 @@ SLOW = [name for name in EXPECTED if name != "starve"]
 def test_an_agent_says_why_llm_chat_is_slow_and_what_to_do(scenario: str, incident: Incident, tmp_path: Path) -> None:
     """Over HTTP and over standard input and output: cause, suspect, action, and evidence; without a token, nothing."""
     expected, tokens, credentials = EXPECTED[scenario], tmp_path / "tokens", tmp_path / "credentials"
-    credentials.write_text(TOKEN)
+    credentials.write_text(f"authorization: {{credentials: {TOKEN}}}")
     with hub_over(incident(scenario), tokens) as url:
         said = anyio.run(over_http, url, TOKEN)
-        assert anyio.run(over_stdio, "--from", url, "--credentials", str(credentials)) == said
+        assert anyio.run(over_stdio, "--from", url, "--http-config", str(credentials)) == said
         with pytest.raises((MCPError, httpx2.HTTPError, ExceptionGroup)):
             anyio.run(over_http, url, "")
     assert (said.cause, said.confidence) == (expected.cause, "high")

@@ -120,7 +120,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, hub, audit = tmp_path_factory.mktemp("verbs"), FakeHub(SCENES["contended"]()), AuditLog()
     roles = Roles(tuple((role.name, role) for role in Role))
     for role in Role:
-        (folder / role.name).write_text(f"secret{role.name}\n")
+        (folder / f"{role.name}.yml").write_text(f"authorization: {{credentials: secret{role.name}}}")
     (folder / "tokens").write_text("".join(f"{token_line(role.name, f'secret{role.name}')}\n" for role in Role))
     (folder / "client").write_text("client-secret\n")
     oidc = Oidc(OidcOptions("https://id.example.com", "foreshock", folder / "client"), roles, audit)
@@ -173,7 +173,7 @@ def test_the_command_of_a_viewer_fails_and_that_of_a_responder_succeeds(
 ) -> None:
     for role in Role:
         command, before = site.command(verb), site.hub.journal.newest
-        code = main([*command, "--from", site.url, "--credentials", str(site.folder / role.name)])
+        code = main([*command, "--from", site.url, "--http-config", str(site.folder / f"{role.name}.yml")])
         written = len(site.hub.journal.read(after=before))
         assert (code, written) == ((0, 1) if role >= Role.RESPONDER else (1, 0)), role
         if role is Role.VIEWER:

@@ -117,7 +117,7 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
     \b
     Examples:
       foreshock get incidents
-      foreshock get incidents --from https://hub.example.com --credentials token -o json
+      foreshock get incidents --from https://hub.example.com --http-config http.yml -o json
       foreshock get incidents --fail-on critical              exit with code 3 while a critical incident is open
     """
     answer = incidents_at(source, at)

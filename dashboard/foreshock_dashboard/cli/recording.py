@@ -11,7 +11,7 @@ import click
 from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, play
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import plain, show
-from foreshock_dashboard.cli.source import credentials_option, match_option, prometheus_source, with_credentials
+from foreshock_dashboard.cli.source import match_option, prometheus_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.recording.convert import Converted, export, import_files
@@ -22,6 +22,7 @@ from foreshock_dashboard.replay.replay import ReplayResult
 from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.sources.http_config.reading import read_http_config
+from foreshock_dashboard.sources.http_config.values import HttpConfig
 from foreshock_dashboard.web.state.incident_json import replayed
 
 FILE = click.Path(path_type=Path)
@@ -47,7 +48,6 @@ FILE = click.Path(path_type=Path)
     help="credentials, TLS, headers, and parameters, YAML as Prometheus' http_config (default: prometheus-config of "
     "--config) [env var: FORESHOCK_PROMETHEUS_CONFIG]",
 )
-@credentials_option
 def create(
     start: str,
     end: str,
@@ -57,7 +57,6 @@ def create(
     place: str | None,
     config: str | None,
     prometheus_config: str | None,
-    credentials: Path | None,
 ) -> None:
     """Record a time range from Prometheus: raw samples of all metrics, without traces.
 
@@ -72,8 +71,8 @@ def create(
     settings = load_settings({"config": config, "prometheus_url": place, "prometheus_config": prometheus_config})
     if not settings.prometheus_url:
         raise SettingsError("--from: missing. Set it to the URL of your Prometheus.")
-    http_config = with_credentials(credentials)
-    if settings.prometheus_config and not credentials:
+    http_config = HttpConfig()
+    if settings.prometheus_config:
         try:
             http_config = read_http_config(settings.prometheus_config)
         except FileError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 import httpx
-from pydantic import SecretStr
 
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.common.reloading_file import FileError
@@ -21,6 +20,8 @@ from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.sources import http_client
+from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ class Source:
         name: URL or folder, for messages.
     """
 
-    def __init__(self, place: str, credentials: Path | None = None) -> None:
-        """Raises SettingsError if the place is neither a URL nor a folder, or the credentials cannot be used."""
+    def __init__(self, place: str, http_config: Path | None = None) -> None:
+        """Raises SettingsError if the place is neither a URL nor a folder, or the configuration cannot be used."""
         self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
-        self._credentials = credentials
         self._probed = False
         self._opened = ExitStack()
-        self._headers: dict[str, str] = {}
+        self._config = HttpConfig()
         if self.recording:
             self.name = f"recording {place}"
             return
@@ -67,11 +67,13 @@ class Source:
         self.name = without_credentials(self._url)
         if self.name != self._url:
             raise SettingsError(
-                f"--from: {self.name!r} has credentials, which the process list shows. Use --credentials."
+                f"--from: {self.name!r} has credentials, which the process list shows. Use --http-config."
             )
-        self._headers = {
-            name: value.get_secret_value() for name, value in with_credentials(credentials).headers.items()
-        }
+        if http_config:
+            try:
+                self._config = read_http_config(http_config)
+            except FileError as error:
+                raise SettingsError(f"--http-config: {error}") from None
 
     def close(self) -> None:
         """Stop the own hub."""
@@ -92,12 +94,21 @@ class Source:
         hub.start()
         return hub.web.url.rstrip("/")
 
+    @cached_property
+    def _client(self) -> httpx.Client:
+        """The client of the API. Raises SettingsError if a file of the configuration cannot be used."""
+        try:
+            client = ReloadingClient(self._config, timeout=TIMEOUT_SECONDS)
+        except FileError as error:
+            raise SettingsError(f"--http-config: {error}") from None
+        return self._opened.enter_context(closing(client)).current()
+
     def prometheus(self, match: str) -> PrometheusSource | None:
         """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this."""
         if self.recording is not None:
             return None
-        config = with_credentials(self._credentials)
-        source = self._opened.enter_context(closing(prometheus_source(self._url, config, match, "--credentials")))
+        opened = closing(prometheus_source(self._url, self._config, match, "--http-config"))
+        source = self._opened.enter_context(opened)
         self._probed = True
         try:
             return source if source.answers() else None
@@ -135,7 +146,8 @@ class Source:
             return content
         if status == 401 or (status == 403 and not isinstance(content, dict)):
             raise AnswerError(
-                f"{self.name}: authentication required. Pass --credentials FILE with a bearer token or user:password."
+                f"{self.name}: authentication required. Pass --http-config FILE with credentials, such as "
+                "authorization or basic_auth."
             )
         if isinstance(content, dict) and isinstance(content.get("error"), str):
             raise AnswerError(f"{self.name}: {content['error']}", status)
@@ -146,37 +158,29 @@ class Source:
         self, method: str, path: str, parameters: Mapping[str, str], sent: Mapping[str, object] | None = None
     ) -> tuple[int, bytes]:
         """Status and body. sent: the JSON object to send."""
-        body = b""
         try:
-            with httpx.stream(
-                method,
-                f"{self._base}{path}",
-                params=parameters,
-                json=sent,
-                timeout=TIMEOUT_SECONDS,
-                headers=self._headers,
-            ) as response:
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > MAX_BODY_BYTES:
-                        size = f"{MAX_BODY_BYTES >> 20} MiB"
-                        raise AnswerError(
-                            f"{self.name}: response larger than {size}. Check that --from points to a foreshock hub."
-                        )
+            with self._client.stream(method, f"{self._base}{path}", params=parameters, json=sent) as response:
+                return response.status_code, self._read(response)
+        except AnswerError:
+            raise
+        except SourceError as error:
+            raise AnswerError(f"{self.name}: {error}") from None
         except httpx.HTTPError as error:
             raise AnswerError(
                 f"{self.name}: no response: {http_client.error_text(error)}. Start a hub, or pass --from URL|DIR."
             ) from None
-        return response.status_code, body
 
-
-def with_credentials(file: Path | None) -> HttpConfig:
-    """The configuration for a file of `--credentials`. Raises SettingsError."""
-    try:
-        header = http_client.authorization_header(file) if file else ""
-    except ValueError as error:
-        raise SettingsError(f"--credentials: {error}") from None
-    return HttpConfig(headers={"Authorization": SecretStr(header)} if header else {})
+    def _read(self, response: httpx.Response) -> bytes:
+        """The body. Raises AnswerError if it is too large."""
+        body = b""
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                size = f"{MAX_BODY_BYTES >> 20} MiB"
+                raise AnswerError(
+                    f"{self.name}: response larger than {size}. Check that --from points to a foreshock hub."
+                )
+        return body
 
 
 def prometheus_source(url: str, config: HttpConfig, match: str, option: str) -> PrometheusSource:
@@ -196,13 +200,6 @@ def prometheus_source(url: str, config: HttpConfig, match: str, option: str) -> 
         raise SettingsError(f"--from: {error}") from None
 
 
-credentials_option = click.option(
-    "--credentials",
-    envvar="FORESHOCK_HUB_CREDENTIALS",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="one-line file: bearer token or user:password for the URL [env var: FORESHOCK_HUB_CREDENTIALS]",
-)
 match_option = click.option(
     "--match",
     default="",
@@ -212,7 +209,7 @@ match_option = click.option(
 
 
 def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
-    """Decorator: `--from` and `--credentials`; the command's first argument is the source. places: help of `--from`."""
+    """Decorator: `--from` and `--http-config`; the command's first argument is the source. places: help of `--from`."""
 
     def decorate(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
         @click.option(
@@ -223,10 +220,17 @@ def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Call
             metavar="URL|DIR",
             help=f"{places} (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
         )
-        @credentials_option
+        @click.option(
+            "--http-config",
+            envvar="FORESHOCK_HUB_HTTP_CONFIG",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="credentials, TLS, headers, and parameters for the URL, YAML as Prometheus' http_config "
+            "[env var: FORESHOCK_HUB_HTTP_CONFIG]",
+        )
         @wraps(function)
-        def command(place: str, credentials: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-            with closing(Source(place, credentials)) as source:
+        def command(place: str, http_config: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
+            with closing(Source(place, http_config)) as source:
                 return function(source, *args, **kwargs)
 
         return command

@@ -25,7 +25,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--jaeger": ("--jaeger-url",),
     "--hub": ("--from", "--hub-url"),
     "--recording": ("--from",),
-    "--hub-credentials": ("--credentials",),
+    **dict.fromkeys(("--hub-credentials", "--credentials"), ("--http-config", "--prometheus-config")),
     "--buckets": ("--latency-buckets",),
     "--out": ("--output-dir", "--output-file"),
     "--json": ("--output",),

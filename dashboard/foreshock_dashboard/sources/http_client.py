@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -19,7 +17,6 @@ from foreshock_dashboard.sources.http_config.values import HttpConfig
 
 MAX_BODY_BYTES = 64 << 20
 """Largest response after decompression."""
-_MAX_CREDENTIALS_BYTES = 64 << 10
 _MAX_REASON_CHARACTERS = 200
 _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
@@ -32,22 +29,6 @@ def error_text(error: Exception) -> str:
     if isinstance(error, httpx.LocalProtocolError):
         return type(error).__name__
     return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
-
-
-def authorization_header(path: Path) -> str:
-    """Return the Authorization header for a file of one line: a bearer token, or `user:password`. Raises ValueError."""
-    try:
-        with path.open("rb") as file:
-            line = file.read(_MAX_CREDENTIALS_BYTES + 1).strip()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    if not line or len(line) > _MAX_CREDENTIALS_BYTES or any(byte < 0x20 or byte == 0x7F for byte in line):
-        raise ValueError(f"{path}: must hold one line, either a token or user:password")
-    if b":" in line:  # no bearer token has a colon (RFC 6750, b64token)
-        return f"Basic {base64.b64encode(line).decode()}"
-    if not line.isascii() or b" " in line:
-        raise ValueError(f"{path}: must hold one line, either a token (without 'Bearer') or user:password")
-    return f"Bearer {line.decode()}"
 
 
 class ApiResponse(NamedTuple):

@@ -16,6 +16,7 @@ from tests.conftest import Eventually
 from tests.sources.http_config.conftest import PASSWORD, Guard, Request, Secured, answers, process
 from tests.web.oidc import SECRET, Provider, free_port
 
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query, SourceError
@@ -191,6 +192,33 @@ def signed(request: Request, keys: dict[str, str]) -> bool:
     signer = SigV4Auth(Credentials(key, keys.get(key, "")), service, region)
     text = signer.string_to_sign(sent, signer.canonical_request(sent))
     return {"host", "x-amz-date"} <= {*names} and fields["Signature"] == signer.signature(text, sent)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(["explain"], "--http-config"), (["recording", "create", "--output-dir", "out"], "--prometheus-config")],
+    ids=["explain", "record"],
+)
+def test_commands_read_a_prometheus_by_the_same_file(
+    secured: Secured,
+    command: list[str],
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the password the message names the option. With it, this Prometheus has nothing for an answer."""
+    monkeypatch.chdir(tmp_path)
+    tls = "tls_config: {ca_file: ca.pem, cert_file: client.crt, key_file: client.key}\n"
+    file = secured.folder / "command.yml"
+    said = []
+    for text in (tls, f"{tls}basic_auth: {{username: ada, password_file: password}}\n"):
+        file.write_text(text)
+        assert main([*command, "--from", secured.url, option, str(file)]) == 1
+        said.append(capsys.readouterr().err)
+    assert option in said[0]
+    assert "no " in said[1]
+    assert option not in said[1]
 
 
 def test_an_alertmanager_takes_credentials_by_the_same_file(tmp_path: Path, wait: Eventually) -> None:

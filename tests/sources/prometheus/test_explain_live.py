@@ -120,22 +120,23 @@ def test_credentials_and_a_path_prefix_work_as_with_a_hub(
 ) -> None:
     """Basic or bearer, from a file; without it, or with them in the URL, the remedy is named."""
     files = []
-    for name, content in (("basic", "ada:secret"), ("token", "t0ken")):
+    basic, bearer = "basic_auth: {username: ada, password: secret}", "authorization: {credentials: t0ken}"
+    for name, content in (("basic", basic), ("token", bearer)):
         (tmp_path / name).write_text(content)
         files.append(str(tmp_path / name))
     at = ("--at", str(start + FAULT + 60))
-    basic = f"Basic {base64.b64encode(b'ada:secret').decode()}"
-    with proxied(own_prometheus.url, "/prometheus", [basic, "Bearer t0ken"]) as url:
+    known = [f"Basic {base64.b64encode(b'ada:secret').decode()}", "Bearer t0ken"]
+    with proxied(own_prometheus.url, "/prometheus", known) as url:
         answers = [
-            explained(capsys, "front", *at, "--from", f"{url}/prometheus{end}", "--credentials", file)
+            explained(capsys, "front", *at, "--from", f"{url}/prometheus{end}", "--http-config", file)
             for file, end in zip(files, ("", "/"), strict=True)
         ]
         assert answers[0] == answers[1]
         assert answers[0]["candidates"]
         for code, words, message in (
-            (1, (f"{url}/prometheus",), "Pass --credentials FILE"),
-            (1, (url, "--credentials", files[0]), "Check that --from points to a foreshock hub or a Prometheus."),
-            (2, (url.replace("//", "//ada:secret@"),), "has credentials, which the process list shows. Use --cred"),
+            (1, (f"{url}/prometheus",), "Pass --http-config FILE"),
+            (1, (url, "--http-config", files[0]), "Check that --from points to a foreshock hub or a Prometheus."),
+            (2, (url.replace("//", "//ada:secret@"),), "has credentials, which the process list shows. Use --http-c"),
         ):
             assert main(["explain", "front", *at, "--from", *words]) == code
             error = capsys.readouterr().err

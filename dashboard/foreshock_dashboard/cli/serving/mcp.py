@@ -43,7 +43,7 @@ def mcp(source: Source) -> None:
     \b
     Examples:
       foreshock mcp
-      foreshock mcp --from https://hub.example.com --credentials token
+      foreshock mcp --from https://hub.example.com --http-config http.yml
       foreshock mcp --from incident                           for a recording
     """
     from foreshock_dashboard.mcp.tools import server  # takes a second, which `mcp --help` does not need
