@@ -19,13 +19,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import httpx
 import numpy as np
 
-from bench import exporter, load
+from bench import counts, exporter, load
 from bench_day import exporter_series, span_series, write
 from bench_process import HubProcess, end_processes_when_ended, hub_process
 from foreshock_dashboard.common.clock import Clock
@@ -61,14 +62,15 @@ class Reading(NamedTuple):
     descriptors: int
     stored_mib: float
     evaluations: int
+    spans: int
 
 
-def reading(hub: HubProcess, folder: Path, evaluations: int, hours: float) -> Reading:
-    """Read /proc, and the size of the store."""
+def reading(hub: HubProcess, folder: Path, evaluations: int, spans: int, hours: float) -> Reading:
+    """Read /proc, and the size of the store. evaluations, spans: numbers since the start."""
     status = Path(f"/proc/{hub.pid}")
     threads, descriptors = (sum(1 for _ in (status / name).iterdir()) for name in ("task", "fd"))
     memory = hub.memory_mib(), hub.memory_mib("RssAnon")
-    return Reading(hours, *memory, threads, descriptors, disk_bytes(folder) / (1 << 20), evaluations)
+    return Reading(hours, *memory, threads, descriptors, disk_bytes(folder) / (1 << 20), evaluations, spans)
 
 
 def run(hours: float, rate: float, speed: float, file: IO[str]) -> None:
@@ -86,13 +88,13 @@ def run(hours: float, rate: float, speed: float, file: IO[str]) -> None:
         flags = ["--retention-size", RETENTION_SIZE]
         hub = opened.enter_context(hub_process(folder, [target], flags, clock))
         client = opened.enter_context(httpx.Client(base_url=hub.url, trust_env=False, timeout=600))
-        opened.enter_context(load(hub.endpoints[1], rate, clock))
+        counts_file = opened.enter_context(load(hub.endpoints[1], rate, clock))
         started = time.monotonic()
         number = 0
         while (elapsed := (clock.now() - now) / 3600) < hours:
             client.get(PATHS[number % len(PATHS)])
             evaluations = client.get("/api/now").json()["seq"]
-            writer.writerow(reading(hub, folder, evaluations, round(elapsed, 4)))
+            writer.writerow(reading(hub, folder, evaluations, counts(counts_file)[0], round(elapsed, 4)))
             file.flush()
             number += 1
             time.sleep(max(0.0, started + number * INTERVAL_SECONDS - time.monotonic()))
@@ -120,10 +122,10 @@ def read(path: Path) -> list[Reading]:
     readings = []
     for number, line in enumerate(lines, 2):
         try:
-            hours, resident, anonymous, threads, descriptors, stored, evaluations = line
+            hours, resident, anonymous, threads, descriptors, stored, evaluations, spans = line
             memory = float(resident), float(anonymous)
-            counts = int(threads), int(descriptors)
-            readings.append(Reading(float(hours), *memory, *counts, float(stored), int(evaluations)))
+            numbers = int(threads), int(descriptors)
+            readings.append(Reading(float(hours), *memory, *numbers, float(stored), int(evaluations), int(spans)))
         except ValueError:
             raise ValueError(f"{path}: line {number} is not a reading. Remove it.") from None
     if len(readings) < 2:
@@ -156,16 +158,20 @@ def report(readings: Sequence[Reading], warm_up_hours: float) -> bool:
     peak = max(each.resident_mib for each in readings)
     print(f"{readings[-1].hours:.1f} h, {warm_up_hours:g} h of them warm-up; peak {peak:.0f} MiB")
     slopes = {}
-    for name in Reading._fields[1:-1]:
+    for name in Reading._fields[1:-2]:
         values = np.array([np.median([getattr(each, name) for each in found]) for found in cycles.values()])
         slopes[name] = slope(hours, values)
         change = f"{slopes[name].value:+.2f} ± {slopes[name].margin:.2f} per hour"
         print(f"{name:<16}{values[0]:>7.1f} → {values[-1]:.1f}, mean {values.mean():.1f}, {change} (95% interval)")
-    evaluations = readings[-1].evaluations - readings[0].evaluations
-    spacing = 3600 * (readings[-1].hours - readings[0].hours) / evaluations if evaluations else float("inf")
+    first, *_, last = (each for found in cycles.values() for each in found)
+    evaluations = last.evaluations - first.evaluations
+    spacing = 3600 * (last.hours - first.hours) / evaluations if evaluations else float("inf")
     print(f"an evaluation every {spacing:.0f} s of the hub's clock")
     if not spacing <= MAX_EVALUATION_SECONDS:
         print("NOT VALID: too few evaluations, so that series have gaps. Choose a lower --speed")
+        return False
+    if idle := sum(found[0].spans == later[0].spans for found, later in pairwise(cycles.values())):
+        print(f"NOT VALID: no spans arrived in {idle} of {len(cycles)} cycles. Look for an error of the sender above")
         return False
     value, margin = slopes["resident_mib"]
     verdict = "held" if value + margin <= MAX_SLOPE_MIB_PER_HOUR else "NOT SHOWN"

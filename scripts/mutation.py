@@ -67,7 +67,8 @@ GROUPS = {
         ["foreshock_dashboard/sources/otlp/*.py"],
         [f"tests/ingest/test_{name}.py" for name in ("admission", "otlp_auth", "otlp_limits", "otlp_listeners")]
         + [f"tests/ingest/test_{name}.py" for name in ("hostile_connections", "hostile_payloads", "hostile_senders")]
-        + [f"tests/ingest/test_{name}.py" for name in ("otlp_decoding", "receiver")],
+        + [f"tests/ingest/test_{name}.py" for name in ("otlp_decoding", "otlp_metrics", "receiver")]
+        + ["tests/sources/http_config/test_remote_write.py"],
     ),
     "store": Group(
         [f"{STORE}/{folder}*.py" for folder in ("", "blocks/", "samples/", "spans/")],

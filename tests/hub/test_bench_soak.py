@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-HEADER = "hours,resident_mib,anonymous_mib,threads,descriptors,stored_mib,evaluations\n"
+HEADER = "hours,resident_mib,anonymous_mib,threads,descriptors,stored_mib,evaluations,spans\n"
 
 
-def readings(slope: float, noise: float = 0.1, seconds: float = 10.0) -> str:
-    """Readings of ten hours, one a minute: a slope in MiB per hour, and an evaluation every `seconds`."""
+def readings(slope: float, noise: float = 0.1, seconds: float = 10.0, warm_up: float = 10.0, sent: int = 600) -> str:
+    """Readings of ten hours, one a minute: a slope in MiB per hour.
+
+    An evaluation every `seconds`, in the first hour every `warm_up` seconds. Spans arrive in the first `sent` minutes.
+    """
     rng = random.Random(1)
     lines = []
     for minute in range(600):
         mib = 200 + slope * minute / 60 + rng.gauss(0, noise)
-        lines.append(f"{minute / 60},{mib},{mib},28,35,16.0,{int(60 * minute / seconds)}\n")
+        evaluations = int(60 * min(minute, 60) / warm_up + 60 * max(0, minute - 60) / seconds)
+        lines.append(f"{minute / 60},{mib},{mib},28,35,16.0,{evaluations},{3_000 * min(minute, sent)}\n")
     return HEADER + "".join(lines)
 
 
@@ -29,13 +33,15 @@ def readings(slope: float, noise: float = 0.1, seconds: float = 10.0) -> str:
         (readings(0.5, noise=30), 1, "NOT SHOWN: "),
         (readings(0.5) + "10.0,2", 0, "held: "),
         (readings(0.5, seconds=1e9), 1, "NOT VALID: too few evaluations"),
-        (HEADER + "1.0,200.0,100.0,28,35,1.0,1\n2.0,200.0,100.0,28,35,1.0,99\n", 1, "NOT VALID: 24 min after"),
+        (readings(0.5, warm_up=1e9), 0, "held: "),
+        (readings(0.5, sent=300), 1, "NOT VALID: no spans arrived in 24 of 45 cycles"),
+        (HEADER + "1.0,200.0,100.0,28,35,1.0,1,1\n2.0,200.0,100.0,28,35,1.0,99,9\n", 1, "NOT VALID: 24 min after"),
         ("", 2, "the first line is not `hours,"),
         ("seconds,resident_mib\n1,2\n", 2, "the first line is not `hours,"),
         ("\x00\xff,,\n", 2, "the first line is not `hours,"),
         (HEADER, 2, "0 readings. Wait"),
-        (HEADER + "1.0,much,100.0,28,35,1.0,1\n", 2, "line 2 is not a reading. Remove it."),
-        (HEADER + "1.0,2.0,3.0\n1.0,200.0,100.0,28,35,1.0,1\n", 2, "line 2 is not a reading. Remove it."),
+        (HEADER + "1.0,much,100.0,28,35,1.0,1,1\n", 2, "line 2 is not a reading. Remove it."),
+        (HEADER + "1.0,2.0,3.0\n1.0,200.0,100.0,28,35,1.0,1,1\n", 2, "line 2 is not a reading. Remove it."),
     ],
 )
 def test_a_file_of_readings_is_judged_or_refused_with_the_line(
