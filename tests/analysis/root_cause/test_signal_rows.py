@@ -199,23 +199,30 @@ def test_a_resource_that_reaches_its_limit_is_a_separate_signal(
     assert found[share].values[-1] == pytest.approx(now)
 
 
-def test_memory_counts_by_its_limit_and_cpu_by_its_use() -> None:
-    """Each once. Twice as many bytes far below the limit are nothing."""
+def test_memory_and_cpu_count_by_their_limits() -> None:
+    """Each once. Far below the limit, twice as many bytes are nothing, nor is far more CPU of an idle container."""
     limits = {container("cart", resource="memory"): np.full(POINTS, 10e9), container("cart", resource="cpu"): CONSTANT}
+    seconds = np.cumsum(np.where(IN_FAULT, 6.0, 0.06))
     rows = rows_of(
         {
             "container_memory_working_set_bytes": {container("cart"): np.where(IN_FAULT, 100e6, 50e6)},
             "container_memory_usage_bytes": {container("cart"): np.where(IN_FAULT, 100e6, 50e6)},
-            "container_cpu_usage_seconds_total": {container("cart"): np.cumsum(np.full(POINTS, 6.0))},
+            "container_cpu_usage_seconds_total": {container("cart"): seconds},
             "kube_pod_container_resource_limits": limits,
         }
     )
-    assert {row.metric for row in rows} - {"kube_pod_container_resource_limits"} == {
-        "container_cpu_usage_seconds_total",
-        "memory_ratio",
-    }
+    assert {row.metric for row in rows} - {"kube_pod_container_resource_limits"} == {"cpu_ratio", "memory_ratio"}
     found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
-    assert np.nanmax(found.z) < 1
+    assert np.nanmax(found.z) < ANOMALOUS_Z
+
+
+@pytest.mark.parametrize(("now", "anomalous"), [(0.06, False), (0.9, True)])
+def test_a_host_is_anomalous_by_the_share_of_it_that_is_used(now: float, anomalous: bool) -> None:
+    """An idle host that is six times as busy is still idle."""
+    busy = np.where(IN_FAULT, now, 0.01)
+    rows = rows_of({"instance:node_cpu_utilisation:rate1m": {labels_of({"instance": "node-1:9100"}): busy}})
+    found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
+    assert bool(np.nanmax(found.z) >= ANOMALOUS_Z) == anomalous
 
 
 @pytest.mark.parametrize("gone", [("cart",), ("cart", "store", "web")])

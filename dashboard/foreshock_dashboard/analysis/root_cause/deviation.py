@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
-from foreshock_dashboard.analysis.root_cause.metric_kinds import is_number, is_unavailability
+from foreshock_dashboard.analysis.root_cause.metric_kinds import is_number, is_share, is_unavailability
 from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
@@ -216,12 +216,12 @@ def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: F
         return whole * use.MIN_ERROR_SCALE
     peak = np.nanmax(np.abs(values), axis=1)
     floor = np.maximum(use.MIN_SCALE_TO_LEVEL_RATIO * np.abs(level), use.MIN_SCALE_TO_PEAK_RATIO * peak)
-    is_share = np.array([row.metric.endswith("_ratio") for row in rows])
-    is_whole = (np.nan_to_num(values) % 1 == 0).all(axis=1) & ~is_share
+    share = np.array([is_share(row.metric) for row in rows])
+    is_whole = (np.nan_to_num(values) % 1 == 0).all(axis=1) & ~share
     number = np.array([is_whole[i] and is_number(row.metric) for i, row in enumerate(rows)], np.bool_)
     least = np.where(number, np.sqrt(np.maximum(level, 1.0)), 1.0)  # of a Poisson variable; the resolution of others
     floor = np.where(is_whole, np.maximum(floor, least), floor)
-    floor = np.where(is_share, np.maximum(floor, use.MIN_SHARE_SCALE), floor)
+    floor = np.where(share, np.maximum(floor, use.MIN_SHARE_SCALE), floor)
     return np.asarray(np.maximum(floor, np.finfo(float).tiny), np.float64)
 
 

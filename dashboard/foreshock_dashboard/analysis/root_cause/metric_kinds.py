@@ -35,6 +35,7 @@ _NUMBER = re.compile(
     r"|file_descriptors|sockets?|inodes(_\w+)?|count)(_|$)"
 )
 _MEASURE = re.compile(r"temp|celsius|percent|pct|util|clock|power|watt|bytes|seconds|hertz|mhz|ratio")
+_SHARE = re.compile(r"ratio|utili[sz]ation")
 _KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _WORDS)
 STATISTIC_LABELS = ("quantile", "stat", "statistic", "percentile", "aggregation", "aggregate", "agg")
 _STATISTIC = re.compile(
@@ -70,6 +71,11 @@ def is_number(metric: str) -> bool:
     """Whether a metric is a number of things that come and go, such as connections, files, or threads."""
     name = metric.lower()
     return bool(_NUMBER.search(name)) and not _MEASURE.search(name)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of what there is, from 0 to 1."""
+    return bool(_SHARE.search(metric.lower()))
 
 
 def statistic(metric: str, labels: Mapping[str, str]) -> str:

@@ -80,7 +80,7 @@ MIN_SCALE_TO_LEVEL_RATIO = 0.05
 MIN_SCALE_TO_PEAK_RATIO = 0.02
 """Least scale over the largest value: a series that was always 0 scores at most 50."""
 MIN_SHARE_SCALE = 0.02
-"""Least scale of shares, as of a volume that is used."""
+"""Least scale of shares, as of the CPU of a limit or of a host that is used."""
 DECREASE_WEIGHT = 0.5
 """Weight of a decrease of a resource against an increase: a failing service makes others idle."""
 
@@ -136,7 +136,8 @@ INDUCED_WEIGHT = 0.3
 EXONERATED_WEIGHT = 0.2
 """Weight of an anomalous resource of a service whose own latency and errors are normal."""
 LEAST_OWN_Z = 0.3
-"""Scales that a service without an own deviation counts with: suspicion weighs by the square of the own deviation."""
+"""Scales that a service without an own deviation counts with: with calls, suspicion weighs by the square of the own
+deviation."""
 MIN_SUSPECT_SHARE = 0.07
 """Share of the suspicion, before it is weighted, from which a candidate counts in the gate."""
 SERVING_WEIGHT = 0.25

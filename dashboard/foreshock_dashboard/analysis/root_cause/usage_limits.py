@@ -1,6 +1,6 @@
 """Resources over their limits: CPU, memory, volumes, file descriptors, and throttled CPU periods.
 
-A container at its limit is slowed or killed by it, which its usage does not say. Bytes far below one say little.
+A container at its limit is slowed or killed by it, which its usage does not say. Usage far below one says little.
 Names: cAdvisor and kubelet, kube-state-metrics (`kube_pod_container_resource_limits`), and the clients of Prometheus
 (process metrics).
 """
@@ -31,7 +31,7 @@ VOLUME, VOLUME_SIZE = "kubelet_volume_stats_used_bytes", "kubelet_volume_stats_c
 FILES, MAX_FILES = "process_open_fds", "process_max_fds"
 KUBERNETES_LIMITS = "kube_pod_container_resource_limits"
 COUNTERS = frozenset((CPU_SECONDS, THROTTLED, PERIODS))
-SHARED = frozenset((*MEMORY, VOLUME, THROTTLED, PERIODS))
+SHARED = frozenset((CPU_SECONDS, *MEMORY, VOLUME, THROTTLED, PERIODS))
 """Metrics that are compared as shares where what they are shares of is known."""
 METRICS = COUNTERS | SHARED.union((QUOTA, QUOTA_PERIOD, MEMORY_LIMIT, VOLUME_SIZE, FILES, MAX_FILES, KUBERNETES_LIMITS))
 SHARES = ("cpu_ratio", "cpu_throttled_ratio", "memory_ratio", "disk_ratio", "files_ratio")
@@ -66,7 +66,7 @@ class UsageLimits:
     def shares(self, first: int) -> Mapping[tuple[Service, str], Floats]:
         """Shares of limits by service and name of the share, shape (times,); the largest of a service counts.
 
-        Those of CPU and files only where the limit is reached from grid point `first` on: their usage counts anyway.
+        Those of files only where the limit is reached from grid point `first` on: their number counts anyway.
         """
         largest: dict[tuple[Service, str], Floats] = {}
         for name, by_part in self._shares.items():
@@ -76,13 +76,13 @@ class UsageLimits:
         return {
             (service, name): values
             for (service, name), values in largest.items()
-            if name not in ("cpu_ratio", "files_ratio") or is_at_limit(name, np.nanmax(values[first:], initial=0.0))
+            if name != "files_ratio" or is_at_limit(name, np.nanmax(values[first:], initial=0.0))
         }
 
     def not_shared(self) -> Iterator[tuple[str, Matrix]]:
         """Metrics of `SHARED`, without the series of which the shares are known."""
         names = dict.fromkeys(MEMORY, "memory_ratio") | dict.fromkeys((THROTTLED, PERIODS), "cpu_throttled_ratio")
-        names[VOLUME] = "disk_ratio"
+        names |= {CPU_SECONDS: "cpu_ratio", VOLUME: "disk_ratio"}
         for metric in sorted(SHARED & self._metrics.keys()):
             matrix, shares = self._metrics[metric], self._shares[names[metric]]
             kept = [i for i, labels in enumerate(matrix.labels) if part_of(dict(labels)) not in shares]
