@@ -166,6 +166,7 @@ def gpu(index: int) -> GpuState:
         ),
         health=Health(
             clock_max_hertz={"sm": 1.98e9},
+            clock_application_hertz={"sm": 1.83e9},
             ecc_errors={"corrected": 17.0, "uncorrected": 0.0},
             remapped_rows={"corrected": 1.0, "uncorrected": 2.0},
             row_remap_pending=False,

@@ -46,6 +46,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     "counters": ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetFieldValues"),
     "health": (
         "nvmlDeviceGetMaxClockInfo",
+        "nvmlDeviceGetApplicationsClock",
         "nvmlDeviceGetTotalEccErrors",
         "nvmlDeviceGetRemappedRows",
         "nvmlDeviceGetNvLinkState",
@@ -199,6 +200,7 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
     errors = health.nvlink_errors
     return {
         "nvmlDeviceGetMaxClockInfo": _clocks(health.clock_max_hertz, absent, "clock_max_hertz"),
+        "nvmlDeviceGetApplicationsClock": _clocks(health.clock_application_hertz, absent, "clock_application_hertz"),
         "nvmlDeviceGetTotalEccErrors": _pack_values(
             [corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"
         ),

@@ -135,7 +135,7 @@ def _t4(time: float) -> ScriptedHost:
         clock_hertz={"sm": 1.2e9, "memory": 5.0e9},
     )
     health = Health(
-        clock_max_hertz={"sm": 1.59e9, "memory": 5.001e9},
+        clock_max_hertz={"sm": 1.59e9},
         ecc_errors={"corrected": 2.0, "uncorrected": 0.0},
         pcie_replays=3.0,
         pcie_link_width=8,
@@ -163,7 +163,8 @@ def _a100(time: float) -> ScriptedHost:
         instances=instances,
     )
     health = Health(
-        clock_max_hertz={"sm": 1.41e9, "memory": 1.593e9},
+        clock_max_hertz={"sm": 1.41e9},
+        clock_application_hertz={"sm": 1.275e9},
         ecc_errors={"corrected": 0.0, "uncorrected": 0.0},
         nvlink_errors={"replay": 0.0, "recovery": 0.0, "crc": 0.0},
         nvlink_links=12,
@@ -189,7 +190,7 @@ def _hopper(time: float, identity: Identity, memory: Reading, clocks: tuple[floa
         clock_hertz={"sm": sm * 0.9, "memory": of_memory},
     )
     health = Health(
-        clock_max_hertz={"sm": sm, "memory": of_memory},
+        clock_max_hertz={"sm": sm},
         ecc_errors={"corrected": 12.0, "uncorrected": 1.0},
         remapped_rows={"corrected": 1.0, "uncorrected": 2.0},
         row_remap_pending=True,

@@ -290,3 +290,15 @@ def test_a_rollout_soon_after_another_has_its_own_revision(
     changes = world_scraped(tmp_path, {("metrics", "cluster"): page}, seconds=240.0).changes
     found = [f"{item.at - START:.0f} {item.before} → {item.after} after {item.revision}" for item in changes]
     assert found == expected
+
+
+def test_the_application_clock_of_the_exporter_is_a_change_of_its_host(tmp_path: Path) -> None:
+    """In MHz, as dcgm-exporter reports it."""
+    line = 'gpu_clock_application_hertz{{gpu="0",uuid="a",clock="{}"}} {}\n'
+    page = {
+        ("metrics", "gpu-host:10877"): lambda seconds: (
+            line.format("sm", 1.98e9 if seconds < 60 else 1.41e9) + line.format("memory", 2.619e9)
+        )
+    }
+    found = [shown(change) for change in world_scraped(tmp_path, page).changes]
+    assert found == ["60 gpu_configuration gpu-host application_clock 1980 → 1410"]

@@ -31,6 +31,7 @@ from foreshock_dashboard.world.row import (
 )
 from foreshock_dashboard.world.row_math import service_of
 
+_SM_CLOCK = Matcher("clock", "=", "sm")
 _HAS_VERSION = Matcher("service_version", "!=", "")
 _TARGET_INFO_LABELS = ("job", "exported_job", *SERVICE_LABELS, "service_version")
 _DEPLOYMENT, _SCALER = (*NAMESPACE_LABELS, "deployment"), (*NAMESPACE_LABELS, "horizontalpodautoscaler")
@@ -90,7 +91,11 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "mig": row(lost, last("gpu_mig_info", (*TARGET_LABELS, "uuid", "profile"))),
         "power_limit": row(lost, last("gpu_power_limit_watts", (*TARGET_LABELS, "uuid"))),
-        "application_clock": row(lost, last("DCGM_FI_DEV_APP_SM_CLOCK", (*TARGET_LABELS, "UUID"))),
+        "application_clock": row(
+            lost,
+            Producer(last("gpu_clock_application_hertz", (*TARGET_LABELS, "uuid"), _SM_CLOCK), scale=1e-6),
+            also=(last("DCGM_FI_DEV_APP_SM_CLOCK", (*TARGET_LABELS, "UUID")),),
+        ),
         "reported_change": row(lost, last(CHANGE_METRIC, (*TARGET_LABELS, *LABELS))),
     }
 

@@ -30,6 +30,7 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.GPU_TEMPERATURE, "reading", "temperature_celsius"),
     (metrics.GPU_CLOCK, "reading", "clock_hertz"),
     (metrics.GPU_CLOCK_MAX, "health", "clock_max_hertz"),
+    (metrics.GPU_CLOCK_APPLICATION, "health", "clock_application_hertz"),
     (metrics.GPU_THROTTLED, "counters", "throttled_seconds"),
     (metrics.PCIE_TRANSMIT, "counters", "pcie_transmit_bytes"),
     (metrics.PCIE_RECEIVE, "counters", "pcie_receive_bytes"),

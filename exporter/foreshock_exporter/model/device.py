@@ -109,6 +109,7 @@ class Health:
     """
 
     clock_max_hertz: Mapping[Clock, float] = field(default_factory=dict)
+    clock_application_hertz: Mapping[Clock, float] = field(default_factory=dict)
     ecc_errors: Mapping[Severity, float] = field(default_factory=dict)
     remapped_rows: Mapping[Severity, float] = field(default_factory=dict)
     row_remap_pending: bool | None = None

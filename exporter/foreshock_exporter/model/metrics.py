@@ -56,7 +56,10 @@ GPU_POWER_LIMIT = _gauge("gpu_power_limit_watts", "Power limit enforced by the d
 GPU_ENERGY = _counter("gpu_energy_joules_total", "Energy used since the driver was loaded.")
 GPU_TEMPERATURE = _gauge("gpu_temperature_celsius", "Temperature, by sensor.", (*_GPU, "sensor"))
 GPU_CLOCK = _gauge("gpu_clock_hertz", "Current clock rate.", (*_GPU, "clock"))
-GPU_CLOCK_MAX = _gauge("gpu_clock_max_hertz", "Maximum clock rate of the GPU model.", (*_GPU, "clock"))
+GPU_CLOCK_MAX = _gauge("gpu_clock_max_hertz", "Maximum SM clock rate of the GPU model.", (*_GPU, "clock"))
+GPU_CLOCK_APPLICATION = _gauge(
+    "gpu_clock_application_hertz", "Configured SM clock rate (application clock).", (*_GPU, "clock")
+)
 GPU_THROTTLED = _counter(
     "gpu_throttled_seconds_total", "Seconds during which clocks were throttled, by reason.", (*_GPU, "reason")
 )
@@ -207,6 +210,7 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetTemperature; field 82 for memory": (GPU_TEMPERATURE,),
     "nvmlDeviceGetClockInfo": (GPU_CLOCK,),
     "nvmlDeviceGetMaxClockInfo": (GPU_CLOCK_MAX,),
+    "nvmlDeviceGetApplicationsClock": (GPU_CLOCK_APPLICATION,),
     "fields 74 to 79 (269 for 75), 270, 271": (GPU_THROTTLED,),
     "field 197": (PCIE_TRANSMIT,),
     "field 198": (PCIE_RECEIVE,),

@@ -1,4 +1,4 @@
-"""State of a device at one instant, and its health: memory errors, links, and maximum clocks."""
+"""State of a device at one instant, and its health: memory errors, links, and clocks by model and by configuration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_state(query: DeviceQuery) -> Reading:
             query.optional("nvmlDeviceGetEnforcedPowerLimit", fields=("power_limit_watts",)), 1e3
         ),
         temperature_celsius=_temperatures(query),
-        clock_hertz=_clocks(query, "nvmlDeviceGetClockInfo", "clock_hertz"),
+        clock_hertz=_clocks(query),
         instances=mig_instances(query),
     )
     if reading == Reading():
@@ -52,12 +52,28 @@ def read_state(query: DeviceQuery) -> Reading:
     return replace(reading, absent=query.absent)
 
 
-def _clocks(query: DeviceQuery, name: str, field: str) -> dict[Clock, float]:
-    """SM and memory clock in Hz, by an NVML function that returns MHz."""
+def _clocks(query: DeviceQuery) -> dict[Clock, float]:
+    """Current SM and memory clock in Hz."""
     nvml = query.library.nvml
     kinds: Mapping[Clock, Any] = {"sm": nvml.NVML_CLOCK_SM, "memory": nvml.NVML_CLOCK_MEM}
-    values = {clock: query.optional(name, kind, fields=(field,)) for clock, kind in kinds.items()}
+    values = {
+        clock: query.optional("nvmlDeviceGetClockInfo", kind, fields=("clock_hertz",)) for clock, kind in kinds.items()
+    }
     return {clock: megahertz * 1e6 for clock, megahertz in values.items() if megahertz is not None}
+
+
+def _max_clock(query: DeviceQuery) -> dict[Clock, float]:
+    """Maximum SM clock in Hz."""
+    megahertz = query.optional(
+        "nvmlDeviceGetMaxClockInfo", query.library.nvml.NVML_CLOCK_SM, fields=("clock_max_hertz",)
+    )
+    return {} if megahertz is None else {"sm": megahertz * 1e6}
+
+
+def _application_clock(query: DeviceQuery) -> dict[Clock, float]:
+    """Configured SM clock in Hz. NVML deprecates it: that it is not supported is normal."""
+    megahertz = query.optional("nvmlDeviceGetApplicationsClock", query.library.nvml.NVML_CLOCK_SM)
+    return {} if megahertz is None else {"sm": megahertz * 1e6}
 
 
 def _temperatures(query: DeviceQuery) -> dict[Sensor, float]:
@@ -92,7 +108,8 @@ def read_health(query: DeviceQuery) -> Health:
     )
     present_values = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
     return Health(
-        clock_max_hertz=_clocks(query, "nvmlDeviceGetMaxClockInfo", "clock_max_hertz"),
+        clock_max_hertz=_max_clock(query),
+        clock_application_hertz=_application_clock(query),
         ecc_errors=_ecc_errors(query),
         remapped_rows=_without_none(dict(zip(_severities(), rows[:2], strict=True))),
         row_remap_pending=None if rows[2] is None else bool(rows[2]),

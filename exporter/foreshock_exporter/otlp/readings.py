@@ -117,6 +117,7 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     _foreshock_row(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
     _foreshock_row(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
     _foreshock_row(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
+    _foreshock_row(metrics.GPU_CLOCK_APPLICATION, "speed.application", "Hz", {"clock": "foreshock.gpu.clock"}),
     _foreshock_row(metrics.GPU_THROTTLED, "throttled_time", "s", {"reason": "foreshock.gpu.throttle.reason"}),
     _foreshock_row(metrics.PCIE_REPLAYS, "pcie.replays", "{packet}"),
     _foreshock_row(metrics.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),

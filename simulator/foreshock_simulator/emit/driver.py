@@ -172,7 +172,7 @@ class _Probe:
         uncorrected = float(sum(xid in ECC_XIDS for _, xid in self.gpu.xids))
         links = NVLINKS if model.nvlink_bandwidth else None
         return device.Health(
-            clock_max_hertz={"sm": model.clock_max_hertz, "memory": model.memory_clock_hertz},
+            clock_max_hertz={"sm": model.clock_max_hertz},
             ecc_errors={"corrected": 0.0, "uncorrected": uncorrected},
             remapped_rows={"corrected": 0.0, "uncorrected": uncorrected},
             row_remap_pending=uncorrected > 0.0,

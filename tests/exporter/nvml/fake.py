@@ -149,6 +149,7 @@ class FakeNvml:
             "nvmlDeviceGetTemperatureV": 62,
             "nvmlDeviceGetClockInfo": lambda _handle, kind: {1: 1980, 2: 2619}[kind],
             "nvmlDeviceGetMaxClockInfo": lambda _handle, kind: {1: 1990, 2: 2620}[kind],
+            "nvmlDeviceGetApplicationsClock": lambda _handle, kind: {1: 1830, 2: 2619}[kind],
             "nvmlDeviceGetComputeRunningProcesses_v3": [process(10, 4000)],
             "nvmlDeviceGetGraphicsRunningProcesses_v3": [],
             "nvmlDeviceGetMPSComputeRunningProcesses_v3": [],

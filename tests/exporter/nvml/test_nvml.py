@@ -90,7 +90,7 @@ def test_garbage_utilization_is_dropped(driver: Open) -> None:
     assert (reading.utilization_ratio, reading.memory_busy_ratio) == (None, 0.41)
 
 
-def test_health_has_memory_errors_links_and_maximum_clocks(driver: Open) -> None:
+def test_health_has_memory_errors_links_and_clocks(driver: Open) -> None:
     fields: Any = {(91, 0): (1, 3), (94, 0): (1, 7)}
     fields |= {
         (163, 0): (3, 5),
@@ -102,7 +102,8 @@ def test_health_has_memory_errors_links_and_maximum_clocks(driver: Open) -> None
     }
     health = driver(field_values=fields, nvmlDeviceGetNvLinkState=lambda _handle, link: int(link != 1))[0].health(0)
     assert health == Health(
-        clock_max_hertz={"sm": 1.99e9, "memory": 2.62e9}, ecc_errors={"corrected": 5.0, "uncorrected": 1.0},
+        clock_max_hertz={"sm": 1.99e9}, clock_application_hertz={"sm": 1.83e9},
+        ecc_errors={"corrected": 5.0, "uncorrected": 1.0},
         remapped_rows={"corrected": 2.0, "uncorrected": 1.0}, row_remap_pending=True, row_remap_failed=False,
         nvlink_errors={"crc": 11.0, "replay": 1.0}, nvlink_links=3, nvlink_links_up=2, pcie_replays=7.0,
         pcie_link_width=8, pcie_link_width_max=16, pcie_link_generation=4, pcie_link_generation_max=5,

@@ -112,13 +112,16 @@ def scripts(draw: st.DrawFn, actions: st.SearchStrategy[object] = ACTIONS) -> Sc
 TIMES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=12)
 
 
+STATES = {"clock_max_hertz", "clock_application_hertz", "nvlink_links_up"}
+
+
 def numbers(gpu: ScriptedGpu) -> dict[str, float]:
     """All counters of a GPU, each under a different name."""
     found: dict[str, float] = {}
     for record in (gpu.counters, gpu.health):
         for part in dataclasses.fields(record):
             value = getattr(record, part.name)
-            if part.name in ("clock_max_hertz", "nvlink_links_up") or value is None or isinstance(value, int):
+            if part.name in STATES or value is None or isinstance(value, int):
                 continue
             for key, inner in value.items() if isinstance(value, Mapping) else [("", value)]:
                 for number, each in enumerate(inner if isinstance(inner, LinkBytes) else (inner,)):

@@ -23,6 +23,7 @@ from foreshock_exporter.script.playback import ScriptedXid
 from foreshock_exporter.web.server import serve
 
 HEALTH = {
+    "gpu_clock_application_hertz",
     "gpu_clock_max_hertz",
     "gpu_ecc_errors",
     "gpu_nvlink_errors",

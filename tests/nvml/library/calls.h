@@ -40,6 +40,7 @@
     X(nvmlDeviceGetFanSpeed)                         \
     X(nvmlDeviceGetClockInfo)                        \
     X(nvmlDeviceGetMaxClockInfo)                     \
+    X(nvmlDeviceGetApplicationsClock)                \
     X(nvmlDeviceGetCurrentClocksEventReasons)        \
     X(nvmlDeviceGetViolationStatus)                  \
     X(nvmlDeviceGetEccMode)                          \
