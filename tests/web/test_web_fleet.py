@@ -27,10 +27,12 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.query import Matrix, Query
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import GpuAllocation, World
 from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.pages.contention.data import contention
 from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
 from foreshock_dashboard.web.pages.fleet.gpu import (
     GpuWait,
@@ -43,7 +45,9 @@ from foreshock_dashboard.web.pages.fleet.gpu import (
 )
 from foreshock_dashboard.web.pages.fleet.layout import PAGE
 from foreshock_dashboard.web.pages.now import data
+from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import BadParameterError
+from foreshock_dashboard.web.state.placement import Allocated
 
 
 def _faulty(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
@@ -113,6 +117,21 @@ def test_the_inventory_is_filtered_and_sorted(selection: Selection, first: str |
     assert body["matches"] == matches
     assert (body["rows"][0].gpu if body["rows"] else None) == first
     assert len(table_rows(snapshot(contended()), selection)) == matches
+
+
+def test_an_allocated_gpu_without_a_process_names_its_pod() -> None:
+    """In the inventory, which finds it by the pod, on the open GPU, in the contention ranking, and in the API."""
+    world = calm()
+    gpu = world.gpus[5]
+    pods = tuple(GpuAllocation(gpu, "ml", name, "main", of) for name, of in (("a-0", None), ("b-0", Service("", "b"))))
+    shown = snapshot(replace(world, allocations=pods))
+    (row,) = table_rows(shown, Selection(text="ml/b-0"))
+    expected = [Allocated("ml/a-0", "main", None), Allocated("ml/b-0", "main", "b")]
+    assert (row.gpu, row.allocated) == (gpu.label, ["ml/a-0", "ml/b-0"])
+    assert table_rows(shown, Selection(sort="allocated"))[0].gpu == gpu.label
+    assert gpu_detail(shown, gpu.label, HardwareHealth())["allocated"] == expected
+    assert [row.allocated for row in contention(shown)["gpus"] if row.allocated] == [expected]
+    assert [row.allocated for row in lists.gpus(shown)["gpus"] if row.allocated] == [expected]
 
 
 def test_missing_values_come_last_in_both_orders() -> None:

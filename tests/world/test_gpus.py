@@ -84,6 +84,48 @@ def test_pools_and_tiers_are_by_gpu_and_service(tmp_path: Path) -> None:
     }
 
 
+def test_a_gpu_without_a_process_names_the_pod_that_has_it(tmp_path: Path) -> None:
+    """With the service of the pod's spans. Where a process of another service runs, it may be the pod's."""
+
+    def given(gpu: str, pod: str, container: str = "main", namespace: str = "ml") -> str:
+        return (
+            f'gpu_allocation_info{{gpu="{gpu}",uuid="{gpu}",resource="nvidia.com/gpu",k8s_namespace_name="{namespace}",'
+            f'k8s_pod_name="{pod}",k8s_container_name="{container}",k8s_workload_name="x"}} 1'
+        )
+
+    def page(t: float) -> str:
+        busy = {"a": ("ml", "chat"), "b": ("team", "other"), "d": ("team", "rank")}
+        pods = [
+            *(
+                given("a", "chat-0"),
+                given("a", "idle-0"),
+                given("b", "unknown-0"),
+                given("c", "train-7d4b9c6f5d-x2x4z"),
+            ),
+            *(given("d", "rank-0"), given("d", "rank-0", "sidecar"), given("d", "rank-1", namespace="dev")),
+        ]
+        shares = [
+            f'gpu_service_busy_seconds_total{{uuid="{gpu}",service_name="{name}",service_namespace="{of}"}} {t / 2}'
+            for gpu, (of, name) in busy.items()
+        ]
+        ended = [given("c", "gone-0")] if t < 20 else []
+        pod = 'k8s_namespace_name="ml",k8s_pod_name="rank-0"'
+        spans = f"""
+foreshock_service_address_spans_total{{service_name="rank",service_namespace="team",{pod}}} 9
+traces_span_metrics_calls_total{{service_name="train",span_kind="SPAN_KIND_SERVER"}} {t}
+"""
+        return "\n".join(
+            [*(f'gpu_info{{gpu="{gpu}",uuid="{gpu}"}} 1' for gpu in "abcd"), *shares, *pods, *ended, spans]
+        )
+
+    found = world_scraped(tmp_path, {OURS: page}).allocations
+    assert [(item.gpu.uuid, item.namespace, item.pod, str(item.service)) for item in found] == [
+        ("a", "ml", "idle-0", "None"),
+        ("c", "ml", "train-7d4b9c6f5d-x2x4z", "train"),
+        ("d", "dev", "rank-1", "None"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("configured", "tiers"),
     [

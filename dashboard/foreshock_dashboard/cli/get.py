@@ -61,10 +61,11 @@ GPU_COLUMNS: tuple[Column, ...] = (
     ("POWER", lambda row: None if row["power_watts"] is None else f"{row['power_watts']:.0f} W"),
     ("TEMP", lambda row: None if row["temperature_celsius"] is None else f"{row['temperature_celsius']:.0f} °C"),
     ("SERVICES", lambda row: _names([tenant["service"] for tenant in row["services"]])),
+    ("ALLOCATED, NO PROCESS", lambda row: _names([item["pod"] for item in row["allocated"]])),
 )
 GPU_FIELDS = (
     *("gpu", "host", "index", "uuid", "model", "utilization_ratio", "contended_ratio", "memory_used_bytes"),
-    *("memory_total_bytes", "power_watts", "temperature_celsius", "services"),
+    *("memory_total_bytes", "power_watts", "temperature_celsius", "services", "allocated"),
 )
 
 POOL_COLUMNS: tuple[Column, ...] = (

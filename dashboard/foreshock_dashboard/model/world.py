@@ -67,6 +67,16 @@ class GpuWaitPair(NamedTuple):
     noisy_neighbor: Service
 
 
+class GpuAllocation(NamedTuple):
+    """A container to which the kubelet gave a GPU, or a part of it. service: that of the pod; None if unknown."""
+
+    gpu: Gpu
+    namespace: str
+    pod: str
+    container: str
+    service: Service | None
+
+
 class Target(NamedTuple):
     """A scraped target as last seen. `up` is None if it was never reached; `age` is seconds since its last scrape."""
 
@@ -112,6 +122,7 @@ class World:
         but the rate in half precision.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
+    allocations: containers with a GPU of whose service no process is seen on it: idle, or hidden processes.
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     unjoined: model servers that belong to no service with requests or GPU time.
@@ -149,6 +160,7 @@ class World:
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
+    allocations: tuple[GpuAllocation, ...] = ()
     model_servers: ModelServers | None = None
     unjoined: tuple[UnjoinedServer, ...] = ()
     capacity: Capacity | None = None

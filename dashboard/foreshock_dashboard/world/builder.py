@@ -191,6 +191,7 @@ class WorldBuilder:
             operation_red=self._operations.red(),
             targets=self._sections.targets.fresh_targets(gpus.targets(), since, now),
             missing=missing,
+            allocations=gpus.allocations(self._of_workloads.of_pod),
             simulated=self._last_simulated > max(now - SIMULATED_FLAG_POINTS * self._step, since - self._step),
             model_servers=self._serving.model_servers(),
             unjoined=self._serving.unjoined(),

@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, gpu_order
+from foreshock_dashboard.model.world import Gpu, GpuAllocation, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.world.row import (
     GPU_LABELS,
@@ -37,6 +37,7 @@ from foreshock_dashboard.world.targets import Address, target_of
 
 TENANT_LABELS = (*GPU_LABELS, *SERVICE_LABELS)
 NEIGHBOR_LABELS = ("aggressor_name", "aggressor_namespace")
+ALLOCATION_LABELS = (*GPU_LABELS, "k8s_namespace_name", "k8s_pod_name", "k8s_container_name")
 WORKLOAD_LABELS = ("namespace", "pod", "exported_namespace", "exported_pod")
 """Labels of the pod on a GPU; `exported_` if the labels of the scrape target have the same names."""
 
@@ -86,6 +87,7 @@ def readings(windows: RateWindows) -> Catalog:
             also=(host_name,),
         ),
         "gpu": row("GPUs", gpu_info, *dcgm_info, shown=True),
+        "allocated": row("GPUs allocated to pods", last("gpu_allocation_info", ALLOCATION_LABELS)),
         "pool": row("GPU pools", last("gpu_pool_info", ("uuid", "pool"))),
         "mock": row("badge for simulated data", last("foreshock_exporter_mock", TARGET_LABELS)),
         "utilization": row("GPUs", rate("gpu_busy_seconds_total", GPU_LABELS), *busy, shown=True),
@@ -129,6 +131,7 @@ class GpuRows:
         self._workload = workload
         self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
         self._pools: LabelFacts[str, str] = LabelFacts(lambda labels: (labels.get("uuid", ""), labels.get("pool", "")))
+        self._allocated: list[LabelMap] = []
         self._healthy = -np.inf  # Unix seconds of the last health sample
 
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
@@ -137,6 +140,9 @@ class GpuRows:
             for section in (self.gpus, self.tenants, self.gpu_wait_pairs):
                 section.forget()
         self._pools.update(readings["pool"])
+        allocated = readings["allocated"]
+        given = np.flatnonzero(~np.isnan(allocated.values[:, -1])).tolist()
+        self._allocated = [dict(allocated.labels[number]) for number in given]
         self.gpus.register(readings, ["gpu"], since)
         self.tenants.register(readings, TENANT_READINGS, since)
         self.gpu_wait_pairs.register(readings, ["gpu_wait_by"], since)
@@ -165,6 +171,40 @@ class GpuRows:
         """Pool of each GPU, "" where unknown; empty where none is known."""
         pools = self._pools.facts
         return tuple(pools.get(gpu.uuid, "") for gpu in self.gpus.keys) if pools else ()
+
+    def allocations(self, service_of_pod: Callable[[str, str], Service | None]) -> tuple[GpuAllocation, ...]:
+        """Containers with a GPU of whose service no process is seen on it, by GPU and pod.
+
+        None on a GPU with a process of a service that no allocation explains: it may be theirs.
+        """
+        pods = {
+            (gpu, labels.get("k8s_namespace_name", ""), labels["k8s_pod_name"], labels.get("k8s_container_name", ""))
+            for labels in self._allocated
+            if (gpu := self._gpu(labels)) and labels.get("k8s_pod_name")
+        }
+        for _, namespace, pod, _ in pods:
+            service_of_pod(namespace, pod)  # all names are known before any is joined by its name alone
+        owners: dict[GpuAllocation, set[Service]] = {}
+        given: dict[Gpu, set[Service]] = {}
+        for gpu, namespace, pod, container in pods:
+            service = service_of_pod(namespace, pod)
+            named = Service(namespace, self._workload({"namespace": namespace, "pod": pod}))
+            of = {named, service} if service else {named}
+            owners[GpuAllocation(gpu, namespace, pod, container, service)] = of
+            given.setdefault(gpu, set()).update(of)
+        seen: dict[Gpu, set[Service]] = {}
+        if owners:
+            newest = (self.tenants[figure][:, -1:] for figure in TENANT_READINGS)
+            known = np.any([np.isfinite(values).any(axis=1) for values in newest], axis=0)
+            for number in np.flatnonzero(known).tolist():
+                tenant = self.tenants.keys[number]
+                seen.setdefault(tenant.gpu, set()).add(tenant.service)
+        idle = (
+            item
+            for item, of in owners.items()
+            if not of & seen.get(item.gpu, set()) and seen.get(item.gpu, set()) <= given[item.gpu]
+        )
+        return tuple(sorted(idle, key=lambda item: (gpu_order(item.gpu), item[1:4])))
 
     def targets(self) -> frozenset[Address]:
         """Targets that report GPUs."""

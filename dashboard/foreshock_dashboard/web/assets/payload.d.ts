@@ -56,6 +56,14 @@ export interface Ownership {
   links: Record<string, string>;
 }
 
+/** A container with a GPU of whose service no process is seen on it. */
+export interface Allocated {
+  /** `namespace/name`. */
+  pod: string;
+  container: string;
+  service: string | null;
+}
+
 export interface Topology {
   id: string;
   services: { id: string; color: number }[];

@@ -17,7 +17,7 @@ from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
-from foreshock_dashboard.web.state.placement import contended_time, pairs
+from foreshock_dashboard.web.state.placement import Allocated, allocated, contended_time, pairs
 from foreshock_dashboard.web.state.response_json import OwnershipJson, ResponseJson, ownership, response
 
 Figure = float | None
@@ -71,7 +71,7 @@ class TenantRow(Row):
 
 
 class GpuRow(Row):
-    """A GPU and the services on it."""
+    """A GPU and the services on it. allocated: containers with the GPU of whose service no process is seen on it."""
 
     gpu: str
     host: str
@@ -85,6 +85,7 @@ class GpuRow(Row):
     power_watts: Figure
     temperature_celsius: Figure
     services: list[TenantRow]
+    allocated: list[Allocated]
 
 
 class Gpus(TypedDict):
@@ -227,12 +228,15 @@ def gpus(snapshot: Snapshot) -> Gpus:
     shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     for tenant, share in zip(world.tenants, shares, strict=True):
         tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
+    idle = allocated(world)
     columns = (world.memory_used, world.memory_total, world.power, world.temperature)
     contended = map(number, contended_time(world).tolist())
     figures: Iterator[tuple[Any, ...]] = zip(last(world.utilization), contended, *map(last, columns), strict=True)
     return {
         "gpus": [
-            GpuRow(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, *(*newest, tenants.get(gpu, [])))
+            GpuRow(
+                gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, *(*newest, tenants.get(gpu, []), idle.get(gpu, []))
+            )
             for gpu, newest in zip(world.gpus, figures, strict=True)
         ]
     }

@@ -16,7 +16,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, World
-from foreshock_dashboard.web.state.numbers import last, newest, number
+from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 
 Rows = NDArray[np.int64]
 PairRows = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
@@ -61,6 +61,23 @@ def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
     service = [services.setdefault(tenant.service, len(services)) for tenant in tenants]
     gpu = [gpu_rows[tenant.gpu] for tenant in tenants]
     return Placement(np.array(gpu, np.int64), np.array(service, np.int64), tuple(services))
+
+
+class Allocated(Row):
+    """A container with the GPU, of whose service no process is seen on it. service: None if unknown."""
+
+    pod: str
+    container: str
+    service: str | None
+
+
+def allocated(world: World) -> dict[Gpu, list[Allocated]]:
+    """Allocations without a process, by GPU."""
+    found: dict[Gpu, list[Allocated]] = {}
+    for gpu, namespace, pod, container, service in world.allocations:
+        name = f"{namespace}/{pod}" if namespace else pod
+        found.setdefault(gpu, []).append(Allocated(name, container, str(service) if service else None))
+    return found
 
 
 def gpus_in_incidents(world: World, incidents: Iterable[Incident]) -> list[int]:

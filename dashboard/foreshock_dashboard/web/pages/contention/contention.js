@@ -16,6 +16,7 @@ import {
 import { formatPercent, isNumber, NOT_KNOWN, plural, shortLabels, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
+import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
@@ -119,8 +120,8 @@ const TIME_COLUMNS = [
  * @param {RankedGpu} row
  * @param {(service: string) => string} label
  */
-const gpuServices = ({ services }, label) =>
-  services.map(({ service, busy: share, wait }) =>
+const gpuServices = ({ services, allocated }, label) => [
+  ...services.map(({ service, busy: share, wait }) =>
     h(
       "span",
       { class: "on" },
@@ -128,7 +129,9 @@ const gpuServices = ({ services }, label) =>
       ` busy ${formatPercent(share)}`,
       isWait(wait) ? `, waits ${formatPercent(wait)}` : "",
     ),
-  );
+  ),
+  ...allocated.map((item) => h("span", { class: "on" }, allocatedText(item))),
+];
 
 /** @param {ContentionData} data */
 const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {

@@ -21,7 +21,15 @@ from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detai
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, newest, number
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, contended_time, pairs, placement
+from foreshock_dashboard.web.state.placement import (
+    MIN_WAIT_RATIO,
+    Allocated,
+    Pair,
+    allocated,
+    contended_time,
+    pairs,
+    placement,
+)
 
 MAX_PAIRS = 600
 """Pairs on the page, the longest waits first; /api/contention and its CSV have all."""
@@ -59,7 +67,10 @@ class TenantRow(Row):
 
 
 class RankedGpu(Row):
-    """A GPU, the use of its time as shares 0…1, and the services on it, the busiest first."""
+    """A GPU, the use of its time as shares 0…1, and the services on it, the busiest first.
+
+    allocated: containers with the GPU of whose service no process is seen.
+    """
 
     gpu: str
     pool: str
@@ -67,6 +78,7 @@ class RankedGpu(Row):
     contended: float | None
     idle: float | None
     services: list[TenantRow]
+    allocated: list[Allocated]
 
 
 class GroupRow(Row):
@@ -214,13 +226,13 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRo
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:
     """GPUs with the services on them, the most contended first, then the busiest."""
-    rows = placement(world)
+    rows, idle = placement(world), allocated(world)
     order = np.lexsort((np.arange(len(world.gpus)), np.nan_to_num(time.idle, nan=1.0), -np.nan_to_num(time.contended)))
     return [
         RankedGpu(
             world.gpus[row].label,
             world.pool[row] if world.pool else "",
-            *(*_shares(time, [row]), _tenants(world, rows.on(row).tolist())),
+            *(*_shares(time, [row]), _tenants(world, rows.on(row).tolist()), idle.get(world.gpus[row], [])),
         )
         for row in order[:MAX_GPUS].tolist()
     ]

@@ -1,6 +1,7 @@
 // The values of the Contention page, as the hub's JSON has them. Shares and ratios are of time; null without data.
 import type {
   Action,
+  Allocated,
   ChangeMark,
   Clause,
   ConfidenceLevel,
@@ -25,6 +26,7 @@ export interface GpuTime {
 export interface RankedGpu extends GpuTime {
   gpu: string;
   services: { service: string; busy: number | null; wait: number | null }[];
+  allocated: Allocated[];
 }
 
 export interface PairIncident {

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed
-from foreshock_dashboard.web.state.placement import contended_time, gpus_in_incidents, placement
+from foreshock_dashboard.web.state.placement import allocated, contended_time, gpus_in_incidents, placement
 
 ERROR_WINDOW_SECONDS = 900.0
 MIN_CONTENDED_RATIO = 0.1
@@ -95,7 +95,7 @@ METRICS: Mapping[str, Metric] = {
 }
 """By the name in the address. `nvlink` is no part of the World: it is read on demand."""
 DEFAULT_METRIC = "busy"
-COLUMNS = ("gpu", "fault", "pool", "model", *METRICS, "services")
+COLUMNS = ("gpu", "fault", "pool", "model", *METRICS, "services", "allocated")
 """Columns of the inventory and its CSV."""
 
 
@@ -158,7 +158,7 @@ class GpuCounts(Row):
 
 
 class InventoryRow(Row):
-    """A GPU of the inventory."""
+    """A GPU of the inventory. allocated: pods with the GPU of whose service no process is seen on it."""
 
     gpu: str
     fault: Fault | None
@@ -173,6 +173,7 @@ class InventoryRow(Row):
     nvlink: float | None
     errors: float | None
     services: list[str]
+    allocated: list[str]
 
 
 class Fleet(TypedDict, total=False):
@@ -257,11 +258,16 @@ def typed_array(values: Floats, low: float, high: float) -> TypedArray:
 def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[InventoryRow]:
     """Rows of the inventory, by their numbers."""
     on, pool = _services(world, rows), world.pool or ("",) * len(world.gpus)
+    pods = {gpu: [item.pod for item in items] for gpu, items in allocated(world).items()}
     values = zip(*(map(number, columns[name][list(rows)].tolist()) for name in METRICS), strict=True)
     faults, gpus = gpu_faults(world), world.gpus
     return [
         InventoryRow(
-            gpus[row].label, faults[row], pool[row] or None, gpus[row].model or None, *(*newest, on.get(row, []))
+            gpus[row].label,
+            faults[row],
+            pool[row] or None,
+            gpus[row].model or None,
+            *(*newest, on.get(row, []), pods.get(gpus[row], [])),
         )
         for row, newest in zip(rows, values, strict=True)
     ]
@@ -283,14 +289,15 @@ def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list
 
 
 def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
-    """The rows with the text in GPU, UUID, model, pool, or service names, in the selected order."""
+    """The rows with the text in GPU, UUID, model, pool, or names of services and pods, in the selected order."""
     rows = np.arange(len(world.gpus))
     by, descending = selection.sort.removeprefix("-"), selection.sort.startswith("-")
     on = _services(world) if selection.text or by == "services" else {}
     pool = world.pool or ("",) * len(world.gpus)
+    pods = {gpu: " ".join(item.pod for item in items) for gpu, items in allocated(world).items()}
     if selection.text:
         texts = (
-            f"{gpu.label} {gpu.uuid} {gpu.model} {pool[i]} {' '.join(on.get(i, ()))}".lower()
+            f"{gpu.label} {gpu.uuid} {gpu.model} {pool[i]} {' '.join(on.get(i, ()))} {pods.get(gpu, '')}".lower()
             for i, gpu in enumerate(world.gpus)
         )
         rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
@@ -305,6 +312,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         "pool": lambda row: pool[row],
         "model": lambda row: world.gpus[row].model,
         "services": lambda row: " ".join(on.get(row, ())),
+        "allocated": lambda row: pods.get(world.gpus[row], "~"),
     }
     ordered = sorted(rows.tolist(), key=names[by])
     return ordered[::-1] if descending else ordered

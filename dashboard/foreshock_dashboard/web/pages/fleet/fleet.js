@@ -8,6 +8,7 @@ import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_
 import { live } from "#web/assets/state.js";
 import { causeText, incidentHref, incidentState, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
+import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 
@@ -195,9 +196,9 @@ const gpuXids = ({ xids }, now) =>
   );
 
 /** @param {OpenGpu} gpu */
-const drawGpuServices = ({ services }) => {
+const drawGpuServices = ({ services, allocated }) => {
   if (!services.length) {
-    put(byId("gpu-services"), h("p", null, "No services on this GPU."));
+    put(byId("gpu-services"), allocated.length ? null : h("p", null, "No services on this GPU."));
     return;
   }
   drawTable(byId("gpu-services"), {
@@ -267,6 +268,7 @@ const drawOpenGpu = ({ open: gpu }, now) => {
     ),
     h("div", { class: "gpu-values" }, gpuValues(gpu)),
     h("div", { id: "gpu-services" }),
+    gpu.allocated.map((item) => h("p", null, allocatedText(item, true))),
     gpu.pairs.length ? h("p", null, "GPU wait: ", gpuPairs(gpu)) : null,
     xids.length ? h("ul", { class: "xids" }, xids) : null,
     facts.length ? h("p", { class: "muted" }, facts.join(" · ")) : null,
@@ -274,6 +276,14 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   );
   drawGpuServices(gpu);
 };
+
+/**
+ * Services, and pods without a process.
+ * @param {string[]} services
+ * @param {string[]} allocated
+ */
+const names = (services, allocated) =>
+  truncate([...services, ...allocated.map((pod) => `${pod} (no process seen)`)].join(", "), 120);
 
 const inventoryFilter = () =>
   h(
@@ -373,7 +383,7 @@ const drawInventory = (data) => {
         name: "Services",
         text: true,
         minor: true,
-        cell: ({ services }) => h("span", { class: "wide-cell" }, truncate(services.join(", "), 120) || NOT_KNOWN),
+        cell: ({ services, allocated }) => h("span", { class: "wide-cell" }, names(services, allocated) || NOT_KNOWN),
       },
     ],
   });

@@ -27,7 +27,7 @@ from foreshock_dashboard.web.pages.fleet.data import (
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, newest, number
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Allocated, allocated
 
 
 class XidInfo(NamedTuple):
@@ -144,7 +144,7 @@ class GpuDetail(TypedDict, total=False):
     """The side panel of a GPU; for an unknown label `name` and `gpu` alone.
 
     values: the newest value of each metric of the grid. faulty: whether the hardware has a fault, None where unknown.
-    throttled_by: reason and share of time.
+    throttled_by: reason and share of time. allocated: containers of whose service no process is seen.
     """
 
     name: Required[str]
@@ -155,6 +155,7 @@ class GpuDetail(TypedDict, total=False):
     pool: str | None
     values: dict[str, float | None]
     services: list[GpuService]
+    allocated: list[Allocated]
     pairs: list[GpuWait]
     incidents: list[GpuIncident]
     health: str
@@ -188,6 +189,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "pool": (world.pool[row] if world.pool else "") or None,
         "values": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
         "services": _services(world, gpu),
+        "allocated": allocated(world).get(gpu, []),
         "pairs": _waits(world, gpu),
         "incidents": [
             GpuIncident(

@@ -1,6 +1,6 @@
 // The values of the Fleet page, as the hub's JSON has them.
 import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
-import type { Cause, Incident, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
+import type { Allocated, Cause, Incident, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** What the grid can show. */
 export type Metric = "busy" | "contended" | "memory" | "power" | "temperature" | "throttled" | "nvlink" | "errors";
@@ -39,6 +39,7 @@ export interface OpenGpu {
     wait: number | null;
     memory: number | null;
   }[];
+  allocated: Allocated[];
 }
 
 export type InventoryRow = Record<Metric, number | null> & {
@@ -47,6 +48,7 @@ export type InventoryRow = Record<Metric, number | null> & {
   pool: string | null;
   model: string | null;
   services: string[];
+  allocated: string[];
 };
 
 export interface FleetData extends LivePayload {
