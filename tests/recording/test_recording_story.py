@@ -55,7 +55,7 @@ def request_rates(services: list[Json]) -> dict[str, float]:
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-@pytest.mark.parametrize("scenario", ["starve", "outage"])
+@pytest.mark.parametrize("scenario", ["starve", pytest.param("outage", marks=pytest.mark.soak)])
 def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     scenario: str,
     incident: Incident,
