@@ -9,7 +9,6 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
 ActionKind = Literal[
-    "add_kv_cache",
     "add_replicas",
     "balance_load",
     "cancel_abandoned",

@@ -255,6 +255,15 @@ def test_a_batch_is_limited_only_where_requests_are_preempted(preemptions: float
         assert action.effect.projected == pytest.approx(action.effect.now * action.amount / action.current)
 
 
+def test_a_full_kv_cache_gets_a_number_of_replicas() -> None:
+    """They have a command, and one that takes them back."""
+    case = next(case for case in CASES if case.cause == "kv_cache_pressure")
+    (finding,) = kv_cache_pressure(point(case.changes))
+    added = finding.actions[-1]
+    assert (added.kind, added.service, added.current) == ("add_replicas", LLM, 2)
+    assert added.amount >= 1
+
+
 def test_without_a_count_of_running_requests_no_batch_is_limited() -> None:
     """The scrape that has the cache may lack it."""
     case = next(case for case in CASES if case.cause == "kv_cache_pressure")

@@ -23,7 +23,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     slowdown_confidence,
 )
 from foreshock_dashboard.analysis.detectors.overload import edge_growth, load_origin
-from foreshock_dashboard.analysis.remediation.actions import reporting_replicas
+from foreshock_dashboard.analysis.remediation.actions import OfferedLoad, add_replicas, offered_load, reporting_replicas
 from foreshock_dashboard.analysis.remediation.effect import of_signal
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.action import Action
@@ -87,6 +87,8 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
         client = load_origin(point, service, weights)
         # A full server counts fewer prompts and fewer answers, so their growth is compared.
         longer = "answer" if point.ratio("tokens", service) > point.ratio("prompt", service) else "prompt"
+        # Where the load is unknown, the caches of so many replicas hold as many requests as at the baseline.
+        load = offered_load(point, service, point.ratio("rate", service)) or OfferedLoad(math.nan, 1 / growth)
         yield Finding(
             service=service,
             cause="kv_cache_pressure",
@@ -100,6 +102,6 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
                     "limit_length", client, requests=longer, effect=of_signal(point, "cache", service, used / growth)
                 ),
                 *(_limit_batch(point, service) if PREEMPTION_RATE.confidence(preemptions) > 0.5 else ()),
-                Action("add_kv_cache", service),
+                add_replicas(point, service, load),
             ),
         )

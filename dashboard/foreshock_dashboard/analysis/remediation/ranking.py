@@ -47,7 +47,6 @@ TIME_TO_EFFECT_SECONDS: Mapping[ActionKind, float] = {
 AT_ONCE: Set[ActionKind] = {kind for kind, seconds in TIME_TO_EFFECT_SECONDS.items() if seconds == LIMIT_SECONDS}
 """Kinds of the actions that relieve within `LIMIT_SECONDS`."""
 REPLICA_KINDS: Set[ActionKind] = {
-    "add_kv_cache",
     "add_replicas",
     "dedicate_pool",
     "dedicate_replicas",

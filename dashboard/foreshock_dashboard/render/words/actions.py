@@ -8,7 +8,6 @@ from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
 
 # Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
 ACTIONS: Mapping[ActionKind, str] = {
-    "add_kv_cache": "Give {service} more KV cache: replicas, or a lower context limit",
     "add_replicas": "[Scale {service} from {current:.0f} ({ready:.0f} ready) to {total:.0f} replicas"
     "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
     "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in pool {target}][ before {at:minute}]",
@@ -74,7 +73,6 @@ LIMITS: Mapping[LimitKind, str] = {
     "needed": "needed",
 }
 HOW_TO: Mapping[ActionKind, str] = {
-    "add_kv_cache": "At the model server, add replicas, or give the cache more memory (vLLM --gpu-memory-utilization)",
     "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "At the server, abort a request when its client disconnects, and propagate deadlines",
     "cap_gpu_share": "Lower its share of the GPU (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
