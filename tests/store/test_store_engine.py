@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import duckdb
 import numpy as np
 
+from foreshock_dashboard.store import Store
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.format import _MERGE, _WRITE, SAMPLE_COLUMNS
 
@@ -43,3 +48,30 @@ def test_blocks_are_cut_and_merged_without_hash_joins(tmp_path: Path) -> None:
             engine.execute(statement, parameters).fetchall()
         rows = engine.execute("select * from read_parquet($file)", {"file": merged}).fetchall()
     assert rows == [(0, 10, 6), (1, 5, 7), (1, 10, 5)]
+
+
+def test_a_running_query_does_not_keep_a_store_from_closing(tmp_path: Path) -> None:
+    """DuckDB refuses to close then. The folder is free all the same, and the hub ends without a traceback."""
+    started, ended = threading.Event(), threading.Event()
+
+    def wait(value: int) -> int:
+        started.set()
+        ended.wait(30)
+        return value
+
+    def run() -> None:
+        with suppress(duckdb.Error):  # interrupted
+            cursor.execute("select wait(1)")
+
+    store = Store.open(tmp_path, now=time.time)
+    with store._engine.cursor() as cursor:
+        cursor.create_function("wait", wait, ["BIGINT"], "BIGINT")
+        query = threading.Thread(target=run)
+        query.start()
+        try:
+            assert started.wait(30)
+            store.close()
+            Store.open(tmp_path, now=time.time).close()
+        finally:
+            ended.set()
+            query.join()

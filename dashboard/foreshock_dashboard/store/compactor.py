@@ -60,7 +60,7 @@ class Compactor:
         self._truncatable: list[tuple[str, WalRange]] = []
         self._series_unused = False
 
-    def maintain(self, *, early: bool = False) -> None:
+    def maintain(self, *, early: bool) -> None:
         """Run all steps once; `early` cuts smaller blocks, to free memory. Failures are recorded in `Health`."""
         if not self.lock.acquire(blocking=False):
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -173,7 +174,8 @@ class Store(MetricSource):
                 return
             self._commits.closed = True
             self._wal.close()
-            self._engine.close()
+            with suppress(duckdb.Error):  # a query that still runs on it ends with the process
+                self._engine.close()
             self._lock_file.close()
 
     # --- appending

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import foreshock_dashboard.analysis.traces.time_breakdown as time_breakdown_module
 from foreshock_dashboard.analysis.traces.critical_path import critical_path
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes
 from foreshock_dashboard.analysis.traces.time_breakdown import QUEUE_ATTRIBUTE, TimePart, time_breakdown
@@ -91,6 +92,24 @@ def test_the_innermost_failed_call_names_the_service() -> None:
     )
     assert seconds(*rows) == [part("failed_calls", "gateway", 10_000)]
     assert sentence(*rows) == "Mostly timeouts and retries in gateway: 10.0 s of 10.0 s (100%)."
+
+
+def test_each_span_of_a_deep_trace_is_read_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 spans, each below the one before, would otherwise occupy the hub for a minute."""
+    read: list[Span] = []
+    is_failed = time_breakdown_module._is_failed_call
+
+    def counted(span: Span) -> bool:
+        read.append(span)
+        return is_failed(span)
+
+    monkeypatch.setattr(time_breakdown_module, "_is_failed_call", counted)
+    depth = 500
+    rows = [Row(number, number - 1, "client", f"service-{number % 3}", number, 2 * depth) for number in range(1, depth)]
+    failed = Row(depth, depth - 1, "client", "caller", depth, 2 * depth, error="timeout")
+    longest, *_ = parts(*rows, failed, Row(depth + 1, depth, "server", "callee", depth + 1, 2 * depth))
+    assert (longest.activity, longest.service, longest.calls) == ("failed_calls", Service("", "caller"), 1)
+    assert len(read) < 10 * depth
 
 
 @pytest.mark.parametrize("queued", [7.0, 7, "7", True, float("nan"), -1.0])

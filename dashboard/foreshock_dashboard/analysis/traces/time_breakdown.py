@@ -45,11 +45,11 @@ def time_breakdown(spans: Sequence[Span], path: CriticalPath) -> tuple[TimePart,
     retried = {first for pairs in attempts.values() for first, _ in pairs}
     seconds: dict[tuple[Activity, Service], float] = {}
     failed: dict[Service, set[int]] = {}
+    failed_calls = _failed_calls(spans, parents)
     for index, ranges in path.own_time.items():
         span = spans[index]
         own = math.fsum(end - start for start, end in ranges) / 1e9
-        call = _failed_call(spans, index, parents)
-        if call is not None:
+        if (call := failed_calls[index]) is not None:
             caller = spans[call].service
             failed.setdefault(caller, set()).add(call)
             _add(seconds, "failed_calls", caller, own)
@@ -84,16 +84,21 @@ def _add(seconds: dict[tuple[Activity, Service], float], activity: Activity, ser
         seconds[activity, service] = seconds.get((activity, service), 0.0) + amount
 
 
-def _failed_call(spans: Sequence[Span], index: int, parents: Mapping[int, int]) -> int | None:
-    """The innermost failed call that a span is part of."""
-    visited: set[int] = set()
-    at: int | None = index
-    while at is not None and at not in visited:  # a cycle of parents
-        if _is_failed_call(spans[at]):
-            return at
-        visited.add(at)
-        at = parents.get(at)
-    return None
+def _failed_calls(spans: Sequence[Span], parents: Mapping[int, int]) -> Mapping[int, int | None]:
+    """The innermost failed call that each span is part of. Each parent is read once, also in a deep trace."""
+    calls: dict[int, int | None] = {}
+    for index in range(len(spans)):
+        below: list[int] = []
+        at: int | None = index
+        while at is not None and at not in calls:  # also ends in a cycle of parents
+            below.append(at)
+            calls[at] = at if _is_failed_call(spans[at]) else None
+            if calls[at] is not None:
+                break
+            at = parents.get(at)
+        call = None if at is None else calls[at]
+        calls.update(dict.fromkeys(below, call))
+    return calls
 
 
 def _is_failed_call(span: Span) -> bool:
