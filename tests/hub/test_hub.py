@@ -144,8 +144,12 @@ def test_a_tick_lets_go_of_what_came_in_cycles_since_the_last_one(hub: Hub) -> N
 
 
 def test_a_target_that_is_assigned_to_a_service_has_its_labels(tmp_path: Path) -> None:
-    """They win over labels of the series, so that a model server is no second service named after its model."""
-    targets = (TargetOption("http://vllm:8000/metrics", "serving/llm-chat"), TargetOption("http://gpu-1:10877/metrics"))
+    """They win over labels of the series, so that a model server is no second service named after its model.
+
+    Others have the job of exporters only at the exporter's port: a job may become the name of a service.
+    """
+    others = ("http://gpu-1:10877/metrics", "http://tgi:8080/metrics", "http://[fd00::1]:9400/metrics")
+    targets = (TargetOption("http://vllm:8000/metrics", "serving/llm-chat"), *map(TargetOption, others))
     hub = Hub(replace(settings(tmp_path), targets=targets), Clock())
     labels = [dict(state.target.target_labels) for state in hub.scraper.states()]
     hub.close()
@@ -157,6 +161,8 @@ def test_a_target_that_is_assigned_to_a_service_has_its_labels(tmp_path: Path) -
             "instance": "vllm:8000",
         },
         {"job": "foreshock-exporter", "instance": "gpu-1:10877"},
+        {"job": "tgi", "instance": "tgi:8080"},
+        {"job": "fd00::1", "instance": "[fd00::1]:9400"},
     ]
 
 

@@ -331,6 +331,42 @@ def test_two_processes_do_not_alternate_in_one_series(kept: Kept) -> None:
     assert "c_total{instance=b,k8s_pod_name=b}" in kept.series()
 
 
+def gauge(value: float, **resource: str) -> dict[str, Any]:
+    """A request with one gauge."""
+    request = total(value, 0, time.time(), **resource)
+    metric = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]
+    metric["gauge"] = {"dataPoints": metric.pop("sum")["dataPoints"]}
+    return request
+
+
+def test_gauges_of_two_processes_do_not_alternate_in_one_series(kept: Kept) -> None:
+    """The one that was seen first later is believed: after a restart that is the new one."""
+    to = receiver(kept)
+    sent = [(1, "1.0"), (2, "1.1"), (1, "1.0"), (2, "1.1")]
+    assert [push(to, gauge(value, service_version=version)) for value, version in sent] == ["", "", OTHER, ""]
+    assert kept.values("c") == [1.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "instances"),
+    [
+        ({"service_instance_id": "a"}, {"service_instance_id": "b"}, ["a", "b"]),
+        ({"service_instance_id": "a"}, {"service_instance_id": "a", "service_version": "2"}, ["a", "a"]),
+        ({"host_name": "h", "process_pid": "7"}, {"host_name": "h", "process_pid": "8"}, ["h/7", "h/8"]),
+        ({"k8s_pod_name": "p", "process_pid": "7"}, {"k8s_pod_name": "q"}, ["p", "q"]),
+    ],
+)
+def test_processes_that_differ_have_series_of_their_own(
+    first: dict[str, str], second: dict[str, str], instances: list[str], kept: Kept
+) -> None:
+    """By their instance id, pod, container, or host and process id."""
+    to = receiver(kept)
+    for _ in range(2):
+        assert [push(to, gauge(1, **resource)) for resource in (first, second)] == ["", ""]
+    found = [dict(one.labels)["instance"] for batch in kept.batches for one in batch.samples if one.metric == "c"]
+    assert found == instances * 2
+
+
 def test_deltas_of_a_second_process_are_rejected_with_the_reason(kept: Kept) -> None:
     """They overlap those of the first."""
     now, to = time.time(), receiver(kept)
@@ -375,12 +411,29 @@ def test_series_of_deltas_have_a_limit(kept: Kept) -> None:
     assert kept.values("a_total") == [1.0, 2.0]
 
 
-def test_a_point_without_a_value_ends_its_series(kept: Kept) -> None:
-    """As a staleness marker."""
-    point = {"flags": 1, "timeUnixNano": str(round(time.time() * 1e9))}
-    metric = {"name": "g", "gauge": {"dataPoints": [point]}}
+@pytest.mark.parametrize(
+    ("kind", "point", "series"),
+    [
+        ("gauge", {}, ["m"]),
+        (
+            "histogram",
+            {"explicitBounds": [0.5, 2.0], "bucketCounts": [0, 0, 0]},
+            ["m_bucket 0.5", "m_bucket 2", "m_bucket +Inf", "m_count", "m_sum"],
+        ),
+        ("histogram", {"explicitBounds": [0.5]}, ["m_bucket 0.5", "m_bucket +Inf", "m_count", "m_sum"]),
+        ("exponentialHistogram", {"scale": 99}, ["m_bucket +Inf", "m_count", "m_sum"]),
+    ],
+)
+def test_a_point_without_a_value_ends_its_series(
+    kind: str, point: dict[str, Any], series: list[str], kept: Kept
+) -> None:
+    """As a staleness marker of each."""
+    point = {"flags": 1, "timeUnixNano": str(round(time.time() * 1e9)), **point}
+    metric = {"name": "m", kind: {"dataPoints": [point]}}
     push(receiver(kept), {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
-    assert is_stale(kept.values("g")[0])
+    found = [sample for batch in kept.batches for sample in batch.samples]
+    assert [" ".join((one.metric, *dict(one.labels).values())) for one in found] == series
+    assert all(is_stale(one.value) for one in found)
 
 
 NAMES = [

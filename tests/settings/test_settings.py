@@ -279,7 +279,7 @@ def test_an_unknown_variable_is_a_warning() -> None:
         "FORESHOCK_OTLP_PORT": "4317",
         "FORESHOCK_SLO": "a=1s",
         "FORESHOCK_HUB": "http://hub",
-        "FORESHOCK_HUB_CREDENTIALS": "/token",
+        "FORESHOCK_HUB_HTTP_CONFIG": "/http.yml",
         "FORESHOCK_CONFIG": "/f.yml",
         "FORESHOCK_EXPORTER_POOL": "chat",
         "FORESHOCK_TEST_CASES": "many",

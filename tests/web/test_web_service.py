@@ -411,3 +411,16 @@ def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
     }  # fmt: skip
     early = status(snapshot(None, learning=LEARNED), HUB | {"scrapes": scrapes}, (False, ""), NOW, "1")
     assert [row.error for row in early["targets"]] == ["refused"]
+
+
+def test_targets_without_gpus_are_listed_as_well() -> None:
+    """Model servers, and an exporter that never answered, which no World has."""
+    scrapes = [
+        {"instance": "vllm:8000", "job": "vllm", "up": True, "error": "", "age_seconds": 3.0},
+        {"instance": "gpu-9:9999", "job": "gpu-9", "up": False, "error": "refused", "age_seconds": 3.0},
+    ]
+    page = status(snapshot(calm()), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
+    shown = {row.instance: (row.job, row.stale, row.error) for row in page["targets"]}
+    assert (shown["vllm:8000"], shown["gpu-9:9999"]) == (("vllm", False, ""), ("gpu-9", True, "refused"))
+    total = len(calm().targets) + 2
+    assert page["health"]["problems"] == [f"1 of {total} targets down or stale: gpu-9:9999"]

@@ -13,6 +13,8 @@ from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.builder import WorldBuilder, catalog
+from foreshock_dashboard.world.model_servers import ALL_READINGS, ModelServerRows
+from foreshock_dashboard.world.section import SPARE_NAMES, Sections
 from foreshock_dashboard.world.targets import KEPT_SECONDS, ServicePlaces
 
 MODEL, OTHER = Service("bed", "model"), Service("bed", "other")
@@ -230,6 +232,19 @@ def test_the_history_of_several_servers_is_not_that_of_one(other: str) -> None:
     assert after.services == (BED_7B, MODEL)
     np.testing.assert_array_equal(after.running, [[np.nan, np.nan, 10.0, 10.0]] * 2)
     assert after.replica_busy.tolist() == [[10.0] * 4] * 2
+
+
+def test_names_of_servers_that_are_gone_are_forgotten() -> None:
+    """Pods come and go for as long as a hub runs."""
+    sections = Sections(np.float64)
+    rows = ModelServerRows(sections, ServicePlaces(), lambda _: "")
+    empty = Matrix.empty(np.array([START]))
+    for number in range(8):
+        series = {running_at(f"pod-{number}-{pod}:8000"): np.array([1.0]) for pod in range(2 * SPARE_NAMES)}
+        running = Matrix.of(np.array([START + number]), series)
+        rows.update({**dict.fromkeys(ALL_READINGS, empty), "running": running}, START + number, frozenset(), False)
+    assert len(rows.replicas.keys) == 2 * SPARE_NAMES
+    assert len(rows._by_target) <= 8 * SPARE_NAMES
 
 
 def test_an_address_belongs_to_its_new_service_once_the_old_one_is_gone_for_a_while() -> None:

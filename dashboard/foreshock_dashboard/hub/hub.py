@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from urllib.parse import urlsplit
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.changes.log import ChangeLog
@@ -33,11 +34,12 @@ from foreshock_dashboard.notify.peer import Mute
 from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.settings.option_types import TargetOption
+from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
@@ -63,9 +65,13 @@ EXPLAINED_SECONDS = 2.5 * 3600
 
 
 def _scrape_target(option: TargetOption) -> ScrapeTarget:
-    """A target of the settings. The service that it is assigned to wins over labels of its series."""
+    """A target of the settings. The service that it is assigned to wins over labels of its series.
+
+    Without one, its job is that of exporters at their port, else its host: a job may become the name of a service.
+    """
     if not option.service:
-        return ScrapeTarget(option.url, "foreshock-exporter", {})
+        parts = urlsplit(option.url)
+        return ScrapeTarget(option.url, EXPORTER_JOB if parts.port == EXPORTER_PORT else parts.hostname or "", {})
     service = Service.parse(option.service)
     labels = {"service_name": service.name, "service_namespace": service.namespace}
     return ScrapeTarget(option.url, service.name, {name: value for name, value in labels.items() if value})

@@ -306,7 +306,7 @@ class Settings:
 
 
 OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, PREFIX))
-OTHER_VARIABLES = (f"{PREFIX}CONFIG", f"{PREFIX}HUB", f"{PREFIX}HUB_CREDENTIALS")
+OTHER_VARIABLES = (f"{PREFIX}CONFIG", f"{PREFIX}HUB", f"{PREFIX}HUB_HTTP_CONFIG")
 """Variables of the commands besides those of options."""
 OTHER_PREFIXES = (f"{PREFIX}EXPORTER_", f"{PREFIX}TEST_")
 SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?=|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?=|=(tcp|udp|sctp)://)")

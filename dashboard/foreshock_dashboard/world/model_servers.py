@@ -182,7 +182,8 @@ class ModelServerRows:
         known: services that servers may belong to. moved: places or workloads changed.
         """
         before = _copied(self._by_target), _copied(self._by_model)
-        if moved or known != self._known:
+        names = len(self._by_target) + len(self._by_model)
+        if moved or known != self._known or names > 2 * len(self.replicas.keys) + SPARE_NAMES:
             self._known, self._names = known, ServiceNames(known)
             self._join_again()
         self.replicas.register(readings, ALL_READINGS, since)

@@ -27,6 +27,7 @@ from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.sources.http_config import attempt
 from foreshock_dashboard.sources.http_config.client import ReloadingClient
+from foreshock_dashboard.sources.http_config.oauth2 import MAX_ANSWER_BYTES
 from foreshock_dashboard.sources.http_config.tls import ssl_context
 from foreshock_dashboard.sources.http_config.values import HttpConfig, OAuth2, SigV4, TlsConfig
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
@@ -122,6 +123,14 @@ def test_an_answer_without_a_token_is_an_error_that_does_not_quote_it(answer: st
     with pytest.raises(SourceError, match=r"gives no token \(status 200, no access_token\)") as failed:
         get(config, url)
     assert "t0p" not in str(failed.value)
+
+
+def test_the_answer_of_a_token_server_is_bounded(serve: Serve) -> None:
+    """It may be another service by mistake, such as a download."""
+    url = serve(lambda *_: (200, json.dumps({"access_token": "t", "more": "x" * MAX_ANSWER_BYTES})))
+    config = HttpConfig(oauth2=OAuth2(**MACHINE, token_url=HttpUrl(url)))  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match=r"answers with more than 1 MiB\. Check token_url"):
+        get(config, url)
 
 
 def test_the_server_name_of_a_token_server_is_checked(tmp_path: Path, serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -19,6 +20,8 @@ from foreshock_dashboard.sources.http_config.values import OAuth2
 
 TOKEN_SECONDS = 10.0
 """Limit of a request for a token."""
+MAX_ANSWER_BYTES = 1 << 20
+"""Largest answer of a token server, after decompression."""
 LEEWAY_SECONDS = 30.0
 """A token is renewed that long before it expires."""
 IN_HEADER, IN_FORM = "client_secret_basic", "client_secret_post"
@@ -91,12 +94,14 @@ class OAuth2Auth(httpx.Auth):
             form |= {"client_id": config.client_id, "client_secret": self._secret}
         try:
             hooks = {"request": [server_name_hook(config.tls_config)]}
-            with httpx.Client(verify=self._verify, timeout=TOKEN_SECONDS, auth=auth, event_hooks=hooks) as client:
-                response = client.post(str(config.token_url), data=form)
+            with (
+                httpx.Client(verify=self._verify, timeout=TOKEN_SECONDS, auth=auth, event_hooks=hooks) as client,
+                client.stream("POST", str(config.token_url), data=form) as response,
+            ):
+                answer = self._answer(response)
         except httpx.HTTPError as error:
             reason = f"gives no token ({type(error).__name__}: {error})"
             raise SourceError(self._message(reason, "Check token_url and tls_config")) from None
-        answer = _answer(response)
         token, status = answer.get("access_token"), response.status_code
         if status < 300 and isinstance(token, str) and _TOKEN.fullmatch(token):
             return answer
@@ -107,17 +112,22 @@ class OAuth2Auth(httpx.Auth):
             )
         raise SourceError(self._message(f"gives no token (status {status}, no access_token)", "Check token_url"))
 
+    def _answer(self, response: httpx.Response) -> dict[str, Any]:
+        """The JSON object of a response; of any other, such as a page of a proxy, {}. Raises SourceError."""
+        body = b""
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES:
+                reason = f"answers with more than {MAX_ANSWER_BYTES >> 20} MiB"
+                raise SourceError(self._message(reason, "Check token_url"))
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            return {}
+        return answer if isinstance(answer, dict) else {}
+
     def _message(self, reason: str, remedy: str) -> str:
         return f"oauth2: {self._config.token_url} {reason[:_MAX_REASON_CHARACTERS]}. {remedy}"
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object of a response; of any other, such as a page of a proxy, {}."""
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _seconds(expires_in: object) -> float:

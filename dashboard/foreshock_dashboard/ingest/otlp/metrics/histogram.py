@@ -41,6 +41,12 @@ class Histogram:
             yield "_sum", "", self.total
 
 
+def ended(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> Histogram:
+    """The series of a point without a value: those of its bounds, the count, and the sum."""
+    bounds = point.explicit_bounds if isinstance(point, HistogramDataPoint) else ()
+    return Histogram(dict.fromkeys(bounds[:MAX_BOUNDS], 0.0), 0.0, 0.0)
+
+
 def bound_text(bound: float) -> str:
     """A bound as the label `le`."""
     return "+Inf" if bound == math.inf else repr(bound).removesuffix(".0")

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.span import AttributeValue
 PROMOTED = ("service.name", "service.namespace", "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name", "host.name")
 """Attributes of the resource that are labels of each of its series; all others are labels of `target_info` alone."""
 INSTANCE = ("service.instance.id", "k8s.pod.name", "container.id", "host.name")
-"""Attributes of the resource of which the first is the label `instance`."""
+"""Attributes of the resource of which the first is the label `instance`; that of a host also has `process.pid`."""
 RESERVED = ("job", "instance")
 """Labels of the resource alone; as on a scraped page, those of a point are `exported_…`."""
 MAX_LABELS = 64
@@ -23,24 +23,34 @@ MAX_LABEL_CHARACTERS = 4096
 
 
 class ResourceLabels(NamedTuple):
-    """Labels of each series of a resource, and those of its `target_info`."""
+    """Labels of each series of a resource, and those of its `target_info`.
+
+    process: distinguishes processes with the same labels; "" for one with an instance id.
+    """
 
     series: Mapping[str, str]
     info: Mapping[str, str]
+    process: str
 
 
 def resource_labels(pairs: Iterable[KeyValue]) -> ResourceLabels:
     """Labels for the attributes of a resource.
 
-    `job` is `service.namespace/service.name`, or `service.name`; `instance` is the first of `INSTANCE`.
+    `job` is `service.namespace/service.name`, or `service.name`; `instance` is the first of `INSTANCE`, as
+    `host.name/process.pid` for a process on a host.
     """
     attributes = attributes_of(pairs)
     name, namespace = (_text(attributes.get(f"service.{key}")) for key in ("name", "namespace"))
-    instance = next(filter(None, (_text(attributes.get(key)) for key in INSTANCE)), "")
+    key, instance = next(((key, text) for key in INSTANCE if (text := _text(attributes.get(key)))), ("", ""))
+    if key == "host.name" and (pid := _text(attributes.get("process.pid"))):
+        instance = f"{instance}/{pid}"
     job = f"{namespace}/{name}" if namespace and name else name
     identity = {key: value for key, value in (("job", job), ("instance", instance)) if value}
     promoted = series_labels({key: attributes[key] for key in PROMOTED if key in attributes})
-    return ResourceLabels({**promoted, **identity}, {**series_labels(attributes), **identity})
+    info = {**series_labels(attributes), **identity}
+    return ResourceLabels(
+        {**promoted, **identity}, info, "" if key == INSTANCE[0] else json.dumps(info, sort_keys=True)
+    )
 
 
 def series_labels(attributes: Mapping[str, AttributeValue]) -> dict[str, str]:

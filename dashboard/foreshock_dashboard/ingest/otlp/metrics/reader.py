@@ -21,7 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 
-from foreshock_dashboard.ingest.otlp.metrics.histogram import Histogram, explicit, exponential
+from foreshock_dashboard.ingest.otlp.metrics.histogram import Histogram, ended, explicit, exponential
 from foreshock_dashboard.ingest.otlp.metrics.labels import exceeds_limits, resource_labels, series_labels
 from foreshock_dashboard.ingest.otlp.metrics.names import metric_name
 from foreshock_dashboard.ingest.otlp.metrics.totals import Amount, Starts, Totals
@@ -75,11 +75,12 @@ class MetricsReader:
             try:
                 for group in request.resource_metrics:
                     labels = resource_labels(group.resource.attributes)
+                    seen = self._starts.first_seen(labels.process, now) if labels.process else 0
                     by_time: dict[float, dict[Series, float]] = {}
                     for metric in (metric for scoped in group.scope_metrics for metric in scoped.metrics):
                         for point in _points(metric):
                             try:
-                                self._read(metric, point, labels.series, by_time, now)
+                                self._read(metric, point, labels.series, by_time, now, seen)
                                 stored += 1
                             except ValueError as error:
                                 rejected[str(error)] += 1
@@ -104,8 +105,12 @@ class MetricsReader:
         common: Mapping[str, str],
         by_time: dict[float, dict[Series, float]],
         now: float,
+        seen: int,
     ) -> None:
-        """Add the samples of a point. Raises ValueError with the reason for which it is rejected."""
+        """Add the samples of a point. Raises ValueError with the reason for which it is rejected.
+
+        seen: order of its process among those without an instance id; 0 with one.
+        """
         time = point.time_unix_nano / 1e9 or now
         if not now - MAX_AGE_SECONDS <= time <= now + MAX_AHEAD_SECONDS:
             raise ValueError("time too far from the hub's")
@@ -116,24 +121,28 @@ class MetricsReader:
         if not name:
             raise ValueError("no name")
         samples = by_time.setdefault(round(time, 3), {})
-        for suffix, more, value in self._values(metric, point, (name, labels_of(labels)), now):
+        for suffix, more, value in self._values(metric, point, (name, labels_of(labels)), now, seen):
             shown = STALE if point.flags & _NO_VALUE else value
             samples[name + suffix, labels_of({**labels, **more})] = shown
 
-    def _values(self, metric: Metric, point: Point, series: Series, now: float) -> Iterator[_Value]:
+    def _values(self, metric: Metric, point: Point, series: Series, now: float, seen: int) -> Iterator[_Value]:
         """Suffix of the metric, further labels, and value of each series of a point."""
         if isinstance(point, SummaryDataPoint):
             yield from (("", {"quantile": f"{one.quantile:g}"}, one.value) for one in point.quantile_values)
             yield from (("_sum", {}, point.sum), ("_count", {}, float(point.count)))
             return
-        amount: Amount | None = _amount(point)
+        amount: Amount | None = (
+            ended(point)
+            if point.flags & _NO_VALUE and isinstance(point, HistogramDataPoint | ExponentialHistogramDataPoint)
+            else _amount(point)
+        )
         data = getattr(metric, str(metric.WhichOneof("data")))
         if not point.flags & _NO_VALUE:
             start, time = point.start_time_unix_nano, point.time_unix_nano
             if getattr(data, "aggregation_temporality", None) == _DELTA:
                 amount = self._totals.add(series, _amount(point), start, time, now)
-            elif not isinstance(data, Gauge):
-                self._starts.check(series, start, now)
+            else:
+                self._starts.check(series, seen if isinstance(data, Gauge) else start, now)
         if isinstance(amount, Histogram):
             yield from ((suffix, {"le": le} if le else {}, value) for suffix, le, value in amount.series())
         elif amount is not None:

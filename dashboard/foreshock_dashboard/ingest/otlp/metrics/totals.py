@@ -68,7 +68,7 @@ class Totals:
 
 
 class Starts:
-    """Start times of cumulative series, so that two processes do not alternate in one: that would look like resets.
+    """Start times of series, so that two processes do not alternate in one: that would look like resets.
 
     The process that started last is believed. Past `max_series`, further series are not checked. Not thread-safe.
     """
@@ -76,16 +76,34 @@ class Starts:
     def __init__(self, max_series: int) -> None:
         self._max_series = max_series
         self._newest: dict[int, tuple[int, float]] = {}  # by hash: start (Unix ns), last point (Unix seconds)
-        self._expired_at = 0.0
+        self._processes: dict[int, tuple[int, float]] = {}  # by hash: first point (order), last point (Unix seconds)
+        self._expired_at, self._count = 0.0, 0
+
+    def first_seen(self, process: Hashable, now: float) -> int:
+        """A number that is larger for a process seen first later: gauges have no start times. 0 if not checked."""
+        self._expire(now)
+        first, _ = self._processes.get(hash(process), (0, 0.0))
+        if not first:
+            if len(self._processes) >= self._max_series:
+                return 0
+            first = self._count = self._count + 1
+        self._processes[hash(process)] = (first, now)
+        return first
 
     def check(self, series: Hashable, start: int, now: float) -> None:
         """Raises ValueError if a process that started later reports the series as well."""
-        if now - self._expired_at > SENDER_SECONDS:
-            self._expired_at = now
-            self._newest = {key: (at, seen) for key, (at, seen) in self._newest.items() if now - seen < SENDER_SECONDS}
+        self._expire(now)
         key = hash(series)
         newest, seen = self._newest.get(key, (0, 0.0))
         if 0 < start < newest and now - seen < SENDER_SECONDS:
             raise ValueError(ANOTHER_PROCESS)
         if start and (newest or len(self._newest) < self._max_series):
             self._newest[key] = (start, now)
+
+    def _expire(self, now: float) -> None:
+        if now - self._expired_at > SENDER_SECONDS:
+            self._expired_at = now
+            self._newest, self._processes = (
+                {key: (at, seen) for key, (at, seen) in known.items() if now - seen < SENDER_SECONDS}
+                for known in (self._newest, self._processes)
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -104,10 +104,9 @@ def status(
     """
     world = snapshot.world
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
-    if world and world.targets:
-        rows = [_target(target, scrapes.get(target.instance, {}), world.step) for target in world.targets]
-    else:
-        rows = [_scraped(row) for row in scrapes.values()]
+    known = world.targets if world else ()
+    rows = [_target(target, scrapes.get(target.instance, {}), world.step if world else 0.0) for target in known]
+    rows += map(_scraped, _others(known, scrapes.values()))
     rows.sort(key=lambda row: (not row.stale, -(row.age or 0.0), row.instance))
     return {
         "health": data_health(snapshot, hub, ready, now, past=past),
@@ -173,9 +172,12 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     seen, problems = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
         problems.append(ready[1])
-    if stale := seen.stale_targets:
-        names = name_list([target.instance for target in stale])
-        problems.append(f"{len(stale)} of {counted(len(world.targets), 'target')} down or stale: {names}")
+    others = _others(world.targets, _list(hub.get("scrapes")))
+    stale = [target.instance for target in seen.stale_targets]
+    stale += [str(row.get("instance")) for row in others if row.get("up") is False]
+    if stale:
+        count = counted(len(world.targets) + len(others), "target")
+        problems.append(f"{len(stale)} of {count} down or stale: {name_list(stale)}")
     if seen.stale_gpus:
         problems.append(f"{len(seen.stale_gpus)} of {counted(len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
@@ -282,6 +284,12 @@ def failing_channels(notifications: Json) -> list[Json]:
 def _target(target: Target, scrape: Json, step: float) -> TargetLine:
     age = None if target.age is None else number(target.age)
     return TargetLine(target.instance, target.job, target.up, age, is_stale(target, step), *_last_scrape(scrape))
+
+
+def _others(known: Sequence[Target], scrapes: Iterable[Json]) -> list[Json]:
+    """The hub's own targets that the World does not have: those without GPUs, and those that never answered."""
+    instances = {target.instance for target in known}
+    return [row for row in scrapes if str(row.get("instance")) not in instances]
 
 
 def _scraped(row: Json) -> TargetLine:
