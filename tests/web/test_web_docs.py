@@ -30,7 +30,8 @@ def test_every_field_of_a_trace_is_documented(caller: Caller) -> None:
     body = caller.get("/api/traces/1").json()
     fields = {*body, *body["spans"][0], *next(row["events"][0] for row in body["spans"] if row["events"])} - {"color"}
     assert [name for name in sorted(fields) if f"`{name}`" not in TEXT] == []
-    assert body.keys() == answer_schema(caller.get("/api/openapi.json").json(), "/api/traces/{trace_id}").keys()
+    described = answer_schema(caller.get("/api/openapi.json").json(), "/api/traces/{trace_id}").keys()
+    assert body.keys() == described - {"clusters"}  # only where there are several
 
 
 def test_the_attributes_that_are_searched_by_are_listed() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from foreshock_dashboard.model.change import Change
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, qualified
 
 SAME_CHANGE_SECONDS = 600.0
 """Longest time between two reports of one change: the rolling update of a Deployment fails after as long without
@@ -81,8 +81,8 @@ def service_of_change(change: Change, aliases: Mapping[Service, Service]) -> Ser
     """The service that a change means. Argo CD names the Kubernetes namespace, which need not be the service's."""
     if change.service is None:
         return None
-    named = Service("", change.service.name) if change.source == "argocd" else change.service
-    return aliases.get(named, change.service)
+    unnamed = Service(qualified(change.service.cluster, ""), change.service.name)
+    return aliases.get(unnamed if change.source == "argocd" else change.service, change.service)
 
 
 def _is_deployment(change: Change) -> bool:
@@ -177,8 +177,12 @@ def _filled(first: Change, later: Change) -> Change:
 
 
 def service_aliases(services: Iterable[Service]) -> Mapping[Service, Service]:
-    """The service that each name without a namespace stands for, where only one service has that name."""
-    by_name: dict[str, list[Service]] = {}
+    """The service that each name without a namespace or cluster stands for, where only one service has that name."""
+    by_alias: dict[Service, set[Service]] = {}
     for service in services:
-        by_name.setdefault(service.name, []).append(service)
-    return {Service("", name): found[0] for name, found in by_name.items() if len(found) == 1}
+        aliases = [Service("", service.name)]
+        if service.cluster:
+            aliases += [service.local, Service(qualified(service.cluster, ""), service.name)]
+        for alias in aliases:
+            by_alias.setdefault(alias, set()).add(service)
+    return {alias: next(iter(found)) for alias, found in by_alias.items() if len(found) == 1}

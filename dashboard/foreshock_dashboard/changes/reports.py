@@ -93,8 +93,8 @@ def annotation(body: object, now: float, known: Collection[Service]) -> Change:
     if checked_time(body.get("timeEnd") or None, max(at, now), "timeEnd") < at:
         raise InvalidChangeError("timeEnd: before time")
     named = dict(tag.split(":", 1) for tag in reversed(tags) if ":" in tag)
-    unique = service_aliases(known).values()
-    by_tag = {service.name: service for service in unique} | {str(service): service for service in known}
+    unique = {alias.name: service for alias, service in service_aliases(known).items() if not alias.namespace}
+    by_tag = unique | {str(service): service for service in known}
     service = named_service(cleaned(named.get("service", ""))) or next(
         (by_tag[tag] for tag in tags if tag in by_tag), None
     )

@@ -50,9 +50,10 @@ class Source:
         name: URL or folder, for messages.
     """
 
-    def __init__(self, place: str, http_config: Path | None = None) -> None:
+    def __init__(self, place: str, http_config: Path | None = None, cluster: str | None = None) -> None:
         """Raises SettingsError if the place is neither a URL nor a folder, or the configuration cannot be used."""
         self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
+        self._cluster = cluster
         self._probed = False
         self._opened = ExitStack()
         self._config = HttpConfig()
@@ -121,7 +122,7 @@ class Source:
         Raises:
             AnswerError: the hub cannot be reached, is no hub, or answers with an error.
         """
-        given = {name: text for name, text in parameters.items() if text is not None}
+        given = {name: text for name, text in {**parameters, "cluster": self._cluster}.items() if text is not None}
         return self._object(self._fetch("GET", path, given), keys)
 
     def send(self, method: str, path: str, body: Mapping[str, object], *keys: str) -> Json:
@@ -208,8 +209,11 @@ match_option = click.option(
 )
 
 
+cluster_option = click.option("--cluster", metavar="NAME", help="only this cluster, where there are several")
+
+
 def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
-    """Decorator: `--from` and `--http-config`; the command's first argument is the source. places: help of `--from`."""
+    """Decorator: options of the source, which is the command's first argument. places: help of `--from`."""
 
     def decorate(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
         @click.option(
@@ -228,9 +232,12 @@ def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Call
             help="credentials, TLS, headers, and parameters for the URL, YAML as Prometheus' http_config "
             "[env var: FORESHOCK_HUB_HTTP_CONFIG]",
         )
+        @cluster_option
         @wraps(function)
-        def command(place: str, http_config: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-            with closing(Source(place, http_config)) as source:
+        def command(
+            place: str, http_config: Path | None, cluster: str | None, *args: P.args, **kwargs: P.kwargs
+        ) -> Any:  # noqa: ANN401
+            with closing(Source(place, http_config, cluster)) as source:
                 return function(source, *args, **kwargs)
 
         return command

@@ -22,13 +22,14 @@ from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world_sections import BIN_SECONDS
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.world.builder import WorldBuilder, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, scrape_interval
@@ -60,7 +61,7 @@ class LoopInputs(NamedTuple):
     identities: those of open incidents across restarts; None where the hub is at a past time.
     """
 
-    source: MetricSource
+    source: ClusterSource
     is_own_store: bool
     write: Callable[[float, Sequence[Incident]], None] | None
     bounds: tuple[float, float] | None = None
@@ -124,6 +125,11 @@ class AnalysisLoop:
         inputs, end = self._inputs, now - self._settle_seconds
         if inputs.write is not None:
             inputs.write(now, self.snapshot.incidents)
+        if inputs.source.look(end, WORLD_HISTORY_SECONDS):
+            found = ", ".join(sorted(inputs.source.clusters))
+            log.warning("several clusters, with which names now begin: %s", found)
+            self._state = State()
+            self._read_at_interval(self._interval)
         if not self._interval_known:
             self._detect_interval(end)
         if inputs.is_own_store or self._settings.at is not None:
@@ -157,7 +163,7 @@ class AnalysisLoop:
 
         The grid is not finer than the interval, and the rate window holds two samples.
         """
-        source = self._inputs.source
+        source, self._interval = self._inputs.source, interval
         window = replace(self._settings, scrape_interval=interval).window
         quick = quick_window(interval)
         step = max(self._settings.evaluation_interval, float(round(interval)))

@@ -41,8 +41,10 @@ from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
+from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.picture import incident_picture
@@ -130,6 +132,7 @@ class Hub:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)
             reads_own_store = self.metrics is self.store
+            self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels)
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
@@ -139,6 +142,7 @@ class Hub:
                     closing(HealthProbe(remote.probe, settings.evaluation_interval))
                 )
             exporters = list(map(_scrape_target, settings.targets))
+            self.traces = ClusterTraces(self.traces, clusters)
             self._discovery = opened.enter_context(closing(discovery(settings)))
             self.scraper = Scraper(
                 [*exporters, *targets],
@@ -149,7 +153,7 @@ class Hub:
             )
             opened.callback(self.scraper.close)
             inputs = LoopInputs(
-                self.metrics,
+                clusters,
                 is_own_store=reads_own_store,
                 write=self._write_samples if intake.writes_samples else None,
                 bounds=_bounds(settings, recording),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import get_args
 
@@ -19,7 +19,7 @@ from foreshock_dashboard.model.change import REPORT_SOURCES, Change
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import Cause, Incident, Severity
 from foreshock_dashboard.model.samples import Sample, labels_of
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.render.incident_text import suspected_cause
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
@@ -87,7 +87,7 @@ def info_labels(incident: Incident) -> dict[str, str]:
 
 def metrics_text(stats: HubStats, *, openmetrics: bool = False) -> str:
     """The hub's own metrics in the Prometheus text format, or as the end of an OpenMetrics page."""
-    return render_families(metric_families(stats), openmetrics=openmetrics)
+    return render_families(map(_with_clusters, metric_families(stats)), openmetrics=openmetrics)
 
 
 def metric_families(stats: HubStats) -> Iterator[Metric]:
@@ -241,6 +241,21 @@ def _pool_labels(load: Load) -> tuple[str, ...]:
     return (*_labels(load.service), load.pool)
 
 
+def _with_clusters(family: Metric) -> Metric:
+    """The family with the cluster of a namespace as a label."""
+    family.samples = [sample._replace(labels=_cluster_labels(sample.labels)) for sample in family.samples]
+    return family
+
+
+def _cluster_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    named = dict(labels)
+    for name, value in labels.items():
+        cluster, local = split_cluster(value)
+        if cluster and name.endswith("_namespace"):
+            named |= {name: local, name.removesuffix("namespace").removesuffix("service_") + "cluster": cluster}
+    return named
+
+
 def _without_created(family: Metric) -> Metric:
     """The family without `_created` samples, which the text format does not know."""
     family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
@@ -312,5 +327,10 @@ def _notifications(channels: Iterable[ChannelStats]) -> CounterMetricFamily:
 def _service_labels(role: str, service: Service | None) -> dict[str, str]:
     return {
         f"{role}_name": service.name if service else "",
-        f"{role}_namespace": service.namespace if service else "",
+        f"{role}_namespace": service.local.namespace if service else "",
+        **(
+            {"cluster" if role == "service" else f"{role}_cluster": service.cluster}
+            if service and service.cluster
+            else {}
+        ),
     }

@@ -51,7 +51,7 @@ class ServiceOverrides(Generic[Value]):
             return
         if world.services != self._services:
             self._services = world.services
-            present = frozenset(world.services)
+            present = frozenset(name for service in world.services for name in (service, service.local))
             self.unmatched = tuple(
                 replace(item, nearest=closest_service(item.service, world.services))
                 for item in self.unmatched

@@ -46,6 +46,7 @@ instructions. null means unknown, never zero."""
 
 Service = Annotated[str, Field(description=f"service: {SERVICE}")]
 At = Annotated[str, Field(description=f"point in time: {TIME}; hours ago may take seconds")]
+Cluster = Annotated[str, Field(description="only this cluster, where there are several")]
 IncidentId = Annotated[str, Field(description="ID, unique ID prefix, or latest (the newest that paged)")]
 DOWNLOADS = frozenset({"get_postmortem"})
 """Tools whose answers leave the hub as documents; the audit log names who called them."""
@@ -75,12 +76,13 @@ class Tools:
         self,
         state: Annotated[Literal["all", "open", "resolved"], Field(description="which incidents")] = "all",
         at: At = "now",
+        cluster: Cluster = "",
     ) -> Annotated[CallToolResult, IncidentList]:
         """List incidents: open ones, worst first, then those resolved in the hour before, newest first.
 
         Each has its service, severity, suspected cause, and first recommended action.
         """
-        answer = await self._get("/api/incidents", state="" if state == "all" else state, at=at)
+        answer = await self._get("/api/incidents", state="" if state == "all" else state, at=at, cluster=cluster)
         return _result(compact.incident_list(answer))
 
     async def explain_incident(
@@ -93,29 +95,35 @@ class Tools:
         answer = await self._get("/api/incidents", at=at)
         return _result(compact.incident_explanation(answer, _incident(answer["incidents"], incident)))
 
-    async def query_services(self, service: Service = "", at: At = "now") -> Annotated[CallToolResult, ServiceList]:
+    async def query_services(
+        self, service: Service = "", at: At = "now", cluster: Cluster = ""
+    ) -> Annotated[CallToolResult, ServiceList]:
         """Query services: health, request rate, error rate, and latency (p50, p95, p99). The unhealthiest come first.
 
         With a service: only this one, and its calls to and from others.
         """
-        answer = await self._get("/api/services", at=at)
+        answer = await self._get("/api/services", at=at, cluster=cluster)
         return _result(compact.service_list(answer, _service(service, (row["service"] for row in answer["services"]))))
 
-    async def query_gpus(self, service: Service = "", at: At = "now") -> Annotated[CallToolResult, GpuList]:
+    async def query_gpus(
+        self, service: Service = "", at: At = "now", cluster: Cluster = ""
+    ) -> Annotated[CallToolResult, GpuList]:
         """Query GPUs: utilization, contention, memory, power, temperature, and the services on each.
 
         The most contended come first. With a service: only GPUs that it runs on.
         """
-        answer = await self._get("/api/gpus", at=at)
+        answer = await self._get("/api/gpus", at=at, cluster=cluster)
         names = (share["service"] for row in answer["gpus"] for share in row["services"])
         return _result(compact.gpu_list(answer, _service(service, names)))
 
-    async def query_gpu_pairs(self, service: Service = "", at: At = "now") -> Annotated[CallToolResult, PairList]:
+    async def query_gpu_pairs(
+        self, service: Service = "", at: At = "now", cluster: Cluster = ""
+    ) -> Annotated[CallToolResult, PairList]:
         """Query pairs of services that share GPUs: which one waits for which noisy neighbor, and how long.
 
         The longest GPU waits come first. With a service: only pairs with it.
         """
-        answer = await self._get("/api/contention", at=at)
+        answer = await self._get("/api/contention", at=at, cluster=cluster)
         names = (row[role] for row in answer["pairs"] for role in ("victim", "aggressor"))
         return _result(compact.pair_list(answer, _service(service, names)))
 

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import MetricSource
-from foreshock_dashboard.model.service import Ownership, Service
+from foreshock_dashboard.model.service import Ownership, Service, split_cluster
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
@@ -23,7 +23,7 @@ class Snapshot:
 
     `forecast` is of the World's time. `error` is why the last evaluation could not read its source, "" if it could; the
     World then is the last good one. `bounds` are the Unix seconds between which a hub over a recording answers; None
-    for a live hub.
+    for a live hub. `clusters` are those that the hub has, where the World is that of one of them; see `clusters_of`.
     """
 
     seq: int
@@ -33,11 +33,21 @@ class Snapshot:
     error: str = ""
     forecast: Forecast = field(default_factory=Forecast)
     bounds: tuple[float, float] | None = None
+    clusters: tuple[str, ...] = ()
 
     @property
     def services(self) -> tuple[Service, ...]:
         """The services of the World; none without one."""
         return self.world.services if self.world else ()
+
+
+def clusters_of(snapshot: Snapshot) -> tuple[str, ...]:
+    """The clusters that a hub has, by name; none where it has one or none."""
+    if snapshot.clusters or snapshot.world is None:
+        return snapshot.clusters
+    world = snapshot.world
+    names = {service.cluster for service in world.services} | {split_cluster(gpu.host)[0] for gpu in world.gpus}
+    return tuple(sorted(names - {""}))
 
 
 class HubView(Protocol):

@@ -61,8 +61,9 @@ def alert_labels(incident: Incident, severity: Severity, owner: Callable[[Servic
         "incident": incident.id,
         "service": service.name,
         "service_name": service.name,
-        "namespace": service.namespace,
-        "service_namespace": service.namespace,
+        "namespace": service.local.namespace,
+        "service_namespace": service.local.namespace,
+        "cluster": service.cluster,
         "origin": str(service),
         "owner": owner(service),
     }

@@ -26,7 +26,7 @@ MAX_CHANNELS = 50
 MAX_FILE_BYTES = 1 << 20
 _LINE = re.compile(r"(?P<schema>[a-zA-Z][\w+-]*)://\S+")
 _NAME = re.compile(r"[\w.-]{1,40}")
-PATTERN_KEYS = ("namespace", "service", "owner")
+PATTERN_KEYS = ("cluster", "namespace", "service", "owner")
 KEYS = ("name", "severity", *PATTERN_KEYS)
 
 
@@ -54,7 +54,8 @@ class Channel:
 
     def accepts(self, service: Service, owner: str) -> bool:
         """Whether messages about a service with an owner are sent here."""
-        values = {"namespace": service.namespace, "service": service.name, "owner": owner}
+        local = service.local
+        values = {"cluster": service.cluster, "namespace": local.namespace, "service": local.name, "owner": owner}
         return all(
             any(fnmatchcase(values[key], pattern) for pattern in patterns) for key, patterns in self.patterns.items()
         )

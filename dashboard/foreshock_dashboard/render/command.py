@@ -9,10 +9,10 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.action import Action, ActionKind
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.render.words.actions import HOW_TO
 
@@ -20,6 +20,8 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""
 NODE = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 """A name of a Kubernetes node."""
+CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
+"""A name of a cluster, taken for that of a context."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
 MPS_SHARE = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
@@ -75,8 +77,13 @@ def _kubectl(service: Service | None, *words: str) -> Sequence[str]:
     """A command in the namespace of a service; `{}` in the words stands for its name."""
     if service is None:
         raise _NoCommandError
-    namespace, name = _valid(LABEL, service.namespace), _valid(LABEL, service.name)
-    return ["kubectl", "-n", namespace, *(word.replace("{}", name) for word in words)]
+    namespace, name = _valid(LABEL, service.local.namespace), _valid(LABEL, service.name)
+    return [*_in_cluster(service.cluster), "-n", namespace, *(word.replace("{}", name) for word in words)]
+
+
+def _in_cluster(cluster: str) -> Sequence[str]:
+    """`kubectl`; where there are several clusters, it fails without a context of this name."""
+    return ["kubectl", "--context", _valid(CLUSTER, cluster)] if cluster else ["kubectl"]
 
 
 def _count(replicas: float) -> int:
@@ -177,16 +184,21 @@ def _resume(action: Action) -> Sequence[Sequence[str]]:
     return [_scale_to(action.service, _count(action.current))]
 
 
-def _hosts(action: Action) -> Sequence[str]:
-    hosts = sorted({_valid(NODE, gpu.host) for gpu in action.gpus})
-    if not hosts:
+def _on_nodes(verb: str, hosts: Iterable[str], *options: str) -> Sequence[str]:
+    """A command on nodes of one cluster."""
+    nodes = sorted(map(split_cluster, set(hosts)))
+    if len({cluster for cluster, _ in nodes}) != 1:
         raise _NoCommandError
-    return hosts
+    return [*_in_cluster(nodes[0][0]), verb, *(_valid(NODE, name) for _, name in nodes), *options]
+
+
+def _hosts(action: Action) -> Iterator[str]:
+    return (gpu.host for gpu in action.gpus)
 
 
 def _reschedule(action: Action) -> Sequence[Sequence[str]]:
     """Keep new pods off the hosts of the GPUs, and start the service's pods again elsewhere."""
-    return [["kubectl", "cordon", *_hosts(action)], _kubectl(action.service, "rollout", "restart", DEPLOYMENT)]
+    return [_on_nodes("cordon", _hosts(action)), _kubectl(action.service, "rollout", "restart", DEPLOYMENT)]
 
 
 def _inspect_gpus(action: Action) -> Sequence[Sequence[str]]:
@@ -200,9 +212,7 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "add_replicas": _add_replicas,
     "cap_gpu_share": _cap_gpu_share,
     "drain_gpus": _reschedule,
-    "drain_host": lambda action: [
-        ["kubectl", "drain", _valid(NODE, action.target), "--ignore-daemonsets", "--delete-emptydir-data"]
-    ],
+    "drain_host": lambda action: [_on_nodes("drain", [action.target], "--ignore-daemonsets", "--delete-emptydir-data")],
     "inspect_deploys": lambda action: [_kubectl(action.service, "rollout", "history", DEPLOYMENT)],
     "inspect_gpus": _inspect_gpus,
     "inspect_replicas": lambda action: [_kubectl(action.service, "describe", DEPLOYMENT)],
@@ -218,11 +228,11 @@ COMMANDS: Mapping[ActionKind, Make] = {
 REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "add_replicas": _remove_replicas,
     "cap_gpu_share": lambda action: [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}-")],
-    "drain_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
-    "drain_host": lambda action: [["kubectl", "uncordon", _valid(NODE, action.target)]],
+    "drain_gpus": lambda action: [_on_nodes("uncordon", _hosts(action))],
+    "drain_host": lambda action: [_on_nodes("uncordon", [action.target])],
     "limit_batch": _undo_rollout,
     "limit_rate": _unlimit_rate,
-    "move_off_gpus": lambda action: [["kubectl", "uncordon", *_hosts(action)]],
+    "move_off_gpus": lambda action: [_on_nodes("uncordon", _hosts(action))],
     "pause": _resume,
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current))],
     "roll_back": _undo_rollout,

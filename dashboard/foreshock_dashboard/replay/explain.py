@@ -34,6 +34,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.calm_history import was_calmer
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
+from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.changes import readings as change_readings
@@ -87,7 +88,9 @@ def explain_recording(recording: Recording, service: str | None, at: float) -> E
     """
     extent = SourceExtent(f"recording {recording.path}", *sample_range(recording, None))
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
-    return explain(RecordedMetrics(recording), extent, timing, service, at)
+    source = ClusterSource(RecordedMetrics(recording))
+    source.look(extent.end, extent.end - extent.start)
+    return explain(source, extent, timing, service, at)
 
 
 def explain(

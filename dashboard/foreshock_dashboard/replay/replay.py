@@ -21,6 +21,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
@@ -142,7 +143,9 @@ def worlds(
     whole = last - first <= max_whole_seconds * scale
     piece = last - first + timing.step if whole else piece_seconds * scale
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * scale
-    observer, seasons = readers(source(recording), timing, first, keep)
+    metrics = ClusterSource(source(recording))
+    metrics.look(last, last - first + timing.step)
+    observer, seasons = readers(metrics, timing, first, keep)
     reached = first - timing.step
     while reached < last:
         end = min(last, reached + piece)

@@ -75,9 +75,10 @@ class Silence:
         if self.service is None:
             return True
         if self.noisy_neighbor is not None:
-            affected = self.service in (incident.service, *incident.affected)
-            return affected and incident.suspect.service == self.noisy_neighbor
-        return incident.service == self.service
+            affected = any(map(self.service.means, (incident.service, *incident.affected)))
+            suspect = incident.suspect.service
+            return affected and suspect is not None and self.noisy_neighbor.means(suspect)
+        return self.service.means(incident.service)
 
 
 @dataclass(frozen=True, slots=True)

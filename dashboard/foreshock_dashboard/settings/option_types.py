@@ -34,6 +34,14 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
+def parse_label_names(text: str) -> tuple[str, ...]:
+    """Names of labels, in order."""
+    names = tuple(_split(text))
+    if bad := [name for name in names if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name)]:
+        raise ValueError(f"{bad[0]!r} is not a label name; use letters, digits, and underscores")
+    return names
+
+
 def parse_count(text: str) -> int:
     """A positive integer such as `100000` or `100_000`."""
     word = text.strip().replace("_", "").replace(",", "")

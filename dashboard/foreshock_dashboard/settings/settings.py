@@ -158,6 +158,12 @@ class Settings:
     prometheus_config: Path | None = _source(
         Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML as its http_config", "FILE"
     )
+    cluster_labels: tuple[str, ...] = _source(
+        types.parse_label_names,
+        "cluster,k8s_cluster_name",
+        "comma-separated labels that may name the cluster of a series; empty to ignore clusters",
+        "LABEL,...",
+    )
     tempo_url: str = _source(
         types.url_without_credentials("--traces-config"),
         str,

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.api import routes
+from foreshock_dashboard.web.api.by_cluster import ByCluster, ClusterViews
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
 from foreshock_dashboard.web.http.assets import Assets, CompressedFiles
@@ -75,8 +76,16 @@ def create_app(
     access = access or Access()
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     routes.register(server, hub, version, access)
+
+    def of_one_cluster(view: HubView) -> FastAPI:
+        app = FastAPI(openapi_url=None)
+        routes.register(app, view, version, access)
+        return app
+
+    views = ClusterViews(hub, of_one_cluster)
+    server.add_middleware(ByCluster, views=views)
     if mcp:
-        _add_mcp(server, version, access)
+        _add_mcp(server, version, access, views)
     if access.oidc:
         access.oidc.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
@@ -86,7 +95,7 @@ def create_app(
     pages = FastAPI(openapi_url=None)
     routes.add_error_handlers(pages)
     dash = _dash(pages, hub, assets, access)
-    callback_inputs = callbacks.register(dash, hub, PAGES)
+    callback_inputs = callbacks.register(dash, hub, PAGES, views.hub)
     pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages))
     server.mount("/", pages)
@@ -101,12 +110,13 @@ def create_app(
     return server
 
 
-def _add_mcp(server: FastAPI, version: str, access: Access) -> None:
+def _add_mcp(server: FastAPI, version: str, access: Access, views: ClusterViews) -> None:
     """Serve tools for agents. They query the routes that the app has by now, which have passed the same middleware."""
     from foreshock_dashboard.mcp.endpoint import PATH, McpEndpoint  # the SDK takes a second and 24 MB
 
     inner = FastAPI(openapi_url=None)
     inner.router.routes[:] = server.router.routes
+    inner.add_middleware(ByCluster, views=views)
     routes.add_error_handlers(inner)
     endpoint = McpEndpoint(inner, version, access.audit)
     server.router.routes.append(Route(PATH, endpoint, include_in_schema=False))

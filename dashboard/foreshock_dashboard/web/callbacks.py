@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.shell.shell import Page, find, not_found
-from foreshock_dashboard.web.state.parameters import MAX_SEARCH_LENGTH, BadParameterError, view_of
+from foreshock_dashboard.web.state.parameters import MAX_SEARCH_LENGTH, BadParameterError, cluster_of, view_of
 
 CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
 MAX_CONCURRENT_FIGURES = 8
@@ -27,8 +27,13 @@ FIGURE_OVERHEAD_NUMBERS = 1000
 """Size of a figure's layout and key, in numbers."""
 
 
-def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, Sequence[tuple[str, str]]]:
-    """Add the callbacks to the app. Returns id and property of the inputs of each, by its output `id.property`."""
+def register(
+    app: Dash, hub: HubView, pages: tuple[Page, ...], of_cluster: Callable[[str], HubView]
+) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Add the callbacks to the app. Returns id and property of the inputs of each, by its output `id.property`.
+
+    of_cluster: the hub as a cluster sees it.
+    """
     inputs_by_output: dict[str, Sequence[tuple[str, str]]] = {}
 
     def add(output: tuple[str, str], inputs: Sequence[tuple[str, str]], answer: Callable[..., Awaitable[Any]]) -> None:
@@ -40,7 +45,7 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, S
         return page.layout() if page else not_found()
 
     add(("page", "children"), (("url", "pathname"),), show_page)
-    figures = Figures(hub)
+    figures = Figures(hub, of_cluster)
     for page in pages:
         for chart in page.charts:
             add((chart.id, "figure"), CHART_INPUTS, figures.callback(page, chart))
@@ -62,8 +67,8 @@ class Figures:
     Other responses, such as /metrics, never wait for a figure.
     """
 
-    def __init__(self, hub: HubView) -> None:
-        self._hub = hub
+    def __init__(self, hub: HubView, of_cluster: Callable[[str], HubView]) -> None:
+        self._hub, self._of_cluster = hub, of_cluster
         self._cache: SingleFlightCache[Json] = SingleFlightCache(MAX_CACHED_NUMBERS, _numbers)
         self._threads = CapacityLimiter(MAX_CONCURRENT_FIGURES)
 
@@ -76,7 +81,7 @@ class Figures:
             snapshot = self._hub.snapshot
 
             def drawn() -> Json:
-                return chart.draw(self._hub, view_of(query, self._hub.now(), rest), look)
+                return chart.draw(self._of_cluster(cluster_of(query)), view_of(query, self._hub.now(), rest), look)
 
             key = (chart.id, query, rest, look.key)
             try:

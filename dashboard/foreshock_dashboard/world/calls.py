@@ -14,7 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Operation, Red, Tenant
 from foreshock_dashboard.world.row import SERVICE_LABELS, Catalog, LabelMap, Producer, RateWindows, Readings, row
-from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio, service_of, service_of_job
 from foreshock_dashboard.world.section import Grouping, Growth, Key, Section, Sections
 
 PAIR_LABELS = ("client", "client_service_namespace", "server", "server_service_namespace")
@@ -200,14 +200,9 @@ def _failed_only(relabel: Callable[[LabelMap], LabelMap | None]) -> Callable[[La
 
 
 def _http_service(labels: LabelMap) -> LabelMap | None:
-    """The service of an HTTP server, from its name or its job, `namespace/name` or `name`.
-
-    Source: OpenTelemetry's "Prometheus and OpenMetrics Compatibility".
-    """
-    name, namespace, job = (labels.get(key, "") for key in _HTTP_LABELS)
-    if not name:
-        namespace, _, name = job.rpartition("/")
-    return {"service_name": name, "service_namespace": namespace} if name else None
+    """The service of an HTTP server, from its name or its job."""
+    service = service_of(labels) or service_of_job(labels)
+    return service and {"service_name": service.name, "service_namespace": service.namespace}
 
 
 class CallRows:
@@ -258,7 +253,9 @@ class CallRows:
     def tier(self) -> tuple[str, ...]:
         """Tier of each service, "" where unknown; empty where none is known."""
         tiers = {**self._tiers.facts, **self._tier_overrides}
-        return tuple(tiers.get(service, "") for service in self.services.keys) if tiers else ()
+        return (
+            tuple(tiers.get(service) or tiers.get(service.local, "") for service in self.services.keys) if tiers else ()
+        )
 
 
 class OperationRows:

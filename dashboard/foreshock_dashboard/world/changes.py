@@ -29,7 +29,7 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import service_of
+from foreshock_dashboard.world.row_math import service_of, service_of_job
 
 _SM_CLOCK = Matcher("clock", "=", "sm")
 _HAS_VERSION = Matcher("service_version", "!=", "")
@@ -102,13 +102,14 @@ def readings(windows: RateWindows) -> Catalog:
 
 def _service_of_job(labels: LabelMap) -> LabelMap | None:
     """Service labels of a `target_info`, whose job is `namespace/name` unless it names the service itself."""
-    namespace, slash, name = (labels.get("exported_job") or labels.get("job", "")).rpartition("/")
-    service = labels.get("service_name") or name
+    job = service_of_job(labels)
+    service = service_of(labels) or job
     if not service:
         return None
+    namespace = job.namespace if job and not service.local.namespace else service.namespace
     return {
-        "service_name": service,
-        "service_namespace": labels.get("service_namespace") or (namespace if slash else ""),
+        "service_name": service.name,
+        "service_namespace": namespace,
         "service_version": labels["service_version"],
     }
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.query import Matcher, Matrix
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, qualified, split_cluster
 from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.world.row import Catalog, LabelMap, Producer, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts, ServiceNames
@@ -134,8 +134,9 @@ class ClusterRows:
 class PodServices:
     """Joins workloads to services. A name alone joins no other namespace.
 
-    `service.namespace` need not be a namespace of the cluster. So a service is joined to the workload of its name in
-    another namespace if its own is none of the cluster, and no other namespace has a workload of this name.
+    Names count within one cluster. `service.namespace` need not be a namespace of it. So a service is joined to the
+    workload of its name in another namespace if its own is none of the cluster, and no other namespace has a workload
+    of this name.
 
     Args:
         places: which service answers where.
@@ -170,18 +171,19 @@ class PodServices:
         """The service of a workload; the namespace is "" where unknown."""
         self._learn(namespace, name)
         found = self._names.find(namespace, name)
-        if not found or not namespace or found.namespace == namespace:
+        cluster, local = split_cluster(namespace)
+        if not found or not local or found.namespace == namespace:
             return found
-        alone = sum(workload.name == name for workload in self._workloads) == 1
+        alone = sum((each.cluster, each.name) == (cluster, name) for each in self._workloads) == 1
         return found if alone and found.namespace not in self._namespaces else None
 
     def _learn(self, namespace: str, name: str) -> None:
         known = len(self._namespaces) + len(self._workloads)
-        if not namespace:
+        if not split_cluster(namespace)[1]:
             return
         if namespace in self._service_namespaces:
             self._namespaces.add(namespace)
-        if self._names.named(name):
+        if self._names.named(namespace, name):
             self._workloads.add(Service(namespace, name))
         self.version += len(self._namespaces) + len(self._workloads) - known
 
@@ -208,18 +210,16 @@ def workload_of(labels: LabelMap, known: Collection[Workload]) -> str:
 def services_of(workloads: Sequence[Workload], known: Set[Service]) -> tuple[Service, ...]:
     """Service of each workload.
 
-    The known service with the same namespace and name, else the only service of that name if no other workload shares
-    the name, and no workload is in the namespace of the service; else the workload itself.
+    The known service with the same namespace and name, else the only service of that name in its cluster if no other
+    workload there shares the name, and no workload is in the namespace of the service; else the workload itself.
     """
-    by_name: dict[str, list[Service]] = {}
-    for service in known:
-        by_name.setdefault(service.name, []).append(service)
-    names = Counter(workload.name for workload in workloads)
-    namespaces = {workload.namespace for workload in workloads if workload.namespace}
+    by_name = ServiceNames(known)
+    names = Counter((workload.cluster, workload.name) for workload in workloads)
+    namespaces = {workload.namespace for workload in workloads if workload.local.namespace}
 
     def of(workload: Workload) -> Service:
-        candidates = by_name.get(workload.name, [])
-        if workload in known or len(candidates) != 1 or names[workload.name] > 1:
+        candidates = by_name.named(*workload)
+        if workload in known or len(candidates) != 1 or names[workload.cluster, workload.name] > 1:
             return workload
         return workload if candidates[0].namespace in namespaces else candidates[0]
 
@@ -253,6 +253,11 @@ def _of_type(quotas: Matrix, type_: str) -> Matrix:
 
 
 def _pools(quotas: Sequence[Quota]) -> tuple[str, ...]:
-    """Names of the quotas, with the namespace where a name is not unique."""
-    names = Counter(quota.name for quota in quotas)
-    return tuple(f"{quota.namespace}/{quota.name}" if names[quota.name] > 1 else quota.name for quota in quotas)
+    """Names of the quotas, with the namespace where a name is not unique in its cluster."""
+    names = Counter((split_cluster(quota.namespace)[0], quota.name) for quota in quotas)
+
+    def name(quota: Quota) -> str:
+        cluster, namespace = split_cluster(quota.namespace)
+        return qualified(cluster, f"{namespace}/{quota.name}" if names[cluster, quota.name] > 1 else quota.name)
+
+    return tuple(map(name, quotas))

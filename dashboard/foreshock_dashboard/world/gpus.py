@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from foreshock_dashboard.model.query import Matcher
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, split_cluster
 from foreshock_dashboard.model.world import Gpu, GpuAllocation, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.world.row import (
@@ -130,7 +130,7 @@ class GpuRows:
         self._hosts = hosts
         self._workload = workload
         self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
-        self._pools: LabelFacts[str, str] = LabelFacts(lambda labels: (labels.get("uuid", ""), labels.get("pool", "")))
+        self._pools: LabelFacts[tuple[str, str], str] = LabelFacts(_pool)
         self._allocated: list[LabelMap] = []
         self._healthy = -np.inf  # Unix seconds of the last health sample
 
@@ -170,7 +170,8 @@ class GpuRows:
     def pool(self) -> tuple[str, ...]:
         """Pool of each GPU, "" where unknown; empty where none is known."""
         pools = self._pools.facts
-        return tuple(pools.get(gpu.uuid, "") for gpu in self.gpus.keys) if pools else ()
+        keys = ((split_cluster(gpu.host)[0], gpu.uuid) for gpu in self.gpus.keys)
+        return tuple(pools.get(key, "") for key in keys) if pools else ()
 
     def allocations(self, service_of_pod: Callable[[str, str], Service | None]) -> tuple[GpuAllocation, ...]:
         """Containers with a GPU of whose service no process is seen on it, by GPU and pod.
@@ -237,6 +238,10 @@ class GpuRows:
 def _gpu_first(key: Tenant | GpuWaitPair) -> tuple[object, ...]:
     """Sort key of what is on a GPU."""
     return (gpu_order(key.gpu), *key[1:])
+
+
+def _pool(labels: LabelMap) -> tuple[tuple[str, str], str]:
+    return (labels.get(CLUSTER_LABEL, ""), labels.get("uuid", "")), labels.get("pool", "")
 
 
 def _identity(labels: LabelMap) -> tuple[GpuId, tuple[str, str, str, str]]:

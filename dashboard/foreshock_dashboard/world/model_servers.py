@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, Query
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified
 from foreshock_dashboard.model.world_sections import ModelServers, Replica, UnjoinedServer
 from foreshock_dashboard.world.row import (
     POD_LABELS,
@@ -23,7 +23,7 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import ServiceNames, safe_ratio, service_of
+from foreshock_dashboard.world.row_math import ServiceNames, safe_ratio, service_of, service_of_job
 from foreshock_dashboard.world.section import SPARE_NAMES, Grouping, Growth, Key, Section, Sections
 from foreshock_dashboard.world.targets import Address, ServicePlaces, places_row, target_of
 
@@ -174,7 +174,7 @@ class ModelServerRows:
         self._names = ServiceNames()
         self._labels: dict[Replica, LabelMap] = {}
         self._by_target: dict[Address, set[Service]] = {}
-        self._by_model: dict[str, set[Service]] = {}  # of the servers whose series name no service
+        self._by_model: dict[tuple[str, str], set[Service]] = {}  # by cluster, where series name no service
 
     def update(self, readings: Readings, since: float, known: Set[Service], moved: bool) -> bool:
         """Register the entities of new readings; return whether services moved to other targets.
@@ -241,7 +241,7 @@ class ModelServerRows:
             labels = self._labels.get(replica, {})
             if labels and replica.service not in self._known and not self._joined(labels):
                 job, instance, model = (labels.get(name, "") for name in (*TARGET_LABELS, "model_name"))
-                by_name = (self._names.named(name) for _, name in self._names_of(labels))
+                by_name = (self._names.named(*name) for name in self._names_of(labels))
                 candidates = self._places.services_at(labels) or next(filter(None, by_name), ())
                 rows.append(UnjoinedServer(replica, job, instance, model, candidates))
         return tuple(rows)
@@ -280,17 +280,17 @@ class ModelServerRows:
             next(filter(None, map(labels.get, names)), "") for names in (POD_LABELS, POD_NAMESPACE_LABELS)
         )
         workload = self._workload_of({"pod": pod, "namespace": namespace}) if pod else ""
-        job_namespace, _, job = labels.get("job", "").rpartition("/")
-        model = labels.get("model_name", "")
-        names = ((namespace, workload), (namespace, model), (job_namespace or namespace, job))
+        job = service_of_job(labels) or Service("", "")
+        model, namespace = labels.get("model_name", ""), namespace or _in_cluster(labels)
+        names = ((namespace, workload), (namespace, model), job if job.local.namespace else (namespace, job.name))
         return [name for name in names if name[1]]
 
     def _replica(self, labels: LabelMap) -> Replica:
         """Replica by pod where known: one target can report several, and cache usage must not be summed."""
         model = labels.get("model_name", "")
-        service = self._joined(labels) or Service("", model or labels.get("job", ""))
+        service = self._joined(labels) or Service(_in_cluster(labels), model or labels.get("job", ""))
         if not service_of(labels):
-            self._by_model.setdefault(model, set()).add(service)
+            self._by_model.setdefault((_in_cluster(labels), model), set()).add(service)
         pod = next(filter(None, (labels.get(name) for name in POD_LABELS)), "")
         replica = Replica(service, pod or labels.get("instance", ""))
         self._labels.setdefault(replica, labels)
@@ -300,8 +300,13 @@ class ModelServerRows:
     def _service_of_model(self, labels: LabelMap) -> Service | None:
         """Service of a series that names no target: by its labels, else the only one whose servers run its model."""
         model = labels.get("model_name", "")
-        services = self._by_model.get(model, ())
+        services = self._by_model.get((_in_cluster(labels), model), ())
         return service_of(labels) or (next(iter(services)) if len(services) == 1 else None)
+
+
+def _in_cluster(labels: LabelMap) -> str:
+    """The namespace of what has none, in the cluster of a series."""
+    return qualified(labels.get(CLUSTER_LABEL, ""), "")
 
 
 def _copied(services: Mapping[Key, Set[Service]]) -> dict[Key, frozenset[Service]]:

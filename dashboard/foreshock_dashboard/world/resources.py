@@ -26,7 +26,7 @@ from foreshock_dashboard.world.row import (
     Readings,
     row,
 )
-from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.row_math import clipped_share, safe_ratio, service_of, service_of_job
 from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 
 POD_LABELS = (*NAMESPACE_LABELS, "pod", "exported_pod")
@@ -208,5 +208,5 @@ class ResourceRows:
         if claim:
             by_pod = self._of_workloads.of_pod(namespace, claim.partition("-")[2])
             return by_pod or self._of_workloads.named(namespace, claim.rpartition("-")[0])
-        namespace, _, name = labels.get("job", "").rpartition("/")
-        return self._of_workloads.named(namespace, name)
+        job = service_of_job(labels)
+        return job and self._of_workloads.named(*job)

@@ -9,7 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.common.series_index import Hashes, IntArray, label_hashes
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.row import LabelMap
 
@@ -48,28 +48,35 @@ def service_of(labels: LabelMap) -> Service | None:
     return service if service.name else None
 
 
+def service_of_job(labels: LabelMap) -> Service | None:
+    """The service named by a job, `namespace/name` or `name` (OpenTelemetry's compatibility with Prometheus)."""
+    namespace, _, name = (labels.get("exported_job") or labels.get("job", "")).rpartition("/")
+    return Service(qualified(labels.get(CLUSTER_LABEL, ""), namespace), name) if name else None
+
+
 class ServiceNames:
-    """Services by name."""
+    """Services by name, in each cluster."""
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
-        self._by_name: dict[str, list[Service]] = {}
+        self._by_name: dict[tuple[str, str], list[Service]] = {}
         for service in services:
-            self._by_name.setdefault(service.name, []).append(service)
+            self._by_name.setdefault((service.cluster, service.name), []).append(service)
 
     def find(self, namespace: str, name: str) -> Service | None:
-        """The service of this name: with this namespace, else the only one."""
-        same = self.named(name)
+        """The service of this name: with this namespace, else the only one in its cluster."""
+        same = self.named(namespace, name)
         exact = Service(namespace, name)
         return exact if exact in same else same[0] if len(same) == 1 else None
 
     def find_certain(self, namespace: str, name: str) -> Service | None:
         """The service that `find` returns, unless it is known to be in another namespace."""
         found = self.find(namespace, name)
-        return found if found and (not namespace or found.namespace in ("", namespace)) else None
+        asked = split_cluster(namespace)[1]
+        return found if found and (not asked or found.local.namespace in ("", asked)) else None
 
-    def named(self, name: str) -> tuple[Service, ...]:
-        """All services of this name."""
-        return tuple(self._by_name.get(name, ()))
+    def named(self, namespace: str, name: str) -> tuple[Service, ...]:
+        """All services of this name in the cluster of the namespace."""
+        return tuple(self._by_name.get((split_cluster(namespace)[0], name), ()))
 
 
 def last_sample_time(matrix: Matrix) -> float:

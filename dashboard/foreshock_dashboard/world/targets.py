@@ -11,7 +11,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.series_index import IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Target
 from foreshock_dashboard.world.row import (
@@ -24,7 +24,7 @@ from foreshock_dashboard.world.row import (
     RateWindows,
     row,
 )
-from foreshock_dashboard.world.row_math import service_of
+from foreshock_dashboard.world.row_math import service_of, service_of_job
 
 BoolArray = NDArray[np.bool_]
 Address = tuple[str, str]
@@ -106,17 +106,15 @@ class ServicePlaces:
 
 def _places(labels: Mapping[str, str]) -> tuple[Service | None, tuple[Place, ...]]:
     """The service that a series names, by its labels or the job of a `target_info`, and where it answers."""
-    job = labels.get("exported_job") or labels.get("job", "")
+    service = service_of(labels) or service_of_job(labels)
     if labels.get("exported_job"):
         labels = {name: value for name, value in labels.items() if name not in _SCRAPE_LABELS}
-    namespace, _, name = job.rpartition("/")
-    service = service_of(labels) or (Service(namespace, name) if name else None)
     places = list(_pods_of(labels))
-    if places and places[0][0]:
-        places.append((ANY_NAMESPACE, places[0][1]))
+    if places and (any_namespace := _any_namespace(places[0][0])):
+        places.append((any_namespace, places[0][1]))
     address = f"{labels.get('server_address', '')}:{labels.get('server_port', '')}"
     instance = labels.get("exported_instance") or labels.get("instance", "")
-    found = (_address(text) for text in (address, instance))
+    found = (_address(text) for text in (qualified(labels.get(CLUSTER_LABEL, ""), address), instance))
     return service, (*places, *((ADDRESS, text) for text in found if text))
 
 
@@ -124,7 +122,8 @@ def _places_of(labels: Mapping[str, str]) -> Iterator[Place]:
     """Where a series was scraped, the surest place first."""
     for namespace, pod in _pods_of(labels):
         yield namespace, pod
-        yield "" if namespace else ANY_NAMESPACE, pod
+        cluster, local = split_cluster(namespace)
+        yield qualified(cluster, "" if local else ANY_NAMESPACE), pod
     if instance := _address(labels.get("instance", "")):
         yield ADDRESS, instance
 
@@ -134,22 +133,29 @@ def _pods_of(labels: Mapping[str, str]) -> Iterator[Place]:
         next(filter(None, map(labels.get, names)), "") for names in (POD_LABELS[::-1], POD_NAMESPACE_LABELS)
     )
     if pod:
-        yield namespace, pod
+        yield namespace or qualified(labels.get(CLUSTER_LABEL, ""), ""), pod
     if uid := labels.get("k8s_pod_uid"):
         yield UID, uid
 
 
+def _any_namespace(namespace: str) -> str:
+    """The namespace for a pod whose own is not known, in the cluster of a known one; "" if it has none."""
+    cluster, local = split_cluster(namespace)
+    return qualified(cluster, ANY_NAMESPACE) if local else ""
+
+
 def _address(text: str) -> str:
     """`host:port` in one spelling: all loopback addresses are `localhost`; "" if the text is no address."""
-    host, _, port = text.rpartition(":")
+    cluster, local = split_cluster(text)
+    host, _, port = local.rpartition(":")
     host = host.strip("[]").rstrip(".").lower()
     if not host or not port.isdecimal():
         return ""
-    return f"{_LOOPBACK if is_loopback(host) else host}:{port}"
+    return qualified(cluster, f"{_LOOPBACK if is_loopback(host) else host}:{port}")
 
 
 def _is_loopback(place: Place) -> bool:
-    return place[0] == ADDRESS and place[1].startswith(f"{_LOOPBACK}:")
+    return place[0] == ADDRESS and split_cluster(place[1])[1].startswith(f"{_LOOPBACK}:")
 
 
 def target_of(labels: Mapping[str, str]) -> Address:

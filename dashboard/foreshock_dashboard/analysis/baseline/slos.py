@@ -54,6 +54,9 @@ def learned_error_rates(level: Floats, scale: Floats) -> Floats:
 def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
+    if targets:  # those without a cluster are of every cluster
+        local = {service: service.local for service in point.world.services if service not in configured}
+        targets |= {service: configured[name] for service, name in local.items() if name in configured}
     levels = point.baselines.of("p95")
     seconds = learned_seconds(*levels.pairs.T)
     error_rates = learned_error_rates(*point.baselines.of("error_rate").of(levels.entities).T)

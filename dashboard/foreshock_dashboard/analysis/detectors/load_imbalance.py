@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.detectors.finding import MAX_UNOBSERVED_STRENG
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.stats.threshold import Threshold
@@ -80,8 +80,8 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
             figure = Evidence("requests on one replica", loads.busy, loads.even, "", since, instance)
             effect = improvement("requests", instance, "", loads.busy, loads.even)
             action = Action("balance_load", service, effect=effect)
-        address = instance.rsplit(":", 1)[0]  # of `name.host:port`
-        suspect = SuspectedCause(service, host=address.partition(".")[2] or address)
+        address = split_cluster(instance)[1].rsplit(":", 1)[0]  # of `name.host:port`
+        suspect = SuspectedCause(service, host=qualified(service.cluster, address.partition(".")[2] or address))
         yield Finding(service, cause, suspect, strength, max(1.0, severity), since, (figure,), (action,))
 
 

@@ -34,7 +34,7 @@ from foreshock_dashboard.analysis.detectors.overload import (
 from foreshock_dashboard.analysis.remediation.actions import fewer_requests, offered_load, shed_load
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
@@ -168,7 +168,11 @@ def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
     """
     world, at, service = point.world, point.column, state.services[row]
     quota, used = _newest(world, state.quota, at), _newest(world, state.used, at)
-    full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
+    full = [
+        i
+        for i, pool in enumerate(state.pools)
+        if quota[i] > 0 and used[i] >= quota[i] and split_cluster(pool)[0] == service.cluster
+    ]
     pool_by_gpu = dict(zip(world.gpus, world.pool, strict=False))
     own = {pool_by_gpu.get(world.tenants[tenant].gpu, "") for tenant in point.tenant_rows.get(service, ())} - {""}
     if own:
@@ -176,7 +180,7 @@ def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
     else:
         wanted = state.wanted[row, : at + 1]
         moved = [i for i in full if _change_together(wanted, state.used[i, : at + 1], world.step)]
-        full = moved or [i for i in full if state.pools[i] in service.name]
+        full = moved or [i for i in full if split_cluster(state.pools[i])[1] in service.name]
     return state.pools[full[0]] if len(full) == 1 else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
 
 SERVICE_LABELS = (
     *("service_name", "service", "app", "app_kubernetes_io_name"),
@@ -51,9 +51,10 @@ def call_of(labels: Mapping[str, str]) -> tuple[Service, Service] | None:
     """Client and server of a series about calls; None for other series."""
     for client, server, client_namespace, server_namespace in CALL_LABELS:
         if labels.get(client) and labels.get(server):
+            own = qualified(labels.get(CLUSTER_LABEL, ""), "")
             return (
-                Service(labels.get(client_namespace, ""), labels[client]),
-                Service(labels.get(server_namespace, ""), labels[server]),
+                Service(labels.get(client_namespace) or own, labels[client]),
+                Service(labels.get(server_namespace) or own, labels[server]),
             )
     return None
 
@@ -65,18 +66,18 @@ def owner(metric: str, labels: Mapping[str, str]) -> Service:
     """
     if call := call_of(labels):
         return call[1]
-    label = owner_label(metric, labels)
+    label, own = owner_label(metric, labels), qualified(labels.get(CLUSTER_LABEL, ""), "")
     value = labels.get(label, "")
     if not value:
         head, _, _ = metric.rpartition("_")
-        return Service("", head or metric)
+        return Service(own, head or metric)
     if label in POD_LABELS:
         value = without_pod_suffix(value)
     elif label == "persistentvolumeclaim":
         value = _service_of_volume(value)
     elif label in HOST_LABELS:
-        value = re.sub(r":\d+$", "", value)
-    return Service(labels.get(NAMESPACE_LABELS.get(label, ""), ""), value)
+        value = split_cluster(re.sub(r":\d+$", "", value))[1]
+    return Service(labels.get(NAMESPACE_LABELS.get(label, "")) or own, value)
 
 
 def owner_label(metric: str, labels: Mapping[str, str]) -> str:

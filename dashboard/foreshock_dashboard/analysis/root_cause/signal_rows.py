@@ -361,14 +361,14 @@ def _qualified(rows: Iterable[SignalRow]) -> Mapping[Entity, Entity]:
     """Services without a namespace that are the only one of their name with one, and calls between such services."""
     entities = {row.entity for row in rows}
     services = {service for entity in entities for service in ([entity] if isinstance(entity, Service) else entity)}
-    by_name: dict[str, set[Service]] = {}
+    by_name: dict[tuple[str, str], set[Service]] = {}
     for service in services:
-        if service.namespace:
-            by_name.setdefault(service.name, set()).add(service)
+        if service.local.namespace:
+            by_name.setdefault((service.cluster, service.name), set()).add(service)
     full = {
-        service: next(iter(by_name[service.name]))
+        service: next(iter(by_name[service.cluster, service.name]))
         for service in services
-        if not service.namespace and len(by_name.get(service.name, ())) == 1
+        if not service.local.namespace and len(by_name.get((service.cluster, service.name), ())) == 1
     }
     return {
         entity: full.get(entity, entity)
@@ -387,7 +387,9 @@ def _of_known_volumes(metrics: Iterable[MetricSeries], names: Mapping[Entity, En
             (guessed if is_claim else known).add(owner(series.metric, labels))
     renamed = dict(names)
     for guess in guessed - known:
-        ends = [service for service in known if guess.name.endswith(f"-{service.name}")]
+        ends = [
+            service for service in known if guess.name.endswith(f"-{service.name}") and service.cluster == guess.cluster
+        ]
         if ends and guess in renamed:
             service = max(ends, key=lambda item: (len(item.name), item))
             renamed[guess] = names.get(service, service)

@@ -14,6 +14,7 @@ import yaml
 from foreshock_dashboard.cli.options import GroupedCommand, hub_settings, hub_url_option, output_dir_option
 from foreshock_dashboard.common.package_data import grafana_dir
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.render.rules.by_cluster import dashboard_by_cluster
 from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.settings import Settings, SettingsError, load_settings
 
@@ -32,8 +33,20 @@ TEMPO = "provisioning/datasources/tempo.yml"
     metavar="DIR",
     help="path of --output-dir inside Grafana's container (default: the same path)",
 )
+@click.option(
+    "--by-cluster",
+    metavar="LABEL",
+    default="",
+    help="label of the cluster, where one Prometheus has several; queries then group by it",
+)
 @hub_settings("prometheus_url", "tempo_url", "scrape_interval")
-def dashboards(output_dir: Path, hub_url: str, mounted_at: Path | None, **flags: Any) -> None:  # noqa: ANN401
+def dashboards(
+    output_dir: Path,
+    hub_url: str,
+    mounted_at: Path | None,
+    by_cluster: str,
+    **flags: Any,  # noqa: ANN401
+) -> None:
     """Generate Grafana dashboards and data sources.
 
     Dashboards are written to DIR/dashboards and link to --hub-url. DIR/provisioning contains their provider, and a data
@@ -56,7 +69,7 @@ def dashboards(output_dir: Path, hub_url: str, mounted_at: Path | None, **flags:
         _say("no Tempo data source: Tempo's service map needs Prometheus. Set --prometheus-url.")
         settings = replace(settings, tempo_url="")
     try:
-        files = dict(_files(grafana_dir(), mounted, hub_url, settings))
+        files = dict(_files(grafana_dir(), mounted, hub_url, settings, by_cluster))
         for name, text in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(text)
@@ -68,10 +81,13 @@ def dashboards(output_dir: Path, hub_url: str, mounted_at: Path | None, **flags:
         click.echo(out / name)
 
 
-def _files(shipped: Path, mounted: Path, hub: str, settings: Settings) -> Iterator[tuple[str, str]]:
+def _files(shipped: Path, mounted: Path, hub: str, settings: Settings, cluster_label: str) -> Iterator[tuple[str, str]]:
     """Files by name below the folder, which Grafana sees as `mounted`."""
     for file in sorted(shipped.glob("dashboards/*.json")):
-        yield f"dashboards/{file.name}", file.read_text().replace(json.dumps(HUB_URL), json.dumps(hub))
+        text = file.read_text().replace(json.dumps(HUB_URL), json.dumps(hub))
+        if cluster_label:
+            text = json.dumps(dashboard_by_cluster(json.loads(text), cluster_label), indent=1) + "\n"
+        yield f"dashboards/{file.name}", text
     provider = yaml.safe_load((shipped / PROVIDER).read_text())
     provider["providers"][0]["options"]["path"] = _literal(str(mounted / "dashboards"))
     yield PROVIDER, _yaml_text(provider)

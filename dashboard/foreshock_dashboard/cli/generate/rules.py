@@ -82,6 +82,12 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     metavar="SECONDS,...",
     help="comma-separated bucket bounds of the request duration histogram (default: the hub's)",
 )
+@click.option(
+    "--by-cluster",
+    metavar="LABEL",
+    default="",
+    help="label of the cluster, where one Prometheus has several; rules then group by it",
+)
 @hub_settings("slo")
 def rules(
     output_dir: Path,
@@ -93,6 +99,7 @@ def rules(
     slo_only: bool,
     operator: bool,
     latency_buckets: tuple[float, ...],
+    by_cluster: str,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Generate Prometheus alerting rules, with links to --hub-url and burn-rate alerts for each --slo.
@@ -111,13 +118,13 @@ def rules(
     if slo_only and not slos:
         raise SettingsError("--slo-only: there is no SLO. Set --slo NAME=P95[:ERROR_RATE].")
     try:
-        groups = slo_rule_groups(slos, latency_buckets)
+        groups = slo_rule_groups(slos, latency_buckets, by_cluster)
     except ValueError as error:
         raise SettingsError(f"--slo: {error}") from None
     try:
         shipped = {} if slo_only else {file.name: file.read_text() for file in sorted(alerts_dir().glob("*.yml"))}
         runbooks = (runbook_url or f"{hub_url}/runbooks").rstrip("/")
-        files = rule_files(shipped, Fleet(hub_url, runbooks, job_hub, job_exporter, without))
+        files = rule_files(shipped, Fleet(hub_url, runbooks, job_hub, job_exporter, without, by_cluster))
         if operator:
             files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
         elif groups:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from foreshock_dashboard.render.rules.by_cluster import alertmanager_by_cluster, by_cluster
+
 HUB_URL = "http://127.0.0.1:8050"
 """Address of the hub in the shipped files: a placeholder that works where everything runs on one host."""
 RUNBOOK_URL = f"{HUB_URL}/runbooks"
@@ -15,13 +17,14 @@ GROUPS = ("capacity", "cascade", "contention", "foreshock", "hardware", "inciden
 
 
 class Fleet(NamedTuple):
-    """What differs between fleets. without: groups to leave out, of `GROUPS`."""
+    """What differs between fleets. without: groups to leave out, of `GROUPS`. cluster_label: by which rules group."""
 
     hub_url: str = HUB_URL
     runbook_url: str = RUNBOOK_URL
     hub_job: str = HUB_JOB
     exporter_job: str = EXPORTER_JOB
     without: Collection[str] = ()
+    cluster_label: str = ""
 
 
 def rule_files(shipped: Mapping[str, str], fleet: Fleet) -> dict[str, str]:
@@ -37,5 +40,8 @@ def rule_files(shipped: Mapping[str, str], fleet: Fleet) -> dict[str, str]:
     for name, text in files.items():
         for old, new in changes:
             text = text.replace(old, new)
+        if fleet.cluster_label:
+            grouped = by_cluster if name.endswith(".rules.yml") else alertmanager_by_cluster
+            text = grouped(text, fleet.cluster_label)
         files[name] = text
     return files

@@ -15,6 +15,7 @@ import yaml
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import promql_string
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.rules.by_cluster import by_cluster
 
 LATE_RATIO = 0.05
 """Ratio of requests that may take longer than the p95 of an SLO."""
@@ -22,13 +23,17 @@ SloTarget = tuple[str, float, float]
 """Name of a service, `name` or `namespace/name`; its p95 in seconds; ratio (0 to 1) of requests that may fail."""
 Rule = Mapping[str, object]
 _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
+CLUSTER = "cluster"
+"""Label of the cluster that the name of a service begins with."""
 
 
-def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
+def slo_rule_groups(
+    targets: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS, cluster_label: str = ""
+) -> list[Rule]:
     """One group of recording rules per SLO.
 
-    targets: one per service. bounds: histogram bucket bounds of latency in seconds. Raises ValueError if a p95 lies
-    beyond the last bound, or a service has two SLOs.
+    targets: one per service. bounds: histogram bucket bounds of latency in seconds. cluster_label: by which the rules
+    group as well. Raises ValueError if a p95 lies beyond the last bound, or a service has two SLOs.
     """
     names = [name for name, _, _ in targets]
     if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -37,7 +42,7 @@ def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCK
         {
             "name": f"foreshock-slo-{name}",
             "interval": "30s",
-            "rules": list(_rules(Service.parse(name), latency, failed, bounds)),
+            "rules": list(_rules(Service.parse(name), latency, failed, bounds, cluster_label)),
         }
         for name, latency, failed in targets
     ]
@@ -52,7 +57,9 @@ def bucket_bound(seconds: float, bounds: Sequence[float]) -> float:
     return found
 
 
-def _rules(service: Service, latency: float, failed: float, bounds: Sequence[float]) -> Iterator[Rule]:
+def _rules(
+    service: Service, latency: float, failed: float, bounds: Sequence[float], cluster_label: str
+) -> Iterator[Rule]:
     try:
         bound = bucket_bound(latency, bounds)
     except ValueError as error:
@@ -63,7 +70,11 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
     late = f"clamp_min(\n  {requests}\n  - on (service_namespace, service_name) (\n  {within}\n  ),\n  0\n)\n"
     violations = {"latency": late, "availability": f"{requests} * {errors}\nor {requests} * 0\n"}
     # The series have these labels already; repeated here, they distinguish the rules of several services.
-    named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
+    namespace = service.local.namespace
+    named = ({"service_namespace": namespace} if namespace else {}) | {"service_name": service.name}
+    named |= {CLUSTER: service.cluster} if service.cluster else {}
+    if cluster_label:
+        violations = {sli: by_cluster(expr, cluster_label) for sli, expr in violations.items()}
     for sli, ratio in (("latency", LATE_RATIO), ("availability", failed)):
         labels = {"sli": sli, **named}
         yield {"record": "service:slo_violations:rate5m", "expr": violations[sli], "labels": labels}
@@ -85,8 +96,9 @@ def _within(service: Service, bound: float) -> Iterator[str]:
 
 def _service_matchers(service: Service, label: str = "service_name") -> str:
     """PromQL matchers of a service, separated by a comma. label: the label with its name."""
-    namespace = f"service_namespace={promql_string(service.namespace)}," if service.namespace else ""
-    return f"{namespace}{label}={promql_string(service.name)}"
+    cluster = f"{CLUSTER}={promql_string(service.cluster)}," if service.cluster else ""
+    namespace = f"service_namespace={promql_string(service.local.namespace)}," if service.local.namespace else ""
+    return f"{cluster}{namespace}{label}={promql_string(service.name)}"
 
 
 def _le(bound: float) -> str:

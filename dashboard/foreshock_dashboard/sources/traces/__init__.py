@@ -1,4 +1,4 @@
 """Clients of trace stores: Tempo and Jaeger.
 
-Imports: `common`, `model`, `sources`.
+Imports: `common`, `foreshock_exporter.gpu`, `model`, `sources`.
 """

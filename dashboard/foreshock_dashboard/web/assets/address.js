@@ -36,16 +36,23 @@ export const hrefWith = (changes, path = location.pathname) => {
 };
 
 /**
- * The address of another page. It keeps the time range, and nothing else of this one.
+ * The address of another page. It keeps the time range and the cluster, and nothing else of this one.
  * @param {string} path
  * @param {Record<string, string>} [params]
  */
 export const pageHref = (path, params = {}) => {
   const next = new URLSearchParams();
-  for (const name of ["from", "to", "refresh"]) if (param(name)) next.set(name, param(name));
+  for (const name of ["from", "to", "refresh", "cluster"]) if (param(name)) next.set(name, param(name));
   for (const [name, value] of Object.entries(params)) if (value) next.set(name, value);
   return withParams(path, next);
 };
+
+/**
+ * An address of the API, for the cluster that this page shows.
+ * @param {string} path
+ */
+export const ofCluster = (path) =>
+  param("cluster") ? withParams(path, new URLSearchParams({ cluster: param("cluster") })) : path;
 
 /** @param {string} service */
 export const serviceHref = (service) => pageHref(`/services/${service.split("/").map(encodeURIComponent).join("/")}`);

@@ -11,6 +11,8 @@ export interface LivePayload {
   data_time: number | null;
   /** The reach of the recording that is shown; null for a live hub. */
   bounds: [start: number, end: number] | null;
+  /** Where there are several. */
+  clusters?: string[];
   /** The id of the topology whose indices the values use. */
   topology: string;
   open_incidents?: { severity: string }[];

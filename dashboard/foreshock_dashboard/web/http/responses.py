@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 import orjson
 from fastapi import Request
@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import HubView, Snapshot, clusters_of
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import AsOf, time_parameter
 
@@ -57,6 +57,7 @@ class Envelope(TypedDict):
         list[float] | None,
         Field(description="time travel and recordings: the range of `at`, Unix seconds; else null"),
     ]
+    clusters: NotRequired[Annotated[list[str], Field(description="the clusters, where there are several")]]
 
 
 def encode(payload: Payload) -> bytes:
@@ -147,6 +148,7 @@ def envelope(snapshot: Snapshot) -> dict[str, object]:
         "data_time": snapshot.world.time if snapshot.world else None,
         "error": snapshot.error,
         "bounds": list(snapshot.bounds) if snapshot.bounds else None,
+        **({"clusters": list(clusters)} if (clusters := clusters_of(snapshot)) else {}),
     }
 
 

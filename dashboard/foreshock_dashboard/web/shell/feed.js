@@ -5,6 +5,7 @@ import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
 import { fetchAnswer, HubError, TIMEOUT_MS } from "#web/assets/fetch_json.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { drawClusters } from "#web/shell/cluster_picker.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
 import { namePage } from "#web/shell/page_menu.js";
 
@@ -53,6 +54,7 @@ const prefetched = new Map();
 const feedPath = ({ feed = "", takes = "" }) => {
   const written = searchParams();
   const params = new URLSearchParams();
+  if (written.get("cluster")) params.set("cluster", written.get("cluster") ?? "");
   for (const name of takes.split(" ").filter(Boolean)) {
     const value = written.get(name);
     if (value) params.set(name, name === "from" ? timeRange.from() : value);
@@ -132,6 +134,7 @@ const draw = (unchanged) => {
   if (!page?.dataset.feed || !live.data || dataPath !== currentPath()) return;
   requireId("simulated").hidden = !live.data.simulated || Boolean(live.data.bounds);
   drawFrame();
+  drawClusters(live.data.clusters ?? []);
   pages[page.dataset.page ?? ""]?.update?.(live.data, unchanged);
   markStale(Boolean(live.data.error));
   drawBadge();

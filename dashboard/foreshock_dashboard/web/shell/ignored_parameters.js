@@ -5,6 +5,8 @@ import { truncate } from "#web/assets/format.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
 const RANGE_PARAMS = ["from", "to", "refresh"];
+/** Of every page, where there are several clusters. */
+const CLUSTER_PARAM = "cluster";
 const MAX_NAMED = 5;
 const MAX_NAME_LENGTH = 40;
 
@@ -17,7 +19,7 @@ const words = (text) => (text ?? "").split(" ").filter(Boolean);
  * @param {DOMStringMap} page with the parameters that it knows
  */
 const unknownNames = (names, { takes, keeps, orders }) => {
-  const known = new Set([...RANGE_PARAMS, ...words(takes), ...words(keeps), ...words(orders)]);
+  const known = new Set([...RANGE_PARAMS, CLUSTER_PARAM, ...words(takes), ...words(keeps), ...words(orders)]);
   return [...new Set(names)].filter((name) => !known.has(name));
 };
 

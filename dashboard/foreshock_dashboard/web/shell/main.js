@@ -15,6 +15,7 @@ import { status } from "#web/pages/status/status.js";
 import { openClickedTrace, traces } from "#web/pages/traces/traces.js";
 import { startChartTables } from "#web/shell/chart_table.js";
 import { zoomed } from "#web/shell/chart_zoom.js";
+import { startClusters } from "#web/shell/cluster_picker.js";
 import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
 import { drawBadge, prefetch, redraw, restart, startFeed } from "#web/shell/feed.js";
 import { drawIgnoredParameters } from "#web/shell/ignored_parameters.js";
@@ -88,6 +89,7 @@ for (const start of [
   startShortcuts,
   startSilences,
   startChartTables,
+  startClusters,
 ]) {
   start();
 }

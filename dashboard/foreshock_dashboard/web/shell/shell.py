@@ -105,6 +105,7 @@ def shell(
                     html.Div(
                         [
                             html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
+                            html.Div(id="clusters", hidden=True),
                             html.Button("Search", id="search-open", className="badge", type="button"),
                             html.Button("Silences", id="silences-open", className="badge", type="button"),
                             html.Button("Theme", id="theme-toggle", className="badge", type="button"),

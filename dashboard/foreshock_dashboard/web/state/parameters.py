@@ -23,6 +23,8 @@ MAX_SEARCH_LENGTH = 4000
 """Characters of a query string that are read."""
 PAGE_TIME_PARAMETERS = ("from", "to", "refresh")
 """Parameters of every page; `refresh` is read by the browser alone."""
+CLUSTER_PARAMETER = "cluster"
+"""Parameter of every page and of every address of the API: only this cluster."""
 MAX_VALUE_LENGTH = 200
 """Characters of a parameter's value, and of a name that an error repeats."""
 TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
@@ -155,12 +157,12 @@ def service_named(text: str, known: Collection[Service]) -> Service | None:
         ValueError: several services have the name.
     """
     named = Service.parse(text)
-    if "/" in text:
+    if "/" in text and (named.cluster or named in known):
         return named
-    matches = sorted(service for service in known if service.name == text)
+    matches = sorted(service for service in known if text == service.name or named == service.local)
     if len(matches) > 1 and named not in matches:
         raise ValueError(f"ambiguous name. Use one of {', '.join(map(str, matches))}")
-    return matches[0] if matches else None
+    return matches[0] if matches else named if "/" in text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def view(given: Mapping[str, str], now: float) -> View:
         raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to. Use a longer range")
     if end - start > MAX_RANGE_SECONDS:
         raise BadParameterError(f"from={given.get('from', '')!r} is more than 360 days before to. Use a shorter range")
-    rest = {name: value for name, value in given.items() if name not in PAGE_TIME_PARAMETERS}
+    rest = _own(given)
     return View(start, end, given.get("to", "now").strip() in ("", "now"), rest)
 
 
@@ -207,5 +209,14 @@ def view_of(search: object, now: float, rest: str = "") -> View:
     try:
         return replace(view(given, now), rest=rest)
     except BadParameterError:
-        others = {name: value for name, value in given.items() if name not in PAGE_TIME_PARAMETERS}
-        return View(now - DEFAULT_RANGE_SECONDS, now, True, others, rest)
+        return View(now - DEFAULT_RANGE_SECONDS, now, True, _own(given), rest)
+
+
+def _own(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that are those of a page alone."""
+    return {name: value for name, value in given.items() if name not in (*PAGE_TIME_PARAMETERS, CLUSTER_PARAMETER)}
+
+
+def cluster_of(search: str) -> str:
+    """The cluster that a page's address names; "" for all."""
+    return dict(parse_qsl(search.lstrip("?"))).get(CLUSTER_PARAMETER, "").strip()

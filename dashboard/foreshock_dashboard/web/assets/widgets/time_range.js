@@ -1,5 +1,5 @@
 // The time range that is looked at: the parameters from, to and refresh of the address, in Grafana's grammar.
-import { hrefWith, navigate, searchParams } from "#web/assets/address.js";
+import { hrefWith, navigate, ofCluster, searchParams } from "#web/assets/address.js";
 import { hubTime, live } from "#web/assets/state.js";
 
 export const DEFAULT_FROM = "now-30m";
@@ -112,7 +112,7 @@ export const bounds = () => {
  * @param {string} path
  */
 export const atRangeEnd = (path) =>
-  isLive() ? path : `${path}${path.includes("?") ? "&" : "?"}at=${encodeURIComponent(to())}`;
+  ofCluster(isLive() ? path : `${path}${path.includes("?") ? "&" : "?"}at=${encodeURIComponent(to())}`);
 
 /**
  * Unix milliseconds as the address has them.

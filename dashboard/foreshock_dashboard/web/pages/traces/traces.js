@@ -1,5 +1,14 @@
 // The Traces page: filters that live in the address, the list, and the trace that is open.
-import { hrefWith, link, navigate, onNavigation, pageHref, param, searchParams } from "#web/assets/address.js";
+import {
+  hrefWith,
+  link,
+  navigate,
+  ofCluster,
+  onNavigation,
+  pageHref,
+  param,
+  searchParams,
+} from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson, HubError } from "#web/assets/fetch_json.js";
@@ -56,7 +65,11 @@ let unreadWaits = Number.POSITIVE_INFINITY;
  */
 const apiParams = (more = {}) => {
   const filters = [...searchParams()].filter(([name, value]) => FILTERS.includes(name) && value);
-  const range = { start: timeRange.from(), end: timeRange.to() };
+  const range = {
+    start: timeRange.from(),
+    end: timeRange.to(),
+    ...(param("cluster") && { cluster: param("cluster") }),
+  };
   return new URLSearchParams([...filters, ...Object.entries(range), ...Object.entries(more)]);
 };
 
@@ -168,7 +181,7 @@ const applyFilters = (form) => {
 };
 
 const suggestServices = async () => {
-  const body = await fetchJson("/api/services").catch(() => null); // the field takes any name
+  const body = await fetchJson(ofCluster("/api/services")).catch(() => null); // the field takes any name
   const names = (body?.services ?? []).map((/** @type {{ service: string }} */ { service }) => service);
   byId("service-names")?.replaceChildren(...names.map((/** @type {string} */ value) => h("option", { value })));
 };

@@ -1,0 +1,164 @@
+"""A metrics source with several clusters: names in labels get the cluster of their series, so that none are mixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, qualified, split_cluster
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import nan_sum
+
+DEFAULT_LABELS = ("cluster", "k8s_cluster_name")
+"""The common external label of a Prometheus, and OpenTelemetry's resource attribute k8s.cluster.name."""
+DETECTION_METRICS = (
+    "up",
+    "target_info",
+    "traces_span_metrics_calls_total",
+    "traces_spanmetrics_calls_total",
+    "traces_service_graph_request_total",
+)
+"""Metrics whose labels name the clusters. A `cluster` of others may be one of Redis or Elasticsearch."""
+DETECTION_SECONDS, DETECTION_STEP_SECONDS = 60.0, 600.0
+"""Time between two looks for further clusters, and between the instants of one look."""
+
+
+class _Named(NamedTuple):
+    """Labels of which any names something, the label of its namespace, and the side of a call that it is."""
+
+    names: tuple[str, ...]
+    namespace: str
+    side: str = ""
+
+
+_NAMED = (
+    _Named(("service_name", "service"), "service_namespace"),
+    _Named(("aggressor_name",), "aggressor_namespace"),
+    _Named(("client",), "client_service_namespace", "client"),
+    _Named(("server",), "server_service_namespace", "server"),
+    _Named(("source_workload",), "source_workload_namespace", "source"),
+    _Named(("destination_workload",), "destination_workload_namespace", "destination"),
+    _Named(("destination_service_name",), "destination_service_namespace", "destination"),
+)
+_SIDES = (("client", "server"), ("source", "destination"))
+_PLACES = (
+    *("instance", "exported_instance", "host_name", "nodename", "Hostname", "node", "pool"),
+    *("namespace", "exported_namespace", "k8s_namespace_name"),
+)
+"""Labels that are qualified wherever they are; UUIDs of GPUs and pods are unique already."""
+_QUALIFIED = frozenset((*_PLACES, *(each.namespace for each in _NAMED)))
+
+
+class ClusterSource(MetricSource):
+    """A source that passes all through as long as it has one cluster or none, and then qualifies names with clusters.
+
+    Every series of an answer has the label `CLUSTER_LABEL`; the cluster of a series without one is "". Thread-safe.
+
+    Args:
+        source: where to read.
+        labels: labels that may name the cluster; the first with a value counts. Without any, all is passed through.
+    """
+
+    def __init__(self, source: MetricSource, labels: Sequence[str] = DEFAULT_LABELS) -> None:
+        self._source, self._labels = source, tuple(labels)
+        self._looked_at = -math.inf
+        self.clusters: frozenset[str] = frozenset()
+
+    @property
+    def has_several(self) -> bool:
+        """Whether names are qualified: two clusters were found."""
+        return len(self.clusters) > 1
+
+    def look(self, now: float, back: float) -> bool:
+        """Look for clusters in the last `back` seconds before `now` (Unix seconds), at most every `DETECTION_SECONDS`.
+
+        Returns whether names are qualified from now on and were not before. Clusters are never forgotten: services
+        must not change their names because one is down.
+
+        Raises:
+            SourceError: the source cannot answer.
+        """
+        if not self._labels or now - self._looked_at < DETECTION_SECONDS:
+            return False
+        since = max(now - back, self._looked_at)
+        step = min(DETECTION_STEP_SECONDS, max(1.0, now - since))
+        queries = [Query(metric, by=self._labels, window=min(900.0, step)) for metric in DETECTION_METRICS]
+        found = {
+            cluster
+            for matrix in self._source.fetch_all(queries, since + step, now, step)
+            for labels in matrix.labels
+            if (cluster := self._cluster(dict(labels)))
+        }
+        had_several, self._looked_at = self.has_several, now
+        self.clusters |= found
+        return self.has_several and not had_several
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """See `MetricSource.fetch`."""
+        return next(iter(self.fetch_all((query,), start, end, step)))
+
+    def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
+        """See `MetricSource.fetch_all`."""
+        if not self.has_several:
+            return self._source.fetch_all(queries, start, end, step)
+        answers = self._source.fetch_all([self._sent(query) for query in queries], start, end, step)
+        return (self._qualified(matrix, query) for matrix, query in zip(answers, queries, strict=True))
+
+    def metric_names(self) -> frozenset[str]:
+        """See `MetricSource.metric_names`."""
+        return self._source.metric_names()
+
+    def names_between(self, start: float, end: float) -> frozenset[str] | None:
+        """See `NamedMetricSource.names_between`."""
+        names = getattr(self._source, "names_between", None)
+        return names(start, end) if names else None
+
+    def _sent(self, query: Query) -> Query:
+        """The query by cluster as well, with matchers of the names that the source knows."""
+        matchers = tuple(
+            replace(each, value=split_cluster(each.value)[1]) if _is_qualified(each) else each
+            for each in query.matchers
+        )
+        if query.by is None:
+            return replace(query, matchers=matchers)
+        sides = [side for pair in _SIDES for side in pair if set(query.by) & {pair[1], f"{pair[1]}_workload"}]
+        own = (f"{side}_{label}" for side in sides for label in self._labels)
+        return replace(query, matchers=matchers, by=tuple(dict.fromkeys((*query.by, *self._labels, *own))))
+
+    def _qualified(self, matrix: Matrix, query: Query) -> Matrix:
+        of_cluster = [each for each in query.matchers if _is_qualified(each)]
+        rows: dict[Labels, Floats] = {}
+        for labels, values in zip(matrix.labels, matrix.values, strict=True):
+            pairs = self._names(dict(labels), query.by)
+            if all(each.accepts(pairs.get(each.label, "")) for each in of_cluster):
+                key = labels_of(pairs)
+                rows[key] = nan_sum(rows[key], values) if key in rows else values
+        return Matrix.of(matrix.times, rows)
+
+    def _names(self, pairs: dict[str, str], by: tuple[str, ...] | None) -> Mapping[str, str]:
+        """The labels of a series with qualified names."""
+        cluster = self._cluster(pairs)
+        sides = {side: self._cluster(pairs, f"{side}_") or cluster for pair in _SIDES for side in pair}
+        if by is not None:
+            pairs = {name: value for name, value in pairs.items() if name in by or name == "le"}
+        for label in _PLACES:
+            if label in pairs:
+                pairs[label] = qualified(cluster, pairs[label])
+        for names, namespace, side in _NAMED:
+            if any(name in pairs for name in names):
+                pairs[namespace] = qualified(sides[side] if side else cluster, pairs.get(namespace, ""))
+        if not any(label in pairs for label in ("namespace", "exported_namespace", "k8s_namespace_name")):
+            pairs["namespace"] = qualified(cluster, "")
+        return {**pairs, CLUSTER_LABEL: cluster}
+
+    def _cluster(self, labels: Mapping[str, str], prefix: str = "") -> str:
+        found = (labels.get(f"{prefix}{label}", "") for label in self._labels)
+        return next(filter(None, found), "").replace(CLUSTER_MARK, "/")
+
+
+def _is_qualified(matcher: Matcher) -> bool:
+    return matcher.op == "=" and matcher.label in _QUALIFIED and bool(split_cluster(matcher.value)[0])

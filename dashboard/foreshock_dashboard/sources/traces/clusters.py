@@ -1,0 +1,54 @@
+"""Traces of several clusters: services are named as those of the metrics are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foreshock_dashboard.model.query import Partial, note_of, total_of
+from foreshock_dashboard.model.service import CLUSTER_MARK, qualified
+from foreshock_dashboard.model.span import Span, TraceQuery, TraceSource, TraceSummary, UnsearchableError
+from foreshock_dashboard.sources.clusters import ClusterSource
+from foreshock_exporter.gpu import occupancy
+
+CLUSTER_ATTRIBUTE = "k8s.cluster.name"
+
+
+class ClusterTraces(TraceSource):
+    """A source of traces that passes all through as long as the metrics have one cluster or none. Thread-safe.
+
+    clusters: the metrics.
+    """
+
+    def __init__(self, source: TraceSource, clusters: ClusterSource) -> None:
+        self._source, self._clusters = source, clusters
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """See `TraceSource.search`. Without the attribute in its index, a source finds the service of any cluster."""
+        if query.service is None or not query.service.cluster:
+            return self._source.search(query)
+        local = replace(query, service=query.service.local)
+        try:
+            wanted = {**query.attributes, CLUSTER_ATTRIBUTE: query.service.cluster}
+            return self._source.search(replace(local, attributes=wanted))
+        except UnsearchableError:
+            return self._source.search(local)
+
+    def get(self, trace_id: str) -> tuple[Span, ...]:
+        """See `TraceSource.get`. The namespace of a service has its cluster, as in the metrics."""
+        spans = self._source.get(trace_id)
+        if not self._clusters.has_several:
+            return spans
+        return Partial(map(_in_cluster, spans), note_of(spans), total_of(spans))
+
+
+def _in_cluster(span: Span) -> Span:
+    cluster = span.resource.get(CLUSTER_ATTRIBUTE)
+    if not isinstance(cluster, str) or not cluster:
+        return span
+    cluster = cluster.replace(CLUSTER_MARK, "/")
+    namespace = str(span.resource.get("service.namespace") or "")
+    named = replace(span, resource={**span.resource, "service.namespace": qualified(cluster, namespace)})
+    if not span.occupancy:
+        return named
+    namespace = str(span.attributes.get(occupancy.OCCUPANT_NAMESPACE) or "")
+    return replace(named, attributes={**span.attributes, occupancy.OCCUPANT_NAMESPACE: qualified(cluster, namespace)})

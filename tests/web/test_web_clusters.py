@@ -1,0 +1,116 @@
+"""A hub with several clusters: the API, the pages' values, and charts show one of them where the address names it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.web.caller import Caller
+from tests.web.conftest import client
+from tests.web.worlds import FakeHub, contended, contention_incident, snapshot
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Operation, Tenant
+from foreshock_dashboard.web.state.one_cluster import snapshot_of
+
+IN_US = frozenset({"vllm-8b", "postgres"})
+PAGES = ("now", *(f"pages/{name}" for name in ("contention", "cascade", "fleet", "services", "status")))
+
+
+def placed(service: Service) -> Service:
+    """A service in its cluster."""
+    return Service("us//" if service.name in IN_US else "eu//shop", service.name)
+
+
+def on(gpu: Gpu) -> Gpu:
+    """A GPU in its cluster."""
+    return replace(gpu, host=f"{'us' if gpu.host == 'host-2' else 'eu'}//{gpu.host}")
+
+
+def fleet() -> Snapshot:
+    """A platform in two clusters, of which one calls the other."""
+    world = contended()
+    incident = contention_incident(world)
+    suspect = incident.suspect._replace(service=placed(Service("", "train-llm")), gpus=tuple(map(on, world.gpus[:2])))
+    return snapshot(
+        replace(
+            world,
+            services=tuple(map(placed, world.services)),
+            edges=tuple(Edge(placed(edge.client), placed(edge.server), edge.connection) for edge in world.edges),
+            gpus=tuple(map(on, world.gpus)),
+            tenants=tuple(Tenant(on(tenant.gpu), placed(tenant.service)) for tenant in world.tenants),
+            gpu_wait_pairs=tuple(
+                GpuWaitPair(on(pair.gpu), placed(pair.affected), placed(pair.noisy_neighbor))
+                for pair in world.gpu_wait_pairs
+            ),
+            operations=tuple(Operation(placed(one.service), one.name) for one in world.operations),
+            targets=tuple(
+                target._replace(instance=f"{'us' if 'host-2' in target.instance else 'eu'}//{target.instance}")
+                for target in world.targets
+            ),
+        ),
+        replace(incident, service=placed(incident.service), affected=(placed(incident.service),), suspect=suspect),
+    )
+
+
+@pytest.fixture(scope="module")
+def two() -> Caller:
+    """A client of a hub with two clusters."""
+    return client(FakeHub(fleet()))
+
+
+def test_a_list_has_what_is_of_the_named_cluster(two: Caller) -> None:
+    everything, one = (two.get(f"/api/services{query}").json() for query in ("", "?cluster=us"))
+    assert everything["clusters"] == one["clusters"] == ["eu", "us"]
+    assert [row["service"] for row in one["services"]] == ["us//vllm-8b"]
+    assert len(everything["services"]) > 1
+    hosts = {row["host"] for row in two.get("/api/gpus?cluster=us").json()["gpus"]}
+    assert hosts == {"us//host-2"}
+
+
+def test_a_call_between_two_clusters_is_shown_in_both(two: Caller) -> None:
+    def crossing(cluster: str) -> set[str]:
+        edges = two.get(f"/api/services?cluster={cluster}").json()["edges"]
+        return {f"{edge['client']} {edge['server']}" for edge in edges if edge["server"] == "us//vllm-8b"}
+
+    assert crossing("eu") == crossing("us") != set()
+
+
+@pytest.mark.parametrize(("cluster", "incidents"), [("eu", 1), ("us", 0), ("", 1)])
+def test_an_incident_is_listed_in_the_clusters_of_its_services(two: Caller, cluster: str, incidents: int) -> None:
+    assert len(two.get(f"/api/incidents?cluster={cluster}").json()["incidents"]) == incidents
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_has_values_of_one_cluster(two: Caller, page: str) -> None:
+    text = two.get(f"/api/{page}?cluster=us").text
+    assert "host-0" not in text
+    assert "embedder" not in text or page in ("now", "pages/cascade")  # a client of what is in us
+
+
+@pytest.mark.parametrize("cluster", ["xx", "eu//shop", "%20x"])
+def test_an_unknown_cluster_is_refused_with_the_remedy(two: Caller, cluster: str) -> None:
+    answer = two.get(f"/api/services?cluster={cluster}")
+    assert (answer.status_code, "unknown cluster" in answer.json()["error"]) == (404, True)
+
+
+def test_without_clusters_no_answer_names_them(caller: Caller) -> None:
+    assert "clusters" not in caller.get("/api/services").json()
+    assert caller.get("/api/services?cluster=").status_code == 200
+    assert caller.get("/api/services?cluster=eu").status_code == 404
+
+
+def test_a_name_without_its_cluster_is_found_where_only_one_has_it(two: Caller) -> None:
+    answers = {name: two.get(f"/api/health/{name}").status_code for name in ("vllm-8b", "shop/embedder", "shop/x")}
+    assert answers == {"vllm-8b": 200, "shop/embedder": 200, "shop/x": 404}
+
+
+def test_a_filtered_world_has_rows_for_all_its_names() -> None:
+    world = snapshot_of(fleet(), "eu").world
+    assert world is not None
+    assert len(world.services) == len(world.red.rate)
+    assert len(world.edges) == len(world.calls.p95) == len(world.server_p95)
+    assert len(world.gpus) == len(world.utilization)
+    assert len(world.tenants) == len(world.busy)
+    assert {tenant.service for tenant in world.tenants} <= set(world.services)
