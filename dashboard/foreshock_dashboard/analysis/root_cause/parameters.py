@@ -136,8 +136,7 @@ INDUCED_WEIGHT = 0.3
 EXONERATED_WEIGHT = 0.2
 """Weight of an anomalous resource of a service whose own latency and errors are normal."""
 LEAST_OWN_Z = 0.3
-"""Scales that a service without an own deviation counts with: with calls, suspicion weighs by the square of the own
-deviation."""
+"""Scales that a service without an own deviation counts with: suspicion weighs by the square of the own deviation."""
 MIN_SUSPECT_SHARE = 0.07
 """Share of the suspicion, before it is weighted, from which a candidate counts in the gate."""
 SERVING_WEIGHT = 0.25
