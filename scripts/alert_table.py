@@ -136,8 +136,8 @@ def tables(results: Sequence[ScenarioResult]) -> str:
             middle = minutes(median(delays)) if delays else "–"
             lines.append(f"| {name.removeprefix(PREFIX)} | {len(delays)} | {middle} | {false} |")
     fired = {CONSTANT}.union(*(result.firsts for result in results))
-    silent = [name.removeprefix(PREFIX) for name in order if name not in fired]
-    lines += ["", f"Silent in all of these: {', '.join(silent)}."]
+    quiet = [name.removeprefix(PREFIX) for name in order if name not in fired]
+    lines += ["", f"Not firing in any of these: {', '.join(quiet)}."]
     return "\n".join(lines) + "\n"
 
 

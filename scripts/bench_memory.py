@@ -53,8 +53,8 @@ def send(url: str, body: bytes) -> str:
         answer = httpx.post(url, content=body, headers=HEADERS, trust_env=False, timeout=120)
     except httpx.TransportError as error:  # refused before the body was sent
         return f"closed ({type(error).__name__})"
-    silent = answer.status_code == 503 and "retry-after" not in answer.headers
-    return f"{answer.status_code}{' without Retry-After' * silent}"
+    is_unmarked = answer.status_code == 503 and "retry-after" not in answer.headers
+    return f"{answer.status_code}{' without Retry-After' * is_unmarked}"
 
 
 def repeated(url: str, body: bytes, senders: int, seconds: float) -> Counter[str]:

@@ -102,7 +102,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 class Selection(NamedTuple):
-    """Title of an evaluation, its tasks, scenarios that no detector can warn of in time, and the long calm run."""
+    """Title of an evaluation, its tasks, scenarios without a possible warning, and the long run without faults."""
 
     title: str
     tasks: Sequence[Task]
@@ -147,7 +147,7 @@ def _service_seconds(run: Run, spec: ScenarioSpec) -> float:
 
 
 def _selection(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | None]], Run | None]:
-    """Title of the evaluation, its runs with their recordings if they exist, and the long calm run, if any.
+    """Title of the evaluation, its runs with their recordings if they exist, and the long run without faults, if any.
 
     Raises:
         SettingsError: an option cannot be used, or no run is left.

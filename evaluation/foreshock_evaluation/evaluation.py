@@ -52,7 +52,7 @@ def summarize(
     day: Outcome | None = None,
     failed: Sequence[tuple[str, str]] = (),
 ) -> Evaluation:
-    """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long calm run."""
+    """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long run without faults."""
     entries = sorted(entries, key=lambda entry: (not entry.ours.expects_cascade, entry.ours.run))
     outcomes = tuple(entry.ours for entry in entries)
     groups = group_outcomes(outcomes, instant)
@@ -61,7 +61,7 @@ def summarize(
     rows = [*figures(groups, draws), *_lost_with_scrapes(entries, groups, draws), *_caused(entries, draws)]
     rows = [row.bounded_by_evidence for row in rows]
     if day is not None:
-        name = f"pages in {(day.run.duration or math.nan) / 3600:g} h of calm, {day.services} services"
+        name = f"pages in {(day.run.duration or math.nan) / 3600:g} h without faults, {day.services} services"
         rows.append(Figure(name, "pages", Estimate(float(day.pages.false_alarms), runs=1), Bounds(most=2)))
     return Evaluation(
         title,

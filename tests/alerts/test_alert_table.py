@@ -69,8 +69,8 @@ def test_the_documented_table_has_every_scenario_and_only_existing_alerts(root: 
     alerts = {rule["alert"].removeprefix("Foreshock") for rule in rules if "alert" in rule}
     fired = {word for _, _, *cells in rows for cell in cells for word in re.findall(r"([A-Z]\w+) ", cell + " ")}
     assert fired <= alerts
-    silent = re.findall(r"Silent in all of these: (.*)\.", table)[0].split(", ")
-    assert set(silent) | fired | {CONSTANT.removeprefix("Foreshock")} == alerts
+    quiet = re.findall(r"Not firing in any of these: (.*)\.", table)[0].split(", ")
+    assert set(quiet) | fired | {CONSTANT.removeprefix("Foreshock")} == alerts
 
 
 @pytest.mark.parametrize(

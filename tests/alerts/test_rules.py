@@ -56,10 +56,10 @@ def test_every_unit_test_of_the_rules_passes(root: Path, tool: Callable[..., str
     assert out.count("SUCCESS") == len(files)
 
 
-def test_a_unit_test_sees_each_alert_fire_stay_silent_and_resolve(names: set[str], cases: list[Yaml]) -> None:
+def test_a_unit_test_sees_each_alert_fire_stay_inactive_and_resolve(names: set[str], cases: list[Yaml]) -> None:
     """No alert escapes: the list is read from the rules."""
     fires: set[str] = set()
-    silent: set[str] = set()
+    inactive: set[str] = set()
     resolves: set[str] = set()
     for case in cases:
         fired: set[str] = set()
@@ -68,15 +68,15 @@ def test_a_unit_test_sees_each_alert_fire_stay_silent_and_resolve(names: set[str
             if check.get("exp_alerts"):
                 fired.add(name)
             else:
-                (resolves if name in fired else silent).add(name)
+                (resolves if name in fired else inactive).add(name)
         fires |= fired
-    assert fires == silent == resolves == names
+    assert fires == inactive == resolves == names
 
 
 def test_the_healthy_day_has_every_metric_that_a_rule_reads(
     rules: list[Yaml], root: Path, asks: Callable[[str], Any]
 ) -> None:
-    """Else a rule would be silent because it has no data."""
+    """Else a rule would be inactive because it has no data."""
     day = (root / "alerts/tests/day.yml").read_text()
     there = set(re.findall(r"series: '([\w:]+)", day))
     recorded = {rule["record"] for rule in rules if "record" in rule}

@@ -1,4 +1,4 @@
-"""Rules, dashboards, runbooks, and pages read only emitted metrics: a missing metric would be silent forever."""
+"""Rules, dashboards, runbooks, and pages read only emitted metrics: a rule on a missing metric would never fire."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_an_incident_is_chosen_and_its_postmortem_is_one_file(visit: Open) -> No
 
 @pytest.mark.usefixtures("spread")
 def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
-    """Before the first sign all is calm; nothing of what came later is shown."""
+    """Before the first sign all is healthy; nothing of what came later is shown."""
     page = visit("/cascade").page
     _ready(page)
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
@@ -176,7 +176,7 @@ def test_the_last_request_is_shown(visit: Open) -> None:
     expect(page.locator("#wrong")).to_be_hidden()
 
 
-@pytest.mark.parametrize("scene", ["calm", "learning", "empty", "error", "blind", "hostile"])
+@pytest.mark.parametrize("scene", ["healthy", "learning", "empty", "error", "blind", "hostile"])
 def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene: str) -> None:
     """Every scene has a state for every panel, and no name is more than text."""
     site.hub.snapshot = SCENES[scene]()
@@ -190,9 +190,13 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
         expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
-    calm = {"learning": "Baseline in progress (12 of 30 min)", "empty": "No services yet", "blind": "no fresh samples"}
-    for panel in ("timeline", "breaches", "signals") if scene in calm else ():
-        expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
+    healthy = {
+        "learning": "Baseline in progress (12 of 30 min)",
+        "empty": "No services yet",
+        "blind": "no fresh samples",
+    }
+    for panel in ("timeline", "breaches", "signals") if scene in healthy else ():
+        expect(page.locator(f"#{panel}-message")).to_contain_text(healthy[scene])
     assert violations(page) == []
 
 

@@ -32,7 +32,7 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str, width: int) -> No
 
 @pytest.mark.parametrize("scene", sorted(set(SCENES) - {"contended"}))
 def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scene: str) -> None:
-    """Calm, learning, empty, broken, stale or with hostile names, in light and in dark."""
+    """Healthy, learning, empty, broken, stale or with hostile names, in light and in dark."""
     site.hub.snapshot = SCENES[scene]()
     page = visit("/", "light").page
     expect(page.locator("#headline")).not_to_have_text("Loading…")
@@ -62,7 +62,7 @@ def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Ope
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("calm", "No incidents: 12 services on 32 GPUs"),
+        ("healthy", "No incidents: 12 services on 32 GPUs"),
         ("learning", "Building baseline: 12 of 30 min"),
         ("blind", "No data: no fresh samples from any GPU or service since 18:55:00"),
         ("empty", "No services and no GPUs yet"),
@@ -124,7 +124,7 @@ def test_a_source_that_stopped_makes_the_page_stale(visit: Open, site: Site) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, scheme: Scheme) -> None:
+def test_blind_looks_like_neither_healthy_nor_critical(visit: Open, site: Site, scheme: Scheme) -> None:
     """By its color, its pattern, its mark and the title of the tab."""
     looks = set()
     page = visit("/", scheme).page
@@ -134,7 +134,7 @@ def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, sch
         return [style.borderLeftColor, style.backgroundImage === "none", getComputedStyle(mark, "::before").content];
     }"""
     states = ("critical", "healthy", "unknown")
-    for seq, scene in enumerate(("contended", "calm", "blind"), start=8):
+    for seq, scene in enumerate(("contended", "healthy", "blind"), start=8):
         later = SCENES[scene]()
         site.hub.snapshot = Snapshot(seq, later.world, later.incidents, later.learning, later.error)
         expect(page.locator("#verdict")).to_have_attribute("data-state", states[seq - 8])

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
 from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
 from tests.web.test_web_service import expecting, serving
-from tests.web.worlds import HOSTILE, NOW, SCENES, calm, contention_incident, request, snapshot, span
+from tests.web.worlds import HOSTILE, NOW, SCENES, contention_incident, healthy_world, request, snapshot, span
 
 from foreshock_dashboard.model.span import Span
 
@@ -92,7 +92,7 @@ def test_an_unknown_name_has_a_way_out(visit: Open, site: Site) -> None:
 
 def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
     """An early warning without affected services: nothing that reads as if it were under way, on any page."""
-    begun = contention_incident(world := calm(), severity="warning")
+    begun = contention_incident(world := healthy_world(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
     expect(page.locator("#evidence")).to_contain_text("Retry storm possible. Vulnerable since")

@@ -93,7 +93,7 @@ def test_each_figure_counts_its_group(evaluation: Evaluation) -> None:
     assert figures["time to breach, median relative error"] == pytest.approx(50 / 110)
     assert figures["false pages per service-day, all quiet time"] == pytest.approx(2 / 14)
     assert figures["lost with 10% of scrapes missing"] == pytest.approx(25.0)
-    assert figures["pages in 24 h of calm, 2 services"] == 3
+    assert figures["pages in 24 h without faults, 2 services"] == 3
     assert math.isnan(figures["retry storm: early warning before the trigger"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.web.worlds import STEP, calm
+from tests.web.worlds import STEP, healthy_world
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
@@ -22,7 +22,7 @@ GATEWAY, EMBEDDER, WRONG = Service("", "gateway"), Service("", "embedder"), Serv
 
 def world_with(seconds: float, *services: Service) -> World:
     """A World with this many seconds of data of these services."""
-    world = calm()
+    world = healthy_world()
     points = round(seconds / STEP)
     rates = np.full((len(services), 2 * points), np.nan)
     rates[:, points:] = 1.0

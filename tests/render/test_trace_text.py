@@ -106,7 +106,7 @@ def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] |
     ],
 )
 def test_what_is_not_known_is_said(more: dict[str, object], words: str) -> None:
-    """Silence is not taken for calm."""
+    """Missing data does not look healthy."""
     assert words in trace_text(trace_json(span(1), **more))
 
 

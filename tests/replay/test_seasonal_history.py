@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.web.worlds import calm
+from tests.web.worlds import healthy_world
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def at(time: float) -> World:
     """A World that ends at a time."""
-    world = calm()
+    world = healthy_world()
     return replace(world, times=world.times + (time - world.time))
 
 

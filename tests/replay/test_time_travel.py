@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.web.worlds import NOW, STEP, calm, contended
+from tests.web.worlds import NOW, STEP, contended, healthy_world
 
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import BusyError
@@ -67,7 +67,7 @@ def rewind(
 ) -> tuple[TimeTravel, Snapshot]:
     """A past that has seen a World, and its newest tick."""
     made = TimeTravel(source or Counted(), GRID, {}, room)
-    world = world or calm()
+    world = world or healthy_world()
     state = State()
     for state in states(State(), world):
         made.append(state, world)
@@ -89,7 +89,7 @@ def arrays(section: object) -> list[NDArray[Any]]:
 @given(st.integers(0, 90), st.integers(0, 90))
 def test_a_slice_of_a_world_has_the_same_rows_and_fewer_columns(one: int, other: int) -> None:
     """Both ends are included, and nothing is copied."""
-    world = calm()
+    world = healthy_world()
     first, last = sorted((one, other))
     part = slice_world(world, world.times[first], world.times[last] + 1)
     assert part.times.tolist() == world.times[first : last + 1].tolist()
@@ -103,7 +103,7 @@ def test_a_slice_of_a_world_has_the_same_rows_and_fewer_columns(one: int, other:
 def test_a_world_has_no_slice_outside_its_time() -> None:
     """The message says of which time it is."""
     with pytest.raises(ValueError, match=r"no grid point from 1 to 2: the World is of \d+ to \d+"):
-        slice_world(calm(), 1, 2)
+        slice_world(healthy_world(), 1, 2)
 
 
 def test_an_earlier_snapshot_contains_only_earlier_data() -> None:
@@ -135,7 +135,7 @@ def test_configured_tiers_apply_to_the_past() -> None:
     """In an earlier hour and in a long range, which are read again."""
     chat = Service("ml", "chat")
     past = TimeTravel(Counted(), GRID, {}, ROOM, tiers={chat: "gold"})
-    newest = Snapshot(9, calm(), (), learning(calm()))
+    newest = Snapshot(9, healthy_world(), (), learning(healthy_world()))
     for world in (past.at(NOW - 6 * 3600, newest).world, past.over(NOW - 86_400, NOW, newest)):
         assert world
         assert dict(zip(world.services, world.tier, strict=True)) == {chat: "gold"}
@@ -160,7 +160,7 @@ def test_a_sliding_range_is_extended() -> None:
     past, _ = rewind(source)
     worlds = []
     for later in range(0, 4800, 240):
-        world = replace(calm(), times=calm().times + later)
+        world = replace(healthy_world(), times=healthy_world().times + later)
         shown = past.over(NOW + later - 86_400, NOW + later, Snapshot(9, world, (), learning(world)))
         assert shown
         worlds.append(shown)
@@ -169,7 +169,7 @@ def test_a_sliding_range_is_extended() -> None:
     }
     assert sum(end - start for start, end, _ in source.ranges) < 2.2 * 86_400
     alone, _ = rewind(Counted())
-    world = replace(calm(), times=calm().times + 4560)
+    world = replace(healthy_world(), times=healthy_world().times + 4560)
     at_once = alone.over(NOW + 4560 - 86_400, NOW + 4560, Snapshot(9, world, (), learning(world)))
     assert at_once
     assert at_once.services == (Service("ml", "chat"),)
@@ -180,7 +180,7 @@ def test_a_sliding_range_is_extended() -> None:
 
 def later(seconds: float) -> Snapshot:
     """A newest snapshot that is this many seconds later."""
-    world = replace(calm(), times=calm().times + seconds)
+    world = replace(healthy_world(), times=healthy_world().times + seconds)
     return Snapshot(9, world, (), learning(world))
 
 
@@ -197,7 +197,7 @@ def test_extended_ranges_count_toward_the_memory_limit() -> None:
 
 def test_a_range_whose_beginning_was_dropped_is_read_again() -> None:
     """A range that has moved on, and then the earlier one, as with the browser's Back button."""
-    past, newest = rewind(room=40 * nbytes(calm()) / len(calm().times))
+    past, newest = rewind(room=40 * nbytes(healthy_world()) / len(healthy_world().times))
     first = past.over(NOW - 86_400, NOW, newest)
     assert first
     step = first.step
@@ -250,7 +250,7 @@ def test_the_current_hour_is_evaluated_every_five_minutes() -> None:
     past = TimeTravel(source, GRID, {}, ROOM)
     asked = set()
     for later in (0.0, 10.0, 20.0, 100.0):
-        world = replace(calm(), times=calm().times + 1500 + later)
+        world = replace(healthy_world(), times=healthy_world().times + 1500 + later)
         assert past.at(NOW + 300, Snapshot(9, world, (), learning(world))).world
         asked.add((len(source.ranges), max(end for _, end, _ in source.ranges)))
     assert {end for _, end in asked} == {NOW + 1500}
@@ -284,7 +284,7 @@ def test_empty_ranges_do_not_accumulate() -> None:
 def test_a_platform_whose_two_hours_exceed_the_memory_is_not_evaluated_again() -> None:
     """The message names the alternative; charts have as many points as fit."""
     source = Counted()
-    past, newest = rewind(source, room=40 * nbytes(calm()) / len(calm().times))
+    past, newest = rewind(source, room=40 * nbytes(healthy_world()) / len(healthy_world().times))
     with pytest.raises(SourceError, match="too large to judge so early a time again"):
         past.at(NOW - 86_400, newest)
     day = past.over(NOW - 86_400, NOW, newest)

@@ -70,6 +70,22 @@ def test_more_load_leaves_less_margin(load: float, attempts: float) -> None:
     assert more <= less + MAX_OUTAGE_SECONDS / 64
 
 
-@pytest.mark.parametrize("field", ["load", "slack", "timeout"])
-def test_an_incomplete_loop_is_not_vulnerable(field: str) -> None:
-    assert outage_margin_seconds(RetryLoop(0.9, 3.0, 9.0, 18.0)._replace(**{field: math.nan})) == math.inf
+@given(LOOPS)
+def test_cancelling_what_clients_abandoned_leaves_no_less_margin(loop: RetryLoop) -> None:
+    cancelling = outage_margin_seconds(loop._replace(cancels=True))
+    assert cancelling >= outage_margin_seconds(loop) - MAX_OUTAGE_SECONDS / 64
+
+
+@pytest.mark.parametrize(
+    ("attempts", "cancels", "survives"),
+    [(5.4, False, False), (1.9, False, False), (5.4, True, False), (1.9, True, True)],
+)
+def test_a_retry_budget_and_cancellation_together_survive_what_neither_does(
+    attempts: float, cancels: bool, survives: bool
+) -> None:
+    assert stays_down(RetryLoop(0.6, attempts, 7.0, 30.0, cancels), 60.0) is not survives
+
+
+@pytest.mark.parametrize("values", [(math.nan, 3.0, 9.0, 18.0), (0.9, 3.0, math.nan, 18.0), (0.9, 3.0, 9.0, math.nan)])
+def test_an_incomplete_loop_is_not_vulnerable(values: tuple[float, float, float, float]) -> None:
+    assert outage_margin_seconds(RetryLoop(*values)) == math.inf

@@ -25,7 +25,7 @@ HARMLESS = {"lost, counted", "nothing lost, counted", "nothing lost"}
 
 
 def check_damages(count: int, bench: Bench) -> None:
-    """No damage is silent, but what looks like a power loss amid an append; only a format file may refuse."""
+    """All damage is detected but what looks like a power loss amid an append; only a format file may refuse."""
     also = {(name, "refused as another format") for name in ("format", FORMAT_FILE)}
     also |= {(f"{name}-wal", damages.UNDETECTABLE) for name in (WAL_FILE, JOURNAL_FILE)}
     found = damages.run(count, damages.make_stores(bench.path))

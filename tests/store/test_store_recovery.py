@@ -262,7 +262,7 @@ def test_a_truncation_that_is_interrupted_deletes_nothing(tmp_path: Path, monkey
 def test_records_behind_a_damaged_frame_of_the_journal_are_recovered(
     bench: Bench, scrape: Scrape, values: Values, tmp_path: Path
 ) -> None:
-    """SQLite would silently drop all that was acknowledged after it."""
+    """SQLite would drop all that was acknowledged after it."""
     store = bench.open()
     for n in range(12):
         store.append_samples([scrape(n)])

@@ -160,7 +160,7 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
     again = caller.get("/api/now", {"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
     assert float(again.headers["Foreshock-Time"]) == NOW + 8
-    hub.snapshot = SCENES["calm"]()
+    hub.snapshot = SCENES["healthy"]()
     hub.snapshot = type(hub.snapshot)(8, hub.snapshot.world, (), hub.snapshot.learning)
     fresh = caller.get("/api/now", {"If-None-Match": tag})
     assert (fresh.status_code, fresh.json()["seq"], fresh.json()["open_incidents"]) == (200, 8, [])
@@ -169,7 +169,7 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
 def test_a_restarted_hub_is_never_mistaken_for_an_unchanged_one(look_at: LookAt) -> None:
     """It counts its ticks from the start again; what a browser kept of the one before is not what it says."""
     before = look_at("contended").get("/api/incidents").headers["ETag"]
-    after = look_at("calm").get("/api/incidents", {"If-None-Match": before})
+    after = look_at("healthy").get("/api/incidents", {"If-None-Match": before})
     assert (after.status_code, after.json()["seq"], after.json()["incidents"]) == (200, 7, [])
 
 
@@ -408,7 +408,7 @@ def test_only_known_hosts_are_answered(hosts: Sequence[str] | None, given: str, 
 
 @cache
 def _of_hosts(hosts: Sequence[str] | None) -> Caller:
-    return Caller(create_app(FakeHub(SCENES["calm"]()), version="0", hosts=hosts))
+    return Caller(create_app(FakeHub(SCENES["healthy"]()), version="0", hosts=hosts))
 
 
 def test_a_large_body_is_refused(caller: Caller) -> None:

@@ -64,7 +64,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 @cache
 def app_of(access: Access) -> FastAPI:
     """A hub's app that asks."""
-    return create_app(FakeHub(SCENES["calm"]()), version="0", access=access)
+    return create_app(FakeHub(SCENES["healthy"]()), version="0", access=access)
 
 
 def ask(
@@ -97,7 +97,7 @@ def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) 
 
 def test_the_reason_of_not_being_ready_needs_credentials(users: Users, caplog: pytest.LogCaptureFixture) -> None:
     """The reason names paths and addresses. A hub without authentication shows it, since its Status page does."""
-    hub = FakeHub(SCENES["calm"]())
+    hub = FakeHub(SCENES["healthy"]())
     hub.not_ready = "store /var/lib/foreshock: the folder was removed"
     for access, shown in ((Access(), True), (Access(basic=users), False)):
         caplog.clear()
@@ -108,7 +108,7 @@ def test_the_reason_of_not_being_ready_needs_credentials(users: Users, caplog: p
 
 def test_the_audit_log_has_downloads_and_not_what_is_only_shown(tokens: Tokens) -> None:
     audit = AuditLog()
-    app = create_app(FakeHub(SCENES["calm"]()), version="0", access=Access(tokens, audit=audit))
+    app = create_app(FakeHub(SCENES["healthy"]()), version="0", access=Access(tokens, audit=audit))
     for path in ("/api/now", "/api/csv/gpus", "/api/now"):
         assert ask(app, path, {"authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert [event["action"] for event in reversed(audit.recent())] == ["sign_in", "download"]

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, contended, contention_incident, draw, service, snapshot
+from tests.web.worlds import (
+    NOW,
+    POINTS,
+    SCENES,
+    FakeHub,
+    contended,
+    contention_incident,
+    draw,
+    healthy_world,
+    service,
+    snapshot,
+)
 
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load, Risk
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
@@ -88,7 +99,7 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
 )
 def test_load_propagates_along_the_calls_that_carry_it(source: str, origin: str, steps: list[tuple[str, str]]) -> None:
     """The shortest path; none without calls, or where the service itself is the suspect."""
-    found = propagation(calm(), _chosen(_asked(calm(), source, origin)), [])
+    found = propagation(healthy_world(), _chosen(_asked(healthy_world(), source, origin)), [])
     assert [(step["from"], step["to"]) for step in found] == steps
     assert {step["via"] for step in found} <= {"load"}
 
@@ -220,7 +231,7 @@ def test_lanes_end_now_because_the_forecast_has_a_table() -> None:
 
 def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
     """Both charts."""
-    world = serving(calm())
+    world = serving(healthy_world())
     drawn = [draw(PAGE, chart, snapshot(world)) for chart in ("cascade-replicas", "cascade-load")]
     golden("web-capacity.json", json.dumps(drawn, indent=1) + "\n")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.web.worlds import calm
+from tests.web.worlds import healthy_world
 
 from foreshock_dashboard.web.state.comparison import comparison
 
@@ -18,7 +18,7 @@ def test_a_change_from_or_to_zero_comes_first_unless_it_is_tiny(before: float, a
     """Requests of another service triple."""
     ranges = []
     for error_rate, factor in ((before, 1.0), (after, 3.0)):
-        world = calm()
+        world = healthy_world()
         errors, rate = world.red.error_rate.copy(), world.red.rate.copy()
         errors[0] = error_rate
         rate[2] *= factor

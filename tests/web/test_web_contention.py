@@ -16,11 +16,11 @@ from tests.web.worlds import (
     SCENES,
     FakeHub,
     bare,
-    calm,
     contended,
     contention_incident,
     dark,
     draw,
+    healthy_world,
     service,
     snapshot,
 )
@@ -49,7 +49,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
     [
         (contended(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
         (
-            replace(calm(), gpu_wait_by=np.zeros((8, POINTS))),
+            replace(healthy_world(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
         (dark(), "No data on GPU wait."),
@@ -82,7 +82,7 @@ def test_missing_metrics_of_gpu_wait_are_listed() -> None:
         "gpu_contended_seconds_total",
         "vllm:num_requests_waiting",
     )
-    world = replace(calm(), missing=missing)
+    world = replace(healthy_world(), missing=missing)
     assert contention(snapshot(world))["missing"] == list(missing[:2])
 
 
@@ -132,7 +132,7 @@ def test_gpus_are_ranked_by_the_share_of_time_that_they_are_contended() -> None:
 
 def test_gpus_are_counted_by_tier_and_pool() -> None:
     """With the number of those that several tiers share."""
-    world = calm()
+    world = healthy_world()
     tier = tuple("batch" if name.name in ("train-llm", "batch-eval") else "live" for name in world.services)
     pool = tuple("a" if gpu.host == "host-0" else "b" for gpu in world.gpus)
     body = contention(snapshot(replace(world, tier=tier, pool=pool)))
@@ -201,9 +201,9 @@ def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
 def test_a_chart_without_data_has_a_reason() -> None:
     """Services that share no GPU; a victim without requests."""
     for chart in ("pair-wait", "pair-use"):
-        apart = draw(PAGE, chart, SCENES["calm"](), victim="embedder", aggressor="vllm-8b")
+        apart = draw(PAGE, chart, SCENES["healthy"](), victim="embedder", aggressor="vllm-8b")
         assert "share no GPU" in json.dumps(apart)
-    idle = draw(PAGE, "pair-latency", SCENES["calm"](), victim="train-llm", aggressor="embedder")
+    idle = draw(PAGE, "pair-latency", SCENES["healthy"](), victim="train-llm", aggressor="embedder")
     assert "had no requests" in json.dumps(idle)
 
 

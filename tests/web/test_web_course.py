@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.web.worlds import calm, contended, contention_incident, service, snapshot
+from tests.web.worlds import contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.types import Stage
@@ -61,7 +61,7 @@ def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> N
 
 def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:
     """Without either, at least since the first time that was looked at."""
-    world = calm()
+    world = healthy_world()
     times = world.times.tolist()
     breached = staged(world, ("embedder", slice(10, 13), "breached"), ("rag-api", slice(20, 30), "degraded"))
     assert healthy_since(snapshot(world), staged(world)) == HealthySince(times[0], at_least=True)
@@ -72,7 +72,7 @@ def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:
 
 def test_a_service_with_too_few_requests_is_not_the_one_closest_to_its_slo() -> None:
     """Unless its breach lasts."""
-    world = calm()
+    world = healthy_world()
     rate = world.red.rate.copy()
     rate[world.services.index(EMBEDDER)] = 0.25
     seldom = replace(world, red=replace(world.red, rate=rate))
@@ -84,7 +84,7 @@ def test_a_service_with_too_few_requests_is_not_the_one_closest_to_its_slo() -> 
 
 
 def test_a_p95_above_the_slo_that_few_requests_show_is_no_breach_and_says_so() -> None:
-    world = calm()
+    world = healthy_world()
     row = world.services.index(EMBEDDER)
     p95, rate = world.red.p95.copy(), world.red.rate.copy()
     p95[row, -8:-5] = p95[row, -10] = 9.0

@@ -18,11 +18,11 @@ from tests.web.worlds import (
     FakeHub,
     NoMetrics,
     bare,
-    calm,
     contended,
     contention_incident,
     dark,
     draw,
+    healthy_world,
     snapshot,
 )
 
@@ -51,8 +51,8 @@ from foreshock_dashboard.web.state.placement import Allocated
 
 
 def _faulty(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
-    """The calm World with data on the health of its first GPU."""
-    world = calm()
+    """The healthy World with data on the health of its first GPU."""
+    world = healthy_world()
     rows = [np.zeros((len(world.gpus), POINTS)) for _ in range(4)]
     for values, value in zip(rows, (1.0, throttled, errors, lost), strict=True):
         values[0] = value
@@ -83,14 +83,14 @@ def test_a_value_is_one_byte_and_no_data_is_another() -> None:
 
 def test_a_scale_ends_at_a_round_number() -> None:
     """Watts have no natural end; the largest fits."""
-    body = fleet(snapshot(calm()), Selection("power"))
+    body = fleet(snapshot(healthy_world()), Selection("power"))
     assert (body["low"], body["unit"]) == (0.0, "W")
     assert body["high"] in (500.0, 600.0)
 
 
 def test_counts_without_data_are_unknown() -> None:
     """Zero throttled GPUs would be a claim."""
-    counts = fleet(snapshot(calm()), Selection())["counts"]
+    counts = fleet(snapshot(healthy_world()), Selection())["counts"]
     assert (counts.gpus, counts.hosts, counts.contended, counts.throttled) == (32, 4, 0, None)
     seen = fleet(snapshot(_faulty(throttled=0.4, errors=0.01, lost=1.0)), Selection())
     assert (seen["counts"].throttled, seen["counts"].errors, seen["counts"].lost) == (1, 1, 1)
@@ -121,7 +121,7 @@ def test_the_inventory_is_filtered_and_sorted(selection: Selection, first: str |
 
 def test_an_allocated_gpu_without_a_process_names_its_pod() -> None:
     """In the inventory, which finds it by the pod, on the open GPU, in the contention ranking, and in the API."""
-    world = calm()
+    world = healthy_world()
     gpu = world.gpus[5]
     pods = tuple(GpuAllocation(gpu, "ml", name, "main", of) for name, of in (("a-0", None), ("b-0", Service("", "b"))))
     shown = snapshot(replace(world, allocations=pods))
@@ -136,7 +136,7 @@ def test_an_allocated_gpu_without_a_process_names_its_pod() -> None:
 
 def test_missing_values_come_last_in_both_orders() -> None:
     """They are neither high nor low."""
-    world = calm()
+    world = healthy_world()
     heat = world.temperature.copy()
     heat[3, -1] = np.nan
     for sort in ("temperature", "-temperature"):
@@ -165,7 +165,7 @@ def test_a_wrong_parameter_is_refused(given: dict[str, str]) -> None:
         (_faulty(), HardwareHealth(remap_failed=1.0), True, "row remapping failed (replace the GPU)"),
         (_faulty(), HardwareHealth(links=18.0, links_up=16.0), True, "2 of 18 NVLinks down"),
         (_faulty(errors=0.01), HardwareHealth(), True, "9 errors in 15 min"),
-        (calm(), HardwareHealth(), None, "Hardware health unknown: no data on errors or throttling."),
+        (healthy_world(), HardwareHealth(), None, "Hardware health unknown: no data on errors or throttling."),
     ],
 )
 def test_hardware_health(world: World, health: HardwareHealth, faulty: bool | None, words: str) -> None:
@@ -214,7 +214,7 @@ def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }
     )
-    found = read_hardware(source, calm().gpus[0], NOW)
+    found = read_hardware(source, healthy_world().gpus[0], NOW)
     assert found.xids == (Xid(63, 2.0, NOW - 60),)
     assert (found.corrected, found.uncorrected, found.links) == (5.0, 0.0, 18.0)
     assert math.isnan(found.links_up)
@@ -225,10 +225,10 @@ def test_nvlink_is_both_directions_and_read_only_when_shown() -> None:
     """Sent and received; GPUs without data have none."""
     both = [({"uuid": "GPU-0-1"}, 2e9)]
     source = Counted(series={"gpu_nvlink_transmit_bytes_total": both, "gpu_nvlink_receive_bytes_total": both})
-    values = read_nvlink(source, calm())
+    values = read_nvlink(source, healthy_world())
     assert values[1] == 4e9
     assert np.isnan(values[0])
-    caller = Caller(create_app(FakeHub(SCENES["calm"](), metrics=source), version="0"))
+    caller = Caller(create_app(FakeHub(SCENES["healthy"](), metrics=source), version="0"))
     assert caller.get("/api/pages/fleet?metric=nvlink&sort=-nvlink").json()["rows"][0]["nvlink"] == 4e9
     assert caller.get("/api/pages/fleet").json()["rows"][0]["nvlink"] is None
 
@@ -264,6 +264,6 @@ def test_a_fleet_without_gpus_is_empty() -> None:
 
 def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be most of what a refresh sends; the grid then names the services alone."""
-    assert data.now(snapshot(calm()), "x")["tenants"]["busy"]
+    assert data.now(snapshot(healthy_world()), "x")["tenants"]["busy"]
     monkeypatch.setattr(data, "MAX_TENANTS", 3)
-    assert data.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "gpu_wait": ""}
+    assert data.now(snapshot(healthy_world()), "x")["tenants"] == {"busy": "", "gpu_wait": ""}

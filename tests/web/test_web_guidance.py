@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import POINTS, SCENES, FakeHub, calm, contended, contention_incident, service, snapshot
+from tests.web.worlds import POINTS, SCENES, FakeHub, contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import Severity, State
@@ -21,7 +21,7 @@ EMBEDDER = service("embedder")
 
 def seen(incident: tuple[Severity, State] | None = None, outlook: Forecast = Forecast()) -> Snapshot:  # noqa: B008
     """A tick with an incident of the embedder, and an outlook."""
-    world = contended() if incident else calm()
+    world = contended() if incident else healthy_world()
     found = snapshot(
         world, *([contention_incident(world, severity=incident[0], state=incident[1])] if incident else [])
     )
@@ -88,7 +88,7 @@ def test_without_fresh_data_no_service_is_shed_and_the_reason_is_stated(scene: s
 
 def test_a_service_without_data_is_unknown() -> None:
     """It is there, as the client of a call or a name on a GPU; a service that merely has no requests is well."""
-    world = calm()
+    world = healthy_world()
     row = world.services.index(service("rag-api"))
     nothing, idle = world.red.rate.copy(), world.red.rate.copy()
     nothing[row], idle[row] = np.nan, 0.0
@@ -130,7 +130,7 @@ def test_an_unknown_service_is_not_called_ok(caller: Caller, path: str, status: 
 
 def test_a_service_with_a_namespace_is_found_with_and_without_it() -> None:
     """As everywhere."""
-    world = calm()
+    world = healthy_world()
     named = tuple(each._replace(namespace="prod") if each == EMBEDDER else each for each in world.services)
     client = Caller(create_app(FakeHub(snapshot(replace(world, services=named))), version="0"))
     for path in ("embedder", "prod/embedder"):

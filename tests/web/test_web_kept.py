@@ -37,7 +37,7 @@ CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
 def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any client may write any parameter: those that are requested again stay, however many others come."""
-    hub = FakeHub(SCENES["calm"]())
+    hub = FakeHub(SCENES["healthy"]())
     monkeypatch.setattr(responses, "MAX_CACHE_BYTES", 200_000)
     caller, made = Caller(create_app(hub, version="0")), []
     monkeypatch.setattr(fleet_data, "fleet", lambda *_: made.append(1) or {"x": "y" * 10_000})  # type: ignore[func-returns-value]

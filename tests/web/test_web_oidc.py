@@ -52,7 +52,7 @@ def hub(options: OidcOptions, port: int) -> Iterator[AuditLog]:
     """A hub with the login; its audit log."""
     audit = AuditLog()
     access = Access(oidc=Oidc(options, ROLES, audit), roles=ROLES, audit=audit)
-    site = Site(FakeHub(SCENES["calm"]()), port, access)
+    site = Site(FakeHub(SCENES["healthy"]()), port, access)
     site.start()
     try:
         yield audit
@@ -158,7 +158,7 @@ def test_failing_logins_cannot_flood_the_log(
 def test_the_open_pages_of_the_login_have_a_rate_limit(options: OidcOptions) -> None:
     """For each client."""
     oidc = Oidc(options, ROLES, AuditLog())
-    app = create_app(FakeHub(SCENES["calm"]()), version="0", access=Access(oidc=oidc, requests_per_minute=1))
+    app = create_app(FakeHub(SCENES["healthy"]()), version="0", access=Access(oidc=oidc, requests_per_minute=1))
 
     async def statuses(peer: str, requests: int) -> list[int]:
         transport = httpx.ASGITransport(app, client=(peer, 1))

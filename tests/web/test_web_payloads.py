@@ -15,9 +15,9 @@ from tests.web.worlds import (
     SCENES,
     STEP,
     bare,
-    calm,
     contended,
     contention_incident,
+    healthy_world,
     request,
     service,
     snapshot,
@@ -64,7 +64,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
         summary=Summary(latent=True),
         evidence=(Evidence("load with all retries", 2.71, 1.0, "ratio", NOW - 190, "embedder"),),
     )
-    seen = verdict(snapshot(calm(), weak))
+    seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
         "embedder could stay overloaded after a brief capacity loss. "
@@ -129,7 +129,7 @@ def test_what_is_no_number_becomes_null(value: float) -> None:
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
     """Zero requests were seen; how long they took cannot be said."""
-    rows = {row.service: row for row in lists.services(snapshot(calm()))["services"]}
+    rows = {row.service: row for row in lists.services(snapshot(healthy_world()))["services"]}
     idle = rows["train-llm"]
     assert idle.requests_per_second == 0
     assert [getattr(idle, key) for key in ("error_rate", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
@@ -178,11 +178,13 @@ def test_a_gpu_lists_its_services() -> None:
 
 def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
     """By namespace, where no target reports tiers: here everything is of the one without a name."""
-    result = lists.pools(calm())
+    result = lists.pools(healthy_world())
     assert [(row.tier, row.by) for row in result["tiers"]] == [("", "load")]
-    assert result["tiers"][0].gpus == len({tenant.gpu for tenant in calm().tenants})
+    assert result["tiers"][0].gpus == len({tenant.gpu for tenant in healthy_world().tenants})
     assert result["mixed"] == []
-    gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
+    gold = replace(
+        healthy_world(), tier=tuple("gold" if who == service("embedder") else "" for who in healthy_world().services)
+    )
     assert [row.gpu for row in lists.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert lists.pools(gold)["mixed"][0].tiers == {"": ["train-llm"], "gold": ["embedder"]}
     assert lists.pools(None) == {"tiers": [], "mixed": []}
@@ -232,7 +234,7 @@ def test_the_condition_of_a_service_follows_its_errors(
 
 def test_a_service_in_slo_breach_is_not_healthy() -> None:
     """A service within its SLO, or without one, is."""
-    world = calm()
+    world = healthy_world()
     limits = {"auth": 0.02, "gateway": 100.0}
     slos = tuple(ServiceSlo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
     seen = replace(snapshot(world), forecast=Forecast(slos=slos))
@@ -254,7 +256,7 @@ def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -
 @pytest.mark.parametrize(
     ("scene", "state", "words"),
     [
-        ("calm", "healthy", "No incidents: 12 services on 32 GPUs"),
+        ("healthy", "healthy", "No incidents: 12 services on 32 GPUs"),
         ("contended", "critical", "embedder is degraded"),
         ("learning", "learning", "Building baseline: 12 of 30 min"),
         ("empty", "empty", "No services and no GPUs yet"),
@@ -290,15 +292,15 @@ def test_a_summary_links_to_its_evidence() -> None:
 
 
 def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
-    """And calm says how many services are within theirs, and which is the closest to its limit."""
+    """And healthy says how many services are within theirs, and which is the closest to its limit."""
     slos = (ServiceSlo(service("embedder"), 0.2, 0.5, learned=False), ServiceSlo(service("gateway"), 9.0, 0.1, False))
     seen = replace(SCENES["contended"](), forecast=Forecast(slos=slos))
     situation = verdict(seen).payload()["situation"]
     assert situation
     assert situation["reading"]
     assert (situation["reading"].metric, situation["reading"].limit) == ("p95", 0.2)
-    quiet = replace(snapshot(calm()), forecast=Forecast(slos=slos))
-    history = HistoryCache().get(quiet, calm(), None, NOW - 900)
+    quiet = replace(snapshot(healthy_world()), forecast=Forecast(slos=slos))
+    history = HistoryCache().get(quiet, healthy_world(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
     assert (said.state, said.headline) == ("healthy", "No service is breaching its SLO")
     assert said.lead == "2 of 12 services within SLO, 10 with no SLO"
@@ -378,7 +380,7 @@ def test_the_reverse_pair_of_an_incident_is_not_in_the_matrix() -> None:
     )
     assert "embedder" in data.matrix(contended()).victims
     assert "embedder" not in data.matrix(contended(), (item,)).victims
-    assert data.now(SCENES["calm"](), "x")["matrix"] is None
+    assert data.now(SCENES["healthy"](), "x")["matrix"] is None
 
 
 def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
@@ -440,7 +442,7 @@ def test_a_service_before_its_slo_breach_is_at_risk() -> None:
 
 def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
     """Also without an incident."""
-    world, auth = calm(), service("auth")
+    world, auth = healthy_world(), service("auth")
     forecast = Forecast(slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0),))
     seen = replace(snapshot(world), forecast=forecast)
     page = data.now(seen, "t")
@@ -459,15 +461,15 @@ def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
     assert [row.service for row in situation["at_risk"]] == ["auth", "gateway"]
 
 
-def test_calm_says_what_it_cannot_see() -> None:
+def test_healthy_says_what_it_cannot_see() -> None:
     """A silent exporter must not look like a quiet one."""
-    world = replace(calm(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
+    world = replace(healthy_world(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
     assert "No fresh data from 1 of 1 target: host-9:10877." in verdict(snapshot(world)).detail
 
 
-def test_calm_does_not_hide_services_that_fail() -> None:
+def test_healthy_does_not_hide_services_that_fail() -> None:
     """No service waits for a GPU, and yet not all is healthy."""
-    world = calm()
+    world = healthy_world()
     failed = world.red.error_rate.copy()
     failed[world.services.index(service("auth"))] = 0.2
     said = verdict(snapshot(replace(world, red=replace(world.red, error_rate=failed))))
@@ -482,9 +484,9 @@ def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
 
 def test_topology_keeps_its_name_while_only_values_change() -> None:
     """The browser requests identities again only when there are others."""
-    world = calm()
+    world = healthy_world()
     assert topology(world)["id"] == topology(contended())["id"]
-    assert topology(world)["id"] != topology(calm(hosts=5))["id"]
+    assert topology(world)["id"] != topology(healthy_world(hosts=5))["id"]
 
 
 def test_the_values_of_now_line_up_with_the_topology() -> None:
@@ -505,7 +507,7 @@ def test_the_matrix_distinguishes_no_shared_gpu_from_no_waiting() -> None:
 
 def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     """Those that neither call nor share are left out, never the ones that contend, and their number is shown."""
-    world = calm()
+    world = healthy_world()
     many = tuple(Service("", f"extra-{i:03d}") for i in range(300))
     nothing = np.full((len(many), len(world.times)), np.nan)
     red = type(world.red)(
@@ -524,15 +526,15 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     """Callers from outside and databases stand on the map as what they are."""
-    kinds = {node.id: node.kind for node in topology(calm())["map"].nodes}
+    kinds = {node.id: node.kind for node in topology(healthy_world())["map"].nodes}
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
-    assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges
+    assert Edge(service("user"), service("gateway"), "virtual_node") in healthy_world().edges
 
 
 def test_a_sparkline_keeps_peaks_and_gaps() -> None:
     """Downsampling must not hide a spike nor fill a hole."""
-    world = calm()
+    world = healthy_world()
     row = np.ones(len(world.times))
     row[60] = 9.0
     row[10:20] = np.nan
@@ -600,7 +602,7 @@ def test_golden_now_of_a_service_under_gpu_contention(golden: Golden) -> None:
 
 def test_golden_topology(golden: Golden) -> None:
     """Identities and the layout of the map."""
-    golden("web-topology.json", json.dumps(topology(calm()), indent=1, default=vars) + "\n")
+    golden("web-topology.json", json.dumps(topology(healthy_world()), indent=1, default=vars) + "\n")
 
 
 def test_before_the_first_evaluation_there_is_nothing_but_a_reason() -> None:

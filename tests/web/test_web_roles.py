@@ -32,7 +32,7 @@ def app_of(tmp_path: Path, requests_per_minute: int = 1_000_000) -> tuple[FastAP
     audit = AuditLog()
     roles = Roles(tuple((role.name, role) for role in Role))
     access = Access(Tokens(file), roles=roles, requests_per_minute=requests_per_minute, audit=audit)
-    return create_app(FakeHub(SCENES["calm"]()), version="0", access=access), audit
+    return create_app(FakeHub(SCENES["healthy"]()), version="0", access=access), audit
 
 
 def secret(role: Role) -> str:
@@ -123,7 +123,7 @@ def test_the_status_page_has_the_audit_log_for_admins_alone(tmp_path: Path) -> N
     assert asyncio.run(audit_of(app, Role.VIEWER)) is None
     assert asyncio.run(audit_of(app, Role.RESPONDER)) is None
     assert asyncio.run(audit_of(app, Role.ADMIN)) == ["ADMIN", "RESPONDER", "VIEWER"]
-    assert asyncio.run(audit_of(create_app(FakeHub(SCENES["calm"]()), version="0"), Role.ADMIN)) is None
+    assert asyncio.run(audit_of(create_app(FakeHub(SCENES["healthy"]()), version="0"), Role.ADMIN)) is None
 
 
 @pytest.mark.parametrize("authorization", ["Bearer wrong", "Basic !!!", "Basic ZXZlOng="])

@@ -20,9 +20,9 @@ from tests.web.worlds import (
     SCENES,
     FakeHub,
     bare,
-    calm,
     contended,
     contention_incident,
+    healthy_world,
     service,
     snapshot,
 )
@@ -99,7 +99,7 @@ def expecting(**more: object) -> Snapshot:
 def overloaded() -> Snapshot:
     """gateway within its SLO, but above its safe limit."""
     expected = Forecast(loads=(Load(GATEWAY, "", 0.82, 0.55),), slos=(ServiceSlo(GATEWAY, 9.0, 0.5, False),))
-    return replace(snapshot(calm()), forecast=expected)
+    return replace(snapshot(healthy_world()), forecast=expected)
 
 
 def test_a_row_has_the_slo_usage_of_its_service() -> None:
@@ -157,7 +157,7 @@ def test_a_service_page_has_its_gpu_neighbors_with_the_wait_in_both_directions()
 
 def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> None:
     """A replica without fresh data is counted, not shown as idle."""
-    body = about(snapshot(serving(calm())), MODEL)
+    body = about(snapshot(serving(healthy_world())), MODEL)
     assert [row["instance"] for row in body["inference"]["replicas"]] == ["a:8000"]
     assert (body["inference"]["stale"], body["inference"]["running"], body["inference"]["waiting"]) == (1, 3.0, 6.0)
     assert body["capacity"] == {"desired": 6.0, "ready": 3.0, "max": None, "pending": 3.0}
@@ -179,12 +179,12 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
             "No SLO configured and not enough data",
         ),
         (
-            snapshot(calm(), learning=Learning(720.0, 1800.0)),
+            snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
             GATEWAY,
             "Baseline in progress (12 of 30 min). Set",
         ),
         (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
-        (snapshot(calm()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
+        (snapshot(healthy_world()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
         (overloaded(), GATEWAY, "gateway is within its SLO: p95 40 ms (SLO 9.00 s)"),
     ],
 )
@@ -254,7 +254,7 @@ def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
 )
 def test_a_chart_says_why_it_is_empty(draw: Callable[..., Json]) -> None:
     """A service that has no model server."""
-    figure = draw(calm(), GATEWAY, LOOK, (NOW - 60, NOW))
+    figure = draw(healthy_world(), GATEWAY, LOOK, (NOW - 60, NOW))
     assert figure["data"] == []
     assert "gateway" in figure["layout"]["annotations"][0]["text"]
 
@@ -265,9 +265,21 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
 @pytest.mark.parametrize(
     ("snapshot_", "hub", "now", "state", "words"),
     [
-        (snapshot(calm()), HUB, NOW + 3, "healthy", "Healthy: 32 GPUs and 12 services reporting, no data loss."),
-        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "healthy", "Healthy at 10:00:00 UTC: 32 GPUs"),
-        (snapshot(calm()), DROPPED, NOW + 3, "warning", "Degraded: 7 spans refused."),
+        (
+            snapshot(healthy_world()),
+            HUB,
+            NOW + 3,
+            "healthy",
+            "Healthy: 32 GPUs and 12 services reporting, no data loss.",
+        ),
+        (
+            replace(snapshot(healthy_world()), bounds=(0.0, NOW)),
+            HUB,
+            NOW,
+            "healthy",
+            "Healthy at 10:00:00 UTC: 32 GPUs",
+        ),
+        (snapshot(healthy_world()), DROPPED, NOW + 3, "warning", "Degraded: 7 spans refused."),
         (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Degraded: 1 of 4 targets down or stale: host-3:10877."),
         (
             SCENES["learning"](),
@@ -285,7 +297,7 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
         ),
         (snapshot(bare()), HUB, NOW + 3, "unknown", "No data: no samples from any GPU or service yet."),
         (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale: last update 10:00:00 UTC: prometheus"),
-        (snapshot(calm()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
+        (snapshot(healthy_world()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
         (SCENES["error"](), HUB, NOW + 3, "critical", "No data: cannot read the source: prometheus"),
         (snapshot(None), HUB, NOW + 3, "empty", "Waiting for the first evaluation."),
     ],
@@ -301,7 +313,7 @@ def test_the_headline_of_data_health_names_the_worst_problem(
 
 def test_every_page_can_be_looked_at_as_it_was() -> None:
     """What a page's values come from takes the time that the slider of the past chooses."""
-    caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
+    caller = Caller(create_app(FakeHub(snapshot(healthy_world())), version="0"))
     for page in PAGES:
         props = vars(page.layout())
         feed = str(props["data-feed"]).replace("{rest}", "embedder")
@@ -311,7 +323,7 @@ def test_every_page_can_be_looked_at_as_it_was() -> None:
 
 def test_status_of_the_past_is_that_of_then() -> None:
     """Nothing is old or silent for being past."""
-    caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
+    caller = Caller(create_app(FakeHub(snapshot(healthy_world())), version="0"))
     answer = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
     assert (answer["past"], answer["data_age"]) == (True, None)
     assert answer["health"]["headline"].startswith("Healthy at 09:55:00 UTC: ")
@@ -325,7 +337,7 @@ def test_every_problem_is_listed() -> None:
         "receiver": {"refused_spans": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
     }
-    assert data_health(snapshot(calm()), hub, (False, "the store is full"), NOW)["problems"] == [
+    assert data_health(snapshot(healthy_world()), hub, (False, "the store is full"), NOW)["problems"] == [
         "the store is full", "store failing: disk full", "the clock jumped", "8 spans refused",
         "2 samples or spans dropped (limit reached)", "1 corrupt store block quarantined",
         "too many series", "5 spans stored but not counted in span metrics",
@@ -341,7 +353,7 @@ def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar
     """An SLO or a tier of no service; all other problems come before it."""
     slos = unmatched("slo", gatway="gateway")
     tiers = unmatched("tiers", gatway="gateway", a=None, b=None, c=None)
-    found = data_health(snapshot(calm()), DROPPED | {"unmatched": [*slos, *tiers]}, (True, ""), NOW)
+    found = data_health(snapshot(healthy_world()), DROPPED | {"unmatched": [*slos, *tiers]}, (True, ""), NOW)
     assert (found["state"], found["problems"][0]) == ("warning", "7 spans refused")
     first = "gatway (did you mean gateway?)"
     assert found["problems"][1:] == [
@@ -367,7 +379,7 @@ def test_the_remedy_of_an_unjoined_model_server_is_where_its_target_is(
 ) -> None:
     """An option of the hub has no effect on the targets of a Prometheus."""
     server = UnjoinedServer(Replica(Service("", "bed-7b"), "gpu-1:8000"), "vllm", "gpu-1:8000", "bed-7b", candidates)
-    world = replace(calm(), unjoined=(server,))
+    world = replace(healthy_world(), unjoined=(server,))
     page = status(snapshot(world), HUB | {"scrapes": scrapes}, (True, ""), NOW, "0")
     (row,) = page["unjoined"]
     assert (row.server, row.model, row.service) == ("gpu-1:8000", "bed-7b", "bed-7b")
@@ -378,10 +390,10 @@ def test_the_remedy_of_an_unjoined_model_server_is_where_its_target_is(
 def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:
     """A phone has no room for more; a short one stays complete."""
     hub = HUB | {"unmatched": unmatched("tiers", gatway="gateway", a=None)}
-    found = data_health(snapshot(calm()), hub, (True, ""), NOW)
+    found = data_health(snapshot(healthy_world()), hub, (True, ""), NOW)
     assert found["headline"] == "Degraded: --tiers has 2 services without data."
     assert found["problems"][0].startswith("--tiers has 2 services without data: gatway (did you mean gateway?), a. ")
-    assert data_health(snapshot(calm()), DROPPED, (True, ""), NOW)["headline"] == "Degraded: 7 spans refused."
+    assert data_health(snapshot(healthy_world()), DROPPED, (True, ""), NOW)["headline"] == "Degraded: 7 spans refused."
 
 
 def test_without_any_service_no_option_is_a_problem() -> None:
@@ -392,7 +404,7 @@ def test_without_any_service_no_option_is_a_problem() -> None:
 
 def test_a_missing_signal_comes_with_its_features_and_a_remedy() -> None:
     """An available one has a count."""
-    rows = {row.name: row for row in signals(serving(calm()))}
+    rows = {row.name: row for row in signals(serving(healthy_world()))}
     assert (rows["Model servers"].available, rows["Model servers"].count) == (True, 1)
     assert (rows["Quota"].available, rows["Network"].available) == (False, False)
     assert "kube-state-metrics" in rows["Quota"].remedy
@@ -419,8 +431,8 @@ def test_targets_without_gpus_are_listed_as_well() -> None:
         {"instance": "vllm:8000", "job": "vllm", "up": True, "error": "", "age_seconds": 3.0},
         {"instance": "gpu-9:9999", "job": "gpu-9", "up": False, "error": "refused", "age_seconds": 3.0},
     ]
-    page = status(snapshot(calm()), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
+    page = status(snapshot(healthy_world()), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
     shown = {row.instance: (row.job, row.stale, row.error) for row in page["targets"]}
     assert (shown["vllm:8000"], shown["gpu-9:9999"]) == (("vllm", False, ""), ("gpu-9", True, "refused"))
-    total = len(calm().targets) + 2
+    total = len(healthy_world().targets) + 2
     assert page["health"]["problems"] == [f"1 of {total} targets down or stale: gpu-9:9999"]

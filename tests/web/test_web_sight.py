@@ -15,11 +15,11 @@ from tests.web.worlds import (
     SCENES,
     STEP,
     bare,
-    calm,
     contended,
     contention_incident,
     dark,
     dim,
+    healthy_world,
     service,
     snapshot,
     without,
@@ -46,15 +46,18 @@ def _p95_gone(world: World) -> World:
 @pytest.mark.parametrize(
     ("world", "whom"),
     [
-        (lambda: _p95_gone(without(calm(), ("busy", "gpu_wait", "utilization", "contended"))), "GPU or service"),
-        (lambda: without(calm(), GPU_TIME), "GPU"),
-        (lambda: without(calm(), GPU_TIME + GPU_STATE), "GPU"),
-        (lambda: without(calm(), REQUESTS), "service"),
-        (lambda: _p95_gone(calm()), "service"),
+        (
+            lambda: _p95_gone(without(healthy_world(), ("busy", "gpu_wait", "utilization", "contended"))),
+            "GPU or service",
+        ),
+        (lambda: without(healthy_world(), GPU_TIME), "GPU"),
+        (lambda: without(healthy_world(), GPU_TIME + GPU_STATE), "GPU"),
+        (lambda: without(healthy_world(), REQUESTS), "service"),
+        (lambda: _p95_gone(healthy_world()), "service"),
         (dark, "GPU or service"),
     ],
 )
-def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
+def test_blind_is_never_healthy(world: Callable[[], World], whom: str) -> None:
     """Without data on GPU time or on requests, the absence of contention is unknown."""
     said = verdict(snapshot(world()))
     assert said.state == "unknown"
@@ -68,7 +71,7 @@ def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
 )
 def test_a_minute_without_data_is_blind(points: int, state: str) -> None:
     """Fewer missing points are a late scrape; also a whole window without any is blind."""
-    assert verdict(snapshot(without(calm(), GPU_TIME, points))).state == state
+    assert verdict(snapshot(without(healthy_world(), GPU_TIME, points))).state == state
 
 
 @pytest.mark.parametrize(("step", "seconds"), [(5.0, 60.0), (10.0, 60.0), (15.0, 60.0), (20.0, 60.0), (30.0, 90.0)])
@@ -106,7 +109,7 @@ def test_a_target_that_was_up_two_hours_ago_is_silent(up: bool | None, age: floa
 
 def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     """It never sent spans, so their absence says nothing."""
-    world = calm()
+    world = healthy_world()
     row = world.services.index(service("train-llm"))
     rate = world.red.rate.copy()
     rate[row] = np.nan
@@ -136,8 +139,8 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     ("late", "state"), [(13.0, "healthy"), (60.0, "healthy"), (61.0, "unknown"), (7200.0, "unknown")]
 )
 def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: str) -> None:
-    """One look that fails is no blindness; figures of the past are no calm."""
-    said = verdict(snapshot(calm(), error=UNREACHABLE), NOW + late)
+    """One look that fails is no blindness; figures of the past are no healthy."""
+    said = verdict(snapshot(healthy_world(), error=UNREACHABLE), NOW + late)
     assert said.state == state
     assert f"Data is frozen: {UNREACHABLE}" in said.detail
     if state == "unknown":
@@ -151,7 +154,7 @@ def test_blind_does_not_turn_into_learning() -> None:
 
 def test_a_first_look_is_learning_not_blind() -> None:
     """GPUs are known one scrape before their rates are."""
-    world = without(calm(), GPU_TIME, points=91)
+    world = without(healthy_world(), GPU_TIME, points=91)
     assert verdict(snapshot(world, learning=Learning(0.0, 1800.0))).state == "learning"
 
 
@@ -187,7 +190,7 @@ def test_blind_figures_are_unknown_not_zero() -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("calm", ""),
+        ("healthy", ""),
         ("contended", ""),
         ("half-blind", ""),
         ("learning", "Baseline in progress (12 of 30 min)."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.web.worlds import NOW, POINTS, STEP, calm, contended, contention_incident, service, snapshot
+from tests.web.worlds import NOW, POINTS, STEP, contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.action import Reason
@@ -55,9 +55,9 @@ def _numbers(seen: Snapshot) -> dict[str, Json]:
     }
 
 
-def test_nothing_is_anomalous_in_calm() -> None:
-    """No sign, no spell, and everybody with data is calm."""
-    history = service_history(calm(), NOW - 900, NOW)
+def test_nothing_is_anomalous_in_healthy() -> None:
+    """No sign, no spell, and everybody with data is healthy."""
+    history = service_history(healthy_world(), NOW - 900, NOW)
     assert history.signs == ()
     assert set(history.now().values()) == {"healthy"}
     assert all(history.intervals(who) == () for who in history.services)
@@ -83,20 +83,20 @@ def test_slos_count_where_they_are_known() -> None:
     assert _fared(slo_by_service=patient, known={EMBEDDER: "breached"}).now()[EMBEDDER] == "breached"
 
 
-def test_a_moment_of_calm_does_not_end_trouble() -> None:
+def test_a_moment_of_healthy_does_not_end_trouble() -> None:
     """A service that was slow until half a minute ago is shown as degraded; one that has been healthy longer is not."""
     world, row = contended(), contended().services.index(RAG)
-    for calm_points, stage in ((3, "degraded"), (round(100 / STEP), "healthy")):
+    for healthy_points, stage in ((3, "degraded"), (round(100 / STEP), "healthy")):
         p95 = world.red.p95.copy()
-        p95[row, -calm_points:] = np.nanmedian(p95[row, : POINTS // 2])
-        p95[row, -calm_points - 3 : -calm_points] = 1.2  # what is smoothed must not blur when it ended
+        p95[row, -healthy_points:] = np.nanmedian(p95[row, : POINTS // 2])
+        p95[row, -healthy_points - 3 : -healthy_points] = 1.2  # what is smoothed must not blur when it ended
         history = service_history(replace(world, red=replace(world.red, p95=p95)), NOW - 900, NOW, ONSET)
         assert history.now()[RAG] == stage
 
 
 def test_what_is_not_known_is_no_stage() -> None:
-    """Silence is not calm."""
-    world = calm()
+    """Missing data is not healthy."""
+    world = healthy_world()
     row = world.services.index(service("auth"))
     red = replace(world.red, **{name: getattr(world.red, name).copy() for name in ("rate", "p95", "error_rate", "p50")})
     for values in (red.rate, red.p95, red.error_rate, red.p50):
@@ -248,8 +248,8 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
 
 
 def test_a_baseline_band_needs_history_before_the_sparkline() -> None:
-    """Twice the World, the first half of it calm: what is shown lies above the band."""
-    early, late = calm(), contended()
+    """Twice the World, the first half of it healthy: what is shown lies above the band."""
+    early, late = healthy_world(), contended()
     shift = POINTS * STEP
     pairs: dict[str, Any] = {"times": np.concatenate([early.times - shift, late.times])}
     for name in ("gpu_wait_by", "attempts", "busy", "gpu_wait", "utilization", "contended"):
@@ -272,4 +272,4 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
     result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
-    assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)
+    assert load_ratios(healthy_world(), np.arange(3), {}).shape == (0, 3)

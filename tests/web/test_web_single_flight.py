@@ -111,7 +111,7 @@ def test_a_trace_whose_link_many_follow_at_once_is_read_once() -> None:
 
     async def play() -> list[httpx.Response]:
         source = Counted()
-        app = create_app(FakeHub(SCENES["calm"](), traces=source), version="0")
+        app = create_app(FakeHub(SCENES["healthy"](), traces=source), version="0")
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             asked = [asyncio.create_task(client.get(f"/api/traces/{TRACES[at % 2]}")) for at in range(12)]

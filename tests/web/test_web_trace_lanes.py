@@ -83,8 +83,8 @@ def test_without_occupancy_counters_give_the_mean_as_inferred() -> None:
 def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
     """That it reported no sharing at the time of the trace is a statement."""
     metrics = Metrics({("GPU-0-0", "embedder"): 0.2, ("GPU-0-0", "train-llm"): 0.8})
-    calm = [occupancy_span("embedder", -10, -5, 0.5, PROCESS), occupancy_span("train-llm", -10, -5, 0.5)]
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *calm], metrics)
+    healthy = [occupancy_span("embedder", -10, -5, 0.5, PROCESS), occupancy_span("train-llm", -10, -5, 0.5)]
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *healthy], metrics)
     body = ask(hub)
 
     assert body["gpu_wait_seconds"] == 0.0
@@ -108,8 +108,8 @@ def test_a_trace_is_shown_although_its_gpus_cannot_be_read() -> None:
 
 def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change() -> None:
     """Its last intervals are on their way: that none was seen says nothing yet."""
-    calm = [occupancy_span("embedder", -10, -5, 0.5, PROCESS), occupancy_span("train-llm", -10, -5, 0.5)]
-    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *calm])
+    healthy = [occupancy_span("embedder", -10, -5, 0.5, PROCESS), occupancy_span("train-llm", -10, -5, 0.5)]
+    hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *healthy])
     hub.time = START + 5
     body = ask(hub)
     assert (body["lanes_settled"], body["sentence"]) == (False, MOSTLY_OWN_WORK)

@@ -34,7 +34,7 @@ class Held(FakeTraces):
 
 def ask(spans: tuple[Span, ...], more: str = "", status: int = 200) -> Any:  # noqa: ANN401  # JSON
     """The answer about a trace of these spans."""
-    hub = FakeHub(SCENES["calm"](), traces=Held(spans=spans))
+    hub = FakeHub(SCENES["healthy"](), traces=Held(spans=spans))
     answer = Caller(create_app(hub, version="0")).get(f"/api/traces/{TRACE}{more}")
     assert answer.status_code == status, answer.text
     return answer.json()
@@ -218,13 +218,13 @@ def test_a_trace_takes_as_long_as_its_root_whatever_its_hosts_clocks_say() -> No
     text = trace_text(body)
     assert "UTC, 500 ms, 2 spans" in text
     assert said in text.replace("\n", " ")
-    calm = ask(many(3))
-    assert (calm["skewed"], calm["clocks"], calm["clock_note"]) == (False, [], "")
+    healthy = ask(many(3))
+    assert (healthy["skewed"], healthy["clocks"], healthy["clock_note"]) == (False, [], "")
 
 
 def test_a_service_without_metrics_is_looked_for() -> None:
     """An empty list where there is nothing: today's services are not all that have traces."""
-    hub = FakeHub(SCENES["calm"](), traces=Held())
+    hub = FakeHub(SCENES["healthy"](), traces=Held())
     answer = Caller(create_app(hub, version="0")).get("/api/traces?service=stopped&start=now-2h")
     assert (answer.status_code, answer.json()["traces"]) == (200, [])
     assert (str(hub.traces.asked[-1].service), hub.traces.asked[-1].any_namespace) == ("stopped", True)

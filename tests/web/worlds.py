@@ -1,4 +1,4 @@
-"""Hand-built Worlds, snapshots and a hub to look at them through: calm, contended, learning, empty, broken, hostile."""
+"""Hand-built Worlds, snapshots, and a hub to look at them: healthy, contended, learning, empty, broken, hostile."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _red(rates: Sequence[float], seconds: Sequence[float], failed: float = 0.002
     )
 
 
-def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
+def healthy_world(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
     """A dozen services on `hosts` × 8 GPUs of which some are shared, and no service waits long."""
     name = {**{n: n for call in _CALLS for n in call[:2]}, **{n: n for n in _ON_GPUS}, **(rename or {})}
     edges = tuple(Edge(service(name[c]), service(name[s]), kind) for c, s, kind in _CALLS)
@@ -138,9 +138,12 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
     )
 
 
+calm = healthy_world
+
+
 def contended(rename: dict[str, str] | None = None) -> World:
     """The same, while train-llm takes what embedder needs on two GPUs; the last 20 points (200 s) show it."""
-    world = calm(rename)
+    world = healthy_world(rename)
     train, victim = (service((rename or {}).get(n, n)) for n in ("train-llm", "embedder"))
     red, gpu_wait_by, busy = world.red, world.gpu_wait_by.copy(), world.busy.copy()
     use, contended_ratio, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
@@ -207,13 +210,13 @@ def without(
 
 def dark() -> World:
     """No data for 300 s; the last that targets said was that they are up."""
-    targets = tuple(target._replace(age=300.0) for target in calm().targets)
-    return replace(without(calm(), GPU_TIME + GPU_STATE + REQUESTS), targets=targets)
+    targets = tuple(target._replace(age=300.0) for target in healthy_world().targets)
+    return replace(without(healthy_world(), GPU_TIME + GPU_STATE + REQUESTS), targets=targets)
 
 
 def dim() -> World:
     """No data from host 3 for 300 s, nor from the service auth."""
-    world = calm()
+    world = healthy_world()
     lost = [i for i, gpu in enumerate(world.gpus) if gpu.host == "host-3"]
     on = [i for i, tenant in enumerate(world.tenants) if tenant.gpu.host == "host-3"]
     rows = dict.fromkeys(("utilization", "contended"), lost) | dict.fromkeys(("busy", "gpu_wait"), on)
@@ -298,14 +301,14 @@ def snapshot(
 
 
 SCENES = {
-    "calm": lambda: snapshot(calm()),
+    "healthy": lambda: snapshot(healthy_world()),
     "contended": lambda: snapshot(w := contended(), contention_incident(w)),
-    "learning": lambda: snapshot(calm(), learning=Learning(720.0, 1800.0)),
+    "learning": lambda: snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
     "blind": lambda: snapshot(dark()),
     "half-blind": lambda: snapshot(dim()),
     "empty": lambda: snapshot(bare(), learning=Learning(0.0, 1800.0)),
     "error": lambda: snapshot(None, error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
-    "stale": lambda: snapshot(calm(), error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
+    "stale": lambda: snapshot(healthy_world(), error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
     "hostile": lambda: snapshot(
         w := contended({"train-llm": HOSTILE, "embedder": '"><script>alert(2)</script>'}),
         contention_incident(w, '"><script>alert(2)</script>', HOSTILE),

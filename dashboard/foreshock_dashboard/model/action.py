@@ -125,7 +125,7 @@ class Action(NamedTuple):
     autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
     no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
     forecast SLO breach of the service that it helps comes before it, else the first one. outcome: what this action and
-    those before it achieve, once the queue is drained, `drain_seconds` after they take effect.
+    those before it achieve, once the queue is drained, `drain_seconds` after they take effect; NaN without a queue.
     """
 
     kind: ActionKind

@@ -38,7 +38,8 @@ HIGH_CONFIDENCE = 0.8
 class Evidence(NamedTuple):
     """A figure that supports an incident, with its baseline.
 
-    since: Unix seconds of the first deviation. entity: a service, an edge `a -> b`, a GPU, or a host.
+    since: Unix seconds of the first deviation. entity: a service, an edge `a -> b`, a GPU, or a host. metric: the name
+    of the signal in the analysis, such as `first_token`; "" for a figure that only one detector computes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Evidence(NamedTuple):
     unit: str
     since: float
     entity: str = ""
+    metric: str = ""
 
 
 class SuspectedCause(NamedTuple):

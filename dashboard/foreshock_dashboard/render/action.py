@@ -64,16 +64,18 @@ def action_expected(action: Action) -> str:
 
 
 def action_outcome(action: Action) -> str:
-    """What remains once the queue is drained, after an action and those before it; "" if unknown.
+    """What an action and those before it achieve together, once the queue, if any, is drained; "" if unknown.
 
     As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains`.
     """
     if action.outcome is None:
         return ""
-    steps = "both steps" if action.kind == "shed_load" else "that"
+    steps = "both steps" if action.kind in ("shed_load", "cancel_abandoned") else "that"
+    change = f"After {steps}: {_change(action.outcome._replace(subject=''))}"
+    if not _known(action.drain_seconds):
+        return change
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
-    change = _change(action.outcome._replace(subject=""))
-    return f"After {steps}: {change} in about {minutes} min, once the queue drains"
+    return f"{change} in about {minutes} min, once the queue drains"
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:

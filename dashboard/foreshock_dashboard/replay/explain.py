@@ -32,7 +32,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
-from foreshock_dashboard.replay.calm_history import was_calmer
+from foreshock_dashboard.replay.earlier_windows import was_less_anomalous
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.world.all_series import read_all_series
@@ -135,7 +135,7 @@ class Comparison(NamedTuple):
     def ranking(self) -> Ranking:
         """The suspected causes by the signals and the changes."""
         found = rank_signals(self.evidence, self.target, self.excess)
-        passed = found.passed or was_calmer(self.rows, self.window, self.target, found.strength)
+        passed = found.passed or was_less_anomalous(self.rows, self.window, self.target, found.strength)
         found = explained_further(self.walks, found._replace(passed=passed))
         _, analyzed = _compared_times(self.window)
         return found._replace(candidates=with_changes(found.candidates, self.changes, self.services, *analyzed))

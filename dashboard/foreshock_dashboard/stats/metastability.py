@@ -34,12 +34,14 @@ class RetryLoop(NamedTuple):
 
     `load`: first attempts over capacity. `attempts`: maximum per call over all layers, the first included. `slack`:
     seconds that a request may wait before its client times out. `timeout`: seconds until the client times out.
+    `cancels`: whether the service drops requests whose client timed out, instead of processing them.
     """
 
     load: float
     attempts: float
     slack: float
     timeout: float
+    cancels: bool = False
 
 
 def attempts_per_call(failing: float, attempts: float) -> float:
@@ -61,8 +63,9 @@ def stays_down(loop: RetryLoop, outage: float) -> bool:
     """Whether the service is still down `RECOVERY_TIMEOUTS` after losing all capacity for `outage` seconds.
 
     A fluid model with one FIFO queue, in seconds of work. Timed-out attempts are still processed (most servers do not
-    learn of the timeout) and come back one timeout later until their attempts are used up. The simulation ends early
-    once the remaining time cannot change the answer.
+    learn of the timeout) unless the service cancels them, and come back one timeout later until their attempts are used
+    up. With cancellation no request waits longer than the slack; one that waits as long fails as often as not. The
+    simulation ends early once the remaining time cannot change the answer.
     """
     step = loop.timeout / STEPS_PER_TIMEOUT
     attempts = min(loop.attempts, MAX_ATTEMPTS)
@@ -83,11 +86,13 @@ def stays_down(loop: RetryLoop, outage: float) -> bool:
             retries[i % STEPS_PER_TIMEOUT] = [rate * failing for rate in (loop.load, *due[:-1])]
             retries[i % STEPS_PER_TIMEOUT][-1] *= last
         queue = max(0.0, queue + (arrivals - 1 + lost) * step)
+        if loop.cancels:
+            queue = min(queue, loop.slack)
         if queue - max(spare, 0.0) * (steps - 1 - i) * step > (1 + DECIDED_RATIO) * loop.slack:
             return True
         if stable and not queue and (i + 1) * step >= outage and max(map(sum, retries)) <= spare:
             return False
-    return timeout_probability(queue, loop.slack) > 0.5
+    return timeout_probability(queue, loop.slack) > 0.5 or (loop.cancels and queue >= loop.slack)
 
 
 def max_outage_seconds(loop: RetryLoop) -> float:

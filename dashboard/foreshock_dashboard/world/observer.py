@@ -19,7 +19,7 @@ MAX_CHUNK_POINTS = 120
 FIRST_CHUNK_POINTS = 12
 """Grid points of the first request, before the number of series is known."""
 PRODUCER_GRACE_SECONDS = 900.0
-"""How long a producer may be silent before another one is used. A restarted Collector must not rename services."""
+"""How long a producer may send nothing before another one is used. A restarted Collector must not rename services."""
 MAX_CHUNK_VALUES = 4_000_000
 """Values in all answers of one request; a large platform is read in smaller pieces."""
 MAX_NAMES_AGE_SECONDS = 60.0

@@ -29,7 +29,7 @@ MAX_SAMPLE_WAIT_SECONDS = 2.5
 """Time without a sample after which a busy GPU is assumed to keep none."""
 RETRY_SAMPLES_SECONDS = 60.0
 """Delay before samples of such a GPU are requested again."""
-MAX_SILENT_SECONDS = 60.0
+MAX_GAP_SECONDS = 60.0
 """Busy seconds without process samples after which the process cursor is reset."""
 BUSY_RATIO_BOUNDS = metrics.GPU_UTILIZATION_SAMPLES.bounds
 
@@ -69,7 +69,7 @@ class UtilizationSampler:
         self._fell_back_at: float | None = None
         self._shares_imply_waits = True
         self._last_sample_at: float | None = None
-        self._silent_seconds = 0.0
+        self._gap_seconds = 0.0
         self._pending: list[Interval] = []
         self._absent_by_source: dict[str, Mapping[str, str]] = {}
         self._counted: FastSample | None = None
@@ -147,7 +147,7 @@ class UtilizationSampler:
             if process_samples is not None and not process_samples:
                 if interval.seconds < MAX_PROCESS_WAIT_SECONDS:
                     return
-                self._silent_seconds += interval.seconds
+                self._gap_seconds += interval.seconds
         self._pending.clear()
         self._absent_by_source.pop("device", None)
         self._accumulate(interval.seconds, interval.ratio, process_samples)
@@ -168,8 +168,8 @@ class UtilizationSampler:
 
     def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
         """Process samples of the interval, or since the last call. None if the driver reports none."""
-        if self._silent_seconds >= MAX_SILENT_SECONDS:  # the driver's clock may have gone back
-            self._silent_seconds, self._accumulated.process_cursor_us = 0.0, 0
+        if self._gap_seconds >= MAX_GAP_SECONDS:  # the driver's clock may have gone back
+            self._gap_seconds, self._accumulated.process_cursor_us = 0.0, 0
         since = self._accumulated.process_cursor_us
         subject = f"process utilization of GPU {self._index}"
         try:
@@ -186,7 +186,7 @@ class UtilizationSampler:
         process_samples = self._without_implausible(process_samples)
         if not process_samples:
             return ()
-        self._silent_seconds = 0.0
+        self._gap_seconds = 0.0
         self._accumulated.process_cursor_us = max(since, *(entry.timestamp_us for entry in process_samples))
         if since == 0:
             process_samples = recent(process_samples, self._accumulated.cursor.newest_us, interval)

@@ -23,7 +23,7 @@ from foreshock_exporter.otlp.span_pusher import SpanPusher
 SERVICE_NAME = "foreshock-exporter"
 FLUSH_INTERVAL_SECONDS = 1.0
 """Interval between pushes of spans."""
-SILENT_AFTER_SECONDS = 5.0
+IDLE_AFTER_SECONDS = 5.0
 """Time without an observation after which open intervals of a GPU are closed."""
 CLOSE_TIMEOUT_SECONDS = 0.45
 """Longest time to close."""
@@ -134,14 +134,14 @@ class OtlpPusher:
 
     def _send_loop(self) -> None:
         while not self._stop.wait(FLUSH_INTERVAL_SECONDS):
-            self._flush_spans(self._now() + self._offset - SILENT_AFTER_SECONDS)
+            self._flush_spans(self._now() + self._offset - IDLE_AFTER_SECONDS)
         if not self._report.failing("traces"):
             self._flush_spans(float("inf"))
 
-    def _flush_spans(self, silent_since: float) -> None:
+    def _flush_spans(self, idle_since: float) -> None:
         try:
             if self._spans is not None:
-                self._spans.add(self._occupancies.settle(silent_since))
+                self._spans.add(self._occupancies.settle(idle_since))
                 self._spans.flush()
             if self._metrics is not None and not self._stop.is_set():
                 self._metrics.restart_if_full()

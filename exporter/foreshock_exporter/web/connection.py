@@ -89,7 +89,7 @@ class Connection:
         return head
 
     def _receive(self, deadline: float) -> bytes:
-        """Received bytes; empty if the client left, or was silent between two requests."""
+        """Received bytes; empty if the client left, or was idle between two requests."""
         self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             return self._socket.recv(_CHUNK_BYTES)

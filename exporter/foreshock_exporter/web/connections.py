@@ -36,7 +36,7 @@ class Connections:
     """Open connections. Thread-safe.
 
     At a limit, a connection is closed for the new one: of those without a response so far, or else of all, the one that
-    has been silent longest. Silence begins when a connection is accepted, its request arrives, or its response is
+    has been idle longest. Idle time begins when a connection is accepted, its request arrives, or its response is
     ready. A new connection is refused only if all others wait for their response.
     """
 
@@ -65,10 +65,10 @@ class Connections:
 
     def _close_one(self, connections: list[Connection]) -> bool:
         """Close one of the connections, and wait for its thread. False if all wait for their response."""
-        silent = [item for item in connections if not self._open[item].answering]
-        if not silent:
+        idle = [item for item in connections if not self._open[item].answering]
+        if not idle:
             return False
-        closed = min(silent, key=lambda item: self._open[item].answered)
+        closed = min(idle, key=lambda item: self._open[item].answered)
         closed.abort()
         return self._changed.wait_for(lambda: closed not in self._open, ABORT_TIMEOUT_SECONDS)
 

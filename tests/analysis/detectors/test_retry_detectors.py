@@ -152,6 +152,11 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
             "an outage of 13 s permanent. Cancel requests",
             id="no effect while upstream clients still make three attempts",
         ),
+        pytest.param(
+            0.5, {**HEALTHY, ("attempts", ASK): lambda i: 2.0 if i % 40 == 0 else 1.0},
+            "After both steps: survivable outage 28 s → at least 120 s (60 s needed).",
+            id="a retry budget and cancellation together",
+        ),
     ],
 )  # fmt: skip
 def test_the_effect_of_a_retry_budget_is_the_outage_survived(load: float, changes: Changes, expected: str) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.analysis.detectors.platform import ASK, FRONT, IN, LLM, START, STEP, point, since
 
 from foreshock_dashboard.analysis.detectors.finding import evidence_of
-from foreshock_dashboard.analysis.incidents.content import _since_first_excess, _with_present_growth
+from foreshock_dashboard.analysis.incidents.content import (
+    _as_in_evidence,
+    _since_first_excess,
+    _with_first_sign,
+    _with_present_growth,
+)
 from foreshock_dashboard.model.action import Reason
-from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.incident import Candidate, Incident
 
 FIRST, AGAIN = 260, 290
 
@@ -50,3 +56,32 @@ def test_the_growth_of_a_suspect_is_that_of_the_evidence(rate: float, expected: 
     grew, slower = _with_present_growth(ranked, now).reasons
     assert grew.value == pytest.approx(expected, rel=0.01)
     assert slower.value == 2.7
+
+
+def test_the_signal_that_came_first_stays_in_the_evidence_with_its_present_value() -> None:
+    """Where another signal is evidence of the cause now; NaN where the first one cannot be read again."""
+    now = point({("edge_rate", IN): since(FIRST, 5, 15), ("p95", LLM): since(AGAIN, 8, 80)})
+    first, later = evidence_of(now, "edge_rate", IN), evidence_of(now, "p95", LLM)
+    started = Incident("id", "warning", "firing", "overload", LLM, first.since, opened=now.time)
+    for before, value in (
+        (first._replace(value=7.0), first.value),
+        (first._replace(name="lost GPUs", metric=""), math.nan),
+    ):
+        kept = _with_first_sign((later,), replace(started, evidence=(before,)), now)
+        assert [row.name for row in kept] == [before.name, "p95"]
+        assert kept[0].since == started.since
+        assert kept[0].value == pytest.approx(value, nan_ok=True)
+    assert _with_first_sign((first, later), replace(started, evidence=(first,)), now) == (first, later)
+
+
+def test_the_reasons_of_a_suspect_have_the_figures_of_the_evidence() -> None:
+    """A ranking is older; what it dates before the incident has no time."""
+    now = point({("per_token", LLM): since(FIRST, 0.02, 0.04)})
+    row = evidence_of(now, "per_token", LLM)
+    reasons = (
+        Reason("metric", LLM, "per_token_seconds", 0.031, 0.02, row.since - 60),
+        Reason("metric", LLM, "ready_ratio", 0.6, 1.0, row.since - 60),
+    )
+    token, ready = _as_in_evidence(Candidate(LLM, 1.0, reasons), (row,), row.since).reasons
+    assert (token.value, token.baseline, token.since) == (row.value, row.baseline, row.since)
+    assert (ready.value, math.isnan(ready.since)) == (0.6, True)

@@ -159,17 +159,17 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
     )
     world = scenes.world(scene)
 
-    during, calms, over = (last_state(_until(world, at)).incidents[0] for at in (258, 275, 299))
+    during, after, over = (last_state(_until(world, at)).incidents[0] for at in (258, 275, 299))
 
-    assert [item.state for item in (during, calms, over)] == ["firing", "recovering", "resolved"]
-    assert all(item.severity == "critical" and item.cascading for item in (during, calms, over))
-    assert [item.stage for item in (during, calms, over)] == ["breached", None, None]
+    assert [item.state for item in (during, after, over)] == ["firing", "recovering", "resolved"]
+    assert all(item.severity == "critical" and item.cascading for item in (during, after, over))
+    assert [item.stage for item in (during, after, over)] == ["breached", None, None]
     assert during.recovering_since is None
-    assert calms.recovering_since is not None
-    assert world.times[260] <= calms.recovering_since <= world.times[275]
+    assert after.recovering_since is not None
+    assert world.times[260] <= after.recovering_since <= world.times[275]
     assert "serving/llm is breaching its SLO: p95 1.50 s (SLO " in incident_sentence(during)
-    assert incident_sentence(calms).startswith("serving/llm is recovering: p95 500 ms (")
-    assert (bool(during.at_risk), calms.at_risk) == (True, ())
+    assert incident_sentence(after).startswith("serving/llm is back to its baseline: p95 500 ms (")
+    assert (bool(during.at_risk), after.at_risk) == (True, ())
     assert incident_sentence(over).startswith("serving/llm has recovered from GPU contention.")
     assert "Affected: product/assistant" in incident_sentence(over)
     assert over.at_risk

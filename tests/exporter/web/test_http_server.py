@@ -206,7 +206,7 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(
     ("client", "limit"),
     [("127.0.0.1", "total"), ("127.0.0.2", "client"), ("127.0.0.3", "client")],
 )
-def test_silent_connections_do_not_keep_a_scrape_out(
+def test_idle_connections_do_not_keep_a_scrape_out(
     client: str, limit: str, serving: Serving, dial: Dial, eventually: Eventually
 ) -> None:
     """The one that has been silent longest makes room: of all, or of a client that has more than its share."""

@@ -23,7 +23,7 @@ from tests.store.faults.contents import (
 from foreshock_dashboard.store import StoreError
 
 REQUESTS = 16
-UNDETECTABLE = "silent, as an unfinished append"
+UNDETECTABLE = "not detected, as an unfinished append"
 """Damage to SQLite's journal that looks like a power loss amid the last transaction, or removes its end."""
 _OPERATIONS = ("flip", "flip", "cut", "zero tail", "zero page", "overwrite", "empty", "delete")
 
@@ -107,5 +107,5 @@ def _outcome(folder: Path, kind: str) -> str:
                 store.maintain()  # verifies all blocks
         lost, counted = found(), store.stats().corrupt or journal.stats().recovery
         if lost and not counted:
-            return UNDETECTABLE if kind.endswith("-wal") else "silent loss"
+            return UNDETECTABLE if kind.endswith("-wal") else "undetected loss"
         return ("lost" if lost else "nothing lost") + (", counted" if counted else "")

@@ -100,7 +100,7 @@ def evidence_of(point: EvaluationPoint, name: str, key: Key) -> Evidence:
     """The current value of a signal as evidence."""
     signal = SIGNAL_BY_NAME[name]
     value, baseline, since = point.value(name, key), point.level(name, key), point.since(name, key)
-    return Evidence(signal.text, value, baseline, signal.unit, since, entity(key))
+    return Evidence(signal.text, value, baseline, signal.unit, since, entity(key), name)
 
 
 def onset(point: EvaluationPoint, name: str, key: Key, seconds: float = 3600.0) -> float:

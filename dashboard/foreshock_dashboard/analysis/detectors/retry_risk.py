@@ -73,6 +73,8 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
             continue
         edge, since, survivable = point.world.edges[observed.edge], point.time, SHORT_OUTAGE_SECONDS.midpoint
         load, attempts = observed.loop.load, observed.loop.attempts
+        limited = _with_budget(observed)
+        cancelling = observed.loop._replace(cancels=True)
         yield Finding(
             service=service,
             cause="retry_storm",
@@ -92,17 +94,26 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
                     callee=service,
                     amount=BUDGET_RATIO,
                     reason=Reason("short_outage", service, value=seconds if round(seconds) else math.nan),
-                    effect=_effect(service, observed, seconds),
+                    effect=_effect(service, limited, seconds),
                 ),
-                Action("cancel_abandoned", service),
+                Action(
+                    "cancel_abandoned",
+                    service,
+                    effect=_effect(service, cancelling, seconds),
+                    outcome=_effect(service, limited._replace(cancels=True), seconds),
+                ),
             ),
         )
 
 
-def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect | None:
-    """The effect of a retry budget on the outage that a service survives; None if that is no longer."""
+def _with_budget(observed: ObservedLoop) -> RetryLoop:
+    """The loop with a retry budget at the edge with most retries."""
     attempts = observed.loop.attempts / observed.edge_attempts * (1 + BUDGET_RATIO)
-    loop = observed.loop._replace(attempts=max(1.0, attempts))
+    return observed.loop._replace(attempts=max(1.0, attempts))
+
+
+def _effect(service: Service, loop: RetryLoop, seconds: float) -> Effect | None:
+    """The effect of a changed loop on the outage that a service survives; None if that is no longer."""
     survived = outage_margin_seconds(loop)
     unbounded = math.isinf(survived)
     if not unbounded and round(survived) <= round(seconds):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -29,7 +29,7 @@ from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, wi
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit, safe_limit
-from foreshock_dashboard.model.action import Action, ActionKind, Reason
+from foreshock_dashboard.model.action import Action, ActionKind, Reason, ReasonKind
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -73,6 +73,20 @@ RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
 MIN_REQUEST_GROWTH = 1.1
 """Request rate over its baseline below which other load than requests grew: tokens."""
+REASON_SIGNALS: Mapping[str, str] = {
+    "cache_ratio": "cache",
+    "error_ratio": "error_rate",
+    "p95_seconds": "p95",
+    "per_token_seconds": "per_token",
+    "preempted": "preempted",
+}
+"""Signals that evidence has as well, by the name of the metric in a reason of the ranking."""
+FIGURES: Mapping[ReasonKind, Callable[[float, float], float]] = {
+    "failures_grew": lambda value, baseline: value - baseline,
+    "metric": lambda value, _: value,
+    "slower": lambda value, baseline: value / baseline if baseline > 0 else math.nan,
+}
+"""The value of a reason, from that of a signal and its baseline, by kind."""
 MAX_LONE_CONFIDENCE = 0.7
 """Largest confidence in the cause of an incident with fewer than two signals, a change included, as its evidence."""
 
@@ -168,8 +182,11 @@ def updated_incident(
     evidence = _since_first_excess(evidence, suspected.service or origin, point, incident.since)
     if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
+    evidence = _with_first_sign(evidence, incident, point)
     confidence = _lasting_confidence(incident, (origin, cause, suspected.service), confidence)
-    known = tuple(_with_present_growth(item, point) for item in known)
+    onsets = [item.since for item in evidence if math.isfinite(item.since)]
+    since = min([*onsets, *([incident.since] if incident.evidence else ())], default=incident.since)
+    known = tuple(_as_in_evidence(_with_present_growth(item, point), evidence, since) for item in known)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(
         incident,
@@ -183,7 +200,7 @@ def updated_incident(
         affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
         candidates=_candidates(suspected.service, finding, candidate.probability, known) if is_changed else known,
-        since=min([incident.since, *(item.since for item in evidence if math.isfinite(item.since))]),
+        since=since,
         evidence=evidence,
         confidence=confidence,
         quality="sampled",
@@ -464,6 +481,39 @@ def _since_first_excess(
     return tuple(
         item if onset is None else item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True)
     )
+
+
+def _with_first_sign(
+    evidence: tuple[Evidence, ...], incident: Incident, point: EvaluationPoint
+) -> tuple[Evidence, ...]:
+    """The evidence, with the signal that was the first sign of the incident, where it is no evidence of the cause now.
+
+    Its value is the present one; NaN where it cannot be read again.
+    """
+    first = next((item for item in incident.evidence if item.since == incident.since), None)
+    if first is None or any(item.since <= incident.since for item in evidence):
+        return evidence
+    signal = SIGNAL_BY_NAME.get(first.metric)
+    key = next((key for key in signal.keys(point.world) if entity(key) == first.entity), None) if signal else None
+    now = first._replace(value=math.nan) if key is None else evidence_of(point, first.metric, key)
+    return (now._replace(since=first.since), *evidence)
+
+
+def _as_in_evidence(candidate: Candidate, evidence: Sequence[Evidence], start: float) -> Candidate:
+    """The candidate with the figures of its reasons as the evidence has them: a ranking is older.
+
+    A reason that is older than the start of the incident (Unix seconds) is left without its time.
+    """
+    shown = {(item.name, item.entity): item for item in evidence}
+    reasons = []
+    for reason in candidate.reasons:
+        signal = SIGNAL_BY_NAME.get(REASON_SIGNALS.get(reason.name, ""))
+        item = shown.get((signal.text, str(candidate.service))) if signal else None
+        if item is not None and reason.kind in FIGURES and reason.service == candidate.service:
+            value = FIGURES[reason.kind](item.value, item.baseline)
+            reason = reason._replace(value=value, baseline=item.baseline, since=item.since)
+        reasons.append(reason._replace(since=math.nan) if reason.since < start else reason)
+    return candidate._replace(reasons=tuple(reasons))
 
 
 def _with_present_growth(candidate: Candidate, point: EvaluationPoint) -> Candidate:

@@ -37,7 +37,7 @@ MAX_VANISHED_SHARE = 0.5
 """Share of all services up to which they vanished; more are a gap of the source."""
 SPAN_METRICS = "traces_"
 """Prefix of metrics counted from spans, by the Collector, Tempo, or Foreshock: one source for all services."""
-MIN_REPORTING, MAX_SILENT_SHARE = 3, 0.05
+MIN_REPORTING, MAX_ZERO_SHARE = 3, 0.05
 """Services of such a metric that counts nothing of any of them only if its source is down, and how often at most."""
 _PERCENT = re.compile(r"percent|(^|_)(pct|perc)(_|$)")
 _SHARE = re.compile(r"(^|_)(ratio|share)(_|$)")
@@ -106,15 +106,15 @@ def _without_silence(rows: Sequence[SignalRow], first: int) -> list[SignalRow]:
     for members in by_metric.values():
         values = np.stack([rows[i].values for i in members])
         known_at = np.asarray(np.isfinite(values).any(axis=0))
-        is_silent = known_at & np.asarray(np.nansum(values, axis=0) == 0)
-        before = is_silent[:first].sum() / max(1, known_at[:first].sum())
-        if len({rows[i].entity for i in members}) < MIN_REPORTING or before > MAX_SILENT_SHARE:
+        is_zero = known_at & np.asarray(np.nansum(values, axis=0) == 0)
+        before = is_zero[:first].sum() / max(1, known_at[:first].sum())
+        if len({rows[i].entity for i in members}) < MIN_REPORTING or before > MAX_ZERO_SHARE:
             continue
         for i in members:
             counts = rows[i].counts
             known[i] = rows[i]._replace(
-                values=np.where(is_silent, np.nan, rows[i].values),
-                counts=None if counts is None else np.where(is_silent, np.nan, counts),
+                values=np.where(is_zero, np.nan, rows[i].values),
+                counts=None if counts is None else np.where(is_zero, np.nan, counts),
             )
     return known
 

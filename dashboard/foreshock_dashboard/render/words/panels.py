@@ -64,6 +64,7 @@ TILE_TEXTS: Mapping[str, str] = {
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
     "replay": " in replay",
+    "next_at_risk": "At risk next",
     "none_at_risk": "None expected in the next 30 min",
     "none_of_incident": "None from this incident in the next 30 min",
     "latent_risk": "Latent risk, not part of this incident:",

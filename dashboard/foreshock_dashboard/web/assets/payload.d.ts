@@ -93,6 +93,14 @@ export interface MapEdge {
 }
 
 /** Seconds until an event: percentiles, null beyond the horizon. */
+/** A service that is expected to breach its SLO. */
+export interface AtRisk {
+  service: string;
+  /** "degraded", or "". */
+  state: string;
+  breach_seconds: Percentiles;
+}
+
 export interface Percentiles {
   p10: number | null;
   p20: number;

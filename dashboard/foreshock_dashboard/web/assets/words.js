@@ -147,6 +147,7 @@ export const COURSE = /** @type {const} */ ({
 
 export const NOW_TEXTS = /** @type {const} */ ({
   replay: " in replay",
+  next_at_risk: "At risk next",
   none_at_risk: "None expected in the next 30 min",
   none_of_incident: "None from this incident in the next 30 min",
   latent_risk: "Latent risk, not part of this incident:",

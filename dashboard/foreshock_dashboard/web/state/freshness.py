@@ -1,4 +1,4 @@
-"""Freshness of data at the newest points of a World: missing data must not be taken for calm."""
+"""Freshness of data at the newest points of a World: missing data must not look healthy."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class ActionJson(TypedDict):
 
 
 class SuspectJson(Row):
-    """The suspected cause, and where it is felt; an edge is written `client -> server`."""
+    """The suspected cause, and where it acts; an edge is written `client -> server`."""
 
     service: str | None
     gpus: list[str]
@@ -153,7 +153,7 @@ class CandidateJson(Row):
 
 
 class EvidenceJson(Row):
-    """A signal that supports an incident."""
+    """A signal that supports an incident. metric: its name in the analysis; null for a figure of one detector."""
 
     signal: str
     entity: str
@@ -161,6 +161,7 @@ class EvidenceJson(Row):
     baseline: float | None
     unit: str
     since: float | None
+    metric: str | None
 
 
 class Assessment(TypedDict):
@@ -332,7 +333,7 @@ def _suspect(item: Incident) -> SuspectJson:
 
 def _evidence(figure: Evidence) -> EvidenceJson:
     value, baseline, since = number(figure.value), number(figure.baseline), number_of_time(figure.since)
-    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since)
+    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since, figure.metric or None)
 
 
 def clauses(text: Text) -> list[ClauseJson]:

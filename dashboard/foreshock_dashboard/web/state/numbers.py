@@ -62,6 +62,11 @@ def newest(values: Floats) -> Floats:
     return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 
 
+def whole_percents(ratios: Floats) -> Floats:
+    """Ratios as tables round them: the 0.4% steps of `packed` would print another figure than these."""
+    return np.floor(ratios * 100 + 0.5) / 100
+
+
 def packed(values: Floats, low: float = 0.0, high: float = 1.0) -> str:
     """Base64 of one byte per value: 0 to 250 from `low` to `high`, 255 for NaN."""
     with np.errstate(invalid="ignore"):

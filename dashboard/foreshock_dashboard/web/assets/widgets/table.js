@@ -114,7 +114,8 @@ const classes = (...names) => names.filter(Boolean).join(" ") || null;
  */
 const headCells = (spec, order) =>
   spec.columns.map((column) => {
-    const isSorted = columnKey(order) === column.key;
+    const isSortable = !column.fixed && spec.rows.length > 1;
+    const isSorted = isSortable && columnKey(order) === column.key;
     const isDescending = order.startsWith("-");
     const direction = isDescending ? "descending" : "ascending";
     const button = () =>
@@ -132,7 +133,7 @@ const headCells = (spec, order) =>
         "aria-sort": isSorted ? direction : null,
         title: column.hint,
       },
-      column.fixed ? column.name : button(),
+      isSortable ? button() : column.name,
     );
   });
 

@@ -1,7 +1,7 @@
 // The Cascade page: the incident, its map and lanes, anomalous signals, forecast breaches, and capacity.
 import { hrefWith, link, navigate, pageHref, serviceHref } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
-import { byId, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
+import { byId, fact, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
   formatBucket,
   formatDuration,
@@ -12,6 +12,7 @@ import {
   shortLabels,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact } from "#web/assets/timeline/cause.js";
 import {
   actionCard,
@@ -25,7 +26,7 @@ import { responseLine } from "#web/assets/timeline/response.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { EMPTY } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS } from "#web/assets/words.js";
 import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -87,16 +88,19 @@ const incidentTools = (incident) =>
   );
 
 /**
- * The cause and the actions, for a phone; on a wide screen they would push the map down.
+ * The cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the map down.
  * @param {Incident} incident
- * @param {CascadeData["suspected"]} suspected
+ * @param {CascadeData} data
  */
-const causeAndActions = (incident, suspected) =>
+const causeAndActions = (incident, { suspected, at_risk: atRisk }) =>
   h(
     "div",
     { class: "verdict cascade-cause" },
     h("dl", { class: "facts" }, causeFact(suspected, incident)),
     incident.state === "firing" ? actionCard(incident.actions.slice(0, MAX_ACTIONS)) : null,
+    incident.resolved || !atRisk
+      ? null
+      : h("dl", { class: "facts" }, fact(NOW_TEXTS.next_at_risk, nextAtRisk(atRisk, false))),
   );
 
 /** @param {CascadeData} data */
@@ -134,7 +138,7 @@ const drawIncidents = (data, now) => {
     id && !selected ? h("p", { class: "lost" }, unknownText) : null,
     selected ? incidentTools(selected) : null,
     selected ? responseLine(selected.id, now) : null,
-    selected ? causeAndActions(selected, data.suspected) : null,
+    selected ? causeAndActions(selected, data) : null,
     data.ready ? propagationPath(data) : null,
   );
 };

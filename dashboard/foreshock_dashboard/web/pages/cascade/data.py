@@ -19,6 +19,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
+from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
@@ -124,7 +125,8 @@ class Cascade(TypedDict, total=False):
     """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation.
 
     incident: the id in the address. selected: that incident, or all open ones; suspected: the
-    suspected cause of the first one in words. unknown_reason: why nothing is known.
+    suspected cause of the first one in words. at_risk: services that will breach their SLO, the soonest first.
+    unknown_reason: why nothing is known.
     gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
     load; capacity_service: the one that the charts show. quota: of its pool. recovered_since: of the oldest anomaly, if
     its signal is no longer anomalous, and so not listed.
@@ -133,6 +135,7 @@ class Cascade(TypedDict, total=False):
     incidents: Required[list[IncidentRow]]
     selected: Required[list[IncidentJson]]
     suspected: Required[list[ClauseJson]]
+    at_risk: list[AtRiskRow]
     incident: Required[str]
     open_incidents: Required[list[IncidentJson]]
     ready: Required[bool]
@@ -184,7 +187,8 @@ def cascade(
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     first = max(since, lanes_start(world, chosen)) if zoom and chosen.onset is not None else since
-    rows = service_rows(snapshot, current_history(snapshot, world, chosen_incidents(snapshot), histories))
+    current = current_history(snapshot, world, chosen_incidents(snapshot), histories)
+    rows = service_rows(snapshot, current)
     lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order, rows=rows)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
@@ -211,6 +215,7 @@ def cascade(
         "propagation": propagation(world, chosen, order),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),
+        "at_risk": at_risk_next(snapshot, chosen.incidents, current.now()),
         "breaches": breaches(snapshot, chosen),
         "capacity_service": None if shown is None else str(shown),
         "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],

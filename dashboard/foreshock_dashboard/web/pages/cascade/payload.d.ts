@@ -1,5 +1,5 @@
 // The values of the Cascade page, as the hub's JSON has them.
-import type { Clause, Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
+import type { AtRisk, Clause, Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
 import type { Health } from "#web/assets/timeline/signs.js";
 import type { CONDITIONS } from "#web/assets/words.js";
 
@@ -76,6 +76,7 @@ export interface CascadeData extends LivePayload, MapData {
   /** Why nothing is known. */
   unknown_reason: string | null;
   timeline: Timeline;
+  at_risk: AtRisk[];
   breaches: Breach[];
   signals: Signal[];
   /** Of the oldest anomaly, where its signal is no longer anomalous. */

@@ -141,7 +141,7 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
   }
   const contended = gpus.filter((row) => (row.contended ?? 0) >= MIN_CONTENDED_RATIO);
   if (!contended.length && gpus.some((row) => isNumber(row.contended))) {
-    setPanelEmpty("ranked", `No contended GPU among ${plural(gpuCount, "GPU")}.`);
+    setPanelEmpty("ranked", gpuCount === 1 ? "The GPU is not contended." : `None of ${gpuCount} GPUs is contended.`);
     return;
   }
   const rows = contended.length ? contended : gpus;

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed
+from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import allocated, contended_time, gpus_in_incidents, placement
 
 ERROR_WINDOW_SECONDS = 900.0
@@ -216,7 +216,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
             MetricRow(name, one.title, available=name == "nvlink" or bool(np.isfinite(columns[name]).any()))
             for name, one in METRICS.items()
         ],
-        "values": typed_array(values, metric.low, high),
+        "values": typed_array(whole_percents(values) if metric.unit == "ratio" else values, metric.low, high),
         "contended": packed(columns["contended"]) if len(world.gpus) <= MAX_CONTENTION_BARS else "",
         "low": metric.low,
         "high": number(high),

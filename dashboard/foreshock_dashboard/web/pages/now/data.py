@@ -28,7 +28,7 @@ from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, 
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
-from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
+from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, contended_time, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
@@ -187,7 +187,7 @@ def now(
         "uncounted": uncounted,
         "uncounted_text": [clauses(uncounted_text(found)) for found in uncounted],
         "hidden": len(rows) - shown,
-        "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(contended_time(world))},
+        "gpus": {"busy": packed(whole_percents(newest(world.utilization))), "contended": packed(contended_time(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},
         "marked": gpus_in_incidents(world, current),
         "missing": list(world.missing),

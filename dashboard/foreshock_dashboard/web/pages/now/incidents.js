@@ -76,9 +76,9 @@ const targetText = (value, target, unit) => `${(value ?? 0) < (target ?? 0) ? "â
  */
 const isFirstTokenLater = (evidence) =>
   evidence.some(
-    ({ signal, entity, value }) =>
-      signal === "p95 time to first token" &&
-      evidence.some((other) => other.signal === "p95" && other.entity === entity && (value ?? 0) > (other.value ?? 0)),
+    ({ metric, entity, value }) =>
+      metric === "first_token" &&
+      evidence.some((other) => other.metric === "p95" && other.entity === entity && (value ?? 0) > (other.value ?? 0)),
   );
 
 /**

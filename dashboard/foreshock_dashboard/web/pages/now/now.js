@@ -67,11 +67,11 @@ export const now = {
     drawTiles(data);
     const range = formatDuration(data.timeline.now - data.timeline.start);
     const uncounted = data.uncounted_text.slice(0, MAX_UNCOUNTED).map(clausesText);
-    const calm = [
+    const notes = [
       `${uncounted.length ? NOW_TEXTS.no_counted_anomalies : NOW_TEXTS.no_anomalies} ${range}.`,
       ...uncounted,
     ];
-    const empty = data.no_stages || calm.join(" ");
+    const empty = data.no_stages || notes.join(" ");
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
     setText(requireId("timeline-title"), timelineTitle(data.timeline));
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });

@@ -1,10 +1,12 @@
 // The values of the Now page, as the hub's JSON has them.
-import type { Clause, Health, Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
+import type { AtRisk, Clause, Health, Incident, LivePayload, Stage, Timeline } from "#web/assets/payload.d.ts";
 
 export interface Evidence {
   /** "" for the affected service itself. */
   entity: string;
   signal: string;
+  /** Its name in the analysis; null for a figure of one detector. */
+  metric: string | null;
   value: number;
   baseline: number | null;
   unit: string;
@@ -77,7 +79,7 @@ export interface Situation {
   resolves: number | null;
   /** Other services that breach their SLO: those that fail most requests first, then the furthest beyond it. */
   breached: { service: string; reading: Reading | null; fails: boolean; figure: string; limit: string }[];
-  at_risk: { service: string; state: string; breach_seconds: Percentiles }[];
+  at_risk: AtRisk[];
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
   change_count: number;

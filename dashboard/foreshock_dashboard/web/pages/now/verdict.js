@@ -1,9 +1,10 @@
 // The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
-import { link, pageHref, serviceHref, serviceLink } from "#web/assets/address.js";
+import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
-import { formatBucket, formatDuration, formatInterval, isNumber, plural, unbroken } from "#web/assets/format.js";
+import { formatDuration, plural, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact, clauseLink, linked } from "#web/assets/timeline/cause.js";
 import {
   actionCard,
@@ -34,39 +35,6 @@ const MAX_ACTIONS = 2;
 const MAX_CHANGES = 3;
 /** @type {Record<string, string>} */
 const STATE_WORDS = VERDICTS;
-
-/**
- * @param {Situation["at_risk"]} atRisk
- * @param {boolean} isElsewhere whether another service is at risk for another reason
- */
-const nextAtRisk = (atRisk, isElsewhere) => {
-  if (!atRisk.length) return isElsewhere ? NOW_TEXTS.none_of_incident : NOW_TEXTS.none_at_risk;
-  const bucketOf = (/** @type {Situation["at_risk"][number]} */ { breach_seconds: { p50 } }) => formatBucket(p50);
-  const buckets = [...new Set(atRisk.map(bucketOf))];
-  return h(
-    "ul",
-    { class: "chips" },
-    buckets.map((bucket) =>
-      h(
-        "li",
-        null,
-        h("b", null, bucket),
-        ":",
-        atRisk
-          .filter((risk) => bucketOf(risk) === bucket)
-          .map(({ service, state, breach_seconds: { p10, p90 } }, i) => [
-            i ? ", " : " ",
-            link(
-              serviceHref(service),
-              service,
-              isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
-            ),
-            state ? ` (${state})` : "",
-          ]),
-      ),
-    ),
-  );
-};
 
 /**
  * Who owns services, and their links; null where no owner is known.
@@ -121,7 +89,7 @@ const situationFacts = (situation, risks, now) => {
       recovery_text.length ? fact("Recovery", linked(recovery_text)) : null,
       isRecovering ? fact("Action", linked(action_text)) : null,
       isRecovering && followUps.length ? fact("Follow-up", followUps.map(({ text }) => text).join("; ")) : null,
-      fact("At risk next", nextAtRisk(at_risk, risks.length > 0)),
+      fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk, risks.length > 0)),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
     risks.length ? h("p", { class: "note risk" }, h("b", null, `${NOW_TEXTS.latent_risk} `), latentRisks(risks)) : null,

@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
-from foreshock_dashboard.render.clause import Text, in_sentence, joined_text, text, time
+from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
@@ -28,7 +28,6 @@ from foreshock_dashboard.render.incident_summary import (
 )
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words.panels import EMPTY
-from foreshock_dashboard.render.words.services import STAGES
 from foreshock_dashboard.web.pages.now.course import (
     Breach,
     FirstBreach,
@@ -54,17 +53,15 @@ from foreshock_dashboard.web.pages.now.sentences import (
     recovering_action,
     recovery_text,
 )
+from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
-from foreshock_dashboard.web.panels.timeline import nearest_breaches
 from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
-    BreachSeconds,
     ClauseJson,
     IncidentJson,
-    breach_seconds,
     clauses,
     incident,
 )
@@ -72,8 +69,6 @@ from foreshock_dashboard.web.state.numbers import Row, number_of_time
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "healthy", "unknown", "learning", "empty", "error"]
-MAX_BREACH_SECONDS = 1800.0
-"""Longest median time to an SLO breach of a service that is listed as at risk."""
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MIN_FAILING_RATIO = 0.5
 """Error rate from which a service fails most of its requests."""
@@ -81,14 +76,6 @@ MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
-
-
-class AtRiskRow(Row):
-    """A service that is expected to breach its SLO. state: `degraded` where it is that already, else ""."""
-
-    service: str
-    state: str
-    breach_seconds: BreachSeconds
 
 
 class Breached(Row):
@@ -305,11 +292,6 @@ def _of_incidents(
     why, resolves = recovery(world, item), item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
-    ahead = sorted(
-        (risk.p50, service, risk)
-        for service, risk in nearest_breaches(snapshot, current).items()
-        if 0 < risk.p50 <= MAX_BREACH_SECONDS and stages.get(service) != "breached"
-    )
     situation: Situation = {
         "incident": incident(item),
         "service": str(subject),
@@ -331,9 +313,7 @@ def _of_incidents(
         "recovery": why,
         "resolves": number_of_time(resolves),
         "breached": breached,
-        "at_risk": [
-            AtRiskRow(str(service), _degraded(stages.get(service)), breach_seconds(risk)) for _, service, risk in ahead
-        ],
+        "at_risk": at_risk_next(snapshot, current, stages),
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
         "untracked": untracked,
@@ -342,10 +322,6 @@ def _of_incidents(
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
     return Verdict(state, headline, since=item.since, situation=situation)
-
-
-def _degraded(stage: Stage | None) -> str:
-    return in_sentence(STAGES["degraded"]) if stage == "degraded" else ""
 
 
 def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:

@@ -21,27 +21,29 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 
-def was_calmer(rows: Sequence[SignalRow], window: AnalysisWindow, affected: Service | None, strength: float) -> bool:
+def was_less_anomalous(
+    rows: Sequence[SignalRow], window: AnalysisWindow, affected: Service | None, strength: float
+) -> bool:
     """Whether the evidence about a service, or about all, was weaker than `strength` in all earlier windows.
 
-    False without `CALM_WINDOWS` of them.
+    False without `EARLIER_WINDOWS` of them.
     """
-    if not use.CALM_GATE_Z <= strength < use.GATE_Z:
+    if not use.LOWERED_GATE_Z <= strength < use.GATE_Z:
         return False
     number = 0
     for past_rows, past_window in _past(rows, window):
         if _strength(past_rows, past_window, affected) >= strength:
             return False
         number += 1
-    return number >= use.CALM_WINDOWS
+    return number >= use.EARLIER_WINDOWS
 
 
 def _past(rows: Sequence[SignalRow], window: AnalysisWindow) -> Iterator[tuple[list[SignalRow], AnalysisWindow]]:
-    """`CALM_WINDOWS` earlier windows, the newest first, each with the rest of the baseline before it; else none."""
+    """`EARLIER_WINDOWS` earlier windows, the newest first, each with the rest of the baseline before it; else none."""
     end, step = window.baseline_end, window.step
     before = max(1, round(use.BEFORE.at(step) / step))
     length = before + max(1, round(use.LATE.at(step) / step))
-    starts = np.linspace(end - length, 0, use.CALM_WINDOWS).astype(int).tolist()
+    starts = np.linspace(end - length, 0, use.EARLIER_WINDOWS).astype(int).tolist()
     if starts[0] - starts[1] < length / 2:
         return
     for start in starts:
