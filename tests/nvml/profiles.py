@@ -191,6 +191,7 @@ def _hopper(time: float, identity: Identity, memory: Reading, clocks: tuple[floa
     )
     health = Health(
         clock_max_hertz={"sm": sm},
+        clock_application_hertz={"sm": sm},
         ecc_errors={"corrected": 12.0, "uncorrected": 1.0},
         remapped_rows={"corrected": 1.0, "uncorrected": 2.0},
         row_remap_pending=True,

@@ -121,6 +121,7 @@ def health(state: PlayedGpu, us: int) -> device.Health:
     return _without_refused(
         device.Health(
             clock_max_hertz={"sm": spec.sm_clock_max_hertz},
+            clock_application_hertz={"sm": spec.sm_clock_max_hertz},
             ecc_errors=totals("ecc", get_args(device.Severity)),
             remapped_rows=totals("remap", get_args(device.Severity)),
             row_remap_pending=state.remap.get("pending", False),

@@ -173,6 +173,7 @@ class _Probe:
         links = NVLINKS if model.nvlink_bandwidth else None
         return device.Health(
             clock_max_hertz={"sm": model.clock_max_hertz},
+            clock_application_hertz={"sm": model.clock_max_hertz},
             ecc_errors={"corrected": 0.0, "uncorrected": uncorrected},
             remapped_rows={"corrected": 0.0, "uncorrected": uncorrected},
             row_remap_pending=uncorrected > 0.0,
