@@ -138,9 +138,6 @@ def healthy_world(rename: dict[str, str] | None = None, hosts: int = 4) -> World
     )
 
 
-calm = healthy_world
-
-
 def contended(rename: dict[str, str] | None = None) -> World:
     """The same, while train-llm takes what embedder needs on two GPUs; the last 20 points (200 s) show it."""
     world = healthy_world(rename)
