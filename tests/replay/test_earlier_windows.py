@@ -35,12 +35,12 @@ def test_weaker_evidence_counts_on_a_quiet_system_only(step: float, affected: Se
     """Not where an earlier time was as anomalous, and never below or above the range it is for."""
     seconds = max(7200.0, 200 * step)
     quiet, odd = history(step, seconds), history(step, seconds, burst=4.0)
-    assert was_less_anomalous(*quiet, affected, 3.5)
-    assert not was_less_anomalous(*odd, affected, 3.5)
+    assert was_less_anomalous(*quiet, affected, 4.0)
+    assert not was_less_anomalous(*odd, affected, 4.0)
     assert not was_less_anomalous(*quiet, affected, use.LOWERED_GATE_Z - 0.1)
     assert not was_less_anomalous(*quiet, affected, use.GATE_Z)
 
 
 def test_a_short_history_shows_too_few_windows() -> None:
     """One in twenty is not known from eight."""
-    assert not was_less_anomalous(*history(15.0, 1500.0), FRONT, 3.5)
+    assert not was_less_anomalous(*history(15.0, 1500.0), FRONT, 4.0)

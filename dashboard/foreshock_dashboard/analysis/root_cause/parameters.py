@@ -96,7 +96,7 @@ AFFECTED_Z = 2.0
 GATE_Z = 4.2
 """Scales from which there is an incident: root of the sum of squares of the strongest own deviation of a candidate,
 and of what the asked service shows times `SYMPTOM_WEIGHT`."""
-LOWERED_GATE_Z = 3.0
+LOWERED_GATE_Z = 3.8
 """The same where no earlier window of the baseline reached as much, of `EARLIER_WINDOWS`: the system is quiet."""
 EARLIER_WINDOWS = 19
 """Earlier windows that are compared, half of one overlaps: the present is the most anomalous of twenty."""
