@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.root_cause.deviation import (
     normal_score,
     sampling_noise,
 )
-from foreshock_dashboard.analysis.root_cause.metric_kinds import metric_kind
+from foreshock_dashboard.analysis.root_cause.metric_kinds import is_share, metric_kind
 from foreshock_dashboard.analysis.root_cause.parameters import ANOMALOUS_Z
 from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow, signal_rows
 from foreshock_dashboard.analysis.root_cause.usage_limits import SHARES
@@ -214,6 +214,15 @@ def test_memory_and_cpu_count_by_their_limits() -> None:
     assert {row.metric for row in rows} - {"kube_pod_container_resource_limits"} == {"cpu_ratio", "memory_ratio"}
     found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
     assert np.nanmax(found.z) < ANOMALOUS_Z
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("memory_ratio", True), ("instance:node_memory_utilisation:ratio", True), ("gc_duration_seconds_count", False)],
+)
+def test_a_share_has_the_word_in_its_name(metric: str, expected: bool) -> None:
+    """Duration, operations, and generation contain its letters."""
+    assert is_share(metric) == expected
 
 
 @pytest.mark.parametrize(("now", "anomalous"), [(0.06, False), (0.9, True)])

@@ -35,7 +35,7 @@ _NUMBER = re.compile(
     r"|file_descriptors|sockets?|inodes(_\w+)?|count)(_|$)"
 )
 _MEASURE = re.compile(r"temp|celsius|percent|pct|util|clock|power|watt|bytes|seconds|hertz|mhz|ratio")
-_SHARE = re.compile(r"ratio|utili[sz]ation")
+_SHARE = re.compile(r"(^|[_:])ratio([_:]|$)|utili[sz]ation")
 _KINDS = tuple((kind, re.compile(pattern)) for kind, pattern in _WORDS)
 STATISTIC_LABELS = ("quantile", "stat", "statistic", "percentile", "aggregation", "aggregate", "agg")
 _STATISTIC = re.compile(
