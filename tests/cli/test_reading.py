@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, request
 
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
@@ -214,3 +216,31 @@ def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixtu
         assert main(["get", "gpus", "--from", server.url]) == 1
         assert "authentication required. Pass --http-config FILE" in capsys.readouterr().err
         assert main(["get", "gpus", "--from", server.url, "--http-config", str(tmp_path / "http.yml")]) == 0
+
+
+def test_a_renewed_token_is_used_by_a_source_that_stays_open(tmp_path: Path) -> None:
+    """As by the server of an agent, whose token is renewed while it runs."""
+    (tmp_path / "tokens").write_text(token_line("old", "first"))
+    access = Access(Tokens(tmp_path / "tokens"))
+    (tmp_path / "token").write_text("first\n")
+    (tmp_path / "http.yml").write_text("authorization: {credentials_file: token}")
+    app = create_app(FakeHub(SCENES["contended"]()), version="1", access=access)
+    with closing(WebServer(app, "127.0.0.1", 0)) as server:
+        server.start()
+        with closing(Source(server.url, tmp_path / "http.yml")) as source:
+            assert source.get("/api/gpus", "gpus")
+            (tmp_path / "tokens").write_text(token_line("renewed", "second"))
+            with pytest.raises(AnswerError, match="authentication required"):
+                source.get("/api/gpus", "gpus")
+            (tmp_path / "token").write_text("second\n")
+            assert source.get("/api/gpus", "gpus")
+
+
+def test_the_cluster_of_a_question_or_of_the_command_limits_the_answer() -> None:
+    """An agent names it in a question; with `--cluster`, it gets no other."""
+    with closing(WebServer(create_app(FakeHub(fleet()), version="1"), "127.0.0.1", 0)) as server:
+        server.start()
+        for command, question, hosts in ((None, "us", {"us"}), ("eu", "us", {"eu"}), (None, "", {"eu", "us"})):
+            with closing(Source(server.url, cluster=command)) as source:
+                rows = source.get("/api/services", "services", cluster=question)["services"]
+                assert {row["service"].partition("//")[0] for row in rows} == hosts, (command, question)

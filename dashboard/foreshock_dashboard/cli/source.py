@@ -96,13 +96,13 @@ class Source:
         return hub.web.url.rstrip("/")
 
     @cached_property
-    def _client(self) -> httpx.Client:
+    def _client(self) -> ReloadingClient:
         """The client of the API. Raises SettingsError if a file of the configuration cannot be used."""
         try:
             client = ReloadingClient(self._config, timeout=TIMEOUT_SECONDS)
         except FileError as error:
             raise SettingsError(f"--http-config: {error}") from None
-        return self._opened.enter_context(closing(client)).current()
+        return self._opened.enter_context(closing(client))
 
     def prometheus(self, match: str) -> PrometheusSource | None:
         """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this."""
@@ -122,7 +122,8 @@ class Source:
         Raises:
             AnswerError: the hub cannot be reached, is no hub, or answers with an error.
         """
-        given = {name: text for name, text in {**parameters, "cluster": self._cluster}.items() if text is not None}
+        cluster = {"cluster": self._cluster} if self._cluster else {}
+        given = {name: text for name, text in {**parameters, **cluster}.items() if text is not None}
         return self._object(self._fetch("GET", path, given), keys)
 
     def send(self, method: str, path: str, body: Mapping[str, object], *keys: str) -> Json:
@@ -159,8 +160,9 @@ class Source:
         self, method: str, path: str, parameters: Mapping[str, str], sent: Mapping[str, object] | None = None
     ) -> tuple[int, bytes]:
         """Status and body. sent: the JSON object to send."""
+        client = self._client.current()  # an agent's server runs for days, and tokens are renewed
         try:
-            with self._client.stream(method, f"{self._base}{path}", params=parameters, json=sent) as response:
+            with client.stream(method, f"{self._base}{path}", params=parameters, json=sent) as response:
                 return response.status_code, self._read(response)
         except AnswerError:
             raise
