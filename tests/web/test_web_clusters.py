@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.web.caller import Caller
 from tests.web.conftest import client
-from tests.web.two_clusters import fleet
+from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.state.one_cluster import snapshot_of
 
 PAGES = ("now", *(f"pages/{name}" for name in ("contention", "cascade", "fleet", "services", "status")))
@@ -73,3 +79,14 @@ def test_a_filtered_world_has_rows_for_all_its_names() -> None:
     assert len(world.gpus) == len(world.utilization)
     assert len(world.tenants) == len(world.busy)
     assert {tenant.service for tenant in world.tenants} <= set(world.services)
+
+
+def test_an_incident_and_its_report_have_nothing_of_a_cluster_without_a_service_of_it() -> None:
+    seen = fleet()
+    chosen = chosen_incidents(seen)
+    assert seen.world is not None
+    assert {service.cluster for service in seen.world.services if chosen.may_have(service)} == {"eu"}
+    ingress = replace(
+        seen.world, edges=(*seen.world.edges, Edge(Service("us//", "user"), placed(Service("", "vllm-8b"))))
+    )
+    assert "us//" not in report(ingress, seen.incidents[0]).markdown

@@ -9,11 +9,14 @@ import pytest
 from tests.web.worlds import contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
 from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since
+from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged
+from foreshock_dashboard.web.panels.timeline import chosen_incidents, timeline
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
@@ -96,3 +99,36 @@ def test_a_p95_above_the_slo_that_few_requests_show_is_no_breach_and_says_so() -
     (found,) = exceedances(replace(world, red=replace(world.red, p95=p95, rate=rate)), (slo,), 900.0)
     assert (found.service, found.since, found.seconds) == ("embedder", world.times[-8], 3 * world.step)
     assert found.requests < found.needed
+
+
+def test_what_is_said_of_an_incident_names_no_service_of_another_one() -> None:
+    """One caller breaches its SLO in each; a service in breach that no incident has is named beside either."""
+    world = contended()
+    first = contention_incident(world)
+    first = replace(first, affected=(EMBEDDER, CALLER))
+    other = replace(
+        contention_incident(world, "vllm-8b"),
+        since=first.since + 60,
+        opened=first.opened + 60,
+        affected=(service("vllm-8b"), service("summarize")),
+        at_risk=(AtRisk(service("chat-api"), 5.0, 60.0, 90.0),),
+    )
+    breaches: list[tuple[str, slice, Stage]] = [
+        ("summarize", slice(-19, None), "breached"),
+        ("rag-api", slice(-12, None), "breached"),
+        ("auth", slice(-4, None), "breached"),
+    ]
+    history, seen = staged(world, *breaches), snapshot(world, first, other)
+    situation = verdict(seen, history=history).situation
+    assert situation is not None
+    assert situation["incident"]["id"] == first.id
+    assert {row.service for row in situation["breached"]} == {"rag-api", "auth"}
+    assert situation["first_breach"] == FirstBreach("rag-api", float(world.times[-12]))
+    assert situation["at_risk"] == []
+    lanes = {
+        item.id: {lane.service for lane in timeline(world, first.since, history, chosen).lanes}
+        for item in (first, other)
+        for chosen in [chosen_incidents(seen, item.id)]
+    }
+    assert lanes[first.id] & {"rag-api", "summarize"} == {"rag-api"}
+    assert lanes[other.id] & {"rag-api", "summarize", "chat-api"} == {"summarize", "chat-api"}

@@ -157,9 +157,9 @@ def test_it_states_detection_breach_response_and_recovery_with_the_time_between(
     assert "| Affected services | gateway, embedder" in summary
     assert re.findall(r"embedder (breaches its SLO|is within its SLO again)", timeline)
     assert "symptoms ended" in timeline
-    assert "Recommended at the page:\n\n1. Stop train-llm" in section(result, "Actions")
+    assert "Recommended at the page:\n\n1. Scale train-llm to 0 replicas" in section(result, "Actions")
     now = section(report(world, replace(item, actions=earlier.actions)).markdown, "Actions")
-    assert "Recommended:\n\n1. Stop train-llm" in now  # what was recommended at the page is unknown
+    assert "Recommended:\n\n1. Scale train-llm to 0 replicas" in now  # what was recommended at the page is unknown
 
 
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:

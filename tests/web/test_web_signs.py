@@ -227,7 +227,7 @@ def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
     """By its id."""
     seen = _seen()
     assert chosen_incidents(seen, seen.incidents[0].id).incidents == seen.incidents
-    assert chosen_incidents(seen, "absent") == ((), None, {})
+    assert chosen_incidents(seen, "absent").incidents == ()
 
 
 def test_each_number_has_its_limit_and_its_evidence() -> None:

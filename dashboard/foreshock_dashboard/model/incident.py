@@ -173,6 +173,12 @@ class Incident:
         return (self.paged_service if severity == "critical" else self.first_service) or self.service
 
     @property
+    def services(self) -> frozenset[Service]:
+        """The services in it: its own, affected ones, those at risk, and the suspected one."""
+        named = (self.service, self.suspect.service, *self.affected, *(risk.service for risk in self.at_risk))
+        return frozenset(service for service in named if service is not None)
+
+    @property
     def other_affected(self) -> tuple[Service, ...]:
         """The affected services besides the first one."""
         return tuple(service for service in self.affected if service != self.service)

@@ -128,7 +128,7 @@ def test_a_second_cluster_with_the_same_names_changes_nothing_of_the_first(
     try:
         single, fleet = world(alone), world(both)
         for cluster in ("eu", "us"):
-            assert_same(single, world_of(fleet, cluster), f"{cluster}//")
+            assert_same(single, world_of(fleet, {cluster}), f"{cluster}//")
         assert all(edge.client.cluster == edge.server.cluster for edge in fleet.edges)
         assert all(tenant.service.cluster == tenant.gpu.host.partition("//")[0] for tenant in fleet.tenants)
     finally:

@@ -30,6 +30,7 @@ from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
+from foreshock_dashboard.web.state.one_cluster import clusters_of_incident, world_of
 from foreshock_dashboard.web.state.service_history import service_history
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
@@ -60,6 +61,7 @@ def report(
 
     world: the data around it. at_page: the incident as of its page, if known. responses: what people did.
     """
+    world = world_of(world, clusters_of_incident(incident))
     until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
     paged = at_page or incident

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.words.services import STAGES
-from foreshock_dashboard.web.panels.timeline import nearest_breaches
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row
 
@@ -26,13 +24,11 @@ class AtRiskRow(Row):
     breach_seconds: BreachSeconds
 
 
-def at_risk_next(
-    snapshot: Snapshot, incidents: Sequence[Incident], stages: Mapping[Service, Stage | None]
-) -> list[AtRiskRow]:
+def at_risk_next(chosen: ChosenIncidents, stages: Mapping[Service, Stage | None]) -> list[AtRiskRow]:
     """The services that breach their SLO within `MAX_BREACH_SECONDS`, and do not yet, by median time."""
     ahead = sorted(
         (risk.p50, service, risk)
-        for service, risk in nearest_breaches(snapshot, incidents).items()
+        for service, risk in chosen.risks.items()
         if 0 < risk.p50 <= MAX_BREACH_SECONDS and stages.get(service) != "breached"
     )
     return [AtRiskRow(str(service), _degraded(stages.get(service)), breach_seconds(risk)) for _, service, risk in ahead]

@@ -42,11 +42,23 @@ _PARTS = ("suspect", "affected", "at_risk")
 
 
 class ChosenIncidents(NamedTuple):
-    """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service."""
+    """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service.
+
+    others: incidents of the same time, whose services are no part of these.
+    """
 
     incidents: tuple[Incident, ...]
     onset: float | None
     risks: Mapping[Service, AtRisk]
+    others: tuple[Incident, ...] = ()
+
+    def may_have(self, service: Service) -> bool:
+        """Whether a service may be a part of these incidents: it is not of others only, nor in another cluster."""
+        own = frozenset[Service]().union(*(item.services for item in self.incidents))
+        if service in own or not own:
+            return True
+        is_near = service.cluster in {each.cluster for each in own}
+        return is_near and not any(service in item.services for item in self.others)
 
 
 class LaneSign(Row):
@@ -114,11 +126,24 @@ class Timeline(Row):
 def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
     """The incident with an id, or all open ones that affect a service."""
     if incident_id:
-        incidents = tuple(item for item in snapshot.incidents if item.id == incident_id)
-    else:
-        incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
+        found = next((item for item in snapshot.incidents if item.id == incident_id), None)
+        return chosen_incident(snapshot, found) if found else ChosenIncidents((), None, {})
+    incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
     onset = min((first_sign(item) for item in incidents), default=None)
-    return ChosenIncidents(incidents, onset, nearest_breaches(snapshot, incidents))
+    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}))
+
+
+def chosen_incident(snapshot: Snapshot, incident: Incident) -> ChosenIncidents:
+    """An incident of a snapshot, beside the others of its time."""
+    onset, end = first_sign(incident), incident.resolved or math.inf
+    others = (item for item in snapshot.incidents if first_sign(item) <= end and (item.resolved or math.inf) >= onset)
+    found = ChosenIncidents((incident,), onset, {}, tuple(item for item in others if item.id != incident.id))
+    return _with_risks(snapshot, found)
+
+
+def _with_risks(snapshot: Snapshot, chosen: ChosenIncidents) -> ChosenIncidents:
+    risks = nearest_breaches(snapshot, chosen.incidents).items()
+    return chosen._replace(risks={service: risk for service, risk in risks if chosen.may_have(service)})
 
 
 def first_sign(incident: Incident) -> float:
@@ -185,7 +210,7 @@ def timeline(
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
     evidence = _first_evidence(chosen.incidents)
     firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
-    affected = _affected(history, named, chosen.onset, firing)
+    affected = _affected(history, named, chosen, firing)
     suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range has a coarser resolution, and might show others
         affected = {
@@ -268,15 +293,15 @@ def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[
 
 
 def _affected(
-    history: ServiceHistory, named: set[Service], onset: float | None, firing: Mapping[str, Evidence]
+    history: ServiceHistory, named: set[Service], chosen: ChosenIncidents, firing: Mapping[str, Evidence]
 ) -> dict[Service, tuple[Interval, ...]]:
     """The affected services and their related intervals: the named ones, and those with a stage beyond early.
 
     firing: the first evidence of firing incidents, by service: a named service with evidence is anomalous since then.
     """
     found = {}
-    for service in history.anomalous_services():
-        intervals = history.intervals(service)
+    for service in filter(chosen.may_have, history.anomalous_services()):
+        intervals, onset = history.intervals(service), chosen.onset
         if onset is not None:
             intervals = tuple(interval for interval in intervals if interval.end >= onset - RELATED_BEFORE_SECONDS)
         worst = _worst(intervals)

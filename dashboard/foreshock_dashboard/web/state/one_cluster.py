@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -69,7 +69,7 @@ class OneCluster(HubView):
     def over(self, start: float, end: float) -> World | None:
         """See `HubView.over`."""
         world = self._hub.over(start, end)
-        return world and world_of(world, self._cluster)
+        return world and world_of(world, {self._cluster})
 
     def explain(self, service: str | None, at: float) -> Explanation:
         """See `HubView.explain`."""
@@ -102,7 +102,7 @@ def snapshot_of(snapshot: Snapshot, cluster: str) -> Snapshot:
         return snapshot
     return replace(
         snapshot,
-        world=world_of(snapshot.world, cluster),
+        world=world_of(snapshot.world, {cluster}),
         incidents=tuple(incident for incident in snapshot.incidents if cluster in clusters_of_incident(incident)),
         forecast=_forecast(snapshot.forecast, cluster),
         clusters=clusters_of(snapshot),
@@ -111,18 +111,17 @@ def snapshot_of(snapshot: Snapshot, cluster: str) -> Snapshot:
 
 def clusters_of_incident(incident: Incident) -> frozenset[str]:
     """The clusters of the services of an incident."""
-    named = (incident.service, *incident.affected, incident.suspect.service)
-    return frozenset(service.cluster for service in named if service)
+    return frozenset(service.cluster for service in incident.services)
 
 
-def world_of(world: World, cluster: str) -> World:
-    """The rows of one cluster; calls between it and another one are of both."""
+def world_of(world: World, clusters: Collection[str]) -> World:
+    """The rows of some clusters; calls between one of them and another one are of both."""
 
     def has(service: Service | None) -> bool:
-        return service is not None and service.cluster == cluster
+        return service is not None and service.cluster in clusters
 
     def has_name(name: str) -> bool:
-        return split_cluster(name)[0] == cluster
+        return split_cluster(name)[0] in clusters
 
     def has_change(change: Change) -> bool:
         return has(change.service) or has_name(change.host) if change.service or change.host else True

@@ -215,7 +215,7 @@ def cascade(
         "propagation": propagation(world, chosen, order),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),
-        "at_risk": at_risk_next(snapshot, chosen.incidents, current.now()),
+        "at_risk": at_risk_next(chosen, current.now()),
         "breaches": breaches(snapshot, chosen),
         "capacity_service": None if shown is None else str(shown),
         "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],

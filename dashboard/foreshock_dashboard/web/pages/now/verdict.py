@@ -56,6 +56,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
+from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
@@ -279,7 +280,8 @@ def _of_incidents(
         headline = text(subject, f" {BREACHES_SLO}")
     elif "overloaded" in joined_text(headline):
         reading = worst(found, "load", service=subject) or reading
-    beyond = [service for service, stage in stages.items() if stage == "breached"]
+    chosen = chosen_incident(snapshot, item)
+    beyond = [service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service)]
     lasting = breach(history, subject, item.since) if history else None
     breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
     impact_ = _impact(snapshot, world, subject, lasting, item.since)
@@ -313,7 +315,7 @@ def _of_incidents(
         "recovery": why,
         "resolves": number_of_time(resolves),
         "breached": breached,
-        "at_risk": at_risk_next(snapshot, current, stages),
+        "at_risk": at_risk_next(chosen, stages),
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
         "untracked": untracked,
