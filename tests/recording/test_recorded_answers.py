@@ -55,7 +55,7 @@ EXPECTED = {
     "starve": Expected(
         "GPU contention",
         "ml/batch-embed",
-        "to 0 replicas (terminates its pods)",
+        "Scale ml/batch-embed to 0 replicas (terminates its pods)",
         "GPU wait of serving/llm-chat waiting on ml/batch-embed",
     ),
     "demand-ramp": Expected(

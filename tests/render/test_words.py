@@ -183,7 +183,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         (
             {"state": "recovering", "summary": Summary(SLOW._replace(value=SLOW.baseline))},
-            "llm is back to its baseline: p95 500 ms (SLO 2.00 s)",
+            "llm is recovering: p95 500 ms (SLO 2.00 s)",
         ),
         ({"state": "resolved"}, "llm has recovered from overload"),
         ({"state": "resolved", "cause": "gpu_contention"}, "llm has recovered from GPU contention"),

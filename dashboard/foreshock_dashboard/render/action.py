@@ -149,8 +149,6 @@ def _figure(effect: Effect) -> str:
 def _value(effect: Effect, value: float) -> str:
     if effect.unit == "ratio":
         return load_percent(value) if effect.signal in ("load", ARRIVING_LOAD) else percent(value)
-    if effect.signal == "survivable outage":
-        return f"{value:.0f} s"  # an estimate without fractions
     return duration(value) if effect.unit == "s" else f"{value:.0f}"
 
 
@@ -192,6 +190,7 @@ FORMATS: Mapping[str, Callable[[float], str | Clause]] = {
     "attempts": _attempts,
     "clock": clock,
     "due": _due,
+    "duration": duration,
     "minute": minute,
     "multiple": multiple,
     "percent": percent,

@@ -124,7 +124,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if incident.state == "resolved":
         return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
     if incident.state == "recovering":
-        return "is back to its baseline" if symptom and symptom.value <= symptom.baseline else "is recovering"
+        return "is recovering"
     if summary.latent:
         return "could stay overloaded after a brief capacity loss"
     if summary.down:

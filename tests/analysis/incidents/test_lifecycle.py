@@ -168,7 +168,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
     assert after.recovering_since is not None
     assert world.times[260] <= after.recovering_since <= world.times[275]
     assert "serving/llm is breaching its SLO: p95 1.50 s (SLO " in incident_sentence(during)
-    assert incident_sentence(after).startswith("serving/llm is back to its baseline: p95 500 ms (")
+    assert incident_sentence(after).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), after.at_risk) == (True, ())
     assert incident_sentence(over).startswith("serving/llm has recovered from GPU contention.")
     assert "Affected: product/assistant" in incident_sentence(over)

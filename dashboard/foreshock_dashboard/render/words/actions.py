@@ -62,7 +62,7 @@ REASONS: Mapping[ReasonKind, str] = {
     "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
     "lost_capacity": "{value:percent} of the capacity of {service} is lost",
     "recurring_load": "Load at that time is {value:multiple}x that of two hours before, by earlier weeks or days",
-    "short_outage": "Retries would make [an outage of {value:.0f} s|any outage] permanent",
+    "short_outage": "Retries would make [an outage of {value:duration}|any outage] permanent",
     "unexplained": "No external cause found",
 }
 """Why an action is recommended."""
