@@ -160,7 +160,7 @@ class Settings:
     )
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
-        "cluster,k8s_cluster_name",
+        "k8s_cluster_name,cluster",
         "comma-separated labels that may name the cluster of a series; empty to ignore clusters",
         "LABEL,...",
     )

@@ -13,8 +13,9 @@ from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, quali
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_sum
 
-DEFAULT_LABELS = ("cluster", "k8s_cluster_name")
-"""The common external label of a Prometheus, and OpenTelemetry's resource attribute k8s.cluster.name."""
+DEFAULT_LABELS = ("k8s_cluster_name", "cluster")
+"""OpenTelemetry's resource attribute k8s.cluster.name, and the common external label of a Prometheus. The attribute is
+that of the workload, the label that of the scraper, which may be one central Collector for all clusters."""
 DETECTION_METRICS = (
     "up",
     "target_info",

@@ -178,6 +178,23 @@ def test_a_call_between_clusters_joins_their_services(new_store: Opened) -> None
         store.close()
 
 
+def test_the_cluster_of_the_workload_wins_over_that_of_a_central_collector(new_store: Opened) -> None:
+    spans = [line for line in LINES if line.startswith("traces_span")]
+    of_workload = [
+        batches(["central"], [line.replace("{s", f'{{k8s_cluster_name="{cluster}",s', 1) for line in spans])
+        for cluster in ("eu", "us")
+    ]
+    store = loaded(new_store, [*batches(["eu", "us"], LINES[:8]), *of_workload[0], *of_workload[1]])
+    try:
+        fleet = world(store)
+        assert sorted(map(str, fleet.services)) == [
+            *("eu//batch", "eu//llm", "eu//shop/chat"),
+            *("us//batch", "us//llm", "us//shop/chat"),
+        ]
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("name", ["eu//shop/chat", "eu//chat", "arn:aws:eks:x:cluster/eu//shop/chat", "shop/chat", "x"])
 def test_the_name_of_a_service_is_read_as_it_is_written(name: str) -> None:
     service = Service.parse(name)
