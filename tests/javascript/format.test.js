@@ -117,6 +117,11 @@ test("text that is too long ends in an ellipsis", () => {
 test("a service is named without its namespace where no other has that name", () => {
   const label = format.shortLabels(["prod/chat", "prod/embedder", "test/chat"]);
   assert.deepEqual(["prod/chat", "prod/embedder", "test/chat"].map(label), ["prod/chat", "embedder", "test/chat"]);
+  const names = ["eu//prod/chat", "eu//prod/embedder", "us//vllm", "us//prod/chat"];
+  const short = ["eu//prod/chat", "embedder", "vllm", "us//prod/chat"];
+  assert.deepEqual(names.map(format.shortLabels(names)), short);
+  assert.deepEqual(names.map(format.clusterOf), ["eu", "eu", "us", "us"]);
+  assert.equal(format.withCluster("eu//shared"), "eu · shared");
 });
 
 test("a value and its reference have one more decimal where they would print alike", () => {

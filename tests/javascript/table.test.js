@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyMain, visit } from "./document.js";
 
+const format = await import("#web/assets/format.js");
 const { drawTable, nextOrder, sortRows } = await import("#web/assets/widgets/table.js");
 
 const ROWS = [
@@ -59,4 +60,28 @@ test("a table shows rows in the order of the address, a dash for what is missing
     [...body.querySelectorAll("tbody tr")].map((row) => row.textContent),
     ["gpu-10.9", "gpu-100.5", "gpu-9–"],
   );
+});
+
+test("clusters are in a separate column, unless the address names the only one", () => {
+  const body = emptyMain();
+  const { localName } = format;
+  const rows = [{ name: "eu//shop/cart" }, { name: "us//shop/cart" }];
+  const columns = [{ key: "name", name: "Name", cell: (/** @type {{ name: string }} */ { name }) => localName(name) }];
+  const spec = {
+    id: "services",
+    label: "Services",
+    columns,
+    cluster: (/** @type {{ name: string }} */ row) => row.name,
+  };
+  const texts = () => [...body.querySelectorAll("tr")].map((row) => [...row.children].map((cell) => cell.textContent));
+  visit("/services?sort=-cluster");
+  drawTable(body, { ...spec, rows });
+  assert.deepEqual(texts(), [
+    ["Name", "Cluster ▾"],
+    ["shop/cart", "us"],
+    ["shop/cart", "eu"],
+  ]);
+  visit("/services?cluster=eu");
+  drawTable(body, { ...spec, rows: rows.slice(0, 1) });
+  assert.deepEqual(texts(), [["Name"], ["shop/cart"]]);
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -90,3 +91,9 @@ def test_an_incident_and_its_report_have_nothing_of_a_cluster_without_a_service_
         seen.world, edges=(*seen.world.edges, Edge(Service("us//", "user"), placed(Service("", "vllm-8b"))))
     )
     assert "us//" not in report(ingress, seen.incidents[0]).markdown
+
+
+def test_services_are_counted_by_cluster_where_the_page_has_several(two: Caller) -> None:
+    whole, one = (two.get(f"/api/pages/services{query}").json()["summary"] for query in ("", "?cluster=us"))
+    assert re.search(r"By cluster: eu 11 services, 2 in breach; us 1 service\.$", whole)
+    assert "cluster" not in one

@@ -205,12 +205,30 @@ export const truncate = (text, maxLength) =>
   text.length > maxLength ? `${text.slice(0, Math.max(1, maxLength - 1))}…` : text;
 
 /**
- * A function that gives the name of each service without its namespace where that is unique among these.
+ * The cluster of a name such as "eu//shop/cart"; "" without one.
+ * @param {string} name
+ */
+export const clusterOf = (name) => name.slice(0, Math.max(0, name.indexOf("//")));
+
+/**
+ * A name as its own cluster has it: "shop/cart" of "eu//shop/cart".
+ * @param {string} name
+ */
+export const localName = (name) => (clusterOf(name) ? name.slice(name.indexOf("//") + 2) : name);
+
+/**
+ * A name after its cluster where no column has the cluster: "eu · shop/cart".
+ * @param {string} name
+ */
+export const withCluster = (name) => [clusterOf(name), localName(name)].filter(Boolean).join(" · ");
+
+/**
+ * A function that gives the name of each service without its cluster and namespace where that is unique among these.
  * @param {readonly string[]} ids such as "prod/embedder"
  * @returns {(id: string) => string}
  */
 export const shortLabels = (ids) => {
-  const bareName = (/** @type {string} */ id) => id.slice(id.indexOf("/") + 1);
+  const bareName = (/** @type {string} */ id) => localName(id).slice(localName(id).indexOf("/") + 1);
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (const id of ids) counts.set(bareName(id), (counts.get(bareName(id)) ?? 0) + 1);

@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_
 from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted
@@ -154,6 +154,19 @@ def slo_summary(status: SloStatus) -> str:
     if not status.within and len(rest) == 1:
         return f"{counted(total, 'service')}, {rest[0].split(' ', 1)[1]}"
     return ", ".join([f"{status.within} of {counted(total, 'service')} within SLO", *rest])
+
+
+def cluster_summary(snapshot: Snapshot, history: ServiceHistory) -> str:
+    """`By cluster: eu 10 services, 1 in breach; us 3 services.`; "" where the page has not several clusters."""
+    clusters = () if snapshot.clusters else clusters_of(snapshot)
+    if len(clusters) < 2:
+        return ""
+    stages, counts = history.now(), []
+    for cluster in clusters:
+        own = [service for service in snapshot.services if service.cluster == cluster]
+        breached = sum(stages.get(service) == "breached" for service in own)
+        counts.append(f"{cluster} {counted(len(own), 'service')}" + (f", {breached} in breach" if breached else ""))
+    return f"By cluster: {'; '.join(counts)}."
 
 
 def _counts(status: SloStatus, *names: str) -> list[tuple[str, int]]:

@@ -1,5 +1,5 @@
 // Where each GPU of the grid is: hosts side by side, pools below one another, in the largest cells that fit.
-import { truncate } from "#web/assets/format.js";
+import { clusterOf, localName, truncate } from "#web/assets/format.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
 /** The GPUs of a host that are in one pool, by index. @typedef {{ host: string, gpus: number[] }} Block */
@@ -37,7 +37,8 @@ export const groupByPool = ({ hosts, pools }) => {
   let gpu = 0;
   for (const host of hosts) {
     for (let i = 0; i < host.gpus.length; i += 1, gpu += 1) {
-      const pool = pools?.names.length ? pools.names[pools.of[gpu] ?? -1] || "no pool" : "";
+      const named = pools?.names.length ? localName(pools.names[pools.of[gpu] ?? -1] || "no pool") : "";
+      const pool = [clusterOf(host.name), named].filter(Boolean).join(" · ");
       const blocks = byPool.get(pool) ?? [];
       byPool.set(pool, blocks);
       if (blocks.at(-1)?.host !== host.name) blocks.push({ host: host.name, gpus: [] });
@@ -107,7 +108,7 @@ const placeCells = (groups, gpuCount, width, cellSize) => {
       band.forEach(({ host, gpus }, b) => {
         const firstColumn = firstColumns[b] ?? 0;
         if (isNamed) {
-          const text = truncate(host, Math.floor((blockWidth - 6) / HEADING_CHARACTER_WIDTH));
+          const text = truncate(localName(host), Math.floor((blockWidth - 6) / HEADING_CHARACTER_WIDTH));
           headings.push({ text, x: xs[firstColumn] ?? 0, y, kind: "host" });
         }
         gpus.forEach((gpu, i) => {

@@ -1,7 +1,7 @@
 // A table whose order is a parameter of the address: a click on a column's head sorts by it.
 import { hrefWith, navigate, param } from "#web/assets/address.js";
 import { closest, h, put, scrollTable } from "#web/assets/dom.js";
-import { NOT_KNOWN } from "#web/assets/format.js";
+import { clusterOf, NOT_KNOWN } from "#web/assets/format.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 
@@ -29,6 +29,7 @@ const MAX_ROWS = 500;
  * @property {string} label for screen readers
  * @property {readonly Column<R>[]} columns
  * @property {readonly R[]} rows
+ * @property {(row: R) => string} [cluster] a name with the cluster of a row, which a separate column then shows
  * @property {string} [by] the order where the address has none: a column's key, after "-" for the largest first
  * @property {string} [param] the parameter of the address that has the order, "sort" by default
  * @property {boolean} [remote] the rows come in the requested order
@@ -99,6 +100,19 @@ export const nextOrder = ({ key, text }, order) => {
   return order === first ? second : first;
 };
 
+/**
+ * The table with a column of clusters, where its rows have others than that of the address.
+ * @param {TableSpec<any>} spec
+ * @returns {TableSpec<any>}
+ */
+const withClusters = (spec) => {
+  const { cluster, columns, rows } = spec;
+  if (!cluster || rows.every((row) => ["", param("cluster")].includes(clusterOf(cluster(row))))) return spec;
+  const value = (/** @type {any} */ row) => clusterOf(cluster(row)) || null;
+  const column = { key: "cluster", name: "Cluster", text: true, value };
+  return { ...spec, columns: [...columns.slice(0, 1), column, ...columns.slice(1)] };
+};
+
 /** @param {TableSpec<any>} spec */
 const currentOrder = (spec) => {
   const written = param(spec.param ?? "sort");
@@ -157,13 +171,14 @@ const bodyRow = (spec, row) =>
  * Draw a table into an element.
  * @template R
  * @param {Element | null} body
- * @param {TableSpec<R>} spec
+ * @param {TableSpec<R>} table
  */
-export const drawTable = (body, spec) => {
+export const drawTable = (body, table) => {
   if (!body) return;
   if (drawnPath !== location.pathname) drawn.clear(); // a table of a page that was left would keep all of that page
   drawnPath = location.pathname;
-  drawn.set(spec.id, { body, spec });
+  drawn.set(table.id, { body, spec: table });
+  const spec = withClusters(table);
   const order = currentOrder(spec);
   const rows = spec.remote ? spec.rows : sortRows(spec.rows, spec.columns, order);
   const shown = rows.slice(0, spec.maxRows ?? MAX_ROWS);

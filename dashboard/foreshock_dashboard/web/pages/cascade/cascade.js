@@ -300,7 +300,8 @@ const signalCell = ({ signal, meaning, leading }) =>
  * The services of an entity such as "shop/cart", "shop/web -> shop/cart", or "shop/cart waiting on ml/batch".
  * @param {string} entity
  */
-const servicesOf = (entity) => entity.split(/ -> | waiting on | on /).filter((part) => /^[^/ ]+\/[^/ ]+$/.test(part));
+const servicesOf = (entity) =>
+  entity.split(/ -> | waiting on | on /).filter((part) => /^(?:[^ ]+?\/\/)?[^/ ]+\/[^/ ]+$/.test(part));
 
 /**
  * The entity of a signal by short names, and the service where the entity does not name it.

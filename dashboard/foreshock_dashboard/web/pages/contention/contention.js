@@ -13,7 +13,16 @@ import {
   setPanelEmpty,
   setPanelsWithoutData,
 } from "#web/assets/dom.js";
-import { formatPercent, isNumber, NOT_KNOWN, plural, shortLabels, truncate } from "#web/assets/format.js";
+import {
+  formatPercent,
+  isNumber,
+  localName,
+  NOT_KNOWN,
+  plural,
+  shortLabels,
+  truncate,
+  withCluster,
+} from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
@@ -150,10 +159,11 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
     id: "gpus",
     label: "Contended GPUs",
     rows,
+    cluster: ({ gpu }) => gpu,
     maxRows: MAX_RANKED_GPUS,
     by: "-contended",
     columns: [
-      { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), gpu) },
+      { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), localName(gpu), gpu) },
       ...TIME_COLUMNS,
       {
         key: "services",
@@ -193,6 +203,7 @@ const drawGroups = ({ groups: { by, rows }, tiers }) => {
     id: "groups",
     label: `GPU time by ${by}`,
     rows,
+    cluster: ({ name }) => name,
     maxRows: MAX_GROUPS,
     param: "gsort",
     by: "-contended",
@@ -201,7 +212,7 @@ const drawGroups = ({ groups: { by, rows }, tiers }) => {
         key: "name",
         name: by === "pool" ? "Pool" : "Host",
         text: true,
-        cell: ({ name }) => link(pageHref("/fleet", { q: name, metric: "contended" }), name),
+        cell: ({ name }) => link(pageHref("/fleet", { q: name, metric: "contended" }), localName(name), name),
       },
       { key: "gpus", name: "GPUs" },
       ...TIME_COLUMNS,
@@ -246,12 +257,12 @@ const drawTiers = ({ tiers, pair }) => {
     scrollTable(
       "GPUs by tier and pool",
       { class: "rows" },
-      headCells(["Tier", ...pools.map((pool) => pool || "GPUs")]),
+      headCells(["Tier", ...pools.map((pool) => withCluster(pool) || "GPUs")]),
       names.map((name, i) =>
         h(
           "tr",
           null,
-          h("th", { scope: "row" }, name || "no tier"),
+          h("th", { scope: "row" }, withCluster(name) || "no tier"),
           cells[i]?.map((cell) => h("td", null, tierCell(cell))),
         ),
       ),

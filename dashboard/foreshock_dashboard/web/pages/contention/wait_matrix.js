@@ -1,7 +1,7 @@
 // The matrix of GPU wait: services that wait as rows, the services that they wait on as columns.
 import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatPercent, isNumber, shortLabels, truncate } from "#web/assets/format.js";
+import { formatPercent, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { incidentKeys, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
@@ -204,9 +204,10 @@ const drawPairs = ({ services }, pairs) => {
     param: "psort",
     by: "-ratio",
     rows: pairs,
+    cluster: ([victim]) => nameOf(victim),
     columns: [
-      { key: "victim", name: "Service", text: true, value: ([victim]) => nameOf(victim) },
-      { key: "aggressor", name: "Waits on", text: true, value: ([, aggressor]) => nameOf(aggressor) },
+      { key: "victim", name: "Service", text: true, value: ([victim]) => localName(nameOf(victim)) },
+      { key: "aggressor", name: "Waits on", text: true, value: ([, aggressor]) => localName(nameOf(aggressor)) },
       {
         key: "ratio",
         name: "GPU wait (share of time)",

@@ -2,7 +2,15 @@
 import { hrefWith, link, navigate, pageHref, pairHref, param, serviceHref, withParams } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatGibibytes, formatPercent, isNumber, NOT_KNOWN, plural, truncate } from "#web/assets/format.js";
+import {
+  formatGibibytes,
+  formatPercent,
+  isNumber,
+  localName,
+  NOT_KNOWN,
+  plural,
+  truncate,
+} from "#web/assets/format.js";
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
@@ -212,7 +220,7 @@ const drawGpuServices = ({ services, allocated }) => {
         key: "service",
         name: "Service",
         text: true,
-        cell: ({ service }) => link(serviceHref(service), truncate(service, 28), service),
+        cell: ({ service }) => link(serviceHref(service), truncate(localName(service), 28), service),
       },
       { key: "busy", name: "Busy", cell: ({ busy }) => formatPercent(busy) },
       {
@@ -283,7 +291,7 @@ const drawOpenGpu = ({ open: gpu }, now) => {
  * @param {string[]} allocated
  */
 const names = (services, allocated) =>
-  truncate([...services, ...allocated.map((pod) => `${pod} (no process seen)`)].join(", "), 120);
+  truncate([...services.map(localName), ...allocated.map((pod) => `${pod} (no process seen)`)].join(", "), 120);
 
 const inventoryFilter = () =>
   h(
@@ -335,7 +343,9 @@ const faultMark = ({ fault }) =>
  * @param {readonly InventoryRow[]} rows
  */
 const nameColumn = (key, name, rows) =>
-  new Set(rows.map((row) => row[key])).size > 1 ? [{ key, name, text: true, minor: true }] : [];
+  new Set(rows.map((row) => localName(row[key] ?? ""))).size > 1
+    ? [{ key, name, text: true, minor: true, value: (/** @type {InventoryRow} */ row) => localName(row[key] ?? "") }]
+    : [];
 
 /** @param {FleetData} data */
 const inventoryHint = ({ rows, matches, counts }) => {
@@ -364,6 +374,7 @@ const drawInventory = (data) => {
     id: "inventory-table",
     label: "GPUs",
     rows,
+    cluster: ({ gpu }) => gpu,
     remote: true,
     by: "-contended",
     current: (row) => row.gpu === data.open?.gpu,
@@ -373,7 +384,7 @@ const drawInventory = (data) => {
         key: "gpu",
         name: "GPU",
         text: true,
-        cell: (row) => [link(hrefWith({ gpu: row.gpu }), row.gpu), faultMark(row)],
+        cell: (row) => [link(hrefWith({ gpu: row.gpu }), localName(row.gpu), row.gpu), faultMark(row)],
       },
       ...nameColumn("pool", "Pool", rows),
       ...nameColumn("model", "Model", rows),

@@ -57,7 +57,7 @@ from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import chosen_incident
-from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary
+from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -379,6 +379,7 @@ def _without_incident(
         headline, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
         if status.is_all_within:
             headline, lead_ = lead_, ""
+        lead_ = ". ".join(filter(None, (lead_, cluster_summary(snapshot, history))))
     else:
         headline, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
     return Verdict("healthy", text(headline), lead_, gaps, closest=closest, resolved=resolved)

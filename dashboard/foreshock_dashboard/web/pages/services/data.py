@@ -23,7 +23,7 @@ from foreshock_dashboard.web.pages.services.sentence import (
     worst,
 )
 from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
-from foreshock_dashboard.web.panels.vitals import slo_status, slo_summary, sparkline
+from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary, sparkline
 from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
     IncidentStatus,
@@ -226,7 +226,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     if hidden:
         rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
         rows = sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
-    summary = f"{slo_summary(slo_status(snapshot, history))}."
+    summary = f"{slo_summary(slo_status(snapshot, history))}. {cluster_summary(snapshot, history)}".rstrip()
     return {
         "ready": True,
         "summary": summary,

@@ -8,6 +8,7 @@ import {
   formatSeconds,
   isNumber,
   loadName,
+  localName,
   NOT_KNOWN,
   plural,
   truncate,
@@ -78,7 +79,7 @@ export const retriesCell = ({ attempts }) =>
  * @param {number} maxLength
  * @param {(id: string) => string} [label]
  */
-export const serviceCell = ({ id }, maxLength, label = (name) => name) =>
+export const serviceCell = ({ id }, maxLength, label = localName) =>
   link(serviceHref(id), breakable(truncate(label(id), maxLength)), id);
 
 /**

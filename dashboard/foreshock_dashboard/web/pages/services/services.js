@@ -95,6 +95,7 @@ export const services = {
       label: "Services",
       columns: COLUMNS,
       rows,
+      cluster: ({ id }) => id,
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: ({ health }) => health,

@@ -6,6 +6,7 @@ import {
   formatDuration,
   formatSeconds,
   isNumber,
+  localName,
   NOT_KNOWN,
   plural,
   truncate,
@@ -179,7 +180,7 @@ const TARGET_COLUMNS = [
     key: "instance",
     name: "Target",
     text: true,
-    cell: (row) => [truncate(row.instance, 46), " ", targetState(row)],
+    cell: (row) => [truncate(localName(row.instance), 46), " ", targetState(row)],
   },
   { key: "job", name: "Job", text: true, minor: true },
   {
@@ -226,6 +227,7 @@ const drawTargets = ({ targets, hidden, error }) => {
     label: "Targets",
     columns: targetColumns(targets),
     rows: targets,
+    cluster: ({ instance }) => instance,
     param: "targets",
     by: "",
     maxRows: MAX_TARGETS,
@@ -236,10 +238,10 @@ const drawTargets = ({ targets, hidden, error }) => {
 
 /** @type {import("#web/assets/widgets/table.js").Column<Unjoined>[]} */
 const UNJOINED_COLUMNS = [
-  { key: "server", name: "Model server", text: true, cell: ({ server }) => truncate(server, 46) },
+  { key: "server", name: "Model server", text: true, cell: ({ server }) => truncate(localName(server), 46) },
   { key: "job", name: "Job", text: true, minor: true },
   { key: "model", name: "Model", text: true, minor: true },
-  { key: "service", name: "Shown as", text: true, cell: ({ service }) => truncate(service, 46) },
+  { key: "service", name: "Shown as", text: true, cell: ({ service }) => truncate(localName(service), 46) },
   {
     key: "remedy",
     name: "Remedy",
@@ -259,6 +261,7 @@ const drawUnjoined = ({ unjoined }) => {
     label: "Unjoined model servers",
     columns: UNJOINED_COLUMNS,
     rows: unjoined,
+    cluster: ({ service }) => service,
     param: "unjoined",
     by: "",
     note: h("p", { class: "note" }, why),
