@@ -74,6 +74,15 @@ def test_the_signal_that_came_first_stays_in_the_evidence_with_its_present_value
     assert _with_first_sign((first, later), replace(started, evidence=(first,)), now) == (first, later)
 
 
+@pytest.mark.parametrize("onset", [START + AGAIN * STEP, math.nan])
+def test_the_signal_that_came_first_is_in_the_evidence_once(onset: float) -> None:
+    """Also where its onset moved or is unknown."""
+    now = point({("edge_rate", IN): since(FIRST, 5, 15)})
+    first = evidence_of(now, "edge_rate", IN)
+    started = Incident("id", "warning", "firing", "overload", LLM, first.since, opened=now.time, evidence=(first,))
+    assert _with_first_sign((first._replace(since=onset),), started, now) == (first,)
+
+
 def test_the_reasons_of_a_suspect_have_the_figures_of_the_evidence() -> None:
     """A ranking is older; what it dates before the incident has no time."""
     now = point({("per_token", LLM): since(FIRST, 0.02, 0.04)})

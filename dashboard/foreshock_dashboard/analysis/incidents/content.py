@@ -493,6 +493,10 @@ def _with_first_sign(
     first = next((item for item in incident.evidence if item.since == incident.since), None)
     if first is None or any(item.since <= incident.since for item in evidence):
         return evidence
+    is_first = [(item.name, item.entity) == (first.name, first.entity) for item in evidence]
+    if any(is_first):  # evidence again, but with a later or unknown onset
+        pairs = zip(evidence, is_first, strict=True)
+        return tuple(item._replace(since=first.since) if same else item for item, same in pairs)
     signal = SIGNAL_BY_NAME.get(first.metric)
     key = next((key for key in signal.keys(point.world) if entity(key) == first.entity), None) if signal else None
     now = first._replace(value=math.nan) if key is None else evidence_of(point, first.metric, key)
