@@ -45,7 +45,7 @@ def test_store_maintenance_continues_after_an_unexpected_failure(hub: Hub, event
     """Or the store would fill up until it refuses everything."""
     rounds = []
 
-    def maintain(*, early: bool = False) -> None:  # noqa: ARG001 - as of the store
+    def maintain(*, early: bool = False, merge: bool = True) -> None:  # noqa: ARG001 - as of the store
         rounds.append(time.monotonic())
         if len(rounds) == 1:
             raise MemoryError("no memory for a merge")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -47,18 +48,46 @@ def test_there_is_room_up_to_the_limit_less_a_reserve() -> None:
     """With little room, relief begins before anything is refused."""
     used = [PROGRAM_BYTES]
     memory = Memory(300 * MIB, lambda: used[0])
-    data = 300 * MIB - PROGRAM_BYTES
     for rest, size, room, tight in (
-        (data, 0, True, False),
-        (data // 2, data // 8, True, False),
-        (data // 2, data // 5, True, True),
-        (data // 2, data // 2, False, True),
+        (95, 0, True, False),
+        (75, 10, True, False),
+        (75, 20, True, True),
+        (75, 40, False, True),
         (0, 1, False, True),
-        (-data, 1, False, True),
+        (-95, 1, False, True),
     ):
-        used[0] = 300 * MIB - rest
+        used[0] = (300 - rest) * MIB
         memory.tight.clear()
-        assert (memory.has_room(size), memory.tight.is_set()) == (room, tight)
+        assert (memory.has_room(size * MIB), memory.tight.is_set()) == (room, tight)
+
+
+def test_with_little_room_evaluations_and_blocks_take_turns() -> None:
+    """So their peaks do not add up; with room, neither waits."""
+    used = [PROGRAM_BYTES]
+    memory, entered = Memory(300 * MIB, lambda: used[0]), threading.Event()
+
+    def other() -> None:
+        with memory.turn():
+            entered.set()
+
+    for resident, waits in ((PROGRAM_BYTES, False), (300 * MIB, True)):
+        used[0] = resident
+        entered.clear()
+        thread = threading.Thread(target=other)
+        with memory.turn():
+            thread.start()
+            assert entered.wait(0.1 if waits else 30) != waits
+        thread.join(30)
+        assert entered.is_set()
+
+
+def test_the_reserve_holds_a_merge() -> None:
+    """What is admitted at most leaves room for DuckDB."""
+    for limit in (300 * MIB, 512 * MIB, 2048 * MIB):
+        used = [0]
+        memory = Memory(limit, lambda: used[0])  # noqa: B023 - called in this round
+        used[0] = limit - int(memory.store_limits().duckdb_memory.removesuffix("MiB")) * MIB + MIB
+        assert not memory.has_room(0)
 
 
 def test_the_resident_memory_is_that_of_the_kernel() -> None:

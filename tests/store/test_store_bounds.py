@@ -44,6 +44,19 @@ def test_the_lock_ends_with_its_process(bench: Bench) -> None:
     bench.open()
 
 
+def test_blocks_wait_for_memory_before_they_are_merged(
+    bench: Bench, scrape: Scrape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until too many wait: queries would become slow."""
+    monkeypatch.setattr("foreshock_dashboard.store.compactor.MAX_UNMERGED_BLOCKS", 8)
+    store, counts = bench.open(limits=CUT_ALWAYS), []
+    for number in range(9):
+        store.append_samples([scrape(number)])
+        store.maintain(merge=False)
+        counts.append(store.stats().blocks)
+    assert counts == [*range(1, 9), 4]
+
+
 def with_random_bytes(batch: SampleBatch, size: int = 4_000) -> SampleBatch:
     """Add bytes to the scrape that do not compress."""
     return SampleBatch(

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world, catalog
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
+from foreshock_dashboard.world.section import ColumnBuffer
 
 STEP = 10.0
 POINTS = 30
@@ -172,17 +173,36 @@ def test_grid_points_that_were_added_already_change_nothing() -> None:
 
 @pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_KEPT_SECONDS / STEP + 1)])
 def test_history_shrinks_to_fit_the_memory_but_not_below_the_minimum(room: float, points: int) -> None:
-    """`room` is in columns of ten figures of fifty GPUs."""
+    """`room` is in columns of the one figure of fifty GPUs that has samples."""
     times = 1_800_000_000.0 + STEP * np.arange(900, dtype=np.float64)
     target = {"job": "exporter", "instance": "h:1"}
     gpus = [labels_of({**target, "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50)]
     ones = {key: Matrix(times, tuple(gpus), np.ones((50, 900))) for key in ("gpu", "utilization")}
     found = {key: ones.get(key, Matrix.empty(times)) for key in catalog(59.0)}
-    growing, condense = WorldBuilder(STEP, 6000.0, np.float32, room * 50 * 10 * 4), QuantileReducer()
+    growing, condense = WorldBuilder(STEP, 6000.0, np.float32, room * 50 * 4), QuantileReducer()
 
     lengths = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]
 
     assert lengths[-1] == points
+
+
+def test_a_figure_takes_memory_from_its_first_sample_until_its_last_is_dropped() -> None:
+    """Its values are those of an array of NaN all the time."""
+    buffer, expected = ColumnBuffer(2, 3, np.dtype(np.float32)), np.full((2, 3), np.nan, np.float32)
+    unknown, known = np.full((2, 1), np.nan), np.array([[np.nan], [1.0]])
+    for block, taken in ((unknown, 0), (known, 4), *[(unknown, 4)] * 9):
+        before, copy = buffer.view(), buffer.view().copy()
+        buffer.append(block)
+        expected = np.concatenate([expected, block.astype(np.float32)], axis=1)
+        np.testing.assert_array_equal(buffer.view(), expected)
+        np.testing.assert_array_equal(before, copy)
+        assert buffer.value_bytes == taken
+    buffer.trim(5)
+    buffer.reorder(np.array([1, -1, 0]))
+    assert buffer.view().shape == (3, 9)
+    assert np.isnan(buffer.view()).all()
+    assert buffer.value_bytes == 0
+    assert buffer.view().strides == (0, 0)
 
 
 def test_a_failure_leaves_the_builder_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,8 @@ class AnalysisLoop:
         """Evaluate up to the present. A failure becomes the snapshot's error, and the next evaluation tries again."""
         begin = time.perf_counter()
         try:
-            self._evaluate(self._clock.now())
+            with self._inputs.memory.turn():
+                self._evaluate(self._clock.now())
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure

@@ -272,7 +272,9 @@ class Hub:
             try:
                 if is_tight:
                     self._loop.time_travel.clear()
-                self.store.maintain(early=is_tight)
+                    trim_malloc()
+                with self._memory.turn():
+                    self.store.maintain(early=is_tight, merge=self._memory.has_room(0))
             except Exception:  # outermost loop: the next round tries again after any failure
                 log.exception("store maintenance failed; it is tried again in %g s", self._maintenance_seconds)
             if is_tight:

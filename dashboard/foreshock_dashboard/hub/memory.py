@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
@@ -16,13 +17,15 @@ from foreshock_dashboard.store import StoreLimits
 
 log = logging.getLogger(__name__)
 
-PROGRAM_BYTES = 172 << 20
-"""Resident memory of a hub without data, after its first evaluation. A third of it is program files."""
+PROGRAM_BYTES = 205 << 20
+"""Resident memory of a hub without data, after its first evaluation and merge. Nearly half of it is program files."""
+DUCKDB_BYTES = 40 << 20
+"""Least memory of DuckDB, with which it merges blocks."""
 RESERVE_RATIO = 1 / 4
 """Share of the memory for data that stays free for what takes memory only for a moment: decoded spans, an evaluation,
-and a block that is cut."""
-TIGHT_RATIO = 3 / 8
-"""Share of the memory for data below which caches are dropped, and recent data is written to blocks."""
+and a block that is cut or merged."""
+TIGHT_RATIO = 3 / 2
+"""Room below which caches are dropped, and recent data is written to blocks; in reserves."""
 SERIES_BYTES = 1024
 """Share of the memory for data per series in memory."""
 QUERY_SAMPLE_BYTES = 128
@@ -56,7 +59,8 @@ class Memory:
 
     Attributes:
         request_bytes: of requests that are received, decoded, or stored.
-        world_bytes: of the history that the analysis reads. range_bytes: of time ranges that pages showed.
+        world_bytes: of the history that the analysis reads; twice as much while it moves.
+        range_bytes: of time ranges that pages showed.
         span_series: series derived from spans.
         pending_spans: that wait for the other side of their call.
         chunk_values: values of the history that are read at once.
@@ -67,12 +71,14 @@ class Memory:
         assert limit >= MIN_MEMORY_BYTES  # noqa: S101 - the settings refuse it
         self.limit, self._resident = limit, resident
         self._data = limit - PROGRAM_BYTES
-        self.request_bytes = min(MAX_PENDING_BYTES, self._data // 4)
-        self.world_bytes, self.range_bytes = self._data // 5, self._data // 10
-        self.span_series = (self._data - SPANS_BYTES) // SPAN_SERIES_BYTES
+        self.request_bytes = min(MAX_PENDING_BYTES, self._data // 3)
+        self._reserve = max(int(self._data * RESERVE_RATIO), min(DUCKDB_BYTES, self._data // 2))
+        self.world_bytes, self.range_bytes = self._data // 8, self._data // 10
+        self.span_series = (self._data - SPANS_BYTES - self.world_bytes) // SPAN_SERIES_BYTES
         self.pending_spans = min(MAX_PENDING_SPANS, self._data // PENDING_SPAN_BYTES)
         self.chunk_values = self._data // CHUNK_VALUE_BYTES
         self.tight = threading.Event()
+        self._turn = threading.Lock()
         self._warning = ""
         self._log = LogOnChange(log, recovered="there is room in memory again: OTLP requests of all sizes are accepted")
 
@@ -87,16 +93,25 @@ class Memory:
             max_block_series=min(most.max_block_series, series),
             max_query_samples=min(most.max_query_samples, self._data // QUERY_SAMPLE_BYTES),
             max_query_cells=min(most.max_query_cells, self._data // QUERY_SAMPLE_BYTES),
-            duckdb_memory=f"{self._data // 2 >> 20}MiB",
+            duckdb_memory=f"{max(DUCKDB_BYTES, self._data // 4) >> 20}MiB",
             duckdb_threads=1 if self._data < TWO_THREADS_BYTES else most.duckdb_threads,
         )
 
     def has_room(self, size: int) -> bool:
         """Whether the process may take `size` more bytes."""
         room = self.limit - self._resident() - size
-        if room < self._data * TIGHT_RATIO:
+        if room < self._reserve * TIGHT_RATIO:
             self.tight.set()
-        return room >= self._data * RESERVE_RATIO
+        return room >= self._reserve
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """While memory is tight, wait until no other thread is in such a block.
+
+        So the peaks of an evaluation and of a block that is cut or merged do not add up.
+        """
+        with self._turn if self.limit - self._resident() < self._reserve * TIGHT_RATIO else nullcontext():
+            yield
 
     def usage(self) -> MemoryUsage:
         """What is in use now."""
@@ -105,11 +120,11 @@ class Memory:
     def check(self, *, relieved: bool) -> None:
         """Warn if there is no room although caches were just dropped (`relieved`), until it is no longer tight."""
         room = self.limit - self._resident()
-        if relieved and room < self._data * RESERVE_RATIO:
+        if relieved and room < self._reserve:
             self._warning = (
                 f"memory is at its limit of {self.limit >> 20} MiB: OTLP requests above {GUARANTEED_BYTES >> 10} KiB "
                 "are refused with 503. Raise --memory-limit, or see whether span names contain identifiers."
             )
-        elif room >= self._data * TIGHT_RATIO:
+        elif room >= self._reserve * TIGHT_RATIO:
             self._warning = ""
         self._log.update(self._warning)

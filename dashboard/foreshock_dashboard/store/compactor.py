@@ -21,6 +21,9 @@ from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.table import SpanTable
 from foreshock_dashboard.store.wal import Wal
 
+MAX_UNMERGED_BLOCKS = 60
+"""New blocks of a kind that wait for memory before they are merged: those of two hours without load."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -60,20 +63,23 @@ class Compactor:
         self._truncatable: list[tuple[str, WalRange]] = []
         self._series_unused = False
 
-    def maintain(self, *, early: bool) -> None:
-        """Run all steps once; `early` cuts smaller blocks, to free memory. Failures are recorded in `Health`."""
+    def maintain(self, *, early: bool, merge: bool = True) -> None:
+        """Run all steps once. Failures are recorded in `Health`.
+
+        early: cut smaller blocks, to free memory. merge: whether there is memory to merge blocks. Without, they wait.
+        """
         if not self.lock.acquire(blocking=False):
             return
         try:
             if self._commits.closed or not self._commits.check_place():
                 return
-            succeeded = [self._run(step) for step in self._steps(early)]
+            succeeded = [self._run(step) for step in self._steps(early, merge)]
             if all(succeeded):
                 self._health.recovered()
         finally:
             self.lock.release()
 
-    def _steps(self, early: bool) -> Iterator[Callable[[], object]]:
+    def _steps(self, early: bool, merge: bool) -> Iterator[Callable[[], object]]:
         """Yield the steps in order. Each runs even if another one failed: data expires although a merge fails."""
         for store in self._stores:
             yield store.head.flush
@@ -82,7 +88,9 @@ class Compactor:
         yield self._collect_series
         yield self._apply_retention
         for store in self._stores:
-            yield from (store.compact, store.scrub, store.manifest.clean_tombstones)
+            if merge or sum(meta.level == 0 for meta in store.blocks()) > MAX_UNMERGED_BLOCKS:
+                yield store.compact
+            yield from (store.scrub, store.manifest.clean_tombstones)
         yield self._commits.probe
 
     def _run(self, step: Callable[[], object]) -> bool:

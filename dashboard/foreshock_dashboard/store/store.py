@@ -228,12 +228,12 @@ class Store(MetricSource):
 
     # --- maintenance
 
-    def maintain(self, *, early: bool = False) -> None:
+    def maintain(self, *, early: bool = False, merge: bool = True) -> None:
         """Cut, merge and expire blocks that are due. Call it every few seconds, from any thread. Never raises.
 
-        early: cut blocks also from less recent data, to free memory.
+        early: cut blocks also from less recent data, to free memory. merge: whether there is memory to merge blocks.
         """
-        self._compactor.maintain(early=early)
+        self._compactor.maintain(early=early, merge=merge)
 
     # --- state
 

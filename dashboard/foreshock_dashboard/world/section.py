@@ -166,7 +166,7 @@ class Section(Generic[Key]):
     @property
     def row_bytes(self) -> int:
         """Bytes of one row in one column of all figures."""
-        return sum(figure.itemsize for figure in self.figures.values())
+        return sum(figure.value_bytes for figure in self.figures.values())
 
     @property
     def column_bytes(self) -> int:
@@ -266,25 +266,43 @@ class Grouping(Generic[Key, GroupKey]):
 
 
 class ColumnBuffer:
-    """Columns of a figure, shape (rows, columns), NaN at first. Arrays returned by `view` are never written again."""
+    """Columns of a figure, shape (rows, columns), NaN at first. Arrays returned by `view` are never written again.
+
+    Columns without any sample take no memory: few of a platform's entities have all figures.
+    """
 
     def __init__(self, rows: int, columns: int, dtype: np.dtype[Any]) -> None:
-        self._data: Floats = np.full((rows, columns), np.nan, dtype)
         self._start, self._end = 0, columns
         self._slack = SPARE_COLUMNS + next(_SEQUENCE) % SPARE_COLUMNS
+        self._data = _unknown((rows, columns), dtype)
+        self._has_samples = False
 
     @property
     def itemsize(self) -> int:
         """Bytes of one value."""
         return self._data.dtype.itemsize
 
+    @property
+    def value_bytes(self) -> int:
+        """Bytes that one value takes: 0 without any sample."""
+        return self.itemsize if self._has_samples else 0
+
     def append(self, block: Floats) -> None:
         """Append columns."""
         columns = block.shape[1]
         if self._start == self._end:
-            self._data, self._start, self._end = block.astype(self._data.dtype, copy=False), 0, columns
+            self._has_samples = not np.isnan(block).all()
+            if self._has_samples:
+                self._data = block.astype(self._data.dtype, copy=False)
+            else:
+                self._data = _unknown(block.shape, self._data.dtype)
+            self._start, self._end = 0, columns
             return
-        if self._end + columns > self._data.shape[1]:
+        if not self._has_samples and np.isnan(block).all():
+            self._data = _unknown((len(block), self._end - self._start + columns), self._data.dtype)
+            self._start, self._end = 0, self._data.shape[1]
+            return
+        if not self._has_samples or self._end + columns > self._data.shape[1]:
             self._move(self.view(), columns)
         self._data[:, self._end : self._end + columns] = block
         self._end += columns
@@ -295,6 +313,10 @@ class ColumnBuffer:
 
     def reorder(self, before: IntArray) -> None:
         """Reorder the rows: `before` has the old row of each new row, -1 for none."""
+        if not self._has_samples:
+            self._data = _unknown((len(before), self._end - self._start), self._data.dtype)
+            self._start, self._end = 0, self._data.shape[1]
+            return
         rows = np.full((len(before), self._end - self._start), np.nan, self._data.dtype)
         rows[before >= 0] = self.view()[before[before >= 0]]
         self._move(rows, 0)
@@ -304,9 +326,18 @@ class ColumnBuffer:
         return self._data[:, self._start : self._end]
 
     def _move(self, values: Floats, columns: int) -> None:
-        """Move to a larger array that starts with `values`."""
+        """Move to a larger array that starts with `values`; without a sample in them, to none."""
+        if not columns and np.isnan(values).all():
+            self._data, self._has_samples = _unknown(values.shape, self._data.dtype), False
+            self._start, self._end = 0, values.shape[1]
+            return
         shape, dtype = (values.shape[0], values.shape[1] + columns + self._slack), self._data.dtype
         size = shape[0] * shape[1] * dtype.itemsize
         data: Floats = np.ndarray(shape, dtype, mmap(-1, size) if size >= MMAP_MIN_BYTES else bytearray(size))
         data[:, : values.shape[1]] = values
-        self._data, self._start, self._end = data, 0, values.shape[1]
+        self._data, self._start, self._end, self._has_samples = data, 0, values.shape[1], True
+
+
+def _unknown(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Floats:
+    """An array of NaN, which takes the memory of one value."""
+    return np.broadcast_to(np.array(np.nan, dtype), shape)
