@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from tests.world.scraped import world_scraped
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
-from foreshock_dashboard.world.cluster import services_of, workload_of
+from foreshock_dashboard.world.cluster import PodServices, services_of, workload_of
+from foreshock_dashboard.world.targets import ServicePlaces
 
 CLUSTER = ("kube-state-metrics", "ksm:8080")
 SERVERS = ("servers", "a:8000")
@@ -140,3 +142,24 @@ def test_a_pod_belongs_to_the_longest_workload_name_that_prefixes_its_own(pod: s
     known = {Service("serving", "llm"), Service("serving", "llm-chat"), Service("elsewhere", "other-7d9c5b8f6d")}
 
     assert workload_of({"namespace": "serving", "pod": pod}, known) == workload
+
+
+def test_joining_a_pod_costs_the_same_however_many_services_there_are() -> None:
+    """Spans often lack the namespace; each of 10,000 pods is joined whenever workloads change."""
+
+    def calls(count: int) -> int:
+        """Function calls of one more lookup after one of each service."""
+        services = PodServices(ServicePlaces(), lambda labels: labels["pod"].rpartition("-")[0])
+        services.update(frozenset(Service("", f"service{i}") for i in range(count)), True)
+        for i in range(count):
+            services.of_pod(f"namespace{i % 7}", f"service{i}-0")
+        events: list[str] = []
+        sys.setprofile(lambda _frame, event, _arg: events.append(event))
+        try:
+            found = services.of_pod("namespace3", "service3-1")
+        finally:
+            sys.setprofile(None)
+        assert found == Service("", "service3")
+        return len(events)
+
+    assert calls(10) == calls(100)

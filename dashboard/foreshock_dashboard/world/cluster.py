@@ -149,7 +149,7 @@ class PodServices:
         self._names = ServiceNames()
         self._service_namespaces: Set[str] = frozenset()
         self._namespaces: set[str] = set()  # of the cluster, as far as services have them, too
-        self._workloads: set[Service] = set()  # with the names of services
+        self._homes: dict[tuple[str, str], set[str]] = {}  # namespaces with workloads of a service's (cluster, name)
         self.version = 0
         """Changes when pods may belong to other services than before."""
 
@@ -158,7 +158,7 @@ class PodServices:
         if moved or services is not self._services:
             self._services, self._names = services, ServiceNames(services)
             self._service_namespaces = {service.namespace for service in services}
-            self._namespaces, self._workloads = set(), set()
+            self._namespaces, self._homes = set(), {}
             self.version += 1
 
     def of_pod(self, namespace: str, pod: str) -> Service | None:
@@ -169,23 +169,24 @@ class PodServices:
 
     def named(self, namespace: str, name: str) -> Service | None:
         """The service of a workload; the namespace is "" where unknown."""
-        self._learn(namespace, name)
-        found = self._names.find(namespace, name)
-        cluster, local = split_cluster(namespace)
-        if not found or not local or found.namespace == namespace:
+        found, homes = self._names.find(namespace, name), self._learn(namespace, name)
+        if not found or not homes or found.namespace == namespace:
             return found
-        alone = sum((each.cluster, each.name) == (cluster, name) for each in self._workloads) == 1
-        return found if alone and found.namespace not in self._namespaces else None
+        return found if len(homes) == 1 and found.namespace not in self._namespaces else None
 
-    def _learn(self, namespace: str, name: str) -> None:
-        known = len(self._namespaces) + len(self._workloads)
-        if not split_cluster(namespace)[1]:
-            return
-        if namespace in self._service_namespaces:
+    def _learn(self, namespace: str, name: str) -> Set[str]:
+        """The known namespaces with workloads of this name in the cluster; empty without a namespace or a service."""
+        cluster, local = split_cluster(namespace)
+        if local and namespace in self._service_namespaces and namespace not in self._namespaces:
             self._namespaces.add(namespace)
-        if self._names.named(namespace, name):
-            self._workloads.add(Service(namespace, name))
-        self.version += len(self._namespaces) + len(self._workloads) - known
+            self.version += 1
+        if not local or not self._names.named(namespace, name):
+            return frozenset()
+        homes = self._homes.setdefault((cluster, name), set())
+        if namespace not in homes:
+            homes.add(namespace)
+            self.version += 1
+        return homes
 
 
 def namespace_of(labels: LabelMap) -> str:
