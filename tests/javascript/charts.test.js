@@ -117,6 +117,15 @@ test("the search puts exact names first, then beginnings, parts and details", ()
     findEntries(entries, " Chat ").map(({ name }) => name),
     ["prod/chat", "prod/chat-api", "prod/batch-chat", "other"],
   );
+  const clusters = ["eu//shop/chat-api", "eu//shop/chat", "us//chat"].map((name) => ({
+    kind: "service",
+    name,
+    href: "/",
+  }));
+  assert.deepEqual(
+    findEntries(clusters, "chat").map(({ name }) => name),
+    ["eu//shop/chat", "us//chat", "eu//shop/chat-api"],
+  );
   const id = "0af7651916cd43dd8448eb211c80319c";
   assert.deepEqual(
     findEntries([], id).map(({ kind, href }) => [kind, href]),

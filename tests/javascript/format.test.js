@@ -124,6 +124,24 @@ test("a service is named without its namespace where no other has that name", ()
   assert.equal(format.withCluster("eu//shared"), "eu · shared");
 });
 
+test("the name of a service in a cluster begins with the cluster", () => {
+  const ids = ["eu//shop/chat", "us//chat", "shop/chat", "chat", "eu//shop/org/model"];
+  assert.deepEqual(ids.map(format.splitService), [
+    { cluster: "eu", namespace: "shop", name: "chat" },
+    { cluster: "us", namespace: "", name: "chat" },
+    { cluster: "", namespace: "shop", name: "chat" },
+    { cluster: "", namespace: "", name: "chat" },
+    { cluster: "eu", namespace: "shop", name: "org/model" },
+  ]);
+  const among = ["eu//shop/chat", "us//shop/chat", "us//embedder"];
+  assert.deepEqual(among.map(format.shortLabels(among)), ["eu//shop/chat", "us//shop/chat", "embedder"]);
+});
+
+test("the PromQL of a service has its name, namespace, and cluster", () => {
+  assert.equal(format.serviceMatchers("eu//shop/chat"), 'service_name="chat",service_namespace="shop",cluster="eu"');
+  assert.equal(format.serviceMatchers('a"b'), 'service_name="a\\"b",service_namespace=""');
+});
+
 test("a value and its reference have one more decimal where they would print alike", () => {
   const { formatApart } = format;
   assert.deepEqual(formatApart(0.0504, 0.0499, "s"), ["50.4 ms", "49.9 ms"]);

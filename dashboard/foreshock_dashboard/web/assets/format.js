@@ -223,12 +223,32 @@ export const localName = (name) => (clusterOf(name) ? name.slice(name.indexOf("/
 export const withCluster = (name) => [clusterOf(name), localName(name)].filter(Boolean).join(" · ");
 
 /**
+ * The parts of a service: `name`, `namespace/name`, or either after `cluster//`; "" for what it has not.
+ * @param {string} id
+ */
+export const splitService = (id) => {
+  const local = localName(id);
+  const slash = local.indexOf("/");
+  return { cluster: clusterOf(id), namespace: local.slice(0, Math.max(0, slash)), name: local.slice(slash + 1) };
+};
+
+/**
+ * The label matchers of a service in PromQL.
+ * @param {string} id
+ */
+export const serviceMatchers = (id) => {
+  const { cluster, namespace, name } = splitService(id);
+  const matchers = [`service_name=${JSON.stringify(name)}`, `service_namespace=${JSON.stringify(namespace)}`];
+  return [...matchers, ...(cluster ? [`cluster=${JSON.stringify(cluster)}`] : [])].join(",");
+};
+
+/**
  * A function that gives the name of each service without its cluster and namespace where that is unique among these.
  * @param {readonly string[]} ids such as "prod/embedder"
  * @returns {(id: string) => string}
  */
 export const shortLabels = (ids) => {
-  const bareName = (/** @type {string} */ id) => localName(id).slice(localName(id).indexOf("/") + 1);
+  const bareName = (/** @type {string} */ id) => splitService(id).name;
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (const id of ids) counts.set(bareName(id), (counts.get(bareName(id)) ?? 0) + 1);

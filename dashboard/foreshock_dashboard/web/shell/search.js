@@ -2,7 +2,7 @@
 import { gpuHref, openPage, pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { fetchJson } from "#web/assets/fetch_json.js";
-import { truncate } from "#web/assets/format.js";
+import { splitService, truncate } from "#web/assets/format.js";
 import { incidentHref } from "#web/assets/timeline/incident.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
@@ -74,7 +74,7 @@ const loadEntries = async () => {
  */
 const rank = (entry, text) => {
   const name = entry.name.toLowerCase();
-  const bareName = name.slice(name.indexOf("/") + 1);
+  const bareName = splitService(name).name;
   if (name === text || bareName === text) return 0;
   if (name.startsWith(text) || bareName.startsWith(text)) return 1;
   if (name.includes(text)) return 2;

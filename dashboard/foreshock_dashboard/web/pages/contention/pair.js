@@ -3,7 +3,7 @@ import { gpuHref, link, pageHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson } from "#web/assets/fetch_json.js";
-import { formatPercent, formatSeconds, isNumber, shortLabels, truncate } from "#web/assets/format.js";
+import { formatPercent, formatSeconds, isNumber, shortLabels, splitService, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { changeList } from "#web/assets/timeline/changes.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -166,7 +166,7 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
         name: "Request",
         text: true,
         minor: true,
-        cell: ({ service, operation }) => truncate(`${service.slice(service.indexOf("/") + 1)} ${operation}`, 34),
+        cell: ({ service, operation }) => truncate(`${splitService(service).name} ${operation}`, 34),
       },
       {
         key: "aggressor_wait_seconds",

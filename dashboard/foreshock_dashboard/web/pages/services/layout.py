@@ -45,7 +45,7 @@ def service_page() -> Component:
     """The sentence, SLO and load, then GPU time, neighbors, calls, and model servers."""
     links = html.Div(id="service-links", className="verdict-detail")
     spans = "traces_span_metrics"
-    named = 'service_name="{name}",service_namespace="{namespace}"'
+    named = "{service}"  # the page puts its label matchers here
     return page_of(
         "service",
         "Service",

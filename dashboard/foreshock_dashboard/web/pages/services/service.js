@@ -13,6 +13,7 @@ import {
   isNumber,
   loadName,
   plural,
+  serviceMatchers,
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
@@ -409,13 +410,9 @@ const nameService = (name) => {
   if (!page || !heading || heading.textContent === name) return;
   heading.textContent = name;
   page.dataset.title = name;
-  const slash = name.indexOf("/");
-  const quoted = (/** @type {string} */ text) => JSON.stringify(text).slice(1, -1);
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-copy]"))) {
     button.dataset.form ||= button.dataset.copy ?? "";
-    const query = button.dataset.form
-      .replace("{name}", quoted(name.slice(slash + 1)))
-      .replace("{namespace}", quoted(name.slice(0, Math.max(0, slash))));
+    const query = button.dataset.form.replace("{service}", () => serviceMatchers(name));
     button.dataset.copy = query;
     button.title = query;
   }
