@@ -143,7 +143,7 @@ class ClusterSource(MetricSource):
     def _names(self, pairs: dict[str, str], by: tuple[str, ...] | None) -> Mapping[str, str]:
         """The labels of a series with qualified names."""
         cluster = self._cluster(pairs)
-        sides = {side: self._cluster(pairs, f"{side}_") or cluster for pair in _SIDES for side in pair}
+        sides = {side: self._cluster_of_side(pairs, side) or cluster for pair in _SIDES for side in pair}
         if by is not None:
             pairs = {name: value for name, value in pairs.items() if name in by or name == "le"}
         for label in _PLACES:
@@ -155,6 +155,11 @@ class ClusterSource(MetricSource):
         if not any(label in pairs for label in ("namespace", "exported_namespace", "k8s_namespace_name")):
             pairs["namespace"] = qualified(cluster, "")
         return {**pairs, CLUSTER_LABEL: cluster}
+
+    def _cluster_of_side(self, labels: Mapping[str, str], side: str) -> str:
+        """The cluster of a side of a call if it is a known one: Istio's default is "Kubernetes" in every cluster."""
+        found = self._cluster(labels, f"{side}_")
+        return found if found in self.clusters else ""
 
     def _cluster(self, labels: Mapping[str, str], prefix: str = "") -> str:
         found = (labels.get(f"{prefix}{label}", "") for label in self._labels)

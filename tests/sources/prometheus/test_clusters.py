@@ -195,6 +195,30 @@ def test_the_cluster_of_the_workload_wins_over_that_of_a_central_collector(new_s
         store.close()
 
 
+@pytest.mark.parametrize(
+    ("source", "destination", "called"),
+    [
+        pytest.param("Kubernetes", "Kubernetes", "eu//shop/chat", id="the default name of Istio"),
+        pytest.param("eu", "unknown", "eu//shop/chat", id="outside of the mesh"),
+        pytest.param("eu", "us", "us//shop/chat", id="another cluster"),
+    ],
+)
+def test_a_side_of_a_call_is_in_the_cluster_of_its_series_unless_it_names_another(
+    new_store: Opened, source: str, destination: str, called: str
+) -> None:
+    call = (
+        'istio_requests_total{source_workload="front",source_workload_namespace="shop",destination_workload="chat",'
+        'destination_workload_namespace="shop",destination_service_name="chat",destination_service_namespace="shop",'
+        f'source_cluster="{source}",destination_cluster="{destination}",reporter="source",response_code="200"}} {{N}}'
+    )
+    store = loaded(new_store, [*batches(["eu", "us"], LINES[:6]), *batches(["eu"], [call])])
+    try:
+        (edge,) = world(store).edges
+        assert edge[:2] == (Service.parse("eu//shop/front"), Service.parse(called))
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("name", ["eu//shop/chat", "eu//chat", "arn:aws:eks:x:cluster/eu//shop/chat", "shop/chat", "x"])
 def test_the_name_of_a_service_is_read_as_it_is_written(name: str) -> None:
     service = Service.parse(name)
