@@ -11,7 +11,8 @@ from tests.web.conftest import client
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
@@ -97,3 +98,26 @@ def test_services_are_counted_by_cluster_where_the_page_has_several(two: Caller)
     whole, one = (two.get(f"/api/pages/services{query}").json()["summary"] for query in ("", "?cluster=us"))
     assert re.search(r"By cluster: eu 11 services, 2 in breach; us 1 service\.$", whole)
     assert "cluster" not in one
+
+
+class ScrapingHub(FakeHub):
+    """A hub that scrapes all targets of its World by itself, and one that never answered."""
+
+    def status(self) -> Json:
+        """With each target as it is addressed, without a cluster."""
+        assert self.snapshot.world
+        known = [split_cluster(target.instance)[1] for target in self.snapshot.world.targets]
+        scrapes = [{"instance": name, "job": "gpu", "up": name != "new:1", "samples": 7} for name in (*known, "new:1")]
+        return {**super().status(), "scrapes": scrapes}
+
+
+def test_status_lists_each_target_once_and_none_of_another_cluster() -> None:
+    """A target that never answered may be of any cluster."""
+    hub = ScrapingHub(fleet())
+    assert hub.snapshot.world
+    every = [target.instance for target in hub.snapshot.world.targets]
+    calls = client(hub)
+    for query, expected in (("", every), ("?cluster=us", [name for name in every if name.startswith("us//")])):
+        rows = calls.get(f"/api/pages/status{query}").json()["targets"]
+        assert sorted(row["instance"] for row in rows) == sorted([*expected, "new:1"])
+        assert {row["samples"] for row in rows} == {7}

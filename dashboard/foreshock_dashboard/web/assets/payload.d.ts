@@ -92,7 +92,6 @@ export interface MapEdge {
   points: [column: number, row: number][];
 }
 
-/** Seconds until an event: percentiles, null beyond the horizon. */
 /** A service that is expected to breach its SLO. */
 export interface AtRisk {
   service: string;
@@ -101,6 +100,7 @@ export interface AtRisk {
   breach_seconds: Percentiles;
 }
 
+/** Seconds until an event: percentiles, null beyond the horizon. */
 export interface Percentiles {
   p10: number | null;
   p20: number;

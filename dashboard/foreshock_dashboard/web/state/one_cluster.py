@@ -84,8 +84,12 @@ class OneCluster(HubView):
         return self._hub.now()
 
     def status(self) -> Json:
-        """See `HubView.status`."""
-        return self._hub.status()
+        """See `HubView.status`. Targets known to be of other clusters are left out."""
+        status, world = self._hub.status(), self._hub.snapshot.world
+        placed = [split_cluster(target.instance) for target in world.targets] if world else []
+        others = {instance for cluster, instance in placed if cluster not in ("", self._cluster)}
+        scrapes = [row for row in status.get("scrapes") or () if row["instance"] not in others]
+        return {**status, "scrapes": scrapes}
 
     def ready(self) -> tuple[bool, str]:
         """See `HubView.ready`."""

@@ -187,9 +187,9 @@ export const worstStatus = (statuses) =>
  */
 export const incidentState = ({ severity, state, affected }) => {
   const word = affected.length ? SEVERITIES[severity] : RISKS.latent;
-  const isActive = affected.length > 0 && state === "firing";
   if (state === "resolved") return healthState("idle", `${word}, ${STATES[state]}`, RESOLVED_SIGN);
-  return healthState(isActive ? severity : "idle", state === "firing" ? word : `${word}, ${STATES[state]}`);
+  if (state === "recovering") return healthState("recovering", `${word}, ${STATES[state]}`);
+  return healthState(affected.length ? severity : "idle", word);
 };
 
 /**

@@ -163,7 +163,15 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
     maxRows: MAX_RANKED_GPUS,
     by: "-contended",
     columns: [
-      { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), localName(gpu), gpu) },
+      {
+        key: "gpu",
+        name: "GPU",
+        text: true,
+        cell: ({ gpu, allocated }) => [
+          link(gpuHref(gpu), localName(gpu), gpu),
+          ...allocated.map((item) => h("span", { class: "pod" }, allocatedText(item))),
+        ],
+      },
       ...TIME_COLUMNS,
       {
         key: "services",

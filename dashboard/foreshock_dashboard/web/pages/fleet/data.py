@@ -308,14 +308,14 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
     faults = gpu_faults(world) if by == "fault" else []
     names: dict[str, Callable[[int], str]] = {
         "gpu": lambda row: f"{row:09}",  # the World has them by host and index
-        "fault": lambda row: faults[row] or "~",
+        "fault": lambda row: faults[row] or "",
         "pool": lambda row: pool[row],
         "model": lambda row: world.gpus[row].model,
         "services": lambda row: " ".join(on.get(row, ())),
-        "allocated": lambda row: pods.get(world.gpus[row], "~"),
+        "allocated": lambda row: pods.get(world.gpus[row], ""),
     }
-    ordered = sorted(rows.tolist(), key=names[by])
-    return ordered[::-1] if descending else ordered
+    ordered = sorted(rows.tolist(), key=names[by], reverse=descending)
+    return sorted(ordered, key=lambda row: not names[by](row))  # missing names come last
 
 
 def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:

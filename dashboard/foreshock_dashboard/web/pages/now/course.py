@@ -21,7 +21,7 @@ from foreshock_dashboard.web.state.numbers import Row, number, rounded
 from foreshock_dashboard.web.state.stages import Interval, ServiceHistory
 
 MAX_RECOVERED_RATIO = 0.7
-"""Request rate over its peak up to which load explains a recovery."""
+"""Request rate over its peak below which load explains a recovery."""
 BEFORE_SECONDS = 900.0
 """Time before the first anomaly whose median is the value that a symptom rose from."""
 
@@ -149,7 +149,7 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
     service = item.suspect.service or item.service
     if service in world.services:
         rate = _known(world.red.rate[world.services.index(service), columns])
-        if len(rate) and rate[-1] <= MAX_RECOVERED_RATIO * rate.max():
+        if len(rate) and rate[-1] < MAX_RECOVERED_RATIO * rate.max():
             found.append(Recovery(str(service), "request rate", rounded(float(rate.max())), rounded(float(rate[-1]))))
     if world.capacity and item.service in world.capacity.services:
         ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
@@ -105,7 +106,10 @@ def status(
     world = snapshot.world
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
     known = world.targets if world else ()
-    rows = [_target(target, scrapes.get(target.instance, {}), world.step if world else 0.0) for target in known]
+    rows = [
+        _target(target, scrapes.get(split_cluster(target.instance)[1], {}), world.step if world else 0.0)
+        for target in known
+    ]
     rows += map(_scraped, _others(known, scrapes.values()))
     rows.sort(key=lambda row: (not row.stale, -(row.age or 0.0), row.instance))
     return {
@@ -288,7 +292,7 @@ def _target(target: Target, scrape: Json, step: float) -> TargetLine:
 
 def _others(known: Sequence[Target], scrapes: Iterable[Json]) -> list[Json]:
     """The hub's own targets that the World does not have: those without GPUs, and those that never answered."""
-    instances = {target.instance for target in known}
+    instances = {split_cluster(target.instance)[1] for target in known}
     return [row for row in scrapes if str(row.get("instance")) not in instances]
 
 
