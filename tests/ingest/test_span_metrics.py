@@ -82,6 +82,41 @@ def test_a_call_has_the_metric_names_of_other_tools(span: Make, now: float) -> N
     }
 
 
+def test_spans_of_several_clusters_are_counted_by_cluster(span: Make, now: float) -> None:
+    """A peer without spans, and the user, are in the cluster of the other side."""
+
+    def at(cluster: str, one: Span) -> Span:
+        return replace(one, resource={**one.resource, "k8s.cluster.name": cluster})
+
+    metrics = SpanMetrics()
+    database = {"db.system.name": "postgresql"}
+    for trace, (caller, callee) in enumerate((("eu", "eu"), ("us", "us"), ("eu", "us")), 1):
+        spans = [
+            at(caller, span("server", "shop/web", 1, trace=trace)),
+            at(caller, span("client", "shop/web", 2, 1, trace=trace)),
+            at(callee, span("server", "llm", 3, 2, trace=trace)),
+            at(callee, span("client", "llm", 4, 3, trace=trace, attributes=database)),
+        ]
+        metrics.add(spans, now)
+    metrics.collect(now + 200)
+    found = metrics.collect(now + 200)
+    calls = [dict(sample.labels) for sample in found if sample.metric == "traces_service_graph_request_total"]
+    names = ("client_k8s_cluster_name", "client", "server_k8s_cluster_name", "server")
+    assert sorted(" ".join(labels[name] for name in names) for labels in calls) == [
+        "eu llm eu postgresql",
+        "eu user eu web",
+        "eu web eu llm",
+        "eu web us llm",
+        "us llm us postgresql",
+        "us user us web",
+        "us web us llm",
+    ]
+    assert {labels.get("client_service_namespace", "") for labels in calls} == {"", "shop"}
+    web = {"service_name": "web", "service_namespace": "shop", "span_kind": "SPAN_KIND_SERVER", **SUCCEEDED}
+    counts = [of(found, "traces_span_metrics_calls_total", k8s_cluster_name=name, **web) for name in ("eu", "us")]
+    assert counts == [[2.0], [1.0]]
+
+
 def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make, now: float) -> None:
     """A server's 0.2 s lie within le=0.2, which is inclusive; the client's 0.3 s do not."""
     samples = after_a_call(span, now).collect(now)

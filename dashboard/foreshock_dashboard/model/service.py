@@ -60,6 +60,10 @@ class Service(NamedTuple):
         """The service as its own cluster names it."""
         return Service(split_cluster(self.namespace)[1], self.name)
 
+    def in_cluster(self, cluster: str) -> Service:
+        """The service in a cluster; itself where it has one already, and for ""."""
+        return self if self.cluster or not cluster else self._replace(namespace=qualified(cluster, self.namespace))
+
     def means(self, other: Service) -> bool:
         """Whether a name that a person gave is of another service: without a cluster, of that in any."""
         return self in (other, other.local)

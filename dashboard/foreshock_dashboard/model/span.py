@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_MARK, Service
 
 AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | dict[str, "AttributeValue"] | None
 Attributes = Mapping[str, AttributeValue]
@@ -16,6 +17,9 @@ Status = Literal["unset", "ok", "error"]
 
 OCCUPANCY_NAME, EXPORTER_NAME = "gpu.occupancy", "foreshock-exporter"
 """Name and service of occupancy spans, which record the services that ran on a GPU (`Span.occupancy`)."""
+
+CLUSTER_ATTRIBUTE = "k8s.cluster.name"
+"""Resource attribute with the cluster (OpenTelemetry conventions)."""
 
 MAX_SERVICE_CHARS = 512
 """Limit of a service's name and of its namespace, because both are stored longer than the span."""
@@ -218,6 +222,22 @@ def service_of(resource: Attributes) -> Service:
         str(namespace)[:MAX_SERVICE_CHARS] if namespace else "",
         str(name)[:MAX_SERVICE_CHARS] if name else "unknown_service",
     )
+
+
+def in_clusters(outlines: Outlines) -> Outlines:
+    """The outlines with each service in the cluster of its resource; the same ones where no resource names one."""
+    clusters = [resource.get(CLUSTER_ATTRIBUTE) for resource in outlines.resource]
+    if not any(clusters):
+        return outlines
+    pairs = zip(outlines.service, clusters, strict=True)
+    return outlines._replace(
+        service=[_in_cluster(service, str(cluster)) if cluster else service for service, cluster in pairs]
+    )
+
+
+@lru_cache(1024)
+def _in_cluster(service: Service, cluster: str) -> Service:
+    return service.in_cluster(cluster[:MAX_SERVICE_CHARS].replace(CLUSTER_MARK, "/"))
 
 
 def version_of(resource: Attributes) -> str:

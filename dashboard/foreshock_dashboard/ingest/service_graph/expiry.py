@@ -113,6 +113,7 @@ class Expiry:
         if server is None:
             self._update.unpaired.append(Unpaired(client.service, client.kind))
             return
+        server = server.in_cluster(client.service.cluster)
         messaging = client.kind == "producer" or callee.messaging
         edge = Edge(client.service, server, DATABASE if callee.database else MESSAGING if messaging else VIRTUAL)
         self._update.add_client_call(edge, client, 0 if messaging else self._siblings.add(span, edge))

@@ -6,7 +6,7 @@ from foreshock_dashboard.ingest.service_graph.increments import Unpaired
 from foreshock_dashboard.ingest.service_graph.retries import Fallback
 from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.span import Kind, Status
 
 
@@ -106,12 +106,15 @@ def llm_labels(service: Service, model: str, token_type: str = "") -> Labels:
 
 
 def edge_labels(client: Service, server: Service, **more: str) -> Labels:
-    """Return the labels of an edge."""
+    """Return the labels of an edge. A side that sends no spans is in the cluster of the other side."""
+    client, server = client.in_cluster(server.cluster), server.in_cluster(client.cluster)
     return _labels(
         client=client.name,
-        client_service_namespace=client.namespace,
+        client_service_namespace=client.local.namespace,
+        client_k8s_cluster_name=client.cluster,
         server=server.name,
-        server_service_namespace=server.namespace,
+        server_service_namespace=server.local.namespace,
+        server_k8s_cluster_name=server.cluster,
         **more,
     )
 
@@ -122,14 +125,15 @@ def fallback_labels(fallback: Fallback) -> Labels:
         fallback.client,
         fallback.server,
         fallback=fallback.fallback.name,
-        fallback_service_namespace=fallback.fallback.namespace,
+        fallback_service_namespace=fallback.fallback.local.namespace,
         gen_ai_request_model=fallback.model,
         fallback_gen_ai_request_model=fallback.fallback_model,
     )
 
 
 def _service_labels(service: Service, **more: str) -> Labels:
-    return _labels(service_name=service.name, service_namespace=service.namespace, **more)
+    cluster, namespace = split_cluster(service.namespace)
+    return _labels(service_name=service.name, service_namespace=namespace, k8s_cluster_name=cluster, **more)
 
 
 def _labels(**pairs: str) -> Labels:

@@ -34,6 +34,7 @@ from foreshock_dashboard.model.span import (
     Outlines,
     Span,
     SpanKey,
+    in_clusters,
     outlines_of,
 )
 
@@ -93,7 +94,7 @@ class SpanMetrics:
 
     def add(self, spans: Sequence[Span], now: float) -> None:
         """Count spans that arrived at `now` (Unix seconds)."""
-        outlines = spans.outlines if isinstance(spans, SpanBatch) else outlines_of(spans)
+        outlines = in_clusters(spans.outlines if isinstance(spans, SpanBatch) else outlines_of(spans))
         requests = {
             row: request
             for row, attributes in enumerate(outlines.attributes)

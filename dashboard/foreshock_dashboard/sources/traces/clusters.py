@@ -6,11 +6,16 @@ from dataclasses import replace
 
 from foreshock_dashboard.model.query import Partial, note_of, total_of
 from foreshock_dashboard.model.service import CLUSTER_MARK, qualified
-from foreshock_dashboard.model.span import Span, TraceQuery, TraceSource, TraceSummary, UnsearchableError
+from foreshock_dashboard.model.span import (
+    CLUSTER_ATTRIBUTE,
+    Span,
+    TraceQuery,
+    TraceSource,
+    TraceSummary,
+    UnsearchableError,
+)
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_exporter.gpu import occupancy
-
-CLUSTER_ATTRIBUTE = "k8s.cluster.name"
 
 
 class ClusterTraces(TraceSource):
