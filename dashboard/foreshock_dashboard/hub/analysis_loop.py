@@ -58,7 +58,7 @@ class LoopInputs(NamedTuple):
     simulated: whether the samples are of a simulated platform.
     memory: limits of the World and of past time ranges.
     reported: returns the changes of the journal.
-    identities: those of open incidents across restarts; None where the hub is at a past time.
+    identities: those of open incidents across restarts and other names; None where the hub is at a past time.
     """
 
     source: ClusterSource
@@ -129,6 +129,8 @@ class AnalysisLoop:
         if inputs.source.look(end, WORLD_HISTORY_SECONDS):
             found = ", ".join(sorted(inputs.source.clusters))
             log.warning("several clusters, with which names now begin: %s", found)
+            if inputs.identities:
+                inputs.identities.rename(self._state.incidents)
             self._state = State()
             self._read_at_interval(self._interval)
         if not self._interval_known:
@@ -147,6 +149,7 @@ class AnalysisLoop:
         if world is None:
             return
         if inputs.identities:
+            self._state = inputs.identities.renamed(self._state)
             inputs.identities.record(self._state.incidents)
         self.slos.observe(world)
         self.tiers.observe(world)

@@ -1,14 +1,15 @@
-"""Identity of incidents across a restart, which the journal keeps.
+"""Identity of incidents across a restart, and across the moment when names get a cluster; the journal keeps it.
 
 After a restart the hub analyzes the last hours. Of an incident that opened before them it finds a later opening, and so
 another ID: acknowledgments, assignments, and silences would no longer belong to it. Incidents that opened within them
-get the same ID from the data alone, so that replays and other hubs agree.
+get the same ID from the data alone, so that replays and other hubs agree. As soon as there are several clusters, or no
+longer, the hub analyzes the last hours as well, and finds the services of all incidents under other names.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -75,17 +76,44 @@ class Identity(NamedTuple):
             "paged_service": str(self.paged_service) if self.paged_service else None,
         }
 
+    def given_to(self, incident: Incident) -> Incident:
+        """An incident with this identity."""
+        return replace(
+            incident,
+            id=self.incident,
+            opened=self.opened,
+            since=min(incident.since, self.opened),
+            paged=self.paged if self.paged is not None else incident.paged,
+            severity="critical" if self.paged is not None else incident.severity,
+            first_service=self.first_service,
+            paged_service=self.paged_service or incident.paged_service,
+        )
+
     def is_of(self, incident: Incident, members: frozenset[Service]) -> bool:
         """Whether a newly found incident may be this one, which opened earlier. members: its services so far."""
-        services = {self.service, self.first_service, self.paged_service}
         is_open = self.resolved is None or self.resolved >= incident.opened
-        is_same_kind = self.incident.endswith(LATENT_SUFFIX) == incident.id.endswith(LATENT_SUFFIX)
-        is_earlier = is_open and is_same_kind and self.opened < incident.opened
-        return is_earlier and not services.isdisjoint(members | {incident.service})
+        return is_open and self.opened < incident.opened and self._is_like(incident, members)
+
+    def is_under_other_names(self, incident: Incident, members: frozenset[Service]) -> bool:
+        """Whether an open incident may be this one, some of whose services have a cluster and others do not."""
+        names = (incident.first_service or incident.service, self.first_service, self.service)
+        return len({bool(service.cluster) for service in names}) > 1 and self._is_like(incident, members)
+
+    def _is_like(self, incident: Incident, members: frozenset[Service]) -> bool:
+        """Whether both are of one kind and have a service in common; one without a cluster may be in any."""
+        own = {service for service in (self.service, self.first_service, self.paged_service) if service}
+        services = members | {incident.service}
+        shared = not own.isdisjoint(services)
+        if not shared and not (self.service.cluster and any(service.cluster for service in services)):
+            shared = not {service.local for service in own}.isdisjoint(service.local for service in services)
+        return shared and self.incident.endswith(LATENT_SUFFIX) == incident.id.endswith(LATENT_SUFFIX)
+
+
+_IsOf = Callable[[Identity, Incident, frozenset[Service]], bool]
 
 
 class Identities:
-    """Records the identities of open incidents, and restores them after a restart. One thread uses it."""
+    """Records the identities of open incidents, and restores them. One thread uses it."""
 
     def __init__(self, journal: EntryLog) -> None:
         self._journal = journal
@@ -94,6 +122,8 @@ class Identities:
         """Start of the analyzed history, Unix seconds; None before the first evaluation."""
         self._earlier: list[Identity] = []
         """Incidents that opened too early to be found in it, the newest first."""
+        self._open: list[Identity] = []
+        """Incidents that opened within it, or were open at a change of names; those found again have other names."""
         self._problem = LogOnChange(log)
 
     def restored(self, state: State) -> State:
@@ -103,12 +133,44 @@ class Identities:
             self._read(state.time + MIN_LEARNING_SECONDS)
         if not self._earlier or state.time > self._begin + REOPEN_SECONDS:
             return state
-        tracked = tuple(
-            replace(group, incident=self._restored(group.incident, group.members)) if group.incident else group
-            for group in state.tracked
-        )
-        latent = tuple(item._replace(incident=self._restored(item.incident)) for item in state.latent_risk_warnings)
-        return replace(state, tracked=tracked, latent_risk_warnings=latent)
+        return self._with_identities(state, self._earlier, Identity.is_of)
+
+    def rename(self, incidents: Iterable[Incident]) -> None:
+        """Take the incidents as of now, before the history is analyzed again with other names of services."""
+        self._open = [Identity.of(incident) for incident in incidents if incident.is_open]
+
+    def renamed(self, state: State) -> State:
+        """The state at the end of the history, with the identities of incidents that are open under other names."""
+        if not self._open:
+            return state
+        found = {incident.id for incident in state.incidents}
+        known = sorted((item for item in self._open if item.incident not in found), key=lambda item: item.opened)
+        self._open = []
+        return self._with_identities(state, known, Identity.is_under_other_names)
+
+    def _with_identities(self, state: State, known: list[Identity], is_of: _IsOf) -> State:
+        """The state with the first identity that each new incident may have, which is taken out of `known`."""
+
+        def restored(incident: Incident, members: frozenset[Service] = frozenset()) -> Identity | None:
+            if incident.id in self._known:
+                return None
+            found = next((item for item in known if is_of(item, incident, members)), None)
+            if found:
+                known.remove(found)
+            return found
+
+        tracked = []
+        for group in state.tracked:
+            if group.incident and (found := restored(group.incident, group.members)):
+                recovering = group.recovering and found.given_to(group.recovering)
+                tracked.append(replace(group, incident=found.given_to(group.incident), recovering=recovering))
+            else:
+                tracked.append(group)
+        latent = []
+        for item in state.latent_risk_warnings:
+            same = restored(item.incident)
+            latent.append(item._replace(incident=same.given_to(item.incident)) if same else item)
+        return replace(state, tracked=tuple(tracked), latent_risk_warnings=tuple(latent))
 
     def record(self, incidents: Iterable[Incident]) -> None:
         """Write what changed of the identities into the journal; a failure is tried again at the next evaluation."""
@@ -125,7 +187,7 @@ class Identities:
             self._problem.update("")
 
     def _read(self, until: float) -> None:
-        """Read the identities; those that opened before `until` may be found again. An unreadable journal has none."""
+        """Read the identities; those that opened before `until` have another ID. An unreadable journal has none."""
         try:
             entries = self._journal.read("identity")
         except SourceError as error:
@@ -140,24 +202,7 @@ class Identities:
             self._known[identity.incident] = identity
         self._earlier = [item for item in self._known.values() if item.opened < until]
         self._earlier.sort(key=lambda item: -item.opened)
-
-    def _restored(self, incident: Incident, members: frozenset[Service] = frozenset()) -> Incident:
-        if incident.id in self._known:
-            return incident
-        found = next((item for item in self._earlier if item.is_of(incident, members)), None)
-        if found is None:
-            return incident
-        self._earlier.remove(found)
-        return replace(
-            incident,
-            id=found.incident,
-            opened=found.opened,
-            since=min(incident.since, found.opened),
-            paged=found.paged if found.paged is not None else incident.paged,
-            severity="critical" if found.paged is not None else incident.severity,
-            first_service=found.first_service,
-            paged_service=found.paged_service or incident.paged_service,
-        )
+        self._open = [item for item in self._known.values() if item.opened >= until and item.resolved is None]
 
 
 def _number(value: object) -> float | None:

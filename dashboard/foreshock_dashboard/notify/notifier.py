@@ -332,10 +332,12 @@ def _is_readable(message: OutboxMessage) -> bool:
 
 
 def _same_service(messages: Sequence[OutboxMessage], incident: Incident) -> OutboxMessage | None:
-    """The message about an incident of the same service with the same severity."""
+    """The message about an incident of the same service, then maybe without its cluster, with the same severity."""
     for message in messages:
         body = body_of(message)
-        if (body.service, body.severity) == (str(incident.service), incident.severity):
+        service = Service.parse(body.service)
+        is_same = service.means(incident.service) or incident.service.means(service)
+        if is_same and body.severity == incident.severity:
             return message
     return None
 
