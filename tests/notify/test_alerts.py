@@ -10,6 +10,7 @@ import yaml
 from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 
 from foreshock_dashboard.model.incident import Incident, Severity, Summary
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alerts import RESEND_RESOLVED_SECONDS, alert_labels, alerts
 from foreshock_dashboard.notify.due import LATENT_SECONDS
@@ -53,6 +54,12 @@ def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
         "runbook_url": f"{BASE}/runbooks/ForeshockIncident",
     }
     assert (alert["startsAt"], alert["endsAt"]) == ("2027-01-15T07:59:50.000+00:00", "2027-01-15T08:05:00.000+00:00")
+
+
+def test_the_origin_is_named_as_in_the_rules_of_the_cluster() -> None:
+    """Alertmanager groups and inhibits by cluster and origin."""
+    for _, alert in (posted(incident()), posted(incident(service=Service("eu//serving", CHAT.name)))):
+        assert alert["labels"]["origin"] == "serving/llm-chat"
 
 
 def test_the_page_ends_the_alert_of_the_early_warning() -> None:

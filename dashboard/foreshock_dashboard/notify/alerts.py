@@ -64,7 +64,7 @@ def alert_labels(incident: Incident, severity: Severity, owner: Callable[[Servic
         "namespace": service.local.namespace,
         "service_namespace": service.local.namespace,
         "cluster": service.cluster,
-        "origin": str(service),
+        "origin": str(service.local),
         "owner": owner(service),
     }
     return {key: value for key, value in labels.items() if value}

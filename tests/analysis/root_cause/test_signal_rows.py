@@ -225,10 +225,11 @@ def test_a_share_has_the_word_in_its_name(metric: str, expected: bool) -> None:
     assert is_share(metric) == expected
 
 
+@pytest.mark.parametrize("unit", [1.0, 100.0], ids=["share", "percent"])
 @pytest.mark.parametrize(("now", "anomalous"), [(0.06, False), (0.9, True)])
-def test_a_host_is_anomalous_by_the_share_of_it_that_is_used(now: float, anomalous: bool) -> None:
+def test_a_host_is_anomalous_by_the_share_of_it_that_is_used(now: float, anomalous: bool, unit: float) -> None:
     """An idle host that is six times as busy is still idle."""
-    busy = np.where(IN_FAULT, now, 0.01)
+    busy = unit * np.where(IN_FAULT, now, 0.01)
     rows = rows_of({"instance:node_cpu_utilisation:rate1m": {labels_of({"instance": "node-1:9100"}): busy}})
     found = deviations(rows, AnalysisWindow(TIMES, 40, 45, TIMES[50]))
     assert bool(np.nanmax(found.z) >= ANOMALOUS_Z) == anomalous

@@ -229,7 +229,15 @@ def test_a_process_on_several_gpus_has_the_longest_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("span_service", "on"), [(("", "llm-chat"), CHAT), (CHAT, Service("", "llm-chat")), (TRAIN, None)]
+    ("span_service", "on"),
+    [
+        (("", "llm-chat"), CHAT),
+        (CHAT, Service("", "llm-chat")),
+        (TRAIN, None),
+        (("eu//", "llm-chat"), Service("eu//serving", "llm-chat")),
+        (("eu//serving", "llm-chat"), Service("eu//", "llm-chat")),
+        (("us//", "train-llm"), None),
+    ],
 )
 def test_a_missing_namespace_still_matches(span_service: tuple[str, str], on: Service | None) -> None:
     """Of the exporter or of the span; two namespaces are two services."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.sources.traces.conftest import T0, Load, MakeSpan
 
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
@@ -42,8 +43,22 @@ def test_a_service_of_one_cluster_is_searched_and_named_as_its_metrics_are(
     assert only.service == Service.parse("eu//shop/chat")
     found = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("eu//shop/chat")))
     assert f"{1:032x}" in {item.trace_id for item in found}
+    slow = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("eu//shop/chat"), min_duration=3600.0))
+    assert slow == ()
     everywhere = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("shop/chat")))
     assert len(everywhere) == 2
+
+
+def test_spans_without_their_cluster_are_found_for_the_service_of_any_cluster(
+    load: Load, span: MakeSpan, metrics: ClusterSource
+) -> None:
+    """Clusters may be known only from `external_labels`."""
+    traces = ClusterTraces(load([span(1, service="chat", namespace="shop")]), metrics)
+    found = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("eu//shop/chat")))
+    assert [item.trace_id for item in found] == [f"{1:032x}"]
+    assert "k8s.cluster.name=eu not found: traces of shop/chat in any cluster" in note_of(found)
+    other = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("eu//shop/cart")))
+    assert (other, note_of(other)) == ((), "")
 
 
 def test_with_one_cluster_spans_are_passed_through(load: Load, span: MakeSpan, tmp_path: Path) -> None:

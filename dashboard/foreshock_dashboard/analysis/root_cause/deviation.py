@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_number, is_share, is_unavailability
 from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors
-from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow
+from foreshock_dashboard.analysis.root_cause.signal_rows import MAX_SHARE, Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
 from foreshock_dashboard.model.types import Floats
@@ -216,12 +216,16 @@ def _floor(kind: SignalKind, rows: Sequence[SignalRow], values: Floats, level: F
         return whole * use.MIN_ERROR_SCALE
     peak = np.nanmax(np.abs(values), axis=1)
     floor = np.maximum(use.MIN_SCALE_TO_LEVEL_RATIO * np.abs(level), use.MIN_SCALE_TO_PEAK_RATIO * peak)
-    share = np.array([is_share(row.metric) for row in rows])
+    share = np.array([is_share(row.metric) for row in rows], np.bool_)
+    largest: dict[str, float] = {}  # one unit for all series of a metric
+    for row, value in zip(rows, peak.tolist(), strict=True):
+        largest[row.metric] = max(largest.get(row.metric, 0.0), value)
+    whole = np.array([100.0 if largest[row.metric] > MAX_SHARE else 1.0 for row in rows])
     is_whole = (np.nan_to_num(values) % 1 == 0).all(axis=1) & ~share
     number = np.array([is_whole[i] and is_number(row.metric) for i, row in enumerate(rows)], np.bool_)
     least = np.where(number, np.sqrt(np.maximum(level, 1.0)), 1.0)  # of a Poisson variable; the resolution of others
     floor = np.where(is_whole, np.maximum(floor, least), floor)
-    floor = np.where(share, np.maximum(floor, use.MIN_SHARE_SCALE), floor)
+    floor = np.where(share, np.maximum(floor, use.MIN_SHARE_SCALE * whole), floor)
     return np.asarray(np.maximum(floor, np.finfo(float).tiny), np.float64)
 
 

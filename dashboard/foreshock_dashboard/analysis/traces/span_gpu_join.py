@@ -80,7 +80,8 @@ class SpanGpuJoin:
         same_name = [
             service
             for service in self._services
-            if service.name == wanted.name and "" in (service.namespace, wanted.namespace)
+            if (service.cluster, service.name) == (wanted.cluster, wanted.name)
+            and "" in (service.local.namespace, wanted.local.namespace)
         ]
         matches = [wanted] if wanted in self._services else same_name
         if len(matches) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from foreshock_dashboard.model.query import Partial, note_of, total_of
@@ -28,15 +29,20 @@ class ClusterTraces(TraceSource):
         self._source, self._clusters = source, clusters
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """See `TraceSource.search`. Without the attribute in its index, a source finds the service of any cluster."""
+        """See `TraceSource.search`. Where no span has the attribute, the traces are of any cluster."""
         if query.service is None or not query.service.cluster:
             return self._source.search(query)
         local = replace(query, service=query.service.local)
-        try:
-            wanted = {**query.attributes, CLUSTER_ATTRIBUTE: query.service.cluster}
-            return self._source.search(replace(local, attributes=wanted))
-        except UnsearchableError:
-            return self._source.search(local)
+        with suppress(UnsearchableError):
+            cluster = {CLUSTER_ATTRIBUTE: query.service.cluster}
+            found = self._source.search(replace(local, attributes={**query.attributes, **cluster}))
+            any_in_cluster = TraceQuery(query.start, query.end, local.service, query.any_namespace, attributes=cluster)
+            if found or self._source.search(any_in_cluster):
+                return found
+        if not (anywhere := self._source.search(local)):
+            return anywhere
+        note = f"{CLUSTER_ATTRIBUTE}={query.service.cluster} not found: traces of {local.service} in any cluster"
+        return Partial(anywhere, "; ".join(filter(None, (note_of(anywhere), note))), total_of(anywhere))
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """See `TraceSource.get`. The namespace of a service has its cluster, as in the metrics."""
