@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query
-from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_sum
@@ -46,10 +46,8 @@ _NAMED = (
     _Named(("destination_service_name",), "destination_service_namespace", "destination"),
 )
 _SIDES = (("client", "server"), ("source", "destination"))
-_PLACES = (
-    *("instance", "exported_instance", "host_name", "nodename", "Hostname", "node", "pool"),
-    *("namespace", "exported_namespace", "k8s_namespace_name"),
-)
+_NAMESPACES = ("namespace", "exported_namespace", "k8s_namespace_name")
+_PLACES = ("instance", "exported_instance", "host_name", "nodename", "Hostname", "node", "pool", *_NAMESPACES)
 """Labels that are qualified wherever they are; UUIDs of GPUs and pods are unique already."""
 _QUALIFIED = frozenset((*_PLACES, *(each.namespace for each in _NAMED)))
 
@@ -130,40 +128,97 @@ class ClusterSource(MetricSource):
         own = (f"{side}_{label}" for side in sides for label in self._labels)
         return replace(query, matchers=matchers, by=tuple(dict.fromkeys((*query.by, *self._labels, *own))))
 
+    def _cluster(self, labels: Mapping[str, str]) -> str:
+        return _cluster_name(next(filter(None, (labels.get(label, "") for label in self._labels)), ""))
+
     def _qualified(self, matrix: Matrix, query: Query) -> Matrix:
         of_cluster = [each for each in query.matchers if _is_qualified(each)]
+        naming = _Naming(query.by, self._labels, self.clusters)
         rows: dict[Labels, Floats] = {}
         for labels, values in zip(matrix.labels, matrix.values, strict=True):
-            pairs = self._names(dict(labels), query.by)
-            if all(each.accepts(pairs.get(each.label, "")) for each in of_cluster):
-                key = labels_of(pairs)
-                rows[key] = nan_sum(rows[key], values) if key in rows else values
+            key = naming(labels)
+            if of_cluster and not all(each.accepts(dict(key).get(each.label, "")) for each in of_cluster):
+                continue
+            rows[key] = nan_sum(rows[key], values) if key in rows else values
         return Matrix.of(matrix.times, rows)
 
-    def _names(self, pairs: dict[str, str], by: tuple[str, ...] | None) -> Mapping[str, str]:
+
+class _Part(NamedTuple):
+    """A label of a result: name, position in the labels of the series (None if it has none), and whose cluster its
+    value gets (a side, "" for that of the series, None for none)."""
+
+    name: str
+    position: int | None
+    cluster_of: str | None
+
+
+class _Naming:
+    """Names the series of one answer; equal labels of them are one object, so that comparing them is fast."""
+
+    def __init__(self, by: tuple[str, ...] | None, labels: tuple[str, ...], clusters: frozenset[str]) -> None:
+        self._kept = None if by is None else frozenset((*by, "le"))
+        self._labels, self._clusters = labels, clusters
+        self._plans: dict[tuple[str, ...], tuple[tuple[_Part, ...], dict[str, tuple[int, ...]]]] = {}
+        self._pairs: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self._equal: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def __call__(self, labels: Labels) -> Labels:
         """The labels of a series with qualified names."""
-        cluster = self._cluster(pairs)
-        sides = {side: self._cluster_of_side(pairs, side) or cluster for pair in _SIDES for side in pair}
-        if by is not None:
-            pairs = {name: value for name, value in pairs.items() if name in by or name == "le"}
-        for label in _PLACES:
-            if label in pairs:
-                pairs[label] = qualified(cluster, pairs[label])
-        for names, namespace, side in _NAMED:
-            if any(name in pairs for name in names):
-                pairs[namespace] = qualified(sides[side] if side else cluster, pairs.get(namespace, ""))
-        if not any(label in pairs for label in ("namespace", "exported_namespace", "k8s_namespace_name")):
-            pairs["namespace"] = qualified(cluster, "")
-        return {**pairs, CLUSTER_LABEL: cluster}
+        names = tuple([name for name, _ in labels])
+        if (plan := self._plans.get(names)) is None:
+            plan = self._plans[names] = self._plan(names)
+        parts, positions = plan
+        clusters = {"": self._cluster(labels, positions[""])}
+        for side in positions:
+            if side:
+                found = self._cluster(labels, positions[side])
+                clusters[side] = found if found in self._clusters else clusters[""]
+        made = []
+        for name, position, cluster_of in parts:
+            if cluster_of is None and position is not None:
+                made.append(self._equal.setdefault(labels[position], labels[position]))
+                continue
+            value = "" if position is None else labels[position][1]
+            key = name, clusters[cluster_of or ""], value
+            if (pair := self._pairs.get(key)) is None:
+                pair = self._pairs[key] = (name, key[1] if name == CLUSTER_LABEL else qualified(key[1], value))
+            if pair[1]:
+                made.append(pair)
+        return tuple(made)
 
-    def _cluster_of_side(self, labels: Mapping[str, str], side: str) -> str:
-        """The cluster of a side of a call if it is a known one: Istio's default is "Kubernetes" in every cluster."""
-        found = self._cluster(labels, f"{side}_")
-        return found if found in self.clusters else ""
+    def _plan(self, names: tuple[str, ...]) -> tuple[tuple[_Part, ...], dict[str, tuple[int, ...]]]:
+        """The labels of results of series with these labels in order, and where the cluster of each side is.
 
-    def _cluster(self, labels: Mapping[str, str], prefix: str = "") -> str:
-        found = (labels.get(f"{prefix}{label}", "") for label in self._labels)
-        return next(filter(None, found), "").replace(CLUSTER_MARK, "/")
+        A side counts only if it is a known cluster: Istio's default is "Kubernetes" in every cluster.
+        """
+        at = {name: position for position, name in enumerate(names)}
+        parts = {
+            name: _Part(name, position, "" if name in _PLACES else None)
+            for name, position in at.items()
+            if self._kept is None or name in self._kept
+        }
+        for named, namespace, side in _NAMED:
+            if any(name in parts for name in named):
+                position = parts[namespace].position if namespace in parts else None
+                parts[namespace] = _Part(namespace, position, side)
+        if not any(name in parts for name in _NAMESPACES):
+            parts["namespace"] = _Part("namespace", None, "")
+        parts[CLUSTER_LABEL] = _Part(CLUSTER_LABEL, None, "")
+        sides = {"", *(part.cluster_of for part in parts.values() if part.cluster_of)}
+        prefixes = {side: f"{side}_" if side else "" for side in sides}
+        positions = {
+            side: tuple(at[key] for label in self._labels if (key := f"{prefix}{label}") in at)
+            for side, prefix in prefixes.items()
+        }
+        return tuple(parts[name] for name in sorted(parts)), positions
+
+    @staticmethod
+    def _cluster(labels: Labels, positions: tuple[int, ...]) -> str:
+        return _cluster_name(next((labels[position][1] for position in positions if labels[position][1]), ""))
+
+
+def _cluster_name(value: str) -> str:
+    return value.replace(CLUSTER_MARK, "/")
 
 
 def _is_qualified(matcher: Matcher) -> bool:

@@ -221,6 +221,21 @@ def test_a_side_of_a_call_is_in_the_cluster_of_its_series_unless_it_names_anothe
         store.close()
 
 
+def test_equal_labels_of_an_answer_are_one_object_also_with_names_of_clusters(new_store: Opened) -> None:
+    """Otherwise their comparison takes most of an evaluation, and their copies most of its memory."""
+    span = 'traces_span_metrics_calls_total{service_name="chat",service_namespace="shop",span_name="%d"} {N}'
+    store = loaded(new_store, batches(["eu", "us"], [span % number for number in range(3)]))
+    try:
+        metrics, end = ClusterSource(store), START + (POINTS - 1) * STEP
+        metrics.look(end, POINTS * STEP)
+        query = Query("traces_span_metrics_calls_total", by=("service_name", "service_namespace", "span_name"))
+        pairs = [pair for labels in metrics.fetch(query, end, end, STEP).labels for pair in labels]
+        assert pairs.count(("service_namespace", "eu//shop")) == 3
+        assert len({*map(id, pairs)}) == len({*pairs})
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("name", ["eu//shop/chat", "eu//chat", "arn:aws:eks:x:cluster/eu//shop/chat", "shop/chat", "x"])
 def test_the_name_of_a_service_is_read_as_it_is_written(name: str) -> None:
     service = Service.parse(name)
