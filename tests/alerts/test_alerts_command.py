@@ -34,6 +34,28 @@ def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) 
     assert sum(text.count(HUB) for text in files.values()) > 8  # anchors repeat them
 
 
+def test_rules_of_several_clusters_read_and_link_to_the_cluster_of_the_alert(
+    tmp_path: Path, tool: Callable[..., str]
+) -> None:
+    """Equal names of services and hosts are in each."""
+    files = written(tmp_path, "--by-cluster", "k8s_cluster")
+    rules = {name: text for name, text in files.items() if name.endswith(".rules.yml")}
+    tool("promtool", "check", "rules", *(str(tmp_path / name) for name in rules))
+    annotations = [
+        text
+        for rule_file in rules.values()
+        for group in yaml.safe_load(rule_file)["groups"]
+        for rule in group["rules"]
+        for text in rule.get("annotations", {}).values()
+    ]
+    queries = [text for text in annotations if "| query" in text and "id=%q" not in text]
+    links = [text for text in annotations if re.search(r"/services/|victim=|gpu=", text)]
+    assert len(queries) > 5
+    assert all(re.search(r'printf "[\w(]+{k8s_cluster=%q,.*?" +\$labels\.k8s_cluster ', text) for text in queries)
+    assert len(links) > 10
+    assert all("{{ with $labels.k8s_cluster }}" in text for text in links)
+
+
 def test_runbooks_lead_to_the_prefix_that_was_named(tmp_path: Path) -> None:
     """By default to the hub that was named, which serves them."""
     files = written(tmp_path / "a", "--hub-url", HUB)

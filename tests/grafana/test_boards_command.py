@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ def source(files: dict[str, str], name: str) -> Yaml:
     (found,) = yaml.safe_load(files[f"{SOURCES}/{name}.yml"])["datasources"]
     made: Yaml = found
     return made
+
+
+def test_dashboards_of_several_clusters_name_and_link_to_the_cluster_of_a_row_or_series(tmp_path: Path) -> None:
+    """Equal names of services and hosts are in each."""
+    files = written(tmp_path, "--by-cluster", "cluster")
+    text = "".join(text for name, text in files.items() if name.endswith(".json"))
+    links = re.findall(r'"url": "(.*(?:/services/|victim=|gpu=).*)"', text)
+    assert len(links) > 15
+    assert all("?cluster=${__" in link for link in links if "fields.id:" not in link)
+    assert "{{cluster}} {{service}}" in text
+    assert '"cluster": "Cluster"' in text
 
 
 def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:

@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 _GROUPED = re.compile(r"\b(by|on) \(")
+_TEMPLATE_QUERY = re.compile(r'printf "([^"{]*)\{(?!id=)([^"]*)"(\s+)')  # the ID of an incident is unique
+_SERVICE_LINK = re.compile(r"/services/\{\{.*?urlquery \$labels\.(service_name|server) \}\}", re.DOTALL)
+_PARAMETER_LINK = re.compile(r"/(contention\?victim|fleet\?gpu)=")
 _ALERTS = re.compile(r"\b(equal|group_by): \[(?!alertname)")
 
 
 def by_cluster(text: str, label: str) -> str:
-    """PromQL that also groups and matches by the label of the cluster."""
-    return _GROUPED.sub(rf"\1 ({label}, ", text)
+    """PromQL, or rules with it, that also groups and matches by the label of the cluster. Links name the cluster."""
+    text = _GROUPED.sub(rf"\1 ({label}, ", text)
+    text = _TEMPLATE_QUERY.sub(rf'printf "\1{{{label}=%q,\2"\3$labels.{label} ', text)
+    cluster = f"{{{{ with $labels.{label} }}}}%scluster={{{{ urlquery . }}}}%s{{{{ end }}}}"
+    text = _SERVICE_LINK.sub(lambda link: link[0] + cluster % ("?", ""), text)
+    return _PARAMETER_LINK.sub(lambda link: link[0].replace("?", "?" + cluster % ("", "&")), text)
 
 
 def alertmanager_by_cluster(text: str, label: str) -> str:
@@ -29,9 +36,24 @@ def dashboard_by_cluster(dashboard: Mapping[str, Any], label: str) -> dict[str, 
     return {**grouped, "templating": {**templating, "list": [*templating["list"], filters]}}
 
 
-def _grouped(part: Any, label: str) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(part, dict):
-        return {
-            key: by_cluster(value, label) if key == "expr" else _grouped(value, label) for key, value in part.items()
-        }
-    return [_grouped(item, label) for item in part] if isinstance(part, list) else part
+def _grouped(part: Any, label: str, key: str = "") -> Any:  # noqa: ANN401 - JSON
+    match key, part:
+        case "expr", str():
+            return by_cluster(part, label)
+        case "legendFormat", str() if "{{" in part:
+            return f"{{{{{label}}}}} {part}"
+        case "url", str() if "${__field.labels." in part:
+            return part.replace("?", f"?cluster=${{__field.labels.{label}:percentencode}}&", 1)
+        case "url", str() if "${__data.fields.Service" in part or "${__data.fields.Host}" in part:
+            return part.replace("?", "?cluster=${__data.fields.Cluster:percentencode}&", 1)
+        case "options", {"includeByName": shown, "indexByName": order, "renameByName": names} if "id" not in shown:
+            return {
+                "includeByName": {label: True, **shown},
+                "indexByName": {label: 0, **{name: at + 1 for name, at in order.items()}},
+                "renameByName": {label: "Cluster", **names},
+            }
+        case _, dict():
+            return {name: _grouped(value, label, name) for name, value in part.items()}
+        case _, list():
+            return [_grouped(item, label) for item in part]
+    return part
