@@ -329,7 +329,7 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
 
 
 def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> None:
-    """The request rate at its highest and now; nothing while it fires, or where the rate stays."""
+    """The request rate at its highest and now; nothing while it fires, or where the rate stays or is zero."""
     world, origin = contended(), service("embedder")
     rate = world.red.rate.copy()
     rate[world.services.index(origin), -20:] = np.linspace(50.0, 5.0, 20)
@@ -348,6 +348,8 @@ def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> No
         "resolves": NOW - 60 + RESOLVE_AFTER_SECONDS,
     }
     assert recovery(world, "recovering")["recovery"] == []
+    idle = np.where(np.arange(len(world.services))[:, None] == world.services.index(origin), 0.0, rate)
+    assert recovery(replace(world, red=replace(world.red, rate=idle)), "recovering")["recovery"] == []
     assert recovery(fell, "firing")["recovery"] == []
 
 
