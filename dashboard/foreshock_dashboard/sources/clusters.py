@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query
+from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.model.query import LimitError, Matcher, Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_sum
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LABELS = ("k8s_cluster_name", "cluster")
 """OpenTelemetry's resource attribute k8s.cluster.name, and the common external label of a Prometheus. The attribute is
@@ -50,6 +55,9 @@ _NAMESPACES = ("namespace", "exported_namespace", "k8s_namespace_name")
 _PLACES = ("instance", "exported_instance", "host_name", "nodename", "Hostname", "node", "pool", *_NAMESPACES)
 """Labels that are qualified wherever they are; UUIDs of GPUs and pods are unique already."""
 _QUALIFIED = frozenset((*_PLACES, *(each.namespace for each in _NAMED)))
+_ADDRESSES = ("instance", "exported_instance")
+"""They may be URLs."""
+_LOCAL = _QUALIFIED.difference(_ADDRESSES)
 
 
 class ClusterSource(MetricSource):
@@ -64,7 +72,8 @@ class ClusterSource(MetricSource):
 
     def __init__(self, source: MetricSource, labels: Sequence[str] = DEFAULT_LABELS) -> None:
         self._source, self._labels = source, tuple(labels)
-        self._looked_at = -math.inf
+        self._looked_at = self._tried_at = -math.inf
+        self._problem = LogOnChange(log, recovered="clusters can be looked for again")
         self.clusters: frozenset[str] = frozenset()
 
     @property
@@ -76,24 +85,26 @@ class ClusterSource(MetricSource):
         """Look for clusters in the last `back` seconds before `now` (Unix seconds), at most every `DETECTION_SECONDS`.
 
         Returns whether names are qualified from now on and were not before. Clusters are never forgotten: services
-        must not change their names because one is down.
-
-        Raises:
-            SourceError: the source cannot answer.
+        must not change their names because one is down. What the source refuses is logged, and stops no evaluation.
         """
-        if not self._labels or now - self._looked_at < DETECTION_SECONDS:
+        if not self._labels or now - self._tried_at < DETECTION_SECONDS:
             return False
+        self._tried_at = now
         since = max(now - back, self._looked_at)
         step = min(DETECTION_STEP_SECONDS, max(1.0, now - since))
         queries = [Query(metric, by=self._labels, window=min(900.0, step)) for metric in DETECTION_METRICS]
-        found = {
-            cluster
-            for matrix in self._source.fetch_all(queries, since + step, now, step)
-            for labels in matrix.labels
-            if (cluster := self._cluster(dict(labels)))
-        }
-        had_several, self._looked_at = self.has_several, now
-        self.clusters |= found
+        had_several, problem = self.has_several, ""
+        for query in queries:
+            try:
+                found = self._source.fetch(query, since + step, now, step).labels
+            except SourceError as error:
+                if query is queries[0] and not isinstance(error, LimitError):
+                    return False  # it answers nothing now
+                problem = problem or f"clusters may be missing: {error}"
+            else:
+                self.clusters |= {cluster for labels in found if (cluster := self._cluster(dict(labels)))}
+        self._looked_at = now  # after a limit, the next look reads less
+        self._problem.update(problem)
         return self.has_several and not had_several
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
@@ -103,7 +114,7 @@ class ClusterSource(MetricSource):
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """See `MetricSource.fetch_all`."""
         if not self.has_several:
-            return self._source.fetch_all(queries, start, end, step)
+            return map(_without_marks, self._source.fetch_all(queries, start, end, step))
         answers = self._source.fetch_all([self._sent(query) for query in queries], start, end, step)
         return (self._qualified(matrix, query) for matrix, query in zip(answers, queries, strict=True))
 
@@ -129,7 +140,7 @@ class ClusterSource(MetricSource):
         return replace(query, matchers=matchers, by=tuple(dict.fromkeys((*query.by, *self._labels, *own))))
 
     def _cluster(self, labels: Mapping[str, str]) -> str:
-        return _cluster_name(next(filter(None, (labels.get(label, "") for label in self._labels)), ""))
+        return _local_name(next(filter(None, (labels.get(label, "") for label in self._labels)), ""))
 
     def _qualified(self, matrix: Matrix, query: Query) -> Matrix:
         of_cluster = [each for each in query.matchers if _is_qualified(each)]
@@ -179,6 +190,8 @@ class _Naming:
                 made.append(self._equal.setdefault(labels[position], labels[position]))
                 continue
             value = "" if position is None else labels[position][1]
+            if CLUSTER_MARK in value and name not in _ADDRESSES:
+                value = _local_name(value)
             key = name, clusters[cluster_of or ""], value
             if (pair := self._pairs.get(key)) is None:
                 pair = self._pairs[key] = (name, key[1] if name == CLUSTER_LABEL else qualified(key[1], value))
@@ -214,11 +227,23 @@ class _Naming:
 
     @staticmethod
     def _cluster(labels: Labels, positions: tuple[int, ...]) -> str:
-        return _cluster_name(next((labels[position][1] for position in positions if labels[position][1]), ""))
+        return _local_name(next((labels[position][1] for position in positions if labels[position][1]), ""))
 
 
-def _cluster_name(value: str) -> str:
-    return value.replace(CLUSTER_MARK, "/")
+def _local_name(value: str) -> str:
+    """A name without the mark of clusters, which only the hub writes: a sender must not make up a cluster."""
+    return re.sub("/{2,}", "/", value)
+
+
+def _without_marks(matrix: Matrix) -> Matrix:
+    """The answer of a source with one cluster or none."""
+    if not any(CLUSTER_MARK in value and name in _LOCAL for labels in matrix.labels for name, value in labels):
+        return matrix
+    rows: dict[Labels, Floats] = {}
+    for labels, values in zip(matrix.labels, matrix.values, strict=True):
+        key = tuple((name, _local_name(value) if name in _LOCAL else value) for name, value in labels)
+        rows[key] = nan_sum(rows[key], values) if key in rows else values
+    return Matrix.of(matrix.times, rows)
 
 
 def _is_qualified(matcher: Matcher) -> bool:

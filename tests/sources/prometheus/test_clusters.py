@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.query import Matcher, MetricSource, Query
+from foreshock_dashboard.model.query import LimitError, Matcher, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
-from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.sources.clusters import ClusterSource
+from foreshock_dashboard.sources.clusters import DETECTION_SECONDS, ClusterSource
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
@@ -236,49 +235,49 @@ def test_equal_labels_of_an_answer_are_one_object_also_with_names_of_clusters(ne
         store.close()
 
 
+@pytest.mark.parametrize(
+    ("error", "found", "logged"),
+    [
+        pytest.param(LimitError("too many samples"), {"eu"}, 1, id="one metric is too large"),
+        pytest.param(SourceError("no connection"), set(), 0, id="no connection"),
+    ],
+)
+def test_a_look_that_fails_stops_nothing_and_is_repeated_a_minute_later(
+    new_store: Opened, caplog: pytest.LogCaptureFixture, error: SourceError, found: set[str], logged: int
+) -> None:
+    store = loaded(new_store, batches(["eu"]))
+    metrics, end = ClusterSource(store), START + (POINTS - 1) * STEP
+    fetch = store.fetch
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            answers = Mock(side_effect=[error, *[fetch] * 9])
+            patch.setattr(store, "fetch", lambda *asked: answers(*asked)(*asked))
+            assert not metrics.look(end, POINTS * STEP)
+        assert metrics.clusters == found
+        assert not metrics.look(end + DETECTION_SECONDS - 1, POINTS * STEP + DETECTION_SECONDS)
+        assert metrics.clusters == found
+        metrics.look(end + DETECTION_SECONDS, POINTS * STEP + DETECTION_SECONDS)
+        assert metrics.clusters == {"eu"}
+    finally:
+        store.close()
+    messages = [message for message in caplog.messages if "clusters" in message]
+    assert messages == [f"clusters may be missing: {error}"] * logged
+
+
+@pytest.mark.parametrize("others", [[], ["prod", "eu"]], ids=["no cluster", "several"])
+def test_a_sender_cannot_make_up_a_cluster(new_store: Opened, others: list[str]) -> None:
+    labels = 'service_name="dns",service_namespace="prod//%s",span_kind="SPAN_KIND_SERVER"'
+    span = f"traces_span_metrics_calls_total{{{labels}}} {{N}}"
+    store = loaded(new_store, [*batches(others, LINES[:2]), *batches([""], [span % "system", span % "//system"])])
+    try:
+        assert world(store).services == (Service("prod/system", "dns"),)
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("name", ["eu//shop/chat", "eu//chat", "arn:aws:eks:x:cluster/eu//shop/chat", "shop/chat", "x"])
 def test_the_name_of_a_service_is_read_as_it_is_written(name: str) -> None:
     service = Service.parse(name)
     assert str(service) == name
     assert service.cluster == name.rpartition("//")[0]
     assert str(service.local) == name.rpartition("//")[2]
-
-
-def test_spans_that_the_hub_receives_join_the_gpus_of_their_cluster(new_store: Opened) -> None:
-    """The targets have the label `cluster`, the spans the attribute `k8s.cluster.name`."""
-    metrics = SpanMetrics()
-    store = loaded(new_store, batches(["eu", "us"], LINES[:8]))
-    try:
-        for point in range(POINTS):
-            at = START + point * STEP
-            for number, cluster in enumerate(("eu", "us", "us")):
-                metrics.add([request(cluster, at - 1, 10 * point + number)], at)
-            store.append_samples([SampleBatch(at, "foreshock", metrics.collect(at))])
-        fleet = world(store)
-        assert {str(tenant.service) for tenant in fleet.tenants} >= {"eu//shop/chat", "us//shop/chat"}
-        rates = dict(zip(map(str, fleet.services), fleet.red.rate[:, -1].tolist(), strict=True))
-        assert (rates["eu//shop/chat"], rates["us//shop/chat"]) == (pytest.approx(0.1), pytest.approx(0.2))
-        assert [(str(edge.client), str(edge.server)) for edge in fleet.edges] == [
-            ("eu//user", "eu//shop/chat"),
-            ("us//user", "us//shop/chat"),
-        ]
-    finally:
-        store.close()
-
-
-def request(cluster: str, end: float, number: int) -> Span:
-    """A request to shop/chat."""
-    nanoseconds = int(end * 1e9)
-    return Span(
-        trace_id=f"{number + 1:032x}",
-        span_id=f"{1:016x}",
-        parent_id="",
-        name="POST /chat",
-        kind="server",
-        start_ns=nanoseconds - 10**8,
-        end_ns=nanoseconds,
-        status="unset",
-        status_message="",
-        resource={"service.name": "chat", "service.namespace": "shop", "k8s.cluster.name": cluster},
-        attributes={},
-    )
