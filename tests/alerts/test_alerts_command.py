@@ -231,3 +231,14 @@ def test_what_is_written_counts_late_and_failed_requests(
     test = {"rule_files": files, "evaluation_interval": "30s", "group_eval_order": order, "tests": [case]}
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
     assert "SUCCESS" in tool("promtool", "test", "rules", tmp_path / "test.yml")
+
+
+def test_the_slo_of_a_service_in_a_cluster_is_of_the_label_of_clusters() -> None:
+    """Of `cluster` where no other one is named."""
+    for label, expected in (("", "cluster"), ("k8s_cluster_name", "k8s_cluster_name")):
+        (group,) = slo_rule_groups([("eu//a/chat", 20.0, 0.01)], cluster_label=label)
+        text = yaml.safe_dump(group)
+        assert set(re.findall(r'(\w+)=\\?"eu\\?"', text)) == {expected}
+        rules = group["rules"]
+        assert isinstance(rules, list)
+        assert {rule["labels"][expected] for rule in rules} == {"eu"}

@@ -12,6 +12,7 @@ from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
 from foreshock_dashboard.model.service import Service, split_cluster
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.web.documents.postmortem import report
@@ -121,3 +122,24 @@ def test_status_lists_each_target_once_and_none_of_another_cluster() -> None:
         rows = calls.get(f"/api/pages/status{query}").json()["targets"]
         assert sorted(row["instance"] for row in rows) == sorted([*expected, "new:1"])
         assert {row["samples"] for row in rows} == {7}
+
+
+def test_status_names_what_has_no_cluster_where_others_have_one() -> None:
+    seen = fleet()
+    assert seen.world is not None
+    services = tuple(Service("", one.name) if one.name == "auth" else one for one in seen.world.services)
+    targets = tuple(
+        target._replace(instance=target.instance.replace("eu//host-3", "host-3")) for target in seen.world.targets
+    )
+
+    def problems(found: Snapshot) -> list[str]:
+        hub = client(FakeHub(found))
+        every = [hub.get(f"/api/pages/status{query}").json()["health"]["problems"] for query in ("", "?cluster=us")]
+        assert [text for text in every[1] if "cluster" in text] == []
+        return [text for text in every[0] if "cluster" in text]
+
+    assert problems(seen) == []
+    assert problems(replace(seen, world=replace(seen.world, services=services, targets=targets))) == [
+        "1 of 12 services without a cluster: auth. Set the resource attribute k8s.cluster.name",
+        "1 of 4 targets without a cluster: host-3:10877. Set external_labels: cluster",
+    ]

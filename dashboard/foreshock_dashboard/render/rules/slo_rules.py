@@ -24,7 +24,7 @@ SloTarget = tuple[str, float, float]
 Rule = Mapping[str, object]
 _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 CLUSTER = "cluster"
-"""Label of the cluster that the name of a service begins with."""
+"""Default label of the cluster that the name of a service begins with."""
 
 
 def slo_rule_groups(
@@ -32,8 +32,9 @@ def slo_rule_groups(
 ) -> list[Rule]:
     """One group of recording rules per SLO.
 
-    targets: one per service. bounds: histogram bucket bounds of latency in seconds. cluster_label: by which the rules
-    group as well. Raises ValueError if a p95 lies beyond the last bound, or a service has two SLOs.
+    targets: one per service. bounds: histogram bucket bounds of latency in seconds. cluster_label: the label of
+    clusters, by which the rules group as well. Raises ValueError if a p95 lies beyond the last bound, or a service has
+    two SLOs.
     """
     names = [name for name, _, _ in targets]
     if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -64,15 +65,15 @@ def _rules(
         bound = bucket_bound(latency, bounds)
     except ValueError as error:
         raise ValueError(f"{service}: {error}") from None
-    requests = f"service:requests:rate5m{{{_service_matchers(service)}}}"
-    errors = f"service:errors:ratio_rate5m{{{_service_matchers(service)}}}"
-    within = "\n  or ".join(_within(service, bound))
+    requests = f"service:requests:rate5m{{{_service_matchers(service, cluster_label)}}}"
+    errors = f"service:errors:ratio_rate5m{{{_service_matchers(service, cluster_label)}}}"
+    within = "\n  or ".join(_within(service, bound, cluster_label))
     late = f"clamp_min(\n  {requests}\n  - on (service_namespace, service_name) (\n  {within}\n  ),\n  0\n)\n"
     violations = {"latency": late, "availability": f"{requests} * {errors}\nor {requests} * 0\n"}
     # The series have these labels already; repeated here, they distinguish the rules of several services.
     namespace = service.local.namespace
     named = ({"service_namespace": namespace} if namespace else {}) | {"service_name": service.name}
-    named |= {CLUSTER: service.cluster} if service.cluster else {}
+    named |= {cluster_label or CLUSTER: service.cluster} if service.cluster else {}
     if cluster_label:
         violations = {sli: by_cluster(expr, cluster_label) for sli, expr in violations.items()}
     for sli, ratio in (("latency", LATE_RATIO), ("availability", failed)):
@@ -81,7 +82,7 @@ def _rules(
         yield {"record": "service:slo_error_budget:ratio", "expr": f"{requests} * 0 + {ratio:g}", "labels": labels}
 
 
-def _within(service: Service, bound: float) -> Iterator[str]:
+def _within(service: Service, bound: float, cluster_label: str) -> Iterator[str]:
     """PromQL of requests per second up to the bound in seconds, one for each name of the metric."""
     by = "sum by (service_namespace, service_name)"
     for metric, label, limit in (
@@ -89,14 +90,15 @@ def _within(service: Service, bound: float) -> Iterator[str]:
         ("traces_span_metrics_duration_milliseconds_bucket", "service_name", bound * 1000),
         ("traces_spanmetrics_latency_bucket", "service", bound),
     ):
-        rate = f"rate({metric}{{{_SERVED},{_service_matchers(service, label)},le=~{promql_string(_le(limit))}}}[5m])"
+        matchers = f"{_SERVED},{_service_matchers(service, cluster_label, label)},le=~{promql_string(_le(limit))}"
+        rate = f"rate({metric}{{{matchers}}}[5m])"
         renamed = rate if label == "service_name" else f'label_replace({rate}, "service_name", "$1", "{label}", "(.+)")'
         yield f"{by} ({renamed})"
 
 
-def _service_matchers(service: Service, label: str = "service_name") -> str:
+def _service_matchers(service: Service, cluster_label: str, label: str = "service_name") -> str:
     """PromQL matchers of a service, separated by a comma. label: the label with its name."""
-    cluster = f"{CLUSTER}={promql_string(service.cluster)}," if service.cluster else ""
+    cluster = f"{cluster_label or CLUSTER}={promql_string(service.cluster)}," if service.cluster else ""
     namespace = f"service_namespace={promql_string(service.local.namespace)}," if service.local.namespace else ""
     return f"{cluster}{namespace}{label}={promql_string(service.name)}"
 

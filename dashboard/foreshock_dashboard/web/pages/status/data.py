@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.service import split_cluster
-from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
@@ -188,6 +188,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         names = name_list([str(service) for service in seen.stale_services])
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
         problems.append(f"{few} of {all_} without fresh data: {names}")
+    problems += _without_cluster(snapshot, world)
     problems += [f"job {row['job']}: {row['error']}" for row in _list(hub.get("discovery")) if row.get("error")]
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
@@ -211,6 +212,26 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):
         problems.append(f"{counted(uncounted, 'span')} stored but not counted in span metrics")
     return problems + (_unmatched_options(_list(hub.get("unmatched"))) if world.services else [])
+
+
+def _without_cluster(snapshot: Snapshot, world: World) -> list[str]:
+    """The services, GPU hosts, and targets whose series name no cluster, where others do."""
+    if len(clusters_of(snapshot)) < 2:
+        return []
+    label = "Set external_labels: cluster"
+    objects = (
+        ("service", map(str, world.services), "Set the resource attribute k8s.cluster.name"),
+        ("GPU host", (gpu.host for gpu in world.gpus), label),
+        ("target", (target.instance for target in world.targets), label),
+    )
+    problems = []
+    for noun, found, remedy in objects:
+        names = tuple(dict.fromkeys(found))
+        if bare := [name for name in names if not split_cluster(name)[0]]:
+            problems.append(
+                f"{len(bare)} of {counted(len(names), noun)} without a cluster: {name_list(bare)}. {remedy}"
+            )
+    return problems
 
 
 def _unmatched_options(rows: Sequence[Json]) -> list[str]:
