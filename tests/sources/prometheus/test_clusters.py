@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.query import LimitError, Matcher, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
+from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.clusters import DETECTION_SECONDS, ClusterSource
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -281,3 +283,43 @@ def test_the_name_of_a_service_is_read_as_it_is_written(name: str) -> None:
     assert str(service) == name
     assert service.cluster == name.rpartition("//")[0]
     assert str(service.local) == name.rpartition("//")[2]
+
+
+def test_spans_that_the_hub_receives_join_the_gpus_of_their_cluster(new_store: Opened) -> None:
+    """The targets have the label `cluster`, the spans the attribute `k8s.cluster.name`."""
+    metrics = SpanMetrics()
+    store = loaded(new_store, batches(["eu", "us"], LINES[:8]))
+    try:
+        for point in range(POINTS):
+            at = START + point * STEP
+            for number, cluster in enumerate(("eu", "us", "us")):
+                metrics.add([request(cluster, at - 1, 10 * point + number)], at)
+            store.append_samples([SampleBatch(at, "foreshock", metrics.collect(at))])
+        fleet = world(store)
+        assert {str(tenant.service) for tenant in fleet.tenants} >= {"eu//shop/chat", "us//shop/chat"}
+        rates = dict(zip(map(str, fleet.services), fleet.red.rate[:, -1].tolist(), strict=True))
+        assert (rates["eu//shop/chat"], rates["us//shop/chat"]) == (pytest.approx(0.1), pytest.approx(0.2))
+        assert [(str(edge.client), str(edge.server)) for edge in fleet.edges] == [
+            ("eu//user", "eu//shop/chat"),
+            ("us//user", "us//shop/chat"),
+        ]
+    finally:
+        store.close()
+
+
+def request(cluster: str, end: float, number: int) -> Span:
+    """A request to shop/chat."""
+    nanoseconds = int(end * 1e9)
+    return Span(
+        trace_id=f"{number + 1:032x}",
+        span_id=f"{1:016x}",
+        parent_id="",
+        name="POST /chat",
+        kind="server",
+        start_ns=nanoseconds - 10**8,
+        end_ns=nanoseconds,
+        status="unset",
+        status_message="",
+        resource={"service.name": "chat", "service.namespace": "shop", "k8s.cluster.name": cluster},
+        attributes={},
+    )
