@@ -105,16 +105,23 @@ class Source:
         return self._opened.enter_context(closing(client))
 
     def prometheus(self, match: str) -> PrometheusSource | None:
-        """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this."""
+        """The Prometheus at the URL, limited to series that match; None for a hub or a recording. Closed with this.
+
+        Raises SettingsError if only one cluster is wanted, which a Prometheus does not know.
+        """
         if self.recording is not None:
             return None
         opened = closing(prometheus_source(self._url, self._config, match, "--http-config"))
         source = self._opened.enter_context(opened)
         self._probed = True
         try:
-            return source if source.answers() else None
+            if not source.answers():
+                return None
         except SourceError:
             return None  # `get` names the problem
+        if self._cluster:
+            raise SettingsError(f"--cluster: {self.name} is a Prometheus. Use --match with the label of the cluster.")
+        return source
 
     def get(self, path: str, *keys: str, **parameters: str | None) -> Json:
         """The JSON object at `path` of the API, with at least these keys. None leaves a parameter out.

@@ -152,6 +152,8 @@ def test_matchers_restrict_what_is_read(
     match = ("--match", '{namespace="shop"}')
     answer = explained(capsys, "front", "--at", str(start + FAULT + 60), "--from", own_prometheus.url, *match)
     assert answer["candidates"][0]["service"] == "payment"
+    assert main(["explain", "front", "--from", own_prometheus.url, "--cluster", "eu"]) == 2
+    assert "is a Prometheus. Use --match with the label of the cluster." in capsys.readouterr().err
     assert main(["explain", "front", "--from", own_prometheus.url, "--match", "namespace=shop"]) == 1
     assert "parse error" in capsys.readouterr().err
 
