@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import re
+import threading
+import weakref
 from dataclasses import replace
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
 from tests.web.caller import Caller
 from tests.web.conftest import client
+from tests.web.test_web_kept import figure_request
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
 from foreshock_dashboard.model.service import Service, split_cluster
-from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.state.one_cluster import snapshot_of
+from foreshock_dashboard.web.state.parameters import cluster_of
 
 PAGES = ("now", *(f"pages/{name}" for name in ("contention", "cascade", "fleet", "services", "status")))
 
@@ -99,6 +108,57 @@ def test_services_are_counted_by_cluster_where_the_page_has_several(two: Caller)
     whole, one = (two.get(f"/api/pages/services{query}").json()["summary"] for query in ("", "?cluster=us"))
     assert re.search(r"By cluster: eu 11 services, 2 in breach; us 1 service\.$", whole)
     assert "cluster" not in one
+
+
+def test_the_first_request_of_a_cluster_leaves_the_event_loop_free() -> None:
+    """Its routes are registered once, in another thread."""
+    threads = []
+
+    def make(_view: HubView) -> ASGIApp:
+        threads.append(threading.get_ident())
+        return JSONResponse({})
+
+    async def ask() -> bool:
+        views = ClusterViews(FakeHub(fleet()), make)
+        return await views.app("eu") is await views.app("eu")
+
+    assert asyncio.run(ask())
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_views_of_clusters_that_are_gone_are_dropped() -> None:
+    hub, views = FakeHub(fleet()), []
+
+    def make(view: HubView) -> ASGIApp:
+        views.append(weakref.ref(view))
+        return JSONResponse({})
+
+    by_cluster = ClusterViews(hub, make)
+    by_cluster.hub("eu")
+    hub.snapshot = replace(hub.snapshot, clusters=("us",))
+    by_cluster.hub("us")
+    gc.collect()
+    assert [view() is None for view in views] == [True, False]
+
+
+def test_a_chart_of_an_unknown_cluster_is_empty_with_the_reason(two: Caller) -> None:
+    """As the API refuses it, instead of a chart of all clusters."""
+    body = figure_request("service-gpu", "?cluster=xx")
+    answer = two.post("/_dash-update-component", body, {"content-type": "application/json"})
+    assert "unknown cluster" in answer.text
+    assert "eu//" not in answer.text
+
+
+@pytest.mark.parametrize("query", ["?cluster=us", "?cluster=us&cluster=eu"])
+def test_the_api_and_charts_take_the_first_cluster_of_an_address(two: Caller, query: str) -> None:
+    assert cluster_of(query) == "us"
+    assert [row["service"] for row in two.get(f"/api/services{query}").json()["services"]] == ["us//vllm-8b"]
+
+
+def test_the_schema_of_the_api_is_that_of_each_cluster(two: Caller) -> None:
+    whole, one = (two.get(f"/api/openapi.json{query}").json() for query in ("", "?cluster=eu"))
+    assert whole == one
 
 
 class ScrapingHub(FakeHub):

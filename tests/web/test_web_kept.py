@@ -49,7 +49,7 @@ def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest
     assert len(made) == 62
 
 
-def _draw(chart: str, search: str = "", scheme: str = "light") -> bytes:
+def figure_request(chart: str, search: str = "", scheme: str = "light") -> bytes:
     values = {"url.search": search, "url.pathname": "/services/embedder", "tick.data": 1}
     inputs = [
         {"id": name.split(".")[0], "property": name.split(".")[1], "value": value} for name, value in values.items()
@@ -77,7 +77,7 @@ def test_a_figure_is_drawn_once_a_tick_for_all_who_look_at_the_same() -> None:
 
     def ask(**wanted: str) -> None:
         answer = caller.post(
-            "/_dash-update-component", _draw("service-gpu", **wanted), {"content-type": "application/json"}
+            "/_dash-update-component", figure_request("service-gpu", **wanted), {"content-type": "application/json"}
         )
         assert answer.json()["response"]["service-gpu"]["figure"]["data"]
 
@@ -104,7 +104,7 @@ def test_figures_that_take_long_leave_threads_for_everything_else(monkeypatch: p
 
     async def go() -> list[int]:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            bodies = [_draw("service-gpu", f"?from=now-{minutes}m") for minutes in range(2, 62)]
+            bodies = [figure_request("service-gpu", f"?from=now-{minutes}m") for minutes in range(2, 62)]
             drawn = [
                 asyncio.create_task(client.post("/_dash-update-component", content=body, headers=headers))
                 for body in bodies

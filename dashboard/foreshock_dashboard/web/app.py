@@ -74,15 +74,14 @@ def create_app(
     the app over TLS. mcp: whether `/mcp` has tools for agents. Raises ModuleNotFoundError without the SDK.
     """
     access = access or Access()
-    server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    routes.register(server, hub, version, access)
+    schema = "/api/openapi.json"
 
-    def of_one_cluster(view: HubView) -> FastAPI:
-        app = FastAPI(openapi_url=None)
+    def api(view: HubView) -> FastAPI:
+        app = FastAPI(title="foreshock", version=version, openapi_url=schema, docs_url=None, redoc_url=None)
         routes.register(app, view, version, access)
         return app
 
-    views = ClusterViews(hub, of_one_cluster)
+    server, views = api(hub), ClusterViews(hub, api)
     server.add_middleware(ByCluster, views=views)
     if mcp:
         _add_mcp(server, version, access, views)

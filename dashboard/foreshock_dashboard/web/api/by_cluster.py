@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlencode
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from foreshock_dashboard.model.snapshot import HubView, clusters_of
 from foreshock_dashboard.web.state.one_cluster import OneCluster
-from foreshock_dashboard.web.state.parameters import CLUSTER_PARAMETER, MAX_VALUE_LENGTH
+from foreshock_dashboard.web.state.parameters import (
+    CLUSTER_PARAMETER,
+    MAX_VALUE_LENGTH,
+    BadParameterError,
+    cluster_of,
+)
 
 
 class ClusterViews:
     """The views of a hub by cluster, and the app of each. Thread-safe.
 
-    make: the app with the API's routes for a hub; each has its own caches.
+    make: the app with the API's routes for a hub; each has its own caches. It takes 0.1 s of CPU and 1 MB.
     """
 
     def __init__(self, hub: HubView, make: Callable[[HubView], ASGIApp]) -> None:
         self._hub, self._make = hub, make
         self._lock = threading.Lock()
-        self._views: dict[str, tuple[HubView, ASGIApp]] = {}
+        self._views: Mapping[str, tuple[HubView, ASGIApp]] = {}
 
     def hub(self, cluster: str) -> HubView:
-        """The hub as one cluster sees it; the whole one for "" and for a cluster that it does not know."""
-        found = self._view(cluster) if cluster else None
-        return found[0] if found else self._hub
+        """The hub as one cluster sees it; the whole one for "". Raises BadParameterError: the cluster is unknown."""
+        return self._view(cluster)[0] if cluster else self._hub
 
-    def app(self, cluster: str) -> ASGIApp | None:
-        """The API of one cluster; None for a cluster that the hub does not know."""
-        found = self._view(cluster)
-        return found[1] if found else None
+    async def app(self, cluster: str) -> ASGIApp:
+        """The API of one cluster. Raises BadParameterError: the cluster is unknown."""
+        found = self._views.get(cluster)
+        return found[1] if found else (await run_in_threadpool(self._view, cluster))[1]
 
-    def _view(self, cluster: str) -> tuple[HubView, ASGIApp] | None:
+    def _view(self, cluster: str) -> tuple[HubView, ASGIApp]:
         with self._lock:
             if cluster not in self._views:
-                if cluster not in clusters_of(self._hub.snapshot):
-                    return None
+                known = clusters_of(self._hub.snapshot)
+                if cluster not in known:
+                    problem = f"{CLUSTER_PARAMETER}={cluster[:MAX_VALUE_LENGTH]!r}: unknown cluster"
+                    raise BadParameterError(f"{problem}. /api/status lists all")
                 view = OneCluster(self._hub, cluster)
-                self._views[cluster] = view, self._make(view)
+                kept = {name: self._views[name] for name in known if name in self._views}
+                self._views = {**kept, cluster: (view, self._make(view))}
             return self._views[cluster]
 
 
@@ -53,19 +61,16 @@ class ByCluster:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
-            await self._app(scope, receive, send)
-            return
-        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        rest = [(name, value) for name, value in pairs if name != CLUSTER_PARAMETER]
-        cluster = next((value.strip() for name, value in pairs if name == CLUSTER_PARAMETER), "")
-        app: ASGIApp | None = self._app
-        if len(rest) < len(pairs):
-            scope = {**scope, "query_string": urlencode(rest).encode()}
-            if cluster:
-                app = self._views.app(cluster)
-        if app is None:
-            problem = f"{CLUSTER_PARAMETER}={cluster[:MAX_VALUE_LENGTH]!r}: unknown cluster. /api/status lists all"
-            await JSONResponse({"error": problem}, 404)(scope, receive, send)
-            return
+        app = self._app
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            query = scope["query_string"].decode("latin-1")
+            pairs = parse_qsl(query, keep_blank_values=True)
+            rest = [(name, value) for name, value in pairs if name != CLUSTER_PARAMETER]
+            if len(rest) < len(pairs):
+                scope = {**scope, "query_string": urlencode(rest).encode()}
+            if cluster := cluster_of(query):
+                try:
+                    app = await self._views.app(cluster)
+                except BadParameterError as error:
+                    app = JSONResponse({"error": str(error)}, 404)
         await app(scope, receive, send)

@@ -218,5 +218,5 @@ def _own(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def cluster_of(search: str) -> str:
-    """The cluster that a page's address names; "" for all."""
-    return dict(parse_qsl(search.lstrip("?"))).get(CLUSTER_PARAMETER, "").strip()
+    """The cluster that a query string names, the first if it has several; "" for all."""
+    return next((value.strip() for name, value in parse_qsl(search.lstrip("?")) if name == CLUSTER_PARAMETER), "")
