@@ -5,6 +5,8 @@
 PY := .venv/bin/python
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
+# A third of a test's time waits for servers and browsers.
+WORKERS = --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 4
 TESTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/$(ROOM)_* tests/test_$(ROOM).py),$(error no tests/$(ROOM))))
 
 # Where Python may write no bytecode, each process that a test starts would compile the packages again.
@@ -31,10 +33,10 @@ demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopbac
 
 test: setup-tests ## Run every test; ROOM=store runs those of one folder of tests/
 	@$(if $(ROOM),,npm test --silent)
-	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
+	@$(PY) -m pytest -m "not soak" $(WORKERS) $(TESTS) $(ARGS)
 
 test-fast: $(READY) ## Run the tests without servers, browsers, and simulations, in about a minute
-	@$(PY) -m pytest -m "not soak and not slow" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
+	@$(PY) -m pytest -m "not soak and not slow" $(WORKERS) $(TESTS) $(ARGS)
 
 check: $(READY) $(NODE_READY) ## Lint, formatting and types
 	@.venv/bin/ruff check .

@@ -20,11 +20,11 @@ def test_a_cluster_is_chosen_in_the_bar_and_goes_along_to_other_pages(site: Site
     expect(rows).to_have_count(1)
     page.locator("#nav-fleet").click()
     page.wait_for_url("**/fleet?cluster=us")
-    expect(page.locator("#page")).to_contain_text("us//host-2")
+    expect(page.locator("#page")).to_contain_text("host-2")
     expect(page.locator("#page")).not_to_contain_text("host-0")
     page.get_by_label("Cluster").select_option("All clusters")
     page.wait_for_url(re.compile(r"/fleet$"))
-    expect(page.locator("#page")).to_contain_text("eu//host-0")
+    expect(page.locator("#page")).to_contain_text("host-0")
 
 
 def test_a_phone_has_the_choice_in_its_menu(site: Site, visit: Open) -> None:

@@ -30,7 +30,7 @@ faults:
 expects: {cascade: true, cause: gpu_contention, root_cause: batch-embed, origin: llm-chat}
 """
 SERVICE, NEIGHBOR = "serving/llm-chat", "ml/batch-embed"
-ACTION = f"Action: Stop {NEIGHBOR}"
+ACTION = f"Scale {NEIGHBOR}"
 FAULT_SECONDS = 40 * 60.0
 NOTE = "Paused ml/batch-embed; its owner agrees."
 
@@ -110,10 +110,10 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
         acknowledge_on_a_phone(process.address, "dana")
         eventually(lambda: bool(sent("failure") and alerts("ForeshockIncident", "firing")), "the page at both")
         for post in (sent("warning")[0], sent("failure")[0]):
-            assert ACTION in post["message"]
+            assert f"Action: {ACTION}" in post["message"]
             assert base64.b64decode(post["attachments"][0]["base64"]).startswith(b"\x89PNG")
         for name in ("ForeshockEarlyWarning", "ForeshockIncident"):
-            assert alerts(name, "firing")[0]["annotations"]["action"].startswith(f"Stop {NEIGHBOR}")
+            assert alerts(name, "firing")[0]["annotations"]["action"].startswith(ACTION)
 
         eventually(lambda: bool(sent("success") and alerts("ForeshockIncident", "resolved")), "the end at both", 600)
         report = get(f"/api/report/{incident}")["markdown"]
@@ -121,12 +121,12 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
         (tmp_path / "report.md").write_text(report)
         assert f"noisy neighbor {NEIGHBOR}" in report
         assert f"{NEIGHBOR}: GPU contention (" in report
-        assert f"1. Stop {NEIGHBOR}" in report
+        assert f"1. {ACTION}" in report
         timeline = report.partition("## Timeline")[2].partition("\n## ")[0]
         expected = (
             *("first anomaly**", "incident opened as an early warning", "early warning sent to Alertmanager"),
             *(
-                f"{SERVICE} is breaching its SLO",
+                f"{SERVICE} breaches its SLO",
                 "acknowledged by dana",
                 NOTE,
                 "symptoms ended",

@@ -218,11 +218,6 @@ def test_load_is_shed_to_the_safe_limit_or_to_what_the_ready_replicas_carry(load
         pytest.param(
             {**SHORT, ("ready", LLM): 0}, "scale_up_lag", LLM, id="no replica has ever served",
         ),
-        pytest.param(
-            {**WAITS, ("cache", LLM): lambda i: UNKNOWN if i >= 297 else ramp(220, 290, 0.3, 0.96)(i),
-             ("running", LLM): ramp(220, 290, 20, 32)},
-            "kv_cache_pressure", LLM, id="three scrapes of the cache are lost",
-        ),
     ],
 )  # fmt: skip
 def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Service) -> None:
