@@ -43,6 +43,12 @@ LONGEST = (
     "alerts",
     "hub/test_hub_hostile.py",
     "grafana",
+    "evaluation/test_evaluate_command.py",
+    "sources/prometheus/test_sources_agree.py",
+    "exporter/whole/test_whole_prometheus.py",
+    "hub/test_serve.py",
+    "hub/test_hub_kill.py",
+    "web/test_web_openapi.py",
 )
 """What takes longest, in this order, though some of it is few tests."""
 

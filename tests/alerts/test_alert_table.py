@@ -40,6 +40,7 @@ def judged(root: Path, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.soak
 def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Path) -> None:
     """The hub pages within a minute of the onset, PromQL names the neighbor, foreign metrics show the rest."""
     (starve,) = judged(root, "starve", "--duration", "60m")
