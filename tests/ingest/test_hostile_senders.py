@@ -141,7 +141,7 @@ def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: 
         with ExitStack() as stack:
             for _ in range(2):
                 slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", listener.port), timeout=30)))
-                slow.sendall(HEAD + b"Content-Length: 4194304\r\n\r\n" + bytes(3 * MIB - 65536))
+                slow.sendall(HEAD + b"Content-Length: 3145728\r\n\r\n" + bytes(3 * MIB - 65536))
             eventually(lambda: receiver.stats().pending_bytes == 2 * (3 * MIB - 65536), "both have sent what they will")
             large = httpx.post(url, content=bytes(2 * MIB), headers=kind, trust_env=False, timeout=30)
             small = httpx.post(url, content=body, headers=kind, trust_env=False, timeout=30)
