@@ -184,6 +184,16 @@ def test_status_lists_each_target_once_and_none_of_another_cluster() -> None:
         assert {row["samples"] for row in rows} == {7}
 
 
+def test_status_keeps_a_target_whose_address_another_cluster_has_too() -> None:
+    seen = fleet()
+    assert seen.world is not None
+    twin = seen.world.targets[0]._replace(instance="us//" + split_cluster(seen.world.targets[0].instance)[1])
+    hub = ScrapingHub(replace(seen, world=replace(seen.world, targets=(*seen.world.targets, twin))))
+    rows = client(hub).get("/api/pages/status?cluster=us").json()["targets"]
+    (found,) = [row for row in rows if row["instance"] == twin.instance]
+    assert found["samples"] == 7
+
+
 def test_status_names_what_has_no_cluster_where_others_have_one() -> None:
     seen = fleet()
     assert seen.world is not None

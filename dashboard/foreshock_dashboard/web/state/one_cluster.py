@@ -86,9 +86,11 @@ class OneCluster(HubView):
     def status(self) -> Json:
         """See `HubView.status`. Targets known to be of other clusters are left out."""
         status, world = self._hub.status(), self._hub.snapshot.world
-        placed = [split_cluster(target.instance) for target in world.targets] if world else []
-        others = {instance for cluster, instance in placed if cluster not in ("", self._cluster)}
-        scrapes = [row for row in status.get("scrapes") or () if row["instance"] not in others]
+        clusters: dict[str, set[str]] = {}
+        for cluster, instance in (split_cluster(target.instance) for target in (world.targets if world else ())):
+            clusters.setdefault(instance, set()).add(cluster)
+        own = {"", self._cluster}
+        scrapes = [row for row in status.get("scrapes") or () if own & clusters.get(row["instance"], own)]
         return {**status, "scrapes": scrapes}
 
     def ready(self) -> tuple[bool, str]:
