@@ -650,7 +650,7 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
             (0, 0, 0, 10, 3, 1, 2),
             "10 of 16 services within SLO, 1 with too few requests, 3 with no SLO, 2 with no data",
         ),
-        ((0, 0, 0, 0, 2), "2 services, with no SLO"),
+        ((0, 0, 0, 0, 2), "2 services with no SLO"),
     ],
 )
 def test_the_services_are_summed_up_in_the_words_of_the_tile(counts: tuple[int, ...], summary: str) -> None:

@@ -152,7 +152,7 @@ def slo_summary(status: SloStatus) -> str:
     if status.is_all_within:
         return f"All {counted(total, 'service')} within SLO"
     if not status.within and len(rest) == 1:
-        return f"{counted(total, 'service')}, {rest[0].split(' ', 1)[1]}"
+        return f"{counted(total, 'service')} {rest[0].split(' ', 1)[1]}"
     return ", ".join([f"{status.within} of {counted(total, 'service')} within SLO", *rest])
 
 
