@@ -118,10 +118,20 @@ test("a service is named without its namespace where no other has that name", ()
   const label = format.shortLabels(["prod/chat", "prod/embedder", "test/chat"]);
   assert.deepEqual(["prod/chat", "prod/embedder", "test/chat"].map(label), ["prod/chat", "embedder", "test/chat"]);
   const names = ["eu//prod/chat", "eu//prod/embedder", "us//vllm", "us//prod/chat"];
-  const short = ["eu//prod/chat", "embedder", "vllm", "us//prod/chat"];
+  const short = ["prod/chat in eu", "embedder", "vllm", "prod/chat in us"];
   assert.deepEqual(names.map(format.shortLabels(names)), short);
   assert.deepEqual(names.map(format.clusterOf), ["eu", "eu", "us", "us"]);
-  assert.equal(format.withCluster("eu//shared"), "eu · shared");
+});
+
+test("names in a text say their cluster where the name before them has another one", () => {
+  const texts = {
+    "eu//shop/chat": "shop/chat in eu",
+    "eu//a waits on eu//b: 3 ms": "a in eu waits on b: 3 ms",
+    "arn:aws:eks:eu:1:cluster/prod//a → us//b, eu//c": "a in arn:aws:eks:eu:1:cluster/prod → b in us, c in eu",
+    "GPUs of us//host-1:9000 (eu//shop/web)": "GPUs of host-1:9000 in us (shop/web in eu)",
+    "see https://example.org/x or shop/chat": "see https://example.org/x or shop/chat",
+  };
+  for (const [text, words] of Object.entries(texts)) assert.equal(format.inWords(text), words);
 });
 
 test("the name of a service in a cluster begins with the cluster", () => {
@@ -134,7 +144,7 @@ test("the name of a service in a cluster begins with the cluster", () => {
     { cluster: "eu", namespace: "shop", name: "org/model" },
   ]);
   const among = ["eu//shop/chat", "us//shop/chat", "us//embedder"];
-  assert.deepEqual(among.map(format.shortLabels(among)), ["eu//shop/chat", "us//shop/chat", "embedder"]);
+  assert.deepEqual(among.map(format.shortLabels(among)), ["shop/chat in eu", "shop/chat in us", "embedder"]);
 });
 
 test("the PromQL of a service has its name, namespace, and cluster", () => {

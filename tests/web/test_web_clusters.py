@@ -7,6 +7,7 @@ import gc
 import re
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,8 @@ from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.notify.alerts import alerts
+from foreshock_dashboard.render.notification import open_message
 from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
@@ -102,6 +105,36 @@ def test_an_incident_and_its_report_have_nothing_of_a_cluster_without_a_service_
         seen.world, edges=(*seen.world.edges, Edge(Service("us//", "user"), placed(Service("", "vllm-8b"))))
     )
     assert "us//" not in report(ingress, seen.incidents[0]).markdown
+
+
+def texts_in(found: Json) -> Iterator[str]:
+    """All texts of a JSON value but the entities of signals, which are names."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict | list):
+        named = found.items() if isinstance(found, dict) else enumerate(found)
+        for _, value in (each for each in named if each[0] != "entity"):
+            yield from texts_in(value)
+
+
+def test_no_sentence_has_a_name_as_addresses_have_it(two: Caller) -> None:
+    """They read `shop/cart in eu`; only names alone are `eu//shop/cart`."""
+    pair = "pages/contention?victim=eu//shop/embedder&aggressor=eu//shop/train-llm"
+    service = "pages/services?service=eu//shop/embedder"
+    every = [text for page in (*PAGES, pair, service) for text in texts_in(two.get(f"/api/{page}").json())]
+    assert [text for text in every if len(text.split()) > 4 and re.search(r"\w//\w", text) and "://" not in text] == []
+    assert any(text.startswith("shop/embedder in eu is degraded: ") for text in every)
+
+
+def test_messages_alerts_and_reports_say_the_cluster() -> None:
+    seen = fleet()
+    (item,), world = seen.incidents, seen.world
+    assert world is not None
+    message = open_message(item, "critical", "")
+    (alert,) = alerts([item], item.since + 900, float, 60.0, "", lambda *_: {})
+    every = [message.title, message.text, *alert["annotations"].values(), report(world, item).markdown]
+    assert message.title.startswith("[critical] shop/embedder in eu is degraded: ")
+    assert [text for text in every if re.search(r"\b(eu|us)//", re.sub(r"\S+incident=\S+", "", text))] == []
 
 
 def test_services_are_counted_by_cluster_where_the_page_has_several(two: Caller) -> None:

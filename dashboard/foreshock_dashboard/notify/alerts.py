@@ -13,6 +13,7 @@ from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.due import is_worth_sending
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.incident_summary import details_sentences, headline
 from foreshock_dashboard.render.notification import action_line, alert_name, incident_url, runbook_url
 
@@ -83,7 +84,7 @@ def _periods(incident: Incident) -> Iterable[tuple[Severity, float, float | None
 
 def _alert(incident: Incident, labels: Mapping[str, str], start: float, end: float, base: str) -> Json:
     annotations = {
-        "service": str(incident.service),
+        "service": in_words(incident.service),
         "summary": headline(incident),
         "description": details_sentences(incident),
         "action": action_line(incident),

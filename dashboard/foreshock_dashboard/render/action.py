@@ -9,8 +9,8 @@ from string import Formatter
 from typing import Any
 
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
-from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, text
+from foreshock_dashboard.model.service import Service, split_cluster
+from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, place, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit, split_share
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
 from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, REASONS, SUSPICIONS
@@ -49,7 +49,7 @@ def action_reason(action: Action) -> str:
     reason = action.reason
     if reason is None:
         return ""
-    return joined_text(_filled(REASONS[reason.kind], _fields(action) | reason._asdict()))
+    return joined_text(_filled(REASONS[reason.kind], _fields(action) | reason._asdict()), _cluster(action))
 
 
 def action_expected(action: Action) -> str:
@@ -60,7 +60,8 @@ def action_expected(action: Action) -> str:
     seconds = action.effective_seconds
     when = f"effective in {max(1, round(seconds / 60))} min" if _known(seconds) else ""
     too_late = "after the forecast breach" if when and action.too_late else ""
-    return ", ".join(part for part in (_change(action.effect), when, too_late) if part)
+    change = joined_text(_change(action.effect), _cluster(action))
+    return ", ".join(part for part in (change, when, too_late) if part)
 
 
 def action_outcome(action: Action) -> str:
@@ -71,7 +72,7 @@ def action_outcome(action: Action) -> str:
     if action.outcome is None:
         return ""
     steps = "both steps" if action.kind in ("shed_load", "cancel_abandoned") else "that"
-    change = f"After {steps}: {_change(action.outcome._replace(subject=''))}"
+    change = f"After {steps}: {joined_text(_change(action.outcome._replace(subject='')))}"
     if not _known(action.drain_seconds):
         return change
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
@@ -110,20 +111,26 @@ def _suspicion(reason: Reason) -> str:
     return joined_text(_filled(SUSPICIONS[reason.kind], fields))
 
 
-def _change(effect: Effect | None) -> str:
-    """`llm p95 14.0 s → 8.00 s (SLO 12.0 s)`, or `llm load 45% lower`; "" if unknown."""
+def _cluster(action: Action) -> str:
+    """The cluster that the action itself says; "" without one."""
+    return action.service.cluster if action.service else split_cluster(action.target)[0]
+
+
+def _change(effect: Effect | None) -> Text:
+    """`llm p95 14.0 s → 8.00 s (SLO 12.0 s)`, or `llm load 45% lower`; empty if unknown."""
     if effect is None:
-        return ""
+        return ()
     name = _figure(effect)
     if not _known(effect.now):
-        return f"{name} {percent(1 - effect.projected)} lower"
+        return text(name, f" {percent(1 - effect.projected)} lower")
     now, projected = _value(effect, effect.now), _value(effect, effect.projected)
     if effect.signal == "load" and effect.now > 1:  # it counts the queue, the projected load does not
         projected += " once the queue drains"
     if effect.signal == ARRIVING_LOAD:
         projected += " of capacity"
     bracket = _limit(effect, effect.limit_kind) if effect.limit_kind else ""
-    return f"{name} {now} → {'at least ' if effect.at_least else ''}{projected}{f' ({bracket})' if bracket else ''}"
+    least = "at least " if effect.at_least else ""
+    return text(name, f" {now} → {least}{projected}{f' ({bracket})' if bracket else ''}")
 
 
 def _limit(effect: Effect, kind: LimitKind) -> str:
@@ -134,16 +141,16 @@ def _limit(effect: Effect, kind: LimitKind) -> str:
     return f"{'still above the ' if effect.is_enough is False else ''}{LIMITS[kind]} {limit}"
 
 
-def _figure(effect: Effect) -> str:
+def _figure(effect: Effect) -> Text:
     """`llm p95`, `p95 of calls from front to llm`, `requests on llm-1:8000`."""
     if isinstance(effect.subject, Service):
-        return f"{effect.subject} {effect.signal}"
+        return text(effect.subject, f" {effect.signal}")
     if not effect.subject:
-        return effect.signal
+        return text(effect.signal)
     if isinstance(effect.subject, str):
-        return f"{effect.signal} on {effect.subject}"
+        return text(f"{effect.signal} on ", place(effect.subject))
     client, server = effect.subject
-    return f"{effect.signal} of calls from {client} to {server}"
+    return text(f"{effect.signal} of calls from ", client, " to ", server)
 
 
 def _value(effect: Effect, value: float) -> str:
@@ -206,6 +213,7 @@ def _fields(action: Action) -> dict[str, Any]:
     labels = tuple(gpu.label for gpu in action.gpus)
     return action._asdict() | {
         "callers": joined(action.callers),
+        "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),
         "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
         "total": action.total,
         "exceeded": action.maximum if action.exceeds_maximum else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change, ChangeKind, ChangeSource, Stage
-from foreshock_dashboard.render.clause import Text, joined_text, text
+from foreshock_dashboard.render.clause import Text, joined_text, place, text
 from foreshock_dashboard.render.units import elapsed
 
 CHANGE_SIGN = "Δ"
@@ -54,13 +54,13 @@ DONE: Mapping[ChangeKind, str] = {"deployment": "deployed"}
 def change_clauses(change: Change) -> Text:
     """What changed: `llm-chat 1.4.1 → 1.4.2 (canary)`, `web HPA maximum 8 → 6`, `node gpu-7 added`."""
     if change.kind == "node" and not change.before:
-        return text(f"node {change.host or change.after} added")
+        return text("node ", place(change.host or change.after), " added")
     setting = SETTINGS.get(change.setting, change.setting)
     values = " → ".join(filter(None, (change.before, change.after)))
     what = " ".join(filter(None, (setting, values))) or change.title or CHANGE_KINDS[change.kind].lower()
     states = ", ".join(filter(None, (STAGES[change.stage], FAILED if change.failed_at is not None else "")))
     stage = f" ({states})" if states else ""
-    subject = (change.service, " ") if change.service else (f"{change.host} ",) if change.host else ()
+    subject = (change.service, " ") if change.service else (place(change.host), " ") if change.host else ()
     return text(*subject, what, stage)
 
 
@@ -105,5 +105,5 @@ def change_before_clauses(change: Change, since: float) -> Text:
     """A change as the cause of what began at `since`: `llm-chat 1.4.2, deployed 3 min before the first anomaly`."""
     what = change.after or SETTINGS.get(change.setting, change.setting) or change.title
     done = "rolled back" if change.stage == "rollback" else DONE.get(change.kind, "changed")
-    subject = (change.service,) if change.service else (change.host,)
+    subject = (change.service,) if change.service else (place(change.host),)
     return text(*subject, f" {what}".rstrip(), f", {done} {_when(change, since)}")

@@ -1,22 +1,23 @@
-"""Text in clauses: words, and apart from these the services, GPUs, and times that they name."""
+"""Text in clauses: words, and apart from these the services, GPUs, hosts, and times that they name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import CLUSTER_MARK, Service, split_cluster
 from foreshock_dashboard.render.units import clock
 
-ClauseKind = Literal["", "service", "gpus", "pair", "time", "minute"]
+ClauseKind = Literal["", "service", "gpus", "place", "pair", "time", "minute"]
 
 
 class Clause(NamedTuple):
     """A part of a text.
 
-    kind: what it names: a service, GPUs, a pair of affected service and noisy neighbor, a time to the second or minute;
-    "" for the words between. services, gpus: their names. at: Unix seconds.
+    kind: what it names: a service, GPUs, a host, target, or pool, a pair of affected service and noisy neighbor, a time
+    to the second or minute; "" for the words between. services, gpus: their names. at: Unix seconds.
     """
 
     text: str
@@ -27,6 +28,10 @@ class Clause(NamedTuple):
 
 
 Text = tuple[Clause, ...]
+
+_BETWEEN_NAMES = re.compile(r"( -> | waiting on | waits on |, )")
+NO_CLUSTER = " (no cluster)"
+"""After a name that has none, where the name before it has one."""
 
 
 def text(*parts: str | Service | Clause | Text) -> Text:
@@ -52,10 +57,21 @@ def _clauses(parts: Iterable[str | Service | Clause | Text]) -> Iterable[Clause]
             yield from part
 
 
-def joined(services: Iterable[Service], separator: str = " and ") -> Text:
-    """Services with a separator between them."""
+def joined(services: Iterable[Service | Clause], separator: str = " and ") -> Text:
+    """Services, or other names, with a separator between them."""
     parts = [part for service in services for part in (separator, service)]
     return text(*parts[1:])
+
+
+def listed(names: Sequence[Service | Clause], most: int = 3) -> Text:
+    """`a, b, c and 2 more`: up to `most` names, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return text(joined(names[:most], ", "), more)
+
+
+def place(name: str) -> Clause:
+    """A host, target, or pool."""
+    return Clause(name, "place")
 
 
 def sentences(*texts: Text) -> Text:
@@ -74,9 +90,36 @@ def minute(seconds: float) -> Clause:
     return Clause(f"{datetime.fromtimestamp(seconds, UTC):%H:%M} UTC", "minute", at=seconds)
 
 
-def joined_text(clauses: Text) -> str:
-    """The clauses as one text."""
-    return "".join(clause.text for clause in clauses)
+def with_clusters(clauses: Text, cluster: str = "") -> Text:
+    """A text whose names say their cluster: `shop/cart in eu is degraded. Suspected cause: shop/db, llm/chat in us`.
+
+    A name says it where the name before it is in another cluster; the first one, where it is not in `cluster`, which
+    the reader knows. Where there are no several clusters, no text changes.
+    """
+    parts: list[Clause] = []
+    for clause in clauses:
+        names = clause.services or clause.gpus or ((clause.text,) if clause.kind == "place" else ())
+        clusters = sorted({split_cluster(name)[0] for name in names})
+        words = clause.text
+        for one in filter(None, clusters):
+            words = words.replace(f"{one}{CLUSTER_MARK}", "")
+        parts.append(clause._replace(text=words, kind="" if clause.kind == "place" else clause.kind))
+        is_named = words != clause.text or words in names
+        if is_named and clusters != [cluster]:
+            parts.append(Clause(f" in {' and '.join(filter(None, clusters))}" if any(clusters) else NO_CLUSTER))
+            cluster = clusters[0] if len(clusters) == 1 else CLUSTER_MARK
+    return text(*parts)
+
+
+def in_words(name: str | Service) -> str:
+    """A name, or names, as a text has them: `cart in eu` of `eu//cart`, `a in eu -> b` of `eu//a -> eu//b`."""
+    parts = _BETWEEN_NAMES.split(str(name))
+    return joined_text(text(*(part if i % 2 else place(part) for i, part in enumerate(parts))))
+
+
+def joined_text(clauses: Text, cluster: str = "") -> str:
+    """The clauses as one text, with clusters; see `with_clusters`."""
+    return "".join(clause.text for clause in with_clusters(clauses, cluster))
 
 
 def in_sentence(label: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.signals import SIGNAL_KINDS, UNKNOWN_WITHOUT
@@ -17,9 +18,9 @@ def heading(answer: Json) -> str:
     """The sentence above the ranked services."""
     service, when = answer["service"], utc_timestamp(answer["at"])
     if answer["candidates"]:
-        whose = f" for {service}" if service else ""
+        whose = f" for {in_words(service)}" if service else ""
         return f"Likely root causes{whose} at {when}. Confidence: {answer['confidence']}."
-    verdict = f"{service} is not clearly anomalous" if service else "No service is clearly anomalous"
+    verdict = f"{in_words(service)} is not clearly anomalous" if service else "No service is clearly anomalous"
     return f"{verdict} at {when}.{' Closest:' if answer['weak_candidates'] else ''}"
 
 

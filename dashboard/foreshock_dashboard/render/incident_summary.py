@@ -8,7 +8,17 @@ from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
-from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, sentences, text, time
+from foreshock_dashboard.render.clause import (
+    Clause,
+    Text,
+    in_sentence,
+    joined,
+    joined_text,
+    place,
+    sentences,
+    text,
+    time,
+)
 from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS
 
@@ -52,7 +62,7 @@ def summary_clauses(incident: Incident) -> Text:
 
 def details_sentences(incident: Incident) -> str:
     """The summary without its headline, for a message that has it as its title."""
-    return joined_text(sentences(*_details(incident)))
+    return joined_text(sentences(*_details(incident)), incident.service.cluster)
 
 
 def _details(incident: Incident) -> tuple[Text, ...]:
@@ -92,7 +102,7 @@ def suspect_clauses(incident: Incident) -> Text:
         case "network" if suspect.edge:
             return text("packet loss or high latency between ", suspect.edge[0], " and ", suspect.edge[1])
         case "network":
-            return text("packet loss on ", suspect.host or service)
+            return text("packet loss on ", place(suspect.host) if suspect.host else service)
         case "kv_cache_pressure":
             return text("longer requests", *((" from ", other) if other else ()), " fill the KV cache")
         case "load_imbalance":
@@ -100,7 +110,7 @@ def suspect_clauses(incident: Incident) -> Text:
         case "hardware" if suspect.gpus:
             return text("lost or failing " if incident.summary.down else "throttled or failing ", gpus_clause(incident))
         case "hardware" if suspect.host:
-            return text(f"hardware fault of {suspect.host}")
+            return text("hardware fault of ", place(suspect.host))
         case "hardware":
             return text("lost replicas")
         case "change" if suspect.change is not None:

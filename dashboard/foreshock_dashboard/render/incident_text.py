@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.clause import in_sentence
+from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
 from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, elapsed, rate, significant
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES
 
@@ -37,25 +38,27 @@ def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iter
 def change_line(time: float, item: Incident) -> str:
     """One change of severity or state on one line."""
     suspect = suspected_cause(item.suspect)
-    where = f"{item.service}: {in_sentence(CAUSES[item.cause])}{f', {suspect}' if suspect else ''}"
+    where = f"{in_words(item.service)}: {in_sentence(CAUSES[item.cause])}{f', {suspect}' if suspect else ''}"
     return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 
 def suspected_cause(suspect: SuspectedCause) -> str:
     """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
-    edge = " -> ".join(map(str, suspect.edge)) if suspect.edge else ""
-    service = str(suspect.service) if suspect.service else edge or suspect.host
-    where = f"pool {suspect.pool}" if suspect.pool else edge or suspect.host
-    return f"{service} on {where}" if service and where and where != service else service or where
+    edge = text(suspect.edge[0], " -> ", suspect.edge[1]) if suspect.edge else ()
+    host = edge or text(place(suspect.host))
+    service = text(suspect.service) if suspect.service else host
+    where = text("pool ", place(suspect.pool)) if suspect.pool else host
+    return joined_text(text(service, " on ", where) if service and where and where != service else service or where)
 
 
 def incident_text(incident: Json) -> str:
     """The JSON of an incident as text: state, summary, cause, actions, services at risk, candidates, and evidence."""
     cascading = ", cascading" if incident["cascading"] else ""
     level = CONFIDENCE_LEVELS[incident["confidence_level"]]
-    affected, change = ", ".join(incident["affected"]), incident["suspect"]["change"]
+    affected = joined_text(joined(map(Service.parse, incident["affected"]), ", "))
+    change = incident["suspect"]["change"]
     lines = [
-        f"{incident['service']}: {incident['severity']}, {incident['state']}{cascading}",
+        f"{in_words(incident['service'])}: {incident['severity']}, {incident['state']}{cascading}",
         f"  {incident['summary']}",
         f"  Opened: {utc_timestamp(incident['opened'])}, {_course(incident)}",
         f"  Cause: {cause_label(incident)} ({level}, {QUALITIES[incident['quality']]})",
@@ -80,9 +83,10 @@ def _course(incident: Json) -> str:
 
 def suspect_text(suspect: Json) -> str:
     """The JSON of a suspected cause as text, as far as known: `ml/batch-embed on pool chat`."""
-    what = suspect["service"] or suspect["edge"] or suspect["host"] or ""
-    where = f"pool {suspect['pool']}" if suspect["pool"] else suspect["edge"] or suspect["host"] or ""
-    return f"{what} on {where}" if what and where and what != where else what or where
+    acts = suspect["edge"] or suspect["host"] or ""
+    what, where = suspect["service"] or acts, suspect["pool"] or acts
+    parts = place(what), " on " if what and where else "", "pool " if suspect["pool"] else "", place(where)
+    return in_words(acts) if what == where == acts else joined_text(text(*parts))
 
 
 def _action_lines(action: Json) -> Iterator[str]:
@@ -106,26 +110,26 @@ def risk_text(risk: Json) -> str:
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )
     if middle <= 0:
-        return f"{risk['service']} in SLO breach"
-    return f"{risk['service']} ({breach_bucket(middle)}, {breach_interval(low, high)})"
+        return f"{in_words(risk['service'])} in SLO breach"
+    return f"{in_words(risk['service'])} ({breach_bucket(middle)}, {breach_interval(low, high)})"
 
 
 def _labeled_risk(risk: Json) -> str:
     """A service at risk with its label; one that breaches its SLO already is no longer at risk."""
     median = risk["breach_seconds"]["p50"]
     is_breached = median is not None and median <= 0
-    return f"In SLO breach: {risk['service']}" if is_breached else f"At risk: {risk_text(risk)}"
+    return f"In SLO breach: {in_words(risk['service'])}" if is_breached else f"At risk: {risk_text(risk)}"
 
 
 def candidate_text(candidate: Json) -> str:
     """A suspected service with the reasons and its score, which is no probability."""
     why = f"{candidate['why']}, " if candidate["why"] else ""
-    return f"{candidate['service']} ({why}score {candidate['score']:.2f})"
+    return f"{in_words(candidate['service'])} ({why}score {candidate['score']:.2f})"
 
 
 def evidence_text(evidence: Json) -> str:
     """The JSON of a signal as text: `p95 of shop/cart: 412 ms (baseline 95 ms) since 10:42:00`."""
-    name = f"{evidence['signal']} of {evidence['entity']}" if evidence["entity"] else evidence["signal"]
+    name = f"{evidence['signal']} of {in_words(evidence['entity'])}" if evidence["entity"] else evidence["signal"]
     value, baseline = (
         figure(math.nan if evidence[key] is None else evidence[key], evidence["unit"]) for key in ("value", "baseline")
     )
@@ -141,7 +145,7 @@ def printable(text: str) -> str:
 def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
     interval = f", {breach_interval(risk.p10, risk.p90)}" if risk.p10 == risk.p10 else ""
-    return f"{risk.service} ({breach_bucket(risk.p50)}{interval})"
+    return f"{in_words(risk.service)} ({breach_bucket(risk.p50)}{interval})"
 
 
 def figure(value: float, unit: str) -> str:

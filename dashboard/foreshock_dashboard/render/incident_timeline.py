@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import Entry
-from foreshock_dashboard.render.clause import Text, in_sentence, minute, text
+from foreshock_dashboard.render.clause import Text, in_sentence, in_words, joined, minute, text
 from foreshock_dashboard.render.words.incidents import CAUSES, FEEDBACK, NOTIFIED
 from foreshock_dashboard.response.values import FeedbackVerdict, Response, Silence
 
@@ -94,13 +94,17 @@ def _said(entry: Entry) -> str:
 def feedback_text(verdict: FeedbackVerdict, cause: str | None, service: str | None, comment: str) -> str:
     """`feedback: wrong cause, it was ml/batch-embed (GPU contention)`."""
     words = next((in_sentence(word) for key, word in CAUSES.items() if key == cause), "")
-    named = f"{service} ({words})" if service and words else service or words
+    named = f"{in_words(service)} ({words})" if service and words else in_words(service or "") or words
     was = f", it was {named}" if named else ""
     return f"feedback: {in_sentence(FEEDBACK[verdict])}{was}{f' (“{comment}”)' if comment else ''}"
 
 
 def _silenced(item: Silence) -> Text:
     what = "maintenance until " if item.maintenance else "silenced until "
-    pair = f"{item.service} / {item.noisy_neighbor}" if item.noisy_neighbor else str(item.service)
-    subject = f"{pair} " if item.service else "all services "
-    return text(subject, what, minute(item.end), f" ({item.comment})" if item.comment else "")
+    pair = [service for service in (item.service, item.noisy_neighbor) if service]
+    return text(
+        joined(pair, " / ") if pair else "all services",
+        f" {what}",
+        minute(item.end),
+        f" ({item.comment})" if item.comment else "",
+    )

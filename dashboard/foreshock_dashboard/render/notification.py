@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.action import action_clauses, action_expected
-from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.clause import in_words, joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, suspect_clauses
 from foreshock_dashboard.render.incident_text import printable
@@ -69,13 +69,13 @@ def resolved_message(incident: Incident, base: str) -> MessageText:
     """The message about a resolved incident."""
     end = incident.resolved if incident.resolved is not None else incident.opened
     lasted = f"Open for {elapsed(end - incident.opened)}, from {clock(incident.opened)} to {clock(end)} UTC."
-    cause = f"Suspected cause: {joined_text(suspect_clauses(incident))}."
+    cause = f"Suspected cause: {joined_text(suspect_clauses(incident), incident.service.cluster)}."
     return _message(f"[resolved] {headline(incident)}", [f"{lasted} {cause}"], incident.id, base)
 
 
 def gone_message(service: str, incident_id: str, base: str) -> MessageText:
     """The message about an incident that the analysis no longer reports, for example after a gap in the data."""
-    return _message(f"[resolved] {service}: incident no longer reported", [], incident_id, base)
+    return _message(f"[resolved] {in_words(service)}: incident no longer reported", [], incident_id, base)
 
 
 def _message(title: str, lines: list[str], incident_id: str, base: str, runbook: str = "") -> MessageText:

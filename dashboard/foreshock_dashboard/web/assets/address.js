@@ -1,5 +1,7 @@
 // Addresses of the pages, which hold all that a reader chose.
+
 import { h } from "#web/assets/dom.js";
+import { inWords } from "#web/assets/format.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 
@@ -72,13 +74,14 @@ export const pairHref = (victim, aggressor) => pageHref("/contention", { victim,
  * @param {Content} content
  * @param {string | null} [title]
  */
-export const link = (href, content, title = null) => h("a", { href, "data-go": true, title }, content);
+export const link = (href, content, title = null) =>
+  h("a", { href, "data-go": true, title: title && inWords(title) }, content);
 
 /**
  * A link to a service's page, with its name.
  * @param {string} service
  */
-export const serviceLink = (service) => link(serviceHref(service), service);
+export const serviceLink = (service) => link(serviceHref(service), inWords(service));
 
 /**
  * Go to an address of this app without loading the document again. Dash's Location listens to the first event.

@@ -216,11 +216,21 @@ export const clusterOf = (name) => name.slice(0, Math.max(0, name.indexOf("//"))
  */
 export const localName = (name) => (clusterOf(name) ? name.slice(name.indexOf("//") + 2) : name);
 
+const QUALIFIED = /([^\s/("]+(?:\/[^\s/]+)*)(?<!:)\/\/([^\s,;()]*[^\s,;:()])/g;
+
 /**
- * A name after its cluster where no column has the cluster: "eu · shop/cart".
- * @param {string} name
+ * A text whose names say their cluster, each where the name before it has another one, as the hub's texts do:
+ * "shop/cart in eu waits on ml/batch".
+ * @param {string} text
  */
-export const withCluster = (name) => [clusterOf(name), localName(name)].filter(Boolean).join(" · ");
+export const inWords = (text) => {
+  let last = "";
+  return text.replace(QUALIFIED, (_, cluster, name) => {
+    const words = cluster === last ? name : `${name} in ${cluster}`;
+    last = cluster;
+    return words;
+  });
+};
 
 /**
  * The parts of a service: `name`, `namespace/name`, or either after `cluster//`; "" for what it has not.
@@ -245,14 +255,14 @@ export const serviceMatchers = (id) => {
 /**
  * A function that gives the name of each service without its cluster and namespace where that is unique among these.
  * @param {readonly string[]} ids such as "prod/embedder"
+ * @param {(id: string) => string} bareName the short name
  * @returns {(id: string) => string}
  */
-export const shortLabels = (ids) => {
-  const bareName = (/** @type {string} */ id) => splitService(id).name;
+export const shortLabels = (ids, bareName = (id) => splitService(id).name) => {
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (const id of ids) counts.set(bareName(id), (counts.get(bareName(id)) ?? 0) + 1);
-  return (id) => (counts.get(bareName(id)) === 1 ? bareName(id) : id);
+  return (id) => (counts.get(bareName(id)) === 1 ? bareName(id) : inWords(id));
 };
 
 /**

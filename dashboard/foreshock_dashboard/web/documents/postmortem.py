@@ -20,7 +20,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
-from foreshock_dashboard.render.clause import in_sentence, joined_text
+from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
@@ -132,8 +132,8 @@ def _summary(
     rows = [
         ("Severity", incident.severity),
         ("State", incident.state),
-        ("Service", str(incident.service)),
-        ("Affected services", ", ".join(map(str, affected)) or "none"),
+        ("Service", in_words(incident.service)),
+        ("Affected services", joined_text(joined(affected, ", ")) or "none"),
         ("Cause", CAUSES[incident.cause]),
         ("Suspected cause", suspected_cause(incident.suspect) or "unknown"),
         ("Confidence", incident.confidence_level),
@@ -143,7 +143,7 @@ def _summary(
     ]
     for first in breaches[:1]:
         apart = f", {_apart(first.start, paged, 'page')}" if paged else ""
-        rows.append(("First SLO breach", f"{utc_timestamp(first.start)} at {first.service}{apart}"))
+        rows.append(("First SLO breach", f"{utc_timestamp(first.start)} at {in_words(first.service)}{apart}"))
     rows += [
         *_people(response, paged),
         *([("Symptoms ended", utc_timestamp(ended))] if ended else []),
@@ -240,9 +240,9 @@ def _timeline(
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {elapsed(incident.paged - since)} after the first anomaly"))
     for item in breaches:
-        events.append((item.start, f"{_text(str(item.service))} breaches its SLO"))
+        events.append((item.start, f"{_text(in_words(item.service))} breaches its SLO"))
         if not item.lasts:
-            events.append((item.end, f"{_text(str(item.service))} is within its SLO again"))
+            events.append((item.end, f"{_text(in_words(item.service))} is within its SLO again"))
     if incident.recovering_since is not None:
         events.append((incident.recovering_since, "symptoms ended"))
     if incident.resolved is not None:
@@ -255,7 +255,7 @@ def _timeline(
 
 
 def _name(figure: Evidence) -> str:
-    return f"{figure.name} of {figure.entity.replace(' -> ', ' → ')}" if figure.entity else figure.name
+    return f"{figure.name} of {in_words(figure.entity).replace(' -> ', ' → ')}" if figure.entity else figure.name
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
@@ -265,7 +265,9 @@ def _root_cause(incident: Incident, at_page: Incident | None) -> str:
         suspect = suspected_cause(at_page.suspect) or "unknown"
         parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {in_sentence(CAUSES[at_page.cause])}."))
     if incident.candidates:
-        rows = [(str(item.service), f"{item.score:.2f}", reasons_text(item.reasons)) for item in incident.candidates]
+        rows = [
+            (in_words(item.service), f"{item.score:.2f}", reasons_text(item.reasons)) for item in incident.candidates
+        ]
         parts.append(_table(("Candidate", "Score", "Reasons"), rows))
     return "\n\n".join(parts)
 
@@ -282,8 +284,10 @@ def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
     if not costs:
         return "Impact unknown: no entry service observed."
     head = ("Entry service", "Requests", "Failed", "Slowed", "Failed after the page", "Slowed after the page")
-    table = _table(head, [(str(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
-    limits = ", ".join(f"{duration(cost.slo_seconds)} at {cost.service}" for cost in costs if cost.slo_seconds > 0)
+    table = _table(head, [(in_words(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
+    limits = ", ".join(
+        f"{duration(cost.slo_seconds)} at {in_words(cost.service)}" for cost in costs if cost.slo_seconds > 0
+    )
     slowed = f"slower than the SLO ({limits})" if limits else "without an SLO, so unknown"
     notes = _text(f"Over {seconds / 60:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.")
     if not paged:

@@ -15,6 +15,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.stats.robust import nan_mean
@@ -68,7 +69,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     """Share of time that it waits for each neighbor, and that it is busy; means over its GPUs."""
     on = [i for i, tenant in enumerate(world.tenants) if tenant.service == service]
     if not on:
-        return blank(f"{service} runs on no known GPU.", look)
+        return blank(f"{in_words(service)} runs on no known GPU.", look)
     by: dict[Service, list[int]] = {}
     for i, pair in enumerate(world.gpu_wait_pairs):
         if pair.affected == service:
@@ -90,7 +91,7 @@ def model_server_chart(
     def draw(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
         servers = world.model_servers
         if servers is None or service not in servers.services:
-            return blank(f"{service} has no model servers.", look)
+            return blank(f"{in_words(service)} has no model servers.", look)
         series = lines_of(servers, servers.services.index(service))
         return lines(world.times, series, look, unit=unit, span=span, top=top, marks=marks)
 
@@ -119,7 +120,7 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
     """Desired, ready, and pending replicas."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
-        return blank(f"No replica data of {service}.", look)
+        return blank(f"No replica data of {in_words(service)}.", look)
     row = capacity.services.index(service)
     series = [
         Line("desired", capacity.wanted[row], "idle", dash="dash"),
@@ -163,4 +164,4 @@ def _sum(rows: Floats) -> Floats:
 
 
 def _no_requests(service: Service) -> str:
-    return f"No requests to {service} in this time range."
+    return f"No requests to {in_words(service)} in this time range."

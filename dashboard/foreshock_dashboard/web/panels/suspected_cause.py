@@ -8,7 +8,7 @@ from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.render.clause import Clause, Text, joined, text
+from foreshock_dashboard.render.clause import Clause, Text, joined, place, text
 from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
@@ -39,7 +39,7 @@ def suspected(item: Incident) -> Text:
     if suspect.gpus:
         parts += [" on ", gpus_clause(item)._replace(text=gpu_list(suspect.gpus, MAX_GPUS))]
     elif suspect.host:
-        parts.append(f" on {suspect.host}")
+        parts += [" on ", place(suspect.host)]
     return text(*parts, reason)
 
 

@@ -19,6 +19,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
@@ -261,7 +262,7 @@ def _waits(world: World, columns: Columns) -> Vital:
 
 
 def _pair(affected: Service, neighbor: Service | None) -> str:
-    return f"{affected} waiting on {neighbor}"
+    return in_words(f"{affected} waiting on {neighbor}")
 
 
 def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading | None) -> Vital:

@@ -1,6 +1,8 @@
 // Responding to an incident: one key to acknowledge, and a dialog for everything else.
+
 import { clauseText, timeElement } from "#web/assets/clock.js";
 import { closest, h, put } from "#web/assets/dom.js";
+import { inWords } from "#web/assets/format.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
@@ -53,9 +55,10 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
   /** @type {[string, string][]} */
   const targets = [
     ["incident", "this incident"],
-    ["service", service],
+    ["service", inWords(service)],
   ];
-  if (suspect.service && suspect.service !== service) targets.push(["pair", `${service} / ${suspect.service}`]);
+  if (suspect.service && suspect.service !== service)
+    targets.push(["pair", inWords(`${service} / ${suspect.service}`)]);
   /** @type {[string, string][]} */
   const causes = [["", "unknown"], .../** @type {[string, string][]} */ (Object.entries(CAUSES))];
   return [

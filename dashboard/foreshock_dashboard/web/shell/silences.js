@@ -1,7 +1,9 @@
 // Silences and maintenance windows: the list of all, and the forms to create and end them.
+
 import { timeElement } from "#web/assets/clock.js";
 import { closest, h, put } from "#web/assets/dom.js";
 import { fetchJson } from "#web/assets/fetch_json.js";
+import { inWords } from "#web/assets/format.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
@@ -22,7 +24,7 @@ import {
 
 /** @param {Silence} silence */
 const subject = ({ incident, service, noisy_neighbor: neighbor }) =>
-  incident ?? (service ? `${service}${neighbor ? ` / ${neighbor}` : ""}` : "All services");
+  incident ?? (service ? inWords(`${service}${neighbor ? ` / ${neighbor}` : ""}`) : "All services");
 
 /**
  * @param {Silence} silence

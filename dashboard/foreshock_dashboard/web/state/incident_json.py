@@ -31,7 +31,7 @@ from foreshock_dashboard.render.action import (
     reason_unit,
     reasons_text,
 )
-from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
+from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
 from foreshock_dashboard.render.command import action_command, how_to, revert_command
 from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
@@ -338,7 +338,7 @@ def _evidence(figure: Evidence) -> EvidenceJson:
 
 def clauses(text: Text) -> list[ClauseJson]:
     """A text in parts: words, and the services, GPUs, and times (Unix seconds) that it names."""
-    return [ClauseJson(*clause) for clause in text]
+    return [ClauseJson(*clause) for clause in with_clusters(text)]
 
 
 def action(action_: Action) -> ActionJson:

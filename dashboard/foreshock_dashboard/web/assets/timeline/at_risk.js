@@ -1,7 +1,7 @@
 // The services that breach their SLO next.
 import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
-import { formatBucket, formatInterval, isNumber } from "#web/assets/format.js";
+import { formatBucket, formatInterval, inWords, isNumber } from "#web/assets/format.js";
 import { NOW_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").AtRisk} AtRisk */
@@ -30,7 +30,7 @@ export const nextAtRisk = (atRisk, isElsewhere) => {
             i ? ", " : " ",
             link(
               serviceHref(service),
-              service,
+              inWords(service),
               isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
             ),
             state ? ` (${state})` : "",

@@ -7,8 +7,11 @@ import {
   formatDuration,
   formatInterval,
   formatValue,
+  inWords,
   isNumber,
+  localName,
   NOT_KNOWN,
+  shortLabels,
   truncate,
 } from "#web/assets/format.js";
 import { changeList, changeMark } from "#web/assets/timeline/changes.js";
@@ -211,7 +214,7 @@ const laneTable = (data) =>
       h(
         "tr",
         null,
-        h("th", { scope: "row" }, lane.service),
+        h("th", { scope: "row" }, inWords(lane.service)),
         h(
           "td",
           null,
@@ -263,7 +266,7 @@ export const laneList = (data) =>
       return h(
         "li",
         { class: `lane-${lane.part}` },
-        link(serviceHref(lane.service), lane.service),
+        link(serviceHref(lane.service), inWords(lane.service)),
         " ",
         lane.state ? serviceState(lane.state) : null,
         age ? h("span", { class: "muted" }, ` ${age}`) : null,
@@ -277,6 +280,7 @@ export const laneList = (data) =>
  * Where times and names stand in the picture.
  * @typedef {object} Scale
  * @property {(unix: number) => number} x of a time
+ * @property {(service: string) => string} label of a lane
  * @property {number} left edge of the lanes
  * @property {number} right edge of the lanes
  * @property {number} now x of now
@@ -287,8 +291,12 @@ export const laneList = (data) =>
  * @param {number} width
  */
 const picture = (data, width) => {
+  const label = shortLabels(
+    data.lanes.map(({ service }) => service),
+    localName,
+  );
   const widths = data.lanes.map((lane) =>
-    Math.max(lane.service.length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
+    Math.max(label(lane.service).length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
   );
   const most = Math.min(MAX_NAMES_WIDTH, MAX_NAMES_SHARE * width);
   const left = Math.min(most, Math.max(MIN_NAMES_WIDTH, NAME_LEFT + Math.max(...widths) + 16));
@@ -297,7 +305,7 @@ const picture = (data, width) => {
     const within = Math.max(data.start, Math.min(data.end, unix));
     return left + ((within - data.start) / (data.end - data.start)) * (right - left);
   };
-  const scale = { x, left, right, now: x(data.now) };
+  const scale = { x, left, right, now: x(data.now), label };
   const rows = new Map(data.lanes.map((lane, i) => [lane.service, TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
   const lanesEnd = TOP_MARGIN + data.lanes.length * ROW_HEIGHT;
   const isInLanes = data.changes.every(({ service }) => service && rows.has(service));
@@ -381,7 +389,7 @@ const laneTitle = (lane, data) => {
     firstAnomaly(lane, data),
     lane.forecast ? forecastText(lane.forecast) : "",
   ];
-  return `${lane.service}: ${notes.filter(Boolean).join(", ")}`;
+  return inWords(`${lane.service}: ${notes.filter(Boolean).join(", ")}`);
 };
 
 /**
@@ -391,7 +399,7 @@ const laneTitle = (lane, data) => {
  * @param {Scale} scale
  */
 const laneStrip = (lane, data, y, scale) => {
-  const { x, left, right, now } = scale;
+  const { x, left, right, now, label } = scale;
   const first = x(lane.first);
   const until = lane.until ? x(lane.until) : now;
   const title = laneTitle(lane, data);
@@ -414,7 +422,7 @@ const laneStrip = (lane, data, y, scale) => {
       s(
         "text",
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
-        truncate(lane.service, Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
+        truncate(label(lane.service), Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
       ),
       signText(lane) &&
         s(

@@ -1,6 +1,6 @@
 // A cell in a matrix of GPU wait: the share of time that one service waits on another, an upper bound.
 import { h } from "#web/assets/dom.js";
-import { formatPercent, isNumber, plural } from "#web/assets/format.js";
+import { formatPercent, inWords, isNumber, plural } from "#web/assets/format.js";
 
 /** @typedef {import("#web/assets/timeline/incident.js").IncidentStatus} IncidentStatus */
 
@@ -42,7 +42,8 @@ const heatPercent = (ratio) => Math.round(Math.min((ratio ?? 0) / FULL_HEAT_RATI
 export const waitCell = ({ victim, aggressor, ratio, gpus, status, href, isOpen = false }) => {
   const count = plural(gpus, "GPU");
   const wait = isNumber(ratio) ? `up to ${formatPercent(ratio)} of the time` : "(no data)";
-  const label = `${victim} waits on ${aggressor} ${wait}, ${count}${status ? `, ${STATUS_WORDS[status]}` : ""}`;
+  const pair = inWords(`${victim} waits on ${aggressor}`);
+  const label = `${pair} ${wait}, ${count}${status ? `, ${STATUS_WORDS[status]}` : ""}`;
   const kinds = ["wait", status, isOpen && "open"];
   return h(
     "td",

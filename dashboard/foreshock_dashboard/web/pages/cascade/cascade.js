@@ -8,6 +8,7 @@ import {
   formatInterval,
   formatPercent,
   formatValue,
+  inWords,
   isNumber,
   shortLabels,
 } from "#web/assets/format.js";
@@ -61,7 +62,7 @@ const incidentItem = (incident, data, now) => {
       { href, "data-go": true, "aria-current": isSelected ? "true" : null },
       incidentState(incident),
       " ",
-      h("b", null, incident.service),
+      h("b", null, inWords(incident.service)),
       h("span", { class: "muted" }, ` ${causeText(incident)}, `, age),
     ),
   );
@@ -112,7 +113,7 @@ const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
     " ",
     incidentState(incident),
     " ",
-    link(hrefWith({ incident: incident.id }), `${incident.service}: ${causeText(incident)}`),
+    link(hrefWith({ incident: incident.id }), `${inWords(incident.service)}: ${causeText(incident)}`),
   ]);
   return h("p", null, "No affected services. Open:", links);
 };
@@ -310,7 +311,7 @@ const servicesOf = (entity) =>
  */
 const entityCell = ({ service, entity }, label) => {
   const named = servicesOf(entity);
-  const text = named.reduce((shown, name) => shown.replace(name, label(name)), entity.replace("->", "→"));
+  const text = inWords(named.reduce((shown, name) => shown.replace(name, label(name)), entity.replace("->", "→")));
   const [first = service] = named;
   const isOfGpu = !named.length && entity !== "";
   return [
@@ -321,12 +322,12 @@ const entityCell = ({ service, entity }, label) => {
 
 /** @param {CascadeData} data */
 const drawCapacityChoice = ({ capacity_services: services, capacity_service: selected, quota }) => {
-  const options = services.map((name) => h("option", { value: name, selected: name === selected }, name));
+  const options = services.map((name) => h("option", { value: name, selected: name === selected }, inWords(name)));
   put(
     byId("capacity"),
     services.length ? h("label", null, "Capacity of ", h("select", { "data-capacity": true }, options)) : null,
     quota
-      ? h("span", { class: "muted" }, `GPU quota of pool ${quota.pool}: ${quota.used} of ${quota.limit} used`)
+      ? h("span", { class: "muted" }, `GPU quota of pool ${inWords(quota.pool)}: ${quota.used} of ${quota.limit} used`)
       : null,
   );
 };

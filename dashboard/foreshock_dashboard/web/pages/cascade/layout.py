@@ -15,6 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
@@ -87,7 +88,7 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
         return blank("No data on replicas.", look)
     state = capacity(world)
     if service not in state.services:
-        return blank(f"No data on replicas of {service}: connect kube-state-metrics.", look)
+        return blank(f"No data on replicas of {in_words(service)}: connect kube-state-metrics.", look)
     row = state.services.index(service)
     series = (
         Line("ready", state.ready[row], "data"),
@@ -103,10 +104,10 @@ def load(hub: HubView, view: View, look: Look) -> Json:
     world, service, span, marks, analyzed = _capacity(hub, view)
     if world is None or service is None:
         return blank("No data on load.", look)
-    series, why = [], f"No data on load: {service} has no model server."
+    series, why = [], f"No data on load: {in_words(service)} has no model server."
     servers = model_servers(world)
     if service in servers.services:
-        why = f"Load of {service} unknown: too few samples of its model servers."
+        why = f"Load of {in_words(service)} unknown: too few samples of its model servers."
         laws = {service: analyzed.law} if analyzed and analyzed.law else {}
         values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
         cut_off = bool((values > MAX_LOAD).any())

@@ -5,6 +5,7 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
+  inWords,
   isNumber,
   NOT_KNOWN,
   plural,
@@ -59,14 +60,15 @@ const edgeClass = (value) => {
  */
 const edgeText = ({ client, server }, value) => {
   const [, , rate, errorRate, p95, attempts] = value ?? [];
-  if (!isNumber(rate)) return `${client} → ${server}: no data`;
+  const call = inWords(`${client} → ${server}`);
+  if (!isNumber(rate)) return `${call}: no data`;
   const retries = isNumber(attempts) ? `${retriesText(attempts, "")} retries per call` : "retries unknown";
   const errors = `error rate ${formatPercent(errorRate)}`;
-  return `${client} → ${server}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
+  return `${call}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
 };
 
 /** @param {PropagationStep} step */
-const stepText = ({ from, to, via }) => `${from} → ${to}: ${VIA_WORDS[via]}`;
+const stepText = ({ from, to, via }) => inWords(`${from} → ${to}: ${VIA_WORDS[via]}`);
 
 /**
  * Draw the map's panel.
@@ -164,7 +166,7 @@ const tables = (data, topology) => {
     return h(
       "tr",
       null,
-      h("th", { scope: "row" }, `${client} → ${server}`),
+      h("th", { scope: "row" }, inWords(`${client} → ${server}`)),
       h("td", null, isNumber(rate) ? formatRate(rate) : "no data"),
       h("td", null, formatPercent(errorRate)),
       h("td", null, formatSeconds(p95)),
@@ -179,7 +181,7 @@ const tables = (data, topology) => {
     h(
       "tr",
       null,
-      h("th", { scope: "row" }, link(pairHref(victim, aggressor), `${victim} → ${aggressor}`)),
+      h("th", { scope: "row" }, link(pairHref(victim, aggressor), inWords(`${victim} → ${aggressor}`))),
       h("td", null, formatPercent(ratio)),
       h("td", null, gpus),
     ),
@@ -258,7 +260,8 @@ class MapPicture {
     return otherWaits(this.data).map(([victim, aggressor, ratio, gpus]) => {
       const d = this.arc(aggressor, victim);
       if (!d) return null;
-      const title = `${victim} waits on ${aggressor} up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
+      const wait = `up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
+      const title = `${inWords(`${victim} waits on ${aggressor}`)} ${wait}`;
       const width = (1 + 3 * Math.min(1, ratio / 0.5)).toFixed(1);
       return s("path", { d, class: "gpu-wait", "stroke-width": width }, s("title", null, title));
     });
@@ -333,7 +336,7 @@ class MapPicture {
       ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, errors ${formatPercent(service.error_rate)}`
       : "";
     const order = service?.order ? `impact ${service.order}, ` : "";
-    const name = `${node.id}: ${isSuspect ? "suspected cause, " : order}${word}${values}`;
+    const name = `${inWords(node.id)}: ${isSuspect ? "suspected cause, " : order}${word}${values}`;
     const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 36) / 7.6));
     const valueText = truncate(nodeValueText(service, word), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];

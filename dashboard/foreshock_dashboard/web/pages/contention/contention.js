@@ -15,13 +15,13 @@ import {
 } from "#web/assets/dom.js";
 import {
   formatPercent,
+  inWords,
   isNumber,
   localName,
   NOT_KNOWN,
   plural,
   shortLabels,
   truncate,
-  withCluster,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
@@ -265,12 +265,12 @@ const drawTiers = ({ tiers, pair }) => {
     scrollTable(
       "GPUs by tier and pool",
       { class: "rows" },
-      headCells(["Tier", ...pools.map((pool) => withCluster(pool) || "GPUs")]),
+      headCells(["Tier", ...pools.map((pool) => inWords(pool) || "GPUs")]),
       names.map((name, i) =>
         h(
           "tr",
           null,
-          h("th", { scope: "row" }, withCluster(name) || "no tier"),
+          h("th", { scope: "row" }, inWords(name) || "no tier"),
           cells[i]?.map((cell) => h("td", null, tierCell(cell))),
         ),
       ),

@@ -14,6 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
@@ -217,11 +218,10 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRo
         return f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting."
     in_incident = [pair for pair in waiting if roles.get((pair.victim, pair.aggressor), "") not in ("", "reverse")]
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
-    subject = f"{worst.victim}{'' if worst.victim in serving else ' (no requests)'}"
-    wait = f"{subject} waits on {worst.aggressor} up to {percent(worst.ratio or 0.0)} of the time"
-    return (
-        f"{wait} on {counted(len(worst.measured_gpus), 'GPU')}.{'' if in_incident else ' No open incident on a pair.'}"
-    )
+    idle = "" if worst.victim in serving else " (no requests)"
+    time = f" up to {percent(worst.ratio or 0.0)} of the time on {counted(len(worst.measured_gpus), 'GPU')}."
+    no_incident = "" if in_incident else " No open incident on a pair."
+    return joined_text(text(worst.victim, f"{idle} waits on ", worst.aggressor, time, no_incident))
 
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:

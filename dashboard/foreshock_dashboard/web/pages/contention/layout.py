@@ -13,10 +13,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
-from foreshock_dashboard.web.pages.contention.pair import find_service
+from foreshock_dashboard.web.pages.contention.pair import find_service, no_shared_gpu
 from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View
@@ -106,12 +107,12 @@ class _Series(NamedTuple):
 def _wait(pair: _Pair) -> _Series | str:
     """Share of time that the victim waits: on the aggressor, and on any service; mean over the GPUs they share."""
     if not pair.gpus:
-        return f"{pair.victim} and {pair.aggressor} share no GPU in this range."
+        return no_shared_gpu(pair.victim, pair.aggressor, " in this range")
     world = pair.world
     rows = [i for i, key in enumerate(world.gpu_wait_pairs) if key[1:] == (pair.victim, pair.aggressor)]
     total = nan_mean(world.gpu_wait[pair.tenants(pair.victim)], axis=0)
     series = [
-        Line(f"on {pair.aggressor}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
+        Line(f"on {in_words(pair.aggressor)}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
     return _Series(series, "ratio", "No data on GPU wait in this range.", 0.1)
@@ -119,28 +120,28 @@ def _wait(pair: _Pair) -> _Series | str:
 
 def _latency(pair: _Pair) -> _Series | str:
     """Latency of the victim: time per output token of its model servers, or else p95 and p50 of its requests."""
-    world, victim = pair.world, pair.victim
+    world, victim, name = pair.world, pair.victim, in_words(pair.victim)
     servers = world.model_servers
     if servers and victim in servers.services:
         per_token = servers.per_token[servers.services.index(victim)]
         if np.isfinite(per_token).any():
-            return _Series([Line(f"{victim}: time per output token, mean", per_token, "data")], "s")
+            return _Series([Line(f"{name}: time per output token, mean", per_token, "data")], "s")
     if victim not in world.services:
-        return f"{victim} serves no requests: no latency."
+        return f"{name} serves no requests: no latency."
     row = world.services.index(victim)
     series = [
-        Line(f"{victim} p95", world.red.p95[row], "data"),
-        Line(f"{victim} p50", world.red.p50[row], "muted", dash="dot"),
+        Line(f"{name} p95", world.red.p95[row], "data"),
+        Line(f"{name} p50", world.red.p50[row], "muted", dash="dot"),
     ]
-    return _Series(series, "s", f"{victim} had no requests in this range.")
+    return _Series(series, "s", f"{name} had no requests in this range.")
 
 
 def _usage(pair: _Pair) -> _Series | str:
     """Share of time that each of the two is busy, and contended; mean over the GPUs they share."""
     if not pair.gpus:
-        return f"{pair.victim} and {pair.aggressor} share no GPU in this range."
+        return no_shared_gpu(pair.victim, pair.aggressor, " in this range")
     world, both = pair.world, (pair.victim, pair.aggressor)
-    series = [Line(str(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
+    series = [Line(in_words(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in pair.gpus]]
     series.append(Line("contended", nan_mean(contended, axis=0), "text", dash="dot"))
     return _Series(series, "ratio", "No data on GPU use in this range.", 1.0)

@@ -3,7 +3,15 @@ import { gpuHref, link, pageHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson } from "#web/assets/fetch_json.js";
-import { formatPercent, formatSeconds, isNumber, shortLabels, splitService, truncate } from "#web/assets/format.js";
+import {
+  formatPercent,
+  formatSeconds,
+  inWords,
+  isNumber,
+  shortLabels,
+  splitService,
+  truncate,
+} from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { changeList } from "#web/assets/timeline/changes.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -143,8 +151,8 @@ const durationCell = (trace) => [
 const drawTraces = (traces, examined, { victim, aggressor }) => {
   if (!byId("pair-traces")) return;
   if (!traces.length) {
-    const none = `None of the ${examined} slowest traces of ${victim} ran on a shared GPU.`;
-    setPanelEmpty("pair-traces", examined ? none : `No traces of ${victim} in this time range.`);
+    const none = `None of the ${examined} slowest traces of ${inWords(victim)} ran on a shared GPU.`;
+    setPanelEmpty("pair-traces", examined ? none : `No traces of ${inWords(victim)} in this time range.`);
     return;
   }
   const shown = traces.slice(0, MAX_TRACES);
@@ -171,7 +179,7 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
       {
         key: "aggressor_wait_seconds",
         name: "GPU wait",
-        hint: `Wait on ${aggressor} as a share of the time with GPU work (upper bound)`,
+        hint: `Wait on ${inWords(aggressor)} as a share of the time with GPU work (upper bound)`,
         cell: waitText,
       },
       {

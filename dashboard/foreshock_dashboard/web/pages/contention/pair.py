@@ -10,7 +10,7 @@ from foreshock_dashboard.model.incident import ConfidenceLevel, Incident, Qualit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import joined_text, text
+from foreshock_dashboard.render.clause import Text, in_words, joined_text, place, text
 from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
 from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
@@ -94,12 +94,12 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     incident, gpus = None, []
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
-        why = f"Unknown service {unknown[0]}." if unknown else ""
-        summary = text(why or f"{victim_name} and {aggressor_name} share no GPU.")
+        why = f"Unknown service {in_words(unknown[0])}." if unknown else ""
+        summary = text(why) if why else text(no_shared_gpu(victim_name, aggressor_name))
     else:
         current = open_incidents(snapshot)
         incident = next((item for item in current if (item.service, item.suspect.service) == services), None)
-        summary = headline_clauses(incident) if incident else text(_sentence(world, pair))
+        summary = headline_clauses(incident) if incident else _sentence(world, pair)
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [
             PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
@@ -119,14 +119,20 @@ def _incident(item: Incident) -> PairIncident:
     return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, suspicion, actions)
 
 
-def _sentence(world: World, pair: Pair) -> str:
+def no_shared_gpu(victim: str | Service, aggressor: str | Service, when: str = "") -> str:
+    """That two services share no GPU. when: ` in this range`."""
+    return joined_text(text(place(str(victim)), " and ", place(str(aggressor)), f" share no GPU{when}."))
+
+
+def _sentence(world: World, pair: Pair) -> Text:
     gpus = counted(len(pair.measured_gpus), "GPU")
     if pair.ratio is None:
-        return f"No data on GPU wait of {pair.victim} on {pair.aggressor} ({gpus} shared)."
+        return text("No data on GPU wait of ", pair.victim, " on ", pair.aggressor, f" ({gpus} shared).")
     latency = _latency_text(world, pair.victim)
     if pair.ratio < MIN_WAIT_RATIO:
-        return f"{pair.victim} does not wait on {pair.aggressor} ({gpus} shared).{latency}"
-    return f"{pair.victim} waits on {pair.aggressor} up to {percent(pair.ratio)} of the time, {gpus} shared.{latency}"
+        return text(pair.victim, " does not wait on ", pair.aggressor, f" ({gpus} shared).{latency}")
+    wait = f" up to {percent(pair.ratio)} of the time, {gpus} shared.{latency}"
+    return text(pair.victim, " waits on ", pair.aggressor, wait)
 
 
 def _latency_text(world: World, victim: Service) -> str:

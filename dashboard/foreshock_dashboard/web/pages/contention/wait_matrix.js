@@ -1,7 +1,7 @@
 // The matrix of GPU wait: services that wait as rows, the services that they wait on as columns.
 import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatPercent, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
+import { formatPercent, inWords, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { incidentKeys, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
@@ -126,7 +126,7 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
       {
         type: "button",
         "data-by": isCurrent ? "" : `${kind}:${name}`,
-        title: `Sort by ${name}`,
+        title: `Sort by ${inWords(name)}`,
         "aria-pressed": String(isCurrent),
       },
       truncate(label(name), 18),

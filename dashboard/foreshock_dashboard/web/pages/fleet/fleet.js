@@ -5,6 +5,7 @@ import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from
 import {
   formatGibibytes,
   formatPercent,
+  inWords,
   isNumber,
   localName,
   NOT_KNOWN,
@@ -63,10 +64,10 @@ const incidentFact = (incident) => {
     null,
     incidentState(incident),
     " ",
-    link(incidentHref(id), `${service}: ${causeText(incident)}`),
+    link(incidentHref(id), `${inWords(service)}: ${causeText(incident)}`),
     gpus ? `, ${plural(gpus, "GPU")}` : "",
     " · ",
-    link(pageHref("/fleet", { q: service }), `GPUs used by ${service}`),
+    link(pageHref("/fleet", { q: service }), `GPUs used by ${inWords(service)}`),
   );
 };
 
@@ -183,7 +184,7 @@ const gpuPairs = ({ pairs }) =>
       "span",
       null,
       i ? "; " : "",
-      link(pairHref(victim, aggressor), `${victim} waits on ${aggressor}`),
+      link(pairHref(victim, aggressor), inWords(`${victim} waits on ${aggressor}`)),
       ` ≤\u00a0${formatPercent(wait)} of the time`,
     ),
   );
@@ -255,7 +256,7 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   setPanel("gpu", "ready");
   const close = h("button", { type: "button", class: "quiet", id: "gpu-close" }, "Close");
   if (!gpu.gpu) {
-    put(byId("gpu"), h("p", null, `No GPU ${gpu.name}. `), close);
+    put(byId("gpu"), h("p", null, `No GPU ${inWords(gpu.name)}. `), close);
     return;
   }
   const facts = hardwareFacts(gpu);

@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatValue } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatValue, inWords } from "#web/assets/format.js";
 import {
   actionCard,
   causeText,
@@ -48,7 +48,7 @@ const incidentLinks = (incident) => {
 const resolvedIncident = (incident, now) => {
   const { service, suspect, since } = incident;
   const resolved = incident.resolved ?? now;
-  const by = suspect.service && suspect.service !== service ? ` (suspected: ${suspect.service})` : "";
+  const by = suspect.service && suspect.service !== service ? ` (suspected: ${inWords(suspect.service)})` : "";
   return h(
     "li",
     { class: "over" },
@@ -87,13 +87,13 @@ const isFirstTokenLater = (evidence) =>
  */
 const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
-    `${NOW_TEXTS.evidence_of} ${service}`,
+    `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
     headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
     evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
       const isSame = evidence[i - 1]?.entity === entity;
-      const entityName = breakable(entity ? entity.replace(" -> ", " → ") : service);
-      const hidden = entity ? h("span", { class: "visually-hidden" }, entity) : entityName;
+      const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
+      const hidden = entity ? h("span", { class: "visually-hidden" }, inWords(entity)) : entityName;
       return h(
         "tr",
         { class: isSame ? "same" : null },
@@ -126,7 +126,9 @@ const suspectFacts = ({ suspect, candidates, confidence_level, confidence, quali
     suspect.gpus.length
       ? fact(
           "GPUs",
-          suspect.gpus.map((gpu, i) => [i ? ", " : "", h("span", { class: "unbroken" }, gpu)]),
+          inWords(suspect.gpus.join(", "))
+            .split(", ")
+            .map((gpu, i) => [i ? ", " : "", h("span", { class: "unbroken" }, gpu)]),
         )
       : null,
   );

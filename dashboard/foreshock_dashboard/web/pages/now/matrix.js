@@ -1,7 +1,7 @@
 // The matrix of GPU wait during an incident of GPU contention.
 import { link, pageHref, pairHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
-import { shortLabels, truncate } from "#web/assets/format.js";
+import { inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { waitCell } from "#web/assets/widgets/wait_cell.js";
 
@@ -28,7 +28,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
   );
   const head = [
     h("th", { scope: "col" }, "row waits on column"),
-    aggressors.map((name) => h("th", { scope: "col", title: name }, truncate(label(name), 14))),
+    aggressors.map((name) => h("th", { scope: "col", title: inWords(name) }, truncate(label(name), 14))),
   ];
   const rows = victims.map((victim, row) =>
     h(
@@ -36,7 +36,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
       null,
       h(
         "th",
-        { scope: "row", title: victim },
+        { scope: "row", title: inWords(victim) },
         truncate(label(victim), 18),
         jobs.includes(victim) ? h("small", null, "batch job") : null,
       ),

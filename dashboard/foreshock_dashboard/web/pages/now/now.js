@@ -2,7 +2,7 @@
 import { pageHref } from "#web/assets/address.js";
 import { clausesText } from "#web/assets/clock.js";
 import { byId, requireId, setPanelsWithoutData, setText } from "#web/assets/dom.js";
-import { formatDuration, formatPercent } from "#web/assets/format.js";
+import { formatDuration, formatPercent, inWords } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, decodeRatio, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
@@ -29,10 +29,11 @@ const MAX_UNCOUNTED = 2;
 const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
   const [busy, gpu_wait] = [decodeBytes(tenants.busy), decodeBytes(tenants.gpu_wait)];
   const describeTenant = (/** @type {string} */ service, /** @type {number} */ tenant) => {
-    if (!busy.length) return service;
+    const name = inWords(service);
+    if (!busy.length) return name;
     const ratio = decodeRatio(gpu_wait[tenant]) ?? 0;
     const waitText = ratio >= MIN_SHOWN_WAIT ? ` (waits ${formatPercent(ratio)})` : "";
-    return `${service} ${formatGridValue(decodeRatio(busy[tenant]), "ratio")}${waitText}`;
+    return `${name} ${formatGridValue(decodeRatio(busy[tenant]), "ratio")}${waitText}`;
   };
   const view = {
     title: "busy",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.render.clause import Clause, Text, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, place, text, time
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import (
     apart,
@@ -178,7 +178,7 @@ def healthy_facts(
 def no_changes(untracked: Sequence[str], services: int) -> str:
     """That no change is known. untracked: those of the services whose changes are not known."""
     none = "None in the 30 min before the first anomaly" if len(untracked) < services else ""
-    gap = f"No change data for {' and '.join(untracked)}: check your deploy log" if untracked else ""
+    gap = f"No change data for {joined_text(joined(map(place, untracked)))}: check your deploy log" if untracked else ""
     return ". ".join(part for part in (none, gap) if part)
 
 

@@ -8,6 +8,7 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
+  inWords,
   isNumber,
   loadName,
   NOT_KNOWN,
@@ -63,7 +64,7 @@ const serviceRow = (service, suspects, range) => {
   return h(
     "tr",
     { "data-health": isBreached ? "critical" : health },
-    h("th", { scope: "row" }, link(serviceHref(id), breakable(id))),
+    h("th", { scope: "row" }, link(serviceHref(id), breakable(inWords(id)))),
     h(
       "td",
       { class: "text-cell" },
@@ -77,8 +78,11 @@ const serviceRow = (service, suspects, range) => {
     h(
       "td",
       { class: "minor" },
-      sparkline(spark, { limit: slo, kind: isBreached ? "critical" : "", label: `p95 of ${id} over ${range}` }) ||
-        NOT_KNOWN,
+      sparkline(spark, {
+        limit: slo,
+        kind: isBreached ? "critical" : "",
+        label: `p95 of ${inWords(id)} over ${range}`,
+      }) || NOT_KNOWN,
     ),
   );
 };

@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
-import { formatDuration, plural, unbroken } from "#web/assets/format.js";
+import { formatDuration, inWords, plural, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact, clauseLink, linked } from "#web/assets/timeline/cause.js";
@@ -46,7 +46,7 @@ const ownerFact = (services) => {
   const text = known.map(({ name, owner, tier, links }, i) => [
     i ? ", " : "",
     owner || "no owner",
-    h("span", { class: "muted" }, ` (${name}${tier ? `, ${tier}` : ""})`),
+    h("span", { class: "muted" }, ` (${inWords(name)}${tier ? `, ${tier}` : ""})`),
     outsideLinks(links),
   ]);
   return known.length ? fact("Owner", text) : null;
@@ -181,9 +181,9 @@ const resolvedIncident = (incident, now) => {
     ` ${formatDuration(now - (resolved ?? now))} ago: `,
     link(
       pageHref("/cascade", { incident: id, from: from ?? "", to: to ?? "" }),
-      `${causeText(incident)} at ${service}`,
+      `${causeText(incident)} at ${inWords(service)}`,
     ),
-    suspect && suspect !== service ? ` (suspected: ${suspect})` : "",
+    suspect && suspect !== service ? ` (suspected: ${inWords(suspect)})` : "",
     `, lasted ${formatDuration((resolved ?? now) - since)}. `,
     h("a", { href: reportHref(id), download: "" }, "Report"),
   ];

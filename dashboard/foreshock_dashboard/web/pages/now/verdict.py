@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
-from foreshock_dashboard.render.clause import Text, joined_text, text, time
+from foreshock_dashboard.render.clause import Text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
@@ -26,7 +26,7 @@ from foreshock_dashboard.render.incident_summary import (
     is_forecast,
     summary_clauses,
 )
-from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
+from foreshock_dashboard.render.units import counted, minutes_of, plural
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now.course import (
     Breach,
@@ -361,19 +361,19 @@ def _without_incident(
 ) -> Verdict:
     stages: Mapping[Service, Stage | None] = history.now() if history else {}
     tracked = [service for service in _slos(snapshot) if stages.get(service) is not None]
-    breached = [str(service) for service in tracked if stages[service] == "breached"]
-    erring = [str(service) for service, state in conditions(snapshot).items() if state.kind == "errors"]
+    breached = [service for service in tracked if stages[service] == "breached"]
+    erring = [service for service, state in conditions(snapshot).items() if state.kind == "errors"]
     found = [reading for reading in judged(world, readings(snapshot, stages)) if math.isfinite(reading.usage)]
     closest = tuple(sorted(found, key=lambda reading: -reading.usage)[:MAX_CLOSEST])
     ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached:
         verb = plural(len(breached), "is breaching its", "are breaching their")
-        headline = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: {name_list(breached)}"
-        return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
+        headline = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: "
+        return Verdict("warning", text(headline, listed(breached)), notes=gaps, closest=closest, resolved=resolved)
     if erring:
-        headline = f"Elevated errors in {counted(len(erring), 'service')}: {name_list(erring)}"
-        return Verdict("warning", text(headline), notes=gaps, closest=closest, resolved=resolved)
+        headline = f"Elevated errors in {counted(len(erring), 'service')}: "
+        return Verdict("warning", text(headline, listed(erring)), notes=gaps, closest=closest, resolved=resolved)
     if tracked and history:
         status = slo_status(snapshot, history)
         headline, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
@@ -400,7 +400,7 @@ def _unknown(source: str, since: float | None) -> Text:
 
 def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
     """Missing and stale data, one sentence each: no data must not look healthy."""
-    sentences = []
+    sentences: list[str | Text] = []
     if snapshot.error:
         sentences.append(f"Data is frozen: {snapshot.error}")
     stale = (
@@ -410,7 +410,8 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     )
     for noun, count, names in stale:
         if names:
-            sentences.append(f"No fresh data from {len(names)} of {count} {plural(count, noun)}: {name_list(names)}.")
+            start = f"No fresh data from {len(names)} of {count} {plural(count, noun)}: "
+            sentences.append(text(start, listed(list(map(place, names))), "."))
     if not world.gpus:
         sentences.append(EMPTY["gpus"])
     if world.gpus and not world.services:

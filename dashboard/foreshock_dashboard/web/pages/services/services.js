@@ -1,6 +1,6 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatRate, formatSeconds, isNumber } from "#web/assets/format.js";
+import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format.js";
 import { serviceState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
@@ -28,7 +28,7 @@ const latencyLine = ({ spark, slo, id }) => {
   const top = formatSeconds(Math.max(...spark.filter(isNumber)));
   return sparkline(spark, {
     limit: slo?.p95 ?? null,
-    label: `p95 of ${id}, last 30 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
+    label: `p95 of ${inWords(id)}, last 30 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
     title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
   });
 };

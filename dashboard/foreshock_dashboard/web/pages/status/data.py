@@ -13,7 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
-from foreshock_dashboard.render.clause import Text, joined_text, text, time
+from foreshock_dashboard.render.clause import Text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
 from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
@@ -181,11 +181,11 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     stale += [str(row.get("instance")) for row in others if row.get("up") is False]
     if stale:
         count = counted(len(world.targets) + len(others), "target")
-        problems.append(f"{len(stale)} of {count} down or stale: {name_list(stale)}")
+        problems.append(f"{len(stale)} of {count} down or stale: {joined_text(listed(list(map(place, stale))))}")
     if seen.stale_gpus:
         problems.append(f"{len(seen.stale_gpus)} of {counted(len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
-        names = name_list([str(service) for service in seen.stale_services])
+        names = joined_text(listed(seen.stale_services))
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
         problems.append(f"{few} of {all_} without fresh data: {names}")
     problems += _without_cluster(snapshot, world)
@@ -292,7 +292,7 @@ def unjoined(world: World | None, hub: Json) -> list[UnjoinedRow]:
 def _join_remedy(item: UnjoinedServer, scraped: Set[str]) -> str:
     """How to join a server. scraped: the instances that the hub scrapes itself, which its options name."""
     if item.candidates:
-        names = name_list([str(service) for service in item.candidates])
+        names = joined_text(listed(item.candidates))
         return f"Possibly part of {names}. Set the labels service_name and service_namespace on its target."
     option = f", or --targets SERVICE={item.instance}" if item.instance in scraped else ""
     return (

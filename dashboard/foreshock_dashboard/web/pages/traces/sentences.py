@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from foreshock_dashboard.analysis.traces.clock_skew import ClockOffset, ClockSkew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
 from foreshock_dashboard.analysis.traces.time_breakdown import TimePart
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import counted, duration, percent
 
 MIN_WAIT_RATIO = 0.01
@@ -48,7 +49,8 @@ def wait_sentence(lanes: TraceLanes) -> str:
     service, most = next(iter(split.others.items()))
     mostly = "" if most >= SOLE_RATIO * split.waited else " mostly"
     notes = f" ({', '.join(notes)})" if (notes := _notes(worst)) else ""
-    return f"GPU wait {amount} ({percent(split.waited / total)}) on {_where(worst)}, used{mostly} by {service}{notes}."
+    used = f"used{mostly} by {in_words(service)}{notes}"
+    return f"GPU wait {amount} ({percent(split.waited / total)}) on {_where(worst)}, {used}."
 
 
 def _total(worst: Wait, lanes: TraceLanes) -> float:
@@ -71,7 +73,7 @@ def _longest_part(parts: Sequence[TimePart]) -> str:
     if other is None or failed_seconds >= other.seconds:
         what, seconds = _failed_calls(failed), failed_seconds
     else:
-        what = f"{'queue time' if other.activity == 'queue' else 'time'} in {other.service}"
+        what = f"{'queue time' if other.activity == 'queue' else 'time'} in {in_words(other.service)}"
         seconds = other.seconds
     share = seconds / total if total > 0 else 0.0
     lead = "Mostly" if share >= MAJORITY_RATIO else "Longest part:"
@@ -82,7 +84,7 @@ def _failed_calls(parts: Sequence[TimePart]) -> str:
     failure = "timeouts" if any(part.timed_out for part in parts) else "failed calls"
     retries = " and retries" if any(part.retried for part in parts) else ""
     others = f" and {counted(len(parts) - 1, 'other service')}" if len(parts) > 1 else ""
-    return f"{failure}{retries} in {parts[0].service}{others}"
+    return f"{failure}{retries} in {in_words(parts[0].service)}{others}"
 
 
 def clock_note(skew: ClockSkew) -> str:

@@ -16,6 +16,7 @@ import {
   formatDuration,
   formatPercent,
   formatSeconds,
+  inWords,
   isNumber,
   NOT_KNOWN,
   plural,
@@ -202,7 +203,7 @@ export const durationParam = (power) => {
 const queryText = (query) => {
   const { service, operation, attributes = {}, min_duration: min, max_duration: max, min_gpu_wait: wait } = query;
   const parts = [
-    service && `service = ${service}`,
+    service && `service = ${inWords(service)}`,
     operation && `operation = ${operation}`,
     ...Object.entries(attributes).map(([key, value]) => `${key} = ${value}`),
     min && `duration ≥ ${formatSeconds(min)}`,

@@ -1,7 +1,7 @@
 // What ran on the GPUs of a trace, on the same axis as its spans, and what that means for it.
 import { gpuHref, link, pairHref } from "#web/assets/address.js";
 import { h, headCells, scrollTable } from "#web/assets/dom.js";
-import { formatPercent, formatSeconds, plural } from "#web/assets/format.js";
+import { formatPercent, formatSeconds, inWords, plural } from "#web/assets/format.js";
 import { serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { placeOf } from "#web/pages/traces/waterfall/time_axis.js";
 
@@ -48,7 +48,7 @@ const laneTrack = (lane, service, range, label) => {
     const when = `from ${formatSeconds(Math.max(0, offset))} for ${formatSeconds(seconds)}`;
     return h("div", {
       class: `lane-bar ${quality === "inferred" ? "inferred" : ""}`,
-      title: `${service} used ${formatPercent(share)} of ${lane.gpu} ${when} (${quality})`,
+      title: `${inWords(`${service} used ${formatPercent(share)} of ${lane.gpu}`)} ${when} (${quality})`,
       style: `left:${place.left}%;width:max(1px,${place.width}%);--part:${part}%;--ink:${serviceColor(color)}`,
     });
   });
@@ -57,7 +57,7 @@ const laneTrack = (lane, service, range, label) => {
     { class: "lane-row" },
     h(
       "div",
-      { class: "lane-name", title: service },
+      { class: "lane-name", title: inWords(service) },
       serviceDot(intervals.at(-1)?.color),
       service === lane.own ? h("b", null, label(service)) : label(service),
       h("small", { class: "muted" }, holdText(lane, service)),
@@ -85,11 +85,11 @@ const drawLane = (lane, range, label) => {
   const [aggressor] = Object.keys(lane.by);
   return h(
     "div",
-    { class: "lane", role: "group", "aria-label": `${lane.gpu}: ${text}` },
+    { class: "lane", role: "group", "aria-label": `${inWords(lane.gpu)}: ${text}` },
     h(
       "p",
       { class: "lane-head" },
-      link(gpuHref(lane.gpu), lane.gpu),
+      link(gpuHref(lane.gpu), inWords(lane.gpu)),
       h("span", { class: "muted" }, ` ${text} (${lane.quality})`),
       aggressor === undefined ? null : link(pairHref(lane.own, aggressor), `GPU contention with ${label(aggressor)}`),
     ),
@@ -156,7 +156,7 @@ export const spanGpuFacts = (gpu) => [
   ["GPU", gpu.gpus.join(" or ")],
   ["GPU wait", `${gpu.upper_bound ? "up to " : ""}${formatSeconds(gpu.waited_seconds)}`],
   ...Object.entries(gpu.by).map(
-    ([service, seconds]) => /** @type {[string, unknown]} */ ([`used by ${service}`, formatSeconds(seconds)]),
+    ([service, seconds]) => /** @type {[string, unknown]} */ ([`used by ${inWords(service)}`, formatSeconds(seconds)]),
   ),
   ["own use", formatSeconds(gpu.own_seconds)],
   ["idle", formatSeconds(gpu.idle_seconds)],

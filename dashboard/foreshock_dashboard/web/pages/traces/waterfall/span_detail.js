@@ -1,7 +1,7 @@
 // The detail of one span.
 import { link, serviceHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import { formatSeconds, isNumber } from "#web/assets/format.js";
+import { formatSeconds, inWords, isNumber } from "#web/assets/format.js";
 import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
 import { spanGpuFacts } from "#web/pages/traces/waterfall/gpu_lanes.js";
 
@@ -79,7 +79,7 @@ export const drawSpanDetail = (span) => {
   }
   put(
     box,
-    h("h3", null, serviceDot(span.color), `${span.service} ${span.name}`),
+    h("h3", null, serviceDot(span.color), `${inWords(span.service)} ${span.name}`),
     h(
       "p",
       { class: "facts" },

@@ -2,7 +2,7 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatSeconds, plural, shortLabels } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatSeconds, inWords, plural, shortLabels } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
@@ -262,7 +262,7 @@ const waitParts = (span, shown) => {
     .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
       const start = Math.max(offset, span.offset_seconds);
       const end = Math.min(offset + seconds, spanEnd);
-      const title = `${service} used ${formatPercent(share)} of ${lane.gpu}`;
+      const title = `${inWords(service)} used ${formatPercent(share)} of ${lane.gpu}`;
       const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
       return end > start ? barPart("wf-wait", start, end - start, shown, { title, style }) : null;
     });
@@ -315,7 +315,7 @@ const spanRow = (row, i, shown) => {
       "aria-level": level,
       "aria-expanded": childCount ? String(!isFolded) : null,
       "aria-selected": String(isSelected),
-      "aria-label": `${service} ${name}${times}, ${when}${spanNotes(span)}`,
+      "aria-label": `${inWords(service)} ${name}${times}, ${when}${spanNotes(span)}`,
     },
     spanName(row, times, isFolded, shown),
     spanTrack(span, isFolded, shown),
@@ -333,7 +333,7 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded, { labe
   const indent = Math.min(level - 1, MAX_INDENTED_LEVELS) * INDENT;
   return h(
     "div",
-    { class: "wf-name", style: `padding-left:${indent}px`, title: `${span.service} ${span.name}` },
+    { class: "wf-name", style: `padding-left:${indent}px`, title: `${inWords(span.service)} ${span.name}` },
     h(
       "span",
       { class: "wf-fold", "data-fold": childCount ? "yes" : null, "aria-hidden": "true" },
