@@ -14,6 +14,7 @@ import pytest
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.analysis_loop import AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.identities import Identities
+from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
@@ -73,8 +74,10 @@ class Platform:
         """Start a hub."""
         self.identities = Identities(self.journal)
         clock = Clock(wall=lambda: self.now)
-        source = ClusterSource(self.store, labels)
-        self.loop = AnalysisLoop(self.settings, clock, LoopInputs(source, True, None, identities=self.identities))
+        known = KnownClusters(self.journal, labels)
+        source = ClusterSource(self.store, labels, known.read(self.now))
+        inputs = LoopInputs(source, True, None, identities=self.identities, known_clusters=known)
+        self.loop = AnalysisLoop(self.settings, clock, inputs)
         self.notifier = notifier(self.settings, clock, self._folder, Hooks("https://hub.example.com"))
 
     def restart(self, labels: tuple[str, ...] = ("cluster",)) -> None:
@@ -151,3 +154,12 @@ def test_an_incident_stays_the_same_when_a_second_cluster_appears_and_when_none_
         responses = ResponseReader(platform.journal).current()
         assert responses.of(after.id).acknowledged is not None
         assert responses.silence_of(after, platform.now) is not None
+
+
+def test_a_restart_while_a_cluster_is_away_changes_no_name(platform: Platform) -> None:
+    """All data that is left is of one cluster; the journal knows that there was another one."""
+    KnownClusters(platform.journal, ("cluster",)).record({"eu", "us"}, START - 86_400.0)
+    platform.restart()
+    (incident,) = platform.until(PAGED_BY, "eu")
+    assert str(incident.service) == "eu//shop/chat"
+    assert [entry.data["cluster"] for entry in platform.journal.read("cluster")] == ["eu", "us", "eu"]

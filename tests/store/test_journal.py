@@ -92,7 +92,7 @@ def test_entries_are_read_in_the_order_in_which_they_were_appended(
     stats = journal.stats()
     assert (stats.durable, dict(stats.rows)) == (
         is_durable,
-        {"incident": 2, "change": 1, "notification": 0, "identity": 0, "options": 0},
+        {"incident": 2, "change": 1, "notification": 0, "identity": 0, "options": 0, "cluster": 0},
     )
 
 

@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, advance, learning
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.identities import Identities
+from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.change import Change
@@ -58,7 +59,8 @@ class LoopInputs(NamedTuple):
     simulated: whether the samples are of a simulated platform.
     memory: limits of the World and of past time ranges.
     reported: returns the changes of the journal.
-    identities: those of open incidents across restarts and other names; None where the hub is at a past time.
+    identities, known_clusters: those of open incidents, and of clusters, across restarts; None where the hub is at a
+    past time.
     """
 
     source: ClusterSource
@@ -69,6 +71,7 @@ class LoopInputs(NamedTuple):
     memory: Memory = DEFAULT_MEMORY
     reported: Callable[[], Sequence[Change]] = tuple
     identities: Identities | None = None
+    known_clusters: KnownClusters | None = None
 
 
 def evaluation_durations() -> Histogram:
@@ -126,7 +129,10 @@ class AnalysisLoop:
         inputs, end = self._inputs, now - self._settle_seconds
         if inputs.write is not None:
             inputs.write(now, self.snapshot.incidents)
-        if inputs.source.look(end, WORLD_HISTORY_SECONDS):
+        has_new_names = inputs.source.look(end, WORLD_HISTORY_SECONDS)
+        if inputs.known_clusters:
+            inputs.known_clusters.record(inputs.source.seen, now)
+        if has_new_names:
             found = ", ".join(sorted(inputs.source.clusters))
             log.warning("several clusters, with which names now begin: %s", found)
             if inputs.identities:

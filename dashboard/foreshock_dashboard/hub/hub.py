@@ -16,6 +16,7 @@ from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
+from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.listeners import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
@@ -132,7 +133,10 @@ class Hub:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)
             reads_own_store = self.metrics is self.store
-            self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels)
+            is_live = settings.at is None and recording is None
+            known = KnownClusters(self.journal, settings.cluster_labels) if is_live else None
+            found = known.read(clock.now()) if known else ()
+            self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels, found)
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
@@ -161,6 +165,7 @@ class Hub:
                 memory=self._memory,
                 reported=self._change_log.all,
                 identities=Identities(self.journal) if settings.at is None else None,
+                known_clusters=known,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-Kind = Literal["incident", "change", "notification", "identity", "options"]
+Kind = Literal["incident", "change", "notification", "identity", "options", "cluster"]
 
 
 class Entry(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -68,13 +68,19 @@ class ClusterSource(MetricSource):
     Args:
         source: where to read.
         labels: labels that may name the cluster; the first with a value counts. Without any, all is passed through.
+        known: clusters that were found earlier.
+
+    clusters: all that are known. seen: those that the latest look found.
     """
 
-    def __init__(self, source: MetricSource, labels: Sequence[str] = DEFAULT_LABELS) -> None:
+    def __init__(
+        self, source: MetricSource, labels: Sequence[str] = DEFAULT_LABELS, known: Collection[str] = ()
+    ) -> None:
         self._source, self._labels = source, tuple(labels)
         self._looked_at = self._tried_at = -math.inf
         self._problem = LogOnChange(log, recovered="clusters can be looked for again")
-        self.clusters: frozenset[str] = frozenset()
+        self.clusters = frozenset(known)
+        self.seen: frozenset[str] = frozenset()
 
     @property
     def has_several(self) -> bool:
@@ -89,11 +95,11 @@ class ClusterSource(MetricSource):
         """
         if not self._labels or now - self._tried_at < DETECTION_SECONDS:
             return False
-        self._tried_at = now
+        self._tried_at, self.seen = now, frozenset()
         since = max(now - back, self._looked_at)
         step = min(DETECTION_STEP_SECONDS, max(1.0, now - since))
         queries = [Query(metric, by=self._labels, window=min(900.0, step)) for metric in DETECTION_METRICS]
-        had_several, problem = self.has_several, ""
+        had_several, problem, seen = self.has_several, "", set[str]()
         for query in queries:
             try:
                 found = self._source.fetch(query, since + step, now, step).labels
@@ -102,7 +108,9 @@ class ClusterSource(MetricSource):
                     return False  # it answers nothing now
                 problem = problem or f"clusters may be missing: {error}"
             else:
-                self.clusters |= {cluster for labels in found if (cluster := self._cluster(dict(labels)))}
+                seen |= {cluster for labels in found if (cluster := self._cluster(dict(labels)))}
+        self.seen = frozenset(seen)
+        self.clusters |= self.seen
         self._looked_at = now  # after a limit, the next look reads less
         self._problem.update(problem)
         return self.has_several and not had_several
