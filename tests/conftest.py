@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -84,9 +85,10 @@ SLOW = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests."""
-    slow = tuple(Path(__file__).parent / name for name in SLOW)
+    places = tuple(Path(__file__).parent / name for name in SLOW)
+    slow = cache(lambda path: any(path.is_relative_to(place) for place in places))
     for item in items:
-        if any(item.path.is_relative_to(place) for place in slow):
+        if slow(item.path):
             item.add_marker("slow")
 
 

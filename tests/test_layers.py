@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -65,8 +66,7 @@ def folder_of(module: str) -> str:
     return module if module in FOLDERS else module.rpartition(".")[0]
 
 
-def imported_names(path: Path) -> Iterator[str]:
-    """Every name that a file imports, wherever in it, also for types only."""
+def _imported_names(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -74,18 +74,27 @@ def imported_names(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def imported_names(module: str) -> frozenset[str]:
+    """Every name that a module imports, wherever in it, also for types only."""
+    return frozenset(_imported_names(MODULES[module]))
+
+
+@cache
 def imported_modules(module: str) -> set[str]:
     """The modules of ours that a module imports."""
     found = set()
-    for name in NAMES[module]:
+    for name in imported_names(module):
         owner = name if name in MODULES else name.rpartition(".")[0]
         if owner in MODULES:
             found.add(owner)
     return found - {module}
 
 
-NAMES = {module: frozenset(imported_names(path)) for module, path in MODULES.items()}
-GRAPH = {module: imported_modules(module) for module in MODULES}
+@cache
+def graph() -> Mapping[str, set[str]]:
+    """The modules of ours that each imports; reading them takes two seconds, which collecting the tests need not."""
+    return {module: imported_modules(module) for module in MODULES}
 
 
 def declared(folder: str) -> set[str]:
@@ -136,7 +145,7 @@ def test_a_folder_imports_only_the_folders_that_it_declares(folder: str) -> None
         f"{module} imports {other}"
         for module in MODULES
         if folder_of(module) == folder
-        for other in sorted(GRAPH[module])
+        for other in sorted(imported_modules(module))
         if folder_of(other) not in (folder, folder.partition(".")[0])
         and not any(covers(name, other) for name in allowed)
     ]
@@ -146,7 +155,7 @@ def test_a_folder_imports_only_the_folders_that_it_declares(folder: str) -> None
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_declares_no_import_that_it_does_not_need(folder: str) -> None:
     """A declaration that is wider than the code says nothing."""
-    used = {other for module in MODULES if folder_of(module) == folder for other in GRAPH[module]}
+    used = {other for module in MODULES if folder_of(module) == folder for other in imported_modules(module)}
     assert {name for name in declared(folder) if not any(covers(name, other) for other in used)} == set()
 
 
@@ -162,7 +171,7 @@ def test_the_types_of_a_library_stop_where_they_enter(library: str) -> None:
     wrong = {
         module
         for module in MODULES
-        if any(covers(library, name) for name in NAMES[module])
+        if any(covers(library, name) for name in imported_names(module))
         and not any(covers(home, module) for home in ONLY_IN[library])
     }
     assert wrong == set()
@@ -182,7 +191,7 @@ def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str,
         f"{module} imports {name}"
         for module in MODULES
         if covers(package, module)
-        for name in NAMES[module]
+        for name in imported_names(module)
         if any(covers(other, name) for other in others)
     ]
     assert wrong == []
@@ -230,13 +239,13 @@ def test_a_walk_has_at_most_forty_stops_and_each_exists(title: str) -> None:
 
 def test_no_module_is_part_of_an_import_cycle() -> None:
     """Imports for types count as well: a module of a cycle cannot be read alone."""
-    assert first_cycle(GRAPH) == []
+    assert first_cycle(graph()) == []
 
 
 def test_no_folder_is_part_of_an_import_cycle() -> None:
     """Modules directly in a folder form one node; the folders below it are others."""
-    graph: dict[str, set[str]] = {}
-    for module, others in GRAPH.items():
+    folders: dict[str, set[str]] = {}
+    for module, others in graph().items():
         if module not in FOLDERS:
-            graph.setdefault(folder_of(module), set()).update(folder_of(other) for other in others - set(FOLDERS))
-    assert first_cycle({folder: others - {folder} for folder, others in graph.items()}) == []
+            folders.setdefault(folder_of(module), set()).update(folder_of(other) for other in others - set(FOLDERS))
+    assert first_cycle({folder: others - {folder} for folder, others in folders.items()}) == []

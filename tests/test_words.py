@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -16,27 +16,23 @@ from foreshock_dashboard.cli.main import main
 from foreshock_exporter.options import parse
 
 ROOT = Path(__file__).parents[1]
-WEB = ROOT / "dashboard" / "foreshock_dashboard" / "web"
-PACKAGES = [
-    path
-    for package in (
-        "dashboard/foreshock_dashboard",
-        "exporter/foreshock_exporter",
-        "simulator/foreshock_simulator",
-        "evaluation/foreshock_evaluation",
-        "lab/foreshock_lab",
-        "lab/services",
-        "grafana",
-    )
-    for path in sorted((ROOT / package).rglob("*.py"))
-]
-DOCUMENTS = [
-    path
-    for folder in ("docs", "alerts/runbooks")
-    for path in sorted((ROOT / folder).rglob("*.md"))
-    if path.name != "evaluation.md"  # tables of scenarios, of which one is called `starve`
-]
-SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.name != "morphdom.js"]
+WEB = "dashboard/foreshock_dashboard/web"
+PACKAGES = (
+    "dashboard/foreshock_dashboard",
+    "exporter/foreshock_exporter",
+    "simulator/foreshock_simulator",
+    "evaluation/foreshock_evaluation",
+    "lab/foreshock_lab",
+    "lab/services",
+    "grafana",
+)
+NOT_READ = {
+    "evaluation.md": "tables of scenarios, of which one is called `starve`",
+    "morphdom.js": "a library",
+    "test_words.py": "lists the banned words",
+    "test_docs_site.py": "the same",
+}
+"""Names of files, and why."""
 BANNED: Mapping[str, str] = {
     r"objectives?|promise[sd]?": "SLO",
     r"usual(ly)?|out of the ordinary": "baseline, normal range",
@@ -54,7 +50,7 @@ BANNED: Mapping[str, str] = {
     r"\d+ %|\}\} %": "percent sign without a space",
 }  # fmt: skip
 """Regular expressions of banned words, and what to use instead."""
-CATALOGED = ("pages", "now"), ("assets", "timeline")
+CATALOGED = ("pages/now", "assets/timeline")
 """Folders of scripts without sentences of their own."""
 WORDS = re.compile(r"\b(" + "|".join(BANNED) + r")(?!\w)", re.IGNORECASE)
 ALLOWED: Mapping[str, str] = {
@@ -133,6 +129,20 @@ def found(texts: Sequence[str]) -> list[str]:
     return [f"{words}: {text}" for text in texts if (words := banned(text))]
 
 
+def files(folder: str, suffix: str) -> list[Path]:
+    """The files of a folder and below it that are read; there are some."""
+    read = [path for path in sorted((ROOT / folder).rglob(f"*{suffix}")) if path.name not in NOT_READ]
+    assert read, folder
+    return read
+
+
+def found_in(folder: str, suffix: str, texts_of: Callable[[Path], Iterable[str]]) -> list[str]:
+    """The banned words in the texts of all files of a folder, each with its file and text."""
+    return [
+        f"{path.relative_to(ROOT)}: {fault}" for path in files(folder, suffix) for fault in found(list(texts_of(path)))
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -148,38 +158,35 @@ def test_a_banned_word_is_found_as_a_whole(text: str, words: list[str]) -> None:
     assert banned(text) == words
 
 
-@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_texts_of_programs(path: Path) -> None:
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_texts_of_programs(folder: str) -> None:
     """Sentences, layouts, messages, settings, and the HELP of metrics."""
-    assert found(list(python_texts(path))) == []
+    assert found_in(folder, ".py", python_texts) == []
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(WEB).as_posix())
-def test_texts_of_scripts(path: Path) -> None:
-    assert found(list(script_texts(path))) == []
+def test_texts_of_scripts() -> None:
+    assert found_in(WEB, ".js", script_texts) == []
+
+
+@pytest.mark.parametrize("folder", CATALOGED)
+def test_scripts_compose_no_sentences(folder: str) -> None:
+    """Words around values are in the catalog (`render/words`), or the hub sends the finished text."""
+    texts = [(path.name, text) for path in files(f"{WEB}/{folder}", ".js") for text in script_templates(path)]
+    assert [text for text in texts if re.search(r"[A-Za-z]{2,} [a-z]{2,}", text[1])] == []
+
+
+def code_lines(path: Path) -> Iterator[str]:
+    """The lines of a file, with its names as words."""
+    for line in path.read_text().splitlines():
+        yield ALLOWED_CODE.sub("", re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", line))
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in SCRIPTS if path.relative_to(WEB).parts[:2] in CATALOGED], ids=lambda path: path.name
+    ("folder", "suffix"), [*((folder, ".py") for folder in (*PACKAGES, "tests")), (WEB, ".js"), ("tests", ".js")]
 )
-def test_scripts_compose_no_sentences(path: Path) -> None:
-    """Words around values are in the catalog (`render/words`), or the hub sends the finished text."""
-    assert [text for text in script_templates(path) if re.search(r"[A-Za-z]{2,} [a-z]{2,}", text)] == []
-
-
-TESTS = [
-    path
-    for suffix in ("py", "js")
-    for path in sorted((ROOT / "tests").rglob(f"*.{suffix}"))
-    if path.name not in ("test_words.py", "test_docs_site.py")  # they list the banned words
-]
-
-
-@pytest.mark.parametrize("path", [*PACKAGES, *SCRIPTS, *TESTS], ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_code(path: Path) -> None:
+def test_code(folder: str, suffix: str) -> None:
     """Names, docstrings, and comments, which developers read."""
-    lines = [re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", line) for line in path.read_text().splitlines()]
-    assert found([ALLOWED_CODE.sub("", line) for line in lines]) == []
+    assert found_in(folder, suffix, code_lines) == []
 
 
 @pytest.mark.parametrize("path", sorted(commands(COMMAND)), ids=" ".join)
@@ -212,8 +219,15 @@ def test_titles_and_descriptions_of_dashboards(path: Path) -> None:
     assert found(texts) == []
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCUMENTS], ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_documents(path: Path) -> None:
-    """Code in them has names, which may be words of others."""
-    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert found(text.splitlines()) == []
+def prose(path: Path) -> list[str]:
+    """The lines of a document without its code, which has names that may be words of others."""
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
+
+
+@pytest.mark.parametrize("folder", ["docs", "alerts/runbooks"])
+def test_documents(folder: str) -> None:
+    assert found_in(folder, ".md", prose) == []
+
+
+def test_the_readme() -> None:
+    assert found(prose(ROOT / "README.md")) == []

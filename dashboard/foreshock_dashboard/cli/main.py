@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -44,3 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(MISSING.format("mcp" if missing == "mcp" else "hub"), file=sys.stderr)
         return 1
+    finally:
+        if argv is None:  # the process ends: its last searches for garbage would visit all libraries, for half a second
+            gc.freeze()
