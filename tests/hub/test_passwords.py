@@ -25,10 +25,12 @@ def test_the_status_shows_targets_without_their_passwords() -> None:
 
 def test_the_status_has_the_names_of_metrics_and_options() -> None:
     """Counters by what they count, durations with their unit, settings as their option."""
-    last = ScrapeState(ScrapeTarget("http://host-1:10877/metrics", "gpu"), last=VITALS.time - 5.0)
-    body = status_json(replace(VITALS, scrapes=(last,)))
+    target = ScrapeTarget("http://host-1:10877/metrics", "gpu", {"cluster": "eu"})
+    last = ScrapeState(target, last=VITALS.time - 5.0)
+    body = status_json(replace(VITALS, scrapes=(last,), cluster_labels=("k8s_cluster_name", "cluster")))
     accepted, refused = {"accepted_spans", "accepted_data_points"}, {"refused_spans", "refused_data_points"}
     assert body["receiver"].keys() == {"requests", "refused_requests", *accepted, *refused}
+    assert body["scrapes"][0]["cluster"] == "eu"
     assert (body["scrapes"][0]["age_seconds"], "duration_seconds" in body["scrapes"][0]) == (5.0, True)
     assert {"retention_metrics", "retention_traces"} <= data_sources(Settings(), 4317, 4318).keys()
 

@@ -195,25 +195,30 @@ def test_the_schema_of_the_api_is_that_of_each_cluster(two: Caller) -> None:
 
 
 class ScrapingHub(FakeHub):
-    """A hub that scrapes all targets of its World by itself, and one that never answered."""
+    """A hub that scrapes all targets of its World by itself, and two that never answered, one with a cluster."""
 
     def status(self) -> Json:
         """With each target as it is addressed, without a cluster."""
         assert self.snapshot.world
         known = [split_cluster(target.instance)[1] for target in self.snapshot.world.targets]
-        scrapes = [{"instance": name, "job": "gpu", "up": name != "new:1", "samples": 7} for name in (*known, "new:1")]
-        return {**super().status(), "scrapes": scrapes}
+        scrapes = [{"instance": name, "job": "gpu", "up": True, "samples": 7, "cluster": ""} for name in known]
+        silent = [{**scrapes[0], "instance": "new:1", "up": None}, {**scrapes[0], "instance": "new:2", "cluster": "us"}]
+        return {**super().status(), "scrapes": [*scrapes, *silent]}
 
 
-def test_status_lists_each_target_once_and_none_of_another_cluster() -> None:
-    """A target that never answered may be of any cluster."""
+def test_status_lists_each_target_once_and_in_its_cluster_only() -> None:
+    """A target that never answered is of the cluster that its own label names; without one it is in none."""
     hub = ScrapingHub(fleet())
     assert hub.snapshot.world
     every = [target.instance for target in hub.snapshot.world.targets]
     calls = client(hub)
-    for query, expected in (("", every), ("?cluster=us", [name for name in every if name.startswith("us//")])):
+    for query, expected in (
+        ("", [*every, "new:1", "us//new:2"]),
+        ("?cluster=us", [*(name for name in every if name.startswith("us//")), "us//new:2"]),
+        ("?cluster=eu", [name for name in every if name.startswith("eu//")]),
+    ):
         rows = calls.get(f"/api/pages/status{query}").json()["targets"]
-        assert sorted(row["instance"] for row in rows) == sorted([*expected, "new:1"])
+        assert sorted(row["instance"] for row in rows) == sorted(expected)
         assert {row["samples"] for row in rows} == {7}
 
 

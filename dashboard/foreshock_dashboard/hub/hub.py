@@ -386,6 +386,7 @@ class Hub:
             changes=self._change_log.reported(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
+            cluster_labels=self._settings.cluster_labels,
             discovery=self._discovery.states(),
             memory=self._memory.usage(),
             spans=self.pipeline.usage(),

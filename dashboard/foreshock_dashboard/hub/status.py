@@ -50,6 +50,7 @@ class HubStats:
     discovery: tuple[DiscoveryState, ...] = ()
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
+    cluster_labels: tuple[str, ...] = ()
 
 
 def status_json(stats: HubStats) -> Json:
@@ -94,6 +95,7 @@ def status_json(stats: HubStats) -> Json:
             {
                 "instance": state.target.instance,
                 "job": state.target.job,
+                "cluster": next(filter(None, map(state.target.labels.get, stats.cluster_labels)), ""),
                 "url": without_credentials(state.target.url),
                 "up": state.up,
                 "age_seconds": None if state.last is None else max(0.0, stats.time - state.last),

@@ -84,14 +84,14 @@ class OneCluster(HubView):
         return self._hub.now()
 
     def status(self) -> Json:
-        """See `HubView.status`. Targets known to be of other clusters are left out."""
+        """See `HubView.status`, with the targets that are known to be of this cluster, by their data or own label."""
         status, world = self._hub.status(), self._hub.snapshot.world
         clusters: dict[str, set[str]] = {}
         for cluster, instance in (split_cluster(target.instance) for target in (world.targets if world else ())):
             clusters.setdefault(instance, set()).add(cluster)
-        own = {"", self._cluster}
-        scrapes = [row for row in status.get("scrapes") or () if own & clusters.get(row["instance"], own)]
-        return {**status, "scrapes": scrapes}
+        rows = status.get("scrapes") or ()
+        own = [row for row in rows if self._cluster in clusters.get(row["instance"], {row.get("cluster")})]
+        return {**status, "scrapes": own}
 
     def ready(self) -> tuple[bool, str]:
         """See `HubView.ready`."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.service import split_cluster
+from foreshock_dashboard.model.service import qualified, split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
@@ -110,7 +110,8 @@ def status(
         _target(target, scrapes.get(split_cluster(target.instance)[1], {}), world.step if world else 0.0)
         for target in known
     ]
-    rows += map(_scraped, _others(known, scrapes.values()))
+    has_several = len(clusters_of(snapshot)) > 1
+    rows += (_scraped(row, str(row.get("cluster") or "") * has_several) for row in _others(known, scrapes.values()))
     rows.sort(key=lambda row: (not row.stale, -(row.age or 0.0), row.instance))
     return {
         "health": data_health(snapshot, hub, ready, now, past=past),
@@ -317,8 +318,8 @@ def _others(known: Sequence[Target], scrapes: Iterable[Json]) -> list[Json]:
     return [row for row in scrapes if str(row.get("instance")) not in instances]
 
 
-def _scraped(row: Json) -> TargetLine:
-    instance, job, up = str(row.get("instance")), str(row.get("job") or ""), row.get("up")
+def _scraped(row: Json, cluster: str) -> TargetLine:
+    instance, job, up = qualified(cluster, str(row.get("instance"))), str(row.get("job") or ""), row.get("up")
     return TargetLine(instance, job, up, row.get("age_seconds"), up is not True, *_last_scrape(row))
 
 
