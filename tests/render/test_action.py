@@ -141,11 +141,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             Action("roll_back", LLM, target="1.4.1"),
             f"kubectl -n serving rollout history deployment/llm-chat && {BACK}",
         ),
-        (
-            Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19),
-            "kubectl -n ml set env deployment/batch CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=19",
-        ),
-        (Action("cap_gpu_share", BATCH, gpus=(GPU,)), None),
+        (Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19), None),
         (Action("limit_rate", LLM, amount=4.44), f"{LIMIT}{LIMITED}"),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),
@@ -193,10 +189,6 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
             f"kubectl -n serving scale deployment/llm-chat --replicas=4 && {RAISE.replace('6', '5')}",
         ),
         (Action("roll_back", LLM), "kubectl -n serving rollout undo deployment/llm-chat"),
-        (
-            Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19),
-            "kubectl -n ml set env deployment/batch CUDA_MPS_ACTIVE_THREAD_PERCENTAGE-",
-        ),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), BACK),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),

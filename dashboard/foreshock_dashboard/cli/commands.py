@@ -36,7 +36,7 @@ Examples:
 
 \b
 Exit codes: 0 success, 1 failure, 2 usage error, 3 --fail-on matched.
-Learn more: 'foreshock COMMAND --help' and docs/reference/cli.md.
+Learn more: 'foreshock COMMAND --help'.
 """
 
 
@@ -109,15 +109,15 @@ COMMAND = _Group(
             "get",
             "List incidents, services, GPUs, pools, changes, or scrape targets",
             incidents=("get:incidents", "Open incidents"),
-            services=("get:services", "Services with latency, error rate, and health"),
-            gpus=("get:gpus", "GPUs with utilization, contention, and services"),
+            services=("get:services", "Services and their latency, error rate, and health"),
+            gpus=("get:gpus", "GPUs and their utilization, contention, and services"),
             pools=("get:pools", "GPUs per tier, and the minimum each tier needs"),
             changes=("get:changes", "Deployments and other changes"),
             targets=("get:targets", "Scrape targets"),
         ),
         "incident": _group(
             "incident",
-            "List, show, and respond to incidents, and write postmortems",
+            "Manage incidents and write postmortems",
             list=("incident:list_", "List open and resolved incidents in a time range"),
             show=("incident:show_", "Show an incident in detail"),
             report=("incident:report_", "Write a postmortem for an incident"),
@@ -169,10 +169,10 @@ COMMAND = _Group(
         ),
         "dev": _group(
             "dev",
-            "Simulate platforms, and score the analysis",
+            "Simulate platforms and score the analysis",
             scenarios=("simulate:scenarios", "List built-in scenarios"),
             simulate=("simulate:simulate", "Simulate a scenario and record it"),
-            evaluate=("evaluate:evaluate", "Score the analysis on labeled recordings"),
+            evaluate=("evaluate:evaluate", "Score root causes and forecasts on labeled recordings"),
         ),
         "completion": completion,
     },

@@ -13,7 +13,7 @@ from foreshock_dashboard.cli.options import GroupedCommand
 @click.command(cls=GroupedCommand, add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def evaluate(options: tuple[str, ...]) -> int:
-    """Score the analysis on simulated platforms, or on recordings of incidents with feedback.
+    """Score root causes and forecasts on simulated platforms, or on recordings of incidents with feedback.
 
     `foreshock dev evaluate --help` lists the options.
 

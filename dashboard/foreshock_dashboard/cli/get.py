@@ -139,7 +139,7 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
 @at_option
 @output_option(*FORMATS)
 def services(source: Source, at: str | None, form: str) -> None:
-    """List services with latency, error rate, and health.
+    """List services and their latency, error rate, and health.
 
     \b
     Examples:
@@ -163,7 +163,7 @@ def services(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def gpus(source: Source, at: str | None, form: str) -> None:
-    """List GPUs with utilization, contention, and the services on them.
+    """List GPUs and their utilization, contention, and services.
 
     \b
     Examples:

@@ -24,8 +24,6 @@ CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
 """A name of a cluster, taken for that of a context."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
-MPS_SHARE = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
-"""Environment variable of a client of MPS (NVIDIA, Multi-Process Service, Appendix)."""
 MINUTE_SECONDS = 60.0
 
 
@@ -127,13 +125,6 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
     return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
 
 
-def _cap_gpu_share(action: Action) -> Sequence[Sequence[str]]:
-    """Limit the share of a GPU's threads that processes get by the CUDA Multi-Process Service (MPS)."""
-    if not 0.01 <= action.amount <= 1:
-        raise _NoCommandError
-    return [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}={round(action.amount * 100)}")]
-
-
 def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:
     """Set the rate limit of a route in Envoy Gateway; None removes it."""
     patch = json.dumps({"spec": {"rateLimit": limit}}, separators=(",", ":"))
@@ -210,7 +201,6 @@ def _inspect_gpus(action: Action) -> Sequence[Sequence[str]]:
 
 COMMANDS: Mapping[ActionKind, Make] = {
     "add_replicas": _add_replicas,
-    "cap_gpu_share": _cap_gpu_share,
     "drain_gpus": _reschedule,
     "drain_host": lambda action: [_on_nodes("drain", [action.target], "--ignore-daemonsets", "--delete-emptydir-data")],
     "inspect_deploys": lambda action: [_kubectl(action.service, "rollout", "history", DEPLOYMENT)],
@@ -227,7 +217,6 @@ COMMANDS: Mapping[ActionKind, Make] = {
 """Commands by kind; the others need a tool or an object that telemetry does not name."""
 REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "add_replicas": _remove_replicas,
-    "cap_gpu_share": lambda action: [_kubectl(action.service, "set", "env", DEPLOYMENT, f"{MPS_SHARE}-")],
     "drain_gpus": lambda action: [_on_nodes("uncordon", _hosts(action))],
     "drain_host": lambda action: [_on_nodes("uncordon", [action.target])],
     "limit_batch": _undo_rollout,

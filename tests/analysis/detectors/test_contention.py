@@ -82,9 +82,9 @@ def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
 
     assert finding is not None
     assert texts(finding.actions) == (
-        "Cap batch at 18% of GPU time on host-1/gpu-0 and host-2/gpu-0 (restarts its pods)."
+        "Move batch off host-1/gpu-0 and host-2/gpu-0."
         " llm gets 28% of GPU time (baseline 80%)."
-        " Move batch off host-1/gpu-0 and host-2/gpu-0."
+        " Cap batch at 18% of GPU time on host-1/gpu-0 and host-2/gpu-0 (restarts its pods)."
     )
     assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
         ("llm", 0.28, 0.80),

@@ -362,7 +362,7 @@ def test_the_effect_of_a_restored_gpu_share_is_named_if_felt(changes: Changes, e
 
 @pytest.mark.parametrize(
     ("rate", "kinds"),
-    [(math.nan, ["pause", "cap_gpu_share", "move_off_gpus"]), (3.0, ["cap_gpu_share", "move_off_gpus"])],
+    [(math.nan, ["pause", "move_off_gpus", "cap_gpu_share"]), (3.0, ["move_off_gpus", "cap_gpu_share"])],
     ids=["a batch job", "a service with requests"],
 )
 def test_only_a_neighbor_without_requests_is_paused(rate: float, kinds: list[str]) -> None:

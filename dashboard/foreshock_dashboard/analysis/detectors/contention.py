@@ -165,7 +165,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> F
 def _actions(
     point: EvaluationPoint, affected: Service, neighbor: NoisyNeighbor, pair: ContendedShares, slowdown: float
 ) -> tuple[Action, ...]:
-    """Pause a batch job, cap the neighbor at its baseline, or move it; tiers are better on dedicated pools."""
+    """Pause a batch job, move the neighbor, or cap it at its baseline; tiers are better on dedicated pools."""
     tiers = dict(zip(point.world.services, point.world.tier, strict=False))
     tier, other_tier = tiers.get(affected, ""), tiers.get(neighbor.service, "")
     reason = Reason("gpu_share", affected, value=pair.now, baseline=pair.baseline)
@@ -173,8 +173,8 @@ def _actions(
     effect = first(of_signal(point, name, affected, value) for name, value in projected)
     cap = max(pair.neighbor_baseline, MIN_SHARE_CHANGE)
     actions = [
-        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap, effect=effect),
         Action("move_off_gpus", neighbor.service, gpus=neighbor.gpus, effect=effect),
+        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap, effect=effect),
     ]
     if _is_batch(point, neighbor.service):
         actions.insert(

@@ -74,12 +74,12 @@ LIMITS: Mapping[LimitKind, str] = {
 }
 HOW_TO: Mapping[ActionKind, str] = {
     "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
-    "cancel_abandoned": "At the server, abort a request when its client disconnects, and propagate deadlines",
-    "cap_gpu_share": "Lower its share of the GPU (MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), or its batch size",
-    "cap_retries": "At the client or service mesh, set a retry budget, with exponential backoff and jitter",
-    "dedicate_pool": "In the cluster, taint a node pool, and let only this tier tolerate it",
+    "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
+    "cap_gpu_share": "Lower its batch size or concurrency (under MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE)",
+    "cap_retries": "On the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "dedicate_pool": "Taint a node pool, and add the toleration and a node selector to this tier only",
     "dedicate_replicas": "In the cluster, deploy it a second time, and route these requests there",
-    "degrade": "At the callers, shorten the timeout below their own SLO, and open the circuit breaker",
+    "degrade": "On the callers, shorten the timeout below their own SLO, and open the circuit breaker",
     "drain_replica": "At the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
     "limit_batch": "At the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
@@ -87,8 +87,8 @@ HOW_TO: Mapping[ActionKind, str] = {
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
     "limit_rate": "At the gateway or mesh, rate-limit this client; excess requests get HTTP 429",
     "raise_quota": "In the cluster, raise the GPU requests in its ResourceQuota",
-    "restore_timeout": "At the client, set the timeout back in its configuration",
-    "set_retry_budget": "At the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "restore_timeout": "On the client, set the timeout back in its configuration",
+    "set_retry_budget": "On the client or service mesh, set a retry budget, with exponential backoff and jitter",
     "shed_load": "At the gateway, return HTTP 503 for {share} of incoming requests (Istio fault.abort, Envoy fault)",
 }
 """Where and how to take the actions without a command, by kind."""

@@ -71,7 +71,8 @@ NOW_TEXTS: Mapping[str, str] = {
     "no_impact": "No impact now.",
     "reduce_risk": "To reduce the latent risk (optional)",
     "last_data": "Last data",
-    "first_token": "p95 counts requests that ended, p95 time to first token those that began to stream.",
+    "first_token": "p95 covers completed requests. "
+    "p95 time to first token covers requests that returned a first token.",
     "changes": "around the first anomaly:",
     "more": "more",
     "all_services": "All services:",

@@ -55,7 +55,7 @@ WORLD_METRICS: Mapping[str, str] = {
     "pool_pending": "requests waiting for a connection",
     "restarts": "container restarts per second",
     "oom_kills": "OOM kills per second",
-    "up_ratio": "scrape targets up",
+    "up_ratio": "scrape targets up (share of all)",
     "ready_ratio": "ready replicas (share of desired)",
     "waiting": "queued requests",
     "cache_ratio": "KV cache usage",
@@ -70,14 +70,14 @@ UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
     "traffic": "whether load grew, or traffic was lost",
     "availability": "whether a service is down or has no traffic",
     "resource": "which resource is exhausted (CPU, memory, disk, connections)",
-    "calls": "which service is the cause, and which only calls it",
+    "calls": "which service is the root cause, and which services only call it",
     "other": "",
     "changes": "whether a deployment or another change came before",
 }
 """The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
 HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
     "Requests": "which service is slow, fails, or breaches its SLO",
-    "Calls": "which service is the cause, which only calls it, and where a slowdown spreads",
+    "Calls": "which service is the root cause, which services only call it, and where a slowdown propagates",
     "GPUs": "how busy a GPU is",
     "GPU use by service": "which service keeps a GPU busy",
     "GPU wait": "which service a noisy neighbor slows",

@@ -67,7 +67,7 @@ class Lanes(TypedDict):
     lanes_settled: Annotated[bool, Field(description="false: the last GPU samples may still arrive")]
     lanes_left_out: Annotated[int, Field(description="minutes with GPU samples that were not read")]
     lanes_error: Annotated[str, Field(description="why GPU samples could not be read; empty if they were")]
-    lanes_note: Annotated[str, Field(description="what is missing where no GPU is known, once settled; else empty")]
+    lanes_note: Annotated[str, Field(description="reason that no GPU is shown, once settled; else empty")]
 
 
 def lanes(gpu_time: GpuTime, origin: int) -> Lanes:

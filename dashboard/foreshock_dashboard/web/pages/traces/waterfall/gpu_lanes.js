@@ -90,7 +90,7 @@ const drawLane = (lane, range, label) => {
       "p",
       { class: "lane-head" },
       link(gpuHref(lane.gpu), inWords(lane.gpu)),
-      h("span", { class: "muted" }, ` ${text} (${lane.quality})`),
+      h("span", { class: "muted" }, ` ${text} (GPU use ${lane.quality})`),
       aggressor === undefined ? null : link(pairHref(lane.own, aggressor), `GPU contention with ${label(aggressor)}`),
     ),
     services.slice(0, MAX_SERVICES).map((service) => laneTrack(lane, service, range, label)),
