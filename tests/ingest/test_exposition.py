@@ -106,6 +106,12 @@ def test_a_page_beyond_a_limit_is_refused(text: str, message: str) -> None:
         parse(text, TARGET, max_series=10)
 
 
+def test_the_series_of_a_target_share_their_label_pairs() -> None:
+    """Of a thousand GPUs, separate ones would take most of the hub's memory."""
+    one, other = parse('m{gpu="GPU-1",le="1"} 1\nm{gpu="GPU-1",le="2"} 2', {"job": "exporter"})
+    assert [pair is also for pair, also in zip(one.labels, other.labels, strict=True)] == [True, True, False]
+
+
 def test_the_series_cache_does_not_change_results() -> None:
     """It only spares work; series that are gone are forgotten."""
     known: SeriesCache = {}

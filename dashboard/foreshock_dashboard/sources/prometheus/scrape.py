@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -190,7 +190,7 @@ class _TargetScraper:
         self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
         self._series_cache: SeriesCache = {}
-        self._stored: frozenset[tuple[str, Labels]] = frozenset()
+        self._stored: Collection[tuple[str, Labels]] = ()
         self._log = LogOnChange(_log, recovered=f"target {target.address}: answers again")
 
     def scrape(self) -> None:
@@ -225,14 +225,15 @@ class _TargetScraper:
             _log.warning("target %s: its end could not be stored: %s", self.target.address, failure)
 
     def _store(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
-        current = frozenset((sample.metric, sample.labels) for sample in samples)
-        ended = [Sample(metric, labels, STALE) for metric, labels in self._stored - current]
+        current = dict.fromkeys(self._series_cache.values()) if up else {}
+        ended = [series for series in self._stored if series not in current]
+        markers = [Sample(metric, labels, STALE) for metric, labels in ended]
         figures = (float(up), duration, float(len(samples)))
         own = [Sample(metric, self._labels, value) for metric, value in zip(OWN_METRICS, figures, strict=True)]
         # If the sink fails, the staleness markers are repeated with the next scrape.
-        self._stored |= current
-        self._sink([SampleBatch(now, self.target.address, (*samples, *ended, *own))])
-        self._stored = current
+        self._stored = *current, *ended
+        self._sink([SampleBatch(now, self.target.address, (*samples, *markers, *own))])
+        self._stored = tuple(current)
 
 
 def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
