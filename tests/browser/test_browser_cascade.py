@@ -59,7 +59,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     assert links["host-0/gpu-0 and host-0/gpu-1"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
     assert links["Evidence (4 signals)"] == "#evidence-panel"
     expect(page.locator("#timeline .lane")).to_have_count(4)
-    for words in ("Suspected cause", "Order of impact", "At risk", "bar = 80% interval"):
+    for words in ("Suspected cause", "Order of first anomaly", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(
         "gateway: At risk, SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"

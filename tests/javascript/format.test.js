@@ -23,20 +23,27 @@ table("seconds have three digits and the unit that fits", format.formatSeconds, 
   [14.56, "14.6 s"],
   [119, "119 s"],
   [151, "151 s"],
-  [305, "5 min 5 s"],
+  [594, "594 s"],
+  [999, "999 s"],
+  [1020, "17 min"],
   [null, "–"],
   [undefined, "–"],
   [Number.NaN, "–"],
 ]);
-table("a duration has its two largest units", format.formatDuration, [
+table("a duration has at most two units, rounded to the nearest", format.formatDuration, [
   [-3, "0 s"],
   [59.4, "59 s"],
   [60, "1 min"],
   [570, "9 min 30 s"],
+  [599.6, "10 min"],
   [601, "10 min"],
+  [950, "16 min"],
+  [3571, "1 h"],
   [3600, "1 h"],
-  [7500, "2 h 5 min"],
+  [7529, "2 h 5 min"],
+  [86_390, "1 d"],
   [90_000, "1 d 1 h"],
+  [91_900, "1 d 2 h"],
 ]);
 table("a ratio is a percentage", format.formatPercent, [
   [0, "0%"],
@@ -95,6 +102,7 @@ test("a value has the unit of its metric", () => {
   assert.equal(format.formatValue(0.5, "ratio"), "50%");
   assert.equal(format.formatValue(7.6, "count"), "8");
   assert.equal(format.formatValue(7), "7");
+  assert.equal(format.formatValue(2168, "count"), "2,168");
   assert.equal(format.formatValue(0.5), "0.50");
   assert.equal(format.formatValue(3, "1/s"), "3/s");
   assert.equal(format.formatValue(80, "W"), "80.0 W");

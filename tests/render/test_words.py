@@ -19,6 +19,7 @@ from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
     Cause,
+    Evidence,
     Incident,
     Severity,
     Summary,
@@ -30,6 +31,7 @@ from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
 from foreshock_dashboard.render.incident_summary import (
     condition_clauses,
+    details_sentences,
     headline,
     incident_sentence,
     summary_clauses,
@@ -40,6 +42,7 @@ from foreshock_dashboard.render.units import (
     breach_interval,
     counted,
     duration,
+    elapsed,
     name_list,
     percent,
     plural,
@@ -91,6 +94,36 @@ def test_a_value_is_rounded_as_it_is_displayed(value: float) -> None:
     assert displayed(value, "s") == pytest.approx(number(duration(value)))
     assert displayed(value, "ratio") == pytest.approx(number(percent(value)))
     assert displayed(value, "") == pytest.approx(float(f"{value:.0f}"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 s"),
+        (59.4, "59 s"),
+        (570, "9 min 30 s"),
+        (599.6, "10 min"),
+        (950, "16 min"),
+        (3571, "1 h"),
+        (7529, "2 h 5 min"),
+        (86_390, "1 d"),
+        (91_900, "1 d 2 h"),
+    ],
+)
+def test_a_length_of_time_is_rounded_to_the_nearest_unit(seconds: float, words: str) -> None:
+    """Beside its ends, `05:38:00 to 05:53:50`, a cut one would be wrong."""
+    assert elapsed(seconds) == words
+
+
+def test_a_latency_is_in_seconds_as_slos_are() -> None:
+    """Two latencies of one table have one unit: `285 s` beside `594 s`, and not `9 min 54 s`."""
+    assert [duration(seconds) for seconds in (0.085, 285, 594, 999, 1020)] == [
+        "85 ms",
+        "285 s",
+        "594 s",
+        "999 s",
+        "17 min",
+    ]
 
 
 def test_words_between_services_become_one_clause() -> None:
@@ -167,8 +200,11 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(ERRORS)}, "llm is breaching its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
         ({"summary": LOADED}, "llm is about to be overloaded: load 82% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load with queue 140% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load with queue > 3x capacity (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load including queue 140% (safe limit 55%)"),
+        (
+            {"summary": LOADED._replace(load=14.4)},
+            "llm is overloaded: load including queue > 3x capacity (safe limit 55%)",
+        ),
         ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
         ({"summary": Summary()}, "llm is at risk"),
         ({"summary": Summary(SLOW), "stage": "early_warning"}, "llm is at risk: p95 1.50 s (SLO 2.00 s)"),
@@ -178,7 +214,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ),
         (
             {"cause": "retry_storm", "summary": Summary(latent=True)},
-            "llm could stay overloaded after a brief capacity loss",
+            "llm would not recover by itself from a short outage",
         ),
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         (
@@ -209,9 +245,17 @@ def test_a_headline_has_the_forecast_of_its_service() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == (
-        "llm could stay overloaded after a brief capacity loss. "
-        "A retry storm could then prevent its recovery (metastable failure)."
+    assert incident_sentence(latent) == "llm would not recover by itself from a short outage."
+    rows = (
+        Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
+        Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
+    )
+    assert incident_sentence(replace(latent, evidence=rows)) == (
+        "llm would not recover by itself from an outage longer than 31.9 s (target 60 s): "
+        "retries would hold its load at 271%."
+    )
+    assert details_sentences(replace(latent, evidence=rows)) == (
+        "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.web.worlds import contended, contention_incident
 
-from foreshock_dashboard.model.incident import Evidence, State
+from foreshock_dashboard.model.incident import State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.pages.now.course import Breach, Peak
@@ -18,7 +18,6 @@ from foreshock_dashboard.web.pages.now.sentences import (
     figure_text,
     headline_figure,
     impact_text,
-    latent_risk,
     lead,
     no_changes,
 )
@@ -81,7 +80,7 @@ def test_services_that_fail_most_requests_stand_before_those_further_beyond_thei
     ]
 
 
-@pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load with queue 217%")])
+@pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load including queue 217%")])
 def test_a_load_above_capacity_says_that_it_includes_the_queue(load: float, words: str) -> None:
     assert figure_text(Reading("llm", "load", load, 0.76, "safe limit", "ratio", load / 0.76, "critical")) == words
 
@@ -109,18 +108,7 @@ def test_the_badge_says_whether_a_recovering_service_breached(
     assert badge(item, breached) == words
 
 
-def test_a_latent_risk_has_its_reason() -> None:
-    rows = (
-        Evidence("longest survivable outage", 31.9, 60.0, "s", T, "llm"),
-        Evidence("load with all retries", 2.71, 1.0, "ratio", T, "llm"),
-    )
-    item = replace(contention_incident(contended()), since=T, evidence=rows)
-    assert joined_text(latent_risk(item)) == (
-        " Reason: longest survivable outage 31.9 s (needed 60.0 s), load with all retries 271% (limit 100%), "
-        "since 08:00:00 UTC."
-    )
-
-
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
     assert no_changes((), 2) == "None in the 30 min before the first anomaly"
-    assert no_changes(("a", "b"), 2) == "No change data for a and b: check your deploy log"
+    assert no_changes(("a", "b"), 2) == "No change data for a and b: check your deploy log."
+    assert no_changes(("a",), 2) == "No change data for a: check your deploy log. None recorded for other services."

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, place, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit, split_share
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
-from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, REASONS, SUSPICIONS
+from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, NEW_REQUESTS, REASONS, SUSPICIONS
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.render.words.signals import WORLD_METRICS
 
@@ -137,12 +137,15 @@ def _limit(effect: Effect, kind: LimitKind) -> str:
     """`safe limit 76%`, or `still above the safe limit 76%`, `still below the 60 s needed`."""
     limit = _value(effect, effect.limit)
     if kind == "needed":
+        limit = limit.replace(".0 ", " ")
         return f"{limit} needed" if effect.is_enough else f"still below the {limit} needed"
     return f"{'still above the ' if effect.is_enough is False else ''}{LIMITS[kind]} {limit}"
 
 
 def _figure(effect: Effect) -> Text:
     """`llm p95`, `p95 of calls from front to llm`, `requests on llm-1:8000`."""
+    if effect.signal == ARRIVING_LOAD:
+        return text(NEW_REQUESTS, *((" to ", effect.subject) if isinstance(effect.subject, Service) else ()))
     if isinstance(effect.subject, Service):
         return text(effect.subject, f" {effect.signal}")
     if not effect.subject:

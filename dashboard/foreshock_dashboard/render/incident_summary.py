@@ -19,7 +19,15 @@ from foreshock_dashboard.render.clause import (
     text,
     time,
 )
-from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_name, load_percent, percent
+from foreshock_dashboard.render.units import (
+    breach_bucket,
+    duration,
+    gpu_list,
+    load_name,
+    load_percent,
+    percent,
+    significant,
+)
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS
 
 BREACHES_SLO = "is breaching its SLO"
@@ -56,7 +64,9 @@ def incident_sentence(incident: Incident) -> str:
 
 
 def summary_clauses(incident: Incident) -> Text:
-    """Headline and details."""
+    """Headline and details; a latent risk in one sentence."""
+    if incident.summary.latent:
+        return sentences(_latent(incident))
     return sentences(headline_clauses(incident), *_details(incident))
 
 
@@ -68,14 +78,34 @@ def details_sentences(incident: Incident) -> str:
 def _details(incident: Incident) -> tuple[Text, ...]:
     """Metric, suspected cause, affected services, next service at risk, and the first anomaly.
 
-    At low confidence in its cause the candidates are listed instead.
+    At low confidence in its cause the candidates are listed instead. Of a latent risk, its figures.
     """
+    if incident.summary.latent:
+        outage, load = _latent_figures(incident)
+        return text(f"Longest survivable outage: {outage}") if outage else (), text(f"R{load[1:]}") if load else ()
     return (
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
         _affected(incident.other_affected),
         _next(incident),
         text("First anomaly: ", time(incident.since)) if incident.affected else (),
+    )
+
+
+def _latent(incident: Incident) -> Text:
+    """`llm would not recover by itself from an outage longer than 34 s (target 60 s): retries would hold …`."""
+    outage, load = _latent_figures(incident)
+    length = f"an outage longer than {outage}" if outage else "a short outage"
+    return text(incident.service, f" would not recover by itself from {length}", f": {load}" if load else "")
+
+
+def _latent_figures(incident: Incident) -> tuple[str, str]:
+    """The longest survivable outage beside its target, and the load that retries would cause; "" if unknown."""
+    outage = next((row for row in incident.evidence if row.unit == "s"), None)
+    load = next((row for row in incident.evidence if row.unit == "ratio"), None)
+    return (
+        f"{significant(outage.value)} s (target {significant(outage.baseline)} s)" if outage else "",
+        f"retries would hold its load at {percent(load.value)}" if load else "",
     )
 
 
@@ -136,7 +166,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
-        return "could stay overloaded after a brief capacity loss"
+        return "would not recover by itself from a short outage"
     if summary.down:
         return "is down"
     if stage == "breached":
@@ -195,8 +225,6 @@ def _metric(incident: Incident) -> str:
 
 def suspicion_clauses(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
-    if incident.summary.latent:
-        return text("A retry storm could then prevent its recovery (metastable failure)")
     names = [candidate.service for candidate in incident.candidates[:3]]
     if incident.confidence_level == "low" and len(names) > 1:
         return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))

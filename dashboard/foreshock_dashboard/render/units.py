@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ from foreshock_dashboard.model.world import Gpu
 
 MAX_LOAD_RATIO = 3.0
 """Load over capacity up to which it is shown as a number."""
+MAX_LATENCY_SECONDS = 999.5
+"""Latency below which it is shown in seconds, as SLOs are: its three digits."""
 
 
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
@@ -24,13 +27,13 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float, more: int = 0) -> str:
-    """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `151 s`; then as `elapsed`.
+    """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `594 s`; then as `elapsed`.
 
     more: further decimals.
     """
     if seconds < 1:
         return f"{seconds * 1000:.{more}f} ms"
-    if seconds < 300:
+    if seconds < MAX_LATENCY_SECONDS:
         return f"{seconds:.{more + (2 if seconds < 10 else 1 if seconds < 100 else 0)}f} s"
     return elapsed(seconds)
 
@@ -42,15 +45,31 @@ def apart(value: float, reference: float, show: Callable[[float, int], str]) -> 
 
 
 def elapsed(seconds: float) -> str:
-    """A length of time in its two largest units, as the pages show it: `9 min 30 s`, `12 min`, `2 h 5 min`."""
-    whole = max(0, round(seconds))
+    """A length of time, as the pages show it, in at most two units: `9 min 30 s`, `12 min`, `2 h 5 min`.
+
+    Rounded to the second, from ten minutes on to the minute, and from a day on to the hour.
+    """
+    whole = max(0, _rounded(seconds, 1))
     if whole < 60:
         return f"{whole} s"
+    if whole < 600:
+        return _in_units(whole, (60, "min"), (1, "s"))
+    whole = _rounded(seconds, 60)
     if whole < 3600:
-        return f"{whole // 60} min{f' {whole % 60} s' if whole < 600 and whole % 60 else ''}"
-    unit, name, part, part_name = (3600, "h", 60, "min") if whole < 86400 else (86400, "d", 3600, "h")
-    rest = whole % unit // part
-    return f"{whole // unit} {name}{f' {rest} {part_name}' if rest else ''}"
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return _in_units(whole, (3600, "h"), (60, "min"))
+    return _in_units(_rounded(seconds, 3600), (86400, "d"), (3600, "h"))
+
+
+def _rounded(seconds: float, unit: int) -> int:
+    """Seconds to the nearest whole unit, a half up."""
+    return math.floor(seconds / unit + 0.5) * unit
+
+
+def _in_units(seconds: int, large: tuple[int, str], small: tuple[int, str]) -> str:
+    rest = seconds % large[0] // small[0]
+    return f"{seconds // large[0]} {large[1]}{f' {rest} {small[1]}' if rest else ''}"
 
 
 def estimate(count: float) -> str:
@@ -99,7 +118,7 @@ def _about(seconds: float) -> str:
 
 def load_name(ratio: float) -> str:
     """The name of load over capacity: above 1 it includes the requests that wait."""
-    return "load with queue" if ratio > 1 else "load"
+    return "load including queue" if ratio > 1 else "load"
 
 
 def load_percent(ratio: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def displayed(value: float, unit: str) -> float:
     """The value that a reader takes from its text, in its unit: "s" and "ratio" have three digits at most.
@@ -11,7 +13,7 @@ def displayed(value: float, unit: str) -> float:
     if unit == "s":
         if value < 100:
             return round(value * 1000) / 1000 if value < 1 else round(value, 2 if value < 10 else 1)
-        return round(value) if value < 600 else round(value) // 60 * 60
+        return round(value) if value < 999.5 else math.floor(value / 60 + 0.5) * 60
     if unit == "ratio":
         percent = value * 100
         return (round(percent) if percent == 0 or percent >= 10 else max(0.1, round(percent, 1))) / 100

@@ -72,6 +72,8 @@ LIMITS: Mapping[LimitKind, str] = {
     "baseline": "baseline",
     "needed": "needed",
 }
+NEW_REQUESTS = "new requests"
+"""The load that arrives, beside one that counts the queue as well."""
 HOW_TO: Mapping[ActionKind, str] = {
     "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
@@ -103,7 +105,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "revert": "Revert:",
     "by_hand": "Manual step:",
     "next_step": "Do step 2 as well.",
-    "no_estimate": "Effect not estimated",
+    "no_effect": "Little effect by itself. Do both steps.",
     "names": "Service names come from telemetry: verify them in the cluster.",
     "simulated": "Simulated data: do not run on a live cluster.",
     "replay": "Replay: do not run these commands.",

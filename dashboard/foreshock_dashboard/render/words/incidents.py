@@ -31,7 +31,7 @@ CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
 }
 NO_REASON = "none of its signals is anomalous"
 """Why a service is a candidate that shows no anomaly itself."""
-QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled", "inferred": "inferred"}
+QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled data", "inferred": "inferred"}
 FEEDBACK: Mapping[FeedbackVerdict, str] = {
     "correct": "Correct cause",
     "wrong_cause": "Wrong cause",

@@ -35,7 +35,7 @@ EMPTY: Mapping[str, str] = {
 """Messages of panels without data, by panel."""
 TIMELINE_TEXTS: Mapping[str, str] = {
     "assigned": "Assigned to",
-    "order": "Order of impact",
+    "order": "Order of first anomaly",
     "recovery": "Recovery begins",
     "change": "Change",
     "change_at": "Change at",
@@ -58,8 +58,6 @@ TILE_TEXTS: Mapping[str, str] = {
     "highest": "Highest",
     "of_capacity": "of capacity",
     "normal": "normal",
-    "of": "of",
-    "its": "its",
 }
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
@@ -69,6 +67,8 @@ NOW_TEXTS: Mapping[str, str] = {
     "none_of_incident": "None from this incident in the next 30 min",
     "latent_risk": "Latent risk, not part of this incident:",
     "no_impact": "No impact now.",
+    "last_incident": "Last incident",
+    "last_warning": "Last early warning",
     "reduce_risk": "To reduce the latent risk (optional)",
     "last_data": "Last data",
     "first_token": "p95 covers completed requests. "
@@ -77,6 +77,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "more": "more",
     "all_services": "All services:",
     "evidence_of": "Evidence of",
+    "incident": "incident",
     "no_anomalies": "No anomalies in the last",
     "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
     "timeline": "Timeline: last",

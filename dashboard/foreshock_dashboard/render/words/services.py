@@ -43,7 +43,7 @@ SLO_COUNTS: Mapping[str, str] = {
     "degraded": "degraded",
     "at_risk": "at risk",
     "within": "within SLO",
-    "few": "with too few requests",
+    "few": "with too little traffic",
     "without": "with no SLO",
     "unknown": "with no data",
 }

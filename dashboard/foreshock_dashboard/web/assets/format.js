@@ -1,6 +1,8 @@
 // Numbers and durations as text. A value that is not known is a dash, never a zero.
 
 export const NOT_KNOWN = "–";
+/** Latency below which it is shown in seconds, as SLOs are: its three digits. */
+const MAX_LATENCY_SECONDS = 999.5;
 
 /**
  * Whether a value is a finite number.
@@ -10,22 +12,29 @@ export const NOT_KNOWN = "–";
 export const isNumber = (value) => Number.isFinite(value);
 
 /**
+ * A whole number with its thousands apart: "2,168".
+ * @param {number} value
+ */
+const grouped = (value) => Math.round(value).toLocaleString("en-US");
+
+/**
  * @param {number} value
  * @param {number} [more] further decimals
  */
 const threeDigits = (value, more = 0) => {
+  if (value >= 1000) return grouped(value);
   if (value >= 100) return value.toFixed(more);
   return value.toFixed(more + (value >= 10 ? 1 : 2));
 };
 
 /**
- * A number with three significant digits: "0.52", "14.6", "1250".
+ * A number with three significant digits: "0.52", "14.6", "1,250".
  * @param {number} value
  */
-const significant = (value) => (value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
+const significant = (value) => (value >= 100 ? grouped(value) : String(Number(value.toPrecision(3))));
 
 /**
- * A length of time with three digits: "14.6 s", "29 ms", "151 s"; from five minutes on in minutes.
+ * A latency with three digits: "14.6 s", "29 ms", "594 s"; from 1,000 s on in minutes.
  * @param {unknown} seconds
  */
 export const formatSeconds = (seconds) => secondsText(seconds, 0);
@@ -40,21 +49,33 @@ const secondsText = (seconds, more) => {
   if (seconds < 1e-3) return `${threeDigits(seconds * 1e6, more)} µs`;
   if (seconds < 0.01) return `${threeDigits(seconds * 1e3, more)} ms`;
   if (seconds < 1) return `${(seconds * 1e3).toFixed(more)} ms`;
-  return seconds < 300 ? `${threeDigits(seconds, more)} s` : formatDuration(seconds);
+  return seconds < MAX_LATENCY_SECONDS ? `${threeDigits(seconds, more)} s` : formatDuration(seconds);
 };
 
 /**
- * A length of time in its two largest units: "9 min 30 s", "2 h 5 min".
+ * A length of time in at most two units: "9 min 30 s", "12 min", "2 h 5 min". Rounded to the second, from ten minutes on
+ * to the minute, and from a day on to the hour.
  * @param {number} seconds
  */
 export const formatDuration = (seconds) => {
-  const whole = Math.max(0, Math.round(seconds));
+  const roundedTo = (/** @type {number} */ unit) => Math.round(seconds / unit) * unit;
+  const whole = Math.max(0, roundedTo(1));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min${whole < 600 && whole % 60 ? ` ${whole % 60} s` : ""}`;
-  const [unitSeconds, unit, partSeconds, part] =
-    whole < 86400 ? /** @type {const} */ ([3600, "h", 60, "min"]) : /** @type {const} */ ([86400, "d", 3600, "h"]);
-  const rest = Math.floor((whole % unitSeconds) / partSeconds);
-  return `${Math.floor(whole / unitSeconds)} ${unit}${rest ? ` ${rest} ${part}` : ""}`;
+  if (whole < 600) return inUnits(whole, [60, "min"], [1, "s"]);
+  const minutes = roundedTo(60);
+  if (minutes < 3600) return `${minutes / 60} min`;
+  if (minutes < 86400) return inUnits(minutes, [3600, "h"], [60, "min"]);
+  return inUnits(roundedTo(3600), [86400, "d"], [3600, "h"]);
+};
+
+/**
+ * @param {number} seconds
+ * @param {[seconds: number, unit: string]} large
+ * @param {[seconds: number, unit: string]} small
+ */
+const inUnits = (seconds, [largeSeconds, large], [smallSeconds, small]) => {
+  const rest = Math.floor((seconds % largeSeconds) / smallSeconds);
+  return `${Math.floor(seconds / largeSeconds)} ${large}${rest ? ` ${rest} ${small}` : ""}`;
 };
 
 /**
@@ -102,7 +123,7 @@ export const formatValue = (value, unit) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (unit === "s") return formatSeconds(value);
   if (unit === "ratio") return formatPercent(value);
-  if (unit === "count" || (!unit && Number.isInteger(value))) return value.toFixed(0);
+  if (unit === "count" || (!unit && Number.isInteger(value))) return grouped(value);
   if (unit === "req/s") return formatRate(value);
   if (unit === "1/s") return `${significant(value)}/s`;
   return unit ? `${threeDigits(value)} ${unit}` : threeDigits(value);
@@ -125,7 +146,7 @@ export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 3 ? "> 3x capac
  * The name of a load: above 1 it includes the requests that wait.
  * @param {unknown} ratio
  */
-export const loadName = (ratio) => (isNumber(ratio) && ratio > 1 ? "load with queue" : "load");
+export const loadName = (ratio) => (isNumber(ratio) && ratio > 1 ? "load including queue" : "load");
 
 /**
  * Bytes in GiB.
@@ -157,7 +178,7 @@ export const formatTimeToEvent = (seconds) => {
  * An estimated count with two significant digits: "1,200".
  * @param {number} count
  */
-export const formatCount = (count) => Math.round(Number(count.toPrecision(2))).toLocaleString("en-US");
+export const formatCount = (count) => grouped(Number(count.toPrecision(2)));
 
 /**
  * When an SLO breach is forecast, by its median in seconds, so that an interval may end later than its bucket; `null`

@@ -112,7 +112,7 @@ export interface Percentiles {
 /** A part of a text: words, or what they name. */
 export interface Clause {
   text: string;
-  kind: "" | "service" | "gpus" | "pair" | "time" | "minute";
+  kind: "" | "service" | "gpus" | "pair" | "evidence" | "time" | "minute";
   services: string[];
   gpus: string[];
   at: number | null;
@@ -178,7 +178,7 @@ export interface Incident {
   actions: Action[];
   confidence: number;
   confidence_level: ConfidenceLevel;
-  quality: string;
+  quality: "measured" | "sampled" | "inferred";
 }
 
 export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p80" | "p90"> & { p20: number };

@@ -34,6 +34,12 @@ export const CONFIDENCE_LEVELS = /** @type {const} */ ({
   high: "high confidence",
 });
 
+export const QUALITIES = /** @type {const} */ ({
+  measured: "measured",
+  sampled: "sampled data",
+  inferred: "inferred",
+});
+
 export const FEEDBACK = /** @type {const} */ ({
   correct: "Correct cause",
   wrong_cause: "Wrong cause",
@@ -123,7 +129,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   revert: "Revert:",
   by_hand: "Manual step:",
   next_step: "Do step 2 as well.",
-  no_estimate: "Effect not estimated",
+  no_effect: "Little effect by itself. Do both steps.",
   names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: do not run on a live cluster.",
   replay: "Replay: do not run these commands.",
@@ -152,6 +158,8 @@ export const NOW_TEXTS = /** @type {const} */ ({
   none_of_incident: "None from this incident in the next 30 min",
   latent_risk: "Latent risk, not part of this incident:",
   no_impact: "No impact now.",
+  last_incident: "Last incident",
+  last_warning: "Last early warning",
   reduce_risk: "To reduce the latent risk (optional)",
   last_data: "Last data",
   first_token: "p95 covers completed requests. p95 time to first token covers requests that returned a first token.",
@@ -159,6 +167,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   more: "more",
   all_services: "All services:",
   evidence_of: "Evidence of",
+  incident: "incident",
   no_anomalies: "No anomalies in the last",
   no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
   timeline: "Timeline: last",
@@ -174,7 +183,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
 
 export const TIMELINE_TEXTS = /** @type {const} */ ({
   assigned: "Assigned to",
-  order: "Order of impact",
+  order: "Order of first anomaly",
   recovery: "Recovery begins",
   change: "Change",
   change_at: "Change at",
@@ -198,7 +207,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
   degraded: "degraded",
   at_risk: "at risk",
   within: "within SLO",
-  few: "with too few requests",
+  few: "with too little traffic",
   without: "with no SLO",
   unknown: "with no data",
 });
@@ -212,6 +221,4 @@ export const TILE_TEXTS = /** @type {const} */ ({
   highest: "Highest",
   of_capacity: "of capacity",
   normal: "normal",
-  of: "of",
-  its: "its",
 });

@@ -21,14 +21,14 @@ MAX_GPUS = 2
 
 def suspected(item: Incident) -> Text:
     """The suspected cause with its place and reason; at low confidence, the candidates."""
-    why = suspicion(item)
+    why, owned = suspicion(item), _own_signal(item) is not None
     suspect, own = item.suspect, item.suspect.service in (None, item.service)
     cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
     if item.confidence_level == "low":
         names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
         label = f". {plural(len(names), 'Candidate')}: "
         return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
-    reason = f", {why}" if why else ""
+    reason = f", {'its ' if owned else ''}{why}" if why else ""
     if suspect.change is not None:
         return text(f"{cause}: ", suspect_clauses(item), reason)
     parts: list[str | Service | Clause] = [cause]
@@ -45,12 +45,11 @@ def suspected(item: Incident) -> Text:
 
 def suspicion(item: Incident) -> str:
     """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause."""
-    service, contention = item.suspect.service, item.cause == "gpu_contention"
-    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
+    service = item.suspect.service
+    if item.cause == "gpu_contention" and any(row.entity == f"{service} -> {item.service}" for row in item.evidence):
         return "its requests delay others"
     past = " during the incident" if item.state == "recovering" else ""
-    own = next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
-    if own is not None:
+    if (own := _own_signal(item)) is not None:
         name, of = split_share(own.name)
         share = f" of {of}" if of else ""
         return f"{name} {_figure(own.baseline, own.unit)} → {_figure(own.value, own.unit)}{share}{past}"
@@ -60,6 +59,14 @@ def suspicion(item: Incident) -> str:
     if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
         return "request rate above baseline" if item.cause == "overload" else ""
     return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
+
+
+def _own_signal(item: Incident) -> Evidence | None:
+    """The anomalous signal of the suspected service itself that is the reason to suspect it."""
+    service = item.suspect.service
+    if item.cause == "gpu_contention" and any(row.entity == f"{service} -> {item.service}" for row in item.evidence):
+        return None
+    return next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)
 
 
 def _explains(row: Evidence, item: Incident) -> bool:

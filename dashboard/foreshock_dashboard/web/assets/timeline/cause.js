@@ -4,7 +4,7 @@ import { clauseText, timeElement } from "#web/assets/clock.js";
 import { fact, h } from "#web/assets/dom.js";
 import { formatPercent, isNumber, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { CONFIDENCE_LEVELS, NOW_TEXTS } from "#web/assets/words.js";
+import { CONFIDENCE_LEVELS, NOW_TEXTS, QUALITIES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -21,6 +21,7 @@ const clauseHref = ({ kind, services: [first = "", second = ""], gpus: [gpu = ""
 
 /** @param {Clause} clause */
 export const clauseLink = (clause) => {
+  if (clause.kind === "evidence") return h("a", { href: "#evidence-panel" }, clause.text);
   const href = clauseHref(clause);
   return href ? link(href, clause.text, clause.kind === "gpus" ? clause.gpus.join(", ") : null) : clauseText(clause);
 };
@@ -41,7 +42,7 @@ export const linked = (clauses) =>
  * @param {Pick<Incident, "confidence" | "confidence_level" | "quality">} incident
  */
 export const causeFact = (suspected, { confidence, confidence_level: level, quality }) => {
-  const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)}, ${quality}`;
+  const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)} (${QUALITIES[quality]})`;
   return fact(
     "Suspected cause",
     linked(suspected),

@@ -265,7 +265,7 @@ export const laneList = (data) =>
       ];
       return h(
         "li",
-        { class: `lane-${lane.part}` },
+        { class: `lane-${lane.part} ${lane.state ? stateOf(lane.state).state : "unknown"}` },
         link(serviceHref(lane.service), inWords(lane.service)),
         " ",
         lane.state ? serviceState(lane.state) : null,

@@ -3,7 +3,7 @@ import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatPercent, inWords, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { incidentKeys, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
+import { incidentKeys, MATRIX_AXES, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
@@ -141,10 +141,7 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
   return scrollTable(
     "GPU wait by service pair",
     { class: "matrix" },
-    [
-      h("th", { scope: "col" }, "row waits on column"),
-      columns.map((id) => h("th", { scope: "col" }, sortButton("column", id))),
-    ],
+    [h("th", { scope: "col" }, MATRIX_AXES), columns.map((id) => h("th", { scope: "col" }, sortButton("column", id)))],
     rows.map((victim) =>
       h(
         "tr",

@@ -14,8 +14,9 @@ import {
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
+import { healthState } from "#web/assets/timeline/signs.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -68,7 +69,8 @@ const resolvedIncident = (incident, now) => {
  * @param {number | null} target
  * @param {string} unit
  */
-const targetText = (value, target, unit) => `${(value ?? 0) < (target ?? 0) ? "≥" : "≤"} ${formatValue(target, unit)}`;
+const targetText = (value, target, unit) =>
+  `${(value ?? 0) < (target ?? 0) ? "≥" : "≤"} ${formatValue(target, unit).replace(".0 ", " ")}`;
 
 /**
  * Whether a service's time to first token is longer than its requests take, which needs an explanation.
@@ -82,6 +84,15 @@ const isFirstTokenLater = (evidence) =>
   );
 
 /**
+ * The evidence with that of each entity together, in the order in which they first appear.
+ * @param {readonly Evidence[]} evidence
+ */
+const byEntity = (evidence) => {
+  const entities = [...new Set(evidence.map(({ entity }) => entity))];
+  return entities.flatMap((name) => evidence.filter(({ entity }) => entity === name));
+};
+
+/**
  * @param {NowIncident} incident
  * @param {number} now
  */
@@ -90,8 +101,8 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
     headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
-    evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
-      const isSame = evidence[i - 1]?.entity === entity;
+    byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
+      const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
       const hidden = entity ? h("span", { class: "visually-hidden" }, inWords(entity)) : entityName;
       return h(
@@ -122,7 +133,7 @@ const suspectFacts = ({ suspect, candidates, confidence_level, confidence, quali
           others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
         )
       : null,
-    fact("Confidence", h("span", { title: formatPercent(confidence) }, confidence_level), `, ${quality}`),
+    fact("Confidence", h("span", { title: formatPercent(confidence) }, confidence_level), ` (${QUALITIES[quality]})`),
     suspect.gpus.length
       ? fact(
           "GPUs",
@@ -141,6 +152,16 @@ const candidateText = ({ service, score, why }) => [
 ];
 
 /**
+ * The severity of an incident within its name, and its state where that is not firing: "critical, recovering".
+ * @param {NowIncident} incident
+ */
+const shownState = ({ severity, state }) =>
+  healthState(
+    state === "recovering" ? state : severity,
+    SEVERITIES[severity].toLowerCase() + (state === "firing" ? "" : `, ${STATES[state]}`),
+  );
+
+/**
  * @param {NowIncident} incident
  * @param {boolean} isShown its summary is the verdict already
  * @param {number} now
@@ -154,11 +175,14 @@ const openIncident = (incident, isShown, now) => {
     h(
       "p",
       { class: "warning-head" },
-      incidentState(incident),
-      " ",
-      isShown ? "Incident above, which began at " : null,
-      serviceLink(service),
-      h("span", { class: "muted" }, isShown ? "." : [` ${causeText(incident)}. `, courseOf(incident, now)]),
+      isShown
+        ? [serviceLink(service), ` ${NOW_TEXTS.incident} (`, shownState(incident), ")"]
+        : [
+            incidentState(incident),
+            " ",
+            serviceLink(service),
+            h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
+          ],
       " ",
       incidentLinks(incident),
     ),

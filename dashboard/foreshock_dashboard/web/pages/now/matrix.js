@@ -3,7 +3,7 @@ import { link, pageHref, pairHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
 import { inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
-import { waitCell } from "#web/assets/widgets/wait_cell.js";
+import { MATRIX_AXES, waitCell } from "#web/assets/widgets/wait_cell.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
@@ -27,7 +27,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
     open_incidents.map((item) => [pairKey(item.service, String(item.suspect.service)), incidentStatus(item)]),
   );
   const head = [
-    h("th", { scope: "col" }, "row waits on column"),
+    h("th", { scope: "col" }, MATRIX_AXES),
     aggressors.map((name) => h("th", { scope: "col", title: inWords(name) }, truncate(label(name), 14))),
   ];
   const rows = victims.map((victim, row) =>
@@ -60,7 +60,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
     h(
       "p",
       { class: "note" },
-      "Share of time that the row waits on the column (upper bound). ",
+      "Share of time (upper bound). ",
       link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs"),
     ),
   );

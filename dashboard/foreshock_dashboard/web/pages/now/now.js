@@ -49,10 +49,16 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
   gpuGrid.draw(view, topology);
 };
 
+/**
+ * A time range in whole minutes, at least one.
+ * @param {number} seconds
+ */
+const wholeMinutes = (seconds) => formatDuration(Math.max(60, Math.round(seconds / 60) * 60));
+
 /** @param {NowData["timeline"]} timeline */
 const timelineTitle = ({ start, now, end }) =>
-  `${NOW_TEXTS.timeline} ${formatDuration(now - start)}` +
-  (end > now ? `, ${NOW_TEXTS.next} ${formatDuration(end - now)}` : "");
+  `${NOW_TEXTS.timeline} ${wholeMinutes(now - start)}` +
+  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "");
 
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {

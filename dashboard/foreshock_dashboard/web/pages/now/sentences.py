@@ -7,7 +7,6 @@ from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, place, text, time
-from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.units import (
     apart,
     duration,
@@ -44,7 +43,7 @@ def reading_text(reading: Reading) -> str:
 
 
 def figure_text(reading: Reading) -> str:
-    """A value with its metric: `p95 27.4 s`, `load with queue > 3x capacity`."""
+    """A value with its metric: `p95 27.4 s`, `load including queue > 3x capacity`."""
     name = load_name(reading.value) if reading.metric == "load" else reading.metric
     return f"{name} {_value_and_limit(reading)[0]}"
 
@@ -147,23 +146,13 @@ def recovering_action(resolves: float | None) -> Text:
     return text("None needed now", closes)
 
 
-def latent_risk(item: Incident) -> Text:
-    """Why a service is vulnerable: `with all retries, load 271% (limit 100%)`; empty without figures."""
-    rows = item.evidence[:2]
-    figures = ", ".join(
-        f"{row.name} {figure(row.value, row.unit)}"
-        f" ({'limit' if row.value > row.baseline else 'needed'} {figure(row.baseline, row.unit)})"
-        for row in rows
-    )
-    return text(f" Reason: {figures}, since " if figures else " Vulnerable since ", time(item.since), ".")
-
-
 def healthy_facts(
     healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, has_risk: bool
 ) -> Iterator[tuple[str, Text]]:
     """The facts of a healthy platform, each with its label. has_risk: whether there is a latent risk."""
     if healthy is not None:
-        yield "Action", text("None needed now", "; Evidence says what reduces the latent risk" if has_risk else "")
+        optional = text(". Optional: ", Clause("reduce the latent risk", "evidence")) if has_risk else ()
+        yield "Action", text("None needed now", optional)
         length = elapsed(now - healthy.at)
         if healthy.at_least:
             yield "SLO breaches", text(f"No SLO breach in the last {length}")
@@ -172,14 +161,15 @@ def healthy_facts(
     if closest:
         reading = closest[0]
         name = Clause(reading.service, "service", (reading.service,))
-        yield "Closest to its limit", text(name, f" {reading_text(reading)}, {percent(reading.usage)} of its limit")
+        yield "Closest to its limit", text(name, f" {reading_text(reading)}")
 
 
 def no_changes(untracked: Sequence[str], services: int) -> str:
     """That no change is known. untracked: those of the services whose changes are not known."""
-    none = "None in the 30 min before the first anomaly" if len(untracked) < services else ""
-    gap = f"No change data for {joined_text(joined(map(place, untracked)))}: check your deploy log" if untracked else ""
-    return ". ".join(part for part in (none, gap) if part)
+    if not untracked:
+        return "None in the 30 min before the first anomaly"
+    gap = f"No change data for {joined_text(joined(map(place, untracked)))}: check your deploy log."
+    return gap if len(untracked) == services else f"{gap} None recorded for other services."
 
 
 def uncounted_text(found: Exceedance) -> Text:

@@ -1,18 +1,10 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import {
-  formatDuration,
-  formatLoad,
-  formatPercent,
-  formatValue,
-  isNumber,
-  loadName,
-  NOT_KNOWN,
-} from "#web/assets/format.js";
+import { formatDuration, formatLoad, formatValue, isNumber, loadName, NOT_KNOWN } from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { sparkline } from "#web/assets/widgets/widgets.js";
+import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -63,11 +55,20 @@ const whoText = ({ who, slo, ...tile }, note) => {
 /** @param {Pick<Tile, "value" | "unit" | "limit_kind">} tile */
 const hasNoErrors = ({ value, unit, limit_kind }) => value === 0 && unit === "ratio" && limit_kind === "SLO";
 
+/**
+ * Whether a tile shows how many times its SLO a value is: one far beyond a short SLO may be less than one within a long
+ * one.
+ * @param {Tile} tile
+ */
+const isRatio = ({ limit_kind, usage }) => limit_kind === "SLO" && isNumber(usage);
+
 /** @param {Tile} tile */
-const valueText = ({ name, value, unit, limit_kind, slo }) => {
+const valueText = (tile) => {
+  const { name, value, unit, limit_kind, slo, usage } = tile;
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
+  if (isRatio(tile)) return `${formatRatio(usage ?? 0)} SLO`;
   return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -75,7 +76,8 @@ const valueText = ({ name, value, unit, limit_kind, slo }) => {
  * @param {Tile} tile
  * @param {boolean} isLearning
  */
-const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status }, isLearning) => {
+const limitText = (tile, isLearning) => {
+  const { name, value, unit, limit, limit_kind, slo, status } = tile;
   if (slo) {
     return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(1)) || withinText(slo);
   }
@@ -84,17 +86,16 @@ const limitText = ({ name, value, unit, limit, limit_kind, usage, slo, status },
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.all_services;
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
   if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.of_capacity}, ${text}`;
-  if (!isNumber(usage)) return status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
-  if (usage > 1) return `${formatRatio(usage)} ${TILE_TEXTS.its} ${text}`;
-  // Two percentages would be one too many.
-  return unit === "ratio" ? text : `${formatPercent(usage)} ${TILE_TEXTS.of} ${text}`;
+  if (isRatio(tile)) return `${formatValue(value, unit)}, ${text}`;
+  return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
 
 /**
- * How many times a limit: "1.67x", "21x".
+ * How many times a limit: "0.67x", "1.67x", "21x"; never "1x" beyond it.
  * @param {number} ratio
  */
-const formatRatio = (ratio) => `${ratio >= 10 ? ratio.toFixed(0) : Number(ratio.toPrecision(3))}x`;
+const formatRatio = (ratio) =>
+  `${ratio >= 10 ? ratio.toFixed(0) : (ratio > 1 ? Math.max(1.01, ratio) : ratio).toFixed(2)}x`;
 
 /**
  * The sign of a tile: hollow while services are only at risk.
@@ -138,7 +139,7 @@ const tileLink = (tile, range, isLearning) => {
       h("b", null, sign ? [h("span", { class: "sign" }, hiddenSign(sign)), " "] : null, value),
       chart,
     ),
-    tile.slo ? null : h("span", { class: "figure-note who", title: who || null }, who || " "),
+    tile.slo ? null : h("span", { class: "figure-note who", title: who || null }, who ? breakable(who) : " "),
     h("span", { class: "figure-note" }, note),
     tile.slo ? h("span", { class: "figure-note" }, who || " ") : null,
   );

@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
-import { formatDuration, inWords, plural, unbroken } from "#web/assets/format.js";
+import { formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact, clauseLink, linked } from "#web/assets/timeline/cause.js";
@@ -88,7 +88,9 @@ const situationFacts = (situation, risks, now) => {
       { class: "facts" },
       recovery_text.length ? fact("Recovery", linked(recovery_text)) : null,
       isRecovering ? fact("Action", linked(action_text)) : null,
-      isRecovering && followUps.length ? fact("Follow-up", followUps.map(({ text }) => text).join("; ")) : null,
+      isRecovering && followUps.length
+        ? fact("Follow-up", followUps.map(({ text }, i) => (i ? uncapitalized(text) : text)).join("; "))
+        : null,
       fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk, risks.length > 0)),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
@@ -164,9 +166,12 @@ const healthyFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
     { class: "facts" },
     facts.map(({ label, clauses }) => fact(label, linked(clauses))),
     risks.length ? fact("Latent risk", latentRisks(risks)) : null,
-    resolved ? fact("Last incident", resolvedIncident(resolved, now)) : null,
+    resolved ? fact(lastOf(resolved), resolvedIncident(resolved, now)) : null,
   ),
 ];
+
+/** @param {NowIncident} incident */
+const lastOf = ({ severity }) => (severity === "warning" ? NOW_TEXTS.last_warning : NOW_TEXTS.last_incident);
 
 /**
  * @param {NowIncident} incident

@@ -45,7 +45,6 @@ from foreshock_dashboard.web.pages.now.sentences import (
     figure_text,
     headline_figure,
     healthy_facts,
-    latent_risk,
     lead,
     limit_text,
     no_changes,
@@ -223,9 +222,7 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), notes=(text(_FIRST_STEPS),))
-    risks = tuple(
-        text(*summary_clauses(item), latent_risk(item)) for item in open_incidents(snapshot) if not item.affected
-    )
+    risks = tuple(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected)
     return replace(_verdict(snapshot, world, now, history), risks=risks)
 
 
