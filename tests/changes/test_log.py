@@ -80,6 +80,29 @@ def test_a_collected_change_is_kept_when_it_is_settled_and_outlasts_its_samples(
     assert changes_of_readings(log.all()) == (canary,)
 
 
+def test_objects_that_flap_cost_no_merge_of_all_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each collected change is compared with those of its object in the same ten minutes, and with no report."""
+    log = ChangeLog(Journal(None, now=lambda: NOW))
+    for number in range(60):
+        log.add(Change(NOW - 9000, "other", Service("serving", f"api-{number}"), after="1", title="flag"), "ci")
+    flapping = [
+        replace(SEEN, at=NOW - 60_000 + 100 * number, after=str(number % 2), before=str(1 - number % 2))
+        for number in range(100)
+    ]
+    log.all()
+    merged: list[int] = []
+
+    def counted(changes: list[Change]) -> tuple[Change, ...]:
+        merged.append(len(changes))
+        return merged_changes(changes)
+
+    monkeypatch.setattr("foreshock_dashboard.changes.log.merged_changes", counted)
+    for _ in range(2):
+        log.record(flapping, NOW)
+    assert len(log.all()) == 160
+    assert max(merged) <= 14
+
+
 def test_a_journal_that_fails_delays_the_collected_changes(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(None, now=lambda: NOW)
     log = ChangeLog(journal)

@@ -98,7 +98,8 @@ class ChangeLog:
 
     def _is_collected(self, change: Change) -> bool:
         """Whether a source showed a change before, perhaps at another evaluation interval."""
-        same = [each for each in self._collected if _thread(each) == _thread(change)]
+        near = (each for each in self._collected if abs(each.at - change.at) <= SAME_CHANGE_SECONDS)
+        same = [each for each in near if _thread(each) == _thread(change)]
         return _is_too_old(change, self._collected) or len(merged_changes([*same, change])) == len(merged_changes(same))
 
     def _try_to_read(self) -> None:
@@ -114,11 +115,14 @@ class ChangeLog:
             entries = self._journal.read("change", self._seq)
             self._seq = max([newest, *(entry.seq for entry in entries)])
             found = (change_of_labels(entry.at, entry.data, CHANGE_SOURCES) for entry in entries)
-            kept = sorted((*self._reports, *self._collected, *filter(None, found)), key=lambda change: change.at)
-            self._reports = [change for change in kept if change.source in REPORT_SOURCES][-MAX_CHANGES:]
-            self._collected = tuple(change for change in kept if change.source not in REPORT_SOURCES)[-MAX_CHANGES:]
-            failures = (change for change in self._reports if change.is_failure)
-            self._reported = (*merged_changes(self._reports), *failures)
+            new = [change for change in found if change]
+            reports = [change for change in new if change.source in REPORT_SOURCES]
+            collected = (change for change in new if change.source not in REPORT_SOURCES)
+            self._collected = tuple(sorted((*self._collected, *collected), key=lambda change: change.at)[-MAX_CHANGES:])
+            if reports:
+                self._reports = sorted((*self._reports, *reports), key=lambda change: change.at)[-MAX_CHANGES:]
+                failures = (change for change in self._reports if change.is_failure)
+                self._reported = (*merged_changes(self._reports), *failures)
 
 
 def _is_too_old(change: Change, kept: Sequence[Change]) -> bool:
