@@ -34,15 +34,15 @@ def violations(page: Page, *rules: str) -> list[str]:
 
 
 def assert_accessible_and_fits(page: Page) -> None:
-    """In light and in dark: no violation that axe finds, one h1, and no wider than the window.
+    """No violation that axe finds in dark, none of contrast in light, one h1, and no wider than the window.
 
-    Between the schemes only contrast differs.
+    Between the schemes only contrast differs. A phone has the same colors, so its pages are looked at in dark.
     """
     assert page.get_by_role("heading", level=1).count() == 1
     window_width = page.evaluate("window.innerWidth")
     expect(page.locator("html")).to_have_js_property("scrollWidth", window_width)  # once charts are laid out
-    schemes: tuple[Scheme, Scheme] = ("dark", "light")
-    for scheme, other in zip(schemes, reversed(schemes), strict=True):
+    schemes: tuple[tuple[Scheme, Scheme], ...] = (("dark", "light"), ("light", "dark"))
+    for scheme, other in schemes if window_width == max(WIDTHS) else schemes[:1]:
         page.emulate_media(color_scheme=scheme)
         expect(page.locator(f'#theme-toggle[aria-label="Switch to the {other} theme"]')).to_be_attached()
         assert violations(page, *(["color-contrast"] if scheme == "light" else [])) == []

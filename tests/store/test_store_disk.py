@@ -34,7 +34,7 @@ def check_damages(count: int, bench: Bench) -> None:
 
 def test_damage_to_any_file_costs_that_file_and_is_counted(bench: Bench) -> None:
     """Flipped bits, missing ends, zeros, random bytes, missing files."""
-    check_damages(30, bench)
+    check_damages(15, bench)
 
 
 @pytest.mark.soak

@@ -108,7 +108,7 @@ step_lists = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings().max_examples // 5)
 @given(steps=step_lists, error=st.sampled_from(ERRORS))
 def test_acknowledged_scrapes_exist_once_whenever_the_head_fails(steps: list[Step], error: Exception) -> None:
     """Any order of shared commits, failures, maintenance, queries and restarts."""

@@ -69,7 +69,7 @@ def without_attributes(span: Span) -> Span:
     return replace(span, resource={}, attributes={}, events=(), links=())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(resource=attributes, own=attributes, moment=st.integers(0, (1 << 62)), length=st.integers(0, 1 << 61))
 def test_a_span_is_returned_as_it_was_received(
     tmp_path_factory: pytest.TempPathFactory,
@@ -251,7 +251,7 @@ def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]
     return spans
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     made=some_spans(),
     blocks=st.integers(0, 10),

@@ -115,7 +115,7 @@ def check(one: object, other: object, tolerance: float = 0.0) -> None:
             assert value == expected[path], path
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=12),

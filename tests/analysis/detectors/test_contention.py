@@ -228,7 +228,7 @@ HOLES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.floats(0, 1
 
 
 @given(busy=HOLES, gpu_wait=HOLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 def test_missing_values_have_defined_findings(platforms: Kit, busy: Holes, gpu_wait: Holes) -> None:
     """NaN, extreme values, one sample: strength 0 to 1 and finite severity, or no finding."""
     world = shared(platforms, points=60, at=40).world()

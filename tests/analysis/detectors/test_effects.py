@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.detectors.platform import (
     ANSWER,
@@ -322,7 +322,6 @@ def test_every_effect_is_finite_and_better(now: float, then: float, unit: Unit, 
 
 
 @given(change_sets(), st.sampled_from(CASES), st.floats(0, 20) | st.just(UNKNOWN))
-@settings(deadline=None, max_examples=100)
 def test_no_action_expects_a_worse_value(changes: Changes, case: Case, load: float) -> None:
     now = point({**case.changes, **changes}, utilization=utilization_at(load))
     for detect in DETECTORS:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.detectors.platform import (
     ANSWER,
@@ -74,7 +74,6 @@ def change_sets(draw: st.DrawFn) -> Changes:
 
 
 @given(change_sets(), st.sampled_from([1, 2, 20, 60]))
-@settings(deadline=None, max_examples=150)
 def test_any_values_give_defined_findings(changes: Changes, points: int) -> None:
     assert_defined(point(changes, points))
 

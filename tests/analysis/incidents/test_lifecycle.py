@@ -195,7 +195,7 @@ def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:
     assert not learning(world).done
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=settings().max_examples // 12)
 @given(cuts=st.lists(st.integers(1, 299), max_size=6))
 def test_incidents_do_not_depend_on_how_evaluations_are_grouped(contended: Contended, cuts: list[int]) -> None:
     """A replay in one go equals the live run."""

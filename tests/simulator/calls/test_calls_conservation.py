@@ -193,7 +193,7 @@ class Platform(RuleBasedStateMachine):
 
 
 TestConservation = Platform.TestCase
-TestConservation.settings = settings(stateful_step_count=25)
+TestConservation.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=25)
 
 
 def test_a_request_without_ready_replica_fails() -> None:

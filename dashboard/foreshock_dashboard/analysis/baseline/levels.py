@@ -97,6 +97,9 @@ def baselines_at(
     levels = {}
     for signal in signals:
         keys = signal.keys(world)
+        if not keys:
+            levels[signal.name] = NO_LEVELS
+            continue
         values = transformed(signal, signal.values(world, (ALL_ROWS, columns)))
         baseline = robust_baseline(values, signal.floor, signal.worse)
         pairs = np.stack([baseline.level, baseline.scale], axis=1).astype(np.float64)

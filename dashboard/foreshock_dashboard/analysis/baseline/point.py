@@ -61,6 +61,10 @@ class SignalAt(NamedTuple):
     denoised: Floats
 
 
+NO_ROWS = SignalAt({}, *(np.empty(0),) * 5)
+"""A signal of entities of which the platform has none."""
+
+
 def _lookup(field: str) -> Callable[[EvaluationPoint, str, Key], float]:
     """A method that returns a field of `SignalAt` for one signal and entity; NaN where unknown."""
 
@@ -121,6 +125,8 @@ class EvaluationPoint:
 
     def _compute(self, signal: Signal) -> SignalAt:
         keys = signal.keys(self.world)
+        if not keys:
+            return NO_ROWS
         at = ALL_ROWS, self._last(1 if signal.unsmoothed else smoothing_points(self.world))
         value = median(signal.values(self.world, at))
         level, scale = self.baselines.of(signal.name).of(keys).T

@@ -57,6 +57,8 @@ def trend_window(point: EvaluationPoint) -> slice:
 
 def forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
     """The breach of a limit by each row, by the slow or the fast trend. logs, limit: logarithms."""
+    if not len(logs):
+        return []
     recent = logs[:, -max(MIN_FAST_TREND_POINTS, round(FAST_TREND_SECONDS / step)) :]
     slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
     fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)

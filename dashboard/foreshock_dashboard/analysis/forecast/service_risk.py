@@ -107,6 +107,8 @@ def _operation_breaches(
 
     An operation with nearly all requests of its service is left out, unless the service has no SLO.
     """
+    if not point.world.operations:
+        return {}
     limit, max_failed = operation_slos(point, slos)
     breaches = _breaches(point, "operation_", point.world.operation_red, limit, max_failed, MIN_OPERATION_Z)
     found: dict[Service, tuple[tuple[Operation, Slo], Breach]] = {}

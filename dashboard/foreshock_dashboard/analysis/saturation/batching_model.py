@@ -91,6 +91,8 @@ def _max_sequences(world: World, columns: slice) -> Floats:
 def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
     """Utilization of every service with model servers at grid point `at`."""
     servers = model_servers(world)
+    if not servers.services:
+        return {}
     window = slice(max(0, at + 1 - world.points(LOAD_WINDOWS_SECONDS[-1])), at + 1)
     sequences, queued = _per_replica(world, window), servers.waiting[:, window] / servers.reporting_replicas(window)
     running, waiting = moving_average(sequences, world.step), np.nan_to_num(moving_average(queued, world.step))
