@@ -48,8 +48,8 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
     """Rank likely root causes for a service at a point in time.
 
     SERVICE is a name or namespace/name; without it, all services are ranked. Any metrics work, including ones foreshock
-    does not recognize: each series is assigned to the service in its labels. The time from 2 min before --at to 10 min
-    after it is compared with the hours before.
+    does not recognize: each series is assigned to the service in its labels. Compares the time from 2 min before --at
+    to 10 min after it with the hours before.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--start", default="now-1h", metavar="TIME", help="start of the time range (default: now-1h)")
 @click.option("--end", default="now", metavar="TIME", help="end of the time range (default: now)")
 @match_option
-@click.option("--known-metrics", is_flag=True, help="only metrics that the hub recognizes (smaller; explain reads any)")
+@click.option("--known-metrics", is_flag=True, help="only metrics that the hub recognizes (explain reads any)")
 @click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
 @click.option(
     "--from",

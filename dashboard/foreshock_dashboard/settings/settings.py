@@ -114,7 +114,7 @@ class Settings:
         types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
     )
     external_url: str = _oidc(
-        types.parse_url, str, "public URL of the hub, as browsers see it", "URL", shown="that of each request"
+        types.parse_url, str, "public URL of the hub, as browsers see it", "URL", shown="URL of the request"
     )
     oidc_issuer: str = _oidc(types.parse_url, str, "URL of the OpenID provider", "URL")
     oidc_client_id: str = _oidc(str, "", "client ID of the hub at the provider", "ID")

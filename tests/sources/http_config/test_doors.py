@@ -124,10 +124,10 @@ def test_an_oauth2_token_is_fetched_once_and_again_when_it_was_revoked(
     assert source.answers()
     assert len({request.headers["authorization"] for request in guard.requests}) == 2
 
-    with pytest.raises(SourceError, match=r"oauth2: http://.*/token refuses the client .* Check client_id") as refused:
+    with pytest.raises(SourceError, match=r"oauth2: http://.*/token rejected the client .* Check client_id") as refused:
         door(guard.url, f"oauth2: {{{grant}, client_secret: hunter2}}").answers()
     assert "hunter2" not in str(refused.value)
-    with pytest.raises(SourceError, match=r"gives no token .*Check token_url"):
+    with pytest.raises(SourceError, match=r"returned no token .*Check token_url"):
         door(guard.url, "oauth2: {client_id: machine, client_secret: a, token_url: http://127.0.0.1:1/}").answers()
 
 

@@ -62,7 +62,7 @@ def list_(source: Source, form: str) -> None:
 
 @click.command(cls=GroupedCommand)
 @writes_hub
-@click.option("--service", metavar="SERVICE", help="affected service whose incidents do not notify")
+@click.option("--service", metavar="SERVICE", help="affected service; its incidents send no notifications")
 @click.option("--noisy-neighbor", metavar="SERVICE", help="only incidents with this noisy neighbor; needs --service")
 @click.option("--maintenance", is_flag=True, help="maintenance window; for all services unless --service is given")
 @click.option("--start", metavar="TIME", help="start time, may be in the future (default: now)")

@@ -75,22 +75,22 @@ LIMITS: Mapping[LimitKind, str] = {
 NEW_REQUESTS = "new requests"
 """The load that arrives, beside one that counts the queue as well."""
 HOW_TO: Mapping[ActionKind, str] = {
-    "balance_load": "At the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
+    "balance_load": "On the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
     "cap_gpu_share": "Lower its batch size or concurrency (under MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE)",
-    "cap_retries": "On the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "cap_retries": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "dedicate_pool": "Taint a node pool, and add the toleration and a node selector to this tier only",
-    "dedicate_replicas": "In the cluster, deploy it a second time, and route these requests there",
+    "dedicate_replicas": "Deploy it a second time, and route these requests to the new replicas",
     "degrade": "On the callers, shorten the timeout below their own SLO, and open the circuit breaker",
-    "drain_replica": "At the load balancer, take the replica out of rotation, then replace it",
+    "drain_replica": "On the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
-    "limit_batch": "At the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
+    "limit_batch": "On the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
     "limit_calls": "At the gateway or mesh, rate-limit this route; excess requests get HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
     "limit_rate": "At the gateway or mesh, rate-limit this client; excess requests get HTTP 429",
-    "raise_quota": "In the cluster, raise the GPU requests in its ResourceQuota",
+    "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
     "restore_timeout": "On the client, set the timeout back in its configuration",
-    "set_retry_budget": "On the client or service mesh, set a retry budget, with exponential backoff and jitter",
+    "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "shed_load": "At the gateway, return HTTP 503 for {share} of incoming requests (Istio fault.abort, Envoy fault)",
 }
 """Where and how to take the actions without a command, by kind."""

@@ -100,7 +100,7 @@ class OAuth2Auth(httpx.Auth):
             ):
                 answer = self._answer(response)
         except httpx.HTTPError as error:
-            reason = f"gives no token ({type(error).__name__}: {error})"
+            reason = f"returned no token ({type(error).__name__}: {error})"
             raise SourceError(self._message(reason, "Check token_url and tls_config")) from None
         token, status = answer.get("access_token"), response.status_code
         if status < 300 and isinstance(token, str) and _TOKEN.fullmatch(token):
@@ -108,9 +108,9 @@ class OAuth2Auth(httpx.Auth):
         if status in _REFUSED or "error" in answer:
             reason = f"{answer.get('error', f'status {status}')}: {answer.get('error_description', 'no description')}"
             raise _RefusedError(
-                self._message(f"refuses the client ({reason})", "Check client_id, client_secret, and scopes")
+                self._message(f"rejected the client ({reason})", "Check client_id, client_secret, and scopes")
             )
-        raise SourceError(self._message(f"gives no token (status {status}, no access_token)", "Check token_url"))
+        raise SourceError(self._message(f"returned no token (status {status}, no access_token)", "Check token_url"))
 
     def _answer(self, response: httpx.Response) -> dict[str, Any]:
         """The JSON object of a response; of any other, such as a page of a proxy, {}. Raises SourceError."""
