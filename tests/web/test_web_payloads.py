@@ -626,6 +626,34 @@ def test_batch_jobs_are_no_victims_in_the_matrix_however_long_they_wait() -> Non
     assert {"train-llm", "batch-eval"} <= set(idle.jobs)
 
 
+def test_the_pair_of_an_incident_has_one_wait_on_the_page() -> None:
+    """Card and matrix have the GPUs of the incident, as its evidence has, and not all that the two share."""
+    world = contended()
+    waits = world.gpu_wait_by.copy()
+    first = next(
+        row for row, pair in enumerate(world.gpu_wait_pairs) if pair[1:] == (service("embedder"), service("train-llm"))
+    )
+    waits[first, -1] = 0.62
+    world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
+    item = replace(item, suspect=item.suspect._replace(gpus=(world.gpu_wait_pairs[first].gpu,)))
+    page = data.now(snapshot(world, item), "x")
+    card = next(tile for tile in page["tiles"] if tile.name == "GPU wait")
+    assert card.value == pytest.approx(0.62)
+    assert card.who == "embedder waiting on train-llm (1 GPU)"
+    assert page["matrix"] is not None
+    cell = page["matrix"].cells[page["matrix"].victims.index("embedder")][page["matrix"].aggressors.index("train-llm")]
+    assert cell is not None
+    assert cell.ratio == pytest.approx(0.62)
+    assert len(cell.gpus) == 1
+
+
+def test_the_services_of_an_incident_are_those_of_its_timeline() -> None:
+    """While it recovers too, when they are healthy again."""
+    world = contended()
+    page = data.now(snapshot(world, contention_incident(world, state="recovering")), "x")
+    assert {row.id for row in page["services"]} == {lane.service for lane in page["timeline"].lanes}
+
+
 def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() -> None:
     """The one cell that matters is not lost among zeros; without any wait, the pairs are still listed."""
     world = contended()

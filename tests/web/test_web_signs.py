@@ -216,6 +216,36 @@ def test_a_lane_lasts_until_now_while_its_firing_incident_has_evidence(state: St
     assert touching == [], "a gap is drawn between them"
 
 
+def test_an_incident_that_ended_has_a_lane() -> None:
+    """The verdict names it beside a timeline of the same time, however short its anomaly was."""
+    world = healthy_world()
+    ended = replace(contention_incident(world, state="resolved"), recovering_since=NOW - 120)
+    (lane,) = _lanes(snapshot(world, ended))["lanes"]
+    assert (lane["service"], lane["part"], lane["intervals"]) == ("embedder", "affected", [[ONSET, NOW - 120, 1]])
+    assert (
+        _lanes(snapshot(world, replace(ended, since=NOW - 9000, opened=NOW - 9000, recovering_since=NOW - 8000)))[
+            "lanes"
+        ]
+        == []
+    )
+
+
+def test_a_lane_of_what_has_recovered_has_its_present_p95() -> None:
+    """What its evidence was is no value of now."""
+    world = contended()
+    row = Evidence("share of GPU time", 0.59, 0.79, "ratio", ONSET, "auth")
+    item = replace(
+        contention_incident(world, state="recovering"), evidence=(row,), affected=(EMBEDDER, service("auth"))
+    )
+    seen = snapshot(world, item)
+    chosen = chosen_incidents(seen)
+    history = service_history(world, NOW - 900, NOW, chosen.onset)
+    history.stages[history.services.index(service("auth")), -20:-7] = 2
+    slos = {("auth", "p95"): "p95 40 ms (SLO 90 ms)"}
+    lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen, slos=slos).lanes}
+    assert lanes["auth"].slo == "p95 40 ms (SLO 90 ms)"
+
+
 def test_lanes_that_do_not_fit_are_counted() -> None:
     """The page leads to the rest."""
     result = _lanes(_seen(), most=1)
@@ -236,7 +266,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     result = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
     wait = result["GPU wait"]
     assert wait["value"] == pytest.approx(0.46)
-    assert wait["who"] == "embedder waiting on train-llm"
+    assert wait["who"] == "embedder waiting on train-llm (2 GPUs)"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
     assert len(wait["spark"]) == 45

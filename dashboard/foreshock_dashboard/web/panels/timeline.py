@@ -44,13 +44,15 @@ _PARTS = ("suspect", "affected", "at_risk")
 class ChosenIncidents(NamedTuple):
     """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service.
 
-    others: incidents of the same time, whose services are no part of these.
+    others: incidents of the same time, whose services are no part of these. ended: without an open or chosen incident,
+    those that affected a service before.
     """
 
     incidents: tuple[Incident, ...]
     onset: float | None
     risks: Mapping[Service, AtRisk]
     others: tuple[Incident, ...] = ()
+    ended: tuple[Incident, ...] = ()
 
     def may_have(self, service: Service) -> bool:
         """Whether a service may be a part of these incidents: it is not of others only, nor in another cluster."""
@@ -130,7 +132,8 @@ def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenInciden
         return chosen_incident(snapshot, found) if found else ChosenIncidents((), None, {})
     incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
     onset = min((first_sign(item) for item in incidents), default=None)
-    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}))
+    ended = () if incidents else tuple(item for item in snapshot.incidents if item.affected and item.resolved)
+    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}, ended=ended))
 
 
 def chosen_incident(snapshot: Snapshot, incident: Incident) -> ChosenIncidents:
@@ -149,6 +152,11 @@ def _with_risks(snapshot: Snapshot, chosen: ChosenIncidents) -> ChosenIncidents:
 def first_sign(incident: Incident) -> float:
     """Unix seconds of the first anomaly of an incident."""
     return min(incident.since, incident.opened)
+
+
+def _end(incident: Incident) -> float:
+    """Unix seconds at which the symptoms of a resolved incident ended."""
+    return incident.recovering_since or incident.resolved or 0.0
 
 
 def lanes_start(world: World, chosen: ChosenIncidents, healthy_seconds: float = HEALTHY_SECONDS) -> float:
@@ -211,6 +219,9 @@ def timeline(
     evidence = _first_evidence(chosen.incidents)
     firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
     affected = _affected(history, named, chosen, firing)
+    past = {item.service: item for item in chosen.ended if item.service in history.services and _end(item) > start}
+    for service, item in past.items():
+        affected.setdefault(service, (Interval(first_sign(item), _end(item), "early_warning"),))
     suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range has a coarser resolution, and might show others
         affected = {
@@ -229,6 +240,8 @@ def timeline(
         for service, intervals in affected.items()
     ]
     by_name = {lane.service: lane for lane in lanes}
+    for service in past:
+        by_name[str(service)].part = "affected"
     for service, item in suspects.items():
         lane = by_name.get(str(service))
         if lane is None:
@@ -247,10 +260,12 @@ def timeline(
     for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))
+    present = {str(sign.service) for sign in history.signs}
     states = {row.id: LaneState(row.health, row.condition, row.word, row.stage) for row in rows}
     for lane in lanes:
         lane.state = states.get(lane.service)
-        sign = lane.sign.text if lane.sign and not lane.until else ""
+        is_past = lane.part != "suspect" and lane.service not in firing and lane.service not in present
+        sign = "p95" if is_past else lane.sign.text if lane.sign and not lane.until else ""
         lane.slo = slos.get((lane.service, "")) or slos.get((lane.service, sign), "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)

@@ -28,7 +28,7 @@ from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
-from foreshock_dashboard.web.state.placement import pair_rows
+from foreshock_dashboard.web.state.placement import incident_pair_rows
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 SPARKLINE_SECONDS = DEFAULT_RANGE_SECONDS
@@ -48,13 +48,14 @@ MIN_WAIT_SCALE = 0.03
 class Vital(NamedTuple):
     """A number over time. values: one per column. who: the service or pair with the newest value; href: its evidence.
 
-    reading: the newest value beside its limit, where it has one.
+    reading: the newest value beside its limit, where it has one. gpus: that it is the mean of.
     """
 
     values: Floats
     href: str = ""
     who: str = ""
     reading: Reading | None = None
+    gpus: int = 0
 
 
 class SloStatus(Row):
@@ -118,7 +119,7 @@ def vitals(
         _limited("Worst p95 vs. SLO", "s", _of_service(world, red.p95, recent, slowest)),
         _limited("Worst error rate vs. SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
         _limited("Highest load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
-        _waiting(_waits(world, columns), past, incidents),
+        _waiting(_waits(world, columns, incidents), past, incidents),
     ]
 
 
@@ -209,7 +210,7 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJso
         status = item.severity
     kind = "" if math.isnan(limit) else "baseline"
     spark = list(map(number, vital.values[past:].tolist()))
-    who = vital.who if math.isfinite(value) else ""
+    who = f"{vital.who} ({counted(vital.gpus, 'GPU')})" if math.isfinite(value) else ""
     return VitalJson("GPU wait", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
@@ -236,13 +237,13 @@ def _of_service(world: World, values: Floats, columns: Columns, reading: Reading
     return Vital(values[row, columns], f"/services/{quote(reading.service)}", reading=reading)
 
 
-def _waits(world: World, columns: Columns) -> Vital:
-    """The pair with the longest wait now, mean over the GPUs that the two share. Only serving victims count.
+def _waits(world: World, columns: Columns, incidents: Sequence[Incident]) -> Vital:
+    """The pair with the longest wait now, mean over the GPUs that the two share, or on which they are in an incident.
 
-    A batch job that waits is how GPUs are shared.
+    Only serving victims count: a batch job that waits is how GPUs are shared.
     """
     serving = serving_services(world)
-    serving_pairs = [(pair, rows) for pair, rows in pair_rows(world) if pair[0] in serving]
+    serving_pairs = [(pair, rows) for pair, rows in incident_pair_rows(world, incidents) if pair[0] in serving]
     if not serving_pairs:
         return _unknown(columns, "/contention")
     rows = np.array([row for _, rows in serving_pairs for row in rows], np.intp)
@@ -256,9 +257,10 @@ def _waits(world: World, columns: Columns) -> Vital:
     row = _worst_row(means)
     if row is None:
         return Vital(_maximum(means), "/contention")
-    victim, aggressor = serving_pairs[row][0]
+    (victim, aggressor), own = serving_pairs[row]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
-    return Vital(means[row], f"/contention?{query}", _pair(victim, aggressor))
+    gpus = int(np.isfinite(world.gpu_wait_by[list(own), -1]).sum())
+    return Vital(means[row], f"/contention?{query}", _pair(victim, aggressor), gpus=gpus)
 
 
 def _pair(affected: Service, neighbor: Service | None) -> str:

@@ -126,11 +126,32 @@ class Pair(NamedTuple):
         return tuple(gpu for gpu, ratio in self.gpus if ratio is not None or self.ratio is None)
 
 
-def pairs(world: World) -> tuple[Pair, ...]:
-    """Every victim and aggressor that share a GPU, the longest waits first."""
+def incident_pair_rows(world: World, incidents: Iterable[Incident]) -> PairRows:
+    """`pair_rows`, those of a pair in an incident of GPU contention on the incident's GPUs only, as in its evidence."""
+    gpus_of = {
+        (item.service, item.suspect.service): set(item.suspect.gpus)
+        for item in incidents
+        if item.cause == "gpu_contention" and item.suspect.gpus
+    }
+    found = pair_rows(world)
+    if not gpus_of:
+        return found
+    narrowed = []
+    for pair, rows in found:
+        gpus = gpus_of.get(pair, set())
+        own = tuple(row for row in rows if world.gpu_wait_pairs[row].gpu in gpus)
+        narrowed.append((pair, own or rows))
+    return tuple(narrowed)
+
+
+def pairs(world: World, incidents: Iterable[Incident] = ()) -> tuple[Pair, ...]:
+    """Every victim and aggressor that share a GPU, the longest waits first.
+
+    incidents: of GPU contention, whose pairs have their GPUs only.
+    """
     ratios = last(world.gpu_wait_by)
     listed = []
-    for (victim, aggressor), rows in pair_rows(world):
+    for (victim, aggressor), rows in incident_pair_rows(world, incidents):
         known = [ratio for row in rows if (ratio := ratios[row]) is not None]
         mean = number(sum(known) / len(known)) if known else None
         listed.append(

@@ -153,9 +153,21 @@ def now(
     rows = most_affected(service_rows(snapshot, history), named, closest)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
-    affected = sum(map(_affected, rows))
-    least = 1 if verdict_.situation else MIN_ROWS
-    shown = min(len(rows), max(least, min(MAX_ROWS, affected)))
+    lanes = timeline(
+        world,
+        start,
+        lanes_history,
+        chosen,
+        order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
+        slos=slos,
+        rows=rows,
+    )
+    if verdict_.situation:  # the services of the timeline, and no others
+        in_lanes = {lane.service for lane in lanes.lanes}
+        rows = sorted(rows, key=lambda row: row.id not in in_lanes)
+        shown = min(len(rows), MAX_ROWS, max(1, sum(row.id in in_lanes for row in rows)))
+    else:
+        shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
     uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)
     notes = {found.service: too_few_text(found) for found in uncounted}
     contended = any(item.cause == "gpu_contention" for item in current)
@@ -165,15 +177,7 @@ def now(
         "spark_seconds": spark_seconds,
         "tiles": vitals(snapshot, history, no_data=verdict_.state == "unknown", seconds=spark_seconds),
         "matrix": matrix(world, current) if contended else None,
-        "timeline": timeline(
-            world,
-            start,
-            lanes_history,
-            chosen,
-            order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
-            slos=slos,
-            rows=rows,
-        ),
+        "timeline": lanes,
         "services": [
             ServiceLine(
                 **vars(row),
@@ -207,7 +211,7 @@ def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     which the reverse pairs are left out too: the wait of the noisy neighbor is no help during an incident.
     """
     reverse = {(item.suspect.service, item.service) for item in current}
-    shared, serving = pairs(world), serving_services(world)
+    shared, serving = pairs(world, current), serving_services(world)
     listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= MIN_WAIT_RATIO] or list(shared)
     listed = [pair for pair in listed if (pair.victim, pair.aggressor) not in reverse]
     listed = [pair for pair in listed if pair.victim in serving] or listed
