@@ -24,6 +24,10 @@ settings.register_profile("searching", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
 
 
+# Collecting makes millions of objects, nearly all of which stay; Python's defaults visit them ten times as often.
+gc.set_threshold(100_000, 20, 50)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--golden`."""
     parser.addoption("--golden", action="store_true", help="rewrite the expected outputs in tests/golden")
