@@ -44,6 +44,17 @@ def _shares(memory: Memory) -> tuple[float, ...]:
     )
 
 
+def test_the_guide_says_how_many_series_fit() -> None:
+    """So an operator chooses the limit from its table."""
+    guide = (Path(__file__).parents[2] / "docs/guides/tuning.md").read_text()
+    default = Settings()
+    for mib in (256, 300, 512, 1024, 1536):
+        memory = Memory(mib * MIB)
+        series = memory.store_limits().max_series
+        spans = min(default.span_metrics_max_series, memory.span_series)
+        assert f"| {mib} MiB | {series:,} | {spans:,} | {series // 77:,} |" in guide
+
+
 def test_there_is_room_up_to_the_limit_less_a_reserve() -> None:
     """With little room, relief begins before anything is refused."""
     used = [PROGRAM_BYTES]

@@ -333,13 +333,17 @@ def test_status_of_the_past_is_that_of_then() -> None:
 def test_every_problem_is_listed() -> None:
     """With its number; none is listed for a count of zero."""
     hub: Json = {
-        "store": {"last_error": "disk full", "expiry_paused": "the clock jumped", "dropped_spans": 2, "corrupt": 1},
+        "store": {
+            "last_error": "disk full", "expiry_paused": "the clock jumped", "corrupt": 1,
+            "dropped_spans": 2, "dropped_samples": 3, "series_limit": 31_000,
+        },
         "receiver": {"refused_spans": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
-    }
+    }  # fmt: skip
     assert data_health(snapshot(healthy_world()), hub, (False, "the store is full"), NOW)["problems"] == [
         "the store is full", "store failing: disk full", "the clock jumped", "8 spans refused",
-        "2 samples or spans dropped (limit reached)", "1 corrupt store block quarantined",
+        "3 samples dropped (limit 31,000 series). Raise --memory-limit, or scrape fewer series",
+        "2 spans dropped: invalid times", "1 corrupt store block quarantined",
         "too many series", "5 spans stored but not counted in span metrics",
     ]  # fmt: skip
 

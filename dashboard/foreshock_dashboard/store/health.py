@@ -54,7 +54,7 @@ def error_text(error: Exception) -> str:
 class StoreStats:
     """Statistics of a store.
 
-    wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory.
+    wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory, at most `series_limit`.
     disk_bytes: size of all files. oldest: earliest time of any data, in Unix seconds; None without data.
     corrupt: damaged blocks and WAL records found since the store was opened.
     dropped_samples: beyond the series limit. dropped_spans: with invalid times. expired: blocks removed by retention.
@@ -79,3 +79,4 @@ class StoreStats:
     last_error: str
     expiry_paused: str = ""
     spans: int = 0
+    series_limit: int = 0

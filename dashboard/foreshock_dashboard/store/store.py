@@ -267,6 +267,7 @@ class Store(MetricSource):
             expired=self._compactor.expired,
             last_error=self._health.append_error or self._health.maintenance_error,
             expiry_paused=self._clock.paused,
+            series_limit=self._index.limit,
             spans=spans.rows + sum(meta.rows for meta in metas if meta.kind == _SPANS),
         )
 

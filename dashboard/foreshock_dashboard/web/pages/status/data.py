@@ -198,8 +198,11 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         problems.append(str(store["expiry_paused"]))
     if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
         problems.append(f"{counted(refused, 'span')} refused")
-    if dropped := _count(store.get("dropped_samples")) + _count(store.get("dropped_spans")):
-        problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
+    if dropped := _count(store.get("dropped_samples")):
+        limit = f"limit {_count(store.get('series_limit')):,.0f} series"
+        problems.append(f"{counted(dropped, 'sample')} dropped ({limit}). Raise --memory-limit, or scrape fewer series")
+    if dropped := _count(store.get("dropped_spans")):
+        problems.append(f"{counted(dropped, 'span')} dropped: invalid times")
     notifications = _dict(hub.get("notifications"))
     problems += [f"notifications to {row['name']} failing: {row['error']}" for row in failing_channels(notifications)]
     if notifications.get("error"):

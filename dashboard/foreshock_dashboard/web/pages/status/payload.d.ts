@@ -64,6 +64,7 @@ export interface Sources {
 export interface StoreStatus {
   disk_bytes: number | null;
   series: number;
+  series_limit: number;
   spans: number;
   blocks: number;
   block_bytes: number;

@@ -412,7 +412,11 @@ const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
     ],
     Boolean(memory?.warning) && ["Warning", memory?.warning, true],
     ["Disk", `${formatBytes(store.disk_bytes)}${limit}`, isNearlyFull],
-    ["Series", formatCount(store.series)],
+    [
+      "Series",
+      `${formatCount(store.series)} (limit ${formatCount(store.series_limit)})`,
+      store.series > NEARLY_FULL_RATIO * store.series_limit,
+    ],
     ["Spans", formatCount(store.spans)],
     ["Blocks", `${formatCount(store.blocks)} (${formatBytes(store.block_bytes)})`],
     ["WAL rows", formatCount(store.wal_rows)],
