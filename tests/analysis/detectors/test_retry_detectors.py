@@ -139,12 +139,12 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
     [
         pytest.param(
             0.5, HEALTHY,
-            "28.1 s permanent. Expected: serving/llm survivable outage 28.1 s → at least 120 s (60.0 s needed).",
+            "28.1 s permanent. Expected: serving/llm survivable outage 28.1 s → at least 120 s (60 s needed).",
             id="a tenth more than half of the capacity fits in it",
         ),
         pytest.param(
             0.99, HEALTHY,
-            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (still below the 60.0 s needed).",
+            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (still below the 60 s needed).",
             id="a tenth more than nearly all of it does not",
         ),
         pytest.param(
@@ -154,7 +154,7 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
         ),
         pytest.param(
             0.5, {**HEALTHY, ("attempts", ASK): lambda i: 2.0 if i % 40 == 0 else 1.0},
-            "After both steps: survivable outage 28.1 s → at least 120 s (60.0 s needed).",
+            "After both steps: survivable outage 28.1 s → at least 120 s (60 s needed).",
             id="a retry budget and cancellation together",
         ),
     ],
