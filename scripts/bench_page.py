@@ -117,8 +117,14 @@ class Stage:
         """Empty."""
         return {}
 
-    def explain(self, service: str | None, at: float) -> Explanation:
+    @property
+    def cluster(self) -> str:
+        """All."""
+        return ""
+
+    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
         """No candidates."""
+        del cluster
         return Explanation(Service.parse(service) if service else None, at, ())
 
     def ownership(self, service: Service) -> Ownership:

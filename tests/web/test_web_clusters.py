@@ -16,9 +16,11 @@ from starlette.types import ASGIApp
 from tests.web.caller import Caller
 from tests.web.conftest import client
 from tests.web.test_web_kept import figure_request
+from tests.web.test_web_responses import send
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
+from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
@@ -251,3 +253,27 @@ def test_status_names_what_has_no_cluster_where_others_have_one() -> None:
         "1 of 12 services without a cluster: auth. Set the resource attribute k8s.cluster.name",
         "1 of 4 targets without a cluster: host-3:10877. Set external_labels: cluster",
     ]
+
+
+def test_root_causes_and_silences_are_those_of_the_cluster() -> None:
+    """A silence without a cluster is for the services of all."""
+    hub = FakeHub(fleet(), candidates=tuple(Candidate(placed(Service("", name)), 0.5) for name in ("auth", "vllm-8b")))
+    caller = client(hub)
+    for service in ("eu//shop/auth", "us//vllm-8b", "auth"):
+        send(caller, "/api/silences", service=service, duration="2h")
+    send(caller, "/api/silences", incident=hub.snapshot.incidents[0].id, duration="2h")
+    for query, causes, silences in (
+        ("", ["eu//shop/auth", "us//vllm-8b"], {"eu//shop/auth", "us//vllm-8b", "auth", None}),
+        ("?cluster=eu", ["eu//shop/auth"], {"eu//shop/auth", "auth", None}),
+        ("?cluster=us", ["us//vllm-8b"], {"us//vllm-8b", "auth"}),
+    ):
+        assert [row["service"] for row in caller.get(f"/api/explain{query}").json()["candidates"]] == causes
+        assert {row["service"] for row in caller.get(f"/api/silences{query}").json()["silences"]} == silences
+
+
+def test_a_cluster_limits_no_change_and_is_refused_there(two: Caller) -> None:
+    answer = send(two, "/api/silences?cluster=eu", service="auth", duration="2h")
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "cluster: limits what is read. Write names with their cluster, such as eu//shop/cart",
+    )

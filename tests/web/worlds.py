@@ -443,9 +443,18 @@ class FakeHub:
         """Two counters, and the names that the test gives without effect."""
         return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "unmatched": list(self.unmatched)}
 
-    def explain(self, service: str | None, at: float) -> Explanation:
+    @property
+    def cluster(self) -> str:
+        """All clusters."""
+        return ""
+
+    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
         """The candidates that the test gives, of whichever service and time."""
-        return Explanation(Service.parse(service) if service else None, at, self.candidates)
+        return Explanation(Service.parse(service) if service else None, at, self.in_cluster(cluster))
+
+    def in_cluster(self, cluster: str) -> tuple[Candidate, ...]:
+        """The candidates of a cluster; all for ""."""
+        return tuple(item for item in self.candidates if cluster in ("", item.service.cluster))
 
     def ownership(self, service: Service) -> Ownership:
         """Those that the test sets."""

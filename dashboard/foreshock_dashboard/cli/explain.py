@@ -85,7 +85,7 @@ def _answer(source: Source, service: str | None, at: str | None, match: str) -> 
 
         with closing(Recording(source.recording)) as recording:
             when = parse_flag("--at", lambda text: parse_time(text, recording.meta.end or 0.0), at or "now")
-            return plain(explained(explain_recording(recording, service, when)))
+            return plain(explained(explain_recording(recording, service, when, source.cluster)))
     if prometheus := source.prometheus(match):
         from foreshock_dashboard.replay.explain_live import explain_live
 

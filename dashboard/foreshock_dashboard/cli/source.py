@@ -48,12 +48,13 @@ class Source:
     Attributes:
         recording: the folder; None for a hub.
         name: URL or folder, for messages.
+        cluster: the only one that is read; "" for all.
     """
 
     def __init__(self, place: str, http_config: Path | None = None, cluster: str | None = None) -> None:
         """Raises SettingsError if the place is neither a URL nor a folder, or the configuration cannot be used."""
         self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
-        self._cluster = cluster
+        self.cluster = cluster or ""
         self._probed = False
         self._opened = ExitStack()
         self._config = HttpConfig()
@@ -119,7 +120,7 @@ class Source:
                 return None
         except SourceError:
             return None  # `get` names the problem
-        if self._cluster:
+        if self.cluster:
             raise SettingsError(f"--cluster: {self.name} is a Prometheus. Use --match with the label of the cluster.")
         return source
 
@@ -129,12 +130,14 @@ class Source:
         Raises:
             AnswerError: the hub cannot be reached, is no hub, or answers with an error.
         """
-        cluster = {"cluster": self._cluster} if self._cluster else {}
+        cluster = {"cluster": self.cluster} if self.cluster else {}
         given = {name: text for name, text in {**parameters, **cluster}.items() if text is not None}
         return self._object(self._fetch("GET", path, given), keys)
 
     def send(self, method: str, path: str, body: Mapping[str, object], *keys: str) -> Json:
         """Send a JSON object to `path` of the API, and return the answer, with at least these keys.
+
+        The cluster limits only what is read.
 
         Raises:
             SettingsError: the source is a recording.
@@ -221,8 +224,16 @@ match_option = click.option(
 cluster_option = click.option("--cluster", metavar="NAME", help="only this cluster, where there are several")
 
 
-def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
-    """Decorator: options of the source, which is the command's first argument. places: help of `--from`."""
+def reads(
+    places: str, *, has_cluster: bool = True
+) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
+    """Decorator: options of the source, which is the command's first argument. places: help of `--from`.
+
+    has_cluster: whether the command reads things of clusters; the others have no `--cluster`.
+    """
+
+    def with_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
+        return cluster_option(command) if has_cluster else command
 
     def decorate(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
         @click.option(
@@ -241,10 +252,10 @@ def reads(places: str) -> Callable[[Callable[Concatenate[Source, P], Any]], Call
             help="credentials, TLS, headers, and parameters for the URL, YAML as Prometheus' http_config "
             "[env var: FORESHOCK_HUB_HTTP_CONFIG]",
         )
-        @cluster_option
+        @with_cluster
         @wraps(function)
         def command(
-            place: str, http_config: Path | None, cluster: str | None, *args: P.args, **kwargs: P.kwargs
+            place: str, http_config: Path | None, cluster: str | None = None, *args: P.args, **kwargs: P.kwargs
         ) -> Any:  # noqa: ANN401
             with closing(Source(place, http_config, cluster)) as source:
                 return function(source, *args, **kwargs)

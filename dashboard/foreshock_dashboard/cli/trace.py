@@ -6,7 +6,7 @@ import click
 
 from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import show as show_rows
-from foreshock_dashboard.cli.source import Source, reads_source
+from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_dashboard.web.pages.traces.parameters import trace_id_of
@@ -20,7 +20,7 @@ FIELDS = (
 
 @click.command(cls=GroupedCommand)
 @click.argument("trace_id")
-@reads_source
+@reads("hub URL, or recording folder", has_cluster=False)
 @output_option("table", "json", "yaml", "csv")
 def show(source: Source, trace_id: str, form: str) -> None:
     """Show a trace: its spans as a tree, and what ran on its GPUs.

@@ -335,7 +335,12 @@ class Hub:
         """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer; None: it inhibits it."""
         return self.notifier.silenced_until() if self.notifier else {}
 
-    def explain(self, service: str | None, at: float) -> Explanation:
+    @property
+    def cluster(self) -> str:
+        """All clusters."""
+        return ""
+
+    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
         """Ranked root causes of an anomaly around `at` (Unix seconds), from all metrics of the source."""
         if (count := len(self.metrics.metric_names())) > MAX_EXPLAINED_METRICS:
             raise SourceError(
@@ -344,7 +349,7 @@ class Hub:
             )
         timing = ReplayTiming.of(self._settings.scrape_interval)
         start, end = self.snapshot.bounds or (at - EXPLAINED_SECONDS, self.now())
-        return explain(self.metrics, SourceExtent("hub", start, end), timing, service, at)
+        return explain(self.metrics, SourceExtent("hub", start, end), timing, service, at, cluster)
 
     def ownership(self, service: Service) -> Ownership:
         """Owner, tier, and links of a service."""

@@ -54,6 +54,10 @@ class HubView(Protocol):
     """Everything the web may see of the hub."""
 
     @property
+    def cluster(self) -> str:
+        """The only cluster that it shows; "" for all."""
+
+    @property
     def snapshot(self) -> Snapshot:
         """The newest evaluation."""
 
@@ -86,8 +90,10 @@ class HubView(Protocol):
             SourceError: the source cannot answer.
         """
 
-    def explain(self, service: str | None, at: float) -> Explanation:
+    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
         """The ranked root causes of a service's anomaly around `at` (Unix seconds); None: of any service's.
+
+        cluster: that of the service, or where none is given, of the causes.
 
         Raises:
             SourceError: the source cannot answer, or lacks the service, that time, or a baseline before it.

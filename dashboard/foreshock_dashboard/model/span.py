@@ -29,8 +29,8 @@ TRACE_KEYS = (
     "rpc.service", "rpc.method", "db.system.name", "messaging.destination.name", "error.type",
     "gen_ai.provider.name", "gen_ai.operation.name", "gen_ai.request.model",
     "user.id", "session.id",
-    "host.id", "host.name", "k8s.namespace.name", "k8s.pod.name", "service.instance.id", "service.version",
-    "hw.id", "foreshock.occupant.name",
+    "host.id", "host.name", CLUSTER_ATTRIBUTE, "k8s.namespace.name", "k8s.pod.name",
+    "service.instance.id", "service.version", "hw.id", "foreshock.occupant.name",
 )  # fmt: skip
 """Attributes that the store indexes by default: names of OpenTelemetry's conventions, and foreshock's own."""
 

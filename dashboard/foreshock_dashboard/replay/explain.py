@@ -27,8 +27,9 @@ from foreshock_dashboard.model.explanation import (
     SignalKind,
 )
 from foreshock_dashboard.model.query import Matrix, MetricSeries, MetricSource, NoDataError, Query, grid
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
@@ -80,38 +81,45 @@ class SourceExtent(NamedTuple):
     end: float
 
 
-def explain_recording(recording: Recording, service: str | None, at: float) -> Explanation:
-    """Rank the root causes of a service's anomaly around `at` (Unix seconds); without a service, of any service's.
-
-    Raises:
-        RecordingError: the recording lacks the service, that time, or a baseline before it.
-    """
+def explain_recording(recording: Recording, service: str | None, at: float, cluster: str = "") -> Explanation:
+    """As `explain`, of a recording. Raises RecordingError: it lacks the cluster, service, time, or baseline."""
     extent = SourceExtent(f"recording {recording.path}", *sample_range(recording, None))
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     source = ClusterSource(RecordedMetrics(recording))
     source.look(extent.end, extent.end - extent.start)
-    return explain(source, extent, timing, service, at)
+    if cluster and not (source.has_several and cluster in source.clusters):
+        known = ", ".join(sorted(source.clusters)) if source.has_several else "one cluster or none"
+        raise RecordingError(f"{extent.name}: unknown cluster {cluster!r}. It has {known}.")
+    return explain(source, extent, timing, service, at, cluster)
 
 
 def explain(
-    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float
+    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float, cluster: str = ""
 ) -> Explanation:
     """Rank the root causes of a service's anomaly around `at` (Unix seconds); without a service, of any service's.
+
+    cluster: that of the service; without a service, that of the causes. The cause of a service may be in another one.
 
     Raises:
         NoDataError: the source lacks the service, that time, or a baseline before it.
         SourceError: the source cannot answer.
     """
-    compared = compare(source, extent, timing, service, at)
+    compared = compare(source, extent, timing, service, at, cluster)
     ranking, signals = compared.ranking(), counted(compared.found)
     missing = [MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {*(row.kind for row in signals), "other"}]
     if source.metric_names().isdisjoint(CHANGE_METRICS):
         missing.append(MissingSignal("changes"))
     baseline, analyzed = _compared_times(compared.window)
-    ranked = ranking.candidates
+    ranked, shown = ranking.candidates, recent_changes(compared.changes, *analyzed)
+    if cluster and compared.target is None:
+        ranked = tuple(item for item in ranked if item.service.cluster == cluster)
+        shown = tuple(change for change in shown if _may_be_in(change, cluster))
     strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
-    shown = recent_changes(compared.changes, *analyzed)
     return Explanation(compared.target, at, strong, weak, signals, tuple(missing), baseline, analyzed, shown)
+
+
+def _may_be_in(change: Change, cluster: str) -> bool:
+    return (change.service.cluster if change.service else split_cluster(change.host)[0]) in ("", cluster)
 
 
 class Comparison(NamedTuple):
@@ -142,9 +150,9 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float
+    source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str | None, at: float, cluster: str = ""
 ) -> Comparison:
-    """The signals around `at` (Unix seconds), in view of a service or of all.
+    """The signals around `at` (Unix seconds), in view of a service, of a cluster if one is given, or of all.
 
     Raises:
         NoDataError: the source lacks the service, that time, or a baseline before it.
@@ -154,7 +162,8 @@ def compare(
     rows = signal_rows(read_metrics(source, window), window.baseline_end, window.step)
     found = deviations(rows, window)
     everything = Evidence(found)
-    target = None if service is None else resolve_service(service, everything.services, extent.name)
+    known = [item for item in everything.services if cluster in ("", item.cluster)]
+    target = None if service is None else resolve_service(service, known, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
     columns = [window.first + column for column in evidence.columns]
     excess = excess_mass(rows, window.baseline_end, columns, window.step)
@@ -246,7 +255,7 @@ def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
     """
     listed = sorted(known)
     for matches in (
-        [item for item in listed if str(item) == text],
+        [item for item in listed if text in (str(item), str(item.local))],
         [item for item in listed if item.name == text],
         [item for item in listed if _plain(item.name) == _plain(text.rpartition("/")[2])],
     ):

@@ -68,6 +68,10 @@ class Silence:
         """Whether it covers a time (Unix seconds)."""
         return self.start <= time < self.end
 
+    def is_in(self, cluster: str) -> bool:
+        """Whether it is for services of a cluster: one without a cluster is for those of all."""
+        return self.service is None or self.service.cluster in ("", cluster)
+
     def matches(self, incident: Incident) -> bool:
         """Whether it is for this incident, at whatever time."""
         if self.incident:

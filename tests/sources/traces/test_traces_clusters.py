@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from tests.sources.traces.conftest import T0, Load, MakeSpan
 from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.model.span import CLUSTER_ATTRIBUTE, TraceQuery
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.store import Store
+from foreshock_dashboard.web.state.one_cluster_traces import OneClusterTraces
 
 
 @pytest.fixture
@@ -47,6 +49,26 @@ def test_a_service_of_one_cluster_is_searched_and_named_as_its_metrics_are(
     assert slow == ()
     everywhere = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("shop/chat")))
     assert len(everywhere) == 2
+
+
+def test_lists_of_one_cluster_have_its_traces_and_an_id_finds_any(
+    load: Load, span: MakeSpan, metrics: ClusterSource
+) -> None:
+    made = [
+        span(number, service="chat", namespace="shop", resource={CLUSTER_ATTRIBUTE: cluster})
+        for number, cluster in ((1, "eu"), (2, "us"))
+    ]
+    source = ClusterTraces(load(made), metrics)
+    traces = OneClusterTraces(source, "eu")
+    is_searchable = len(source.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("us//shop/chat")))) == 1
+    for service in (None, "shop/chat", "eu//shop/chat"):
+        query = TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse(service) if service else None)
+        found = traces.search(query)
+        assert sorted(int(item.trace_id, 16) for item in found) == ([1] if is_searchable else [1, 2]), service
+        assert bool(re.search("(any|all) cluster", note_of(found))) is not is_searchable
+    assert traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("us//shop/chat"))) == ()
+    assert traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, attributes={CLUSTER_ATTRIBUTE: "us"})) == ()
+    assert len(traces.get(f"{2:032x}")) == 1
 
 
 def test_spans_without_their_cluster_are_found_for_the_service_of_any_cluster(

@@ -7,13 +7,13 @@ import click
 from foreshock_dashboard.cli.get import CHANGE_COLUMNS, CHANGE_FIELDS
 from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import show
-from foreshock_dashboard.cli.respond.incident import user_name, writes_hub
-from foreshock_dashboard.cli.source import Source
+from foreshock_dashboard.cli.respond.incident import user_name
+from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 
 
 @click.command(cls=GroupedCommand)
-@writes_hub
+@reads("hub URL", has_cluster=False)
 @click.option("--service", metavar="SERVICE", help="changed service")
 @click.option("--host", metavar="HOST", help="changed host")
 @click.option("--version", "after", metavar="VERSION", help="new version or value")

@@ -16,7 +16,7 @@ from foreshock_dashboard.cli.respond.incident import (
     user_name,
     writes_hub,
 )
-from foreshock_dashboard.cli.source import Source
+from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.settings.settings import SettingsError
@@ -61,7 +61,7 @@ def list_(source: Source, form: str) -> None:
 
 
 @click.command(cls=GroupedCommand)
-@writes_hub
+@reads("hub URL", has_cluster=False)
 @click.option("--service", metavar="SERVICE", help="affected service; its incidents send no notifications")
 @click.option("--noisy-neighbor", metavar="SERVICE", help="only incidents with this noisy neighbor; needs --service")
 @click.option("--maintenance", is_flag=True, help="maintenance window; for all services unless --service is given")
@@ -101,7 +101,7 @@ def create(
 
 @click.command(cls=GroupedCommand)
 @click.argument("silence_id", metavar="ID")
-@writes_hub
+@reads("hub URL", has_cluster=False)
 @output_option(*FORMATS)
 def end(source: Source, silence_id: str, form: str) -> None:
     """End a silence or maintenance window now.

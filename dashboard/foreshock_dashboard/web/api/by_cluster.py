@@ -68,7 +68,10 @@ class ByCluster:
             rest = [(name, value) for name, value in pairs if name != CLUSTER_PARAMETER]
             if len(rest) < len(pairs):
                 scope = {**scope, "query_string": urlencode(rest).encode()}
-            if cluster := cluster_of(query):
+            if (cluster := cluster_of(query)) and scope["method"] not in ("GET", "HEAD"):
+                problem = f"cluster: limits what is read. Write names with their cluster, such as {cluster}//shop/cart"
+                app = JSONResponse({"error": problem}, 400)
+            elif cluster:
                 try:
                     app = await self._views.app(cluster)
                 except BadParameterError as error:

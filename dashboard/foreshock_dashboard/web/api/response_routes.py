@@ -20,7 +20,7 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.entries import Data
 from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.response.values import FeedbackVerdict
+from foreshock_dashboard.response.values import FeedbackVerdict, Silence
 from foreshock_dashboard.web.api.answers import get, post
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, time_parameter
@@ -233,7 +233,14 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
 
     @get(api, "/silences", "Silences and maintenance windows, active or to come", Silences, name="silences")
     def listed(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        return responder.json_response(request, hub.snapshot, silences(reader.current(), hub.now()))
+        incidents = {item.id for item in hub.snapshot.incidents}
+
+        def in_cluster(item: Silence) -> bool:
+            if not hub.cluster:
+                return True
+            return item.incident in incidents if item.incident else item.is_in(hub.cluster)
+
+        return responder.json_response(request, hub.snapshot, silences(reader.current(), hub.now(), in_cluster))
 
     @post(api, "/silences", "Silence an incident, a service, or a GPU pair until a time", ChangedSilence)
     def silences_(request: Request, body: NewSilence) -> Response:

@@ -21,6 +21,7 @@ from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Network, Resources
+from foreshock_dashboard.web.state.one_cluster_traces import OneClusterTraces
 
 Key = TypeVar("Key")
 Section = TypeVar("Section")
@@ -33,6 +34,11 @@ class OneCluster(HubView):
         self._hub, self._cluster = hub, cluster
         self._lock = threading.Lock()
         self._newest: tuple[Snapshot, Snapshot] | None = None
+
+    @property
+    def cluster(self) -> str:
+        """See `HubView.cluster`."""
+        return self._cluster
 
     @property
     def snapshot(self) -> Snapshot:
@@ -51,7 +57,7 @@ class OneCluster(HubView):
     @property
     def traces(self) -> TraceSource:
         """See `HubView.traces`."""
-        return self._hub.traces
+        return OneClusterTraces(self._hub.traces, self._cluster)
 
     @property
     def journal(self) -> EntryLog:
@@ -71,9 +77,9 @@ class OneCluster(HubView):
         world = self._hub.over(start, end)
         return world and world_of(world, {self._cluster})
 
-    def explain(self, service: str | None, at: float) -> Explanation:
+    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
         """See `HubView.explain`."""
-        return self._hub.explain(service, at)
+        return self._hub.explain(service, at, cluster or self._cluster)
 
     def ownership(self, service: Service) -> Ownership:
         """See `HubView.ownership`."""

@@ -161,9 +161,9 @@ def ownership(found: Ownership) -> OwnershipJson:
     return OwnershipJson(found.owner, found.tier, dict(found.links))
 
 
-def silences(responses: Responses, now: float) -> Silences:
-    """The silences that are active or to come. now: Unix seconds."""
-    return {"silences": [silence_row(item) for item in responses.silences if item.end > now]}
+def silences(responses: Responses, now: float, shown: Callable[[Silence], bool] = lambda _: True) -> Silences:
+    """The silences that are active or to come, of those that are shown. now: Unix seconds."""
+    return {"silences": [silence_row(item) for item in responses.silences if item.end > now and shown(item)]}
 
 
 def silence_row(item: Silence) -> SilenceJson:

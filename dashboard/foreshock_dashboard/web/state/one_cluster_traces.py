@@ -1,0 +1,49 @@
+"""The traces that a hub shows of one cluster of several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foreshock_dashboard.model.query import Partial, note_of, total_of
+from foreshock_dashboard.model.span import (
+    CLUSTER_ATTRIBUTE,
+    Span,
+    TraceQuery,
+    TraceSource,
+    TraceSummary,
+    UnsearchableError,
+)
+
+
+class OneClusterTraces(TraceSource):
+    """The traces of one cluster in lists; a trace is found by its ID wherever it is. Thread-safe.
+
+    source: names services with their clusters, as `ClusterTraces` does.
+    """
+
+    def __init__(self, source: TraceSource, cluster: str) -> None:
+        self._source, self._cluster = source, cluster
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """See `TraceSource.search`: traces of a service of the cluster, or those with spans of the cluster.
+
+        Of a source that cannot search for the attribute they are those of all clusters, with a note.
+        """
+        if query.service is not None:
+            service = query.service.in_cluster(self._cluster)
+            return self._source.search(replace(query, service=service)) if service.cluster == self._cluster else ()
+        wanted = query.attributes.get(CLUSTER_ATTRIBUTE, self._cluster)
+        if wanted != self._cluster:
+            return ()
+        try:
+            return self._source.search(replace(query, attributes={**query.attributes, CLUSTER_ATTRIBUTE: wanted}))
+        except UnsearchableError:
+            if query.attributes:
+                raise
+        found = self._source.search(query)
+        note = f"traces of all clusters: this source cannot search for {CLUSTER_ATTRIBUTE}"
+        return Partial(found, "; ".join(filter(None, (note_of(found), note))), total_of(found))
+
+    def get(self, trace_id: str) -> tuple[Span, ...]:
+        """See `TraceSource.get`."""
+        return self._source.get(trace_id)
