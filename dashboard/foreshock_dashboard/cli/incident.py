@@ -217,6 +217,10 @@ def report_(source: Source, incident: str, at: str | None, form: str, output_fil
       foreshock incident report latest --output-file outage.md
       foreshock incident report latest --from incident -o html > outage.html
     """
+    if output_file:
+        from foreshock_dashboard.recording.atomic_files import require_absent
+
+        require_absent(output_file)
     written = _report(source, incident, at)
     if form == "html":
         text = html(written)

@@ -40,6 +40,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def require_absent(path: Path) -> None:
+    """Refuse an existing file, before the work for a new one.
+
+    Raises:
+        RecordingError: `path` exists.
+    """
+    if path.exists():
+        raise RecordingError(f"{path} exists; remove it or name another file")
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write. It becomes `path` when the block ends, and is removed after an error.
@@ -48,8 +58,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         RecordingError: `path` exists, or cannot be written.
     """
     part = _part_of(path)
-    if path.exists():
-        raise RecordingError(f"{path} exists; remove it or name another file")
+    require_absent(path)
     try:
         with part.open("xb") as file:
             yield file
