@@ -10,8 +10,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import dns.exception
-import dns.resolver
 import httpx
 import yaml
 
@@ -79,6 +77,9 @@ def _groups(text: bytes, parse: Callable[[bytes], object]) -> tuple[TargetGroup,
 
 def dns_targets(config: DnsSd) -> Iterator[Labels]:
     """Targets of the records of each name; a name without records has none."""
+    import dns.exception  # 3 MiB, which only hubs that look up names need
+    import dns.resolver
+
     for name in config.names:
         try:
             answer = dns.resolver.resolve(name, config.type, lifetime=TIMEOUT_SECONDS, search=True)

@@ -184,7 +184,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         count = counted(len(world.targets) + len(others), "target")
         problems.append(f"{len(stale)} of {count} down or stale: {joined_text(listed(list(map(place, stale))))}")
     if seen.stale_gpus:
-        problems.append(f"{len(seen.stale_gpus)} of {counted(len(world.gpus), 'GPU')} without fresh data")
+        problems.append(f"{len(seen.stale_gpus):,} of {counted(len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
         names = joined_text(listed(seen.stale_services))
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
