@@ -61,12 +61,28 @@ def trim_malloc() -> None:
         trim(0)
 
 
+class Stop(threading.Event):
+    """An event that signals set. at_once: whether the first one also raises SystemExit in the main thread.
+
+    Imports and a start take seconds, in which nothing asks whether the event is set.
+    """
+
+    at_once = False
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[Stop]:
     """An event that SIGINT and SIGTERM set while the block runs."""
-    stop = threading.Event()
+    stop = Stop()
+
+    def on_signal(*_: object) -> None:
+        stop.set()
+        if stop.at_once:
+            stop.at_once = False  # a second signal must not interrupt the end
+            raise SystemExit(0)
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    previous = [signal.signal(number, on_signal) for number in numbers]
     try:
         yield stop
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -100,7 +101,7 @@ class AnalysisLoop:
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
         self.evaluation_seconds = 0.0
         self.durations = evaluation_durations()
-        self._state = State()
+        self._state, self._ended = State(), threading.Event()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
         self._interval_known = inputs.is_own_store
         self._read_at_interval(settings.scrape_interval)
@@ -120,6 +121,10 @@ class AnalysisLoop:
         self._inputs.memory.has_room(0)  # else memory is made free
         self.evaluation_seconds = time.perf_counter() - begin
         self.durations.observe(self.evaluation_seconds)
+
+    def end(self) -> None:
+        """Let an evaluation that runs end soon, and later ones at once: that of the first hours takes long."""
+        self._ended.set()
 
     def load_seasons(self, now: float) -> bool:
         """Load the load of earlier weeks around this time of the week; whether all of it could be read."""
@@ -149,6 +154,8 @@ class AnalysisLoop:
             del readings  # frees hundreds of thousands of labels before the analysis allocates
             world = self._seasons.attach(replace(world, simulated=True) if inputs.simulated else world)
             for at in np.flatnonzero(world.times > self._state.time).tolist():
+                if self._ended.is_set():
+                    return
                 state = advance(self._state, world, at, self.slos.values)
                 self._state = inputs.identities.restored(state) if inputs.identities else state
                 self.time_travel.append(self._state, world)

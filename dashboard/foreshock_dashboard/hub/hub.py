@@ -311,6 +311,7 @@ class Hub:
 
     def _end_threads(self) -> None:
         self._stop.set()
+        self._loop.end()
         self._memory.tight.set()  # wakes the maintenance
         for thread in self._threads:
             if thread.is_alive():

@@ -43,6 +43,7 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
 
     with ExitStack() as opened:
         stop = opened.enter_context(stop_on_signals())
+        stop.at_once = True
         settings, recording = opened.enter_context(open_recording(settings))
         tune_process()
         clock = clock_at(settings.at)
@@ -58,4 +59,5 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
             print(f"OTLP/gRPC  {host}:{hub.grpc.port}", flush=True)
             scheme = "https" if settings.otlp_tls_cert else "http"
             print(f"OTLP/HTTP  {scheme}://{host}:{hub.http.port}/v1/traces", flush=True)
+        stop.at_once = False
         stop.wait()
