@@ -40,10 +40,13 @@ def answer(**changes: object) -> dict[str, Any]:
             "Likely root causes for front at 2026-01-05 08:42:00 UTC. Confidence: low.",
         ),
         ({}, "No service is clearly anomalous at 2026-01-05 08:42:00 UTC."),
-        ({"weak_candidates": [1]}, "No service is clearly anomalous at 2026-01-05 08:42:00 UTC. Closest:"),
+        (
+            {"weak_candidates": [1]},
+            "No service is clearly anomalous at 2026-01-05 08:42:00 UTC. Closest, with low confidence:",
+        ),
         (
             {"weak_candidates": [1], "service": "front"},
-            "front is not clearly anomalous at 2026-01-05 08:42:00 UTC. Closest:",
+            "front is not clearly anomalous at 2026-01-05 08:42:00 UTC. Closest, with low confidence:",
         ),
     ],
 )

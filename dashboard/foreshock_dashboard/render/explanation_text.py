@@ -21,7 +21,7 @@ def heading(answer: Json) -> str:
         whose = f" for {in_words(service)}" if service else ""
         return f"Likely root causes{whose} at {when}. Confidence: {answer['confidence']}."
     verdict = f"{in_words(service)} is not clearly anomalous" if service else "No service is clearly anomalous"
-    return f"{verdict} at {when}.{' Closest:' if answer['weak_candidates'] else ''}"
+    return f"{verdict} at {when}.{' Closest, with low confidence:' if answer['weak_candidates'] else ''}"
 
 
 def below(answer: Json) -> Iterator[str]:
