@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,39 @@ def test_dashboards_of_several_clusters_name_and_link_to_the_cluster_of_a_row_or
     assert all("?cluster=${__" in link for link in links if "fields.id:" not in link)
     assert "{{cluster}} {{service}}" in text
     assert '"cluster": "Cluster"' in text
+
+
+def test_the_service_map_has_a_node_of_each_cluster_named_as_the_hub_names_it(tmp_path: Path) -> None:
+    """Two clusters have the same services: their nodes and edges have no ID in common."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; `make setup-tests` installs it")
+    text = written(tmp_path / "out", "--by-cluster", "cluster")["dashboards/foreshock-cascade.json"]
+    targets = [target for panel in json.loads(text)["panels"] for target in panel.get("targets", ())]
+    by_name = {target["refId"]: target["expr"].replace("$__rate_interval", "5m") for target in targets}
+    names = 'client="web",client_service_namespace="shop",server="llm"'
+    series = [
+        {"series": f'traces_service_graph_request_total{{cluster="{cluster}",{names}}}', "values": "0+60x20"}
+        for cluster in ("eu", "us")
+    ]
+    nodes = [
+        f'{{cluster="{cluster}",id="{cluster}//{name}",title="{title}",subtitle="{subtitle}"}}'
+        for cluster in ("eu", "us")
+        for name, title, subtitle in (("llm", "llm", cluster), ("shop/web", "web", f"{cluster}//shop"))
+    ]
+    edges = [
+        f'{{cluster="{cluster}",{names},source="{cluster}//shop/web",target="{cluster}//llm",'
+        f'id="{cluster}//shop/web to {cluster}//llm"}}'
+        for cluster in ("eu", "us")
+    ]
+    expected = {
+        "nodes_rate": [{"labels": labels, "value": 1 if "llm" in labels else 0} for labels in nodes],
+        "edges_rate": [{"labels": labels, "value": 1} for labels in edges],
+    }
+    tests = [{"expr": by_name[name], "eval_time": "10m", "exp_samples": found} for name, found in expected.items()]
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": tests}]}))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ _GROUPED = re.compile(r"\b(by|on) \(")
 _TEMPLATE_QUERY = re.compile(r'printf "([^"{]*)\{(?!id=)([^"]*)"(\s+)')  # the ID of an incident is unique
 _SERVICE_LINK = re.compile(r"/services/\{\{.*?urlquery \$labels\.(service_name|server) \}\}", re.DOTALL)
 _PARAMETER_LINK = re.compile(r"/(contention\?victim|fleet\?gpu)=")
+_NODE = re.compile(r'"(id|source|target)", "/", "(\w+)"')
+_NODE_WITHOUT_NAMESPACE = re.compile(r'"\$1", "(id|source|target)", "/\(\.\+\)"')
 _ALERTS = re.compile(r"\b(equal|group_by): \[(?!alertname)")
 
 
@@ -36,10 +38,20 @@ def dashboard_by_cluster(dashboard: Mapping[str, Any], label: str) -> dict[str, 
     return {**grouped, "templating": {**templating, "list": [*templating["list"], filters]}}
 
 
+def _nodes_by_cluster(expression: str, label: str) -> str:
+    """PromQL whose nodes and edges of a service graph are named as the hub names them: `cluster//namespace/name`.
+
+    A label that no series has, between two slashes, gives the mark.
+    """
+    expression = _NODE.sub(rf'"\1", "/", "{label}", "__none__", "\2"', expression)
+    expression = _NODE_WITHOUT_NAMESPACE.sub(r'"$1$2", "\1", "(.*//)/(.+)"', expression)
+    return expression.replace('"id", "(.*)/.*"', '"id", "(.*?)/+[^/]*"')
+
+
 def _grouped(part: Any, label: str, key: str = "") -> Any:  # noqa: ANN401 - JSON
     match key, part:
         case "expr", str():
-            return by_cluster(part, label)
+            return _nodes_by_cluster(by_cluster(part, label), label)
         case "legendFormat", str() if "{{" in part:
             return f"{{{{{label}}}}} {part}"
         case "url", str() if "${__field.labels." in part:
