@@ -53,7 +53,8 @@ const secondsText = (seconds, more) => {
 };
 
 /**
- * A length of time in at most two units: "9 min 30 s", "12 min", "2 h 5 min". Rounded to the second, from ten minutes on
+ * A length of time in at most two units: "9 min 30 s", "12 min", "2 h 5 min".
+ * Rounded to the second, from ten minutes on
  * to the minute, and from a day on to the hour.
  * @param {number} seconds
  */
