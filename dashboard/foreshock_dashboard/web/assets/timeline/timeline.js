@@ -13,6 +13,7 @@ import {
   NOT_KNOWN,
   shortLabels,
   truncate,
+  unbroken,
 } from "#web/assets/format.js";
 import { changeList, changeMark } from "#web/assets/timeline/changes.js";
 import {
@@ -269,9 +270,9 @@ export const laneList = (data) =>
         link(serviceHref(lane.service), inWords(lane.service)),
         " ",
         lane.state ? serviceState(lane.state) : null,
-        age ? h("span", { class: "muted" }, ` ${age}`) : null,
+        age ? h("span", { class: "muted" }, ` ${unbroken(age)}`) : null,
         h("br"),
-        notes.filter(Boolean).join("; "),
+        unbroken(notes.filter(Boolean).join("; ")),
       );
     }),
   );
