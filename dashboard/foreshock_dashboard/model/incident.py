@@ -127,9 +127,10 @@ class Incident:
     or affected. first_service, paged_service: `service` at the opening and at the page, which no later evaluation
     changes: they identify its alerts; None if unknown. cascading: other services breach their SLO too, or did.
     affected: affected services, the first one first. at_risk: services about to breach their SLO, the soonest first.
-    candidates: suspected causes, the likeliest first. since (the first anomaly), opened, paged, recovering_since (the
-    end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0 to 1. stage: of the
-    service while the incident fires; None if unknown, or if no service is affected.
+    candidates: suspected causes, the likeliest first. evidence_at: Unix seconds of the values of the evidence, the last
+    time at which it supported the cause; None without evidence. since (the first anomaly), opened, paged,
+    recovering_since (the end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0
+    to 1. stage: of the service while the incident fires; None if unknown, or if no service is affected.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Incident:
     at_risk: tuple[AtRisk, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    evidence_at: float | None = None
     confidence: float = 0.0
     quality: Quality = "sampled"
     actions: tuple[Action, ...] = ()

@@ -27,21 +27,21 @@ def surge(low: float, high: float) -> Callable[[int], float]:
     return lambda i: high if FIRST <= i < 275 or i >= AGAIN else low
 
 
-def test_load_is_evidence_since_it_first_left_its_normal_range_in_the_incident() -> None:
-    """The last rise alone would place the cause after its effects."""
-    now = point({("rate", FRONT): surge(5, 15), ("edge_rate", IN): surge(5, 15)})
-    rows = (evidence_of(now, "rate", FRONT), evidence_of(now, "edge_rate", IN))
-    assert [row.since for row in rows] == [START + AGAIN * STEP] * 2
-    found = _since_first_excess(rows, FRONT, now, START + 250 * STEP)
-    assert [row.since for row in found] == [START + FIRST * STEP] * 2
-    later = _since_first_excess(rows, FRONT, now, START + 280 * STEP)
+def test_a_signal_is_evidence_since_it_first_left_its_normal_range_in_the_incident() -> None:
+    """The last rise alone would place the cause after its effects, and a breach before its signs."""
+    now = point({("rate", FRONT): surge(5, 15), ("edge_rate", IN): surge(5, 15), ("p95", FRONT): surge(8, 80)})
+    rows = (evidence_of(now, "rate", FRONT), evidence_of(now, "edge_rate", IN), evidence_of(now, "p95", FRONT))
+    assert [row.since for row in rows] == [START + AGAIN * STEP] * 3
+    found = _since_first_excess(rows, (FRONT, IN), now, START + 250 * STEP)
+    assert [row.since for row in found] == [START + FIRST * STEP] * 3
+    later = _since_first_excess(rows, (FRONT, IN), now, START + 280 * STEP)
     assert all(row.since == START + AGAIN * STEP for row in later)  # the rise before the incident does not count
 
 
-def test_other_evidence_keeps_its_onset() -> None:
-    now = point({("rate", LLM): surge(5, 15), ("p95", LLM): since(AGAIN, 8, 80), ("edge_rate", ASK): surge(5, 15)})
-    rows = (evidence_of(now, "rate", LLM), evidence_of(now, "p95", LLM), evidence_of(now, "edge_rate", ASK))
-    assert _since_first_excess(rows, FRONT, now, START + 250 * STEP) == rows
+def test_signals_of_other_services_keep_their_onset() -> None:
+    now = point({("rate", LLM): surge(5, 15), ("edge_rate", ASK): surge(5, 15)})
+    rows = (evidence_of(now, "rate", LLM), evidence_of(now, "edge_rate", ASK))
+    assert _since_first_excess(rows, (FRONT,), now, START + 250 * STEP) == rows
 
 
 def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:

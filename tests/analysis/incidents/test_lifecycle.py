@@ -167,6 +167,10 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
     assert during.recovering_since is None
     assert after.recovering_since is not None
     assert world.times[260] <= after.recovering_since <= world.times[275]
+    assert during.evidence_at == world.times[258]
+    assert after.evidence_at == over.evidence_at  # they keep its values of that time
+    assert over.evidence_at is not None
+    assert world.times[258] < over.evidence_at <= after.recovering_since
     assert "serving/llm is breaching its SLO: p95 1.50 s (SLO " in incident_sentence(during)
     assert incident_sentence(after).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), after.at_risk) == (True, ())

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import lost
 from foreshock_dashboard.analysis.baseline.signals import hardware
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.stats.threshold import Threshold
 
@@ -122,21 +124,25 @@ def _diverted_failures(point: EvaluationPoint, row: int) -> float:
     """
     rate, failed, edges = point["edge_rate"], point["edge_error_rate"], point.world.edges
     made = point.outgoing.get(edges[row].client, ())
-    vanished = [other for other in made if _has_vanished(point, other)]
+    missing, has_vanished = point.memo(_missing_calls), point.memo(_vanished)
+    vanished = [other for other in made if has_vanished[other]]
     signs = {other: _outage_sign(point, edges[other].server) for other in vanished}
     if not signs.get(row) or signs[row] < max(signs.values()):
         return 0.0
-    missing = rate.level - np.nan_to_num(rate.value)
     share = missing[row] / missing[[other for other, sign in signs.items() if sign == signs[row]]].sum()
     new = [other for other in made if np.isnan(rate.level[other]) and failed.value[other] > 0]
     return min(float(missing[row]), float(share * np.nansum(rate.value[new] * failed.value[new])))
 
 
-def _has_vanished(point: EvaluationPoint, row: int) -> bool:
-    """Whether the calls on an edge fell far below their baseline."""
+def _missing_calls(point: EvaluationPoint) -> Floats:
+    """Calls per second on each edge below its baseline; NaN without a baseline."""
     rate = point["edge_rate"]
-    missing = rate.level[row] - np.nan_to_num(rate.value[row])
-    return bool(missing > SERVED_LOSS_RATIO.midpoint * rate.level[row])
+    return rate.level - np.nan_to_num(rate.value)
+
+
+def _vanished(point: EvaluationPoint) -> NDArray[np.bool_]:
+    """Whether the calls on each edge fell far below their baseline."""
+    return point.memo(_missing_calls) > SERVED_LOSS_RATIO.midpoint * point["edge_rate"].level
 
 
 def _outage_sign(point: EvaluationPoint, server: Service) -> int:
@@ -146,7 +152,7 @@ def _outage_sign(point: EvaluationPoint, server: Service) -> int:
     ):
         return 2
     called = [row for row in point.incoming.get(server, ()) if point["edge_rate"].level[row] > 0]
-    return int(all(_has_vanished(point, row) for row in called))
+    return int(point.memo(_vanished)[called].all())
 
 
 def _missing_answers(

@@ -188,28 +188,35 @@ class EvaluationPoint:
 
     def first_excess(self, name: str, key: Key, start: float, threshold: float = 2.5) -> float:
         """Unix seconds from `start` on at which the signal, also smoothed, first exceeds `threshold` scales; or inf."""
-        history = self.history(name, key, self.time - start + self.world.step)
-        level, scale = self.level_and_scale(name, key)
-        deviation = (history - level) / scale * (SIGNAL_BY_NAME[name].worse or 1)
-        points = smoothing_points(self.world)
-        beyond = moving_median(deviation[None], points)[0] > threshold
-        if not beyond.any():
+        row = self[name].keys.get(key)
+        points = min(self.world.points(self.time - start), self.column) + 1
+        if row is None or points < 1:
             return math.inf
-        start_column = max(0, int(beyond.argmax()) - points + 1)  # the median follows later
-        first = start_column + int((deviation[start_column:] > threshold).argmax())
-        return self.time - (len(beyond) - 1 - first) * self.world.step
+        rows, smoothing = slice(row, row + 1), smoothing_points(self.world)
+        beyond = ~self._is_normal(name, rows, threshold, points)[0] & np.isfinite(self.past(name, rows, points)[0])
+        lasting = moving_median(beyond[None].astype(float), smoothing)[0] > 0.5
+        if not lasting.any():
+            return math.inf
+        start_column = max(0, int(lasting.argmax()) - smoothing + 1)  # the median follows later
+        first = start_column + int(beyond[start_column:].argmax())
+        return self.time - (points - 1 - first) * self.world.step
 
     def _last_within(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:
         """Index among the last `points` of the last one within `threshold` scales, by row; −1 for none."""
+        within = self._is_normal(name, rows, threshold, points)
+        return np.where(within.any(axis=1), points - 1 - within[:, ::-1].argmax(axis=1), -1)
+
+    def _is_normal(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.bool_]:
+        """Whether a signal is known and within `threshold` scales at the last `points`; shape (rows, points)."""
         signal, values = SIGNAL_BY_NAME[name], self.past(name, rows, points)
         level, scale = self.baselines.of(name).of(signal.keys(self.world))[rows].T.astype(values.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = (values - level[:, None]) / scale[:, None] * (signal.worse or 1)
-            within = ~(deviation > threshold) & np.isfinite(values)
+            within: NDArray[np.bool_] = ~(deviation > threshold) & np.isfinite(values)
         at = rows, self._last(points)
         if signal.lower_bound is not None and (bound := signal.lower_bound(self.world, at)) is not None:
             within |= is_sampling_noise(self.baselines, signal, self.world, rows, signal.values(self.world, at), bound)
-        return np.where(within.any(axis=1), points - 1 - within[:, ::-1].argmax(axis=1), -1)
+        return within
 
     @property
     def tenant_rows(self) -> Mapping[Service, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -131,6 +131,7 @@ def latent_risk_warning(known: Incident | None, finding: Finding, evaluation: Ev
         cause=finding.cause,
         suspect=finding.suspect,
         evidence=tuple(item._replace(since=reported.since) for item in finding.evidence),
+        evidence_at=evaluation.point.time,
         confidence=finding.strength,
         quality="inferred",
         actions=ranked(evaluation.point, finding.actions, {}),
@@ -179,7 +180,9 @@ def updated_incident(
     reported = with_change(point, origin, began, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
     evidence = _lasting(_evidence(finding, candidate, point), incident.evidence)
-    evidence = _since_first_excess(evidence, suspected.service or origin, point, incident.since)
+    suspect_service = suspected.service or origin
+    signaling: list[Service | Edge] = [origin, *callers, suspect_service, *point.calls_to(suspect_service)]
+    evidence = _since_first_excess(evidence, signaling, point, incident.since)
     if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
     evidence = _with_first_sign(evidence, incident, point)
@@ -202,6 +205,7 @@ def updated_incident(
         candidates=_candidates(suspected.service, finding, candidate.probability, known) if is_changed else known,
         since=since,
         evidence=evidence,
+        evidence_at=point.time,
         confidence=confidence,
         quality="sampled",
     )
@@ -462,24 +466,19 @@ def _lasting(evidence: Sequence[Evidence], before: Sequence[Evidence]) -> tuple[
 
 
 def _since_first_excess(
-    evidence: Sequence[Evidence], suspect: Service, point: EvaluationPoint, start: float
+    evidence: Sequence[Evidence], keys: Iterable[Service | Edge], point: EvaluationPoint, start: float
 ) -> tuple[Evidence, ...]:
-    """The evidence, that of load of the suspected service since it first left its normal range after `start`.
+    """The evidence, signals of `keys` since they first left their normal range after `start`.
 
-    An overload counts requests when they end or fail, so that the rate may be normal in between, and the cause would
-    seem to begin after its effects.
+    A signal may be normal in between: a service breaches its SLO again, or an overload counts requests when they end.
+    The last rise alone would place a breach before its signs, and a cause after its effects.
     """
-    load: dict[tuple[str, str], tuple[str, Service | Edge]] = {
-        (SIGNAL_BY_NAME["rate"].text, entity(suspect)): ("rate", suspect)
-    }
-    for edge in point.calls_to(suspect):
-        load[SIGNAL_BY_NAME["edge_rate"].text, entity(edge)] = "edge_rate", edge
-    onsets = (
-        min(item.since, point.first_excess(*signal, start)) if (signal := load.get((item.name, item.entity))) else None
-        for item in evidence
-    )
+    named: dict[str, Service | Edge] = {entity(key): key for key in keys}
     return tuple(
-        item if onset is None else item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True)
+        item._replace(since=min(item.since, point.first_excess(item.metric, named[item.entity], start)))
+        if item.metric in SIGNAL_BY_NAME and item.entity in named
+        else item
+        for item in evidence
     )
 
 

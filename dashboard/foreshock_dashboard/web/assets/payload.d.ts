@@ -171,6 +171,7 @@ export interface Incident {
   /** Of which it paged. */
   paged_service: string | null;
   recovering_since: number | null;
+  evidence_at: number | null;
   resolved: number | null;
   headline: string;
   summary: string;

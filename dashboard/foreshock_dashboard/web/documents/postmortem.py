@@ -277,7 +277,11 @@ def _evidence(incident: Incident) -> str:
         (_name(item), figure(item.value, item.unit), figure(item.baseline, item.unit), clock(item.since))
         for item in incident.evidence
     ]
-    return _table(("Signal", "Value", "Baseline", "Since"), rows) if rows else "No evidence recorded."
+    if not rows:
+        return "No evidence recorded."
+    at = incident.evidence_at
+    when = "" if at is None else f"\n\nValues at {clock(at)}, the last time they supported the cause."
+    return _table(("Signal", "Value", "Baseline", "Since"), rows) + when
 
 
 def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:

@@ -196,6 +196,7 @@ class IncidentJson(Assessment):
     recovering_since: float | None
     resolved: float | None
     evidence: list[EvidenceJson]
+    evidence_at: float | None
     quality: Quality
 
 
@@ -297,6 +298,7 @@ def incident(item: Incident) -> IncidentJson:
         "resolved": number_of_time(item.resolved),
         **_assessment(item),
         "evidence": list(map(_evidence, item.evidence)),
+        "evidence_at": number_of_time(item.evidence_at),
         "quality": item.quality,
     }
 

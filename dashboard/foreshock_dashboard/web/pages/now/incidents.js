@@ -26,6 +26,8 @@ const MAX_CANDIDATES = 4;
 /** Share of all suspicion from which a further suspect is named. */
 const MIN_SCORE = 0.2;
 const MAX_ACTIONS = 2;
+/** Age of the evidence of a firing incident from which its time is shown. */
+const STALE_SECONDS = 60;
 
 /** @param {NowIncident} incident */
 const incidentLinks = (incident) => {
@@ -167,7 +169,7 @@ const shownState = ({ severity, state }) =>
  * @param {number} now
  */
 const openIncident = (incident, isShown, now) => {
-  const { severity, state, service, affected, actions, evidence, recovering_since } = incident;
+  const { severity, state, service, affected, actions, evidence, evidence_at } = incident;
   const isLatent = !affected.length;
   return h(
     "li",
@@ -206,8 +208,14 @@ const openIncident = (incident, isShown, now) => {
         "div",
         { class: evidence.length ? null : "only" },
         suspectFacts(incident),
-        recovering_since
-          ? h("p", { class: "note" }, "Values when symptoms were last seen, ", timeElement(recovering_since, now), ".")
+        evidence_at && (state !== "firing" || now - evidence_at > STALE_SECONDS)
+          ? h(
+              "p",
+              { class: "note" },
+              "Values at ",
+              timeElement(evidence_at, now),
+              ", the last time they supported the cause.",
+            )
           : null,
       ),
     ),
