@@ -86,7 +86,13 @@ class Evidence:
         self.columns = self._anomalous_columns(affected)
         self._calls_per_request: dict[Call, float] = {}
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
+        self._metrics: dict[Service, list[Deviation]] = {}
         self._z, self._now = self._pooled(self.columns)
+        self._peak_at_their_time()
+        over = np.abs(np.nan_to_num(found.z)) >= np.fmax(use.ANOMALOUS_Z, self._z / 4)[:, None]
+        since = np.where(over.any(axis=1), found.times[over.argmax(axis=1)], np.inf)
+        columns = (self._z, self._now, found.level, since)
+        self._numbers = list(zip(*(column.tolist() for column in columns), strict=True))
 
     def _pooled(self, columns: list[int]) -> tuple[Floats, Floats]:
         """z and value of each signal over some points together, each point with the weight of its requests."""
@@ -112,6 +118,21 @@ class Evidence:
                 scale = np.where(deviation > 0, found.scale[at, 1], found.scale[at, 0])
                 z[at] = normal_score(deviation / np.fmax(scale, noise), found.freedom[at])
         return z, now
+
+    def _peak_at_their_time(self) -> None:
+        """Take z and value of signals that stay where they are at their own worst time: they need not last as long."""
+        found = self.found
+        rows = np.array([i for i, row in enumerate(found.rows) if row.kind not in PROPAGATING], dtype=np.intp)
+        if not len(rows):
+            return
+        points = max(1, round(use.RESOURCE_SUSTAINED.at(found.step) / found.step))
+        rises, falls = (sustained(sign * found.z[rows], points) * self._weights for sign in (1, -1))
+        rises, falls = (np.where(np.isnan(values), -np.inf, values) for values in (rises, falls))
+        up, down = rises.max(axis=1), falls.max(axis=1)
+        can_fall = [found.rows[row].kind in ("resource", "other") for row in rows.tolist()]
+        down = np.where(can_fall, use.DECREASE_WEIGHT * down, np.where(np.isfinite(down), 0.0, -np.inf))
+        at = np.where(up >= down, rises.argmax(axis=1), falls.argmax(axis=1))
+        self._z[rows], self._now[rows] = np.maximum(up, down), found.values[rows, at]
 
     def _anomalous_columns(self, affected: Sequence[Service]) -> list[int]:
         """Points at which the affected services deviate at least half as much as at most."""
@@ -164,23 +185,8 @@ class Evidence:
         return self._cache[key]
 
     def _deviation(self, row: int) -> Deviation:
-        signal, found = self.found.rows[row], self.found
-        z, now = float(self._z[row]), float(self._now[row])
-        if signal.kind not in PROPAGATING:
-            points = max(1, round(use.RESOURCE_SUSTAINED.at(found.step) / found.step))
-            lasting, falls = (sustained(sign * found.z[row : row + 1], points)[0] * self._weights for sign in (1, -1))
-            up, down = np.nanmax(lasting, initial=-np.inf), np.nanmax(falls, initial=-np.inf)
-            weight = use.DECREASE_WEIGHT if signal.kind in ("resource", "other") else 0.0
-            z = float(max(up, weight * down))
-            at = int(np.nanargmax(lasting if up >= weight * down else falls)) if math.isfinite(z) else 0
-            now = float(found.values[row, at])
-        return Deviation(
-            row, signal.kind, signal.statistic, signal.metric, z, now, float(found.level[row]), self._onset(row, z)
-        )
-
-    def _onset(self, row: int, z: float) -> float:
-        over = np.abs(np.nan_to_num(self.found.z[row])) >= max(use.ANOMALOUS_Z, z / 4)
-        return float(self.found.times[int(over.argmax())]) if over.any() else math.inf
+        signal = self.found.rows[row]
+        return Deviation(row, signal.kind, signal.statistic, signal.metric, *self._numbers[row])
 
     def worst(self, entity: Entity, kind: SignalKind, side: str = "") -> Deviation:
         """The largest deviation of one kind."""
@@ -213,6 +219,11 @@ class Evidence:
 
     def metrics(self, service: Service) -> list[Deviation]:
         """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""
+        if service not in self._metrics:
+            self._metrics[service] = self._sorted_metrics(service)
+        return self._metrics[service]
+
+    def _sorted_metrics(self, service: Service) -> list[Deviation]:
         items = [item for kind in self.found.by_entity.get(service, {}) for item in self.of(service, kind)]
         for caller in self.callers.get(service, ()):
             items += [*self.of((caller, service), "latency")[:1], *self.of((caller, service), "errors")[:1]]
