@@ -38,7 +38,7 @@ def test_blocks_are_cut_and_merged_without_hash_joins(tmp_path: Path) -> None:
     with connect(tmp_path, "64MB", 1) as engine:
         engine.execute(f"create table head ({columns})")
         engine.execute("insert into head values (0, 1, 10, 5), (0, 0, 10, 6), (0, 1, 5, 7)")
-        engine.register("remap", {"old": np.arange(2), "place": np.arange(2), "new": ids})
+        engine.register("remap", {"place": np.arange(1, 3), "new": ids})
         written = {"table": "head", "out": block}
         combined = {"files": [block], "bases": [0], "out": merged}
         for statement, parameters in ((_WRITE, written), (_MERGE, combined)):

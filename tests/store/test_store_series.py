@@ -112,6 +112,30 @@ def test_series_in_blocks_only_do_not_count_for_the_limit(bench: Bench) -> None:
     assert store.fetch(Query("m", by=(), window=299), bench.time, bench.time + 40, 10).values.shape == (1, 5)
 
 
+def test_a_series_that_is_scraped_again_keeps_its_ref(bench: Bench) -> None:
+    """Refs are never reused: a hub with 100,000 series would run out of them in weeks."""
+    store = bench.open(CUT_ALWAYS)
+    for n in range(3):
+        store.append_samples([batch(bench.time + 10 * n, range(5))])
+        store.maintain()
+    assert store._index._next_ref == 5
+    for n in range(3, 6):  # the series end
+        store.append_samples([batch(bench.time + 10 * n, [9])])
+        store.maintain()
+    assert store.stats().series == 1
+
+
+def test_blocks_are_cut_after_millions_of_series(bench: Bench) -> None:
+    """After some hours of 10,000 series, a table by ref no longer fitted into memory, and the head only grew."""
+    store = bench.open(replace(CUT_ALWAYS, duckdb_memory="32MB"))
+    store._index._next_ref = 20_000_000
+    store.append_samples([batch(bench.time, [3, 1, 2])])
+    store.maintain()
+    assert store.ready() == (True, "")
+    assert store.stats().blocks == 1
+    assert names_of(store, "m", bench.time) == {"1", "2", "3"}
+
+
 def test_a_query_of_more_block_series_than_the_limit_is_refused(bench: Bench) -> None:
     """Narrower queries are answered, however many series they have together."""
     store = bench.open(replace(CUT_ALWAYS, max_block_series=10))
@@ -233,7 +257,9 @@ def test_blocks_share_the_labels_of_series_in_the_head(bench: Bench) -> None:
     store = bench.open()
     store.append_samples([batch(bench.time, range(3))])
     store.maintain()
-    store.append_samples([batch(bench.time, range(2))])
+    for _ in range(2):
+        store.append_samples([batch(bench.time, range(2))])
+        store.maintain()
     live = {id(labels) for labels in store._index.labels.values()}
     store.fetch(Query("m", window=5), bench.time, bench.time, 1)
     shared = [id(labels) in live for labels in store._sample_reader._block_index.select("m", ())[1]]

@@ -125,10 +125,14 @@ class Compactor:
             del self._truncatable[0]
 
     def _collect_series(self) -> None:
-        """After a cut, remove series that are in blocks only from the index, and return freed memory."""
+        """After a cut, remove series that are in blocks only from the index, and return freed memory.
+
+        While there is room, those used since the cut before it stay: their next scrape would take new refs.
+        """
         if self._series_unused:
             epoch = self._index.next_epoch()
-            self._index.collect(series_in(self._samples.head, self._engine), epoch)
+            has_room = 2 * len(self._index) < self._index.limit
+            self._index.collect(series_in(self._samples.head, self._engine), epoch - has_room)
             self._series_unused = False
             trim_malloc()
 

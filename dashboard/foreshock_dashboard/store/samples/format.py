@@ -31,12 +31,16 @@ SAMPLE_COLUMNS = {"metric": "INTEGER", "series": "INTEGER", "time": "BIGINT", "b
 intact in every encoding."""
 SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
-# Ids are looked up in a list: of each hash join, DuckDB 2.0 keeps 4 KB, until tens of MiB have accumulated.
+# Ids are looked up in a list: of each hash join, DuckDB 2.0 keeps 4 KB, until tens of MiB have accumulated. The list is
+# by rank, as refs are never reused: one by ref would grow until it does not fit.
 _WRITE = """
 copy (
-  select m.ids[series + 1] as series, time, bits
-  from (select *, row_number() over () as arrival from query_table($table))
-  cross join (select list(new order by old) as ids from remap) m
+  select m.ids[place] as series, time, bits
+  from (
+    select *, dense_rank() over (order by series) as place
+    from (select *, row_number() over () as arrival from query_table($table))
+  )
+  cross join (select list(new order by place) as ids from remap) m
   order by 1, time, arrival
 ) to $out (format parquet, compression zstd, row_group_size 30720)
 """
@@ -98,9 +102,8 @@ class SampleFormat(BlockFormat[SampleTable]):
             refs = distinct.fetchnumpy()["series"]
             ordered = sorted((self._index.text(ref), ref) for ref in refs.tolist())
             old = np.array([ref for _, ref in ordered], dtype=np.int32)
-            new = np.zeros(old.max(initial=-1) + 1, dtype=np.int32)
-            new[old] = np.arange(len(old), dtype=np.int32)
-            cursor.register("remap", {"old": np.arange(len(new), dtype=np.int32), "new": new})
+            new = np.argsort(old).astype(np.int32)
+            cursor.register("remap", {"place": np.arange(len(new), dtype=np.int64), "new": new})
             cursor.execute(_WRITE, {"table": table.name, "out": str(folder / SAMPLES_FILE)})
             _write_series(cursor, [text for text, _ in ordered], folder)
         metrics = self._index.metric_names({self._index.metric_refs[ref] for ref in old.tolist()})
