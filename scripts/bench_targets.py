@@ -5,6 +5,7 @@ Each target is a further address of loopback, as each host has its own. Values g
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -119,7 +120,12 @@ def served(targets: Targets) -> Iterator[list[str]]:
         def log_message(self, *_: object) -> None:
             """Print nothing."""
 
-    with ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:  # noqa: S104 - all addresses of loopback
+    class LoopbackServer(ThreadingHTTPServer):
+        def server_bind(self) -> None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+            super().server_bind()
+
+    with LoopbackServer(("0.0.0.0", 0), Handler) as server:  # noqa: S104 - all addresses, of loopback only
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

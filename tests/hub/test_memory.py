@@ -141,7 +141,7 @@ def test_without_room_large_requests_are_refused_and_recent_data_goes_to_blocks(
             "resident_bytes": settings.memory_limit,
             "limit_bytes": settings.memory_limit,
             "warning": "memory is at its limit of 512 MiB: OTLP requests above 512 KiB are refused with 503. "
-            "Raise --memory-limit, or see whether span names contain identifiers.",
+            "Raise --memory-limit, or reduce series and spans: Status shows how many.",
         }
         assert send().status_code == 200
         hub._memory._resident = real

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from tests.conftest import Eventually
 from tests.hub.process import HubProcess
 from tests.hub.test_cluster_change import PAGED_BY, Platform
+
+from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
+from foreshock_dashboard.hub import analysis_loop
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
 
 
 def test_a_hub_that_still_imports_its_page_ends_at_once(tmp_path: Path, eventually: Eventually) -> None:
@@ -18,11 +27,20 @@ def test_a_hub_that_still_imports_its_page_ends_at_once(tmp_path: Path, eventual
     assert "Traceback" not in hub.output
 
 
-def test_an_evaluation_of_the_first_hours_ends_when_the_hub_does(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    try:
-        platform.loop.end()
+def test_an_evaluation_of_the_first_hours_ends_when_the_hub_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub ends at the third of hundreds of points."""
+    points: list[int] = []
+
+    def advance_and_end(state: State, world: World, at: int, slos: Mapping[Service, Slo]) -> State:
+        points.append(at)
+        if len(points) == 3:
+            platform.loop.end()
+        return advance(state, world, at, slos)
+
+    monkeypatch.setattr(analysis_loop, "advance", advance_and_end)
+    with closing(Platform(tmp_path)) as platform:
         assert platform.until(PAGED_BY, "eu") == ()
         assert platform.loop.snapshot.world is None
-    finally:
-        platform.close()
+    assert len(points) == 3

@@ -112,6 +112,16 @@ def test_the_series_of_a_target_share_their_label_pairs() -> None:
     assert [pair is also for pair, also in zip(one.labels, other.labels, strict=True)] == [True, True, False]
 
 
+def test_a_later_series_of_a_target_shares_the_label_pairs_of_earlier_ones() -> None:
+    """New pods of a rollout come one page after another."""
+    known: SeriesCache = {}
+    (one,) = parse('m{pod="a",namespace="shop"} 1', TARGET, known)
+    one_later, other = parse('m{pod="a",namespace="shop"} 2\nm{pod="b",namespace="shop"} 1', TARGET, known)
+    assert one_later.labels is one.labels
+    shared = [pair[0] for pair, also in zip(one.labels, other.labels, strict=True) if pair is also]
+    assert shared == ["instance", "job", "namespace"]
+
+
 def test_the_series_cache_does_not_change_results() -> None:
     """It only spares work; series that are gone are forgotten."""
     known: SeriesCache = {}

@@ -124,7 +124,7 @@ class Memory:
         if relieved and room < self._reserve:
             self._warning = (
                 f"memory is at its limit of {self.limit >> 20} MiB: OTLP requests above {GUARANTEED_BYTES >> 10} KiB "
-                "are refused with 503. Raise --memory-limit, or see whether span names contain identifiers."
+                "are refused with 503. Raise --memory-limit, or reduce series and spans: Status shows how many."
             )
         elif room >= self._reserve * TIGHT_RATIO:
             self._warning = ""

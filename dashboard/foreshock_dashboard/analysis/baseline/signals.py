@@ -280,7 +280,7 @@ SIGNALS: tuple[Signal, ...] = (
     _resource("pool_pending", "requests waiting for a connection", "", 1.0),
     _resource("restarts", "container restarts", "1/s", 0.001, unsmoothed=True),
     _resource("oom_kills", "OOM kills", "1/s", 0.001, unsmoothed=True),
-    _resource("up", "scrape targets up", "ratio", 0.1, -1),
+    _resource("up", "scrape targets up (share of all)", "ratio", 0.1, -1),
     Signal("dropped", "dropped packets", "1/s", lambda w: network(w).hosts, _field(network, "dropped"), False, 1.0),
 )
 RESOURCE_SIGNALS = (

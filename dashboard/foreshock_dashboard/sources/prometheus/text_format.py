@@ -59,7 +59,7 @@ def parse(
         ValueError: a line is not a sample, or a limit is exceeded; the message has the number and text of the line.
     """
     previous = dict(cache) if cache else {}
-    shared_pairs: dict[tuple[str, str], tuple[str, str]] = {}
+    shared_pairs: dict[tuple[str, str], tuple[str, str]] | None = None
     current: SeriesCache = {}
     samples: dict[tuple[str, Labels], float] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -73,6 +73,8 @@ def parse(
             if key is None:
                 labels = _labels(match["labels"] or "", target_labels, honor=honor_labels)
                 # Separate objects for pairs would take two thirds of the memory of a series.
+                if shared_pairs is None:
+                    shared_pairs = {pair: pair for _, known in previous.values() for pair in known}
                 key = sys.intern(match["name"]), tuple(shared_pairs.setdefault(pair, pair) for pair in labels)
             value = _value(match["value"])
         except ValueError as error:
