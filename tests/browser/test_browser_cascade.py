@@ -96,7 +96,7 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
 
 @pytest.mark.usefixtures("spread")
 def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
-    """Map with order of impact and suspect, signals with thresholds and reasons, forecast breaches, lanes."""
+    """Map with order of first anomaly and suspect, signals with thresholds and reasons, forecast breaches, lanes."""
     page = visit("/cascade").page
     _ready(page)
     expect(page.get_by_label("embedder: impact 1, SLO breach")).to_be_visible()

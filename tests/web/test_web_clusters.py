@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
@@ -20,6 +21,7 @@ from tests.web.test_web_responses import send
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
@@ -29,6 +31,7 @@ from foreshock_dashboard.notify.alerts import alerts
 from foreshock_dashboard.render.notification import open_message
 from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.state.one_cluster import snapshot_of
 from foreshock_dashboard.web.state.parameters import cluster_of
@@ -107,6 +110,24 @@ def test_an_incident_and_its_report_have_nothing_of_a_cluster_without_a_service_
         seen.world, edges=(*seen.world.edges, Edge(Service("us//", "user"), placed(Service("", "vllm-8b"))))
     )
     assert "us//" not in report(ingress, seen.incidents[0]).markdown
+
+
+@pytest.mark.parametrize("p95", [5.0, np.nan], ids=["breached", "without data"])
+def test_a_service_in_trouble_beside_an_incident_comes_after_those_of_the_incident(p95: float) -> None:
+    """That of another cluster is no part of the incident, and nowhere else on the page."""
+    seen, other = fleet(), placed(Service("", "vllm-8b"))
+    world = seen.world
+    assert world is not None
+    row, p95s, rates = world.services.index(other), world.red.p95.copy(), world.red.rate.copy()
+    p95s[row, -30:] = p95
+    rates[row, -30:] *= p95 / p95
+    red = replace(world.red, p95=p95s, rate=rates)
+    slos = (ServiceSlo(other, 0.5, 0.01, learned=False),)
+    troubled = replace(seen, world=replace(world, red=red), forecast=Forecast(slos=slos))
+    calm, page = now(seen, "x"), now(troubled, "x")
+    assert [line.id for line in page["services"]] == [*(line.id for line in calm["services"]), str(other)]
+    assert page["hidden"] == calm["hidden"] - 1
+    assert str(other) not in {lane.service for lane in page["timeline"].lanes}
 
 
 def texts_in(found: Json) -> Iterator[str]:

@@ -31,6 +31,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render import incident_summary
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
 from foreshock_dashboard.web.pages.contention.layout import PAGE
@@ -163,6 +164,25 @@ def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
         r"embedder waits on train-llm up to 46 ?% of the time, 2 GPUs shared\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
         alone["summary"],
     )
+
+
+def test_the_pair_of_an_incident_has_the_wait_of_the_incident_s_gpus() -> None:
+    """As *Now* has it: in the matrix, the pair, its chart, and on the map of *Cascade*."""
+    world, pair = contended(), (service("embedder"), service("train-llm"))
+    waits = world.gpu_wait_by.copy()
+    first = next(row for row, key in enumerate(world.gpu_wait_pairs) if key[1:] == pair)
+    waits[first] = 0.62
+    world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
+    gpu = world.gpu_wait_pairs[first].gpu
+    seen = snapshot(world, replace(item, suspect=item.suspect._replace(gpus=(gpu,))))
+    page = contention(seen, "embedder", "train-llm")
+    index = {name: i for i, name in enumerate(page["services"])}
+    (row,) = (row for row in page["pairs"] if row[:2] == [index["embedder"], index["train-llm"]])
+    assert row[2:] == [pytest.approx(0.62), 1, "critical"]
+    assert (page["pair"]["ratio"], [each["gpu"] for each in page["pair"]["gpus"]]) == (pytest.approx(0.62), [gpu.label])
+    assert set(draw(PAGE, "pair-wait", seen, victim="embedder", aggressor="train-llm")["data"][0]["y"]) == {0.62}
+    (link,) = (link for link in cascade(seen, NOW - 900)["gpu_waits"] if link[:2] == ["embedder", "train-llm"])
+    assert link[2:] == [pytest.approx(0.62), 1]
 
 
 def test_the_p95_of_a_pair_is_the_median_that_the_other_pages_show() -> None:

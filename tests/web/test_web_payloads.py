@@ -674,7 +674,7 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
         ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 within SLO"),
         (
             (0, 0, 0, 10, 3, 1, 2),
-            "10 of 16 services within SLO, 1 with too little traffic, 3 with no SLO, 2 with no data",
+            "10 of 16 services within SLO, 1 with too few requests, 3 with no SLO, 2 with no data",
         ),
         ((0, 0, 0, 0, 2), "2 services with no SLO"),
     ],

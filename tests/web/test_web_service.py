@@ -34,6 +34,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World, slice_world
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica, UnjoinedServer
+from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -346,6 +347,13 @@ def test_every_problem_is_listed() -> None:
         "2 spans dropped: invalid times", "1 corrupt store block quarantined",
         "too many series", "5 spans stored but not counted in span metrics",
     ]  # fmt: skip
+
+
+def test_at_the_largest_limit_of_series_more_memory_is_no_remedy() -> None:
+    hub: Json = {"store": {"dropped_samples": 3, "series_limit": StoreLimits().max_series}}
+    assert data_health(snapshot(healthy_world()), hub, (True, ""), NOW)["problems"] == [
+        "3 samples dropped (limit 500,000 series). Scrape fewer series"
+    ]
 
 
 def unmatched(option: str, **named: str | None) -> list[Json]:

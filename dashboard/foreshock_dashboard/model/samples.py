@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
 """Label pairs, sorted by name, without `__name__` and without empty values (Prometheus: empty equals absent)."""
+MAX_SERIES = 500_000
+"""Series of samples in memory, however much memory there is."""
 
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 """Prometheus' staleness marker: a NaN with this bit pattern (prometheus/model/value/value.go)."""

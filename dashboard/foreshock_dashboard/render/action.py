@@ -12,7 +12,17 @@ from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, Limi
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, place, text
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit, split_share
-from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
+from foreshock_dashboard.render.units import (
+    capitalized,
+    clock,
+    duration,
+    gpu_list,
+    load_percent,
+    multiple,
+    percent,
+    plural,
+    rate,
+)
 from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, NEW_REQUESTS, REASONS, SUSPICIONS
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.render.words.signals import WORLD_METRICS
@@ -33,7 +43,7 @@ def action_text(action: Action | None) -> str:
     sentences = (
         joined_text(action_clauses(action)),
         action_reason(action),
-        f"Expected: {expected}" if action.effect else f"{expected[:1].upper()}{expected[1:]}",
+        f"Expected: {expected}" if action.effect else capitalized(expected),
         action_outcome(action),
     )
     return " ".join(f"{sentence}." for sentence in sentences if sentence)

@@ -21,6 +21,7 @@ from foreshock_dashboard.render.clause import (
 )
 from foreshock_dashboard.render.units import (
     breach_bucket,
+    capitalized,
     duration,
     gpu_list,
     load_name,
@@ -82,7 +83,7 @@ def _details(incident: Incident) -> tuple[Text, ...]:
     """
     if incident.summary.latent:
         outage, load = _latent_figures(incident)
-        return text(f"Longest survivable outage: {outage}") if outage else (), text(f"R{load[1:]}") if load else ()
+        return text(f"Longest survivable outage: {outage}") if outage else (), text(capitalized(load)) if load else ()
     return (
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),

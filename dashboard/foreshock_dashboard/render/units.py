@@ -141,6 +141,11 @@ def plural(count: float, singular: str, plural_form: str = "") -> str:
     return singular if count == 1 else plural_form or f"{singular}s"
 
 
+def capitalized(sentence: str) -> str:
+    """A sentence with its first letter in upper case: names within it stay as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def counted(count: float, singular: str, plural_form: str = "") -> str:
     """A count with its noun: `1 GPU`, `1,250 GPUs`."""
     return f"{count:,.0f} {plural(count, singular, plural_form)}"

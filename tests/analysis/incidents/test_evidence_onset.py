@@ -11,11 +11,15 @@ from tests.analysis.detectors.platform import ASK, FRONT, IN, LLM, START, STEP, 
 
 from foreshock_dashboard.analysis.detectors.finding import evidence_of
 from foreshock_dashboard.analysis.incidents.content import (
+    Evaluation,
     _as_in_evidence,
     _since_first_excess,
     _with_first_sign,
     _with_present_growth,
+    opened_incident,
+    updated_incident,
 )
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate, Incident
 
@@ -46,6 +50,16 @@ def test_signals_of_other_services_keep_their_onset() -> None:
 
 def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:
     assert point().first_excess("rate", FRONT, START + 250 * STEP) == math.inf
+
+
+def test_without_evidence_no_time_is_that_of_its_values() -> None:
+    calm, slow = point(), point({("p95", LLM): since(FIRST, 8, 80)})
+    candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, False, False, 0.8)
+    found = [
+        updated_incident(opened_incident(candidate, now), candidate, Evaluation(now, {}, ()), page=True)
+        for now in (calm, slow)
+    ]
+    assert [(bool(item.evidence), item.evidence_at) for item in found] == [(False, None), (True, slow.time)]
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(15.0, 3.0), (5.2, 2.7)])

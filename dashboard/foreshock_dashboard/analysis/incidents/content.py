@@ -205,7 +205,7 @@ def updated_incident(
         candidates=_candidates(suspected.service, finding, candidate.probability, known) if is_changed else known,
         since=since,
         evidence=evidence,
-        evidence_at=point.time,
+        evidence_at=point.time if evidence else None,
         confidence=confidence,
         quality="sampled",
     )

@@ -43,7 +43,7 @@ SLO_COUNTS: Mapping[str, str] = {
     "degraded": "degraded",
     "at_risk": "at risk",
     "within": "within SLO",
-    "few": "with too little traffic",
+    "few": "with too few requests",
     "without": "with no SLO",
     "unknown": "with no data",
 }

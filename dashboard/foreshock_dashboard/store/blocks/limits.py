@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foreshock_dashboard.model.samples import MAX_SERIES
+
 MAX_QUERY_SAMPLES = 4_000_000
 """Samples read by one query, about 100 MB."""
 MAX_QUERY_CELLS = 4_000_000
@@ -37,7 +39,7 @@ class StoreLimits:
     max_compacted_bytes: int = 96 << 20
     max_head_bytes: int = 192 << 20
     flush_rows: int = 20_000
-    max_series: int = 500_000
+    max_series: int = MAX_SERIES
     max_block_series: int = 500_000
     max_query_samples: int = MAX_QUERY_SAMPLES
     max_query_cells: int = MAX_QUERY_CELLS

@@ -129,7 +129,8 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   revert: "Revert:",
   by_hand: "Manual step:",
   next_step: "Do step 2 as well.",
-  no_effect: "Little effect by itself. Do both steps.",
+  no_effect: "Little effect by itself.",
+  both_steps: "Do both steps.",
   names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: do not run on a live cluster.",
   replay: "Replay: do not run these commands.",
@@ -207,7 +208,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
   degraded: "degraded",
   at_risk: "at risk",
   within: "within SLO",
-  few: "with too little traffic",
+  few: "with too few requests",
   without: "with no SLO",
   unknown: "with no data",
 });

@@ -96,7 +96,10 @@ export const actionCard = (
               h(
                 "p",
                 { class: "expected" },
-                isOptional && !action.effect ? ACTION_TEXTS.no_effect : expectedText(action),
+                isOptional && !action.effect
+                  ? ACTION_TEXTS.no_effect +
+                      (actions.some(({ outcome }) => outcome) ? ` ${ACTION_TEXTS.both_steps}` : "")
+                  : expectedText(action),
                 !i && !isOptional && action.enough === false && actions.length > 1
                   ? [". ", h("b", null, ACTION_TEXTS.next_step)]
                   : null,

@@ -211,7 +211,7 @@ def cascade(
             if row.id in nodes
         ],
         "edges": call_edges(world, nodes),
-        "gpu_waits": _gpu_waits(world),
+        "gpu_waits": _gpu_waits(world, open_incidents(snapshot)),
         "propagation": propagation(world, chosen, order),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),
@@ -235,11 +235,11 @@ def _row(item: Incident) -> IncidentRow:
     return IncidentRow(item.id, item.severity, item.state, item.cause, str(item.service), affected, *times)
 
 
-def _gpu_waits(world: World) -> list[list[str | float | None]]:
+def _gpu_waits(world: World, incidents: Sequence[Incident]) -> list[list[str | float | None]]:
     """The pairs of services that wait, the longest waits first."""
     return [
         [str(pair.victim), str(pair.aggressor), pair.ratio, len(pair.gpus)]
-        for pair in pairs(world)[:MAX_LINKS]
+        for pair in pairs(world, incidents)[:MAX_LINKS]
         if pair.ratio is not None and pair.ratio >= MIN_WAIT_RATIO
     ]
 

@@ -19,7 +19,7 @@ export interface MapService {
   health: Health;
   word: string;
   suspect: boolean;
-  /** The place in the order of impact, from 1; null where it was not affected. */
+  /** The place in the order of first anomaly, from 1; null where it was not affected. */
   order: number | null;
   condition: keyof typeof CONDITIONS;
   rate: number | null;

@@ -137,7 +137,7 @@ const legend = (data, { map }, hidden) => {
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
       : null,
     services.some(({ order }) => order)
-      ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of impact")
+      ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of first anomaly")
       : null,
     hidden ? h("span", null, `${hidden} more services not shown`) : null,
   );

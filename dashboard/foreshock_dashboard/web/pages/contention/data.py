@@ -149,11 +149,12 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
     world = snapshot.world
     if world is None:
         return {"ready": False}
-    all_pairs = pairs(world)
+    current = open_incidents(snapshot)
+    all_pairs = pairs(world, current)
     listed = all_pairs[:MAX_PAIRS]
     names = sorted({str(service) for pair in listed for service in (pair.victim, pair.aggressor)})
     index = {name: i for i, name in enumerate(names)}
-    roles = pair_roles(open_incidents(snapshot))
+    roles = pair_roles(current)
     time, serving = gpu_time(world), serving_services(world)
     return {
         "ready": True,

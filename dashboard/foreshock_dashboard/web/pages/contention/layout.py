@@ -20,7 +20,9 @@ from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.contention.pair import find_service, no_shared_gpu
 from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.parameters import View
+from foreshock_dashboard.web.state.placement import incident_pair_rows
 
 _PAIR = "service_namespace, service_name, aggressor_namespace, aggressor_name"
 _WAITS = (
@@ -82,7 +84,7 @@ LEGEND_ROW_LENGTH = 40
 
 
 class _Pair(NamedTuple):
-    """A pair in the World of a time range. gpus: those that the two share."""
+    """A pair in the World of a time range. gpus: those that the two share, of an open incident only its own."""
 
     world: World
     victim: Service
@@ -109,7 +111,8 @@ def _wait(pair: _Pair) -> _Series | str:
     if not pair.gpus:
         return no_shared_gpu(pair.victim, pair.aggressor, " in this range")
     world = pair.world
-    rows = [i for i, key in enumerate(world.gpu_wait_pairs) if key[1:] == (pair.victim, pair.aggressor)]
+    both = pair.victim, pair.aggressor
+    rows = [i for i, key in enumerate(world.gpu_wait_pairs) if key[1:] == both and key.gpu in pair.gpus]
     total = nan_mean(world.gpu_wait[pair.tenants(pair.victim)], axis=0)
     series = [
         Line(f"on {in_words(pair.aggressor)}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
@@ -157,13 +160,15 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         victim, aggressor = (find_service(view.get(side), world.services) for side in ("victim", "aggressor"))
         if victim is None or aggressor is None:
             return blank("The service does not exist in this range.", look)
+        snapshot = snapshot_at(hub, view)
         marks = [
             Mark(item.since, "first anomaly", "warn")
-            for item in snapshot_at(hub, view).incidents
+            for item in snapshot.incidents
             if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
         ]
         marks += change_marks(world.changes, {victim, aggressor}, (view.start, view.end))
-        gpus = frozenset(key.gpu for key in world.gpu_wait_pairs if key[1:] == (victim, aggressor))
+        rows = dict(incident_pair_rows(world, open_incidents(snapshot))).get((victim, aggressor), ())
+        gpus = frozenset(world.gpu_wait_pairs[row].gpu for row in rows)
         series = series_of(_Pair(world, victim, aggressor, gpus))
         if isinstance(series, str):
             return blank(series, look)

@@ -67,8 +67,8 @@ class PairDetail(Row):
     """A pair in detail.
 
     ratio: share of time, 0 to 1, that the victim waits on the aggressor, mean over `gpus`; None for no data.
-    gpus: the GPUs that both use, the longest wait first. summary: the pair in one sentence, whole and in clauses that
-    link to their evidence. changes: of both services and of the whole platform.
+    gpus: the GPUs that both use, of an open incident only its own, the longest wait first. summary: the pair in one
+    sentence, whole and in clauses that link to their evidence. changes: of both services and of the whole platform.
     """
 
     victim: str

@@ -33,7 +33,7 @@ from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, contended_ti
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MIN_ROWS, MAX_ROWS = 5, 8
-"""Bounds of the services on the page, the most affected first, of an incident only those; the Services page has all."""
+"""Bounds of the services on the page, those of an incident and then the most affected first; Services has all."""
 MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the Contention page has all."""
 MAX_RESOLVED = 5
@@ -162,12 +162,12 @@ def now(
         slos=slos,
         rows=rows,
     )
-    if verdict_.situation:  # the services of the timeline, and no others
+    in_lanes: set[str] = set()
+    if verdict_.situation:  # the services of the timeline, then those affected beside the incident
         in_lanes = {lane.service for lane in lanes.lanes}
         rows = sorted(rows, key=lambda row: row.id not in in_lanes)
-        shown = min(len(rows), MAX_ROWS, max(1, sum(row.id in in_lanes for row in rows)))
-    else:
-        shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
+    wanted = sum(row.id in in_lanes or _affected(row) for row in rows)
+    shown = min(len(rows), MAX_ROWS, max(1 if verdict_.situation else MIN_ROWS, wanted))
     uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)
     notes = {found.service: too_few_text(found) for found in uncounted}
     contended = any(item.cause == "gpu_contention" for item in current)

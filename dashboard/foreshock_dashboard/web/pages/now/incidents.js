@@ -26,7 +26,7 @@ const MAX_CANDIDATES = 4;
 /** Share of all suspicion from which a further suspect is named. */
 const MIN_SCORE = 0.2;
 const MAX_ACTIONS = 2;
-/** Age of the evidence of a firing incident from which its time is shown. */
+/** Age of the evidence of a firing incident from which its time is shown: so long, and more than two evaluations. */
 const STALE_SECONDS = 60;
 
 /** @param {NowIncident} incident */
@@ -167,8 +167,9 @@ const shownState = ({ severity, state }) =>
  * @param {NowIncident} incident
  * @param {boolean} isShown its summary is the verdict already
  * @param {number} now
+ * @param {number} [step] seconds between evaluations
  */
-const openIncident = (incident, isShown, now) => {
+const openIncident = (incident, isShown, now, step = 0) => {
   const { severity, state, service, affected, actions, evidence, evidence_at } = incident;
   const isLatent = !affected.length;
   return h(
@@ -208,7 +209,7 @@ const openIncident = (incident, isShown, now) => {
         "div",
         { class: evidence.length ? null : "only" },
         suspectFacts(incident),
-        evidence_at && (state !== "firing" || now - evidence_at > STALE_SECONDS)
+        evidence_at && (state !== "firing" || now - evidence_at > Math.max(STALE_SECONDS, 2 * step))
           ? h(
               "p",
               { class: "note" },
@@ -227,7 +228,7 @@ const openIncident = (incident, isShown, now) => {
  * @param {NowData} data
  * @param {number} now
  */
-export const drawIncidents = ({ open_incidents, resolved, learning, verdict }, now) => {
+export const drawIncidents = ({ open_incidents, resolved, learning, verdict, step }, now) => {
   if (!open_incidents.length && !resolved.length) {
     const isLearning = learning.done ? "" : " Incidents are not detected while the baseline is being built.";
     const isUnknown = verdict.state === "unknown" ? " Incidents are not detected without fresh data." : "";
@@ -239,7 +240,7 @@ export const drawIncidents = ({ open_incidents, resolved, learning, verdict }, n
     open_incidents.filter(({ affected }) => affected.length > 0 === affects),
   );
   const open = [...(affecting ?? []), ...(latent ?? [])].map((incident) =>
-    openIncident(incident, incident.id === shown, now),
+    openIncident(incident, incident.id === shown, now, step),
   );
   const ended = resolved.map((incident) => resolvedIncident(incident, now));
   put(byId("evidence"), h("ul", { class: "incident-list" }, open, ended));

@@ -163,6 +163,8 @@ export interface ServiceRow {
 }
 
 export interface NowData extends LivePayload {
+  /** Seconds between evaluations. */
+  step?: number;
   verdict: Verdict;
   /** Covered by the sparklines. */
   spark_seconds: number;

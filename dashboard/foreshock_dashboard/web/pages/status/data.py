@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.samples import MAX_SERIES
 from foreshock_dashboard.model.service import qualified, split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import Floats, Json
@@ -199,8 +200,9 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
         problems.append(f"{counted(refused, 'span')} refused")
     if dropped := _count(store.get("dropped_samples")):
-        limit = f"limit {_count(store.get('series_limit')):,.0f} series"
-        problems.append(f"{counted(dropped, 'sample')} dropped ({limit}). Raise --memory-limit, or scrape fewer series")
+        limit = _count(store.get("series_limit"))
+        remedy = "Scrape fewer series" if limit >= MAX_SERIES else "Raise --memory-limit, or scrape fewer series"
+        problems.append(f"{counted(dropped, 'sample')} dropped (limit {limit:,.0f} series). {remedy}")
     if dropped := _count(store.get("dropped_spans")):
         problems.append(f"{counted(dropped, 'span')} dropped: invalid times")
     notifications = _dict(hub.get("notifications"))

@@ -396,6 +396,7 @@ const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
     setPanel("store", "empty", "No data about the store.");
     return;
   }
+  const entries = sum(Object.values(journal?.rows ?? {}));
   const { retention_metrics: retention, retention_size: maxBytes, retention_traces: traceRetention } = sources;
   const isBounded = isNumber(maxBytes) && maxBytes < UNBOUNDED_BYTES;
   const limit = isBounded ? ` (limit ${formatBytes(maxBytes)})` : "";
@@ -422,7 +423,7 @@ const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
     ["WAL rows", formatCount(store.wal_rows)],
     Boolean(journal) && [
       "Journal",
-      `${formatCount(sum(Object.values(journal?.rows ?? {})))} entries${journal?.durable ? "" : ", in memory only"}`,
+      `${formatCount(entries)} ${entries === 1 ? "entry" : "entries"}${journal?.durable ? "" : ", in memory only"}`,
     ],
     isNumber(store.oldest) && ["Oldest data", timeElement(store.oldest, 0)],
     isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Retention", kept],

@@ -1,0 +1,50 @@
+// The incidents of the Now page, and actions against them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyMain } from "./document.js";
+
+const { put } = await import("#web/assets/dom.js");
+const { actionCard } = await import("#web/assets/timeline/incident.js");
+const { drawIncidents } = await import("#web/pages/now/incidents.js");
+
+const NOW = 1_000_000;
+
+/**
+ * Whether the page says of when the evidence of a firing incident is.
+ * @param {number} age seconds
+ * @param {number | undefined} step seconds between evaluations
+ */
+const saysWhen = (age, step) => {
+  const main = emptyMain();
+  main.innerHTML = '<section class="panel"><div id="evidence"></div></section>';
+  const suspect = { service: "train-llm", gpus: [] };
+  const times = { since: NOW - 900, opened: NOW - 800, paged: null, resolved: null, evidence_at: NOW - age };
+  const lists = { affected: ["embedder"], actions: [], evidence: [], candidates: [], at_risk: [], summary_clauses: [] };
+  const state = { id: "a", service: "embedder", severity: "critical", state: "firing", cause: "gpu_contention" };
+  const incident = { ...state, ...times, ...lists, suspect, confidence: 0.9, confidence_level: "high" };
+  const data = { open_incidents: [incident], resolved: [], learning: { done: true }, verdict: {}, step };
+  drawIncidents(/** @type {any} */ (data), NOW);
+  return (main.textContent ?? "").includes("the last time they supported the cause");
+};
+
+test("evidence is old where a newer evaluation could have had it", () => {
+  assert.equal(saysWhen(90, 10), true);
+  assert.equal(saysWhen(90, undefined), true);
+  assert.equal(saysWhen(50, 10), false);
+  assert.equal(saysWhen(200, 120), false);
+  assert.equal(saysWhen(300, 120), true);
+});
+
+test("optional actions are to be taken together only where that has an effect", () => {
+  const action = { clauses: [], effect: null, expected: null, command: null, how: "", outcome: null, enough: null };
+  /** @param {string | null} outcome */
+  const card = (outcome) => {
+    const main = emptyMain();
+    const actions = /** @type {any} */ ([action, { ...action, outcome }]);
+    put(main, actionCard(actions, "Reduce the risk", true));
+    return main.textContent ?? "";
+  };
+  assert.match(card("Both together: survivable outage 34 s → 75 s"), /Little effect by itself\. Do both steps\./);
+  assert.match(card(null), /Little effect by itself\./);
+  assert.doesNotMatch(card(null), /Do both steps/);
+});
