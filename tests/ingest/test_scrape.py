@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Protocol
 
+import httpx
 import pytest
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import SampleBatch, is_stale
-from foreshock_dashboard.sources.prometheus.scrape import Scraper
+from foreshock_dashboard.sources.prometheus.scrape import OWN_METRICS, Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 
 Start = Callable[..., Scraper]
@@ -239,6 +241,33 @@ def test_a_failing_sink_is_counted_and_its_markers_are_repeated(
     assert caplog.text.count("the disk is full") == 1
     kept.failing = False
     eventually(lambda: kept.stale() == ["leaves"], "the marker")
+
+
+def test_series_that_the_store_refuses_are_offered_again_and_not_remembered(
+    page: Page, kept: Kept, eventually: Eventually
+) -> None:
+    """What a target exposes beyond the series limit takes no memory, and is stored once there is room."""
+    page.body = 'x 1\ny{a="1"} 1\n'
+    refused = {"y"}
+    targets = [ScrapeTarget(page.url, "test", {})]
+    with closing(
+        Scraper(
+            targets,
+            sink=kept,
+            refused=lambda series: [each for each in series if each[0] in refused],
+            clock=Clock(),
+            interval=0.05,
+        )
+    ) as scraper:
+        (of_target,) = scraper._scrapers()
+        scraper.start()
+        eventually(lambda: scraper.states()[0].scrapes > 1, "a second scrape")
+        assert (kept.values("x"), kept.values("y"), kept.stale()) == ([1.0], [1.0], [])
+        scraper.replace("", [], httpx.Client)
+        assert of_target.thread
+        of_target.thread.join()
+        assert [*of_target._series_cache] == ["x"]
+        assert kept.stale() == ["x", *OWN_METRICS]
 
 
 def test_scrapes_follow_the_clock_that_runs_faster(

@@ -221,10 +221,14 @@ def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     """Existing series continue, also after a restart."""
     store = bench.open(replace(CUT_ALWAYS, max_series=4))
     store.append_samples([scrape(0)])
-    new = (Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5))
+    new = [Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5)]
+    assert store.refused_series((each.metric, each.labels) for each in new) == set()
     store.append_samples([SampleBatch(scrape(1).time, "t", (*scrape(1).samples, *new))])
     assert store.stats().dropped_samples == 4
     assert store.stats().series == 4
+    assert store.refused_series((each.metric, each.labels) for each in new) == {
+        (each.metric, each.labels) for each in new[1:]
+    }
     store.maintain()
     store.close()
     store = bench.open(replace(CUT_ALWAYS, max_series=4))

@@ -151,6 +151,7 @@ class Hub:
             self.scraper = Scraper(
                 [*exporters, *targets],
                 sink=self.store.append_samples,
+                refused=self.store.refused_series,
                 clock=clock,
                 interval=settings.scrape_interval,
                 timeout=min(settings.scrape_interval, 10.0),

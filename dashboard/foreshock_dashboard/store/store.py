@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import duckdb
 from foreshock_dashboard.common.clock import Now, since_boot
 from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
-from foreshock_dashboard.model.samples import SampleBatch
+from foreshock_dashboard.model.samples import Labels, SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.model.types import Floats
@@ -191,6 +191,10 @@ class Store(MetricSource):
             except ValueError as error:
                 raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
             self._commits.append(_SAMPLES, rows, [pack_samples(batch, self._index) for batch in rows])
+
+    def refused_series(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:
+        """Return those (metric, labels) whose samples are dropped, because as many series as may be are in memory."""
+        return self._index.refused(series)
 
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Store spans, as `append_samples` stores samples."""

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -35,6 +35,10 @@ TargetKey = tuple[str, Labels]
 """URL and labels of a target."""
 Sink = Callable[[Sequence[SampleBatch]], None]
 """Stores the samples of a scrape; raises if it cannot."""
+Series = tuple[str, Labels]
+"""Metric and labels."""
+Refused = Callable[[Iterable[Series]], Collection[Series]]
+"""Those series of which the sink drops all samples."""
 
 
 class ScrapeError(Exception):
@@ -62,7 +66,7 @@ class Scraper:
     """Scrapes each target at every multiple of `interval` seconds of the clock, which may run faster than wall time.
 
     The samples `up`, `scrape_duration_seconds` and `scrape_samples_scraped` are added. A series that a target no longer
-    exposes gets a staleness marker. `timeout` is in seconds of wall time.
+    exposes gets a staleness marker. `timeout` is in seconds of wall time. `refused` series are not remembered.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Scraper:
         targets: Sequence[ScrapeTarget],
         *,
         sink: Sink,
+        refused: Refused = lambda _: (),
         clock: Clock,
         interval: float = 10.0,
         timeout: float = 10.0,
@@ -84,6 +89,7 @@ class Scraper:
             timeout,
             max_body,
         )
+        self._refused = refused
         self._client = httpx.Client(trust_env=False)
         self._lock = threading.Lock()
         self._started = self._closed = False
@@ -113,7 +119,14 @@ class Scraper:
             for target in targets:
                 key = target.url, labels_of(target.target_labels)
                 after[key] = before.get(key) or _TargetScraper(
-                    target, client, self._sink, self._clock, self._timeout, self._max_body, honor_labels=honor_labels
+                    target,
+                    client,
+                    self._sink,
+                    self._refused,
+                    self._clock,
+                    self._timeout,
+                    self._max_body,
+                    honor_labels=honor_labels,
                 )
                 if self._started and key not in before:
                     self._start(after[key])
@@ -177,6 +190,7 @@ class _TargetScraper:
         target: ScrapeTarget,
         client: Callable[[], httpx.Client],
         sink: Sink,
+        refused: Refused,
         clock: Clock,
         timeout: float,
         max_body: int,
@@ -186,11 +200,11 @@ class _TargetScraper:
         self.target, self.state = target, ScrapeState(target)
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
-        self._honor_labels = honor_labels
+        self._honor_labels, self._refused = honor_labels, refused
         self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
         self._series_cache: SeriesCache = {}
-        self._stored: Collection[tuple[str, Labels]] = ()
+        self._stored: Collection[Series] = ()
         self._log = LogOnChange(_log, recovered=f"target {target.address}: answers again")
 
     def scrape(self) -> None:
@@ -234,6 +248,10 @@ class _TargetScraper:
         self._stored = *current, *ended
         self._sink([SampleBatch(now, self.target.address, (*samples, *markers, *own))])
         self._stored = tuple(current)
+        if refused := frozenset(self._refused(current)):
+            # They are parsed again at each scrape, so that what a target exposes beyond the limit takes no memory.
+            self._series_cache = {text: key for text, key in self._series_cache.items() if key not in refused}
+            self._stored = tuple(key for key in current if key not in refused)
 
 
 def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:

@@ -87,6 +87,18 @@ class SeriesIndex:
             ref = self._by_metric.get(self._metrics.get(metric, -1), {}).get(labels)
             return labels if ref is None else self.labels[ref]
 
+    def refused(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:
+        """Return those without a ref if the index is full; none while it has room."""
+        with self._lock:
+            if len(self.labels) < self.limit:
+                return frozenset()
+            nothing: dict[Labels, int] = {}
+            return frozenset(
+                (name, labels)
+                for name, labels in series
+                if labels not in self._by_metric.get(self._metrics.get(name, -1), nothing)
+            )
+
     def text(self, ref: int) -> str:
         """Return the text of a series: the JSON list [metric, labels], without line feeds."""
         return orjson.dumps([self._names[self.metric_refs[ref]], self.labels[ref]]).decode()
