@@ -48,7 +48,7 @@ def test_dashboards_of_several_clusters_name_and_link_to_the_cluster_of_a_row_or
 
 
 def test_the_service_map_has_a_node_of_each_cluster_named_as_the_hub_names_it(tmp_path: Path) -> None:
-    """Two clusters have the same services: their nodes and edges have no ID in common."""
+    """Two clusters and no cluster have the same services: their nodes and edges have no ID in common."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed; `make setup-tests` installs it")
     text = written(tmp_path / "out", "--by-cluster", "cluster")["dashboards/foreshock-cascade.json"]
@@ -58,17 +58,17 @@ def test_the_service_map_has_a_node_of_each_cluster_named_as_the_hub_names_it(tm
     series = [
         {"series": f'traces_service_graph_request_total{{cluster="{cluster}",{names}}}', "values": "0+60x20"}
         for cluster in ("eu", "us")
-    ]
+    ] + [{"series": f"traces_service_graph_request_total{{{names}}}", "values": "0+60x20"}]
     nodes = [
         f'{{cluster="{cluster}",id="{cluster}//{name}",title="{title}",subtitle="{subtitle}"}}'
         for cluster in ("eu", "us")
         for name, title, subtitle in (("llm", "llm", cluster), ("shop/web", "web", f"{cluster}//shop"))
-    ]
+    ] + ['{id="llm",title="llm"}', '{id="shop/web",title="web",subtitle="shop"}']
     edges = [
         f'{{cluster="{cluster}",{names},source="{cluster}//shop/web",target="{cluster}//llm",'
         f'id="{cluster}//shop/web to {cluster}//llm"}}'
         for cluster in ("eu", "us")
-    ]
+    ] + [f'{{{names},source="shop/web",target="llm",id="shop/web to llm"}}']
     expected = {
         "nodes_rate": [{"labels": labels, "value": 1 if "llm" in labels else 0} for labels in nodes],
         "edges_rate": [{"labels": labels, "value": 1} for labels in edges],

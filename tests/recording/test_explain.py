@@ -220,7 +220,7 @@ def test_invalid_arguments_are_refused_with_the_valid_ones(
 
 
 def test_a_cluster_limits_causes_and_names_without_one(tmp_path: Path, foreshock: Foreshock) -> None:
-    """Where a service is given, its cause may be in another cluster."""
+    """Where a service is given, its cause may be in another cluster. A larger outage in another one hides none."""
 
     def key(cluster: str) -> Callable[[str], str]:
         return lambda service: f'cluster="{cluster}",service_name="{service}"'
@@ -230,23 +230,30 @@ def test_a_cluster_limits_causes_and_names_without_one(tmp_path: Path, foreshock
         metric: {key(cluster)(name): rows[f'service_name="{name}"'] for cluster in ("eu", "us") for name in SERVICES}
         for metric, rows in one.items()
     }
-    up = {f'cluster="{cluster}",job="all"': wave(1.0, seed=0) for cluster in ("eu", "us")}
+    for metric, rows in one.items():
+        both[metric] |= {'service_name="front"': rows['service_name="front"']}
+    up = {f'cluster="{cluster}",job="all"': wave(1.0, seed=0) for cluster in ("eu", "us", "ap")}
     metrics = {**with_failing_payment(both, key("us"), 1500.0), "up": up}
+    for cluster, times in (("eu", 1.5), ("us", 30.0)):
+        payment = key(cluster)("payment")
+        metrics["latency"][payment] = raised(both["latency"][payment], 1500.0, times)
     file = openmetrics(tmp_path / "metrics.om", metrics, 1800.0, 15.0)
     assert foreshock("recording", "import", "--openmetrics", file, "--output-dir", tmp_path / "recording") == 0
     common = ("--from", tmp_path / "recording", "--at", START + 1620.0, "-o", "json")
     for given, service, first in (
         (("--cluster", "us"), None, "us//payment"),
-        (("--cluster", "eu"), None, None),
+        (("--cluster", "eu"), None, "eu//payment"),
+        (("--cluster", "ap"), None, None),
         (("front", "--cluster", "us"), "us//front", "us//payment"),
+        (("front",), "front", "us//payment"),
     ):
         assert foreshock("explain", *given, *common) == 0
         answer = json.loads(foreshock.printed)
         assert answer["service"] == service
         assert next((row["service"] for row in answer["candidates"]), None) == first, given
-        assert service or {row["service"][:4] for row in answer["candidates"]} <= {f"{given[1]}//"}
+        assert service or {row["service"][:4] for row in answer["candidates"]} <= {f"{given[-1]}//"}
     assert foreshock("explain", "--cluster", "xx", *common) == 1
-    assert "unknown cluster 'xx'. It has eu, us." in foreshock.said
+    assert "unknown cluster 'xx'. It has ap, eu, us." in foreshock.said
 
 
 def test_a_new_image_of_a_suspect_is_named_as_evidence(explain: Explain) -> None:

@@ -26,6 +26,7 @@ def gpus(*hosts: str) -> Clause:
         (text(CART, " calls ", Service("shop", "db")), "shop/cart in eu calls shop/db (no cluster)"),
         (text(CART, " on ", gpus("eu//h1", "eu//h2")), "shop/cart in eu on h1/gpu-0 and h2/gpu-0"),
         (text(gpus("eu//h1", "us//h2"), " of ", CART), "h1/gpu-0 and h2/gpu-0 in eu and us of shop/cart in eu"),
+        (text(gpus("eu//h1", "prod-eu//h2")), "h1/gpu-0 and h2/gpu-0 in eu and prod-eu"),
         (text(CART, " on ", gpus("h1")), "shop/cart in eu on h1/gpu-0 (no cluster)"),
         (text("Drain ", place("us//h1:9000")), "Drain h1:9000 in us"),
         (listed((CART, WEB, CHAT, CHAT), 2), "shop/cart in eu, shop/web and 2 more"),

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.render.incident_text import utc_timestamp
 
 log = logging.getLogger(__name__)
 
-KNOWN_SECONDS = 30 * 86_400.0
-"""For so long after it was last seen a cluster is known. A restart after that may forget it."""
-RENEW_SECONDS = 86_400.0
+KNOWN_SECONDS = 2 * 86_400.0
+"""For so long after it was last seen a cluster is known. It covers a restart while one is away; a restart after that
+forgets one that is gone for good: a renamed one, or that of a laptop."""
+RENEW_SECONDS = 3600.0
 """Time after which a cluster that is seen is written again."""
 BY = "hub"
 
@@ -40,7 +42,11 @@ class KnownClusters:
             return frozenset()
         own = [entry for entry in entries if entry.data.get("labels") == self._labels]
         self._seen = {str(entry.data["cluster"]): entry.at for entry in own if "cluster" in entry.data}
-        return frozenset(cluster for cluster, at in self._seen.items() if now - at <= KNOWN_SECONDS)
+        known = {cluster: at for cluster, at in sorted(self._seen.items()) if now - at <= KNOWN_SECONDS}
+        if len(known) > 1:
+            found = ", ".join(f"{cluster} (last seen {utc_timestamp(at)})" for cluster, at in known.items())
+            log.info("several clusters, with which names begin: %s", found)
+        return frozenset(known)
 
     def record(self, seen: Iterable[str], now: float) -> None:
         """Write the clusters that are seen now (Unix seconds); a failure is tried again at the next call."""

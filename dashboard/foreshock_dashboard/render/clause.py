@@ -102,7 +102,7 @@ def with_clusters(clauses: Text, cluster: str = "") -> Text:
         names = clause.services or clause.gpus or ((clause.text,) if clause.kind == "place" else ())
         clusters = sorted({split_cluster(name)[0] for name in names})
         words = clause.text
-        for one in filter(None, clusters):
+        for one in sorted(filter(None, clusters), key=len, reverse=True):  # one may be the end of another's name
             words = words.replace(f"{one}{CLUSTER_MARK}", "")
         parts.append(clause._replace(text=words, kind="" if clause.kind == "place" else clause.kind))
         is_named = words != clause.text or words in names

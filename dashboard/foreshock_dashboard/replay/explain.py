@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_C
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
 from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
-from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow, signal_rows
+from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow, signal_rows
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
@@ -165,11 +165,20 @@ def compare(
     known = [item for item in everything.services if cluster in ("", item.cluster)]
     target = None if service is None else resolve_service(service, known, extent.name)
     evidence = everything if target is None else Evidence(found, (target,))
+    if target is None and cluster:  # what is worse in another one must not hide it, nor lend it confidence
+        rows = [row for row in rows if _is_in(row.entity, cluster)]
+        found = deviations(rows, window)
+        evidence = Evidence(found)
     columns = [window.first + column for column in evidence.columns]
     excess = excess_mass(rows, window.baseline_end, columns, window.step)
     world = _world(source, window, timing)
     services = frozenset(everything.services)
     return Comparison(window, rows, found, evidence, excess, target, services, world, _inference_walks(world, window))
+
+
+def _is_in(entity: Entity, cluster: str) -> bool:
+    """Whether a service, or both sides of a call, are in a cluster."""
+    return all(item.cluster == cluster for item in ((entity,) if isinstance(entity, Service) else entity))
 
 
 def _compared_times(window: AnalysisWindow) -> tuple[Period, Period]:
@@ -255,7 +264,8 @@ def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
     """
     listed = sorted(known)
     for matches in (
-        [item for item in listed if text in (str(item), str(item.local))],
+        [item for item in listed if str(item) == text],
+        [item for item in listed if str(item.local) == text],
         [item for item in listed if item.name == text],
         [item for item in listed if _plain(item.name) == _plain(text.rpartition("/")[2])],
     ):

@@ -61,6 +61,8 @@ def test_lists_of_one_cluster_have_its_traces_and_an_id_finds_any(
     source = ClusterTraces(load(made), metrics)
     traces = OneClusterTraces(source, "eu")
     is_searchable = len(source.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("us//shop/chat")))) == 1
+    slow = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, min_duration=3600.0))
+    assert (slow, note_of(slow)) == ((), "")
     for service in (None, "shop/chat", "eu//shop/chat"):
         query = TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse(service) if service else None)
         found = traces.search(query)
@@ -81,6 +83,12 @@ def test_spans_without_their_cluster_are_found_for_the_service_of_any_cluster(
     assert "k8s.cluster.name=eu not found: traces of shop/chat in any cluster" in note_of(found)
     other = traces.search(TraceQuery(T0 - 60.0, T0 + 60.0, Service.parse("eu//shop/cart")))
     assert (other, note_of(other)) == ((), "")
+    of_page = OneClusterTraces(traces, "eu")
+    all_of_page = of_page.search(TraceQuery(T0 - 60.0, T0 + 60.0))
+    assert [item.trace_id for item in all_of_page] == [f"{1:032x}"]
+    assert "traces of all clusters" in note_of(all_of_page)
+    slow = of_page.search(TraceQuery(T0 - 60.0, T0 + 60.0, min_duration=3600.0))
+    assert (slow, note_of(slow)) == ((), "")
 
 
 def test_with_one_cluster_spans_are_passed_through(load: Load, span: MakeSpan, tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ def dashboard_by_cluster(dashboard: Mapping[str, Any], label: str) -> dict[str, 
 def _nodes_by_cluster(expression: str, label: str) -> str:
     """PromQL whose nodes and edges of a service graph are named as the hub names them: `cluster//namespace/name`.
 
-    A label that no series has, between two slashes, gives the mark.
+    A label that no series has, between two slashes, gives the mark; a series without a cluster keeps its plain name.
     """
     expression = _NODE.sub(rf'"\1", "/", "{label}", "__none__", "\2"', expression)
-    expression = _NODE_WITHOUT_NAMESPACE.sub(r'"$1$2", "\1", "(.*//)/(.+)"', expression)
+    expression = _NODE_WITHOUT_NAMESPACE.sub(r'"$1$2$3", "\1", "(.+//)/(.+)|//+(.+)"', expression)
     return expression.replace('"id", "(.*)/.*"', '"id", "(.*?)/+[^/]*"')
 
 

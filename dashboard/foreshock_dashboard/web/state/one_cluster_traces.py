@@ -27,7 +27,7 @@ class OneClusterTraces(TraceSource):
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
         """See `TraceSource.search`: traces of a service of the cluster, or those with spans of the cluster.
 
-        Of a source that cannot search for the attribute they are those of all clusters, with a note.
+        Where no span has the attribute, or none can be searched for, they are those of all clusters, with a note.
         """
         if query.service is not None:
             service = query.service.in_cluster(self._cluster)
@@ -35,14 +35,20 @@ class OneClusterTraces(TraceSource):
         wanted = query.attributes.get(CLUSTER_ATTRIBUTE, self._cluster)
         if wanted != self._cluster:
             return ()
+        cluster = {CLUSTER_ATTRIBUTE: wanted}
+        why = f"this source cannot search for {CLUSTER_ATTRIBUTE}"
         try:
-            return self._source.search(replace(query, attributes={**query.attributes, CLUSTER_ATTRIBUTE: wanted}))
+            found = self._source.search(replace(query, attributes={**query.attributes, **cluster}))
+            if found or self._source.search(TraceQuery(query.start, query.end, attributes=cluster)):
+                return found
+            why = f"{CLUSTER_ATTRIBUTE}={wanted} not found"
         except UnsearchableError:
             if query.attributes:
                 raise
-        found = self._source.search(query)
-        note = f"traces of all clusters: this source cannot search for {CLUSTER_ATTRIBUTE}"
-        return Partial(found, "; ".join(filter(None, (note_of(found), note))), total_of(found))
+        if not (anywhere := self._source.search(query)):
+            return anywhere
+        note = f"traces of all clusters: {why}"
+        return Partial(anywhere, "; ".join(filter(None, (note_of(anywhere), note))), total_of(anywhere))
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """See `TraceSource.get`."""
