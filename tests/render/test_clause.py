@@ -55,6 +55,9 @@ def test_the_cluster_is_beside_the_link_and_places_are_words() -> None:
         ("arn:aws:eks:eu:1:cluster/prod//cart", "cart in arn:aws:eks:eu:1:cluster/prod"),
         ("eu//a -> us//b", "a in eu -> b in us"),
         ("eu//a waiting on eu//b, eu//h/gpu-0", "a in eu waiting on b, h/gpu-0"),
+        ("eu//shop/a on eu//h/gpu-0", "shop/a in eu on h/gpu-0"),
+        ("eu//a waits on ml/b", "a in eu waits on ml/b (no cluster)"),
+        ("my cluster//shop/a", "shop/a in my cluster"),
         ("shop/cart", "shop/cart"),
     ],
 )

@@ -30,7 +30,7 @@ class Clause(NamedTuple):
 
 Text = tuple[Clause, ...]
 
-_BETWEEN_NAMES = re.compile(r"( -> | waiting on | waits on |, )")
+_BETWEEN_NAMES = re.compile(r"( -> | waiting on | waits on | on |, )")
 NO_CLUSTER = " (no cluster)"
 """After a name that has none, where the name before it has one."""
 

@@ -238,20 +238,24 @@ export const clusterOf = (name) => name.slice(0, Math.max(0, name.indexOf("//"))
  */
 export const localName = (name) => (clusterOf(name) ? name.slice(name.indexOf("//") + 2) : name);
 
-const QUALIFIED = /([^\s/("]+(?:\/[^\s/]+)*)(?<!:)\/\/([^\s,;()]*[^\s,;:()])/g;
+const BETWEEN_NAMES = /( → | -> | \/ | waiting on | waits on | on |, )/;
 
 /**
- * A text whose names say their cluster, each where the name before it has another one, as the hub's texts do:
- * "shop/cart in eu waits on ml/batch".
- * @param {string} text
+ * Names, and the words between them, that say their cluster, each where the name before it has another one, as the
+ * hub's texts do: "shop/cart in eu waits on ml/batch (no cluster)".
+ * @param {string} names
  */
-export const inWords = (text) => {
+export const inWords = (names) => {
   let last = "";
-  return text.replace(QUALIFIED, (_, cluster, name) => {
-    const words = cluster === last ? name : `${name} in ${cluster}`;
-    last = cluster;
-    return words;
-  });
+  return names
+    .split(BETWEEN_NAMES)
+    .map((part, i) => {
+      const cluster = clusterOf(part);
+      if (i % 2 || cluster === last) return i % 2 ? part : localName(part);
+      last = cluster;
+      return `${localName(part)}${cluster ? ` in ${cluster}` : " (no cluster)"}`;
+    })
+    .join("");
 };
 
 /**

@@ -31,7 +31,7 @@ export const nextAtRisk = (atRisk, isElsewhere) => {
             link(
               serviceHref(service),
               inWords(service),
-              isNumber(p10) ? `${service}, 80% interval: ${formatInterval(p10, p90)}` : service,
+              isNumber(p10) ? `${inWords(service)}, 80% interval: ${formatInterval(p10, p90)}` : service,
             ),
             state ? ` (${state})` : "",
           ]),

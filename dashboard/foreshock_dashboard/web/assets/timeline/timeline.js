@@ -390,7 +390,7 @@ const laneTitle = (lane, data) => {
     firstAnomaly(lane, data),
     lane.forecast ? forecastText(lane.forecast) : "",
   ];
-  return inWords(`${lane.service}: ${notes.filter(Boolean).join(", ")}`);
+  return `${inWords(lane.service)}: ${notes.filter(Boolean).join(", ")}`;
 };
 
 /**

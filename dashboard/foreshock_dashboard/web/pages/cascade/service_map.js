@@ -68,7 +68,7 @@ const edgeText = ({ client, server }, value) => {
 };
 
 /** @param {PropagationStep} step */
-const stepText = ({ from, to, via }) => inWords(`${from} → ${to}: ${VIA_WORDS[via]}`);
+const stepText = ({ from, to, via }) => `${inWords(`${from} → ${to}`)}: ${VIA_WORDS[via]}`;
 
 /**
  * Draw the map's panel.

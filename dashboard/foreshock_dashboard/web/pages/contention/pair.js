@@ -167,7 +167,7 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
         key: "start",
         name: "Start",
         cell: ({ trace_id: trace, start, service, operation, sentence }) =>
-          link(pageHref("/traces", { trace }), formatTimestamp(start), sentence || `${service} ${operation}`),
+          link(pageHref("/traces", { trace }), formatTimestamp(start), sentence || `${inWords(service)} ${operation}`),
       },
       {
         key: "operation",

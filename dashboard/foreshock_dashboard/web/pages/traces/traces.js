@@ -266,7 +266,7 @@ const listRows = ({ traces, time }, hasWaits) => {
       h(
         "th",
         { scope: "row" },
-        link(tracesHref({ trace: id, span: null }), name, `${service} ${operation}`),
+        link(tracesHref({ trace: id, span: null }), name, `${inWords(service)} ${operation}`),
         trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
       ),
       h("td", { class: "measure", style: `--share:${share}%` }, formatSeconds(trace.duration_seconds)),

@@ -1,7 +1,7 @@
 // What ran on the GPUs of a trace, on the same axis as its spans, and what that means for it.
 import { gpuHref, link, pairHref } from "#web/assets/address.js";
 import { h, headCells, scrollTable } from "#web/assets/dom.js";
-import { formatPercent, formatSeconds, inWords, plural } from "#web/assets/format.js";
+import { formatPercent, formatSeconds, inWords, localName, plural } from "#web/assets/format.js";
 import { serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { placeOf } from "#web/pages/traces/waterfall/time_axis.js";
 
@@ -48,7 +48,7 @@ const laneTrack = (lane, service, range, label) => {
     const when = `from ${formatSeconds(Math.max(0, offset))} for ${formatSeconds(seconds)}`;
     return h("div", {
       class: `lane-bar ${quality === "inferred" ? "inferred" : ""}`,
-      title: `${inWords(`${service} used ${formatPercent(share)} of ${lane.gpu}`)} ${when} (${quality})`,
+      title: `${inWords(service)} used ${formatPercent(share)} of ${localName(lane.gpu)} ${when} (${quality})`,
       style: `left:${place.left}%;width:max(1px,${place.width}%);--part:${part}%;--ink:${serviceColor(color)}`,
     });
   });

@@ -2,7 +2,15 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatSeconds, inWords, plural, shortLabels } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatPercent,
+  formatSeconds,
+  inWords,
+  localName,
+  plural,
+  shortLabels,
+} from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
@@ -262,7 +270,7 @@ const waitParts = (span, shown) => {
     .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
       const start = Math.max(offset, span.offset_seconds);
       const end = Math.min(offset + seconds, spanEnd);
-      const title = `${inWords(service)} used ${formatPercent(share)} of ${lane.gpu}`;
+      const title = `${inWords(service)} used ${formatPercent(share)} of ${localName(lane.gpu)}`;
       const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
       return end > start ? barPart("wf-wait", start, end - start, shown, { title, style }) : null;
     });
