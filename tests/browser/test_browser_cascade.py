@@ -65,7 +65,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "gateway: At risk, SLO breach likely in < 5 min (80% interval: 60 s to 9 min)"
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "GPU wait: 46%, embedder waiting on train-llm, No baseline yet"
+    assert names[-1] == "GPU wait: 46%, embedder waiting on train-llm (2 GPUs), No baseline yet"
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
