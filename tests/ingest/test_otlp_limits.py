@@ -51,14 +51,14 @@ def default(function: object, name: str) -> int:
 MEMORY = Memory(Settings().memory_limit)
 RECEIVER = receiver.Receiver(accept=lambda _: None, admission=admission.Admission(MEMORY.request_bytes))
 LIMITS = {
-    "bytes, as sent": f"{size(RECEIVER.max_bytes)}; {size(admission.MAX_REQUEST_BYTES)}",
-    "bytes of JSON": f"{size(RECEIVER.max_bytes // receiver.JSON_SIZE_FACTOR)}; "
+    "size, as sent": f"{size(RECEIVER.max_bytes)}; {size(admission.MAX_REQUEST_BYTES)}",
+    "size of JSON": f"{size(RECEIVER.max_bytes // receiver.JSON_SIZE_FACTOR)}; "
     f"{RECEIVER.admission.max_pending_bytes // receiver.PENDING_PER_JSON_VALUE:,}",
-    "bytes of a gRPC message": f"{size(RECEIVER.admission.max_pending_bytes // otlp_grpc.MAX_RECEIVING)}; "
+    "size of a gRPC message": f"{size(RECEIVER.admission.max_pending_bytes // otlp_grpc.MAX_RECEIVING)}; "
     f"{size(otlp_grpc.MIN_MESSAGE_BYTES)}",
     "spans, scopes, and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
-    "time until it": f"{otlp_http.BODY_SECONDS:g} s",
+    "time to arrive": f"{otlp_http.BODY_SECONDS:g} s",
     "bytes": size(decode.MAX_SPAN_BYTES),
     "bytes of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
     "bytes of requests": f"{size(RECEIVER.admission.max_pending_bytes)}; those of more than "
