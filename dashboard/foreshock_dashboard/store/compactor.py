@@ -127,11 +127,11 @@ class Compactor:
     def _collect_series(self) -> None:
         """After a cut, remove series that are in blocks only from the index, and return freed memory.
 
-        While there is room, those used since the cut before it stay: their next scrape would take new refs.
+        Those used since the cut before it stay, except in a nearly full index: their next scrape would take new refs.
         """
         if self._series_unused:
             epoch = self._index.next_epoch()
-            has_room = 2 * len(self._index) < self._index.limit
+            has_room = len(self._index) < 0.9 * self._index.limit
             self._index.collect(series_in(self._samples.head, self._engine), epoch - has_room)
             self._series_unused = False
             trim_malloc()
