@@ -98,7 +98,7 @@ def names_of(store: Store, metric: str, time: float) -> set[str]:
 
 def test_series_in_blocks_only_do_not_count_for_the_limit(bench: Bench) -> None:
     """Days of pod churn: one series stays, the others are new in each round; none is dropped, all can be read."""
-    store = bench.open(replace(CUT_ALWAYS, max_series=10))
+    store = bench.open(replace(CUT_ALWAYS, max_series=20))
     for n in range(30):
         names = [0, *range(1 + 8 * n, 9 + 8 * n)]
         store.append_samples([batch(bench.time + 10 * n, names)])
@@ -106,7 +106,7 @@ def test_series_in_blocks_only_do_not_count_for_the_limit(bench: Bench) -> None:
             assert names_of(store, "m", bench.time + 10 * n) == set(map(str, names))
         store.maintain()
     assert store.stats().dropped_samples == 0
-    assert store.stats().series <= 10
+    assert store.stats().series <= 20
     for n in range(30):
         assert names_of(store, "m", bench.time + 10 * n) == {"0", *map(str, range(1 + 8 * n, 9 + 8 * n))}
     assert store.fetch(Query("m", by=(), window=299), bench.time, bench.time + 40, 10).values.shape == (1, 5)

@@ -127,12 +127,11 @@ class Compactor:
     def _collect_series(self) -> None:
         """After a cut, remove series that are in blocks only from the index, and return freed memory.
 
-        Those used since the cut before it stay, except in a nearly full index: their next scrape would take new refs.
+        Those used since the cut before it stay: their next scrape would take new refs, or find a full index.
         """
         if self._series_unused:
             epoch = self._index.next_epoch()
-            has_room = len(self._index) < 0.9 * self._index.limit
-            self._index.collect(series_in(self._samples.head, self._engine), epoch - has_room)
+            self._index.collect(series_in(self._samples.head, self._engine), epoch - 1)
             self._series_unused = False
             trim_malloc()
 
