@@ -1,0 +1,52 @@
+"""Resources that fill up within hours or days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from foreshock_dashboard.model.service import Service
+
+
+class SlowBurnKind(StrEnum):
+    """What fills up or runs out, with its unit."""
+
+    HOST_MEMORY = "host_memory"
+    """Bytes in use on a host."""
+    GPU_MEMORY = "gpu_memory"
+    """Bytes in use on a GPU."""
+    MEMORY = "memory"
+    """Memory of a service's worst pod, share of the limit, 0 to 1."""
+    FILE_DESCRIPTORS = "file_descriptors"
+    """Open file descriptors of a service's worst process, share of the limit, 0 to 1."""
+    DISK = "disk"
+    """Use of a service's fullest volume, 0 to 1."""
+    QUEUE = "queue"
+    """Requests that wait in model servers."""
+    ERROR_BUDGET = "error_budget"
+    """Spent share of the error budget of seven days, 0 to 1."""
+    CERTIFICATE = "certificate"
+    """Seconds until a certificate expires; `limit` is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowBurn:
+    """Something that grows for hours and will reach its limit; values in the unit of `kind`.
+
+    service: None where it is of a host or GPU. name: the host, GPU, or instance; "" where it is of the whole service.
+    growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
+    the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows.
+    """
+
+    kind: SlowBurnKind
+    service: Service | None
+    name: str
+    value: float
+    limit: float
+    growth: float
+    slowest: float
+    fastest: float
+    at: float
+    earliest: float
+    latest: float
+    since: float
