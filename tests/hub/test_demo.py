@@ -121,7 +121,7 @@ def test_calm_ends_by_itself_with_0_and_without_a_page(demo: Demo, eventually: E
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--speed", "0"), "--speed: '0' is not a valid speed; use a number above 0"),
+        (("--speed", "0"), "--speed: '0' is not a valid speed: use a number above 0"),
         (("--duration", "long"), "--duration: 'long' is not a valid duration"),
         (("--port", "99999"), "--port: '99999' is not a valid port"),
         (("--scenario", "clam"), "--scenario: 'clam' is not a scenario; did you mean 'calm'?"),
@@ -145,7 +145,8 @@ def test_wrong_usage_exits_2_and_starts_nothing() -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines() == ["Error: --speed: '0' is not a valid speed; use a number above 0, up to 60"]
+    error = "Error: --speed: '0' is not a valid speed: use a number above 0 and at most 60"
+    assert ended.stderr.splitlines() == [error]
 
 
 @pytest.mark.soak

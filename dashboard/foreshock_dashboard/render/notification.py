@@ -1,4 +1,4 @@
-"""Messages about an incident for a channel, and the texts of its alert."""
+"""Notifications of an incident for each channel, and the annotations of its alert."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from foreshock_dashboard.web.state.parameters import MAX_SEARCH_LENGTH, BadParam
 
 CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
 MAX_CONCURRENT_FIGURES = 8
-"""Figures drawn at a time; a page has up to as many. Further ones wait."""
+"""Most charts drawn at once, and most on one page; further ones wait."""
 MAX_CACHED_NUMBERS = 500_000
 """Numbers in the cached figures of one snapshot, 32 bytes each."""
 FIGURE_OVERHEAD_NUMBERS = 1000

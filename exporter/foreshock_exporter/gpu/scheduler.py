@@ -78,7 +78,7 @@ class Scheduler(Generic[_Gpu]):
         return False
 
     def _check_shared_thread(self, at: float) -> bool:  # noqa: ARG002 - a step is given the time
-        """Replace the shared thread if it hangs. The hung GPU keeps it; each other GPU gets a dedicated thread."""
+        """Replace the shared thread if it hangs: the hung GPU keeps it, and the other GPUs get new ones."""
         with self._lock:
             if self._in_progress is None or self._timer() - self._in_progress[1] <= STUCK_AFTER_SECONDS:
                 return False

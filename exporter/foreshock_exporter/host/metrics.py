@@ -64,7 +64,7 @@ INFINIBAND_INFO = Family(
     "Identity of the InfiniBand or RoCE adapter; always 1.",
 )
 INFINIBAND_GAUGES = _table("gauge", "infiniband", ("device", "port"), {
-    "state": ("state_id", "State of the port: 1 down, 2 init, 3 armed, 4 active, 5 deferred"),
+    "state": ("state_id", "InfiniBand port state: 1 down, 2 init, 3 armed, 4 active, 5 active (deferred)"),
     "phys_state": (
         "physical_state_id",
         "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test",
@@ -73,7 +73,7 @@ INFINIBAND_GAUGES = _table("gauge", "infiniband", ("device", "port"), {
     "hw_counters/lifespan": ("lifespan_seconds", "Time for which the driver caches a value of hw_counters"),
 })  # fmt: skip
 INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
-    "counters/port_rcv_data": ("port_data_received_bytes", "Bytes received on all lanes"),
+    "counters/port_rcv_data": ("port_data_received_bytes", "Bytes received by the port on all lanes"),
     "counters/port_xmit_data": ("port_data_transmitted_bytes", "Bytes sent on all lanes"),
     "counters/port_rcv_packets": ("port_packets_received", "Packets received"),
     "counters/port_xmit_packets": ("port_packets_transmitted", "Packets sent"),

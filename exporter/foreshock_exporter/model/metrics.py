@@ -171,7 +171,7 @@ METRIC_UNAVAILABLE = _gauge(
 )
 CALL_AGE = _gauge(
     "foreshock_exporter_driver_call_age_seconds",
-    "Age of the NVML call in flight; 0 if none is. An empty gpu is a call for the whole host.",
+    "Seconds since the NVML call in flight started; 0 if there is none. An empty gpu label: for the whole host.",
     ("gpu", "call"),
 )
 SAMPLES_DROPPED = _counter(

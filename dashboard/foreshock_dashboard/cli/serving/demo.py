@@ -27,7 +27,7 @@ def _parse_speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if not 0 < speed <= MAX_SPEED:
-        raise ValueError(f"is not a valid speed; use a number above 0, up to {MAX_SPEED:.0f}")
+        raise ValueError(f"is not a valid speed: use a number above 0 and at most {MAX_SPEED:.0f}")
     return speed
 
 

@@ -335,7 +335,7 @@ def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
 
 
 def _round_up(values: Floats) -> float:
-    """The end of a scale: a round number above the maximum."""
+    """Upper end of an axis: the next round number above the maximum."""
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     if largest <= 0:
         return 1.0

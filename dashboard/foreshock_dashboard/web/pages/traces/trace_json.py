@@ -169,7 +169,7 @@ class ClockRow(TypedDict):
 
 
 class Clocks(TypedDict):
-    """The clocks of a trace's hosts."""
+    """Clock offsets between the hosts of a trace."""
 
     skewed: Annotated[bool, Field(description="spans lie outside their parents: clocks of hosts differ")]
     clocks: Annotated[list[ClockRow], Field(description="the hosts whose clocks differ from that of the root's host")]
