@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
+from tests.web.forecasts import FORECAST
 
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
 from foreshock_dashboard.hub.memory import MemoryUsage
@@ -125,6 +126,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),
                 changes=(CHANGE,),
+                capacity=FORECAST,
                 memory=MemoryUsage(100 << 20, 300 << 20),
             )
         )

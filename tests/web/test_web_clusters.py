@@ -16,15 +16,18 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 from tests.web.caller import Caller
 from tests.web.conftest import client
+from tests.web.forecasts import FORECAST
 from tests.web.test_web_kept import figure_request
 from tests.web.test_web_responses import send
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 
+from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service, split_cluster
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.notify.alerts import alerts
@@ -33,7 +36,7 @@ from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
-from foreshock_dashboard.web.state.one_cluster import snapshot_of
+from foreshock_dashboard.web.state.one_cluster import capacity_of, snapshot_of
 from foreshock_dashboard.web.state.parameters import cluster_of
 
 PAGES = ("now", *(f"pages/{name}" for name in ("contention", "cascade", "fleet", "services", "status")))
@@ -52,6 +55,17 @@ def test_a_list_has_what_is_of_the_named_cluster(two: Caller) -> None:
     assert len(everything["services"]) > 1
     hosts = {row["host"] for row in two.get("/api/gpus?cluster=us").json()["gpus"]}
     assert hosts == {"us//host-2"}
+
+
+def test_a_capacity_forecast_has_what_is_of_the_named_cluster() -> None:
+    """Services and pools; a host that fills up, too."""
+    chat, pool = FORECAST.loads[0], FORECAST.loads[-1]
+    loads = [replace(chat, subject=Subject(Service(f"{name}//", "chat"), "")) for name in ("eu", "us")]
+    loads.append(replace(pool, subject=Subject(None, "us//chat")))
+    burns = tuple(replace(FORECAST.slow_burns[0], name=f"{name}//host-3") for name in ("eu", "us"))
+    found = capacity_of(replace(FORECAST, loads=tuple(loads), slow_burns=burns), "us")
+    assert [item.subject for item in found.loads] == [Subject(Service("us//", "chat"), ""), Subject(None, "us//chat")]
+    assert (found.shortages, [item.name for item in found.slow_burns]) == ((), ["us//host-3"])
 
 
 def test_a_call_between_two_clusters_is_shown_in_both(two: Caller) -> None:

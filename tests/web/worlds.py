@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import (
     Candidate,
@@ -413,6 +414,7 @@ class FakeHub:
     candidates: tuple[Candidate, ...] = ()
     silenced: Mapping[str, float | None] = field(default_factory=dict)
     owners: dict[Service, Ownership] = field(default_factory=dict)
+    capacity: CapacityForecast = field(default_factory=CapacityForecast)
 
     def silenced_until(self) -> Mapping[str, float | None]:
         """What the test gives."""

@@ -22,6 +22,7 @@ from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -325,6 +326,11 @@ class Hub:
         """Result of the newest evaluation."""
         return self._loop.snapshot
 
+    @property
+    def capacity(self) -> CapacityForecast:
+        """The newest forecast of hours and days."""
+        return CapacityForecast()
+
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds)."""
         return self._loop.time_travel.at(time, self.snapshot)
@@ -386,6 +392,7 @@ class Hub:
             version=__version__,
             time=self.now(),
             snapshot=self.snapshot,
+            capacity=self.capacity,
             evaluation_seconds=self._loop.evaluation_seconds,
             durations=self._loop.durations,
             store=self.store.stats(),

@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS, change_labels
+from foreshock_dashboard.hub.capacity_metrics import capacity_families
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change
@@ -97,6 +98,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     )
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
+    yield from capacity_families(stats.capacity)
     yield _gauge(
         CHANGE_METRIC,
         "Time of the newest changes in the last hour (at most 50), Unix seconds.",

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -51,6 +52,7 @@ class HubStats:
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
     cluster_labels: tuple[str, ...] = ()
+    capacity: CapacityForecast = field(default_factory=CapacityForecast)
 
 
 def status_json(stats: HubStats) -> Json:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.journal import EntryLog
-from foreshock_dashboard.model.query import MetricSource
-from foreshock_dashboard.model.service import Ownership, Service, split_cluster
-from foreshock_dashboard.model.span import TraceSource
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.world import World
 
 
@@ -48,68 +41,3 @@ def clusters_of(snapshot: Snapshot) -> tuple[str, ...]:
     world = snapshot.world
     names = {service.cluster for service in world.services} | {split_cluster(gpu.host)[0] for gpu in world.gpus}
     return tuple(sorted(names - {""}))
-
-
-class HubView(Protocol):
-    """Everything the web may see of the hub."""
-
-    @property
-    def cluster(self) -> str:
-        """The only cluster that it shows; "" for all."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest evaluation."""
-
-    @property
-    def metrics(self) -> MetricSource:
-        """Source of samples."""
-
-    @property
-    def traces(self) -> TraceSource:
-        """Source of traces."""
-
-    @property
-    def journal(self) -> EntryLog:
-        """What people and systems said and did."""
-
-    def silenced_until(self) -> Mapping[str, float | None]:
-        """Ends (Unix seconds) of Alertmanager's silences by incident, as of its last answer; None: it inhibits it."""
-
-    def at(self, time: float) -> Snapshot:
-        """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.
-
-        Raises:
-            SourceError: the source cannot answer, or holds nothing so early.
-        """
-
-    def over(self, start: float, end: float) -> World | None:
-        """World of a time range, for charts: on a coarser grid where the range is long; None without data.
-
-        Raises:
-            SourceError: the source cannot answer.
-        """
-
-    def explain(self, service: str | None, at: float, cluster: str = "") -> Explanation:
-        """The ranked root causes of a service's anomaly around `at` (Unix seconds); None: of any service's.
-
-        cluster: that of the service, or where none is given, of the causes.
-
-        Raises:
-            SourceError: the source cannot answer, or lacks the service, that time, or a baseline before it.
-        """
-
-    def ownership(self, service: Service) -> Ownership:
-        """Owner, tier, and links of a service; empty if unknown."""
-
-    def now(self) -> float:
-        """The hub's time in Unix seconds: the wall clock, a simulation's clock, or a fixed instant."""
-
-    def status(self) -> Json:
-        """Counters and ages for the status line: store, receiver, targets."""
-
-    def ready(self) -> tuple[bool, str]:
-        """Whether the hub is ready, and if not why."""
-
-    def metrics_text(self, *, openmetrics: bool = False) -> str:
-        """The hub's own metrics in the Prometheus text format."""

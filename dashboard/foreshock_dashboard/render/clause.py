@@ -10,15 +10,15 @@ from typing import Literal, NamedTuple
 from foreshock_dashboard.model.service import CLUSTER_MARK, Service, split_cluster
 from foreshock_dashboard.render.units import clock
 
-ClauseKind = Literal["", "service", "gpus", "place", "pair", "evidence", "time", "minute"]
+ClauseKind = Literal["", "service", "gpus", "place", "pair", "evidence", "time", "minute", "moment"]
 
 
 class Clause(NamedTuple):
     """A part of a text.
 
     kind: what it names: a service, GPUs, a host, target, or pool, a pair of affected service and noisy neighbor, the
-    evidence on the page, a time to the second or minute; "" for the words between. services, gpus: their names. at:
-    Unix seconds.
+    evidence on the page, a time to the second or minute, a moment, which has its day; "" for the words between.
+    services, gpus: their names. at: Unix seconds.
     """
 
     text: str

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.api import routes
 from foreshock_dashboard.web.api.by_cluster import ByCluster, ClusterViews

@@ -10,8 +10,8 @@ from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from foreshock_dashboard.render.words.actions import ACTION_TEXTS
+from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_KINDS
 from foreshock_dashboard.render.words.incidents import (
     CAUSES,
     CONFIDENCE_LEVELS,
@@ -47,6 +48,8 @@ def words_module() -> str:
         "EVENTS": EVENTS.items(),
         "SLO_COUNTS": SLO_COUNTS.items(),
         "TILE_TEXTS": TILE_TEXTS.items(),
+        "LOAD_KINDS": LOAD_KINDS.items(),
+        "CAPACITY_TEXTS": CAPACITY_TEXTS.items(),
     }
     lines = ["// The catalog of words. Generated from render/words by `make golden`: change it there."]
     for name, table in tables.items():

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from foreshock_dashboard.model.snapshot import HubView, clusters_of
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.snapshot import clusters_of
 from foreshock_dashboard.web.state.one_cluster import OneCluster
 from foreshock_dashboard.web.state.parameters import (
     CLUSTER_PARAMETER,

@@ -22,8 +22,9 @@ from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.changes.merging import merged_changes, service_aliases
 from foreshock_dashboard.changes.reports import annotation, reported_change
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import get_snapshot, post
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH
 from foreshock_dashboard.web.http.responses import Payload, Responder

@@ -10,7 +10,8 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response
 
 from foreshock_dashboard.common.csv_text import csv_text
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows

@@ -10,10 +10,11 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import answers, load_balancing
 from foreshock_dashboard.web.api.answers import get, get_snapshot

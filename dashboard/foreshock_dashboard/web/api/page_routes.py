@@ -11,8 +11,9 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Role
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api.answers import WithAudit, WithTopology, get, get_snapshot, known_service

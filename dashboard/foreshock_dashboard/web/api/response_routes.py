@@ -13,10 +13,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.access.roles import Principal
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Cause, Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.entries import Data
 from foreshock_dashboard.response.reader import ResponseReader

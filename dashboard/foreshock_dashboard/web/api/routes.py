@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal, Role
 from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import NoDataError, SourceError
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes

@@ -3,6 +3,7 @@ import { h } from "#web/assets/dom.js";
 import { isNumber, NOT_KNOWN } from "#web/assets/format.js";
 import { readPreference, storePreference } from "#web/assets/preferences.js";
 import { live } from "#web/assets/state.js";
+import { CAPACITY_TEXTS } from "#web/assets/words.js";
 
 const DATE_AFTER_SECONDS = 12 * 3600;
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
@@ -97,23 +98,92 @@ export const formatDateTime = (unix) => {
  * @param {number | null} [now] Unix seconds of the hub's clock
  */
 export const timeElement = (unix, now) => {
-  if (!isNumber(unix)) return NOT_KNOWN;
+  return isNumber(unix) ? exactTime(unix, formatTime(unix, now)) : NOT_KNOWN;
+};
+
+/**
+ * An element with a time in words, whose tooltip has the exact time in UTC.
+ * @param {number} unix seconds
+ * @param {string | undefined} text
+ */
+export const exactTime = (unix, text) => {
   const exact = new Date(unix * 1000).toISOString();
-  return h("time", { datetime: exact, title: exact }, formatTime(unix, now));
+  return h("time", { datetime: exact, title: exact }, text);
+};
+
+/** @param {number} unix seconds */
+const minuteText = (unix) =>
+  currentFormats()[0]
+    .format(new Date(unix * 1000))
+    .slice(0, "hh:mm".length);
+
+/**
+ * The midnight, Unix seconds, with which a day begins in the shown zone.
+ * @param {number} unix seconds within the day
+ * @param {number} [days] after it
+ */
+export const midnight = (unix, days = 0) => {
+  const date = new Date(unix * 1000);
+  if (zone === "utc") return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate() + days) / 1000;
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate() + days).getTime() / 1000;
+};
+
+/**
+ * The name of a day relative to now: "today", "tomorrow", "Thursday", "Dec 12".
+ * @param {number} unix seconds
+ * @param {number} now Unix seconds
+ * @param {"long" | "short"} [length] of a weekday
+ */
+export const dayName = (unix, now, length = "long") => {
+  const days = Math.round((midnight(unix) - midnight(now)) / 86_400);
+  if (days === 0 || days === 1) return days ? CAPACITY_TEXTS.tomorrow : CAPACITY_TEXTS.today;
+  const timeZone = zone === "utc" ? "UTC" : undefined;
+  const isNamed = days > 1 && days < 7;
+  const format = isNamed ? { weekday: length, timeZone } : { month: /** @type {const} */ ("short"), day: "numeric" };
+  return new Intl.DateTimeFormat("en-US", /** @type {Intl.DateTimeFormatOptions} */ ({ ...format, timeZone })).format(
+    new Date(unix * 1000),
+  );
+};
+
+/**
+ * A moment to the minute with its day: "tomorrow at 10:40"; on the day of `after` the time alone.
+ * @param {number} unix seconds
+ * @param {number} now Unix seconds
+ * @param {number | null} [after] Unix seconds
+ */
+export const formatMoment = (unix, now, after = null) => {
+  const clock = minuteText(unix);
+  if (isNumber(after) && midnight(after) === midnight(unix)) return clock;
+  return `${dayName(unix, now)} ${CAPACITY_TEXTS.at} ${clock}`;
 };
 
 /**
  * The text of a clause; a time is in the reader's zone, as all other times of a page.
  * @param {Clause} clause
+ * @param {number | null} [after] the moment before it, Unix seconds
  */
-export const clauseText = ({ text, kind, at }) => {
+export const clauseText = ({ text, kind, at }, after = null) => {
   if (zone === "utc" || !isNumber(at)) return text;
-  const clock = currentFormats()[0].format(new Date(at * 1000));
-  return kind === "minute" ? clock.slice(0, "hh:mm".length) : clock;
+  if (kind === "moment") return formatMoment(at, live.time ?? at, after);
+  return kind === "minute" ? minuteText(at) : currentFormats()[0].format(new Date(at * 1000));
+};
+
+/**
+ * The text of each clause. Of moments on one day, the first alone has it.
+ * @param {readonly Clause[]} clauses
+ */
+export const clauseTexts = (clauses) => {
+  /** @type {number | null} */
+  let after = null;
+  return clauses.map((clause) => {
+    const text = clauseText(clause, after);
+    if (clause.kind === "moment") after = clause.at;
+    return text;
+  });
 };
 
 /**
  * The text of clauses.
  * @param {readonly Clause[]} clauses
  */
-export const clausesText = (clauses) => clauses.map(clauseText).join("");
+export const clausesText = (clauses) => clauseTexts(clauses).join("");

@@ -112,7 +112,7 @@ export interface Percentiles {
 /** A part of a text: words, or what they name. */
 export interface Clause {
   text: string;
-  kind: "" | "service" | "gpus" | "pair" | "evidence" | "time" | "minute";
+  kind: "" | "service" | "gpus" | "pair" | "evidence" | "time" | "minute" | "moment";
   services: string[];
   gpus: string[];
   at: number | null;

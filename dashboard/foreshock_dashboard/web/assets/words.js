@@ -223,3 +223,29 @@ export const TILE_TEXTS = /** @type {const} */ ({
   of_capacity: "of capacity",
   normal: "normal",
 });
+
+export const LOAD_KINDS = /** @type {const} */ ({
+  requests: "requests",
+  tokens: "generated tokens",
+  kv_cache: "KV cache usage",
+  queue: "queued requests",
+  gpu_busy: "busy GPUs",
+  gpu_quota: "GPUs of the quota",
+});
+
+export const CAPACITY_TEXTS = /** @type {const} */ ({
+  today: "today",
+  tomorrow: "tomorrow",
+  at: "at",
+  now: "now",
+  of_safe: "of safe load",
+  upper: "80% upper bound",
+  services: "Services and pools",
+  no_forecast: "no forecast",
+  none: "none in 7 days",
+  unknown: "unknown",
+  past: "No forecast of a past time. Choose a time range that ends now.",
+  no_slow_burns: "No resource fills up within 7 days.",
+  no_limit: "no safe limit known",
+  chart_hint: "history, median, 80% interval",
+});

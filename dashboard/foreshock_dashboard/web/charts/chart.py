@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.state.parameters import View

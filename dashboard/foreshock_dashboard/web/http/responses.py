@@ -17,7 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.snapshot import HubView, Snapshot, clusters_of
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import AsOf, time_parameter
 

@@ -1,6 +1,6 @@
 // Responding to an incident: one key to acknowledge, and a dialog for everything else.
 
-import { clauseText, timeElement } from "#web/assets/clock.js";
+import { clauseTexts, timeElement } from "#web/assets/clock.js";
 import { closest, h, put } from "#web/assets/dom.js";
 import { inWords } from "#web/assets/format.js";
 import { hubTime, live } from "#web/assets/state.js";
@@ -112,7 +112,7 @@ const drawDialog = (incident, response, isReadOnly) => {
       "ol",
       { tabindex: 0, "aria-label": "Timeline of the incident" },
       response.timeline.map(({ at, by, text }) =>
-        h("li", null, timeElement(at, now), h("span", null, text.map(clauseText), by ? ` by ${by}` : "")),
+        h("li", null, timeElement(at, now), h("span", null, clauseTexts(text), by ? ` by ${by}` : "")),
       ),
     ),
     problemLine(),

@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Ownership, Service, split_cluster
-from foreshock_dashboard.model.snapshot import HubView, Snapshot, clusters_of
+from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
@@ -48,6 +51,11 @@ class OneCluster(HubView):
             if self._newest is None or self._newest[0] is not whole:
                 self._newest = whole, snapshot_of(whole, self._cluster)
             return self._newest[1]
+
+    @property
+    def capacity(self) -> CapacityForecast:
+        """See `HubView.capacity`."""
+        return capacity_of(self._hub.capacity, self._cluster)
 
     @property
     def metrics(self) -> MetricSource:
@@ -223,6 +231,20 @@ def _forecast(forecast: Forecast, cluster: str) -> Forecast:
         of(forecast.imbalance, lambda item: item.service),
         of(forecast.gpu_wait, lambda item: item.affected),
         of(forecast.slos, lambda item: item.service),
+    )
+
+
+def capacity_of(forecast: CapacityForecast, cluster: str) -> CapacityForecast:
+    """What a forecast has of one cluster."""
+
+    def has(subject: Subject) -> bool:
+        return (subject.service.cluster if subject.service else split_cluster(subject.pool)[0]) == cluster
+
+    return replace(
+        forecast,
+        loads=tuple(item for item in forecast.loads if has(item.subject)),
+        shortages=tuple(item for item in forecast.shortages if has(item.subject)),
+        slow_burns=tuple(item for item in forecast.slow_burns if has(Subject(item.service, item.name))),
     )
 
 

@@ -1,6 +1,6 @@
 // The suspected cause of an incident, with links to what it names.
 import { gpuHref, link, pairHref, serviceHref } from "#web/assets/address.js";
-import { clauseText, timeElement } from "#web/assets/clock.js";
+import { clauseText, clauseTexts, exactTime, timeElement } from "#web/assets/clock.js";
 import { fact, h } from "#web/assets/dom.js";
 import { formatPercent, isNumber, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
@@ -30,11 +30,14 @@ export const clauseLink = (clause) => {
  * A text with links to what it names, unbroken between numbers and units.
  * @param {readonly Clause[]} clauses
  */
-export const linked = (clauses) =>
-  clauses.map((clause) => {
+export const linked = (clauses) => {
+  const texts = clauseTexts(clauses);
+  return clauses.map((clause, i) => {
+    if (clause.kind === "moment" && isNumber(clause.at)) return exactTime(clause.at, texts[i]);
     if (isNumber(clause.at)) return timeElement(clause.at, live.time);
     return clause.kind ? clauseLink(clause) : unbroken(clause.text);
   });
+};
 
 /**
  * The suspected cause with its confidence.

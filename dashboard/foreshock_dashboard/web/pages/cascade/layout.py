@@ -11,8 +11,8 @@ from dash.development.base_component import Component
 
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_words

@@ -9,8 +9,8 @@ import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.clause import in_words

@@ -10,9 +10,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses

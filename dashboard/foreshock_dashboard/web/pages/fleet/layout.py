@@ -9,7 +9,7 @@ import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look

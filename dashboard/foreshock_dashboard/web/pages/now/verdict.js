@@ -1,6 +1,6 @@
 // The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
-import { clausesText, clauseText, timeElement, zoneName } from "#web/assets/clock.js";
+import { clausesText, clauseTexts, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
@@ -230,7 +230,7 @@ export const drawVerdict = ({ verdict }, now) => {
   );
   put(
     byId("headline"),
-    clauses.map(situation ? clauseLink : clauseText),
+    situation ? clauses.map(clauseLink) : clauseTexts(clauses),
     situation?.figure ? `: ${unbroken(situation.figure)}` : null,
   );
   put(

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dash import html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at

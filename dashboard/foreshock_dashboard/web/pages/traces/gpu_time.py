@@ -20,9 +20,10 @@ from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, trace_lane
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, inferred_intervals, measured_intervals
 from foreshock_dashboard.analysis.traces.time_breakdown import TimePart, time_breakdown
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import Matcher, Query, SourceError, note_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.traces.sentences import trace_sentence

@@ -13,8 +13,8 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS, Bins, Heatmap, heatmap
 from foreshock_dashboard.model.types import Floats, Json

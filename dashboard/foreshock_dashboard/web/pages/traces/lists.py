@@ -18,9 +18,9 @@ from cachetools import LRUCache
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlight, SingleFlightCache
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.pages.traces import trace_json
 from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES, SETTLED_AFTER_SECONDS, GpuTime, GpuTimes

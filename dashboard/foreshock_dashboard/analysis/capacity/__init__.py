@@ -1,0 +1,4 @@
+"""Load in hours and days against safe limits.
+
+Imports: `model`.
+"""

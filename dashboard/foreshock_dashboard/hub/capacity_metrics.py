@@ -1,0 +1,90 @@
+"""The capacity forecast as metrics. Unknown values have no series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import Metric
+
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, peak_within
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import Subject
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
+from foreshock_dashboard.model.service import Service, qualified, split_cluster
+
+HORIZONS = {"30m": 1800.0, "2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
+"""Seconds by the value of the label `horizon`."""
+QUANTILES = ("0.1", "0.5", "0.9")
+SUBJECT = ("service_name", "service_namespace", "pool")
+Row = tuple[tuple[str, ...], float]
+"""Label values and value of a series."""
+
+
+def capacity_families(forecast: CapacityForecast) -> Iterator[Metric]:
+    """All metrics of a capacity forecast."""
+    rows = headrooms(forecast)
+    tables: Sequence[tuple[str, str, tuple[str, ...], Iterable[Row]]] = (
+        (
+            "load_ratio",
+            "Forecast of the highest load within the horizon over capacity, by quantile.",
+            (*SUBJECT, "horizon", "quantile"),
+            (series for row in rows for series in _load_ratios(row)),
+        ),
+        (
+            "safe_load_ratio",
+            "Safe limit of the forecast load ratio.",
+            SUBJECT,
+            ((_labels(row.subject), row.load.safe / row.load.capacity) for row in rows),
+        ),
+        (
+            "shortage_timestamp_seconds",
+            "Time at which load is forecast to exceed its safe limit, by quantile, Unix seconds.",
+            (*SUBJECT, "quantile"),
+            (series for row in rows for series in _shortage_times(row)),
+        ),
+        (
+            "shortage_replicas",
+            "Replicas of a service, or GPUs of a pool, whose addition prevents the forecast shortage.",
+            SUBJECT,
+            ((_labels(row.subject), float(row.shortage.replicas)) for row in rows if row.shortage),
+        ),
+        (
+            "resource_full_timestamp_seconds",
+            "Time at which a slowly growing resource is forecast to reach its limit, by quantile, Unix seconds.",
+            ("kind", "resource", "service_name", "service_namespace", "quantile"),
+            (series for burn in forecast.slow_burns for series in _full_times(burn)),
+        ),
+        ("computed_timestamp_seconds", "Time of the newest forecast, Unix seconds.", (), [((), forecast.computed_at)]),
+    )
+    for name, text, labels, series in tables:
+        family = Metric(f"foreshock_forecast_{name}", text, "summary" if "quantile" in labels else "gauge")
+        for values, value in series:
+            if math.isfinite(value):
+                family.add_sample(family.name, dict(zip(labels, values, strict=True)), value)
+        yield family
+
+
+def _load_ratios(row: Headroom) -> Iterator[Row]:
+    for horizon, seconds in HORIZONS.items():
+        peak = peak_within(row.load, seconds)
+        for quantile, value in zip(QUANTILES, peak[:3], strict=True):
+            yield (*_labels(row.subject), horizon, quantile), value / row.load.capacity
+
+
+def _shortage_times(row: Headroom) -> Iterator[Row]:
+    if row.shortage:
+        times = (row.shortage.earliest, row.shortage.at, row.shortage.latest)
+        yield from (((*_labels(row.subject), quantile), at) for quantile, at in zip(QUANTILES, times, strict=True))
+
+
+def _full_times(burn: SlowBurn) -> Iterator[Row]:
+    name, namespace, resource = _labels(Subject(burn.service, burn.name))
+    for quantile, at in zip(QUANTILES, (burn.earliest, burn.at, burn.latest), strict=True):
+        yield (burn.kind.value, resource, name, namespace, quantile), at
+
+
+def _labels(subject: Subject) -> tuple[str, str, str]:
+    """Values of `SUBJECT`. A namespace says the cluster also where there is no service."""
+    service = subject.service or Service(qualified(split_cluster(subject.pool)[0], ""), "")
+    return service.name, service.namespace, subject.pool

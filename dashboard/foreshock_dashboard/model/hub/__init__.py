@@ -1,0 +1,4 @@
+"""What the web may see of a hub.
+
+Imports: `model`.
+"""

@@ -1,0 +1,149 @@
+"""The capacity forecast as sentences: shortages, resources that fill up, and why there is no forecast."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
+from foreshock_dashboard.model.capacity.load import Shortage, Subject
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.render.clause import Clause, Text, place, text
+from foreshock_dashboard.render.units import counted, elapsed
+from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMITS, SLOW_BURNS
+
+SHORTAGE_GRAIN_SECONDS, BURN_GRAIN_SECONDS = 600.0, 3600.0
+"""Times are rounded to these: a forecast is no more exact."""
+WEEKDAY_DAYS = 7
+"""Days within which a weekday names a day."""
+FULL_WEEKS_HOURS = 14 * 24.0
+"""History from which a weekly pattern has been seen twice."""
+
+
+def moment(at: float, now: float, grain: float = SHORTAGE_GRAIN_SECONDS, after: float | None = None) -> Clause:
+    """A time with its day: `tomorrow at 10:40 UTC`. Scripts write it in the reader's time zone.
+
+    at, now: Unix seconds. grain: seconds to which it is rounded. after: the moment before it in a sentence; on its day
+    the time alone is written. A time that has come is `now`.
+    """
+    rounded = math.floor(at / grain + 0.5) * grain
+    if rounded < now + grain / 2:
+        return Clause(CAPACITY_TEXTS["now"])
+    then, today = (datetime.fromtimestamp(seconds, UTC) for seconds in (rounded, now))
+    known_day = datetime.fromtimestamp(after, UTC).date() if after is not None else None
+    day = "" if then.date() == known_day else f"{_day(then, today)} {CAPACITY_TEXTS['at']} "
+    return Clause(f"{day}{then:%H:%M} UTC", "moment", at=rounded)
+
+
+def _day(then: datetime, today: datetime) -> str:
+    """`today`, `tomorrow`, `Thursday`, `Dec 12`."""
+    days = (then.date() - today.date()) // timedelta(days=1)
+    if days <= 1:
+        return CAPACITY_TEXTS["tomorrow" if days else "today"]
+    return f"{then:%A}" if days < WEEKDAY_DAYS else f"{then:%b} {then.day}"
+
+
+def subject_name(subject: Subject) -> Text:
+    """`llm-chat`, `pool chat`."""
+    return text(subject.service) if subject.service else text("pool ", place(subject.pool))
+
+
+def shortage_text(shortage: Shortage, now: float) -> Text:
+    """`llm-chat exceeds its safe load tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
+
+    now: Unix seconds.
+    """
+    service = shortage.subject.service
+    who = text(service) if service else text("Pool ", place(shortage.subject.pool))
+    when = moment(shortage.at, now)
+    exceeds = text(who, f" exceeds its {SAFE_LIMITS[shortage.kind]} ", when)
+    if not when.kind:
+        return text(exceeds, *_addition(shortage, ". Add {}", "."))
+    interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
+    added = "is" if shortage.replicas == 1 else "are"
+    return text(exceeds, interval, *_addition(shortage, f" unless {{}} {added} added", "."))
+
+
+def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:
+    """` (80% interval 09:50 to 11:30 UTC)`."""
+    first = moment(earliest, now, grain, when.at)
+    if math.isinf(latest):
+        return text(" (80% interval from ", first, ", or not at all in 7 days)")
+    last = moment(latest, now, grain, first.at or when.at)
+    return text(" (80% interval ", first._replace(text=first.text.removesuffix(" UTC")), " to ", last, ")")
+
+
+def _addition(shortage: Shortage, words: str, end: str) -> Text:
+    """What to add, and whether there is room for it. words: a format string with a place for the number."""
+    if shortage.replicas <= 0:
+        return text(end)
+    added = words.format(counted(shortage.replicas, "replica" if shortage.subject.service else "GPU"))
+    if shortage.subject.service is None:
+        return text(added, end)
+    pool = text("pool ", place(shortage.subject.pool)) if shortage.subject.pool else text("its pool")
+    if math.isnan(shortage.room):
+        return text(f"{added}; the room in ", pool, " is unknown", end)
+    room = max(0, math.floor(shortage.room))
+    if room >= shortage.replicas:
+        return text(f"{added}; ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}", end)
+    return text(f"{added}; ", pool, f" has room for {room}" if room else " has no room", end)
+
+
+def act_text(shortage: Shortage, now: float) -> Text:
+    """`Add by today at 09:40 UTC: a replica starts in 8 min.`; empty where the start time is unknown."""
+    if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
+        return ()
+    start = f": a replica starts in {elapsed(shortage.provisioning_seconds)}."
+    at = moment(shortage.earliest - shortage.provisioning_seconds, now)
+    return text("Add by ", at, start) if at.kind else text(f"Add now{start}")
+
+
+def slow_burn_text(burn: SlowBurn, now: float) -> Text:
+    """`Host memory of host-3 is full Thursday at 14:00 UTC (80% interval …).`."""
+    name, happens = SLOW_BURNS[burn.kind]
+    when = moment(burn.at, now, BURN_GRAIN_SECONDS)
+    is_exact = burn.kind is SlowBurnKind.CERTIFICATE or not when.kind
+    interval = () if is_exact else _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS)
+    return text(name, _holder(burn), f" {happens} ", when, interval, ".")
+
+
+def _holder(burn: SlowBurn) -> Text:
+    """` of host-3`, ` of llm-chat on llm-chat-0`."""
+    named = text(place(burn.name)) if burn.name else ()
+    if burn.service is None:
+        return text(" of ", named)
+    return text(" of ", burn.service, *((" (", named, ")") if named else ()))
+
+
+def headline(forecast: CapacityForecast, now: float) -> Text:
+    """The first shortage, that there is none, or why there is no forecast."""
+    if reason := no_forecast(forecast):
+        return text(reason)
+    if forecast.shortages:
+        return shortage_text(forecast.shortages[0], now)
+    return text("No shortage in the next 7 days.")
+
+
+def no_forecast(forecast: CapacityForecast) -> str:
+    """Why there is no forecast, and the remedy; "" if there is one."""
+    if forecast.loads:
+        return ""
+    if forecast.error:
+        return f"No forecast: {forecast.error}"
+    if math.isnan(forecast.computed_at):
+        return "No forecast yet: the first one is being computed."
+    if not forecast.is_known:
+        have = f"{forecast.history_hours:.0f} h" if forecast.history_hours >= 1 else "less than 1 h"
+        return f"No forecast yet: it needs at least {MIN_HISTORY_HOURS:.0f} h of history, has {have}."
+    return "No forecast: no service reports its load. Send spans, or scrape its model servers."
+
+
+def quality_notes(forecast: CapacityForecast) -> tuple[Text, ...]:
+    """What limits the forecast: its age after a failure, and a short history."""
+    notes = []
+    if forecast.loads and forecast.error:
+        notes.append(text(f"The forecast is not updated: {forecast.error}"))
+    if forecast.loads and forecast.history_hours < FULL_WEEKS_HOURS:
+        have = elapsed(forecast.history_hours * 3600)
+        notes.append(text(f"The forecast rests on {have} of history. Weekly peaks are known after 14 d."))
+    return tuple(notes)

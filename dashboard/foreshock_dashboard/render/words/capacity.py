@@ -1,0 +1,62 @@
+"""Words of the capacity forecast: kinds of load, units, and resources that fill up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.capacity.load import LoadKind
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
+
+LOAD_KINDS: Mapping[LoadKind, str] = {
+    LoadKind.REQUESTS: "requests",
+    LoadKind.TOKENS: "generated tokens",
+    LoadKind.KV_CACHE: "KV cache usage",
+    LoadKind.QUEUE: "queued requests",
+    LoadKind.GPU_BUSY: "busy GPUs",
+    LoadKind.GPU_QUOTA: "GPUs of the quota",
+}
+SAFE_LIMITS: Mapping[LoadKind, str] = {
+    LoadKind.REQUESTS: "safe load",
+    LoadKind.TOKENS: "safe token rate",
+    LoadKind.KV_CACHE: "safe KV cache usage",
+    LoadKind.QUEUE: "safe queue length",
+    LoadKind.GPU_BUSY: "safe GPU load",
+    LoadKind.GPU_QUOTA: "GPU quota",
+}
+"""What a shortage exceeds."""
+LOAD_UNITS: Mapping[LoadKind, str] = {
+    LoadKind.REQUESTS: "req/s",
+    LoadKind.TOKENS: "tokens/s",
+    LoadKind.KV_CACHE: "ratio",
+    LoadKind.QUEUE: "count",
+    LoadKind.GPU_BUSY: "GPUs",
+    LoadKind.GPU_QUOTA: "GPUs",
+}
+SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
+    SlowBurnKind.HOST_MEMORY: ("Host memory", "is full"),
+    SlowBurnKind.GPU_MEMORY: ("GPU memory", "is full"),
+    SlowBurnKind.MEMORY: ("Pod memory", "reaches its limit"),
+    SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
+    SlowBurnKind.DISK: ("Volume", "is full"),
+    SlowBurnKind.QUEUE: ("Queue", "reaches its limit"),
+    SlowBurnKind.ERROR_BUDGET: ("Error budget", "is spent"),
+    SlowBurnKind.CERTIFICATE: ("Certificate", "expires"),
+}
+"""What fills up, and what happens to it."""
+CAPACITY_TEXTS: Mapping[str, str] = {
+    "today": "today",
+    "tomorrow": "tomorrow",
+    "at": "at",
+    "now": "now",
+    "of_safe": "of safe load",
+    "upper": "80% upper bound",
+    "services": "Services and pools",
+    "no_forecast": "no forecast",
+    "none": "none in 7 days",
+    "unknown": "unknown",
+    "past": "No forecast of a past time. Choose a time range that ends now.",
+    "no_slow_burns": "No resource fills up within 7 days.",
+    "no_limit": "no safe limit known",
+    "chart_hint": "history, median, 80% interval",
+}
+"""Texts of the Capacity page."""

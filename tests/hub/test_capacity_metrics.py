@@ -1,0 +1,72 @@
+"""The capacity forecast as Prometheus metrics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.web.forecasts import DAY, FORECAST, NOT_YET, shortage
+from tests.web.worlds import NOW
+
+from foreshock_dashboard.hub.capacity_metrics import capacity_families
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.service import Service
+
+Series = dict[tuple[str, ...], float]
+
+
+def series(forecast: CapacityForecast, name: str, *labels: str) -> Series:
+    """The values of a metric by these labels, of which one of several series wins."""
+    found = next(family for family in capacity_families(forecast) if family.name == f"foreshock_forecast_{name}")
+    return {tuple(sample.labels[label] for label in labels): sample.value for sample in found.samples}
+
+
+def test_load_is_exported_as_the_peak_within_each_horizon() -> None:
+    """Over capacity, with its 80% interval, beside its safe limit."""
+    of = series(FORECAST, "load_ratio", "service_name", "horizon", "quantile")
+    assert of["vllm-8b", "24h", "0.5"] == pytest.approx(6.0 * 1.5 / 20)
+    assert of["vllm-8b", "24h", "0.1"] == pytest.approx(0.9 * 6.0 * 1.5 / 20)
+    assert of["vllm-8b", "30m", "0.9"] < of["vllm-8b", "2h", "0.9"] < of["vllm-8b", "24h", "0.9"]
+    assert series(FORECAST, "safe_load_ratio", "service_name", "pool")["vllm-8b", "chat"] == 0.75
+
+
+def test_the_kind_of_load_that_limits_a_service_is_exported() -> None:
+    """Requests of vllm-70b come closer to their safe limit than its KV cache."""
+    assert series(FORECAST, "load_ratio", "service_name", "horizon", "quantile")["vllm-70b", "7d", "0.5"] > 0.8
+
+
+def test_a_shortage_has_its_time_and_remedy() -> None:
+    """A time beyond the forecast has no series, nor has a service without a shortage."""
+    late = replace(FORECAST, shortages=(shortage(latest=math.inf),))
+    at = NOW + DAY + 2400
+    times = series(late, "shortage_timestamp_seconds", "service_name", "quantile")
+    assert times == {("vllm-70b", "0.1"): at - 3000, ("vllm-70b", "0.5"): at}
+    assert series(late, "shortage_replicas", "service_name", "pool") == {("vllm-70b", "chat"): 2.0}
+
+
+def test_a_resource_that_fills_up_has_its_time() -> None:
+    """By kind, and host, GPU, or service."""
+    times = series(FORECAST, "resource_full_timestamp_seconds", "kind", "resource", "quantile")
+    assert times["host_memory", "host-3", "0.5"] == NOW + 2 * DAY + 4 * 3600
+
+
+def test_without_a_forecast_there_are_no_series() -> None:
+    """Absent is never zero."""
+    assert not [sample for family in capacity_families(NOT_YET) for sample in family.samples]
+
+
+def test_an_unknown_capacity_has_no_ratio() -> None:
+    """The rest of the forecast has its series."""
+    loads = tuple(replace(item, capacity=math.nan) for item in FORECAST.loads)
+    unknown = replace(FORECAST, loads=loads)
+    assert series(unknown, "load_ratio", "service_name") == {}
+    assert series(unknown, "shortage_replicas", "service_name") == {("vllm-70b",): 2.0}
+
+
+def test_a_pool_of_several_clusters_says_its_cluster() -> None:
+    """As namespaces do, from which the exposition makes the label `cluster`."""
+    pool = replace(FORECAST.loads[-1], subject=FORECAST.loads[-1].subject._replace(pool="eu//chat"))
+    cluster = CapacityForecast(computed_at=NOW, loads=(pool,))
+    (namespace,) = series(cluster, "safe_load_ratio", "service_namespace")
+    assert Service(namespace[0], "").cluster == "eu"

@@ -1,0 +1,143 @@
+"""The capacity forecast in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.web.forecasts import (
+    CHAT,
+    DAY,
+    FORECAST,
+    HOUR,
+    IDLE,
+    NONE_SHORT,
+    NOT_YET,
+    UNREADABLE,
+    YOUNG,
+    shortage,
+    slow_burn,
+)
+from tests.web.worlds import NOW
+
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import LoadKind, Shortage
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.render.capacity_text import act_text, headline, moment, shortage_text, slow_burn_text
+from foreshock_dashboard.render.clause import joined_text
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (-60.0, "now"),
+        (240.0, "now"),
+        (2 * HOUR, "today at 12:00 UTC"),
+        (DAY, "tomorrow at 10:00 UTC"),
+        (14 * HOUR, "tomorrow at 00:00 UTC"),
+        (2 * DAY, "Thursday at 10:00 UTC"),
+        (6 * DAY + 304.0, "Monday at 10:10 UTC"),
+        (7 * DAY, "Dec 2 at 10:00 UTC"),
+    ],
+)
+def test_a_moment_has_the_day_that_people_say(at: float, words: str) -> None:
+    """Rounded to ten minutes."""
+    assert moment(NOW + at, NOW).text == words
+
+
+OPEN_END = "tomorrow at 10:40 UTC (80% interval from 09:50 UTC, or not at all in 7 days)"
+DAYS = "tomorrow at 10:40 UTC (80% interval today at 10:40 to Thursday at 10:40 UTC)"
+WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        (shortage(), f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for 1."),
+        (
+            shortage(replicas=1, room=3),
+            f"vllm-70b exceeds its safe load {WHEN} unless 1 replica is added; pool chat has room for it.",
+        ),
+        (
+            shortage(room=2),
+            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for them.",
+        ),
+        (
+            shortage(room=0),
+            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has no room.",
+        ),
+        (
+            shortage(room=math.nan, pool=""),
+            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; the room in its pool is unknown.",
+        ),
+        (shortage(replicas=0), f"vllm-70b exceeds its safe load {WHEN}."),
+        (
+            shortage(None, kind=LoadKind.GPU_QUOTA, replicas=3),
+            f"Pool chat exceeds its GPU quota {WHEN} unless 3 GPUs are added.",
+        ),
+        (
+            shortage(latest=math.inf),
+            f"vllm-70b exceeds its safe load {OPEN_END} unless 2 replicas are added; pool chat has room for 1.",
+        ),
+        (
+            shortage(earliest=-DAY, latest=DAY, room=9),
+            f"vllm-70b exceeds its safe load {DAYS} unless 2 replicas are added; pool chat has room for them.",
+        ),
+        (
+            shortage(at=NOW - 60.0),
+            "vllm-70b exceeds its safe load now. Add 2 replicas; pool chat has room for 1.",
+        ),
+    ],
+)
+def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: str) -> None:
+    assert joined_text(shortage_text(short, NOW)) == words
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        (shortage(), "Add by tomorrow at 09:40 UTC: a replica starts in 8 min."),
+        (shortage(at=NOW), "Add now: a replica starts in 8 min."),
+        (shortage(provisioning_seconds=math.nan), ""),
+        (shortage(replicas=0), ""),
+    ],
+)
+def test_replicas_must_be_added_early_enough_to_start(short: Shortage, words: str) -> None:
+    """Before the earliest time of the interval, by the time that a replica takes."""
+    assert joined_text(act_text(short, NOW)) == words
+
+
+BURN = "Thursday at 14:00 UTC (80% interval 04:00 to Friday at 10:00 UTC)."
+
+
+@pytest.mark.parametrize(
+    ("burn", "words"),
+    [
+        (slow_burn(), f"Host memory of host-3 is full {BURN}"),
+        (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 is full {BURN}"),
+        (slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, ""), f"Error budget of vllm-70b is spent {BURN}"),
+        (
+            slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, "pod-1"),
+            f"Open files of vllm-70b (pod-1) reach their limit {BURN}",
+        ),
+        (slow_burn(SlowBurnKind.CERTIFICATE, name="db"), "Certificate of db expires Thursday at 14:00 UTC."),
+    ],
+)
+def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:
+    """To the hour; the date of a certificate has no interval."""
+    assert joined_text(slow_burn_text(burn, NOW)) == words
+
+
+@pytest.mark.parametrize(
+    ("forecast", "words"),
+    [
+        (FORECAST, joined_text(shortage_text(shortage(), NOW))),
+        (NONE_SHORT, "No shortage in the next 7 days."),
+        (NOT_YET, "No forecast yet: the first one is being computed."),
+        (YOUNG, "No forecast yet: it needs at least 24 h of history, has 5 h."),
+        (IDLE, "No forecast: no service reports its load. Send spans, or scrape its model servers."),
+        (UNREADABLE, "No forecast: Prometheus http://127.0.0.1:9090 refuses connections. Start it."),
+    ],
+)
+def test_the_headline_is_the_first_shortage_or_why_none_is_known(forecast: CapacityForecast, words: str) -> None:
+    assert joined_text(headline(forecast, NOW)) == words

@@ -1,0 +1,130 @@
+"""A capacity forecast of the services of `tests.web.worlds`: a daily wave that grows, so that one has too few replicas.
+
+Times are relative to `NOW` of the worlds, Tuesday, November 25, 2025, 10:00 UTC.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tests.web.worlds import NOW, service
+
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import (
+    FORECAST_POINTS,
+    FORECAST_STEP_SECONDS,
+    LoadForecast,
+    LoadKind,
+    Shortage,
+    Subject,
+)
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+
+HOUR, DAY = 3600.0, 86_400.0
+CHAT, SMALL, EMBEDDER = service("vllm-70b"), service("vllm-8b"), service("embedder")
+PEAK_HOUR = 14.0
+HISTORY_POINTS = 14 * 144
+
+
+def wave(times: Floats, mean: float, growth: float = 0.0) -> Floats:
+    """A load with a peak at `PEAK_HOUR`, UTC, that grows by `growth` each day from `NOW` on."""
+    days = (times - NOW) / DAY
+    shape = 1.0 + 0.5 * np.cos(2 * np.pi * (times / DAY - PEAK_HOUR / 24))
+    values: Floats = mean * (1.0 + growth * days) * shape
+    return values
+
+
+def load(
+    who: Service | None, pool: str, mean: float, kind: LoadKind = LoadKind.REQUESTS, growth: float = 0.0
+) -> LoadForecast:
+    """The forecast of a `wave` whose capacity is 20 and whose safe limit is 15, with an interval of ±10%."""
+    after = NOW + FORECAST_STEP_SECONDS * np.arange(FORECAST_POINTS, dtype=np.float64)
+    before = NOW + FORECAST_STEP_SECONDS * np.arange(-HISTORY_POINTS, 0, dtype=np.float64)
+    p50 = wave(after, mean, growth)
+    return LoadForecast(
+        Subject(who, pool),
+        kind,
+        NOW,
+        0.9 * p50,
+        p50,
+        1.1 * p50,
+        wave(before, mean, growth),
+        capacity=20.0,
+        safe=15.0,
+        replicas=4.0,
+        ready=4.0,
+    )
+
+
+def shortage(
+    who: Service | None = CHAT,
+    at: float = NOW + DAY + 40 * 60,
+    *,
+    kind: LoadKind = LoadKind.REQUESTS,
+    pool: str = "chat",
+    replicas: int = 2,
+    room: float = 1.0,
+    earliest: float = -50 * 60,
+    latest: float = 50 * 60,
+    provisioning_seconds: float = 480.0,
+) -> Shortage:
+    """A shortage tomorrow at 10:40. earliest, latest: seconds from `at`."""
+    return Shortage(
+        Subject(who, pool),
+        kind,
+        at,
+        at + earliest,
+        at + latest,
+        peak=17.3,
+        peak_at=at + 4 * HOUR,
+        safe=15.0,
+        replicas=replicas,
+        ready=4.0,
+        room=room,
+        provisioning_seconds=provisioning_seconds,
+    )
+
+
+def slow_burn(
+    kind: SlowBurnKind = SlowBurnKind.HOST_MEMORY, who: Service | None = None, name: str = "host-3"
+) -> SlowBurn:
+    """Something that is full in two days, on Thursday at 14:00."""
+    at = NOW + 2 * DAY + 4 * HOUR
+    return SlowBurn(
+        kind,
+        who,
+        name,
+        value=400e9,
+        limit=512e9,
+        growth=112e9 / (at - NOW),
+        slowest=1.0,
+        fastest=2.0,
+        at=at,
+        earliest=at - 10 * HOUR,
+        latest=at + 20 * HOUR,
+        since=NOW - DAY,
+    )
+
+
+FORECAST = CapacityForecast(
+    computed_at=NOW,
+    history_hours=336.0,
+    missing=(LoadKind.TOKENS,),
+    loads=(
+        load(CHAT, "chat", 11.0, growth=0.03),
+        load(CHAT, "chat", 6.0, LoadKind.KV_CACHE),
+        load(SMALL, "chat", 6.0),
+        load(EMBEDDER, "", 9.6),
+        load(None, "chat", 7.0, LoadKind.GPU_BUSY),
+    ),
+    shortages=(shortage(),),
+    slow_burns=(slow_burn(),),
+)
+NONE_SHORT = CapacityForecast(computed_at=NOW, history_hours=336.0, loads=FORECAST.loads[2:4])
+YOUNG = CapacityForecast(computed_at=NOW, history_hours=5.2)
+UNREADABLE = CapacityForecast(error="Prometheus http://127.0.0.1:9090 refuses connections. Start it.")
+IDLE = CapacityForecast(computed_at=NOW, history_hours=48.0)
+NOT_YET = CapacityForecast(computed_at=math.nan)
