@@ -244,3 +244,22 @@ def test_the_cluster_of_a_question_or_of_the_command_limits_the_answer() -> None
             with closing(Source(server.url, cluster=command)) as source:
                 rows = source.get("/api/services", "services", cluster=question)["services"]
                 assert {row["service"].partition("//")[0] for row in rows} == hosts, (command, question)
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_table_says_the_cluster_in_words_and_csv_has_the_names(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands take the names; a person reads `shop/embedder in eu`."""
+    commands = ("get services", "get gpus", "get pools", "get targets", "incident list", "silence list")
+    with closing(WebServer(create_app(FakeHub(fleet()), version="1"), "127.0.0.1", 0)) as server:
+        server.start()
+        monkeypatch.setenv("FORESHOCK_HUB", server.url)
+        silence = "silence create --service eu//shop/embedder --noisy-neighbor eu//shop/train-llm --for 1h"
+        for command in (silence, *commands):
+            assert main([*command.split(), "-o", form]) == 0
+            shown = capsys.readouterr().out
+            assert ("//" in shown) is (form == "csv"), shown
+            assert " in eu" in shown or form == "csv", shown
+            if "silence" in command and form == "table":
+                assert "shop/embedder in eu / shop/train-llm" in shown

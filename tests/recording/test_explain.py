@@ -11,6 +11,9 @@ import pytest
 from tests.recording.platform import START, Value, counter, openmetrics, raised, wave
 
 from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.replay.explain import _shares
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock
@@ -254,6 +257,17 @@ def test_a_cluster_limits_causes_and_names_without_one(tmp_path: Path, foreshock
         assert service or {row["service"][:4] for row in answer["candidates"]} <= {f"{given[-1]}//"}
     assert foreshock("explain", "--cluster", "xx", *common) == 1
     assert "unknown cluster 'xx'. It has ap, eu, us." in foreshock.said
+
+
+def test_the_candidates_of_a_cluster_share_all_suspicion_among_them() -> None:
+    """Those of other clusters are left out, and their shares with them."""
+    payment, cart = Service("eu//shop", "payment"), Service("eu//shop", "cart")
+    assert [item.score for item in _shares([Candidate(payment, 0.6), Candidate(cart, 0.2)])] == [
+        pytest.approx(0.75),
+        pytest.approx(0.25),
+    ]
+    assert _shares([Candidate(cart, 0.0)]) == (Candidate(cart, 0.0),)
+    assert _shares([]) == ()
 
 
 def test_a_new_image_of_a_suspect_is_named_as_evidence(explain: Explain) -> None:

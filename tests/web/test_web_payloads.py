@@ -153,6 +153,16 @@ def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0", "host-0/gpu-1"]
 
 
+def test_a_pair_of_an_incident_has_the_gpu_wait_on_its_gpus() -> None:
+    """The figure of the pages: other GPUs that the two share do not pull it down."""
+    world = contended()
+    incident = contention_incident(world)
+    incident = replace(incident, suspect=incident.suspect._replace(gpus=world.gpus[:1]))
+    worst = lists.contention(snapshot(world, incident))["pairs"][0]
+    assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0"]
+    assert worst.gpu_wait_ratio == worst.gpus[0].gpu_wait_ratio
+
+
 def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     """The mean is over the GPUs that have a reading; without any there is no figure."""
     world = contended()

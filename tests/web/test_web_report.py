@@ -7,12 +7,13 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, contended, contention_incident, service
 
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.incident import AtRisk, Incident, LaterCause, SuspectedCause
 from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.response.entries import acknowledge
 from foreshock_dashboard.response.fold import fold
@@ -58,6 +59,36 @@ def test_it_has_the_suspected_cause_of_the_page_where_it_was_another() -> None:
         "Suspected cause when the page was sent: batch-eval: overload." in report(contended(), over(), before).markdown
     )
     assert "when the page was sent" not in report(contended(), over(), over()).markdown
+
+
+def test_a_later_cause_stands_beside_the_paged_one() -> None:
+    """It explains what followed, not what was paged."""
+    later = LaterCause(service("rag-api"), "scale_up_lag", SuspectedCause(service("gateway")), NOW - 100)
+    root_cause = section(report(contended(), replace(over(), later=later)).markdown, "Root cause")
+    assert root_cause.strip().startswith("train-llm")
+    assert "Later also at rag-api: scale-up lag: new replicas are not ready, since 09:58:20 UTC." in root_cause
+
+
+@pytest.mark.parametrize(
+    ("known_after", "said"),
+    [
+        pytest.param(9, "09:58:50 embedder is within its SLO again", id="data go on"),
+        pytest.param(3, "09:59:40 embedder is within its SLO again", id="data go on after a gap"),
+        pytest.param(0, "09:58:30 embedder still breaches its SLO: no later data", id="data end"),
+    ],
+)
+def test_a_service_is_within_its_slo_again_only_where_data_show_it(known_after: int, said: str) -> None:
+    """With the first latency after the breach."""
+    world = contended()
+    item = replace(over(), resolved=world.time)
+    p95 = world.red.p95.copy()
+    row = p95[world.services.index(item.service)]
+    row[-18:-9] = 60.0
+    row[-9:] = math.nan
+    row[len(row) - known_after :] = 0.05
+    red = replace(world.red, p95=p95, error_rate=np.zeros_like(p95))
+    timeline = section(report(replace(world, red=red), item).markdown, "Timeline")
+    assert re.findall(r"- (.+ embedder (?:still|is within).+)", timeline) == [said]
 
 
 @pytest.mark.parametrize(("paged", "words"), [(True, "would have saved up to"), (False, "No page was sent.")])

@@ -13,6 +13,7 @@ from foreshock_dashboard.cli.source import Source, at_option, match_option, read
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.incident_text import printable
 from foreshock_dashboard.render.words.incidents import NO_REASON
@@ -26,7 +27,7 @@ MIN_SCORE, MIN_ROWS = 0.05, 3
 """Score below which a table leaves out candidates after the first `MIN_ROWS`; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
     ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.2f}"),
-    ("SERVICE", lambda row: row["service"]),
+    ("SERVICE", lambda row: in_words(row["service"])),
     ("REASONS", lambda row: "; ".join(row["why"].split("; ")[:MAX_REASONS]) or NO_REASON),
 )
 FIELDS = ("rank", "passed", "confidence", "score", "service", "why")

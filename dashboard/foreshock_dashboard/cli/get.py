@@ -8,6 +8,8 @@ from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, 
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
+from foreshock_dashboard.model.service import split_cluster
+from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import duration, percent
 
@@ -17,9 +19,11 @@ MAX_NAMES = 3
 """Names in a cell."""
 
 
-def _names(names: list[str]) -> str | None:
-    more = f" +{len(names) - MAX_NAMES}" if len(names) > MAX_NAMES else ""
-    return ",".join(names[:MAX_NAMES]) + more if names else None
+def _names(names: list[str], gpu: str = "", most: int = MAX_NAMES) -> str | None:
+    """The first names; gpu: that of the row, whose cluster they do not repeat."""
+    more = f" +{len(names) - most}" if len(names) > most else ""
+    shown = joined_text(joined(map(place, names[:most]), ","), split_cluster(gpu)[0])
+    return shown + more if names else None
 
 
 def _seconds(key: str) -> Column:
@@ -31,7 +35,7 @@ def _ratio(head: str, key: str) -> Column:
 
 
 SERVICE_COLUMNS: tuple[Column, ...] = (
-    ("SERVICE", lambda row: row["service"]),
+    ("SERVICE", lambda row: in_words(row["service"])),
     ("HEALTH", lambda row: row["health"]),
     ("CONDITION", lambda row: row["condition"]),
     ("REQ/S", lambda row: None if row["requests_per_second"] is None else f"{row['requests_per_second']:.3g}"),
@@ -53,14 +57,14 @@ def _memory(row: Row) -> str | None:
 
 
 GPU_COLUMNS: tuple[Column, ...] = (
-    ("GPU", lambda row: row["gpu"]),
+    ("GPU", lambda row: in_words(row["gpu"])),
     ("MODEL", lambda row: row["model"] or None),
     _ratio("UTIL", "utilization_ratio"),
     _ratio("CONTENDED", "contended_ratio"),
     ("MEMORY", _memory),
     ("POWER", lambda row: None if row["power_watts"] is None else f"{row['power_watts']:.0f} W"),
     ("TEMP", lambda row: None if row["temperature_celsius"] is None else f"{row['temperature_celsius']:.0f} °C"),
-    ("SERVICES", lambda row: _names([tenant["service"] for tenant in row["services"]])),
+    ("SERVICES", lambda row: _names([item["service"] for item in row["services"]], row["gpu"])),
     ("ALLOCATED, NO PROCESS", lambda row: _names([item["pod"] for item in row["allocated"]])),
 )
 GPU_FIELDS = (
@@ -68,8 +72,15 @@ GPU_FIELDS = (
     *("memory_total_bytes", "power_watts", "temperature_celsius", "services", "allocated"),
 )
 
+
+def _tier(name: str) -> str:
+    """A tier, which may be the services of a cluster without one."""
+    cluster, tier = split_cluster(name)
+    return f"{tier or '(none)'}{f' in {cluster}' if cluster else ''}"
+
+
 POOL_COLUMNS: tuple[Column, ...] = (
-    ("TIER", lambda row: row["tier"] or "(none)"),
+    ("TIER", lambda row: _tier(row["tier"])),
     ("GPUS", lambda row: str(row["gpus"])),
     ("SHARED", lambda row: str(row["shared"])),
     ("LOAD", lambda row: None if row["load"] is None else f"{row['load']:.1f}"),
@@ -79,10 +90,23 @@ POOL_COLUMNS: tuple[Column, ...] = (
     ("SERVICES", lambda row: _names(row["services"])),
 )
 POOL_FIELDS = ("tier", "gpus", "shared", "load", "safe_ratio", "needed", "by", "services")
+
+
+def _tiers(row: Row) -> str:
+    """The services of each tier."""
+    tiers = row["tiers"].items()
+    return "; ".join(f"{_tier(tier)}: {_names(names, row['gpu'], len(names))}" for tier, names in tiers)
+
+
 SHARED_COLUMNS: tuple[Column, ...] = (
-    ("SHARED GPU", lambda row: row["gpu"]),
-    ("POOL", lambda row: row["pool"]),
-    ("TIERS", lambda row: "; ".join(f"{tier or '(none)'}: {', '.join(names)}" for tier, names in row["tiers"].items())),
+    ("SHARED GPU", lambda row: in_words(row["gpu"])),
+    ("POOL", lambda row: in_words(row["pool"])),
+    (
+        "TIERS",
+        lambda row: "; ".join(
+            f"{tier or '(none)'}: {_names(names, row['gpu'], len(names))}" for tier, names in row["tiers"].items()
+        ),
+    ),
 )
 
 CHANGE_COLUMNS: tuple[Column, ...] = (
@@ -99,7 +123,7 @@ CHANGE_FIELDS = (
 )
 
 TARGET_COLUMNS: tuple[Column, ...] = (
-    ("TARGET", lambda row: row["instance"]),
+    ("TARGET", lambda row: in_words(row["instance"])),
     ("JOB", lambda row: row["job"]),
     ("UP", lambda row: None if row["up"] is None else "yes" if row["up"] else "no"),
     ("LAST SAMPLE", lambda row: None if row["age_seconds"] is None else f"{row['age_seconds']:.0f} s ago"),

@@ -21,6 +21,7 @@ from foreshock_dashboard.cli.output import Column, plain, show
 from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.incident_text import incident_text, suspect_text, utc_timestamp
 from foreshock_dashboard.render.units import elapsed
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
@@ -43,7 +44,7 @@ STYLE = (
 INCIDENT_COLUMNS: tuple[Column, ...] = (
     ("SEVERITY", lambda row: row["severity"]),
     ("STATE", lambda row: row["state"]),
-    ("SERVICE", lambda row: row["service"]),
+    ("SERVICE", lambda row: in_words(row["service"])),
     ("CAUSE", lambda row: row["cause"]),
     ("SUSPECT", lambda row: suspect_text(row["suspect"]) or None),
     ("CONFIDENCE", lambda row: row["confidence_level"]),

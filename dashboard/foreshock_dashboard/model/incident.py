@@ -65,6 +65,15 @@ class SuspectedCause(NamedTuple):
     change: Change | None = None
 
 
+class LaterCause(NamedTuple):
+    """A cause of trouble of a service that began after the page of an incident, at Unix seconds `since`."""
+
+    service: Service
+    cause: Cause
+    suspect: SuspectedCause
+    since: float
+
+
 class AtRisk(NamedTuple):
     """A service at risk, and the seconds until it breaches its SLO; 0 during a breach.
 
@@ -130,7 +139,8 @@ class Incident:
     candidates: suspected causes, the likeliest first. evidence_at: Unix seconds of the values of the evidence, the last
     time at which it supported the cause; None without evidence. since (the first anomaly), opened, paged,
     recovering_since (the end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0
-    to 1. stage: of the service while the incident fires; None if unknown, or if no service is affected.
+    to 1. stage: of the service while the incident fires; None if unknown, or if no service is affected. later: what
+    causes the trouble since the suspected cause ended; the actions are then against it.
     """
 
     id: str
@@ -157,6 +167,7 @@ class Incident:
     first_service: Service | None = None
     paged_service: Service | None = None
     stage: Stage | None = None
+    later: LaterCause | None = None
 
     @property
     def is_open(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
@@ -87,6 +88,7 @@ def _details(incident: Incident) -> tuple[Text, ...]:
     return (
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
+        later_clauses(incident),
         _affected(incident.other_affected),
         _next(incident),
         text("First anomaly: ", time(incident.since)) if incident.affected else (),
@@ -150,6 +152,19 @@ def suspect_clauses(incident: Incident) -> Text:
             return text("crashed or unreachable replicas")
         case _:
             return text("degraded dependency ", other) if other else text("local fault, no external cause found")
+
+
+def later_clauses(incident: Incident) -> Text:
+    """The cause that began after the page: `Later also: throttled or failing host-1/gpu-0, since 12:10`."""
+    later = incident.later
+    if later is None:
+        return ()
+    summary = incident.summary._replace(requests=None, latent=False, down=False)
+    shown = replace(
+        incident, service=later.service, cause=later.cause, suspect=later.suspect, since=later.since, summary=summary
+    )
+    where = (" at ", later.service) if later.service != incident.service else ()
+    return text("Later also", *where, ": ", suspect_clauses(shown), ", since ", time(later.since))
 
 
 def gpus_clause(incident: Incident) -> Clause:

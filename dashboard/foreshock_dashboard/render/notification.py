@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.action import action_clauses, action_expected
-from foreshock_dashboard.render.clause import in_words, joined_text
+from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import details_sentences, headline, suspect_clauses
+from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspect_clauses
 from foreshock_dashboard.render.incident_text import printable
 from foreshock_dashboard.render.units import clock, elapsed
 
@@ -69,7 +69,8 @@ def resolved_message(incident: Incident, base: str) -> MessageText:
     """The message about a resolved incident."""
     end = incident.resolved if incident.resolved is not None else incident.opened
     lasted = f"Open for {elapsed(end - incident.opened)}, from {clock(incident.opened)} to {clock(end)} UTC."
-    cause = f"Suspected cause: {joined_text(suspect_clauses(incident), incident.service.cluster)}."
+    causes = sentences(text("Suspected cause: ", suspect_clauses(incident)), later_clauses(incident))
+    cause = joined_text(causes, incident.service.cluster)
     return _message(f"[resolved] {headline(incident)}", [f"{lasted} {cause}"], incident.id, base)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from textwrap import wrap
 
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import counted, percent
 
 WIDTH = 100
@@ -49,7 +50,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
         if shown == MAX_SPANS:
             left_out += len(spans) - shown
             break
-        name = f"{'  ' * min(depth, MAX_INDENT)}{span['service']}  {span['name']}"
+        name = f"{'  ' * min(depth, MAX_INDENT)}{in_words(span['service'])}  {span['name']}"
         failed = "  ERROR" if span["status"] == "error" else ""
         kind = "" if span["kind"] == "internal" else f"  {span['kind']}"
         room = WIDTH - _TIME - _WAIT - 4 - len(kind) - len(failed)
@@ -95,14 +96,14 @@ def _lane(lane: Json, trace: Json) -> str:
     times = [_range(item) for item in spans or lane["intervals"]]
     first, last = min((start for start, _ in times), default=0.0), max((end for _, end in times), default=0.0)
     quality = "" if lane["quality"] == "measured" else ", inferred from counters"
-    head = f"{lane['gpu']}: GPU wait up to {_time(lane['waited_seconds'])}{quality}"
+    head = f"{in_words(lane['gpu'])}: GPU wait up to {_time(lane['waited_seconds'])}{quality}"
     others = {interval["service"] for interval in lane["intervals"]} - {lane["own"]}
     width = WIDTH - _LABEL - 13
     rows = []
     for service in [lane["own"], *sorted(others, key=lambda name: -lane["by"].get(name, 0))]:
         own = [interval for interval in lane["intervals"] if interval["service"] == service]
         held = lane["own_seconds"] if service == lane["own"] else lane["by"].get(service, 0.0)
-        name = f"{service} *" if service == lane["own"] else service
+        name = f"{in_words(service)} *" if service == lane["own"] else in_words(service)
         bar = _bar(own, lane["intervals"], first, last, width)
         rows.append(f"{_cut(name, _LABEL):<{_LABEL}} {bar} {_time(held):>{_TIME}}")
     scale = f"{'':<{_LABEL}} {_time(first):<{width // 2}}{_time(last):>{width - width // 2}}"

@@ -26,6 +26,7 @@ from foreshock_dashboard.model.explanation import (
     SignalCount,
     SignalKind,
 )
+from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Matrix, MetricSeries, MetricSource, NoDataError, Query, grid
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.world import World
@@ -112,10 +113,17 @@ def explain(
     baseline, analyzed = _compared_times(compared.window)
     ranked, shown = ranking.candidates, recent_changes(compared.changes, *analyzed)
     if cluster and compared.target is None:
-        ranked = tuple(item for item in ranked if item.service.cluster == cluster)
+        ranked = _shares(item for item in ranked if item.service.cluster == cluster)
         shown = tuple(change for change in shown if _may_be_in(change, cluster))
     strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
     return Explanation(compared.target, at, strong, weak, signals, tuple(missing), baseline, analyzed, shown)
+
+
+def _shares(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates with their shares of the suspicion of them all."""
+    kept = tuple(candidates)
+    total = sum(item.score for item in kept) or 1.0
+    return tuple(item._replace(score=item.score / total) for item in kept)
 
 
 def _may_be_in(change: Change, cluster: str) -> bool:

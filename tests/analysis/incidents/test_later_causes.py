@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,36 +13,39 @@ from tests.analysis.platforms import START
 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
-from foreshock_dashboard.analysis.incidents.lifecycle import _began_after_page
+from foreshock_dashboard.analysis.incidents.lifecycle import _began
+from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Cause, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 Platforms = Any
-CHAT = Service("serving", "chat")
+CHAT, SEARCH, OTHER = (Service("serving", name) for name in ("chat", "search", "other"))
 PAGED = Incident("i", "critical", "firing", "gpu_contention", CHAT, 0.0, opened=60.0, paged=100.0)
 
 
+LAG = Finding(CHAT, "scale_up_lag", SuspectedCause(SEARCH), 0.9, 2.0, 160.0, (), ())
+DEPLOY = Change(130.0, "deployment", CHAT, before="1.1", after="1.2")
+
+
 @pytest.mark.parametrize(
-    ("begins", "service", "paged", "is_later"),
+    ("suspect", "findings", "began"),
     [
-        pytest.param((160.0, 200.0), CHAT, 100.0, True, id="replicas are missing since after the page"),
-        pytest.param((40.0, 200.0), CHAT, 100.0, False, id="one sign of it is from before"),
-        pytest.param((float("nan"),), CHAT, 100.0, False, id="unknown since when"),
-        pytest.param((), CHAT, 100.0, False, id="no detector finds it"),
-        pytest.param((160.0,), Service("serving", "search"), 100.0, False, id="another service: other trouble"),
-        pytest.param((160.0,), CHAT, None, False, id="not paged yet: a correction"),
+        pytest.param(LAG.suspect, [LAG, replace(LAG, since=200.0)], 160.0, id="its first sign counts"),
+        pytest.param(LAG.suspect, [replace(LAG, service=SEARCH)], 160.0, id="found at another member"),
+        pytest.param(LAG.suspect, [replace(LAG, service=OTHER)], math.nan, id="found at no member"),
+        pytest.param(LAG.suspect, [replace(LAG, cause="overload")], math.nan, id="another cause"),
+        pytest.param(SuspectedCause(), [LAG], math.nan, id="another suspected cause"),
+        pytest.param(LAG.suspect, [replace(LAG, since=math.nan)], math.nan, id="unknown since when"),
+        pytest.param(SuspectedCause(CHAT, change=DEPLOY), [LAG], 130.0, id="with the change"),
     ],
 )
-def test_a_cause_that_began_after_the_page_explains_its_tail_at_most(
-    begins: tuple[float, ...], service: Service, paged: float | None, is_later: bool
+def test_a_cause_begins_with_the_first_finding_of_it_about_a_member(
+    suspect: SuspectedCause, findings: list[Finding], began: float
 ) -> None:
-    """A backlog for example, although the latency that it shows rose before the page."""
-    before = replace(PAGED, paged=paged)
+    """The symptoms that it shares with an older cause say nothing about its beginning."""
     slow = Evidence("p95 latency", 9.0, 1.0, "s", 40.0, "chat")
-    after = replace(before, cause="scale_up_lag", service=service, evidence=(slow,))
-    findings = [Finding(service, "scale_up_lag", after.suspect, 0.9, 2.0, since, (slow,), ()) for since in begins]
-    other = Finding(CHAT, "gpu_contention", SuspectedCause(Service("ml", "batch")), 0.9, 2.0, 40.0, (slow,), ())
-    assert _began_after_page(before, after, [other, *findings]) is is_later
+    after = replace(PAGED, cause="scale_up_lag", service=SEARCH, suspect=suspect, evidence=(slow,))
+    assert _began(after, frozenset({CHAT, SEARCH}), findings) == pytest.approx(began, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -60,15 +64,15 @@ def test_the_confidence_in_what_was_paged_does_not_fall_when_the_cause_ends(
 
 
 @pytest.mark.parametrize(
-    ("throttled", "neighbor", "cause"),
+    ("throttled", "neighbor", "later"),
     [
-        pytest.param(range(305, 420), range(240, 300), "hardware", id="the neighbor has gone: it is disproved"),
-        pytest.param(range(305, 330), range(240, 300), "gpu_contention", id="its tail only"),
-        pytest.param(range(305, 420), range(240, 420), "gpu_contention", id="the neighbor is still there"),
+        pytest.param(range(305, 420), range(240, 300), "hardware", id="the neighbor has gone, the trouble goes on"),
+        pytest.param(range(305, 330), range(240, 300), None, id="its tail only"),
+        pytest.param(range(305, 420), range(240, 420), None, id="the neighbor is still there"),
     ],
 )
-def test_a_later_cause_replaces_what_was_paged_once_nothing_supports_that(
-    platforms: Platforms, throttled: range, neighbor: range, cause: Cause
+def test_a_cause_that_began_after_the_page_is_named_beside_what_was_paged_once_nothing_supports_that(
+    platforms: Platforms, throttled: range, neighbor: range, later: Cause | None
 ) -> None:
     """A batch job takes GPU time, then the GPU of the same service is throttled."""
 
@@ -85,4 +89,32 @@ def test_a_later_cause_replaces_what_was_paged_once_nothing_supports_that(
     (incident,) = last_state(platform.world()).incidents
     assert incident.paged is not None
     assert incident.paged < START + 10 * throttled[0]
-    assert incident.cause == cause
+    assert (incident.cause, incident.suspect.service) == ("gpu_contention", Service("", "batch"))
+    assert (incident.later and incident.later.cause) == later
+    if incident.later:
+        assert incident.later.since == pytest.approx(START + 10 * throttled[0], abs=30)
+        assert not any(action.service == incident.suspect.service for action in incident.actions)
+
+
+def test_a_later_cause_at_a_caller_does_not_replace_what_was_paged(platforms: Platforms) -> None:
+    """The paged service is healthy again; the GPU of its caller is throttled since after the page."""
+
+    def course(before: float, after: float) -> Callable[[int], float]:
+        return lambda i: after if i in range(240, 300) else before
+
+    platform = platforms.Platform(
+        points=420,
+        services={
+            "llm": platforms.Served(p95=course(0.5, 1.5)),
+            "rag": platforms.Served(p95=lambda i: 1.8 if i >= 240 else 0.6),
+        },
+        calls={("rag", "llm"): platforms.Served(p95=course(0.5, 1.5))},
+        busy={(1, "llm"): course(0.6, 0.3), (1, "batch"): course(0.2, 0.7), (2, "rag"): 0.5},
+        gpu_wait={(1, "llm", "batch"): course(0.02, 0.6)},
+        clock={1: 1.0, 2: lambda i: 0.4 if i >= 290 else 1.0},
+    )
+    (incident,) = last_state(platform.world()).incidents
+    assert incident.paged is not None
+    assert (incident.service, incident.cause) == (Service("", "llm"), "gpu_contention")
+    assert incident.later is not None
+    assert (incident.later.service, incident.later.cause) == (Service("", "rag"), "hardware")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Inci
 from foreshock_dashboard.analysis.root_cause.parameters import Duration
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
-from foreshock_dashboard.model.incident import Incident, Learning
+from foreshock_dashboard.model.incident import Incident, LaterCause, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
@@ -49,7 +49,7 @@ SWITCH = Duration(60.0, 2)
 PAGED_SWITCH = Duration(300.0, 3)
 """The same after the page: what a person acts on is stable for minutes."""
 LATER_SWITCH = Duration(600.0, 3)
-"""The same after a page with high confidence, for a cause of its service that began later, from when no finding
+"""The same after a page with medium or high confidence, for a cause that does not explain it, from when no finding
 supports the first one: the backlog of that is gone by then (350 s where a batch job is paused in `noisy-neighbor`)."""
 PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
 """`SWITCH` applies also after the page if the new cause is as sure as the first, and the old one less than the
@@ -300,17 +300,26 @@ def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> Tracke
 
 
 def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluation: Evaluation) -> TrackedIncident:
-    """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it."""
+    """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it.
+
+    A cause that is not known to have begun by the page does not explain what was paged. One that began later is
+    reported beside it, with its actions.
+    """
     if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
         return replace(group, incident=after, disagreeing_points=0)
     is_possible = _is_possible(before, evaluation.findings)
-    is_later = before.confidence_level == "high" and _began_after_page(before, after, evaluation.findings)
+    began = _began(after, group.members, evaluation.findings)
+    is_unexplained = before.paged is not None and before.confidence_level != "low" and not began <= before.paged
     disproved = after.confidence >= PROVED_STRENGTH and not is_possible
-    switch = LATER_SWITCH if is_later else PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
-    disagreeing_points = 0 if is_later and is_possible else group.disagreeing_points + 1
-    if disagreeing_points >= switch.points_at(evaluation.point.world.step):
+    switch = LATER_SWITCH if is_unexplained else PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
+    disagreeing_points = 0 if is_unexplained and is_possible else group.disagreeing_points + 1
+    switches = disagreeing_points >= switch.points_at(evaluation.point.world.step)
+    if switches and not (is_unexplained and math.isfinite(began)):
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
+    if switches:
+        later = LaterCause(after.service, after.cause, after.suspect, began)
+        reported = with_actions(replace(reported, later=later), after.actions, evaluation)
     if after.service == before.service:
         reported = with_actions(replace(reported, at_risk=after.at_risk), reported.actions, evaluation)
         reported = with_summary(reported, evaluation)
@@ -319,14 +328,15 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)
 
 
-def _began_after_page(before: Incident, after: Incident, findings: Sequence[Finding]) -> bool:
-    """Whether another cause of the paged trouble of a service began after the page: it explains its tail at most.
-
-    The symptoms are older: they are of the first cause.
-    """
-    begins = [finding.since for finding in findings if _supports(finding, after)]
-    is_same_service = before.service == after.service
-    return is_same_service and before.paged is not None and bool(begins) and min(begins) > before.paged
+def _began(incident: Incident, members: Set[Service], findings: Sequence[Finding]) -> float:
+    """Unix seconds at which the cause of an incident began, by the findings about its members; NaN if unknown."""
+    if incident.suspect.change is not None:
+        return incident.suspect.change.at
+    cause, suspect = incident.cause, incident.suspect.service
+    found = [
+        item for item in findings if item.service in members and (item.cause, item.suspect.service) == (cause, suspect)
+    ]
+    return min((item.since for item in found if math.isfinite(item.since)), default=math.nan)
 
 
 def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:

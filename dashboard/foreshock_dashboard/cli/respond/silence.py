@@ -18,6 +18,7 @@ from foreshock_dashboard.cli.respond.incident import (
 )
 from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.clause import joined, joined_text, place
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.settings.settings import SettingsError
 
@@ -25,8 +26,8 @@ from foreshock_dashboard.settings.settings import SettingsError
 def _subject(row: Row) -> str:
     if row["incident"]:
         return f"incident {row['incident']}"
-    pair = f" / {row['noisy_neighbor']}" if row["noisy_neighbor"] else ""
-    return f"{row['service']}{pair}" if row["service"] else "all services"
+    names = [place(name) for name in (row["service"], row["noisy_neighbor"]) if name]
+    return joined_text(joined(names, " / ")) or "all services"
 
 
 COLUMNS: tuple[Column, ...] = (

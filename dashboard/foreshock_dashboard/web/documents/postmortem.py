@@ -22,7 +22,7 @@ from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import incident_sentence
+from foreshock_dashboard.render.incident_summary import incident_sentence, later_clauses
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed
@@ -161,15 +161,15 @@ def _apart(time: float, other: float, name: str) -> str:
 
 
 class Breach(NamedTuple):
-    """The SLO breaches of a service during an incident: start of the first and end of the last, Unix seconds.
+    """The SLO breaches of a service during an incident, Unix seconds: start of the first one.
 
-    lasts: whether the last one has not ended.
+    within: the first latency after the last one; None if the data end before. last_data: the last latency.
     """
 
     start: float
     service: Service
-    end: float
-    lasts: bool
+    within: float | None
+    last_data: float
 
 
 def _breaches(
@@ -184,8 +184,10 @@ def _breaches(
         intervals = history.intervals(service) if service in history.services else ()
         spans = [item for item in intervals if item.stage == "breached"]
         if spans:
-            lasts = spans[-1].end >= history.times[-1] and incident.is_open
-            found.append(Breach(spans[0].start, service, spans[-1].end, lasts))
+            p95 = world.red.p95[world.services.index(service), np.searchsorted(world.times, history.times)]
+            known = history.times[np.isfinite(p95)].tolist()
+            within = next((time for time in known if time > spans[-1].end), None)
+            found.append(Breach(spans[0].start, service, within, max(known, default=spans[-1].end)))
     return sorted(found)
 
 
@@ -240,9 +242,12 @@ def _timeline(
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {elapsed(incident.paged - since)} after the first anomaly"))
     for item in breaches:
-        events.append((item.start, f"{_text(in_words(item.service))} breaches its SLO"))
-        if not item.lasts:
-            events.append((item.end, f"{_text(in_words(item.service))} is within its SLO again"))
+        service = _text(in_words(item.service))
+        events.append((item.start, f"{service} breaches its SLO"))
+        if item.within is None:
+            events.append((item.last_data, f"{service} still breaches its SLO: no later data"))
+        else:
+            events.append((item.within, f"{service} is within its SLO again"))
     if incident.recovering_since is not None:
         events.append((incident.recovering_since, "symptoms ended"))
     if incident.resolved is not None:
@@ -264,6 +269,8 @@ def _root_cause(incident: Incident, at_page: Incident | None) -> str:
     if at_page is not None and at_page.suspect != incident.suspect:
         suspect = suspected_cause(at_page.suspect) or "unknown"
         parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {in_sentence(CAUSES[at_page.cause])}."))
+    if incident.later is not None:
+        parts.append(_text(f"{joined_text(later_clauses(incident))}."))
     if incident.candidates:
         rows = [
             (in_words(item.service), f"{item.score:.2f}", reasons_text(item.reasons)) for item in incident.candidates
@@ -325,9 +332,9 @@ def incident_plots(
     marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
     affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:max_lines]
     suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:max_lines]
-    colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
+    colors = {in_words(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
     waits = {
-        str(pair.noisy_neighbor): world.gpu_wait_by[row]
+        in_words(pair.noisy_neighbor): world.gpu_wait_by[row]
         for row, pair in enumerate(world.gpu_wait_pairs)
         if pair.affected in incident.affected and pair.gpu in incident.suspect.gpus and pair.noisy_neighbor in suspects
     }
@@ -349,7 +356,7 @@ def incident_plots(
 
 def _rows(world: World, values: Floats, services: Sequence[Service]) -> Mapping[str, Floats]:
     rows = {service: row for row, service in enumerate(world.services)}
-    return {str(service): values[rows[service]] for service in services if service in rows}
+    return {in_words(service): values[rows[service]] for service in services if service in rows}
 
 
 def _busy(world: World, incident: Incident, services: Sequence[Service]) -> Mapping[str, Floats]:
@@ -357,7 +364,7 @@ def _busy(world: World, incident: Incident, services: Sequence[Service]) -> Mapp
     rows: dict[str, list[Floats]] = {}
     for tenant, values in zip(world.tenants, world.busy, strict=True):
         if tenant.gpu in incident.suspect.gpus and tenant.service in services:
-            rows.setdefault(str(tenant.service), []).append(values)
+            rows.setdefault(in_words(tenant.service), []).append(values)
     return {name: np.mean(values, axis=0) for name, values in rows.items()}
 
 

@@ -9,7 +9,7 @@ from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.clause import Clause, Text, joined, place, text
-from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
+from foreshock_dashboard.render.incident_summary import gpus_clause, later_clauses, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
 from foreshock_dashboard.render.units import gpu_list, percent, plural
@@ -20,6 +20,12 @@ MAX_GPUS = 2
 
 
 def suspected(item: Incident) -> Text:
+    """The suspected cause, and the cause that began after the page, if any."""
+    later = later_clauses(item)
+    return text(_suspected(item), *((". ", later) if later else ()))
+
+
+def _suspected(item: Incident) -> Text:
     """The suspected cause with its place and reason; at low confidence, the candidates."""
     why, owned = suspicion(item), _own_signal(item) is not None
     suspect, own = item.suspect, item.suspect.service in (None, item.service)

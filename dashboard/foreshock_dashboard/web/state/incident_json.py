@@ -33,7 +33,7 @@ from foreshock_dashboard.render.action import (
 )
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
 from foreshock_dashboard.render.command import action_command, how_to, revert_command
-from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
+from foreshock_dashboard.render.incident_summary import headline, later_clauses, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -126,6 +126,16 @@ class SuspectJson(Row):
     change: ChangeJson | None
 
 
+class LaterCauseJson(Row):
+    """A cause that began after the page."""
+
+    service: str
+    cause: Cause
+    suspect: str | None
+    since: float | None
+    text: str
+
+
 class BreachSeconds(Row):
     """Seconds until an SLO breach, by percentile; null beyond the horizon."""
 
@@ -171,6 +181,7 @@ class Assessment(TypedDict):
     confidence: float | None
     confidence_level: ConfidenceLevel
     suspect: SuspectJson
+    later: LaterCauseJson | None
     affected: list[str]
     at_risk: list[AtRiskJson]
     candidates: list[CandidateJson]
@@ -310,6 +321,7 @@ def _assessment(item: Incident) -> Assessment:
         "confidence": number(item.confidence),
         "confidence_level": item.confidence_level,
         "suspect": _suspect(item),
+        "later": _later(item),
         "affected": list(map(str, item.affected)),
         "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
@@ -331,6 +343,13 @@ def _suspect(item: Incident) -> SuspectJson:
         clauses(words),
         change_row(suspect.change) if suspect.change else None,
     )
+
+
+def _later(item: Incident) -> LaterCauseJson | None:
+    if (later := item.later) is None:
+        return None
+    service, suspect, since = str(later.service), _text(later.suspect.service), number_of_time(later.since)
+    return LaterCauseJson(service, later.cause, suspect, since, joined_text(later_clauses(item)))
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:

@@ -243,9 +243,12 @@ def gpus(snapshot: Snapshot) -> Gpus:
 
 
 def contention(snapshot: Snapshot) -> Contention:
-    """Every pair of services that share GPUs, and the share of time that one waits for the other."""
+    """Every pair of services that share GPUs, and the share of time that one waits for the other.
+
+    A pair of an open incident has the incident's GPUs, as on pages.
+    """
     rows = []
-    for pair in pairs(snapshot.world) if snapshot.world else ():
+    for pair in pairs(snapshot.world, open_incidents(snapshot)) if snapshot.world else ():
         gpus = [PairGpu(gpu.label, ratio) for gpu, ratio in pair.gpus]
         rows.append(PairRow(str(pair.victim), str(pair.aggressor), pair.ratio, gpus))
     return {"pairs": rows}
