@@ -228,7 +228,7 @@ def test_the_text_has_the_samples_of_collect(span: Make, now: float) -> None:
     text = metrics.text(now + 60)
     assert sorted(parse(text, {})) == sorted(metrics.collect(now))
     assert "# TYPE traces_span_metrics_duration_seconds histogram\n" in text
-    assert "# HELP traces_span_metrics_calls_total Spans by operation.\n" in text
+    assert "# HELP traces_span_metrics_calls_total Number of spans, by operation.\n" in text
 
 
 def test_duplicate_spans_change_nothing(span: Make, now: float) -> None:

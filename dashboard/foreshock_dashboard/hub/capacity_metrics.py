@@ -27,35 +27,35 @@ def capacity_families(forecast: CapacityForecast) -> Iterator[Metric]:
     tables: Sequence[tuple[str, str, tuple[str, ...], Iterable[Row]]] = (
         (
             "load_ratio",
-            "Forecast of the highest load within the horizon over capacity, by quantile.",
+            "Forecast peak load within the horizon divided by capacity, by quantile.",
             (*SUBJECT, "horizon", "quantile"),
             (series for row in rows for series in _load_ratios(row)),
         ),
         (
             "safe_load_ratio",
-            "Safe limit of the forecast load ratio.",
+            "Safe limit for the forecast load ratio.",
             SUBJECT,
             ((_labels(row.subject), row.load.safe / row.load.capacity) for row in rows),
         ),
         (
             "shortage_timestamp_seconds",
-            "Time at which load is forecast to exceed its safe limit, by quantile, Unix seconds.",
+            "Unix time when load is forecast to exceed its safe limit, by quantile.",
             (*SUBJECT, "quantile"),
             (series for row in rows for series in _shortage_times(row)),
         ),
         (
             "shortage_replicas",
-            "Replicas of a service, or GPUs of a pool, whose addition prevents the forecast shortage.",
+            "Replicas of a service, or GPUs of a pool, to add to prevent the forecast shortage.",
             SUBJECT,
             ((_labels(row.subject), float(row.shortage.replicas)) for row in rows if row.shortage),
         ),
         (
             "resource_full_timestamp_seconds",
-            "Time at which a slowly growing resource is forecast to reach its limit, by quantile, Unix seconds.",
+            "Unix time when a slowly growing resource is forecast to reach its limit, by quantile.",
             ("kind", "resource", "service_name", "service_namespace", "quantile"),
             (series for burn in forecast.slow_burns for series in _full_times(burn)),
         ),
-        ("computed_timestamp_seconds", "Time of the newest forecast, Unix seconds.", (), [((), forecast.computed_at)]),
+        ("computed_timestamp_seconds", "Unix time of the latest forecast.", (), [((), forecast.computed_at)]),
     )
     for name, text, labels, series in tables:
         family = Metric(f"foreshock_forecast_{name}", text, "summary" if "quantile" in labels else "gauge")

@@ -94,35 +94,39 @@ def metrics_text(stats: HubStats, *, openmetrics: bool = False) -> str:
 def metric_families(stats: HubStats) -> Iterator[Metric]:
     """All metrics of the hub itself, in the order of the page."""
     yield InfoMetricFamily(
-        "foreshock_build", "Version of the hub.", {"version": stats.version, "python": platform.python_version()}
+        "foreshock_build", "Hub and Python versions.", {"version": stats.version, "python": platform.python_version()}
     )
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
     yield from capacity_families(stats.capacity)
     yield _gauge(
         CHANGE_METRIC,
-        "Time of the newest changes in the last hour (at most 50), Unix seconds.",
+        "Unix time of the change; covers up to 50 changes in the last hour, newest first.",
         EXPORTED_LABELS,
         change_rows(_known_changes(stats), stats.time).items(),
     )
     learning = stats.snapshot.learning
     for name, text, value in (
-        ("baseline_history_seconds", "Seconds of history available for baselines.", learning.have),
-        ("baseline_required_seconds", "Seconds of history required for baselines.", learning.need),
-        ("evaluation_success", "1 if the last evaluation read its metrics source, else 0.", not stats.snapshot.error),
+        ("baseline_history_seconds", "Seconds of history available to build baselines.", learning.have),
+        ("baseline_required_seconds", "Seconds of history required to build baselines.", learning.need),
+        (
+            "evaluation_success",
+            "1 if the last evaluation could read the metrics source, else 0.",
+            not stats.snapshot.error,
+        ),
     ):
         yield GaugeMetricFamily(f"foreshock_{name}", text, value=float(value))
     yield from map(_without_created, stats.durations.collect())
     unmatched = (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
     yield _gauge(
         "foreshock_config_unmatched_service",
-        "1 for each service named by an option that no data matches.",
+        "1 for each service named by an option but missing from the data.",
         ("option", *SERVICE),
         (((option, *_labels(item.service)), 1.0) for option, items in unmatched for item in items),
     )
     for name, text, size in (
         ("resident", "Resident memory of the hub.", stats.memory.resident_bytes),
-        ("limit", "Memory limit of the hub, set by --memory-limit.", stats.memory.limit_bytes),
+        ("limit", "Memory limit of the hub (--memory-limit).", stats.memory.limit_bytes),
     ):
         yield GaugeMetricFamily(f"foreshock_memory_{name}_bytes", text, value=size)
     yield from _receiver(stats.receiver)
@@ -151,8 +155,8 @@ def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFami
         ((key, float(counts[key])) for key in every),
     )
     for name, text, labels in (
-        ("open", "1 for each open incident. Its labels change only when it pages.", open_labels),
-        ("info", "1 for each open incident, with labels that later evaluations may correct.", info_labels),
+        ("open", "1 for each open incident. Labels change only if the incident pages.", open_labels),
+        ("info", "1 for each open incident. Later evaluations may correct the labels.", info_labels),
     ):
         rows = [labels(incident) for incident in opened]
         values = ((tuple(row.values()), 1.0) for row in rows)
@@ -177,7 +181,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_gpu_wait_ratio",
-            "Upper bound of the share of GPU time that a service waits on another; mean over the GPUs they share.",
+            "Upper bound on the fraction of time a service waits on another for a GPU; mean over the GPUs they share.",
             (*SERVICE, "aggressor_name", "aggressor_namespace", "pool"),
             [
                 ((*_labels(item.affected), *_labels(item.noisy_neighbor), item.pool), item.ratio)
@@ -186,25 +190,25 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_retry_amplification_ratio",
-            "Attempts per call between two services; 1 means no retries.",
+            "Attempts per logical call between two services; 1 means no retries.",
             EDGE,
             [((*_labels(item.client), *_labels(item.server)), item.ratio) for item in forecast.amplification],
         ),
         (
             "foreshock_service_load_ratio",
-            "Load of a service over the capacity of its ready replicas; above 1 requests queue.",
+            "Load of a service divided by the capacity of its ready replicas; above 1, requests queue.",
             (*SERVICE, "pool"),
             [(_pool_labels(load), load.ratio) for load in forecast.loads],
         ),
         (
             "foreshock_service_safe_load_ratio",
-            "Safe limit of the load ratio, with headroom for bursts.",
+            "Safe limit for the load ratio, which leaves headroom for bursts.",
             (*SERVICE, "pool"),
             [(_pool_labels(load), load.safe) for load in forecast.loads],
         ),
         (
             "foreshock_service_load_imbalance_ratio",
-            "Load of the busiest replica over the mean of all replicas; 1 is even.",
+            "Load of the busiest replica divided by the mean across replicas; 1 means balanced.",
             SERVICE,
             [(_labels(item.service), item.ratio) for item in forecast.imbalance],
         ),
@@ -217,7 +221,7 @@ def _slo_breach_eta(risks: Sequence[Risk]) -> Metric:
     """Quantiles of the time to a breach: a summary without count and sum."""
     family = SummaryMetricFamily(
         "foreshock_slo_breach_eta_seconds",
-        "Seconds until a service breaches its SLO, by quantile; 0 during a breach, no series beyond the horizon.",
+        "Forecast seconds until a service breaches its SLO, by quantile; 0 during a breach, absent beyond the horizon.",
         labels=SERVICE,
     )
     for risk in risks:
@@ -267,11 +271,11 @@ def _without_created(family: Metric) -> Metric:
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:
     yield CounterMetricFamily("foreshock_receiver_requests", "OTLP requests received.", value=stats.requests)
     yield CounterMetricFamily("foreshock_receiver_accepted_spans", "Spans accepted and stored.", value=stats.spans)
-    points = "Data points of metrics accepted and stored."
+    points = "Metric data points accepted and stored."
     yield CounterMetricFamily("foreshock_receiver_accepted_data_points", points, value=stats.points)
     for name, text, counts in (
         ("foreshock_receiver_refused_spans", "Spans refused, by reason.", stats.rejected),
-        ("foreshock_receiver_refused_data_points", "Data points refused, by reason.", stats.rejected_points),
+        ("foreshock_receiver_refused_data_points", "Metric data points refused, by reason.", stats.rejected_points),
         ("foreshock_receiver_refused_requests", "OTLP requests refused, by reason.", stats.refused),
     ):
         family = CounterMetricFamily(name, text, labels=("reason",))
@@ -284,17 +288,22 @@ def _store(stats: StoreStats) -> Iterator[Family]:
     gauge, counter = GaugeMetricFamily, CounterMetricFamily
     for family, name, text, value in (
         (gauge, "disk_bytes", "Disk space used by the embedded store.", stats.disk_bytes),
-        (gauge, "wal_rows", "Rows in the WAL that are not in a block yet.", stats.wal_rows),
+        (gauge, "wal_rows", "Rows in the WAL not yet written to a block.", stats.wal_rows),
         (gauge, "blocks", "Blocks on disk.", stats.blocks),
         (gauge, "series", "Series in memory.", stats.series),
-        (gauge, "healthy", "1 if the last append and maintenance succeeded, else 0.", float(not stats.last_error)),
-        (counter, "corruptions", "Corrupt blocks and WAL records found since the start.", stats.corrupt),
-        (counter, "expired_blocks", "Blocks removed by retention since the start.", stats.expired),
+        (
+            gauge,
+            "healthy",
+            "1 if the last append and the last maintenance run succeeded, else 0.",
+            float(not stats.last_error),
+        ),
+        (counter, "corruptions", "Corrupt blocks and WAL records found since the hub started.", stats.corrupt),
+        (counter, "expired_blocks", "Blocks deleted by retention since the hub started.", stats.expired),
     ):
         yield family(f"foreshock_store_{name}", text, value=value)
     dropped = counter(
         "foreshock_store_dropped_items",
-        "Samples beyond the series limit and spans with invalid times, dropped since the start.",
+        "Samples over the series limit and spans with invalid times dropped since the hub started.",
         labels=("kind",),
     )
     for kind, count in (("samples", stats.dropped_samples), ("spans", stats.dropped_spans)):
@@ -308,8 +317,12 @@ def _journal(stats: JournalStats) -> Iterator[Family]:
         entries.add_metric([kind], count)
     yield entries
     for name, text, value in (
-        ("expired_entries", "Journal entries removed by its limits since the start.", stats.expired),
-        ("corruptions", "Damaged journals that were set aside at the start.", int(bool(stats.recovery))),
+        (
+            "expired_entries",
+            "Journal entries deleted because of size or age limits since the hub started.",
+            stats.expired,
+        ),
+        ("corruptions", "Damaged journals set aside when the hub started.", int(bool(stats.recovery))),
     ):
         yield CounterMetricFamily(f"foreshock_journal_{name}", text, value=value)
 
@@ -317,7 +330,7 @@ def _journal(stats: JournalStats) -> Iterator[Family]:
 def _notifications(channels: Iterable[ChannelStats]) -> CounterMetricFamily:
     family = CounterMetricFamily(
         "foreshock_notifications",
-        "Notifications by channel and outcome: sent, failed (an attempt; it is repeated), or dropped as too old.",
+        "Notifications by channel and outcome: sent, failed (will be retried), or dropped (too old).",
         labels=("channel", "outcome"),
     )
     for channel in channels:

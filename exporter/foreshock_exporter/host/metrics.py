@@ -44,16 +44,16 @@ NETWORK_COUNTERS = _table("counter", "network", ("device",), {
 })  # fmt: skip
 NETWORK = NETWORK_COUNTERS | _table("gauge", "network", ("device",), {
     "up": ("up", "1 if the operational state of the interface is up, else 0"),
-    "speed_bytes": ("speed_bytes", "Speed of the link in bytes per second"),
+    "speed_bytes": ("speed_bytes", "Link speed in bytes per second"),
 })  # fmt: skip
 
 PRESSURE = _table("counter", "pressure", (), {
-    "cpu some": ("cpu_waiting_seconds", "Seconds during which some task waited for CPU time"),
-    "io some": ("io_waiting_seconds", "Seconds during which some task waited for I/O"),
-    "io full": ("io_stalled_seconds", "Seconds during which every task waited for I/O"),
-    "memory some": ("memory_waiting_seconds", "Seconds during which some task waited for memory"),
-    "memory full": ("memory_stalled_seconds", "Seconds during which every task waited for memory"),
-    "irq full": ("irq_stalled_seconds", "Seconds during which every task waited for interrupts"),
+    "cpu some": ("cpu_waiting_seconds", "Seconds during which at least one task waited for CPU time"),
+    "io some": ("io_waiting_seconds", "Seconds during which at least one task waited for I/O"),
+    "io full": ("io_stalled_seconds", "Seconds during which all tasks waited for I/O"),
+    "memory some": ("memory_waiting_seconds", "Seconds during which at least one task waited for memory"),
+    "memory full": ("memory_stalled_seconds", "Seconds during which all tasks waited for memory"),
+    "irq full": ("irq_stalled_seconds", "Seconds during which all tasks waited for interrupts"),
 })  # fmt: skip
 """Families by resource and kind, as in /proc/pressure."""
 
@@ -70,7 +70,7 @@ INFINIBAND_GAUGES = _table("gauge", "infiniband", ("device", "port"), {
         "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test",
     ),
     "rate": ("rate_bytes_per_second", "Signaling rate of the port"),
-    "hw_counters/lifespan": ("lifespan_seconds", "Time for which the driver caches a value of hw_counters"),
+    "hw_counters/lifespan": ("lifespan_seconds", "Seconds for which the driver caches hw_counters values"),
 })  # fmt: skip
 INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "counters/port_rcv_data": ("port_data_received_bytes", "Bytes received by the port on all lanes"),
@@ -81,28 +81,36 @@ INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "counters/unicast_xmit_packets": ("unicast_packets_transmitted", "Unicast packets sent"),
     "counters/multicast_rcv_packets": ("multicast_packets_received", "Multicast packets received"),
     "counters/multicast_xmit_packets": ("multicast_packets_transmitted", "Multicast packets sent"),
-    "counters/port_xmit_wait": ("port_transmit_wait", "Ticks with data to send but none sent (congestion)"),
-    "counters/port_rcv_errors": ("port_errors_received", "Packets received with an error"),
+    "counters/port_xmit_wait": ("port_transmit_wait", "Ticks in which queued data could not be sent (congestion)"),
+    "counters/port_rcv_errors": ("port_errors_received", "Packets received with errors"),
     "counters/port_rcv_discards": ("port_discards_received", "Received packets dropped"),
     "counters/port_xmit_discards": ("port_discards_transmitted", "Outgoing packets dropped"),
     "counters/port_rcv_constraint_errors": ("port_constraint_errors_received", "Received packets rejected"),
     "counters/port_xmit_constraint_errors": ("port_constraint_errors_transmitted", "Outgoing packets rejected"),
-    "counters/port_rcv_remote_physical_errors": ("port_receive_remote_physical_errors", "Packets marked bad"),
+    "counters/port_rcv_remote_physical_errors": ("port_receive_remote_physical_errors", "Bad packets received"),
     "counters/port_rcv_switch_relay_errors": ("port_receive_switch_relay_errors", "Packets a switch could not forward"),
     "counters/symbol_error": ("symbol_error", "Symbol errors on any lane"),
     "counters/link_error_recovery": ("link_error_recovery", "Times the link recovered from an error state"),
     "counters/link_downed": ("link_downed", "Times the link failed to recover and went down"),
-    "counters/local_link_integrity_errors": ("local_link_integrity_errors", "Local errors above the threshold"),
-    "counters/excessive_buffer_overrun_errors": ("excessive_buffer_overrun_errors", "Times buffers overran repeatedly"),
+    "counters/local_link_integrity_errors": ("local_link_integrity_errors", "Times local errors exceeded a threshold"),
+    "counters/excessive_buffer_overrun_errors": ("excessive_buffer_overrun_errors", "Consecutive buffer overruns"),
     "counters/VL15_dropped": ("vl15_dropped", "Management packets dropped for lack of resources"),
-    "counters_ext/port_rcv_data_64": ("legacy_data_received_bytes", "Bytes received (kernels before 4.5)"),
-    "counters_ext/port_xmit_data_64": ("legacy_data_transmitted_bytes", "Bytes sent (kernels before 4.5)"),
-    "counters_ext/port_rcv_packets_64": ("legacy_packets_received", "Packets received (kernels before 4.5)"),
-    "counters_ext/port_xmit_packets_64": ("legacy_packets_transmitted", "Packets sent (kernels before 4.5)"),
-    "counters_ext/port_unicast_rcv_packets": ("legacy_unicast_packets_received", "Unicast received (before 4.5)"),
-    "counters_ext/port_unicast_xmit_packets": ("legacy_unicast_packets_transmitted", "Unicast sent (before 4.5)"),
-    "counters_ext/port_multicast_rcv_packets": ("legacy_multicast_packets_received", "Multicast received (before 4.5)"),
-    "counters_ext/port_multicast_xmit_packets": ("legacy_multicast_packets_transmitted", "Multicast sent (before 4.5)"),
+    "counters_ext/port_rcv_data_64": ("legacy_data_received_bytes", "Bytes received (kernel < 4.5)"),
+    "counters_ext/port_xmit_data_64": ("legacy_data_transmitted_bytes", "Bytes sent (kernel < 4.5)"),
+    "counters_ext/port_rcv_packets_64": ("legacy_packets_received", "Packets received (kernel < 4.5)"),
+    "counters_ext/port_xmit_packets_64": ("legacy_packets_transmitted", "Packets sent (kernel < 4.5)"),
+    "counters_ext/port_unicast_rcv_packets": (
+        "legacy_unicast_packets_received", "Unicast packets received (kernel < 4.5)"
+    ),
+    "counters_ext/port_unicast_xmit_packets": (
+        "legacy_unicast_packets_transmitted", "Unicast packets sent (kernel < 4.5)"
+    ),
+    "counters_ext/port_multicast_rcv_packets": (
+        "legacy_multicast_packets_received", "Multicast packets received (kernel < 4.5)"
+    ),
+    "counters_ext/port_multicast_xmit_packets": (
+        "legacy_multicast_packets_transmitted", "Multicast packets sent (kernel < 4.5)"
+    ),
     "hw_counters/duplicate_request": ("duplicate_requests_packets", "Duplicate requests received"),
     "hw_counters/implied_nak_seq_err": ("implied_nak_seq_errors", "ACKs with an unexpected sequence number"),
     "hw_counters/local_ack_timeout_err": ("local_ack_timeout_errors", "Acknowledgment timeouts"),
@@ -110,7 +118,7 @@ INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "hw_counters/np_ecn_marked_roce_packets": ("np_ecn_marked_roce_packets_received", "Packets marked for congestion"),
     "hw_counters/out_of_buffer": ("out_of_buffer_drops", "Packets dropped for lack of a receive buffer"),
     "hw_counters/out_of_sequence": ("out_of_sequence_packets_received", "Packets received out of sequence"),
-    "hw_counters/packet_seq_err": ("packet_sequence_errors", "Sequence errors seen by the remote side"),
+    "hw_counters/packet_seq_err": ("packet_sequence_errors", "Sequence errors reported by the remote side"),
     "hw_counters/req_cqe_error": ("req_cqes_errors", "Requests completed with an error"),
     "hw_counters/req_cqe_flush_error": ("req_cqes_flush_errors", "Requests flushed with an error"),
     "hw_counters/req_remote_access_errors": ("req_remote_access_errors", "Remote access errors on requests"),
@@ -123,9 +131,11 @@ INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "hw_counters/roce_adp_retrans": ("roce_adp_retransmits", "Adaptive retransmissions"),
     "hw_counters/roce_adp_retrans_to": ("roce_adp_retransmits_timeout", "Adaptive retransmissions that timed out"),
     "hw_counters/roce_slow_restart": ("roce_slow_restart_used", "Times slow restart was used"),
-    "hw_counters/roce_slow_restart_cnps": ("roce_slow_restart_cnps", "Congestion notifications of slow restart"),
-    "hw_counters/roce_slow_restart_trans": ("roce_slow_restart", "Times the state changed to slow restart"),
-    "hw_counters/rp_cnp_handled": ("rp_cnp_packets_handled", "Congestion notifications that slowed sending down"),
+    "hw_counters/roce_slow_restart_cnps": (
+        "roce_slow_restart_cnps", "Congestion notifications received during slow restart"
+    ),
+    "hw_counters/roce_slow_restart_trans": ("roce_slow_restart", "Times slow restart began"),
+    "hw_counters/rp_cnp_handled": ("rp_cnp_packets_handled", "Congestion notifications that throttled sending"),
     "hw_counters/rp_cnp_ignored": ("rp_cnp_ignored_packets_received", "Congestion notifications ignored"),
     "hw_counters/rx_atomic_requests": ("rx_atomic_requests", "Atomic requests received"),
     "hw_counters/rx_dct_connect": ("rx_dct_connect_requests", "Connection requests received"),
@@ -141,17 +151,17 @@ _NETSTAT = {
     "Tcp_PassiveOpens": "Connections accepted",
     "Tcp_CurrEstab": "Connections currently established",
     "Tcp_InSegs": "Segments received",
-    "Tcp_OutSegs": "Segments sent, without retransmitted ones",
+    "Tcp_OutSegs": "Segments sent, excluding retransmissions",
     "Tcp_RetransSegs": "Segments retransmitted",
-    "Tcp_InErrs": "Segments received with an error",
+    "Tcp_InErrs": "Segments received with errors",
     "Tcp_OutRsts": "Segments sent with the reset flag",
     "TcpExt_ListenOverflows": "Connections dropped because the queue of a listening socket was full",
     "TcpExt_ListenDrops": "Connections dropped at a listening socket for any reason",
     "TcpExt_SyncookiesSent": "SYN cookies sent",
     "TcpExt_SyncookiesRecv": "SYN cookies received",
-    "TcpExt_SyncookiesFailed": "SYN cookies received that were not valid",
+    "TcpExt_SyncookiesFailed": "Invalid SYN cookies received",
     "TcpExt_TCPSynRetrans": "SYN and SYN-ACK segments retransmitted",
-    "TcpExt_TCPTimeouts": "Times a retransmission timer ran out",
+    "TcpExt_TCPTimeouts": "Retransmission timer expirations",
     "TcpExt_TCPOFOQueue": "Segments received out of order and queued",
     "TcpExt_TCPRcvQDrop": "Segments dropped because the receive queue was full",
 }

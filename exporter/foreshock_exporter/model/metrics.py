@@ -19,29 +19,31 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = _GPU) -> Family:
 
 GPU_INFO = _gauge(
     "gpu_info",
-    "GPU identity and sharing mode; always 1. sharing: time-slicing, mps, mig, or unknown.",
+    "GPU identity and sharing mode (time-slicing, mps, mig, or unknown); always 1.",
     (*_GPU, "model", "pci_bus_id", "driver_version", "cuda_version", "sharing"),
 )
 MIG_INFO = _gauge(
     "gpu_mig_info",
-    "MIG instance of the GPU; always 1.",
+    "Identity of the MIG instance; always 1.",
     (*_GPU, "mig_uuid", "gpu_instance", "compute_instance", "profile"),
 )
-POOL_INFO = _gauge("gpu_pool_info", "Pool of the GPU; always 1.", ("uuid", "pool"))
-MIG_POOL_INFO = _gauge("gpu_mig_pool_info", "Pool of the MIG instance; always 1.", (*_GPU, "mig_uuid", "pool"))
+POOL_INFO = _gauge("gpu_pool_info", "Pool assigned to the GPU; always 1.", ("uuid", "pool"))
+MIG_POOL_INFO = _gauge("gpu_mig_pool_info", "Pool assigned to the MIG instance; always 1.", (*_GPU, "mig_uuid", "pool"))
 MIG_MEMORY_USED = _gauge(
-    "gpu_mig_memory_used_bytes", "Memory used by the GPU instance of the MIG instance.", (*_GPU, "mig_uuid")
+    "gpu_mig_memory_used_bytes", "Memory used by the GPU instance that contains the MIG instance.", (*_GPU, "mig_uuid")
 )
 MIG_MEMORY_TOTAL = _gauge(
-    "gpu_mig_memory_total_bytes", "Memory size of the GPU instance of the MIG instance.", (*_GPU, "mig_uuid")
+    "gpu_mig_memory_total_bytes", "Memory size of the GPU instance that contains the MIG instance.", (*_GPU, "mig_uuid")
 )
-GPU_UTILIZATION = _gauge("gpu_utilization_ratio", "Ratio of the last fast sample during which a kernel ran, 0 to 1.")
-GPU_BUSY = _counter("gpu_busy_seconds_total", "Seconds during which a kernel ran, since the exporter started.")
+GPU_UTILIZATION = _gauge(
+    "gpu_utilization_ratio", "Fraction of the last fast sample during which a kernel was running, 0 to 1."
+)
+GPU_BUSY = _counter("gpu_busy_seconds_total", "Seconds during which a kernel was running, since the exporter started.")
 GPU_UTILIZATION_SAMPLES = Family(
     "gpu_utilization_sample_ratio",
     "histogram",
     _GPU,
-    "Fast samples of the GPU, by the ratio of the sample during which a kernel ran.",
+    "Fast samples of the GPU, by the fraction of the sample during which a kernel was running.",
     bounds=(0.0, 0.5, 0.9, 0.98),
 )
 GPU_MEMORY_USED = _gauge("gpu_memory_used_bytes", "Device memory in use, excluding reserved memory.")
@@ -49,16 +51,16 @@ GPU_MEMORY_FREE = _gauge("gpu_memory_free_bytes", "Free device memory.")
 GPU_MEMORY_RESERVED = _gauge("gpu_memory_reserved_bytes", "Device memory reserved by the driver.")
 GPU_MEMORY_TOTAL = _gauge("gpu_memory_total_bytes", "Device memory size.")
 GPU_MEMORY_ACTIVE = _gauge(
-    "gpu_memory_active_ratio", "Ratio of the last sample during which device memory was read or written, 0 to 1."
+    "gpu_memory_active_ratio", "Fraction of the last sample during which device memory was read or written, 0 to 1."
 )
 GPU_POWER = _gauge("gpu_power_watts", "Power draw of the GPU.")
 GPU_POWER_LIMIT = _gauge("gpu_power_limit_watts", "Power limit enforced by the driver.")
-GPU_ENERGY = _counter("gpu_energy_joules_total", "Energy used since the driver was loaded.")
+GPU_ENERGY = _counter("gpu_energy_joules_total", "Energy consumed since the driver was loaded.")
 GPU_TEMPERATURE = _gauge("gpu_temperature_celsius", "Temperature, by sensor.", (*_GPU, "sensor"))
-GPU_CLOCK = _gauge("gpu_clock_hertz", "Current clock rate.", (*_GPU, "clock"))
-GPU_CLOCK_MAX = _gauge("gpu_clock_max_hertz", "Maximum SM clock rate of the GPU model.", (*_GPU, "clock"))
+GPU_CLOCK = _gauge("gpu_clock_hertz", "Current clock frequency.", (*_GPU, "clock"))
+GPU_CLOCK_MAX = _gauge("gpu_clock_max_hertz", "Maximum SM clock frequency of the GPU model.", (*_GPU, "clock"))
 GPU_CLOCK_APPLICATION = _gauge(
-    "gpu_clock_application_hertz", "Configured SM clock rate (application clock).", (*_GPU, "clock")
+    "gpu_clock_application_hertz", "Configured SM clock frequency (application clock).", (*_GPU, "clock")
 )
 GPU_THROTTLED = _counter(
     "gpu_throttled_seconds_total", "Seconds during which clocks were throttled, by reason.", (*_GPU, "reason")
@@ -66,17 +68,17 @@ GPU_THROTTLED = _counter(
 PCIE_TRANSMIT = _counter("gpu_pcie_transmit_bytes_total", "Bytes sent over PCIe.")
 PCIE_RECEIVE = _counter("gpu_pcie_receive_bytes_total", "Bytes received over PCIe.")
 PCIE_REPLAYS = _counter("gpu_pcie_replays_total", "PCIe replays (retransmitted packets).")
-PCIE_WIDTH = _gauge("gpu_pcie_link_width", "Current PCIe lanes; idle links may use fewer.")
-PCIE_WIDTH_MAX = _gauge("gpu_pcie_link_width_max", "Maximum PCIe lanes of GPU and slot.")
+PCIE_WIDTH = _gauge("gpu_pcie_link_width", "Number of PCIe lanes in use; idle links may use fewer.")
+PCIE_WIDTH_MAX = _gauge("gpu_pcie_link_width_max", "Maximum number of PCIe lanes that both GPU and slot support.")
 PCIE_GENERATION = _gauge("gpu_pcie_link_generation", "Current PCIe generation; idle links may use a lower one.")
-PCIE_GENERATION_MAX = _gauge("gpu_pcie_link_generation_max", "Maximum PCIe generation of GPU and slot.")
+PCIE_GENERATION_MAX = _gauge("gpu_pcie_link_generation_max", "Maximum PCIe generation that both GPU and slot support.")
 NVLINK_TRANSMIT = _counter("gpu_nvlink_transmit_bytes_total", "Bytes sent over all NVLinks.")
 NVLINK_RECEIVE = _counter("gpu_nvlink_receive_bytes_total", "Bytes received over all NVLinks.")
 NVLINK_PORT_TRANSMIT = _counter("gpu_nvlink_port_transmit_bytes_total", "Bytes sent over one NVLink.", (*_GPU, "link"))
 NVLINK_PORT_RECEIVE = _counter(
     "gpu_nvlink_port_receive_bytes_total", "Bytes received over one NVLink.", (*_GPU, "link")
 )
-NVLINK_ERRORS = _counter("gpu_nvlink_errors_total", "Errors on all NVLinks, by kind.", (*_GPU, "kind"))
+NVLINK_ERRORS = _counter("gpu_nvlink_errors_total", "Errors across all NVLinks, by kind.", (*_GPU, "kind"))
 NVLINK_LINKS = _gauge("gpu_nvlink_links", "Number of NVLinks.")
 NVLINK_LINKS_UP = _gauge("gpu_nvlink_links_up", "Number of NVLinks that are up.")
 ECC_ERRORS = _counter(
@@ -84,7 +86,7 @@ ECC_ERRORS = _counter(
     "ECC memory errors since the driver was loaded, by type (corrected or uncorrected).",
     (*_GPU, "error_type"),
 )
-REMAPPED_ROWS = _gauge("gpu_remapped_rows", "Remapped memory rows, by the type of their errors.", (*_GPU, "error_type"))
+REMAPPED_ROWS = _gauge("gpu_remapped_rows", "Remapped memory rows, by error type.", (*_GPU, "error_type"))
 ROW_REMAP_PENDING = _gauge("gpu_row_remap_pending", "1 if a row remap is pending until the next GPU reset, else 0.")
 ROW_REMAP_FAILED = _gauge("gpu_row_remap_failed", "1 if a row remap has failed, else 0.")
 XID_ERRORS = _counter(
@@ -94,48 +96,46 @@ XID_ERRORS = _counter(
 )
 XID_LAST = _gauge("gpu_xid_last_timestamp_seconds", "Unix time of the last XID error.", (*_GPU, "xid"))
 GPUS_EXPECTED = _gauge(
-    "gpus_expected", "GPUs expected on this host: those seen so far, lost ones included, and those on the PCI bus.", ()
+    "gpus_expected", "GPUs expected on this host: all GPUs on the PCI bus or seen so far, including lost ones.", ()
 )
-GPUS_PRESENT = _gauge("gpus_present", "GPUs that responded to the last sample.", ())
+GPUS_PRESENT = _gauge("gpus_present", "GPUs that responded when last sampled.", ())
 GPU_LOST = _gauge(
     "gpu_lost",
-    "1 if a detected GPU no longer responds, else 0; gpu and pci_bus_id are the last known.",
+    "1 if a detected GPU no longer responds, else 0; gpu and pci_bus_id are its last known values.",
     (*_GPU, "pci_bus_id"),
 )
 
 SERVICE_BUSY = _counter(
-    "gpu_service_busy_seconds_total", "Seconds during which kernels of the service ran on the GPU.", _SERVICE
+    "gpu_service_busy_seconds_total", "Seconds during which kernels of the service were running on the GPU.", _SERVICE
 )
-UNATTRIBUTED = _counter(
-    "gpu_unattributed_busy_seconds_total", "Busy seconds of the GPU that are attributed to no service."
-)
+UNATTRIBUTED = _counter("gpu_unattributed_busy_seconds_total", "Busy seconds of the GPU not attributed to any service.")
 SERVICE_MEMORY = _gauge(
     "gpu_service_memory_used_bytes", "Device memory allocated by processes of the service on the GPU.", _SERVICE
 )
 SERVICE_PROCESSES = _gauge("gpu_service_processes", "Processes of the service on the GPU.", _SERVICE)
 CONTENDED = _counter(
     "gpu_contended_seconds_total",
-    "Seconds during which the GPU was at least 90% busy and at least two services used 5% or more each.",
+    "Seconds during which the GPU was at least 90% busy and two or more services each used at least 5%.",
 )
 SERVICE_WAIT = _counter(
     "gpu_service_wait_seconds_total",
-    "Upper bound of the seconds that the service waited for other services while the GPU was contended.",
+    "Upper bound on the seconds the service waited for other services while the GPU was contended.",
     _SERVICE,
 )
 SERVICE_WAIT_BY_AGGRESSOR = _counter(
     "gpu_service_wait_by_aggressor_seconds_total",
-    "GPU wait of the service by the service that ran meanwhile; an empty aggressor_name is the unattributed rest.",
+    "GPU wait of the service, by the service that used the GPU; an empty aggressor_name means unattributed.",
     _BY,
 )
 
 SERVICE_JOB_INFO = _gauge(
     "gpu_service_job_info",
-    "Slurm or Ray job of the service with a process on the GPU; always 1.",
+    "Slurm or Ray job of a service process on the GPU; always 1.",
     (*_SERVICE, "job_id"),
 )
 ALLOCATION_INFO = _gauge(
     "gpu_allocation_info",
-    "GPU or MIG instance that the kubelet allocated to a container, with or without a process on it; always 1.",
+    "GPU or MIG instance that the kubelet allocated to a container, whether in use or not; always 1.",
     (
         *(*_GPU, "mig_uuid", "resource", "replica"),
         *("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "k8s_workload_name", "claim", "device"),
@@ -143,16 +143,18 @@ ALLOCATION_INFO = _gauge(
 )
 ALLOCATABLE = _gauge(
     "gpu_allocatable_devices",
-    "Healthy devices that the kubelet can allocate; each replica of a shared GPU counts.",
+    "Healthy devices that the kubelet can allocate; replicas of a shared GPU count separately.",
     ("resource",),
 )
 
 TARGET_INFO = _gauge("target_info", "Host identity; always 1.", ("host_id", "host_name"))
 
 BUILD_INFO = _gauge(
-    "foreshock_exporter_build_info", "Version of the exporter and of Python; always 1.", ("version", "python_version")
+    "foreshock_exporter_build_info", "Exporter and Python versions; always 1.", ("version", "python_version")
 )
-MOCK = _gauge("foreshock_exporter_mock", "1 if the exporter plays a device script, 0 if it reads real GPUs.", ())
+MOCK = _gauge(
+    "foreshock_exporter_mock", "1 if the exporter simulates GPUs from a device script, 0 if it reads real GPUs.", ()
+)
 COLLECTOR_SUCCESS = _gauge(
     "foreshock_exporter_collector_success", "1 if the last run of the collector succeeded, else 0.", ("collector",)
 )
@@ -161,36 +163,36 @@ COLLECTOR_DURATION = _gauge(
 )
 COLLECTOR_LAST = _gauge(
     "foreshock_exporter_collector_last_run_timestamp_seconds",
-    "Unix time at which the last run of the collector ended.",
+    "Unix time when the collector last finished a run.",
     ("collector",),
 )
 METRIC_UNAVAILABLE = _gauge(
     "foreshock_exporter_metric_unavailable",
-    "1 for each metric that is currently unavailable for the GPU, with the reason.",
+    "1 for each metric that is currently unavailable for the GPU, labeled with the reason.",
     (*_GPU, "metric", "reason"),
 )
 CALL_AGE = _gauge(
     "foreshock_exporter_driver_call_age_seconds",
-    "Seconds since the NVML call in flight started; 0 if there is none. An empty gpu label: for the whole host.",
+    "Seconds since the NVML call in flight started; 0 if there is none. An empty gpu label means the whole host.",
     ("gpu", "call"),
 )
 SAMPLES_DROPPED = _counter(
     "foreshock_exporter_samples_dropped_total",
-    "Fast samples dropped, by reason: implausible values, or a gap that is too long.",
+    "Fast samples dropped, by reason: implausible values or an overlong gap.",
     ("gpu", "reason"),
 )
 CONNECTIONS_DROPPED = _counter(
     "foreshock_exporter_connections_dropped_total",
-    "HTTP connections closed or refused because of a limit: of all connections (total), or of one client.",
+    "HTTP connections closed or refused, by the limit that was reached: total or per client.",
     ("limit",),
 )
 POOL_UNMATCHED = _gauge(
     "foreshock_exporter_pool_unmatched",
-    "1 for each unmatched index or UUID of --pool: not_found on this host, or overruled by the rule for its UUID.",
+    "1 for each index or UUID in --pool that does not exist (not_found) or that a UUID rule overrides (overruled).",
     (*_GPU, "pool", "reason"),
 )
 SERVICES_DROPPED = _gauge(
-    "foreshock_exporter_services_dropped", "Services on the GPU beyond the limit; their time is unattributed."
+    "foreshock_exporter_services_dropped", "Services on the GPU beyond the limit; their GPU time is unattributed."
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
@@ -202,7 +204,7 @@ _FAMILIES_BY_SOURCE = {
     "--pool": (POOL_INFO, MIG_POOL_INFO),
     "nvmlDeviceGetMemoryInfo of the MIG device": (MIG_MEMORY_USED, MIG_MEMORY_TOTAL),
     "nvmlDeviceGetUtilizationRates": (GPU_UTILIZATION, GPU_MEMORY_ACTIVE),
-    "nvmlDeviceGetSamples; nvmlDeviceGetUtilizationRates where there are none": (GPU_BUSY, GPU_UTILIZATION_SAMPLES),
+    "nvmlDeviceGetSamples, else nvmlDeviceGetUtilizationRates": (GPU_BUSY, GPU_UTILIZATION_SAMPLES),
     "nvmlDeviceGetMemoryInfo_v2": (GPU_MEMORY_USED, GPU_MEMORY_FREE, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL),
     "nvmlDeviceGetPowerUsage": (GPU_POWER,),
     "nvmlDeviceGetEnforcedPowerLimit": (GPU_POWER_LIMIT,),
@@ -232,13 +234,13 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetCount, /sys/bus/pci/devices": (GPUS_EXPECTED,),
     "nvmlDeviceGetHandleByIndex": (GPUS_PRESENT, GPU_LOST),
     "nvmlDeviceGetProcessUtilization": (SERVICE_BUSY, SERVICE_WAIT, SERVICE_WAIT_BY_AGGRESSOR),
-    "the samples of the device less those of processes": (UNATTRIBUTED,),
+    "device samples minus process samples": (UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
-    "the samples of the device and of processes": (CONTENDED,),
-    "the cgroup and environment of processes": (SERVICE_JOB_INFO,),
-    "pod-resources API of the kubelet": (ALLOCATION_INFO, ALLOCATABLE),
-    "/etc/machine-id, the host name": (TARGET_INFO,),
-    "the error that NVML answered": (METRIC_UNAVAILABLE,),
+    "device and process samples": (CONTENDED,),
+    "cgroup and environment of processes": (SERVICE_JOB_INFO,),
+    "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),
+    "/etc/machine-id, host name": (TARGET_INFO,),
+    "error returned by NVML": (METRIC_UNAVAILABLE,),
 }
 SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself") | {
     family: source for source, families in _FAMILIES_BY_SOURCE.items() for family in families

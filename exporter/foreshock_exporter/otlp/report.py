@@ -17,19 +17,19 @@ OTLP_PUSHED = Family(
     "foreshock_exporter_otlp_pushed_total",
     "counter",
     ("signal",),
-    "Data points (signal metrics) and spans (signal traces) accepted by the OTLP endpoint.",
+    "Data points (metrics) and spans (traces) accepted by the OTLP endpoint, by signal.",
 )
 OTLP_FAILED = Family(
     "foreshock_exporter_otlp_failed_total",
     "counter",
     ("signal",),
-    "Data points and spans lost because the OTLP endpoint did not accept them.",
+    "Data points and spans lost because the OTLP endpoint did not accept them, by signal.",
 )
 OTLP_SPANS_DROPPED = Family(
     "foreshock_exporter_otlp_spans_dropped_total",
     "counter",
     ("reason",),
-    "Occupancy spans dropped, by limit: spans of one GPU per second (rate), or queued spans (queue).",
+    "Occupancy spans dropped, by the limit reached: spans per second per GPU (rate) or queued spans (queue).",
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))

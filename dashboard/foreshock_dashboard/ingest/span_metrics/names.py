@@ -20,32 +20,38 @@ def _histogram(name: str, help_text: str) -> Family:
 
 REQUESTS = _counter("traces_service_graph_request_total", "Requests between two services.")
 FAILED = _counter("traces_service_graph_request_failed_total", "Failed requests between two services.")
-CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Duration of requests, seen by the client.")
-SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Duration of requests, seen by the server.")
-RETRIES = _counter("foreshock_retry_attempts_total", "Requests that retry a failed one.")
+CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Request duration measured by the client.")
+SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Request duration measured by the server.")
+RETRIES = _counter("foreshock_retry_attempts_total", "Requests that retry a failed request.")
 FALLBACKS = _counter(
     "foreshock_fallback_calls_total",
-    "Failed attempts that another service or model replaced.",
+    "Failed calls that another service or model answered instead.",
 )
-CALLS = _counter("traces_span_metrics_calls_total", "Spans by operation.")
-DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans by operation.")
+CALLS = _counter("traces_span_metrics_calls_total", "Number of spans, by operation.")
+DURATION = _histogram("traces_span_metrics_duration_seconds", "Span duration, by operation.")
 EXCEPTIONS = _counter("exceptions_total", "Exceptions recorded as span events.")
-RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses by status code, seen by the server.")
-VERSIONS = _counter("foreshock_service_version_spans_total", "Spans by version of the service.")
-ADDRESSES = _counter("foreshock_service_address_spans_total", "Spans by address or pod of the service that answered.")
+RESPONSES = _counter("traces_span_metrics_responses_total", "HTTP responses recorded by the server, by status code.")
+VERSIONS = _counter("foreshock_service_version_spans_total", "Number of spans, by service version.")
+ADDRESSES = _counter(
+    "foreshock_service_address_spans_total", "Number of spans, by address or pod of the service that answered."
+)
 LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Queue time of requests to a model.")
 LLM_FIRST_TOKEN = _histogram(
     "foreshock_llm_time_to_first_token_seconds", "Time to first token (TTFT) of requests to a model."
 )
 LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Input and output tokens of requests to a model.")
-UNPAIRED = _counter("foreshock_service_graph_unpaired_spans_total", "Spans whose peer span did not arrive in time.")
-DROPPED = _counter("foreshock_service_graph_dropped_spans_total", "Spans not paired because the buffer was full.")
-LATE = _counter("foreshock_spans_late_total", "Spans not counted because they ended too long ago.")
-EARLY = _counter("foreshock_spans_early_total", "Spans not counted because they end too far in the future.")
-DUPLICATE = _counter("foreshock_spans_duplicate_total", "Spans received again, counted once.")
-CLAMPED = _counter("foreshock_spans_clamped_total", "Spans that end before they start, counted as 0 s.")
+UNPAIRED = _counter(
+    "foreshock_service_graph_unpaired_spans_total", "Client or server spans whose counterpart did not arrive in time."
+)
+DROPPED = _counter(
+    "foreshock_service_graph_dropped_spans_total", "Spans not paired with a counterpart because the buffer was full."
+)
+LATE = _counter("foreshock_spans_late_total", "Spans not counted because they arrived too long after they ended.")
+EARLY = _counter("foreshock_spans_early_total", "Spans not counted because their end time is too far in the future.")
+DUPLICATE = _counter("foreshock_spans_duplicate_total", "Duplicate spans received and not counted again.")
+CLAMPED = _counter("foreshock_spans_clamped_total", "Spans that end before they start; their duration counts as 0 s.")
 UNCOUNTED = _counter(
-    "foreshock_spans_uncounted_total", "Spans stored but not counted because of an error; see the log."
+    "foreshock_spans_uncounted_total", "Spans stored but not counted because of an error; the log shows the error."
 )
 OVERFLOW = _counter("foreshock_span_metrics_overflow_total", "Increments counted as `(other)` at the series limit.")
 ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
