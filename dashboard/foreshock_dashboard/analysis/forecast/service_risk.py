@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.levels import baseline_columns
@@ -81,7 +82,8 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     """Risk of each service of the World, by its latency or by its resources, whichever is more likely."""
     services, no_slo = point.world.services, Slo(math.nan, math.nan)
     limit, max_failed = np.array([slos.get(service, no_slo)[:2] for service in services], np.float64).reshape(-1, 2).T
-    by_latency = _breaches(point, "", point.world.red, limit, max_failed, MIN_TREND_Z)
+    mixed = _mix_changes(point, limit)
+    by_latency = _breaches(point, "", point.world.red, limit, max_failed, MIN_TREND_Z, mixed)
     by_operation, by_resource = _operation_breaches(point, slos), exhaustion(point)
     risks = {}
     for i, service in enumerate(services):
@@ -98,6 +100,33 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
             breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, *breach[3:]
         )
     return risks
+
+
+def _mix_changes(point: EvaluationPoint, limit: Floats) -> NDArray[np.bool_]:
+    """Services whose p95 follows the mix of their operations alone, by row: none of these is slower, or above the SLO.
+
+    A mix of them has no larger p95 than the slowest one, so that the service does not breach. limit: p95 by row.
+    """
+    world = point.world
+    size, rows = len(world.services), point.memo(_service_rows)
+    z, p95 = (values[rows >= 0] for values in (point["operation_p95"].z, point["operation_p95"].denoised))
+    rates, owner = np.nan_to_num(point["operation_rate"].value[rows >= 0]), rows[rows >= 0]
+    largest_p95, largest_rate = np.zeros(size), np.zeros(size)
+    np.fmax.at(largest_p95, owner, p95)
+    np.fmax.at(largest_rate, owner, rates)
+    with np.errstate(invalid="ignore"):
+        slower = np.bincount(owner[z >= MIN_TREND_Z], minlength=size)
+        normal = np.bincount(owner, weights=rates * (z < MIN_TREND_Z), minlength=size)
+        is_known = normal >= (1 - SLOW_SHARE_ALLOWED) * point["rate"].value
+        is_mixed = largest_rate < WHOLE_SERVICE_SHARE * point["rate"].value
+        mixed: NDArray[np.bool_] = (slower == 0) & is_known & is_mixed & (largest_p95 <= limit)
+    return mixed
+
+
+def _service_rows(point: EvaluationPoint) -> NDArray[np.int64]:
+    """The row of the service of each operation; -1 for none."""
+    rows = {service: row for row, service in enumerate(point.world.services)}
+    return np.array([rows.get(operation.service, -1) for operation in point.world.operations], np.int64)
 
 
 def _operation_breaches(
@@ -124,22 +153,29 @@ def _operation_breaches(
 
 
 def _breaches(
-    point: EvaluationPoint, prefix: str, red: Red, limit: Floats, max_failed: Floats, min_z: float
+    point: EvaluationPoint,
+    prefix: str,
+    red: Red,
+    limit: Floats,
+    max_failed: Floats,
+    min_z: float,
+    mixed: NDArray[np.bool_] | bool = False,
 ) -> Mapping[int, Breach]:
     """The breach of the SLO by each row of services, or of operations, that has enough requests and is worse.
 
     prefix: of the names of the rows' signals. red: their values. limit, max_failed: p95 in seconds and error rate by
-    row. min_z: scales above the baseline from which the trend of p95 counts.
+    row. min_z: scales above the baseline from which the trend of p95 counts. mixed: rows whose trend does not count.
     """
     p95, p50, failed = (point[f"{prefix}{name}"] for name in ("p95", "p50", "error_rate"))
     requests = point[f"{prefix}rate"].value * count_seconds(point)
     with np.errstate(invalid="ignore"):
         failing = (failed.value > max_failed) & (failed.value * requests >= MIN_FAILED_REQUESTS)
         counted = requests >= MIN_REQUESTS
+        trending = counted & ~np.asarray(mixed)
         breached = np.flatnonzero(counted & ((p95.denoised > limit) | failing))
-        slower = np.flatnonzero(counted & (p95.z >= min_z))
+        slower = np.flatnonzero(trending & (p95.z >= min_z))
         shown = p95.value - p95.level >= MIN_SHIFT_SHARE * (p50.value - p50.level)
-        shifted = np.flatnonzero(counted & shown & (p50.z >= MIN_SHIFT_Z))
+        shifted = np.flatnonzero(trending & shown & (p50.z >= MIN_SHIFT_Z))
     window = trend_window(point)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
     breaches: dict[int, Breach] = dict(_slow_requests(point, red, limit, requests, p95.value))
