@@ -147,7 +147,8 @@ def test_without_the_hubs_libraries_foreshock_says_what_to_install() -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert (
-        done.stderr == "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[hub]'\n"
+        done.stderr
+        == "Error: this command requires the hub's dependencies. Install them: pip install 'foreshock[hub]'\n"
     )
 
 

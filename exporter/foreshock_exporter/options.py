@@ -52,7 +52,7 @@ def _parse_metrics_path(text: str) -> str:
 def _parse_folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
-        raise ValueError("is not a folder; mount the host's there, or omit the option")
+        raise ValueError("is not a folder; mount the host's folder there, or omit the option")
     return path
 
 
@@ -110,7 +110,7 @@ class Options:
         _parse_address, ":10877", "listen address; port 0 for any free port", "ADDRESS", flag="--web.listen-address"
     )
     metrics_path: str = _web(
-        _parse_metrics_path, "/metrics", "path of the metrics", "PATH", flag="--web.telemetry-path"
+        _parse_metrics_path, "/metrics", "URL path of the metrics", "PATH", flag="--web.telemetry-path"
     )
     web_config: Path | None = _web(
         Path,
@@ -136,11 +136,11 @@ class Options:
     host: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "host metrics (node_*): on, off, or auto (off where node_exporter runs)",
+        "host metrics (node_*): on, off, or auto (off if node_exporter is running)",
         "MODE",
         flag="--collector.host",
     )
-    network: bool = _collects("true", "host metrics node_network_*", flag="--collector.network")
+    network: bool = _collects("true", "node_network_* host metrics", flag="--collector.network")
     network_exclude: re.Pattern[str] = _collector(
         _parse_pattern,
         "(veth|cali|lxc).*",
@@ -148,13 +148,13 @@ class Options:
         "REGEX",
         flag="--collector.network.device-exclude",
     )
-    infiniband: bool = _collects("true", "host metrics node_infiniband_*", flag="--collector.infiniband")
-    netstat: bool = _collects("true", "host metrics node_netstat_* (TCP)", flag="--collector.netstat")
-    pressure: bool = _collects("true", "host metrics node_pressure_*", flag="--collector.pressure")
+    infiniband: bool = _collects("true", "node_infiniband_* host metrics", flag="--collector.infiniband")
+    netstat: bool = _collects("true", "node_netstat_* host metrics (TCP)", flag="--collector.netstat")
+    pressure: bool = _collects("true", "node_pressure_* host metrics", flag="--collector.pressure")
     pod_resources: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "GPUs allocated to pods, from the kubelet: on, off, or auto (on where the folder of the socket is accessible)",
+        "GPUs allocated to pods, read from the kubelet: on, off, or auto (on if the socket's folder is accessible)",
         "MODE",
         flag="--collector.pod-resources",
     )
@@ -172,7 +172,7 @@ class Options:
     pools: Pools = _collector(
         parse_pools,
         Pools,
-        "GPU pool: NAME for all GPUs, NAME=0,1 or NAME=GPU-... for some; repeatable",
+        "GPU pool: NAME for all GPUs, or NAME=0,1 or NAME=GPU-... for specific GPUs; repeatable",
         "NAME[=GPU,...]",
         flag="--pool",
         separator=RULE_SEPARATOR,
@@ -191,9 +191,11 @@ class Options:
         "DURATION",
         flag="--otlp.interval",
     )
-    log_level: str = _debug(one_of(LOG_LEVELS), "info", f"one of {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level")
+    log_level: str = _debug(
+        one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level"
+    )
     log_format: str = _debug(
-        one_of(LOG_FORMATS), "logfmt", f"one of {', '.join(LOG_FORMATS)}", "FORMAT", flag="--log.format"
+        one_of(LOG_FORMATS), "logfmt", f"log format: {', '.join(LOG_FORMATS)}", "FORMAT", flag="--log.format"
     )
     mock: str | None = _debug(
         _parse_mock,
@@ -219,7 +221,7 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
         prog="foreshock-exporter",
         usage="%(prog)s [OPTIONS]",
         description="Prometheus exporter for GPU usage, GPU wait, and contention by service.",
-        epilog="Each option is also an environment variable: FORESHOCK_EXPORTER_SAMPLING_PERIOD is --sampling.period.",
+        epilog="Each option is also an environment variable: --sampling.period is FORESHOCK_EXPORTER_SAMPLING_PERIOD.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")

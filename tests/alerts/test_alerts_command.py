@@ -138,7 +138,7 @@ def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pyte
     [
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
-        (["--slo-only"], "--slo-only: there is no SLO. Set --slo NAME=P95"),
+        (["--slo-only"], "--slo-only: requires an SLO. Set --slo NAME=P95"),
         (["--slo-only", "--operator", "--slo", "chat=1s"], "for any PrometheusRule. Remove --operator."),
         (["--slo", "chat"], "--slo: 'chat' is not a valid SLO; use NAME=P95[:ERROR_RATE]"),
         (["--without", "gpu"], "--without: 'gpu' contains the unknown group 'gpu'; use capacity, cascade"),
@@ -147,7 +147,7 @@ def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pyte
             ["--latency-buckets", "1,two"],
             "--latency-buckets: '1,two' is not a valid bucket list; use comma-separated seconds such as 0.1,0.5,2.5",
         ),
-        (["--latency-buckets", "0,1"], "has a bound of 0 s or less"),
+        (["--latency-buckets", "0,1"], "contains a bound of 0 s or less"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_remedy(

@@ -48,14 +48,14 @@ def page() -> str:
     head = """\
 # Command line
 
-The help text of every command, as printed by `foreshock COMMAND --help`. [hub.md](hub.md) also lists the hub options.
+This page lists the help text of every command (`foreshock COMMAND --help`). [hub.md](hub.md) explains the hub options.
 
 ## Sources, times, and output
 
 | subject | rule |
 |---|---|
 | source | `--from URL` for a hub, `--from DIR` for a [recording](recordings.md); default: `http://127.0.0.1:8050` |
-| credentials | `--http-config FILE`, YAML in the words of Prometheus' [`http_config`](http-config.md) |
+| credentials | `--http-config FILE`, YAML in Prometheus [`http_config`](http-config.md) format |
 | environment variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_HTTP_CONFIG` for `--http-config` |
 | time | RFC 3339 (`2026-11-25T10:00:00Z`), Unix seconds, `now`, `now-15m`, `now/d` (midnight UTC) |
 | time in a recording | `now` is the end of the recording |

@@ -44,7 +44,7 @@ def test_feedback_labels_a_recording_for_the_evaluation(
     assert "Give feedback first" in capsys.readouterr().err
     hub.journal.append("incident", NOW + 600, "dana", entries.feedback(incident.id, "wrong_cause", None, None, ""))
     assert main(["recording", "label", str(folder)]) == 1
-    assert "names no real cause" in capsys.readouterr().err
+    assert "does not name the actual cause" in capsys.readouterr().err
     said = entries.feedback(incident.id, "wrong_cause", "network", Service("ml", "switch"), "")
     hub.journal.append("incident", NOW + 700, "dana", said)
     assert main(["recording", "label", str(folder)]) == 0

@@ -167,7 +167,7 @@ def test_a_report_is_html_with_plots_inside_or_markdown_with_plots_beside(
     ("words", "code", "message"),
     [
         (["incident", "show", "2020"], 1, "no incident '2020'. Known: "),
-        (["incident", "list", "--start", "now-60d"], 2, "not a valid time range; use a range of up to 48 h"),
+        (["incident", "list", "--start", "now-60d"], 2, "invalid time range. Use a range of up to 48 h"),
         (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a valid time; use"),
         (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a valid time; use"),
         (["trace", "show", "xyz"], 2, "trace id 'xyz': not a hexadecimal number"),

@@ -77,7 +77,7 @@ def test_silences_are_listed_and_ended(hub: FakeHub, capsys: pytest.CaptureFixtu
         (["incident", "silence", "latest"], 1, "pass one of them"),
         (["incident", "feedback", "latest", "splendid"], 2, "splendid"),
         (["silence", "create", "--for", "1h"], 1, "pass one of them"),
-        (["silence", "create", "--maintenance", "--noisy-neighbor", "x", "--for", "1h"], 2, "pass one of them"),
+        (["silence", "create", "--maintenance", "--noisy-neighbor", "x", "--for", "1h"], 2, "mutually exclusive"),
     ],
 )
 def test_a_refusal_says_why_and_changes_nothing(

@@ -151,7 +151,10 @@ def test_the_default_tempo_is_left_out_without_a_prometheus(tmp_path: Path, caps
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
         (["--prometheus-url", "prometheus:9090"], "is not a valid URL; use http://127.0.0.1:9090"),
         (["--tempo-url", "http://tempo:3200"], "Set --prometheus-url."),
-        (["--prometheus-url", "http://me:s3cret@p"], "has credentials, which the process list shows; move them to"),
+        (
+            ["--prometheus-url", "http://me:s3cret@p"],
+            "contains credentials, which the process list would expose; move them to",
+        ),
         (["--mounted-at", "here"], "--mounted-at: 'here' is not a valid path; use an absolute path"),
     ],
 )

@@ -37,7 +37,7 @@ def test_each_receiver_gets_a_test_and_failures_are_named(
             "json://hub",
             ("--notify-file", "channels", "--channel", "pager"),
             2,
-            "'pager' is not a channel. Channels: json.",
+            "'pager' is not configured. Configured channels: json.",
         ),
         ("slack", ("--notify-file", "channels"), 1, "--notify-file: channels: line 1: does not begin with a URL"),
         ("", ("--alertmanager-url", "am:9093"), 2, "--alertmanager-url: 'am:9093' is not a valid URL"),

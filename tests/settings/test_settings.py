@@ -112,7 +112,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--tiers", "llm-chat"], {}, "--tiers: 'llm-chat' is not a valid tier; use NAME=TIER, such as llm-chat=gold"),
         (["--tiers", "llm-chat="], {}, "'llm-chat=' is not a valid tier; use NAME=TIER"),
         (["--tiers", "serving/=gold"], {}, "'serving/=gold' is not a valid tier; use NAME=TIER"),
-        (["--tiers", "a=gold,b=gold,a=iron"], {}, "a has two tiers, 'gold' and 'iron'; remove one"),
+        (["--tiers", "a=gold,b=gold,a=iron"], {}, "a is assigned to two tiers, 'gold' and 'iron'; remove one"),
         (
             [],
             {"FORESHOCK_SPAN_METRICS_MAX_SERIES": "1e6"},
@@ -145,7 +145,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (
             ["--prometheus-url", "http://ada:secret@h"],
             {},
-            "--prometheus-url: 'http://h' has credentials, which the process list shows; move them to the file of --p",
+            "--prometheus-url: 'http://h' contains credentials, which the process list would expose; move them to",
         ),
         (["--tempo-url", "tempo"], {}, "--tempo-url: 'tempo' is not a valid URL; use http://"),
         (
@@ -153,7 +153,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             {},
             "traces_config: has no effect without a URL. Set --tempo-url or --jaeger-url.",
         ),
-        (["--otlp-tls-client-ca", "/a"], {}, "client certificates need TLS"),
+        (["--otlp-tls-client-ca", "/a"], {}, "client certificates require TLS"),
         ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not a boolean; use true or false"),
         (
             [],
@@ -174,8 +174,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             [],
             {"FORESHOCK_TRACES_CREDENTIALS": "token"},
             (
-                "Write authorization: {credentials_file: FILE}, or basic_auth: {username: NAME, password_file: FILE}, "
-                "to a YAML file, and set 'FORESHOCK_TRACES_CONFIG' to it."
+                "Put authorization: {credentials_file: FILE}, or basic_auth: {username: NAME, password_file: FILE}, "
+                "in a YAML file, and set 'FORESHOCK_TRACES_CONFIG' to its path."
             ),
         ),
         ([], {"FORESHOCK_STORE": "/data"}, "It was renamed to 'FORESHOCK_STORE_PATH' in 0.2."),
@@ -200,14 +200,14 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
         ("trace_keys: a", "unknown key 'trace_keys'. It was renamed to 'indexed_attributes' in 0.2."),
         (
             "alertmanager-ca: a",
-            "Write tls_config: {ca_file: FILE} to a YAML file, and set 'alertmanager_config' to it.",
+            "Put tls_config: {ca_file: FILE} in a YAML file, and set 'alertmanager_config' to its path.",
         ),
-        ("traces_tenant: a", "Write http_headers: {X-Scope-OrgID: {values: [TENANT]}} to a YAML file, and set"),
+        ("traces_tenant: a", "Put http_headers: {X-Scope-OrgID: {values: [TENANT]}} in a YAML file, and set"),
         ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
         ("[" * 5000, "invalid YAML"),
-        ("slo: [[a, b]]", "f.yml: slo: a nested value. Write one value, or a list of values."),
-        ("slo: {a: 1s}", "f.yml: slo: a nested value."),
-        ("a: &a [x]\nslo: [*a]", "f.yml: slo: a nested value."),
+        ("slo: [[a, b]]", "f.yml: slo: nested values are not supported. Use a single value or a list."),
+        ("slo: {a: 1s}", "f.yml: slo: nested values are not supported."),
+        ("a: &a [x]\nslo: [*a]", "f.yml: slo: nested values are not supported."),
         ("port: many", "f.yml: port: 'many' is not a valid port"),
     ],
 )

@@ -108,12 +108,12 @@ COMMAND = _Group(
         "get": _group(
             "get",
             "List incidents, services, GPUs, pools, changes, or scrape targets",
-            incidents=("get:incidents", "Open incidents"),
-            services=("get:services", "Services and their latency, error rate, and health"),
-            gpus=("get:gpus", "GPUs and their utilization, contention, and services"),
-            pools=("get:pools", "GPUs per tier, and the minimum each tier needs"),
-            changes=("get:changes", "Deployments and other changes"),
-            targets=("get:targets", "Scrape targets"),
+            incidents=("get:incidents", "List open incidents"),
+            services=("get:services", "List services with their latency, error rate, and health"),
+            gpus=("get:gpus", "List GPUs with their utilization, contention, and services"),
+            pools=("get:pools", "Show GPUs per tier and the minimum each tier needs"),
+            changes=("get:changes", "List deployments and other changes"),
+            targets=("get:targets", "List scrape targets"),
         ),
         "incident": _group(
             "incident",
@@ -122,9 +122,9 @@ COMMAND = _Group(
             show=("incident:show_", "Show an incident in detail"),
             report=("incident:report_", "Write a postmortem for an incident"),
             ack=("respond.incident:ack", "Acknowledge an incident"),
-            assign=("respond.incident:assign", "Name the person responsible for an incident"),
+            assign=("respond.incident:assign", "Assign an incident to a person"),
             note=("respond.incident:note", "Add a note to an incident"),
-            silence=("respond.incident:silence", "Silence an incident until a time"),
+            silence=("respond.incident:silence", "Silence an incident for a limited time"),
             feedback=("respond.incident:feedback", "Rate the suspected cause"),
         ),
         "silence": _group(
@@ -137,7 +137,7 @@ COMMAND = _Group(
         "change": _group(
             "change", "Report changes", add=("respond.change:add", "Report a change, such as a deployment")
         ),
-        "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and what ran on its GPUs")),
+        "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and what was running on its GPUs")),
         "explain": _LazyCommand(
             "explain", "Rank likely root causes for a service at a point in time", "explain:explain"
         ),
@@ -148,7 +148,7 @@ COMMAND = _Group(
             **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
             export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
             label=("respond.label:label", "Add incident feedback to a recording as ground truth"),
-            replay=("recording:replay_", "Replay a recording and print the incidents it raises"),
+            replay=("recording:replay_", "Replay a recording and print the resulting incidents"),
         ),
         "generate": _group(
             "generate",
@@ -158,14 +158,14 @@ COMMAND = _Group(
         ),
         "notify": _group(
             "notify",
-            "Check the receivers of notifications",
+            "Check notification receivers",
             test=("notify:test", "Send a test message to each channel and Alertmanager"),
         ),
         "mcp": _LazyCommand("mcp", "Serve tools for agents (Model Context Protocol)", "serving.mcp:mcp"),
         "token": _group(
             "token",
             "Create bearer tokens",
-            create=("token:create", "Create a token and its line for a token file"),
+            create=("token:create", "Create a token and add its digest to a token file"),
         ),
         "dev": _group(
             "dev",

@@ -35,7 +35,7 @@ FIELDS = ("rank", "passed", "confidence", "score", "service", "why")
 
 @click.command(cls=GroupedCommand)
 @click.argument("service", required=False)
-@reads("URL of a hub or a Prometheus, or recording folder")
+@reads("hub URL, Prometheus URL, or recording folder")
 @match_option
 @at_option
 @output_option("table", "json", "yaml", "csv")
@@ -43,14 +43,14 @@ FIELDS = ("rank", "passed", "confidence", "score", "service", "why")
     "--fail-on",
     type=click.Choice(("anomaly",)),
     metavar="anomaly",
-    help="exit with code 3 if there is a likely root cause",
+    help="exit with code 3 if a likely root cause is found",
 )
 def explain(source: Source, service: str | None, match: str, at: str | None, form: str, fail_on: str | None) -> int:
     """Rank likely root causes for a service at a point in time.
 
-    SERVICE is a name or namespace/name; without it, all services are ranked. Any metrics work, including ones foreshock
-    does not recognize: each series is assigned to the service in its labels. Compares the time from 2 min before --at
-    to 10 min after it with the hours before.
+    SERVICE is a name or namespace/name; omit it to rank all services. Any metrics work, even ones that foreshock does
+    not recognize: each series is assigned to the service named in its labels. The period from 2 min before --at to
+    10 min after it is compared with the preceding hours.
 
     \b
     Examples:

@@ -163,7 +163,7 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
 @at_option
 @output_option(*FORMATS)
 def services(source: Source, at: str | None, form: str) -> None:
-    """List services and their latency, error rate, and health.
+    """List services with their latency, error rate, and health.
 
     \b
     Examples:
@@ -187,7 +187,7 @@ def services(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def gpus(source: Source, at: str | None, form: str) -> None:
-    """List GPUs and their utilization, contention, and services.
+    """List GPUs with their utilization, contention, and services.
 
     \b
     Examples:
@@ -203,7 +203,7 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def pools(source: Source, at: str | None, form: str) -> None:
-    """Show the GPUs in each tier, the minimum each tier needs to absorb its bursts, and the GPUs that tiers share.
+    """Show the GPUs in each tier, the minimum each tier needs to absorb bursts, and the GPUs shared by several tiers.
 
     A service's tier comes from the hub's --tiers, then service_tier_info, then its namespace.
 

@@ -108,7 +108,7 @@ def _incidents(source: Source, start: str | None, end: str) -> list[Json]:
         now = float(source.get("/api/status", "time")["time"])
         first, last = _time("--start", start or "now-1h", now), min(now, _time("--end", end, now))
         if not 0 < last - first <= MAX_HOURS * HOUR_SECONDS:
-            raise SettingsError(f"--start, --end: not a valid time range; use a range of up to {MAX_HOURS} h.")
+            raise SettingsError(f"--start, --end: invalid time range. Use a range of up to {MAX_HOURS} h.")
         found = {}
         for at in np.arange(last, first, -HOUR_SECONDS).tolist():
             try:
@@ -206,7 +206,7 @@ def show_(source: Source, incident: str, at: str | None, form: str) -> None:
     "--output-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="report file to create; Markdown plots go next to it as FILE-NAME.svg (default: standard output)",
+    help="report file to create, with its Markdown plots beside it as FILE-NAME.svg (default: standard output)",
 )
 def report_(source: Source, incident: str, at: str | None, form: str, output_file: Path | None) -> None:
     """Write a postmortem for an incident: timeline, root cause, evidence with plots, and impact.

@@ -25,7 +25,7 @@ HUB_PARTS = frozenset(
         "uvicorn",
     }
 )
-MISSING = "Error: this command needs the hub's dependencies. Install them: pip install 'foreshock[{}]'"
+MISSING = "Error: this command requires the hub's dependencies. Install them: pip install 'foreshock[{}]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

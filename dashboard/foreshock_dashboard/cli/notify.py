@@ -19,13 +19,13 @@ TEXT = "This is a test by `foreshock notify test`. No incident is open."
 
 
 @click.command(cls=GroupedCommand)
-@click.option("--channel", metavar="NAME", help="name of the only channel to test (default: all)")
+@click.option("--channel", metavar="NAME", help="channel to test (default: all)")
 @hub_settings("alertmanager_url", "alertmanager_config", "notify_file")
 def test(channel: str | None, **flags: Any) -> int:  # noqa: ANN401 - texts of flags
     """Send a test message to each channel, and a test alert to each Alertmanager.
 
-    The options are those of `foreshock serve`, also as environment variables and in its config file. Exits with 1 if a
-    receiver does not accept the message.
+    Accepts the options, environment variables, and config file of `foreshock serve`. Exits with 1 if delivery to a
+    receiver fails.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def test(channel: str | None, **flags: Any) -> int:  # noqa: ANN401 - texts of f
         raise SettingsError("no receiver is configured. Set --notify-file, --alertmanager-url, or --config.")
     tests = dict(_tests(settings))
     if channel is not None and channel not in tests:
-        raise SettingsError(f"--channel: {channel!r} is not a channel. Channels: {', '.join(tests)}.")
+        raise SettingsError(f"--channel: {channel!r} is not configured. Configured channels: {', '.join(tests)}.")
     failed = False
     for name, send in tests.items():
         if channel in (None, name):

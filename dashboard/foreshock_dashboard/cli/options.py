@@ -115,7 +115,7 @@ fail_on_option = click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
     metavar="SEVERITY",
-    help=f"exit with code {EXIT_FINDINGS} if an incident has at least this severity: {', '.join(SEVERITIES)}",
+    help=f"exit with code {EXIT_FINDINGS} if any incident has this severity or higher: {', '.join(SEVERITIES)}",
 )
 
 

@@ -32,21 +32,23 @@ FILE = click.Path(path_type=Path)
 @click.option("--start", default="now-1h", metavar="TIME", help="start of the time range (default: now-1h)")
 @click.option("--end", default="now", metavar="TIME", help="end of the time range (default: now)")
 @match_option
-@click.option("--known-metrics", is_flag=True, help="only metrics that the hub recognizes (explain reads any)")
+@click.option(
+    "--known-metrics", is_flag=True, help="record only metrics that the hub recognizes (explain can use any metric)"
+)
 @click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
 @click.option(
     "--from",
     "--prometheus-url",
     "place",
     metavar="URL",
-    help="Prometheus URL (default: prometheus-url of --config) [env var: FORESHOCK_PROMETHEUS_URL]",
+    help="Prometheus URL (default: prometheus-url in --config) [env var: FORESHOCK_PROMETHEUS_URL]",
 )
 @click.option("--config", metavar="FILE", help="YAML file with hub options [env var: FORESHOCK_CONFIG]")
 @click.option(
     "--prometheus-config",
     metavar="FILE",
-    help="credentials, TLS, headers, and parameters, YAML as Prometheus' http_config (default: prometheus-config of "
-    "--config) [env var: FORESHOCK_PROMETHEUS_CONFIG]",
+    help="credentials, TLS, headers, and parameters, YAML in Prometheus http_config format (default: prometheus-config "
+    "in --config) [env var: FORESHOCK_PROMETHEUS_CONFIG]",
 )
 def create(
     start: str,
@@ -58,9 +60,9 @@ def create(
     config: str | None,
     prometheus_config: str | None,
 ) -> None:
-    """Record a time range from Prometheus: raw samples of all metrics, without traces.
+    """Record a time range from Prometheus: raw samples of all metrics, but no traces.
 
-    Include at least 30 min before the incident for baselines.
+    Start at least 30 min before the incident, so that baselines can be built.
 
     \b
     Examples:
@@ -83,7 +85,7 @@ def create(
     )
     if not first < last <= now:
         raise SettingsError(
-            "--start, --end: not a past time range; --start must be before --end, and --end not in the future."
+            "--start, --end: invalid time range. --start must be before --end, and --end must not be in the future."
         )
     bar = ProgressBar()
     source = prometheus_source(settings.prometheus_url, http_config, match, "--prometheus-config")
@@ -141,7 +143,7 @@ def export_(recording: Path, openmetrics: Path | None, otlp_json: Path | None) -
 @output_option("table", "json", "yaml", "csv")
 @fail_on_option
 def replay_(recording: Path, until: str | None, form: str, fail_on: str | None) -> int:
-    """Replay a recording as a live hub would have evaluated it, and print the incidents it raises.
+    """Replay a recording as a live hub would have evaluated it, and print the resulting incidents.
 
     \b
     Examples:
@@ -167,7 +169,7 @@ def _no_incident(played: ReplayResult) -> str:
     why = (
         ""
         if learned.done
-        else f" Baselines need {learned.need / 60:.0f} min of history; the recording has {learned.have / 60:.0f}."
+        else f" Baselines need {learned.need / 60:.0f} min of history; the recording contains {learned.have / 60:.0f}."
     )
     return f"No incidents from {utc_timestamp(played.times[0])} to {utc_timestamp(played.times[-1])}.{why}"
 

@@ -47,7 +47,7 @@ def _ratio(text: str) -> float:
     type=int,
     default=1,
     metavar="NUMBER",
-    help="random seed; the same seed gives the same recording (default: 1)",
+    help="random seed; the same seed produces the same recording (default: 1)",
 )
 @click.option("--duration", type=DURATION, metavar="DURATION", help="simulated duration (default: the scenario's)")
 @click.option(

@@ -69,7 +69,7 @@ class Source:
         self.name = without_credentials(self._url)
         if self.name != self._url:
             raise SettingsError(
-                f"--from: {self.name!r} has credentials, which the process list shows. Use --http-config."
+                f"--from: {self.name!r} contains credentials, which the process list would expose. Use --http-config."
             )
         if http_config:
             try:
@@ -121,7 +121,9 @@ class Source:
         except SourceError:
             return None  # `get` names the problem
         if self.cluster:
-            raise SettingsError(f"--cluster: {self.name} is a Prometheus. Use --match with the label of the cluster.")
+            raise SettingsError(
+                f"--cluster: not supported with Prometheus ({self.name}). Select the cluster with --match."
+            )
         return source
 
     def get(self, path: str, *keys: str, **parameters: str | None) -> Json:
@@ -191,7 +193,7 @@ class Source:
             if len(body) > MAX_BODY_BYTES:
                 size = f"{MAX_BODY_BYTES >> 20} MiB"
                 raise AnswerError(
-                    f"{self.name}: response larger than {size}. Check that --from points to a foreshock hub."
+                    f"{self.name}: the response is larger than {size}. Check that --from points to a foreshock hub."
                 )
         return body
 
@@ -217,11 +219,11 @@ match_option = click.option(
     "--match",
     default="",
     metavar="MATCHERS",
-    help="PromQL label matchers of the series to read from Prometheus, such as 'namespace=\"shop\"' (default: all)",
+    help="PromQL label matchers for the series to read from Prometheus, such as 'namespace=\"shop\"' (default: all)",
 )
 
 
-cluster_option = click.option("--cluster", metavar="NAME", help="only this cluster, where there are several")
+cluster_option = click.option("--cluster", metavar="NAME", help="cluster to include (default: all)")
 
 
 def reads(
@@ -249,7 +251,7 @@ def reads(
             envvar="FORESHOCK_HUB_HTTP_CONFIG",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="credentials, TLS, headers, and parameters for the URL, YAML as Prometheus' http_config "
+            help="credentials, TLS, headers, and parameters for the URL, YAML in Prometheus http_config format "
             "[env var: FORESHOCK_HUB_HTTP_CONFIG]",
         )
         @with_cluster
@@ -265,7 +267,7 @@ def reads(
     return decorate
 
 
-reads_source = reads("hub URL, or recording folder")
+reads_source = reads("hub URL or recording folder")
 at_option = click.option(
     "--at", metavar="TIME", help="point in time, such as 2026-11-25T10:00:00Z or now-15m (default: now)"
 )

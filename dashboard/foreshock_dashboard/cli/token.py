@@ -17,9 +17,10 @@ from foreshock_dashboard.settings.settings import HubError, SettingsError
     "--file", "path", type=click.Path(path_type=Path), metavar="FILE", required=True, help="token file to append to"
 )
 def create(name: str, path: Path) -> None:
-    """Create a token for the client NAME: print it, and append its digest to a token file.
+    """Create a token for client NAME, print it, and append its digest to a token file.
 
-    The token is shown once; the file does not contain it. A running hub that reads this file accepts it at once.
+    The token is shown only once; the file does not contain it. A running hub that uses this file accepts the token
+    immediately.
 
     \b
     Examples:

@@ -20,10 +20,10 @@ FIELDS = (
 
 @click.command(cls=GroupedCommand)
 @click.argument("trace_id")
-@reads("hub URL, or recording folder", has_cluster=False)
+@reads("hub URL or recording folder", has_cluster=False)
 @output_option("table", "json", "yaml", "csv")
 def show(source: Source, trace_id: str, form: str) -> None:
-    """Show a trace: its spans as a tree, and what ran on its GPUs.
+    """Show a trace as a tree of spans, and what was running on its GPUs.
 
     TRACE_ID is up to 32 hexadecimal digits. CSV output contains only the spans.
 

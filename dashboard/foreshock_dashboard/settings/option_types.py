@@ -76,7 +76,9 @@ def url_without_credentials(option: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         url = parse_url(text)
         if "@" in urlsplit(url).netloc:
-            raise ValueError(f"has credentials, which the process list shows; move them to the file of {option}")
+            raise ValueError(
+                f"contains credentials, which the process list would expose; move them to the file of {option}"
+            )
         return url
 
     return parse
@@ -156,7 +158,7 @@ def parse_attributes(text: str) -> tuple[str, ...]:
     if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
         raise ValueError("is not a valid attribute list; use http.route,hw.id")
     if len(words) > MAX_ATTRIBUTES:
-        raise ValueError(f"has {len(words)} attributes; the embedded store indexes at most {MAX_ATTRIBUTES}")
+        raise ValueError(f"lists {len(words)} attributes; the embedded store indexes at most {MAX_ATTRIBUTES}")
     return words
 
 
@@ -194,7 +196,7 @@ def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
                 f"{word!r} is not a valid tier; use NAME=TIER, such as llm-chat=gold or serving/llm-chat=gold"
             )
         if name in tiers:
-            raise ValueError(f"{name} has two tiers, {tiers[name]!r} and {tier!r}; remove one")
+            raise ValueError(f"{name} is assigned to two tiers, {tiers[name]!r} and {tier!r}; remove one")
         tiers[name] = tier
     return tuple(tiers.items())
 

@@ -60,7 +60,7 @@ def renamed(old: str, names: Mapping[str, str]) -> str:
         return ""
     new = names[old]
     if block := _BLOCKS.get(old.replace("-", "_").rpartition("_")[2].lower()):
-        return f" Write {block} to a YAML file, and set {new!r} to it."
+        return f" Put {block} in a YAML file, and set {new!r} to its path."
     return f" It was renamed to {new!r} in 0.2."
 
 

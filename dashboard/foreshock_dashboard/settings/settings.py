@@ -78,58 +78,65 @@ class Settings:
         shown="any when --host is not loopback",
     )
     mcp: bool = _web(types.parse_bool, "false", "serve read-only tools for agents (Model Context Protocol) at /mcp")
-    tls_cert: Path | None = _web(Path, None, "certificate for pages, API, and metrics, PEM", "FILE")
-    tls_key: Path | None = _web(Path, None, "private key for pages, API, and metrics, PEM", "FILE")
+    tls_cert: Path | None = _web(Path, None, "PEM certificate for pages, API, and metrics", "FILE")
+    tls_key: Path | None = _web(Path, None, "PEM private key for pages, API, and metrics", "FILE")
     auth_token_file: Path | None = _authentication(
-        Path, None, "digests of bearer tokens, one per line (foreshock token create)", "FILE"
+        Path, None, "bearer token digests, one per line, as written by foreshock token create", "FILE"
     )
     github_webhook_secret_file: Path | None = _authentication(
-        Path, None, "secret of GitHub webhooks to /api/webhooks/github, whose signature replaces credentials", "FILE"
+        Path, None, "secret that verifies the signatures of GitHub webhooks sent to /api/webhooks/github", "FILE"
     )
     auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
     auth_header: str = _authentication(
-        types.parse_header, str, "user header set by an authenticating proxy; needs --auth-proxies", "NAME"
+        types.parse_header,
+        str,
+        "header in which an authenticating proxy sends the user name; requires --auth-proxies",
+        "NAME",
     )
     auth_proxies: tuple[Network, ...] = _authentication(
-        types.parse_networks, tuple, "comma-separated addresses or CIDRs of trusted proxies", "CIDR,..."
+        types.parse_networks, tuple, "comma-separated IP addresses or CIDRs of trusted proxies", "CIDR,..."
     )
     roles: tuple[tuple[str, Role], ...] = _authentication(
         types.parse_roles,
         tuple,
-        "comma-separated or repeated roles (viewer, responder, admin, none) of users, tokens, and OIDC groups, such as "
-        "ada=admin,group:sre=responder",
+        "roles (viewer, responder, admin, none) for users, tokens, and OIDC groups, comma-separated or repeated, such "
+        "as ada=admin,group:sre=responder",
         "NAME=ROLE,...",
         separator=",",
     )
     default_role: Role = _authentication(
-        types.parse_role, "viewer", "role of authenticated users and tokens not listed in --roles", "ROLE"
+        types.parse_role, "viewer", "role for authenticated users and tokens not listed in --roles", "ROLE"
     )
     rate_limit: int = _authentication(
-        types.parse_count, str(REQUESTS_PER_MINUTE), "request limit per minute, per user or token", "NUMBER"
+        types.parse_count, str(REQUESTS_PER_MINUTE), "maximum requests per minute for each user or token", "NUMBER"
     )
     audit_log: Path | None = _authentication(
-        Path, None, "audit log, rotated at 10 MiB; - for standard output", "FILE", shown="log of the hub"
+        Path, None, "audit log file, rotated at 10 MiB; - for standard output", "FILE", shown="hub log"
     )
     allow_unauthenticated: bool = _authentication(
         types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
     )
     external_url: str = _oidc(
-        types.parse_url, str, "public URL of the hub, as browsers see it", "URL", shown="URL of the request"
+        types.parse_url, str, "public URL of the hub, as seen by browsers", "URL", shown="URL of the request"
     )
     oidc_issuer: str = _oidc(types.parse_url, str, "URL of the OpenID provider", "URL")
-    oidc_client_id: str = _oidc(str, "", "client ID of the hub at the provider", "ID")
-    oidc_client_secret_file: Path | None = _oidc(Path, None, "client secret of the hub at the provider", "FILE")
-    oidc_ca: Path | None = _oidc(Path, None, "CA bundle for the provider, PEM", "FILE", shown="system")
-    oidc_scopes: str = _oidc(str, "openid email profile", "scopes to request, separated by spaces", "SCOPES")
-    oidc_user_claim: str = _oidc(types.parse_claim, "email", "claim with the user name; must be unique", "CLAIM")
-    oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim with the user's groups", "CLAIM")
+    oidc_client_id: str = _oidc(str, "", "client ID that the provider issued to the hub", "ID")
+    oidc_client_secret_file: Path | None = _oidc(
+        Path, None, "client secret that the provider issued to the hub", "FILE"
+    )
+    oidc_ca: Path | None = _oidc(Path, None, "PEM CA bundle for the provider", "FILE", shown="system")
+    oidc_scopes: str = _oidc(str, "openid email profile", "space-separated scopes to request", "SCOPES")
+    oidc_user_claim: str = _oidc(
+        types.parse_claim, "email", "claim that contains the user name; must be unique", "CLAIM"
+    )
+    oidc_groups_claim: str = _oidc(types.parse_claim, "groups", "claim that lists the user's groups", "CLAIM")
     otlp_host: str = _otlp(str, "", "bind address for the OTLP receivers", "ADDRESS", shown="--host")
     otlp_grpc_port: int = _otlp(types.parse_port, "4317", "OTLP/gRPC port; 0 for any free port", "PORT")
     otlp_http_port: int = _otlp(types.parse_port, "4318", "OTLP/HTTP port; 0 for any free port", "PORT")
-    otlp_token_file: Path | None = _otlp(Path, None, "digests of bearer tokens for OTLP clients, one per line", "FILE")
-    otlp_tls_cert: Path | None = _otlp(Path, None, "certificate for the OTLP receivers, PEM", "FILE")
-    otlp_tls_key: Path | None = _otlp(Path, None, "private key for the OTLP receivers, PEM", "FILE")
-    otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
+    otlp_token_file: Path | None = _otlp(Path, None, "bearer token digests for OTLP clients, one per line", "FILE")
+    otlp_tls_cert: Path | None = _otlp(Path, None, "PEM certificate for the OTLP receivers", "FILE")
+    otlp_tls_key: Path | None = _otlp(Path, None, "PEM private key for the OTLP receivers", "FILE")
+    otlp_tls_client_ca: Path | None = _otlp(Path, None, "PEM CA bundle for OTLP client certificates (mTLS)", "FILE")
     targets: tuple[types.TargetOption, ...] = _source(
         types.parse_targets,
         tuple,
@@ -139,77 +146,77 @@ class Settings:
     targets_file: Path | None = _source(
         Path,
         None,
-        "scrape targets with credentials, labels, and discovery (files, HTTP, DNS, Kubernetes), YAML as Prometheus' "
-        "scrape_configs",
+        "scrape targets with credentials, labels, and discovery (files, HTTP, DNS, Kubernetes), YAML in Prometheus "
+        "scrape_configs format",
         "FILE",
     )
     scrape_interval: float = _source(
         parse_duration,
         "10s",
-        "scrape interval of targets, or that of the Prometheus at --prometheus-url",
+        "scrape interval of targets; with --prometheus-url, scrape interval of that Prometheus",
         "DURATION",
     )
     prometheus_url: str = _source(
         types.url_without_credentials("--prometheus-config"),
         str,
-        "Prometheus-compatible API to read metrics from instead of the embedded store",
+        "URL of a Prometheus-compatible API to read metrics from, instead of the embedded store",
         "URL",
     )
     prometheus_config: Path | None = _source(
-        Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML as its http_config", "FILE"
+        Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML in http_config format", "FILE"
     )
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
         "k8s_cluster_name,cluster",
-        "comma-separated labels that may name the cluster of a series; empty to ignore clusters",
+        "comma-separated labels to check for a series' cluster name; empty to ignore clusters",
         "LABEL,...",
     )
     tempo_url: str = _source(
         types.url_without_credentials("--traces-config"),
         str,
-        "Tempo to read traces from instead of the embedded store",
+        "Tempo URL to read traces from, instead of the embedded store",
         "URL",
     )
     jaeger_url: str = _source(
         types.url_without_credentials("--traces-config"),
         str,
-        "Jaeger to read traces from instead of the embedded store",
+        "Jaeger URL to read traces from, instead of the embedded store",
         "URL",
     )
-    traces_config: Path | None = _source(Path, None, "file like --prometheus-config, for the trace backend", "FILE")
+    traces_config: Path | None = _source(Path, None, "like --prometheus-config, but for the trace backend", "FILE")
     recording: Path | None = _source(
-        Path, None, "recording to read metrics and traces from; serves its final state", "DIR"
+        Path, None, "recording folder to read metrics and traces from; the hub serves its final state", "DIR"
     )
     store_path: Path = _store(
-        Path, _state_folder, "folder of the embedded store", "DIR", shown="~/.local/state/foreshock"
+        Path, _state_folder, "folder for the embedded store", "DIR", shown="~/.local/state/foreshock"
     )
     retention_metrics: float = _store(parse_duration, "15d", "retention of metrics in the embedded store", "DURATION")
     retention_traces: float = _store(parse_duration, "2d", "retention of traces in the embedded store", "DURATION")
-    retention_size: int = _store(types.parse_size, "10GiB", "disk limit of the embedded store", "SIZE")
+    retention_size: int = _store(types.parse_size, "10GiB", "maximum disk space for the embedded store", "SIZE")
     indexed_attributes: tuple[str, ...] = _store(
         types.parse_attributes,
         tuple,
         "comma-separated span attributes to index",
         "KEY,...",
-        shown="listed in docs/reference/traces.md",
+        shown="see docs/reference/traces.md",
     )
     span_metrics_max_series: int = _store(
         types.parse_count,
         "100000",
-        "limit on span metric series; each service, operation, and status uses 34",
+        "maximum number of span metric series; each service, operation, and status uses 34",
         "NUMBER",
     )
     memory_limit: int = _limits(
         types.parse_size,
         "512MiB",
-        "memory limit of the hub; OTLP requests above it are refused",
+        "memory limit of the hub; OTLP requests that would exceed it are refused",
         "SIZE",
     )
-    evaluation_interval: float = _analysis(parse_duration, "10s", "time between evaluations, 1s or more", "DURATION")
+    evaluation_interval: float = _analysis(parse_duration, "10s", "time between evaluations, at least 1s", "DURATION")
     rate_window: float | None = _analysis(
         parse_duration,
         None,
-        "rate() window; at least two scrape intervals, but not a multiple of one",
+        "rate() window; at least two scrape intervals, but not an exact multiple",
         "DURATION",
         shown="59s or four scrape intervals, whichever is longer",
     )
@@ -230,7 +237,7 @@ class Settings:
         separator=",",
     )
     services_file: Path | None = _analysis(
-        Path, None, "owner, tier, and links of services, YAML; reloaded on change", "FILE"
+        Path, None, "owner, tier, and links of each service, YAML; reloaded on change", "FILE"
     )
     at: float | None = _analysis(
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
@@ -238,15 +245,18 @@ class Settings:
     alertmanager_url: tuple[str, ...] = _notifications(
         types.parse_alertmanagers,
         tuple,
-        "Alertmanagers to post open incidents to, comma-separated or repeated; list all peers of a cluster",
+        "Alertmanager URLs to post open incidents to, comma-separated or repeated; list every peer of a cluster",
         "URL,...",
         separator=",",
     )
     alertmanager_config: Path | None = _notifications(
-        Path, None, "file like --prometheus-config, for Alertmanager", "FILE"
+        Path, None, "like --prometheus-config, but for Alertmanager", "FILE"
     )
     notify_file: Path | None = _notifications(
-        Path, None, "channels: one apprise URL per line, with an optional filter; reloaded on change", "FILE"
+        Path,
+        None,
+        "notification channels, one apprise URL per line with an optional filter; reloaded on change",
+        "FILE",
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 
@@ -298,7 +308,7 @@ class Settings:
             if (cert is None) != (key is None):
                 raise SettingsError(f"{prefix}tls_cert, {prefix}tls_key: one is missing. Set both.")
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
-            raise SettingsError("otlp_tls_client_ca: client certificates need TLS. Set --otlp-tls-cert.")
+            raise SettingsError("otlp_tls_client_ca: client certificates require TLS. Set --otlp-tls-cert.")
         authenticates_senders = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
         if (
             not self.allow_unauthenticated
@@ -371,7 +381,7 @@ def _option_text(path: Path, key: object, value: object) -> str:
     """
     items = value if isinstance(value, list) else [value]
     if any(isinstance(item, (list, tuple, dict, set)) for item in items):
-        raise SettingsError(f"{path}: {key}: a nested value. Write one value, or a list of values.")
+        raise SettingsError(f"{path}: {key}: nested values are not supported. Use a single value or a list.")
     return ",".join(map(str, items))
 
 
@@ -386,7 +396,7 @@ def _read_yaml(path: Path) -> dict[str, str]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise SettingsError(f"{path}: not a mapping of options. Write lines such as 'port: 8050'.")
+        raise SettingsError(f"{path}: not a mapping of options. Use lines such as 'port: 8050'.")
     texts = {str(key).replace("-", "_"): _option_text(path, key, value) for key, value in data.items()}
     keys = [item.key for item in OPTIONS]
     for key in texts:

@@ -136,7 +136,11 @@ def test_credentials_and_a_path_prefix_work_as_with_a_hub(
         for code, words, message in (
             (1, (f"{url}/prometheus",), "Pass --http-config FILE"),
             (1, (url, "--http-config", files[0]), "Check that --from points to a foreshock hub or a Prometheus."),
-            (2, (url.replace("//", "//ada:secret@"),), "has credentials, which the process list shows. Use --http-c"),
+            (
+                2,
+                (url.replace("//", "//ada:secret@"),),
+                "contains credentials, which the process list would expose. Use --http-c",
+            ),
         ):
             assert main(["explain", "front", *at, "--from", *words]) == code
             error = capsys.readouterr().err
@@ -153,7 +157,7 @@ def test_matchers_restrict_what_is_read(
     answer = explained(capsys, "front", "--at", str(start + FAULT + 60), "--from", own_prometheus.url, *match)
     assert answer["candidates"][0]["service"] == "payment"
     assert main(["explain", "front", "--from", own_prometheus.url, "--cluster", "eu"]) == 2
-    assert "is a Prometheus. Use --match with the label of the cluster." in capsys.readouterr().err
+    assert "Select the cluster with --match." in capsys.readouterr().err
     assert main(["explain", "front", "--from", own_prometheus.url, "--match", "namespace=shop"]) == 1
     assert "parse error" in capsys.readouterr().err
 

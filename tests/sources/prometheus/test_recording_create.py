@@ -54,7 +54,7 @@ def test_a_range_of_a_prometheus_becomes_a_recording(
     [
         ((), 2, "--from: missing."),
         (("--from", "http://127.0.0.1:1"), 1, "Connection refused"),
-        (("--prometheus-url", "http://127.0.0.1:1", "--start", "now"), 2, "not a past time range"),
+        (("--prometheus-url", "http://127.0.0.1:1", "--start", "now"), 2, "invalid time range"),
         (("--prometheus-url", "http://127.0.0.1:1", "--end", "noon"), 2, "--end: 'noon' is not a valid time"),
     ],
 )

@@ -31,13 +31,13 @@ TEMPO = "provisioning/datasources/tempo.yml"
     "--mounted-at",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="path of --output-dir inside Grafana's container (default: the same path)",
+    help="path of --output-dir inside the Grafana container (default: same path)",
 )
 @click.option(
     "--by-cluster",
     metavar="LABEL",
     default="",
-    help="label of the cluster, where one Prometheus has several; queries then group by it",
+    help="label that names the cluster, if one Prometheus covers several; queries then group by it",
 )
 @hub_settings("prometheus_url", "tempo_url", "scrape_interval")
 def dashboards(
@@ -49,8 +49,8 @@ def dashboards(
 ) -> None:
     """Generate Grafana dashboards and data sources.
 
-    Dashboards are written to DIR/dashboards and link to --hub-url. DIR/provisioning contains their provider, and a data
-    source for each of --prometheus-url and --tempo-url. Existing files are overwritten.
+    Dashboards are written to DIR/dashboards and link to --hub-url. DIR/provisioning contains the dashboard provider and
+    data sources for --prometheus-url and --tempo-url. Existing files are overwritten.
 
     \b
     Examples:

@@ -33,7 +33,7 @@ def _parse_bounds(text: str) -> tuple[float, ...]:
     except ValueError:
         raise ValueError("is not a valid bucket list; use comma-separated seconds such as 0.1,0.5,2.5") from None
     if bounds[0] <= 0:
-        raise ValueError("has a bound of 0 s or less; use positive bounds")
+        raise ValueError("contains a bound of 0 s or less; use positive bounds")
     return bounds
 
 
@@ -52,7 +52,7 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     type=URL,
     default=None,
     metavar="URL",
-    help="URL prefix for runbook links (default: HUB_URL/runbooks, unreachable while the hub is down)",
+    help="URL prefix for runbook links (default: HUB_URL/runbooks, which is unreachable while the hub is down)",
 )
 @click.option(
     "--job-hub",
@@ -73,20 +73,20 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     metavar="GROUP,...",
     help=f"comma-separated rule groups to omit: {', '.join(GROUPS)}",
 )
-@click.option("--slo-only/--no-slo-only", help=f"write only {SLO_RULES}, such as for the Helm chart")
+@click.option("--slo-only/--no-slo-only", help=f"write only {SLO_RULES}, for example for the Helm chart")
 @click.option("--operator/--no-operator", help=f"write only {OPERATOR}, for the Prometheus Operator")
 @click.option(
     "--latency-buckets",
     type=Parsed("buckets", _parse_bounds),
     default=tuple(BUCKET_BOUNDS),
     metavar="SECONDS,...",
-    help="comma-separated bucket bounds of the request duration histogram (default: the hub's)",
+    help="comma-separated bucket bounds of your request duration histogram (default: the hub's)",
 )
 @click.option(
     "--by-cluster",
     metavar="LABEL",
     default="",
-    help="label of the cluster, where one Prometheus has several; rules then group by it",
+    help="label that names the cluster, if one Prometheus covers several; rules then group by it",
 )
 @hub_settings("slo")
 def rules(
@@ -114,9 +114,9 @@ def rules(
     """
     slos = load_settings(flags).slo
     if slo_only and operator:
-        raise SettingsError(f"--slo-only: {SLO_RULES} holds groups for any PrometheusRule. Remove --operator.")
+        raise SettingsError(f"--slo-only: {SLO_RULES} already works in any PrometheusRule. Remove --operator.")
     if slo_only and not slos:
-        raise SettingsError("--slo-only: there is no SLO. Set --slo NAME=P95[:ERROR_RATE].")
+        raise SettingsError("--slo-only: requires an SLO. Set --slo NAME=P95[:ERROR_RATE].")
     try:
         groups = slo_rule_groups(slos, latency_buckets, by_cluster)
     except ValueError as error:

@@ -18,13 +18,17 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 @click.option("--host", metavar="HOST", help="changed host")
 @click.option("--version", "after", metavar="VERSION", help="new version or value")
 @click.option("--before", metavar="VERSION", help="previous version or value")
-@click.option("--kind", type=click.Choice(CHANGE_KINDS), metavar="KIND", help=f"kind: {', '.join(CHANGE_KINDS)}")
-@click.option("--stage", type=click.Choice(STAGES[1:]), metavar="STAGE", help=f"stage: {' or '.join(STAGES[1:])}")
+@click.option(
+    "--kind", type=click.Choice(CHANGE_KINDS), metavar="KIND", help=f"kind of change: {', '.join(CHANGE_KINDS)}"
+)
+@click.option(
+    "--stage", type=click.Choice(STAGES[1:]), metavar="STAGE", help=f"rollout stage: {' or '.join(STAGES[1:])}"
+)
 @click.option("--setting", metavar="NAME", help="changed setting")
 @click.option("--title", metavar="TEXT", help="description, up to 200 characters")
-@click.option("--link", metavar="URL", help="address of the pipeline or commit")
+@click.option("--link", metavar="URL", help="URL of the pipeline or commit")
 @click.option("--author", metavar="NAME", help="author of the change (default: the current user)")
-@click.option("--revision", metavar="NUMBER", help="revision of the Deployment before the change, for the rollback")
+@click.option("--revision", metavar="NUMBER", help="Deployment revision before the change, to roll back to")
 @click.option("--at", metavar="TIME", help="time of the change, such as 2026-11-25T10:00:00Z (default: now)")
 @output_option("table", "json", "yaml", "csv")
 def add(source: Source, /, form: str, **fields: str | None) -> None:

@@ -74,7 +74,7 @@ def _by(row: Json) -> str:
 @click.option("--withdraw", is_flag=True, help="withdraw the acknowledgment")
 @output_option(*FORMATS)
 def ack(source: Source, incident: str, withdraw: bool, form: str) -> None:
-    """Acknowledge an incident: others see that you are working on it.
+    """Acknowledge an incident, so that others see you are working on it.
 
     INCIDENT is an ID, a unique ID prefix, or `latest`.
 
@@ -92,7 +92,7 @@ def ack(source: Source, incident: str, withdraw: bool, form: str) -> None:
 @writes_hub
 @output_option(*FORMATS)
 def assign(source: Source, incident: str, assignee: str | None, form: str) -> None:
-    """Name the person responsible for an incident: ASSIGNEE, by default you; "" for none.
+    """Assign an incident to ASSIGNEE (default: you). Pass "" to unassign it.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def assign(source: Source, incident: str, assignee: str | None, form: str) -> No
 @writes_hub
 @output_option(*FORMATS)
 def note(source: Source, incident: str, text: str, form: str) -> None:
-    """Add a note to an incident; it is part of the timeline and the postmortem.
+    """Add a note to an incident. Notes appear in the timeline and the postmortem.
 
     \b
     Examples:
@@ -125,7 +125,7 @@ def note(source: Source, incident: str, text: str, form: str) -> None:
 @comment_option
 @output_option(*FORMATS)
 def silence(source: Source, incident: str, duration: str | None, until: str | None, comment: str, form: str) -> None:
-    """Silence an incident until a time: it no longer notifies. Pass --for or --until.
+    """Silence an incident: stop its notifications for a limited time. Pass --for or --until.
 
     \b
     Examples:
@@ -144,7 +144,7 @@ def period(duration: str | None, until: str | None, start: str | None = None) ->
 @click.argument("incident")
 @click.argument("verdict", type=click.Choice([name.replace("_", "-") for name in get_args(FeedbackVerdict)]))
 @writes_hub
-@click.option("--service", metavar="SERVICE", help="actual root cause, if not the suspected one")
+@click.option("--service", metavar="SERVICE", help="actual root cause, if it is not the suspected cause")
 @click.option("--cause", type=click.Choice(get_args(Cause)), metavar="CAUSE", help="actual cause class")
 @click.option("--comment", default="", metavar="TEXT", help="comment, up to 500 characters")
 @output_option(*FORMATS)
@@ -153,7 +153,7 @@ def feedback(
 ) -> None:
     """Rate the suspected cause. VERDICT: correct, wrong-cause, or not-useful.
 
-    Recordings of the incident contain the feedback, and an evaluation scores the analysis by it.
+    `foreshock recording label` adds the feedback to a recording, so that evaluations can score the analysis against it.
 
     \b
     Examples:

@@ -25,9 +25,9 @@ from foreshock_dashboard.render.incident_timeline import feedback_text
     "--incident", "wanted", metavar="INCIDENT", help="ID or unique ID prefix (default: the only incident with feedback)"
 )
 def label(source: Source, recording: Path, wanted: str | None) -> None:
-    """Write the feedback on an incident to a recording of it, as ground truth for an evaluation.
+    """Add the feedback on an incident to a recording, as ground truth for evaluation.
 
-    The last feedback counts. RECORDING must contain the time of the incident.
+    Only the most recent feedback counts. RECORDING must cover the time of the incident.
 
     \b
     Examples:
@@ -38,13 +38,17 @@ def label(source: Source, recording: Path, wanted: str | None) -> None:
     with closing(Recording(recording)) as opened:
         start, end = opened.meta.start, opened.meta.end
     if start is None or end is None:
-        raise RecordingError(f"recording {recording}: neither samples nor spans")
+        raise RecordingError(f"recording {recording}: contains neither samples nor spans")
     rows = incidents_at(source, f"{end:.3f}")["incidents"]
     known = [row for row in rows if row["response"]["feedback"] and row["id"].startswith(wanted or "")]
     if len(known) != 1:
-        found = f"{len(known)} incidents with feedback match" if known else "no incident with feedback matches"
-        ids = f": {', '.join(row['id'] for row in known)}. Pass --incident" if known else ". Give feedback first"
-        raise AnswerError(f"{source.name}: {found} at the end of {recording}{ids}.")
+        found = f"{len(known)} incidents" if known else "no matching incident"
+        ids = (
+            f": {', '.join(row['id'] for row in known)}. Choose one with --incident"
+            if known
+            else ". Give feedback first"
+        )
+        raise AnswerError(f"{source.name}: {found} with feedback at the end of {recording}{ids}.")
     truth = ground_truth(known[0], start, end)
     with new_file(recording / TRUTH) as file:
         file.write(orjson.dumps(truth, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
@@ -68,7 +72,7 @@ def ground_truth(incident: Json, start: float, end: float) -> Json:
     else:
         root_cause, cause = said["service"], said["cause"]
     if is_useful and not root_cause:
-        raise AnswerError(f"{incident['id']}: the feedback names no real cause. Add one with --service.")
+        raise AnswerError(f"{incident['id']}: the feedback does not name the actual cause. Add it with --service.")
     noticed = incident["paged"] or incident["opened"]
     affected = incident["affected"] or [incident["service"]]
     victims = [name for name in affected if name != root_cause] or affected

@@ -63,10 +63,14 @@ def list_(source: Source, form: str) -> None:
 
 @click.command(cls=GroupedCommand)
 @reads("hub URL", has_cluster=False)
-@click.option("--service", metavar="SERVICE", help="affected service; its incidents send no notifications")
-@click.option("--noisy-neighbor", metavar="SERVICE", help="only incidents with this noisy neighbor; needs --service")
-@click.option("--maintenance", is_flag=True, help="maintenance window; for all services unless --service is given")
-@click.option("--start", metavar="TIME", help="start time, may be in the future (default: now)")
+@click.option("--service", metavar="SERVICE", help="affected service, whose incidents then send no notifications")
+@click.option(
+    "--noisy-neighbor", metavar="SERVICE", help="silence only incidents with this noisy neighbor; requires --service"
+)
+@click.option(
+    "--maintenance", is_flag=True, help="plan a maintenance window, for all services unless --service is given"
+)
+@click.option("--start", metavar="TIME", help="start time; may be in the future (default: now)")
 @for_option
 @until_option
 @comment_option
@@ -91,7 +95,7 @@ def create(
       foreshock silence create --maintenance --start 2026-11-25T22:00:00Z --for 4h --comment "driver upgrade"
     """
     if maintenance and noisy_neighbor:
-        raise SettingsError("--maintenance, --noisy-neighbor: pass one of them")
+        raise SettingsError("--maintenance, --noisy-neighbor: mutually exclusive. Pass only one.")
     body = {"by": user_name(), "comment": comment, **period(duration, until, start)}
     named = {"service": service, "noisy_neighbor": noisy_neighbor}
     body |= {name: text for name, text in named.items() if text is not None}

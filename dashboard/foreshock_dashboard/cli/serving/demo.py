@@ -48,7 +48,7 @@ def _parse_scenario(text: str) -> str:
     type=Parsed("scenario", _parse_scenario),
     default="noisy-neighbor",
     metavar="SCENARIO",
-    help="scenario to simulate, a name or a YAML file (default: noisy-neighbor)",
+    help="name or YAML file of the scenario to simulate (default: noisy-neighbor)",
 )
 @click.option(
     "--size",
@@ -79,7 +79,7 @@ def demo(
     browser: bool,
     **flags: Any,  # noqa: ANN401 - texts of flags
 ) -> None:
-    """Run a simulated platform with an incident, and a hub that monitors it, on loopback.
+    """Run a simulated platform with an incident and a hub that monitors it, both on loopback.
 
     \b
     Examples:

@@ -38,7 +38,7 @@ class SourceApi:
 def mcp(source: Source) -> None:
     """Serve read-only tools for agents over the Model Context Protocol (MCP), on stdin and stdout.
 
-    An MCP client starts this command. A hub with --mcp serves the same tools at /mcp over HTTP.
+    MCP clients start this command. A hub with --mcp serves the same tools over HTTP at /mcp.
 
     \b
     Examples:

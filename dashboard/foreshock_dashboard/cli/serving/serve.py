@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
     """Run the hub: collect metrics and spans, detect incidents, and serve pages, API, and metrics.
 
-    Each option is also an environment variable and a YAML key: --scrape-interval, FORESHOCK_SCRAPE_INTERVAL,
+    Each option can also be set as an environment variable or YAML key: --scrape-interval, FORESHOCK_SCRAPE_INTERVAL,
     scrape_interval. Precedence: flag, environment variable, config file, default.
 
     \b
