@@ -36,6 +36,7 @@ from foreshock_dashboard.web.http.security import (
     content_security_policy,
     security_headers,
 )
+from foreshock_dashboard.web.pages.capacity import layout as capacity
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
 from foreshock_dashboard.web.pages.fleet import layout as fleet
@@ -50,6 +51,7 @@ PAGES: tuple[Page, ...] = (
     contention.PAGE,
     cascade.PAGE,
     fleet.PAGE,
+    capacity.PAGE,
     traces.PAGE,
     services.PAGE,
     services.ONE,

@@ -57,6 +57,5 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "past": "No forecast of a past time. Choose a time range that ends now.",
     "no_slow_burns": "No resource fills up within 7 days.",
     "no_limit": "no safe limit known",
-    "chart_hint": "history, median, 80% interval",
 }
 """Texts of the Capacity page."""

@@ -67,6 +67,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "none_of_incident": "None from this incident in the next 30 min",
     "latent_risk": "Latent risk, not part of this incident:",
     "no_impact": "No impact now.",
+    "next_shortage": "Next shortage",
     "last_incident": "Last incident",
     "last_warning": "Last early warning",
     "reduce_risk": "To reduce the latent risk (optional)",

@@ -27,6 +27,12 @@ class HeadroomParameters(Parameters):
     service: str = Field("", description=f"only of this one: {SERVICE}")
 
 
+class ForecastParameters(Parameters):
+    """`/api/forecast`."""
+
+    service: str = Field("", description=f"only this one, with its forecast by step: {SERVICE}")
+
+
 class IncidentsParameters(AsOf):
     """`/api/incidents`."""
 

@@ -21,6 +21,7 @@ from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, get
 from foreshock_dashboard.web.api.change_routes import add_change_routes
+from foreshock_dashboard.web.api.forecast_routes import add_forecast_routes
 from foreshock_dashboard.web.api.response_routes import add_response_routes
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Responder
@@ -46,6 +47,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     list_routes.add_list_routes(api, hub, responder, topology, responses, version)
     list_routes.add_trace_routes(api, hub, responder, traces)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
+    add_forecast_routes(api, hub, responder)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
     add_response_routes(api, hub, responder, responses)
     add_change_routes(api, hub, responder, audit, access.webhook_secret)

@@ -129,16 +129,16 @@ export const midnight = (unix, days = 0) => {
 };
 
 /**
- * The name of a day relative to now: "today", "tomorrow", "Thursday", "Dec 12".
+ * The name of a day relative to now: "today", "tomorrow", "Thursday", "Dec 12"; short ones are weekdays only.
  * @param {number} unix seconds
  * @param {number} now Unix seconds
  * @param {"long" | "short"} [length] of a weekday
  */
 export const dayName = (unix, now, length = "long") => {
   const days = Math.round((midnight(unix) - midnight(now)) / 86_400);
-  if (days === 0 || days === 1) return days ? CAPACITY_TEXTS.tomorrow : CAPACITY_TEXTS.today;
+  if (length === "long" && (days === 0 || days === 1)) return days ? CAPACITY_TEXTS.tomorrow : CAPACITY_TEXTS.today;
   const timeZone = zone === "utc" ? "UTC" : undefined;
-  const isNamed = days > 1 && days < 7;
+  const isNamed = days >= 0 && days < 7;
   const format = isNamed ? { weekday: length, timeZone } : { month: /** @type {const} */ ("short"), day: "numeric" };
   return new Intl.DateTimeFormat("en-US", /** @type {Intl.DateTimeFormatOptions} */ ({ ...format, timeZone })).format(
     new Date(unix * 1000),

@@ -159,6 +159,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   none_of_incident: "None from this incident in the next 30 min",
   latent_risk: "Latent risk, not part of this incident:",
   no_impact: "No impact now.",
+  next_shortage: "Next shortage",
   last_incident: "Last incident",
   last_warning: "Last early warning",
   reduce_risk: "To reduce the latent risk (optional)",
@@ -247,5 +248,4 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   past: "No forecast of a past time. Choose a time range that ends now.",
   no_slow_burns: "No resource fills up within 7 days.",
   no_limit: "no safe limit known",
-  chart_hint: "history, median, 80% interval",
 });

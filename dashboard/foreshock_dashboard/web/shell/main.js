@@ -5,6 +5,7 @@ import { closest } from "#web/assets/dom.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { startTables } from "#web/assets/widgets/table.js";
 import { copy } from "#web/assets/widgets/toast.js";
+import { capacity } from "#web/pages/capacity/capacity.js";
 import { cascade } from "#web/pages/cascade/cascade.js";
 import { contention } from "#web/pages/contention/contention.js";
 import { fleet } from "#web/pages/fleet/fleet.js";
@@ -27,7 +28,7 @@ import { startSilences } from "#web/shell/silences.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
 
 /** By the `data-page` that a page's layout has. */
-const PAGES = { now, contention, cascade, fleet, traces, services, service, status };
+const PAGES = { now, contention, cascade, fleet, capacity, traces, services, service, status };
 
 /** Draw what of the frame depends on the time range. */
 const drawFrame = () => {

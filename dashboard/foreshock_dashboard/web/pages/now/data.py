@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Required
 
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.capacity_text import shortage_text
+from foreshock_dashboard.render.words.panels import NOW_TEXTS
 from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances
 from foreshock_dashboard.web.pages.now.sentences import reading_text, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
@@ -40,6 +44,8 @@ MAX_RESOLVED = 5
 """Resolved incidents on the page, the newest first."""
 MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
+SHORTAGE_SECONDS = 86_400.0
+"""A shortage this soon is on the page of a healthy platform; Capacity has later ones."""
 
 
 class Cell(Row):
@@ -119,8 +125,12 @@ def now(
     time: float | None = None,
     histories: HistoryCache | None = None,
     spark_seconds: float = SPARKLINE_SECONDS,
+    shortages: Sequence[Shortage] = (),
 ) -> Now:
-    """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
+    """All values of the Now page. time: the hub's, Unix seconds; the World's own by default.
+
+    shortages: those that are forecast, the earliest first.
+    """
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
     spark_seconds = min(spark_seconds, float(world.times[-1] - world.times[0])) if world else spark_seconds
@@ -128,6 +138,9 @@ def now(
     history = current_history(snapshot, world, chosen, histories) if world else None
     stages = history.now() if history else {}
     verdict_ = verdict(snapshot, time, history)
+    if world and verdict_.state == "healthy" and shortages and shortages[0].at - world.time < SHORTAGE_SECONDS:
+        fact = (NOW_TEXTS["next_shortage"], shortage_text(shortages[0], world.time))
+        verdict_ = replace(verdict_, facts=(*verdict_.facts, fact))
     shared: Now = {
         "topology": topology_id,
         "verdict": verdict_.payload(),

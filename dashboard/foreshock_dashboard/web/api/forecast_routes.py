@@ -1,0 +1,60 @@
+"""API routes of the capacity forecast. It is of the present: a past time has none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
+from foreshock_dashboard.web.api.csv import table
+from foreshock_dashboard.web.api.parameters import ForecastParameters
+from foreshock_dashboard.web.http.responses import CSV, Payload, Responder, download
+from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
+from foreshock_dashboard.web.state.capacity_json import HORIZONS, Forecast, forecast
+from foreshock_dashboard.web.state.parameters import AsOf
+
+COLUMNS = (
+    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
+    *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
+    *("shortage_at", "replicas_to_add", "room"),
+)
+"""Columns of the CSV."""
+
+
+def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+    """Register the routes on `api`."""
+
+    @get(api, "/forecast", "Load in hours and days against safe limits: shortages, and what fills up", Forecast)
+    def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:
+        found = hub.capacity
+        service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
+        return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service))
+
+    described: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+
+    @api.get(
+        "/csv/forecast",
+        summary="The forecast of each service and pool as CSV",
+        name="csv_forecast",
+        response_class=Response,
+        responses=described,
+    )
+    def csv(query: Annotated[AsOf, Query()]) -> Response:
+        _, past = responder.snapshot_at(query.at)
+        rows = [] if past else forecast(hub.capacity, hub.now())["loads"]
+        return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(COLUMNS, rows), CSV)
+
+    @get_snapshot(api, responder, "/pages/capacity", "All values of the Capacity page", CapacityPage)
+    def page_capacity(snapshot: Snapshot, past: bool, _: AsOf) -> Payload:
+        return capacity(snapshot, hub.capacity, hub.now(), past=past)
+
+
+def _service(text: str, known: set[Service | None]) -> Service:
+    """The service with a name that has a forecast."""
+    problem = f"{text}: no forecast of this service. /api/forecast lists all"
+    return known_service(text, [service for service in known if service], lambda: problem)

@@ -1,0 +1,213 @@
+// The Capacity page: the first shortage, the week of each service, its chart, headroom, and what fills up.
+import { exactTime, formatMoment } from "#web/assets/clock.js";
+import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
+import { formatBytes, formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { hubTime } from "#web/assets/state.js";
+import { linked } from "#web/assets/timeline/cause.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import { CAPACITY_TEXTS, LOAD_KINDS } from "#web/assets/words.js";
+import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#web/pages/capacity/heat_strip.js";
+
+/** @typedef {import("#web/pages/capacity/payload.d.ts").CapacityData} CapacityData */
+/** @typedef {import("#web/pages/capacity/payload.d.ts").SlowBurn} SlowBurn */
+/** @typedef {import("#web/pages/capacity/payload.d.ts").StripRow} StripRow */
+
+const PANELS = ["strips", "headroom", "slow-burns"];
+const DAY_SECONDS = 86_400;
+const BYTES = ["host_memory", "gpu_memory"];
+
+/** The newest values. @type {CapacityData | null} */
+let newest = null;
+
+/** @param {string} kind of load */
+const kindName = (kind) => LOAD_KINDS[/** @type {keyof typeof LOAD_KINDS} */ (kind)];
+
+/** @param {CapacityData} data */
+const drawHeadline = ({ state, clauses, action = [], notes = [] }) => {
+  requireId("capacity-verdict").dataset.state = state;
+  put(byId("shortage"), linked(clauses));
+  put(
+    byId("shortage-detail"),
+    action.length ? h("p", null, linked(action)) : null,
+    notes.map((note) => h("p", { class: "note" }, linked(note))),
+  );
+};
+
+/** @param {number | null} unix seconds */
+const momentCell = (unix) => (isNumber(unix) ? exactTime(unix, formatMoment(unix, hubTime())) : null);
+
+/** @param {StripRow} row */
+const peakCell = ({ peak, peak_low: low, peak_high: high, peak_at: at }) => {
+  if (!isNumber(peak)) return null;
+  return [
+    h("span", { class: peak > 1 ? "bad" : "" }, formatPercent(peak)),
+    h("small", { class: "reference" }, ` (${formatPercent(low)} to ${formatPercent(high)})`, " ", momentCell(at)),
+  ];
+};
+
+/** @type {import("#web/assets/widgets/table.js").Column<StripRow>[]} */
+const COLUMNS = [
+  { key: "name", name: "Service", text: true, value: rowName, cell: rowLink },
+  { key: "now", name: "Now", minor: true, cell: ({ now }) => (isNumber(now) ? formatPercent(now) : null) },
+  {
+    key: "peak",
+    name: "Peak in 7 days",
+    hint: "median of the highest hour, 80% interval, and when",
+    cell: peakCell,
+  },
+  {
+    key: "headroom",
+    name: "Headroom",
+    minor: true,
+    hint: "safe load minus peak; negative in a shortage",
+    value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
+    cell: ({ peak }) => {
+      if (!isNumber(peak)) return null;
+      return h("span", { class: peak > 1 ? "bad" : "" }, `${Math.round(100 - 100 * peak)}%`);
+    },
+  },
+  {
+    key: "safe",
+    name: "Safe load",
+    minor: true,
+    hint: "the load at which it still absorbs its own bursts",
+    cell: ({ safe, unit, kind }) =>
+      isNumber(safe) ? h("span", { title: kindName(kind) }, formatValue(safe, unit)) : CAPACITY_TEXTS.unknown,
+  },
+  {
+    key: "shortage_at",
+    name: "First shortage",
+    cell: ({ shortage_at: at, peak }) => momentCell(at) ?? (isNumber(peak) ? CAPACITY_TEXTS.none : null),
+  },
+  {
+    key: "replicas",
+    name: "To add",
+    minor: true,
+    hint: "replicas of a service, GPUs of a pool",
+    cell: ({ replicas, ready }) => {
+      if (!replicas) return null;
+      return isNumber(ready)
+        ? [`+${replicas}`, h("small", { class: "reference" }, ` (${ready} ready)`)]
+        : `+${replicas}`;
+    },
+  },
+  {
+    key: "room",
+    name: "Room in pool",
+    minor: true,
+    text: true,
+    hint: "replicas that fit into the free GPUs and the quota of the pool",
+    cell: ({ replicas, room, pool }) => {
+      if (!replicas) return null;
+      return `${isNumber(room) ? room : CAPACITY_TEXTS.unknown}${pool ? ` in ${inWords(pool)}` : ""}`;
+    },
+  },
+];
+
+/** @param {CapacityData} data */
+const drawHeadroom = ({ rows = [] }) => {
+  drawTable(byId("headroom"), {
+    id: "headroom-table",
+    label: "Headroom",
+    columns: COLUMNS,
+    rows,
+    cluster: ({ service, pool }) => service ?? pool,
+    health: ({ shortage_at: at }) => (isNumber(at) ? "warning" : "ok"),
+  });
+};
+
+/**
+ * A value of a resource in its unit.
+ * @param {string} kind
+ * @param {number | null} value
+ */
+const burnValue = (kind, value) => {
+  if (BYTES.includes(kind)) return formatBytes(value);
+  return kind === "queue" ? formatValue(value, "count") : formatPercent(value);
+};
+
+/** @type {import("#web/assets/widgets/table.js").Column<SlowBurn>[]} */
+const BURN_COLUMNS = [
+  { key: "at", name: "Forecast", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
+  {
+    key: "value",
+    name: "Now",
+    fixed: true,
+    cell: ({ kind, value, limit }) =>
+      kind === "certificate" ? NOT_KNOWN : `${burnValue(kind, value)} of ${burnValue(kind, limit)}`,
+  },
+  {
+    key: "growth",
+    name: "Growth per day",
+    fixed: true,
+    minor: true,
+    cell: ({ kind, growth }) =>
+      kind === "certificate" || !isNumber(growth) ? NOT_KNOWN : `+${burnValue(kind, growth * DAY_SECONDS)}`,
+  },
+];
+
+/** @param {CapacityData} data */
+const drawSlowBurns = ({ slow_burns: rows = [] }) => {
+  if (!rows.length) {
+    setPanelEmpty("slow-burns", CAPACITY_TEXTS.no_slow_burns);
+    return;
+  }
+  drawTable(byId("slow-burns"), { id: "burns-table", label: "Slow burns", columns: BURN_COLUMNS, rows });
+  setPanel("slow-burns", "ready");
+};
+
+/** The choice of the service that the chart shows. */
+const drawChoice = () => {
+  const rows = newest?.rows ?? [];
+  const chosen = rows.findIndex(isChosen);
+  put(
+    byId("chosen"),
+    rows.length
+      ? h(
+          "label",
+          null,
+          `${kindName(rows[Math.max(0, chosen)]?.kind ?? "")} of `,
+          h(
+            "select",
+            { id: "chosen-service" },
+            rows.map((row, i) => h("option", { value: i, selected: i === Math.max(0, chosen) }, rowName(row))),
+          ),
+        )
+      : null,
+  );
+};
+
+const redraw = () => {
+  if (!newest) return;
+  drawStrips(byId("strips"), newest);
+  drawChoice();
+};
+
+/** @type {import("#web/assets/page.d.ts").Page} */
+export const capacity = {
+  mount: () => {
+    followStrips(requireId("strips"), redraw);
+    requireId("chosen").addEventListener("change", (event) => {
+      const row = event.target instanceof HTMLSelectElement ? newest?.rows?.[Number(event.target.value)] : undefined;
+      if (row) choose(row);
+      redraw();
+    });
+  },
+  update: (/** @type {CapacityData} */ data) => {
+    newest = data;
+    if (!data.ready) {
+      setPanelsWithoutData(PANELS, data.error);
+      return;
+    }
+    drawHeadline(data);
+    drawSlowBurns(data);
+    if (!data.rows?.length) {
+      for (const name of ["strips", "headroom"]) setPanelEmpty(name, CAPACITY_TEXTS.no_forecast);
+      put(byId("chosen"));
+      return;
+    }
+    redraw();
+    drawHeadroom(data);
+    for (const name of ["strips", "headroom"]) setPanel(name, "ready");
+  },
+};

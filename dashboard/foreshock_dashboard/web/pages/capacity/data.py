@@ -1,0 +1,123 @@
+"""The payload of the Capacity page: the first shortage, a strip of hours for each service, and what fills up. Pure."""
+
+from __future__ import annotations
+
+from typing import Required
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_maxima
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import LoadKind
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.render.capacity_text import act_text, headline, quality_notes
+from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
+from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
+
+MAX_ROWS = 60
+"""Services and pools with a strip; /api/forecast has all."""
+MAX_PERCENT = 999
+"""Share of the safe load up to which it is shown."""
+
+
+class StripRow(Row):
+    """A service on its pool, or a whole pool. Loads are shares of the safe load, 1 at the limit; None if unknown.
+
+    peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the safe load by hour. shortage_at to
+    room: of its first shortage.
+    """
+
+    service: str | None
+    pool: str
+    kind: LoadKind
+    unit: str
+    now: float | None
+    peak: float | None
+    peak_low: float | None
+    peak_high: float | None
+    peak_at: float | None
+    safe: float | None
+    ready: float | None
+    median: list[int | None]
+    upper: list[int | None]
+    shortage_at: float | None
+    replicas: int | None
+    room: float | None
+
+
+class CapacityPage(TypedDict, total=False):
+    """The payload of the page; where there is no forecast, `ready`, `state` and `clauses` alone.
+
+    state: of the headline. action: when to act. start: Unix seconds of the first hour of the strips. hidden: rows that
+    do not fit.
+    """
+
+    ready: Required[bool]
+    state: str
+    clauses: list[ClauseJson]
+    action: list[ClauseJson]
+    notes: list[list[ClauseJson]]
+    start: float | None
+    rows: list[StripRow]
+    hidden: int
+    slow_burns: list[SlowBurnJson]
+
+
+def capacity(snapshot: Snapshot, forecast: CapacityForecast, now: float, *, past: bool) -> CapacityPage:
+    """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
+    if past:
+        return {"ready": True, "state": "unknown", "clauses": [ClauseJson(CAPACITY_TEXTS["past"], "", (), (), None)]}
+    burns = [slow_burn(item, now) for item in forecast.slow_burns]
+    said = clauses(headline(forecast, now))
+    rows = headrooms(forecast)
+    if not rows:
+        waits = snapshot.world is None and not snapshot.error
+        state = "error" if forecast.error else "learning"
+        return {"ready": not waits, "state": state, "clauses": said, "slow_burns": burns}
+    first = forecast.shortages[0] if forecast.shortages else None
+    start = min(row.load.start for row in rows)
+    return {
+        "ready": True,
+        "state": "warning" if first else "healthy",
+        "clauses": said,
+        "action": clauses(act_text(first, now)) if first else [],
+        "notes": [clauses(note) for note in quality_notes(forecast)],
+        "start": start - start % 3600.0,
+        "rows": [_row(row) for row in rows[:MAX_ROWS]],
+        "hidden": max(0, len(rows) - MAX_ROWS),
+        "slow_burns": burns,
+    }
+
+
+def _row(row: Headroom) -> StripRow:
+    load, short, peak = row.load, row.shortage, row.peak
+    return StripRow(
+        service=service_name(row.subject),
+        pool=row.subject.pool,
+        kind=load.kind,
+        unit=LOAD_UNITS[load.kind],
+        now=number(row.now / load.safe),
+        peak=number(peak.p50 / load.safe),
+        peak_low=number(peak.p10 / load.safe),
+        peak_high=number(peak.p90 / load.safe),
+        peak_at=number_of_time(peak.at),
+        safe=number(load.safe),
+        ready=number(load.ready),
+        median=_percents(hourly_maxima(load.p50, load.start) / load.safe),
+        upper=_percents(hourly_maxima(load.p90, load.start) / load.safe),
+        shortage_at=number_of_time(short.at if short else None),
+        replicas=short.replicas if short else None,
+        room=number(short.room) if short else None,
+    )
+
+
+def _percents(ratios: Floats) -> list[int | None]:
+    """Whole percent; empty where nothing is known."""
+    if not np.isfinite(ratios).any():
+        return []
+    whole = np.minimum(np.round(ratios * 100), MAX_PERCENT)
+    return [None if np.isnan(value) else int(value) for value in whole.tolist()]

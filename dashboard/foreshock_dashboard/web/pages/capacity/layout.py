@@ -1,0 +1,126 @@
+"""Layout of the Capacity page: the first shortage, the week of each service, its chart, headroom, and slow burns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from dash import html
+from dash.development.base_component import Component
+
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_maxima
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.render.capacity_text import no_forecast
+from foreshock_dashboard.render.units import significant
+from foreshock_dashboard.render.words.capacity import LOAD_UNITS
+from foreshock_dashboard.web.charts.chart import Chart, Look
+from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines, stamp
+from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel, verdict
+from foreshock_dashboard.web.state.parameters import View
+
+SHOWN_HISTORY_SECONDS = 7 * 86_400.0
+HOUR_SECONDS = 3600.0
+CHART_UNITS = {"req/s": "per_second", "ratio": "ratio"}
+"""Units of charts by those of loads; others are counts."""
+
+
+def layout() -> Component:
+    """The headline first, then the evidence."""
+    detail = html.Div(id="shortage-detail", className="verdict-detail")
+    return page_of(
+        "capacity",
+        "Capacity",
+        [
+            verdict(
+                "capacity-verdict",
+                "Capacity",
+                "shortage",
+                detail,
+                role="alert",
+            ),
+            html.Div(
+                [
+                    panel("strips", "Next 7 days", "share of safe load by hour", wide=True),
+                    chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
+                    panel("headroom", "Headroom", "share of safe load", wide=True, csv="/api/csv/forecast"),
+                    panel("slow-burns", "Slow burns", "resources that fill up", wide=True),
+                ],
+                className="panels",
+                **attributes(data_kind="capacity"),
+            ),
+        ],
+        "/api/pages/capacity",
+        keeps="service pool",
+        orders="sort",
+    )
+
+
+def _load(hub: HubView, view: View, look: Look) -> Json:
+    """The chosen service, or the most urgent one: seven days of history, and the forecast with its 80% interval."""
+    forecast = hub.capacity
+    rows = headrooms(forecast)
+    row = next((row for row in rows if _is_chosen(row, view)), rows[0] if rows and not view.get("service") else None)
+    if not view.live or row is None:
+        return blank(no_forecast(forecast) or "No forecast of this service.", look)
+    return figure(row, look)
+
+
+def _is_chosen(row: Headroom, view: View) -> bool:
+    service, pool = view.get("service"), view.get("pool")
+    named = str(row.subject.service) if row.subject.service else ""
+    return bool(service or pool) and named == service and pool in ("", row.subject.pool)
+
+
+def figure(row: Headroom, look: Look) -> Json:
+    """The chart of a service: hourly maxima of history and median; the 80% interval as a band."""
+    load = row.load
+    unit = CHART_UNITS.get(LOAD_UNITS[load.kind], "count")
+    history = load.history[-round(SHOWN_HISTORY_SECONDS / (load.times[1] - load.times[0])) :]
+    first = load.start - len(history) * (load.times[1] - load.times[0])
+    before, median = hourly_maxima(history, first), hourly_maxima(load.p50, load.start)
+    low, high = -hourly_maxima(-load.p10, load.start), hourly_maxima(load.p90, load.start)
+    old, new = _hours(first, len(before)), _hours(load.start, len(median))
+    times: Floats = np.concatenate([old[old < new[0]], new])
+    gap = np.full(len(times) - len(new), math.nan)
+    measured = np.full(len(times), math.nan)
+    measured[: len(before)] = before
+    measured[len(gap) + 1 :] = math.nan  # the hour of the present is both
+    shown = f"safe limit {significant(load.safe)}" if unit != "ratio" else f"safe limit {load.safe:.0%}"
+    drawn = lines(
+        times,
+        [Line("measured", measured, "data"), Line("forecast", np.concatenate([gap, median]), "link", dash="dash")],
+        look,
+        unit=unit,
+        span=(float(times[0]), float(times[-1]) + HOUR_SECONDS),
+        marks=[Mark(load.start, "now", "muted")],
+        threshold=Threshold(load.safe, shown) if math.isfinite(load.safe) else None,
+        top=float(np.nanmax(high)) if np.isfinite(high).any() else None,
+        empty="No data on this load.",
+    )
+    if drawn["data"]:
+        drawn["data"] = [*_band(new, low, high, look), *drawn["data"]]
+        drawn["layout"]["dragmode"] = False
+        drawn["layout"]["xaxis"] |= {"fixedrange": True, "tickformat": "%a %-d"}
+    return drawn
+
+
+def _hours(start: float, count: int) -> Floats:
+    """Starts of full hours from that of `start` on, Unix seconds."""
+    times: Floats = start - start % HOUR_SECONDS + HOUR_SECONDS * np.arange(count, dtype=np.float64)
+    return times
+
+
+def _band(times: Floats, low: Floats, high: Floats, look: Look) -> list[Json]:
+    """The area between two lines, as Plotly traces."""
+    stamps = [stamp(time, look) for time in times.tolist()]
+    trace = {"type": "scatter", "mode": "lines", "x": stamps, "line": {"width": 0}, "showlegend": False}
+    rows = [[None if math.isnan(value) else float(f"{value:.4g}") for value in of.tolist()] for of in (low, high)]
+    fill = {"fill": "tonexty", "fillcolor": f"{look.colors['link']}33", "showlegend": True}
+    return [
+        trace | {"y": rows[0], "hoverinfo": "skip"},
+        trace | fill | {"y": rows[1], "name": "80% interval", "hovertemplate": "up to %{y:,.3~r}"},
+    ]
+
+
+PAGE = Page("/capacity", "Capacity", "Capacity", layout, key="p", charts=(Chart("capacity-load", _load),))

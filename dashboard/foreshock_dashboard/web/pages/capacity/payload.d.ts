@@ -1,0 +1,52 @@
+// The values of the Capacity page, as the hub's JSON has them.
+import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
+
+/** A service on its pool, or a whole pool. Loads are shares of the safe load: 1 is the safe limit. */
+export interface StripRow {
+  /** null for a pool. */
+  service: string | null;
+  pool: string;
+  kind: string;
+  unit: string;
+  now: number | null;
+  peak: number | null;
+  /** 80% interval. */
+  peak_low: number | null;
+  peak_high: number | null;
+  peak_at: number | null;
+  /** In `unit`. */
+  safe: number | null;
+  ready: number | null;
+  /** Percent of the safe load by hour; empty where that is unknown. */
+  median: (number | null)[];
+  upper: (number | null)[];
+  /** Of the first shortage. */
+  shortage_at: number | null;
+  replicas: number | null;
+  room: number | null;
+}
+
+/** A resource that fills up. */
+export interface SlowBurn {
+  kind: string;
+  service: string | null;
+  name: string;
+  value: number | null;
+  limit: number | null;
+  /** Per second. */
+  growth: number | null;
+  at: number | null;
+  clauses: Clause[];
+}
+
+export interface CapacityData extends LivePayload {
+  state: string;
+  clauses: Clause[];
+  action?: Clause[];
+  notes?: Clause[][];
+  /** Unix seconds of the first hour of the strips. */
+  start?: number | null;
+  rows?: StripRow[];
+  hidden?: number;
+  slow_burns?: SlowBurn[];
+}

@@ -1,0 +1,231 @@
+"""The capacity forecast as JSON, for the API and the Capacity page. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, Peak, headrooms, peak_within
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, LoadKind, Shortage, Subject
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.render.capacity_text import (
+    act_text,
+    headline,
+    no_forecast,
+    quality_notes,
+    shortage_text,
+    slow_burn_text,
+)
+from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.words.capacity import LOAD_UNITS
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
+
+Time = Annotated[float | None, Field(description="Unix seconds; null: unknown, or beyond the forecast")]
+Figure = Annotated[float | None, Field(description="in `unit`; null: unknown")]
+
+
+class PeakJson(Row):
+    """The highest median load within a time, with its 80% interval."""
+
+    low: Figure
+    median: Figure
+    high: Figure
+    at: Time
+
+
+class ShortageJson(Row):
+    """The first time at which load is forecast to exceed its safe limit. earliest, latest: 80% interval.
+
+    replicas: to add, or GPUs of a pool. room: replicas for which the pool has free GPUs. act_by: when to add them.
+    """
+
+    service: str | None
+    pool: str
+    kind: LoadKind
+    unit: str
+    at: Time
+    earliest: Time
+    latest: Time
+    peak: Figure
+    peak_at: Time
+    safe: Figure
+    ready: float | None
+    replicas: int
+    room: float | None
+    provisioning_seconds: float | None
+    act_by: Time
+    text: str
+    clauses: list[ClauseJson]
+    action: list[ClauseJson]
+
+
+class SlowBurnJson(Row):
+    """A resource that fills up. name: its host, GPU, pod, or instance. growth: per second. since: of its growth."""
+
+    kind: SlowBurnKind
+    service: str | None
+    name: str
+    value: float | None
+    limit: float | None
+    growth: float | None
+    at: Time
+    earliest: Time
+    latest: Time
+    since: Time
+    text: str
+    clauses: list[ClauseJson]
+
+
+class Points(Row):
+    """The forecast by step, in the unit of the load: 80% of outcomes lie between p10 and p90."""
+
+    start: float
+    step: float
+    p10: list[float | None]
+    p50: list[float | None]
+    p90: list[float | None]
+
+
+class LoadJson(Row):
+    """A service on its pool, or a whole pool, by the kind of load that comes closest to its safe limit.
+
+    now: the newest measured value. capacity, safe: for `replicas` replicas, of which `ready` are ready now.
+    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. points: of the selected service.
+    """
+
+    service: str | None
+    pool: str
+    kind: LoadKind
+    unit: str
+    now: Figure
+    capacity: Figure
+    safe: Figure
+    replicas: float | None
+    ready: float | None
+    peaks: dict[str, PeakJson]
+    shortage_at: Time
+    replicas_to_add: int
+    room: float | None
+    points: Points | None
+
+
+class Forecast(TypedDict):
+    """The forecast of hours and days. reason: why there is none. missing: kinds of load without data."""
+
+    computed_at: Time
+    history_hours: float
+    known: bool
+    summary: str
+    reason: str
+    notes: list[str]
+    missing: list[LoadKind]
+    shortages: Annotated[list[ShortageJson], Field(description="the earliest first")]
+    slow_burns: Annotated[list[SlowBurnJson], Field(description="the earliest first")]
+    loads: Annotated[list[LoadJson], Field(description="the most urgent first")]
+
+
+HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
+"""Seconds by name."""
+
+
+def forecast(found: CapacityForecast, now: float, service: Service | None = None) -> Forecast:
+    """A forecast as JSON. now: Unix seconds. service: the only one, with all points."""
+    of = [row for row in headrooms(found) if service in (None, row.subject.service)]
+    return {
+        "computed_at": number_of_time(found.computed_at),
+        "history_hours": round(found.history_hours, 1),
+        "known": bool(found.loads),
+        "summary": joined_text(headline(found, now)),
+        "reason": no_forecast(found),
+        "notes": [joined_text(note) for note in quality_notes(found)],
+        "missing": list(found.missing),
+        "shortages": [shortage(item, now) for item in found.shortages if service in (None, item.subject.service)],
+        "slow_burns": [slow_burn(item, now) for item in found.slow_burns if service in (None, item.service)],
+        "loads": [_load(row, with_points=service is not None) for row in of],
+    }
+
+
+def service_name(subject: Subject) -> str | None:
+    """The name of a service; None for a pool."""
+    return str(subject.service) if subject.service else None
+
+
+def shortage(item: Shortage, now: float) -> ShortageJson:
+    """One shortage. now: Unix seconds."""
+    said = shortage_text(item, now)
+    return ShortageJson(
+        service=service_name(item.subject),
+        pool=item.subject.pool,
+        kind=item.kind,
+        unit=LOAD_UNITS[item.kind],
+        at=number_of_time(item.at),
+        earliest=number_of_time(item.earliest),
+        latest=number_of_time(item.latest),
+        peak=number(item.peak),
+        peak_at=number_of_time(item.peak_at),
+        safe=number(item.safe),
+        ready=number(item.ready),
+        replicas=item.replicas,
+        room=number(item.room),
+        provisioning_seconds=number(item.provisioning_seconds),
+        act_by=number_of_time(item.earliest - item.provisioning_seconds),
+        text=joined_text(said),
+        clauses=clauses(said),
+        action=clauses(act_text(item, now)),
+    )
+
+
+def slow_burn(item: SlowBurn, now: float) -> SlowBurnJson:
+    """One resource that fills up. now: Unix seconds."""
+    said = slow_burn_text(item, now)
+    return SlowBurnJson(
+        kind=item.kind,
+        service=str(item.service) if item.service else None,
+        name=item.name,
+        value=number(item.value),
+        limit=number(item.limit),
+        growth=number(item.growth),
+        at=number_of_time(item.at),
+        earliest=number_of_time(item.earliest),
+        latest=number_of_time(item.latest),
+        since=number_of_time(item.since),
+        text=joined_text(said),
+        clauses=clauses(said),
+    )
+
+
+def _load(row: Headroom, *, with_points: bool) -> LoadJson:
+    load = row.load
+    return LoadJson(
+        service=service_name(row.subject),
+        pool=row.subject.pool,
+        kind=load.kind,
+        unit=LOAD_UNITS[load.kind],
+        now=number(row.now),
+        capacity=number(load.capacity),
+        safe=number(load.safe),
+        replicas=number(load.replicas),
+        ready=number(load.ready),
+        peaks={name: _peak(peak_within(load, seconds)) for name, seconds in HORIZONS.items()},
+        shortage_at=number_of_time(row.shortage.at if row.shortage else None),
+        replicas_to_add=row.shortage.replicas if row.shortage else 0,
+        room=number(row.shortage.room) if row.shortage else None,
+        points=_points(load) if with_points else None,
+    )
+
+
+def _peak(peak: Peak) -> PeakJson:
+    return PeakJson(number(peak.p10), number(peak.p50), number(peak.p90), number_of_time(peak.at))
+
+
+def _points(load: LoadForecast) -> Points:
+    def values(of: Floats) -> list[float | None]:
+        return [number(value) for value in of.tolist()]
+
+    return Points(load.start, FORECAST_STEP_SECONDS, values(load.p10), values(load.p50), values(load.p90))

@@ -1,0 +1,175 @@
+"""The Capacity page, /api/forecast, and the announcement on Now."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.web.caller import Caller, answer_schema
+from tests.web.conftest import client
+from tests.web.forecasts import DAY, FORECAST, NONE_SHORT, NOT_YET, UNREADABLE, YOUNG, shortage
+from tests.web.worlds import NOW, SCENES, FakeHub
+
+from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_maxima, peak_within
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.pages.capacity.data import capacity
+from foreshock_dashboard.web.pages.capacity.layout import PAGE
+from foreshock_dashboard.web.pages.now.data import now
+from foreshock_dashboard.web.state.parameters import View
+
+
+@pytest.fixture(scope="module")
+def look() -> Caller:
+    """A client of a hub with a forecast."""
+    return client(FakeHub(SCENES["healthy"](), capacity=FORECAST))
+
+
+def page(forecast: CapacityForecast, *, past: bool = False) -> dict[str, Any]:
+    """The payload of the page."""
+    return dict(capacity(SCENES["healthy"](), forecast, NOW, past=past))
+
+
+def test_the_most_urgent_service_comes_first() -> None:
+    """A shortage, then the highest peak; its limit is the kind of load that comes closest to it."""
+    rows = headrooms(FORECAST)
+    assert [str(row.subject.service or row.subject.pool) for row in rows] == ["vllm-70b", "embedder", "chat", "vllm-8b"]
+    assert (rows[0].load.kind, rows[0].shortage) == ("requests", FORECAST.shortages[0])
+    assert rows[0].now == pytest.approx(FORECAST.loads[0].history[-1])
+
+
+def test_the_kind_of_the_shortage_limits_a_service() -> None:
+    """Also where another kind has a higher peak."""
+    short = shortage(kind=FORECAST.loads[1].kind)
+    assert headrooms(replace(FORECAST, shortages=(short,)))[0].load is FORECAST.loads[1]
+
+
+def test_an_unknown_safe_limit_comes_last() -> None:
+    """Its load is still forecast."""
+    unknown = replace(FORECAST.loads[0], safe=math.nan)
+    rows = headrooms(replace(FORECAST, loads=(unknown, FORECAST.loads[2]), shortages=()))
+    assert [row.load for row in rows] == [FORECAST.loads[2], unknown]
+    row = page(replace(FORECAST, loads=(unknown,), shortages=()))["rows"][0]
+    assert (row.peak, row.safe, row.median, row.upper) == (None, None, [], [])
+
+
+def test_a_peak_is_that_within_its_time() -> None:
+    """With the interval of that instant."""
+    load = FORECAST.loads[2]
+    day, hour = peak_within(load, DAY), peak_within(load, 3600.0)
+    assert day.at == NOW + 4 * 3600
+    assert (day.p10, day.p90) == pytest.approx((0.9 * day.p50, 1.1 * day.p50))
+    assert hour.p50 == max(load.p50[:6])
+    assert math.isnan(peak_within(replace(load, p50=np.full(1008, np.nan)), DAY).p50)
+
+
+def test_hours_begin_at_full_hours() -> None:
+    """The first and the last one may be incomplete; an hour without a value has none."""
+    values = np.array([1.0, 2.0, 9.0, 3.0, *[math.nan] * 6, 4.0])
+    maxima = hourly_maxima(values, 3600.0 * 10 + 1800.0)
+    np.testing.assert_array_equal(maxima, [9.0, 3.0, 4.0])
+    np.testing.assert_array_equal(hourly_maxima(np.full(6, np.nan), 0.0), [np.nan])
+
+
+def test_a_strip_has_the_share_of_the_safe_load_by_hour() -> None:
+    """Median and upper bound, in percent."""
+    found = page(FORECAST)
+    row = next(row for row in found["rows"] if row.service == "vllm-8b")
+    assert (len(row.median), max(row.median), max(row.upper)) == (168, 60, 66)
+    assert (row.peak, row.peak_low, row.peak_high) == pytest.approx((0.6, 0.54, 0.66))
+    assert (found["start"], found["state"], found["hidden"]) == (NOW, "warning", 0)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "state"),
+    [(NONE_SHORT, "healthy"), (NOT_YET, "learning"), (YOUNG, "learning"), (UNREADABLE, "error")],
+)
+def test_the_state_of_the_headline(forecast: CapacityForecast, state: str) -> None:
+    """Without a forecast, the page says why in place of rows."""
+    found = page(forecast)
+    assert (found["state"], bool(found.get("rows"))) == (state, state == "healthy")
+
+
+def test_a_past_time_has_no_forecast(look: Caller) -> None:
+    """The forecast is of the present."""
+    body = look.get(f"/api/pages/capacity?at={NOW - 300:.0f}").json()
+    assert "rows" not in body
+    assert body["clauses"][0]["text"].startswith("No forecast of a past time.")
+
+
+def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:
+    """As OpenAPI describes it; unknown values are null."""
+    body = look.get("/api/forecast").json()
+    assert body["summary"].startswith("vllm-70b exceeds its safe load tomorrow at 10:40 UTC")
+    assert [row["act_by"] for row in body["shortages"]] == [NOW + DAY + 2400 - 3000 - 480]
+    assert [row["service"] for row in body["loads"]] == ["vllm-70b", "embedder", None, "vllm-8b"]
+    assert body["loads"][0]["points"] is None
+    assert body["slow_burns"][0]["name"] == "host-3"
+    described = answer_schema(look.get("/api/openapi.json").json(), "/api/forecast")
+    assert body.keys() == described.keys() - {"clusters"}
+
+
+def test_one_service_has_its_forecast_by_step(look: Caller) -> None:
+    """Seven days in steps of ten minutes."""
+    (row,) = look.get("/api/forecast?service=vllm-8b").json()["loads"]
+    assert (row["points"]["start"], row["points"]["step"], len(row["points"]["p90"])) == (NOW, 600.0, 1008)
+    refused = look.get("/api/forecast?service=absent")
+    assert (refused.status_code, "no forecast of this service" in refused.json()["error"]) == (404, True)
+
+
+def test_the_csv_has_a_line_for_each_service(look: Caller) -> None:
+    """With peaks by horizon."""
+    rows = list(csv.DictReader(io.StringIO(look.get("/api/csv/forecast").text)))
+    assert [row["service"] for row in rows] == ["vllm-70b", "embedder", "", "vllm-8b"]
+    assert (rows[0]["replicas_to_add"], rows[0]["room"]) == ("2", "1.0")
+    assert float(rows[3]["peaks.7d.high"]) == pytest.approx(9.9)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "highest"),
+    [
+        ({}, 17.0),
+        ({"service": "vllm-8b"}, 9.0),
+        ({"pool": "chat"}, 10.5),
+        ({"service": "vllm-8b", "pool": "chat"}, 9),
+    ],
+)
+def test_the_chart_shows_the_chosen_service(chosen: dict[str, str], highest: float) -> None:
+    """The most urgent one by default: history, median, and the interval around it."""
+    figure = draw(chosen)
+    names = [trace.get("name") for trace in figure["data"]]
+    assert names == [None, "80% interval", "measured", "forecast"]
+    low, high, measured, median = ([value or 0.0 for value in trace["y"]] for trace in figure["data"])
+    assert max(low) < max(median) < max(high)
+    assert highest <= max(median) < 1.3 * highest
+    assert measured[-168:] == [0.0] * 168
+
+
+def test_a_chart_without_a_forecast_says_why() -> None:
+    """Of an unknown service, and before there is one."""
+    assert "No forecast of this service" in str(draw({"service": "absent"})["layout"]["annotations"])
+    assert "at least 24 h" in str(draw({}, YOUNG)["layout"]["annotations"])
+
+
+def draw(chosen: dict[str, str], forecast: CapacityForecast = FORECAST) -> dict[str, Any]:
+    """The chart of the page, with these parameters in its address."""
+    hub = FakeHub(SCENES["healthy"](), capacity=forecast)
+    figure: dict[str, Any] = PAGE.charts[0].draw(hub, View(NOW - 900, NOW, True, chosen), Look(LIGHT))
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("scene", "at", "announced"),
+    [("healthy", NOW + 82_800, True), ("healthy", NOW + DAY + 60, False), ("contended", NOW + 3600, False)],
+)
+def test_a_healthy_platform_names_a_shortage_of_the_next_day(scene: str, at: float, announced: bool) -> None:
+    """An incident comes first; later shortages are on Capacity."""
+    snapshot = SCENES[scene]()
+    facts = now(snapshot, "x", shortages=(shortage(at=at),))["verdict"]["facts"]
+    assert ("Next shortage" in [fact.label for fact in facts]) == announced
