@@ -74,10 +74,10 @@ table("a load far above capacity is capped", format.formatLoad, [
 ]);
 table("a forecast is shown as a bucket", format.formatBucket, [
   [20, "imminent"],
-  [60, "likely in < 5 min"],
-  [299, "likely in < 5 min"],
-  [300, "likely in < 15 min"],
-  [1799, "likely in < 30 min"],
+  [60, "likely within 5 min"],
+  [299, "likely within 5 min"],
+  [300, "likely within 15 min"],
+  [1799, "likely within 30 min"],
   [1800, "> 30 min"],
   [null, "> 30 min"],
 ]);

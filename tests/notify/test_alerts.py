@@ -49,7 +49,7 @@ def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
         "description": "Suspected cause: noisy neighbor ml/batch-embed on host-1/gpu-0 (high confidence). "
         "First anomaly: 07:59:00 UTC.",
         "action": "Move ml/batch-embed off host-1/gpu-0. Expected: serving/llm-chat p95 14.6 s → 9.20 s (SLO 17.3 s), "
-        "effective in 1 min.",
+        "takes effect within 1 min.",
         "dashboard_url": f"{BASE}/cascade?incident=20270115T080000Z-serving.llm-chat",
         "runbook_url": f"{BASE}/runbooks/ForeshockIncident",
     }

@@ -79,7 +79,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
     action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, effect=effect, effective_seconds=420.0)
     assert action_text(action) == (
         "Scale serving/llm-chat from 4 to 6 replicas in pool chat."
-        " Expected: serving/llm-chat load 82% → 59% (safe limit 76%), effective in 7 min."
+        " Expected: serving/llm-chat load 82% → 59% (safe limit 76%), takes effect within 7 min."
     )
 
 
@@ -95,10 +95,10 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
             True,
-            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min, after the forecast breach",
+            "30.0 s → 8.00 s (SLO 17.3 s), takes effect within 1 min, after the forecast breach",
         ),
-        (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, effective in 1 min"),
-        (None, False, "effective in 1 min"),
+        (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, takes effect within 1 min"),
+        (None, False, "takes effect within 1 min"),
     ],
 )
 def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_late: bool, expected: str) -> None:

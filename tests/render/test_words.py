@@ -236,7 +236,7 @@ def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict
 def test_a_headline_has_the_forecast_of_its_service() -> None:
     warned = replace(incident("dependency", SuspectedCause(FRONT)), summary=Summary(SLOW))
     soon = replace(warned, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
-    assert headline(soon) == "llm is likely to breach its SLO in < 5 min"
+    assert headline(soon) == "llm is likely to breach its SLO within 5 min"
     assert incident_sentence(soon).startswith(f"{headline(soon)}. p95 1.50 s (SLO 2.00 s). ")
     assert headline(replace(warned, at_risk=(AtRisk(LLM, 60.0, 1200.0, 3000.0),))).startswith("llm is degraded: ")
     assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm is breaching its SLO: ")
@@ -245,14 +245,14 @@ def test_a_headline_has_the_forecast_of_its_service() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == "llm would not recover by itself from a short outage."
+    assert incident_sentence(latent) == "If llm is down for a short time, retries would keep it overloaded."
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "llm would not recover by itself from an outage longer than 31.9 s (target 60 s): "
-        "retries would hold its load at 271%."
+        "If llm is down for more than 31.9 s, retries would keep it overloaded (271% of capacity). "
+        "It should survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."
@@ -270,7 +270,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front, gateway. At risk next: gateway (likely in < 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front, gateway. At risk next: gateway (likely within 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
@@ -294,8 +294,8 @@ def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], sum
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely in < 5 min"), (300.0, "likely in < 15 min"),
-     (900.0, "likely in < 30 min"),
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely within 5 min"), (300.0, "likely within 15 min"),
+     (900.0, "likely within 30 min"),
      (1800.0, "> 30 min"), (math.inf, "> 30 min")],
 )  # fmt: skip
 def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:

@@ -67,10 +67,14 @@ def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:
     world = healthy_world()
     times = world.times.tolist()
     breached = staged(world, ("embedder", slice(10, 13), "breached"), ("rag-api", slice(20, 30), "degraded"))
-    assert healthy_since(snapshot(world), staged(world)) == HealthySince(times[0], at_least=True)
-    assert healthy_since(snapshot(world), breached) == HealthySince(times[12], at_least=False)
+    assert healthy_since(snapshot(world), staged(world)) == HealthySince(times[0], at_least=True, ended=None)
+    assert healthy_since(snapshot(world), breached) == HealthySince(times[12], at_least=False, ended="breach")
     ended = replace(contention_incident(contended()), state="resolved", resolved=times[40])
-    assert healthy_since(snapshot(world, ended), breached) == HealthySince(times[40], at_least=False)
+    assert healthy_since(snapshot(world, ended), breached) == HealthySince(times[40], at_least=False, ended="incident")
+    warned = replace(ended, severity="warning")
+    assert healthy_since(snapshot(world, warned), breached) == HealthySince(
+        times[40], at_least=False, ended="early_warning"
+    )
 
 
 def test_a_service_with_too_few_requests_is_not_the_one_closest_to_its_slo() -> None:

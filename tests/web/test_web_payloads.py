@@ -67,7 +67,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "embedder would not recover by itself from a short outage: retries would hold its load at 271%."
+        "If embedder is down for a short time, retries would keep it overloaded (271% of capacity)."
     )
     assert seen.payload()["risks"]
 
@@ -311,7 +311,7 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     history = HistoryCache().get(quiet, healthy_world(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
     assert (said.state, said.headline) == ("healthy", "No service is breaching its SLO")
-    assert said.lead == "2 of 12 services within SLO, 10 with no SLO"
+    assert said.lead == "2 of 12 services within SLO, 10 without an SLO"
     assert said.closest[0].service == "embedder"
 
 
@@ -679,14 +679,14 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
     ("counts", "summary"),
     [
         ((0, 0, 0, 14, 0), "All 14 services within SLO"),
-        ((0, 0, 0, 5, 1), "5 of 6 services within SLO, 1 with no SLO"),
-        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 within SLO, 3 with no SLO"),
+        ((0, 0, 0, 5, 1), "5 of 6 services within SLO, 1 without an SLO"),
+        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 within SLO, 3 without an SLO"),
         ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 within SLO"),
         (
             (0, 0, 0, 10, 3, 1, 2),
-            "10 of 16 services within SLO, 1 with too few requests, 3 with no SLO, 2 with no data",
+            "10 of 16 services within SLO, 1 with too little traffic to judge, 3 without an SLO, 2 without data",
         ),
-        ((0, 0, 0, 0, 2), "2 services with no SLO"),
+        ((0, 0, 0, 0, 2), "2 services without an SLO"),
     ],
 )
 def test_the_services_are_summed_up_in_the_words_of_the_tile(counts: tuple[int, ...], summary: str) -> None:

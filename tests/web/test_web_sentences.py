@@ -26,6 +26,7 @@ from foreshock_dashboard.web.panels.limits import Reading
 
 T = 1_767_600_000.0
 """08:00:00 UTC."""
+LLM = Service("", "llm")
 P95 = Reading("llm", "p95", 8.42, 13.2, "SLO", "s", 0.64, "ok")
 ENDED = Breach(T - 300, T - 60, earlier=False)
 
@@ -33,37 +34,37 @@ ENDED = Breach(T - 300, T - 60, earlier=False)
 @pytest.mark.parametrize(
     ("breached", "words"),
     [
-        (Breach(T - 190, None, earlier=False), "In breach since 07:56:50 UTC (3 min 10 s)"),
-        (Breach(T - 5, None, earlier=False), "In breach since 07:59:55 UTC (just now)"),
-        (Breach(T - 1800, None, earlier=True), "In breach since before 07:30:00 UTC (over 30 min)"),
+        (Breach(T - 190, None, earlier=False), "llm has been in breach for 3 min 10 s (since 07:56:50 UTC)"),
+        (Breach(T - 5, None, earlier=False), "llm has been in breach since 07:59:55 UTC (just now)"),
+        (Breach(T - 1800, None, earlier=True), "llm has been in breach for over 30 min (since before 07:30:00 UTC)"),
         (
             Breach(T - 300, None, False, T - 190, 30.0),
-            "In breach since 07:56:50 UTC (3 min 10 s; first breached 07:55:00 UTC for 30 s)",
+            "llm has been in breach for 3 min 10 s (since 07:56:50 UTC), after a breach of 30 s at 07:55:00 UTC",
         ),
-        (ENDED, "In breach from 07:55:00 UTC to 07:59:00 UTC (4 min)"),
+        (ENDED, "llm was in breach for 4 min (from 07:55:00 UTC to 07:59:00 UTC)"),
     ],
     ids=["lasting", "new", "older than the history", "with a pause", "over"],
 )
 def test_a_breach_is_dated_by_what_lasts(breached: Breach, words: str) -> None:
-    assert joined_text(breach_text(breached, T)) == words
+    assert joined_text(breach_text(LLM, breached, T)) == words
 
 
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests have been too slow since 07:55:00 UTC"),
-        (12.0, 0.0, "About 12 of 2,800 requests have failed since 07:55:00 UTC"),
-        (12.0, 8.0, "About 20 of 2,800 requests have failed or been too slow since 07:55:00 UTC"),
-        (0.2, 0.3, "None of 2,800 requests has failed or been too slow since 07:55:00 UTC"),
+        (0.0, 1312.0, "About 1,300 of its 2,800 requests since the start have been too slow"),
+        (12.0, 0.0, "About 12 of its 2,800 requests since the start have failed"),
+        (12.0, 8.0, "About 20 of its 2,800 requests since the start have failed or been too slow"),
+        (0.2, 0.3, "None of its 2,800 requests since the start has failed or been too slow"),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
-    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None, T - 300)) == words
+    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None)) == words
 
 
 def test_the_cost_of_a_breach_that_is_over_is_in_the_past() -> None:
-    assert joined_text(impact_text(Impact("llm", 2800.0, 1.0, 0.0), ENDED, T)) == (
-        "About 1 of 2,800 requests failed in that time"
+    assert joined_text(impact_text(Impact("llm", 2800.0, 1.0, 0.0), ENDED)) == (
+        "About 1 of its 2,800 requests failed in that time"
     )
 
 
@@ -89,7 +90,7 @@ def test_a_recovery_is_compared_with_the_baseline_and_its_peak() -> None:
     top = Peak("p95", "s", 8.26, 10.2, 13.2)
     assert headline_figure(P95, top) == "p95 8.42 s (baseline 8.26 s, peak 10.2 s)"
     assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
-    assert joined_text(lead(None, top, None, None, T, T)) == "p95 stayed within its SLO (SLO 13.2 s). "
+    assert joined_text(lead(LLM, None, top, None, None, T)) == "p95 stayed within its SLO (SLO 13.2 s). "
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Stat
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
+from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.stats.runs import long_runs, moving_median
-from foreshock_dashboard.web.panels.suspected_cause import suspicion
+from foreshock_dashboard.web.pages.now.course import recovery
+from foreshock_dashboard.web.pages.now.sentences import recovery_text
+from foreshock_dashboard.web.panels.suspected_cause import suspected, suspicion
 from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals
 from foreshock_dashboard.web.state.service_history import HistoryCache, service_history
@@ -176,6 +179,29 @@ SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm
 def test_a_suspicion_is_the_anomalous_signal_or_a_reason_with_a_figure(changes: dict[str, Any], why: str) -> None:
     """The cause class alone is beside it already."""
     assert suspicion(replace(contention_incident(contended()), **changes)) == why
+
+
+def test_a_noisy_neighbor_has_its_gpus_among_those_of_the_service_and_its_growth_there() -> None:
+    world = contended()
+    item = replace(contention_incident(world), evidence=(SHARE,))
+    on, rise = "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1", ", which rose from 18% to 41% of GPU time"
+    assert joined_text(suspected(item, world)) == f"{on} (of the 4 GPUs of embedder){rise} there"
+    on_all = replace(item, suspect=item.suspect._replace(gpus=world.gpus[:4]), state="recovering")
+    assert joined_text(suspected(on_all, world)) == (
+        f"GPU contention: train-llm on 4 GPUs on 1 host{rise} there during the incident"
+    )
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.2, "back to 20%"), (0.6, "still at 60%")])
+def test_a_recovery_says_whether_the_noisy_neighbor_is_at_its_normal_share(share: float, words: str) -> None:
+    """Not only that the service has more replicas."""
+    world = contended()
+    item = replace(contention_incident(world), state="recovering", evidence=(SHARE,))
+    busy, columns = world.busy.copy(), world.times >= item.since
+    rows = [row for row, (gpu, name) in enumerate(world.tenants) if name == TRAIN and gpu in item.suspect.gpus]
+    busy[np.ix_(np.array(rows), columns)], busy[rows, -1] = 0.6, share
+    found = recovery(replace(world, busy=busy), item)
+    assert joined_text(recovery_text(found)) == f"train-llm {words} of GPU time"
 
 
 def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> None:

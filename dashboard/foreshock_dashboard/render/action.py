@@ -23,7 +23,7 @@ from foreshock_dashboard.render.units import (
     plural,
     rate,
 )
-from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, NEW_REQUESTS, REASONS, SUSPICIONS
+from foreshock_dashboard.render.words.actions import ACTIONS, LIMITS, REASONS, SUSPICIONS
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.render.words.signals import WORLD_METRICS
 
@@ -65,10 +65,10 @@ def action_reason(action: Action) -> str:
 def action_expected(action: Action) -> str:
     """What an action would change, when, and what it does not achieve; "" if unknown.
 
-    As in `llm load 82% → 59% (safe limit 76%), effective in 1 min`.
+    As in `llm load 82% → 59% (safe limit 76%), takes effect within 1 min`.
     """
     seconds = action.effective_seconds
-    when = f"effective in {max(1, round(seconds / 60))} min" if _known(seconds) else ""
+    when = f"takes effect within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
     too_late = "after the forecast breach" if when and action.too_late else ""
     change = joined_text(_change(action.effect), _cluster(action))
     return ", ".join(part for part in (change, when, too_late) if part)
@@ -144,18 +144,18 @@ def _change(effect: Effect | None) -> Text:
 
 
 def _limit(effect: Effect, kind: LimitKind) -> str:
-    """`safe limit 76%`, or `still above the safe limit 76%`, `still below the 60 s needed`."""
+    """`safe limit 76%`, or `still above the safe limit 76%`, `60 s needed: not enough alone`."""
     limit = _value(effect, effect.limit)
     if kind == "needed":
         limit = limit.replace(".0 ", " ")
-        return f"{limit} needed" if effect.is_enough else f"still below the {limit} needed"
+        return f"{limit} needed" if effect.is_enough else f"{limit} needed: not enough alone"
     return f"{'still above the ' if effect.is_enough is False else ''}{LIMITS[kind]} {limit}"
 
 
 def _figure(effect: Effect) -> Text:
     """`llm p95`, `p95 of calls from front to llm`, `requests on llm-1:8000`."""
     if effect.signal == ARRIVING_LOAD:
-        return text(NEW_REQUESTS, *((" to ", effect.subject) if isinstance(effect.subject, Service) else ()))
+        return text(effect.signal, *((" of ", effect.subject) if isinstance(effect.subject, Service) else ()))
     if isinstance(effect.subject, Service):
         return text(effect.subject, f" {effect.signal}")
     if not effect.subject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from foreshock_dashboard.model.incident import Incident, Symptom
+from foreshock_dashboard.model.incident import Evidence, Incident, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
@@ -22,7 +22,6 @@ from foreshock_dashboard.render.clause import (
 )
 from foreshock_dashboard.render.units import (
     breach_bucket,
-    capitalized,
     duration,
     gpu_list,
     load_name,
@@ -84,7 +83,11 @@ def _details(incident: Incident) -> tuple[Text, ...]:
     """
     if incident.summary.latent:
         outage, load = _latent_figures(incident)
-        return text(f"Longest survivable outage: {outage}") if outage else (), text(capitalized(load)) if load else ()
+        longest = f"{_seconds(outage.value)} (target {_seconds(outage.baseline)})" if outage else ""
+        return (
+            text(f"Longest survivable outage: {longest}") if outage else (),
+            text(f"Retries would hold its load at {percent(load.value)}") if load else (),
+        )
     return (
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
@@ -96,20 +99,22 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`llm would not recover by itself from an outage longer than 34 s (target 60 s): retries would hold …`."""
+    """`If llm is down for more than 34 s, retries would keep it overloaded (456% of capacity). It should survive …`."""
     outage, load = _latent_figures(incident)
-    length = f"an outage longer than {outage}" if outage else "a short outage"
-    return text(incident.service, f" would not recover by itself from {length}", f": {load}" if load else "")
+    length = f"for more than {_seconds(outage.value)}" if outage else "for a short time"
+    target = f". It should survive {_seconds(outage.baseline)}" if outage else ""
+    kept = f" ({percent(load.value)} of capacity)" if load else ""
+    return text("If ", incident.service, f" is down {length}, retries would keep it overloaded{kept}{target}")
 
 
-def _latent_figures(incident: Incident) -> tuple[str, str]:
-    """The longest survivable outage beside its target, and the load that retries would cause; "" if unknown."""
+def _latent_figures(incident: Incident) -> tuple[Evidence | None, Evidence | None]:
+    """The longest survivable outage beside its target, and the load that retries would cause; None if unknown."""
     outage = next((row for row in incident.evidence if row.unit == "s"), None)
-    load = next((row for row in incident.evidence if row.unit == "ratio"), None)
-    return (
-        f"{significant(outage.value)} s (target {significant(outage.baseline)} s)" if outage else "",
-        f"retries would hold its load at {percent(load.value)}" if load else "",
-    )
+    return outage, next((row for row in incident.evidence if row.unit == "ratio"), None)
+
+
+def _seconds(value: float) -> str:
+    return f"{significant(value)} s"
 
 
 def suspect_clauses(incident: Incident) -> Text:
@@ -191,8 +196,8 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
     if (forecast := _own_forecast(incident)) is not None:
         bucket = breach_bucket(forecast)
-        within = bucket.removeprefix("likely in ")
-        return f"is likely to breach its SLO in {within}" if within != bucket else "is about to breach its SLO"
+        within = bucket.removeprefix("likely ")
+        return f"is likely to breach its SLO {within}" if within != bucket else "is about to breach its SLO"
     return "is degraded" if stage == "degraded" else "is at risk"
 
 

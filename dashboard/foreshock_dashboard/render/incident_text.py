@@ -95,7 +95,7 @@ def _action_lines(action: Json) -> Iterator[str]:
     if action["command"]:
         yield f"    Command: {action['command']}"
     if action["revert_command"]:
-        yield f"    Revert: {action['revert_command']}"
+        yield f"    Rollback: {action['revert_command']}"
 
 
 def cause_label(incident: Json) -> str:
@@ -105,7 +105,7 @@ def cause_label(incident: Json) -> str:
 
 
 def risk_text(risk: Json) -> str:
-    """The JSON of a service at risk as text: `shop/cart (likely in < 5 min, 80% interval: 10 s to 3 min)`."""
+    """The JSON of a service at risk as text: `shop/cart (likely within 5 min, 80% interval: 10 s to 3 min)`."""
     low, middle, high = (
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )

@@ -17,7 +17,7 @@ MAX_LATENCY_SECONDS = 999.5
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     """`host-1/gpu-0 and gpu-1`; for more than `most`, the numbers of GPUs and hosts."""
     if len(gpus) > most:
-        return f"{len(gpus)} GPUs on {len({gpu.host for gpu in gpus})} hosts"
+        return f"{len(gpus)} GPUs on {counted(len({gpu.host for gpu in gpus}), 'host')}"
     return " and ".join(part for part in (", ".join(gpu.label for gpu in gpus[:-1]), gpus[-1].label) if part)
 
 
@@ -96,13 +96,13 @@ def rate(per_second: float) -> str:
 
 
 def breach_bucket(seconds: float) -> str:
-    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely in < 5 min`, up to 30 min.
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely within 5 min`, up to 30 min.
 
     Likely, as half of the probability is after the median: the 80% interval may end later than the bucket.
     """
     if seconds < 60:
         return "imminent"
-    return next((f"likely in < {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
+    return next((f"likely within {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
 
 
 def breach_interval(low: float, high: float) -> str:

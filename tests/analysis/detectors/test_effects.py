@@ -179,11 +179,11 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     [
         (
             1.4,
-            "28% of requests to serving/llm with HTTP 503. Expected: new requests to serving/llm 100% → 72%",
+            "28% of requests to serving/llm with HTTP 503. Expected: incoming load of serving/llm 100% → 72%",
         ),
         (
             40.0,
-            "28% of requests to serving/llm with HTTP 503. Expected: new requests to serving/llm 100% → 72%",
+            "28% of requests to serving/llm with HTTP 503. Expected: incoming load of serving/llm 100% → 72%",
         ),
         (UNKNOWN, "50% of requests to serving/llm with HTTP 503. Expected: serving/llm load 50% lower."),
     ],
@@ -231,7 +231,7 @@ def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Se
     [
         (
             "overload", FRONT, {},
-            "to serving/llm 140% → 50% of capacity (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expected:",
+            "of serving/llm 140% → 50% of capacity (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expected:",
         ),
         (
             "dependency", None, WAITS,

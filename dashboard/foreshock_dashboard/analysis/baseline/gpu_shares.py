@@ -19,6 +19,8 @@ CONTENDED_BUSY_RATIO = 0.9
 """Busy share at which the services of a GPU contend for it, as in the exporter's contended time."""
 MIN_SHARE_CHANGE = 0.02
 """Smallest meaningful change of a share."""
+GPU_SHARE = "share of GPU time"
+"""The name of a service's share in evidence."""
 
 BoolArray = NDArray[np.bool_]
 Rows = NDArray[np.intp]

@@ -16,7 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_SLOWDOWN_RATIO, Slowdown, slowdown
-from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, BoolArray, GpuShares, Rows, pool_of
+from foreshock_dashboard.analysis.baseline.gpu_shares import (
+    GPU_SHARE,
+    MIN_SHARE_CHANGE,
+    BoolArray,
+    GpuShares,
+    Rows,
+    pool_of,
+)
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import wanted_replicas
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
@@ -213,7 +220,7 @@ def _evidence(
     point: EvaluationPoint, affected: Service, neighbor: NoisyNeighbor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
     now, baseline, since = point.value(slow.signal, affected), point.level(slow.signal, affected), pair.since
-    share, neighbor_share = "share of GPU time", pair.neighbor_baseline + pair.neighbor_growth
+    share, neighbor_share = GPU_SHARE, pair.neighbor_baseline + pair.neighbor_growth
     wait = f"{affected} waiting on {neighbor.service}"
     return known_evidence(
         Evidence(share, pair.now, pair.baseline, "ratio", since, str(affected)),

@@ -72,8 +72,6 @@ LIMITS: Mapping[LimitKind, str] = {
     "baseline": "baseline",
     "needed": "needed",
 }
-NEW_REQUESTS = "new requests"
-"""The load that arrives, beside one that counts the queue as well."""
 HOW_TO: Mapping[ActionKind, str] = {
     "balance_load": "On the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
@@ -98,11 +96,11 @@ ACTION_TEXTS: Mapping[str, str] = {
     "one": "Action",
     "several": "Actions",
     "none": "No mitigation identified.",
-    "alternative": "Alternative:",
+    "alternative": "Or:",
     "expected": "Expected:",
     "copy": "Copy",
-    "copy_revert": "Copy revert",
-    "revert": "Revert:",
+    "copy_revert": "Copy rollback",
+    "revert": "Rollback:",
     "by_hand": "Manual step:",
     "next_step": "Do step 2 as well.",
     "no_effect": "Little effect by itself.",

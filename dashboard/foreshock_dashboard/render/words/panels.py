@@ -61,16 +61,17 @@ TILE_TEXTS: Mapping[str, str] = {
 }
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
-    "replay": " in replay",
     "next_at_risk": "At risk next",
-    "none_at_risk": "None expected in the next 30 min",
-    "none_of_incident": "None from this incident in the next 30 min",
+    "none_at_risk": "No further breach expected in the next 30 min",
+    "either": "Either",
+    "or": "or",
     "latent_risk": "Latent risk, not part of this incident:",
     "no_impact": "No impact now.",
     "next_shortage": "Next shortage",
     "last_incident": "Last incident",
     "last_warning": "Last early warning",
     "reduce_risk": "To reduce the latent risk (optional)",
+    "open_for": "open for",
     "last_data": "Last data",
     "first_token": "p95 covers completed requests. "
     "p95 time to first token covers requests that returned a first token.",

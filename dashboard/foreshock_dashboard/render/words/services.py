@@ -43,8 +43,8 @@ SLO_COUNTS: Mapping[str, str] = {
     "degraded": "degraded",
     "at_risk": "at risk",
     "within": "within SLO",
-    "few": "with too few requests",
-    "without": "with no SLO",
-    "unknown": "with no data",
+    "few": "with too little traffic to judge",
+    "without": "without an SLO",
+    "unknown": "without data",
 }
 """Services by the state of their SLO, after their number."""

@@ -190,7 +190,7 @@ export const formatBucket = (seconds) => {
   if (!isNumber(seconds)) return "> 30 min";
   if (seconds < 60) return "imminent";
   const bound = [5, 15, 30].find((minutes) => seconds < minutes * 60);
-  return bound ? `likely in < ${bound} min` : "> 30 min";
+  return bound ? `likely within ${bound} min` : "> 30 min";
 };
 
 /**

@@ -122,11 +122,11 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   one: "Action",
   several: "Actions",
   none: "No mitigation identified.",
-  alternative: "Alternative:",
+  alternative: "Or:",
   expected: "Expected:",
   copy: "Copy",
-  copy_revert: "Copy revert",
-  revert: "Revert:",
+  copy_revert: "Copy rollback",
+  revert: "Rollback:",
   by_hand: "Manual step:",
   next_step: "Do step 2 as well.",
   no_effect: "Little effect by itself.",
@@ -153,16 +153,17 @@ export const COURSE = /** @type {const} */ ({
 });
 
 export const NOW_TEXTS = /** @type {const} */ ({
-  replay: " in replay",
   next_at_risk: "At risk next",
-  none_at_risk: "None expected in the next 30 min",
-  none_of_incident: "None from this incident in the next 30 min",
+  none_at_risk: "No further breach expected in the next 30 min",
+  either: "Either",
+  or: "or",
   latent_risk: "Latent risk, not part of this incident:",
   no_impact: "No impact now.",
   next_shortage: "Next shortage",
   last_incident: "Last incident",
   last_warning: "Last early warning",
   reduce_risk: "To reduce the latent risk (optional)",
+  open_for: "open for",
   last_data: "Last data",
   first_token: "p95 covers completed requests. p95 time to first token covers requests that returned a first token.",
   changes: "around the first anomaly:",
@@ -209,9 +210,9 @@ export const SLO_COUNTS = /** @type {const} */ ({
   degraded: "degraded",
   at_risk: "at risk",
   within: "within SLO",
-  few: "with too few requests",
-  without: "with no SLO",
-  unknown: "with no data",
+  few: "with too little traffic to judge",
+  without: "without an SLO",
+  unknown: "without data",
 });
 
 export const TILE_TEXTS = /** @type {const} */ ({

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from foreshock_dashboard.analysis.baseline.gpu_shares import GPU_SHARE
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.clause import Clause, Text, joined, place, text
 from foreshock_dashboard.render.incident_summary import gpus_clause, later_clauses, suspect_clauses
@@ -19,22 +21,25 @@ MAX_CANDIDATES = 3
 MAX_GPUS = 2
 
 
-def suspected(item: Incident) -> Text:
+def suspected(item: Incident, world: World) -> Text:
     """The suspected cause, and the cause that began after the page, if any."""
     later = later_clauses(item)
-    return text(_suspected(item), *((". ", later) if later else ()))
+    return text(_suspected(item, world), *((". ", later) if later else ()))
 
 
-def _suspected(item: Incident) -> Text:
+def _suspected(item: Incident, world: World) -> Text:
     """The suspected cause with its place and reason; at low confidence, the candidates."""
-    why, owned = suspicion(item), _own_signal(item) is not None
+    why, own_signal = suspicion(item), _own_signal(item)
     suspect, own = item.suspect, item.suspect.service in (None, item.service)
     cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
     if item.confidence_level == "low":
         names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
         label = f". {plural(len(names), 'Candidate')}: "
         return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
-    reason = f", {'its ' if owned else ''}{why}" if why else ""
+    reason = f", {'its ' if own_signal else ''}{why}" if why else ""
+    if own_signal and own_signal.name == GPU_SHARE:
+        before, after = percent(own_signal.baseline), percent(own_signal.value)
+        reason = f", which rose from {before} to {after} of GPU time there{_past(item)}"
     if suspect.change is not None:
         return text(f"{cause}: ", suspect_clauses(item), reason)
     parts: list[str | Service | Clause] = [cause]
@@ -43,7 +48,7 @@ def _suspected(item: Incident) -> Text:
     elif item.cause in LOCAL_CAUSES:
         parts += [" of ", item.service]
     if suspect.gpus:
-        parts += [" on ", gpus_clause(item)._replace(text=gpu_list(suspect.gpus, MAX_GPUS))]
+        parts += [" on ", *_gpus(item, world)]
     elif suspect.host:
         parts += [" on ", place(suspect.host)]
     return text(*parts, reason)
@@ -54,7 +59,7 @@ def suspicion(item: Incident) -> str:
     service = item.suspect.service
     if item.cause == "gpu_contention" and any(row.entity == f"{service} -> {item.service}" for row in item.evidence):
         return "its requests delay others"
-    past = " during the incident" if item.state == "recovering" else ""
+    past = _past(item)
     if (own := _own_signal(item)) is not None:
         name, of = split_share(own.name)
         share = f" of {of}" if of else ""
@@ -65,6 +70,19 @@ def suspicion(item: Incident) -> str:
     if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
         return "request rate above baseline" if item.cause == "overload" else ""
     return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
+
+
+def _past(item: Incident) -> str:
+    return " during the incident" if item.state == "recovering" else ""
+
+
+def _gpus(item: Incident, world: World) -> Text:
+    """The GPUs of the suspected cause; of a noisy neighbor, as a part of those of the affected service."""
+    gpus = gpus_clause(item)._replace(text=gpu_list(item.suspect.gpus, MAX_GPUS))
+    affected = len({tenant.gpu for tenant in world.tenants if tenant.service == item.service})
+    if item.cause != "gpu_contention" or affected <= len(item.suspect.gpus):
+        return text(gpus)
+    return text(gpus, f" (of the {affected} GPUs of ", item.service, ")")
 
 
 def _own_signal(item: Incident) -> Evidence | None:

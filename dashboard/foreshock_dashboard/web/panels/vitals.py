@@ -145,7 +145,7 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
 
 
 def slo_summary(status: SloStatus) -> str:
-    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 with no SLO`."""
+    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 without an SLO`."""
     rest = [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "few", "without", "unknown")]
     total = status.within + sum(count for _, count in _counts(status, "few", "without", "unknown"))
     if bad := [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "breached", "degraded", "at_risk")]:

@@ -9,10 +9,9 @@ import { NOW_TEXTS } from "#web/assets/words.js";
 /**
  * The services that breach their SLO next, by the bucket of their median time.
  * @param {readonly AtRisk[]} atRisk
- * @param {boolean} isElsewhere whether another service is at risk for another reason
  */
-export const nextAtRisk = (atRisk, isElsewhere) => {
-  if (!atRisk.length) return isElsewhere ? NOW_TEXTS.none_of_incident : NOW_TEXTS.none_at_risk;
+export const nextAtRisk = (atRisk) => {
+  if (!atRisk.length) return NOW_TEXTS.none_at_risk;
   const bucketOf = (/** @type {AtRisk} */ { breach_seconds: { p50 } }) => formatBucket(p50);
   const buckets = [...new Set(atRisk.map(bucketOf))];
   return h(

@@ -64,7 +64,7 @@ const expectedText = ({ expected, effect }) => {
 const caution = () => {
   const { simulated, bounds } = live.data ?? {};
   if (!simulated && !bounds && timeRange.isLive()) return null;
-  return h("p", { class: "caution" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
+  return h("p", { class: "caution muted" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
 };
 
 /**
@@ -80,9 +80,8 @@ export const actionCard = (
 ) =>
   h(
     "div",
-    { class: "action" },
-    h("h2", null, title),
-    actions.some(({ command }) => command) ? caution() : null,
+    { class: actions[0]?.enough === false ? "action steps" : "action" },
+    h("div", { class: "action-head" }, h("h2", null, title), actions.some(({ command }) => command) ? caution() : null),
     actions.length
       ? h(
           "ol",

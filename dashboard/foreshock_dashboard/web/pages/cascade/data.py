@@ -175,7 +175,7 @@ def cascade(
     body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "selected": [incident(item) for item in chosen.incidents],
-        "suspected": clauses(suspected(chosen.incidents[0])) if chosen.incidents else [],
+        "suspected": clauses(suspected(chosen.incidents[0], world)) if chosen.incidents and world else [],
         "incident": incident_id,
         "open_incidents": [incident(item) for item in open_incidents(snapshot)],
         "ready": world is not None,

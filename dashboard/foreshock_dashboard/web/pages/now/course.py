@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.gpu_shares import GPU_SHARE
 from foreshock_dashboard.analysis.baseline.point import smoothing_points
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Tenant, World
 from foreshock_dashboard.stats.runs import moving_median
 from foreshock_dashboard.web.panels.limits import Metric
 from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS
@@ -22,6 +23,8 @@ from foreshock_dashboard.web.state.stages import Interval, ServiceHistory
 
 MAX_RECOVERED_RATIO = 0.7
 """Request rate over its peak below which load explains a recovery."""
+MAX_RECOVERED_GROWTH = 0.25
+"""Share of its growth up to which the GPU time of a noisy neighbor counts as normal again."""
 BEFORE_SECONDS = 900.0
 """Time before the first anomaly whose median is the value that a symptom rose from."""
 
@@ -58,12 +61,16 @@ class Peak(Row):
 
 
 class Recovery(Row):
-    """A figure that has returned from its worst value of an incident: request rate (req/s) or ready replicas."""
+    """A figure that returns from its worst value of an incident: request rate (req/s), ready replicas, or GPU time.
+
+    GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value.
+    """
 
     service: str
-    signal: Literal["request rate", "ready replicas"]
+    signal: Literal["request rate", "ready replicas", "GPU time"]
     worst: float
     now: float
+    is_back: bool = True
 
 
 def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
@@ -141,10 +148,10 @@ def _peak(
 
 
 def recovery(world: World, item: Incident) -> list[Recovery]:
-    """Why an incident recovers: a lower request rate of the suspected cause, and more ready replicas."""
+    """Why an incident recovers: less GPU time or a lower request rate of the suspected cause, more ready replicas."""
     if item.state != "recovering":
         return []
-    found: list[Recovery] = []
+    found = _gpu_time(world, item)
     columns = slice(int(np.searchsorted(world.times, item.since)), None)
     service = item.suspect.service or item.service
     if service in world.services:
@@ -156,6 +163,21 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
         if len(ready) and ready[-1] > ready.min():
             found.append(Recovery(str(item.service), "ready replicas", float(ready.min()), float(ready[-1])))
     return found
+
+
+def _gpu_time(world: World, item: Incident) -> list[Recovery]:
+    """The GPU time of a noisy neighbor on the GPUs of the incident, beside its share there before it."""
+    suspect, columns = item.suspect, slice(int(np.searchsorted(world.times, item.since)), None)
+    tenants = {Tenant(gpu, suspect.service) for gpu in suspect.gpus if suspect.service is not None}
+    rows = [row for row, tenant in enumerate(world.tenants) if tenant in tenants]
+    before = [row.baseline for row in item.evidence if row.name == GPU_SHARE and row.entity == str(suspect.service)]
+    values = world.busy[rows, columns].astype(np.float64)
+    if item.cause != "gpu_contention" or not before or not values.size or not np.isfinite(values[:, -1]).all():
+        return []
+    mean = _known(values.mean(axis=0))
+    now, worst = float(mean[-1]), float(mean.max())
+    is_back = now - before[0] <= MAX_RECOVERED_GROWTH * (worst - before[0])
+    return [Recovery(str(suspect.service), "GPU time", rounded(worst), rounded(now), is_back)]
 
 
 def _known(values: Floats) -> Floats:

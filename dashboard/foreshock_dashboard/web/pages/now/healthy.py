@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -14,12 +15,18 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.numbers import Row
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
+Ended = Literal["early_warning", "incident", "breach"]
+
 
 class HealthySince(Row):
-    """Unix seconds since when no service breaches its SLO, or at least since then: no longer was looked at."""
+    """Unix seconds since when no service breaches its SLO, or at least since then: no longer was looked at.
+
+    ended: what ended then; None with `at_least`.
+    """
 
     at: float
     at_least: bool
+    ended: Ended | None
 
 
 class Exceedance(Row):
@@ -40,16 +47,21 @@ def healthy_since(snapshot: Snapshot, history: ServiceHistory) -> HealthySince |
     """Since when no incident is open and no service breaches its SLO; None without any history."""
     if not len(history.times):
         return None
-    breached = [
-        interval.end
+    ends: list[tuple[float, Ended]] = [
+        (interval.end, "breach")
         for service in history.anomalous_services()
         for interval in history.intervals(service)
         if interval.stage == "breached"
     ]
-    resolved = [item.resolved for item in snapshot.incidents if item.resolved is not None and item.affected]
+    ends += [
+        (item.resolved, "early_warning" if item.severity == "warning" else "incident")
+        for item in snapshot.incidents
+        if item.resolved is not None and item.affected
+    ]
     first = float(history.times[0])
-    last = max([*breached, *resolved], default=first)
-    return HealthySince(round(max(first, last), 3), at_least=last <= first)
+    last, ended = max(ends, default=(first, None))
+    at_least = last <= first
+    return HealthySince(round(max(first, last), 3), at_least, None if at_least else ended)
 
 
 def exceedances(world: World, slos: Sequence[ServiceSlo], seconds: float) -> list[Exceedance]:

@@ -60,7 +60,7 @@ const resolvedIncident = (incident, now) => {
     serviceLink(service),
     `${by}, resolved `,
     timeElement(resolved, now),
-    ` (${formatDuration(now - resolved)} ago), lasted ${formatDuration(resolved - since)} `,
+    ` (${formatDuration(now - resolved)} ago), ${NOW_TEXTS.open_for} ${formatDuration(resolved - since)} `,
     incidentLinks(incident),
   );
 };

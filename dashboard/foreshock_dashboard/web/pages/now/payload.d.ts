@@ -105,7 +105,7 @@ export interface Verdict {
   closest: Reading[];
   /** Of a healthy platform, Unix seconds. */
   facts: { label: string; clauses: Clause[] }[];
-  healthy_since: { at: number; at_least: boolean } | null;
+  healthy_since: { at: number; at_least: boolean; ended: "early_warning" | "incident" | "breach" | null } | null;
   resolved: NowIncident | null;
 }
 

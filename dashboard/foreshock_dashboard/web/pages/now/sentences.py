@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, place, text, time
 from foreshock_dashboard.render.units import (
     apart,
@@ -19,11 +20,17 @@ from foreshock_dashboard.render.units import (
 )
 from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
 from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
-from foreshock_dashboard.web.pages.now.healthy import Exceedance, HealthySince
+from foreshock_dashboard.web.pages.now.healthy import Ended, Exceedance, HealthySince
 from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.panels.limits import Reading
 
 JUST_NOW_SECONDS = 10.0
+HEALTHY_AFTER: Mapping[Ended, str] = {
+    "early_warning": "the last early warning",
+    "incident": "the last incident",
+    "breach": "the last SLO breach",
+}
+"""What ended when the platform became healthy."""
 
 
 def value_text(reading: Reading, value: float, more: int = 0) -> str:
@@ -70,23 +77,23 @@ def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
 
 
 def lead(
+    service: Service,
     reading: Reading | None,
     peak: Peak | None,
     breached: Breach | None,
     impact: Impact | None,
-    onset: float,
     now: float,
 ) -> Text:
-    """How bad an incident is: its SLO breach, and the requests it cost.
+    """How bad an incident is: the SLO breach of a service, and the requests it cost.
 
-    reading: of a forecast. onset: of the incident; onset, now: Unix seconds.
+    reading: of a forecast. now: Unix seconds.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
         text(reading_text(reading)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
-        breach_text(breached, now) if breached else (),
-        impact_text(impact, breached, onset) if impact else (),
+        breach_text(service, breached, now) if breached else (),
+        impact_text(impact, breached) if impact else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
 
@@ -95,49 +102,58 @@ def _peak_value(peak: Peak, value: float) -> str:
     return duration(value) if peak.unit == "s" else percent(value)
 
 
-def breach_text(breached: Breach, now: float) -> Text:
-    """Since when an SLO is breached: `In breach since 08:46:50 (3 min 10 s; first breached 08:45:00 for 30 s)`."""
-    before = "before " if breached.earlier else ""
+def breach_text(service: Service, breached: Breach, now: float) -> Text:
+    """How long an SLO is breached: `llm has been in breach for 3 min (since 08:46:50), after a 30 s breach at …`."""
+    before, over = ("before ", "over ") if breached.earlier else ("", "")
+    start = text(before, time(breached.since))
     if breached.until is not None:
-        length = f" ({'over ' if before else ''}{elapsed(breached.until - breached.since)})"
-        return text(f"In breach from {before}", time(breached.since), " to ", time(breached.until), length)
+        length = f"{over}{elapsed(breached.until - breached.since)}"
+        return text(service, f" was in breach for {length} (from ", start, " to ", time(breached.until), ")")
     if breached.steady_since is not None:
-        length = elapsed(now - breached.steady_since)
-        first = text(f"; first breached {before}", time(breached.since), f" for {elapsed(breached.first_seconds)}")
-        return text("In breach since ", time(breached.steady_since), f" ({length}", first, ")")
+        length, first = elapsed(now - breached.steady_since), elapsed(breached.first_seconds)
+        steady = text(service, f" has been in breach for {length} (since ", time(breached.steady_since), ")")
+        return text(steady, f", after a breach of {over}{first}{', since ' if over else ' at '}", start)
     seconds = now - breached.since
-    is_new = not breached.earlier and seconds < JUST_NOW_SECONDS
-    length = "just now" if is_new else f"{'over ' if before else ''}{elapsed(seconds)}"
-    return text(f"In breach since {before}", time(breached.since), f" ({length})")
+    if not breached.earlier and seconds < JUST_NOW_SECONDS:
+        return text(service, " has been in breach since ", start, " (just now)")
+    return text(service, f" has been in breach for {over}{elapsed(seconds)} (since ", start, ")")
 
 
-def impact_text(impact: Impact, breached: Breach | None, onset: float) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of 2,800 requests have been too slow since 08:45:00 UTC`.
+def impact_text(impact: Impact, breached: Breach | None) -> Text:
+    """The requests that failed or were too slow: `About 1,300 of its 2,800 requests since then have been too slow`.
 
-    onset: of the incident, Unix seconds, since which they are counted without a breach.
+    Counted since the first breach, or without one since the start of the incident, which stand before.
     """
     bad = impact.failed + impact.slow
-    who = f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of {estimate(impact.requests)} requests"
+    who = f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of its {estimate(impact.requests)} requests"
     kind = "failed" if impact.slow < 1 <= bad else "slow" if impact.failed < 1 <= bad else ""
     if breached and breached.until is not None:
         were = {"failed": "failed", "slow": "were too slow"}.get(kind, "failed or were too slow")
         return text(f"{who} {were} in that time")
     been = {"failed": "failed", "slow": "been too slow"}.get(kind, "failed or been too slow")
     has = "has" if estimate(bad) in ("0", "1") else "have"
-    return text(f"{who} {has} {been} since ", time(breached.since if breached else onset))
+    since = "the start" if not breached else "then" if breached.steady_since is None else "the first breach"
+    return text(f"{who} since {since} {has} {been}")
 
 
 def recovery_text(found: Sequence[Recovery]) -> Text:
-    """Why an incident recovers: `request rate of product/assistant 14 req/s → 8 req/s (peak → now)`."""
+    """What has returned to normal, or not yet: `product/assistant back to 8 req/s (peak 14 req/s)`."""
     parts: list[str | Clause] = []
     for row in found:
-        name = Clause(row.service, "service", (row.service,))
-        if row.signal == "request rate":
-            change = f"{rate(row.worst)} → {rate(row.now)} (peak → now)"
-        else:
-            change = f"{row.worst:.0f} → {row.now:.0f} (lowest → now)"
-        parts += ["; " if parts else "", f"{row.signal} of ", name, f" {change}"]
+        parts += ["; " if parts else "", Clause(row.service, "service", (row.service,)), f" {_recovered(row)}"]
     return text(*parts)
+
+
+def _recovered(row: Recovery) -> str:
+    match row.signal:
+        case "request rate":
+            return f"back to {rate(row.now)} (peak {rate(row.worst)})"
+        case "ready replicas":
+            return f"back to {row.now:.0f} ready replicas (low of {row.worst:.0f})"
+        case "GPU time" if row.is_back:
+            return f"back to {percent(row.now)} of GPU time"
+        case _:
+            return f"still at {percent(row.now)} of GPU time"
 
 
 def recovering_action(resolves: float | None) -> Text:
@@ -157,7 +173,8 @@ def healthy_facts(
         if healthy.at_least:
             yield "SLO breaches", text(f"No SLO breach in the last {length}")
         else:
-            yield "Healthy since", text(time(healthy.at), f" ({length})")
+            ended = f", when {HEALTHY_AFTER[healthy.ended]} ended" if healthy.ended else ""
+            yield "Healthy since", text(time(healthy.at), f" ({length} ago){ended}")
     if closest:
         reading = closest[0]
         name = Clause(reading.service, "service", (reading.service,))

@@ -64,17 +64,17 @@ const situationFacts = (situation, risks, now) => {
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
   return [
-    h("p", { class: "lead" }, linked(lead)),
-    breached.length ? breachedServices(breached, (reading?.usage ?? 0) > 1) : null,
     h(
       "p",
-      { class: "lead muted course" },
+      { class: "lead" },
       courseOf(incident, now, first_breach?.service === situation.service ? null : first_breach),
       isRecovering && incident.recovering_since
         ? [COURSE.recovering, timeElement(incident.recovering_since, now)]
         : null,
       `. ${COURSE.zone} ${zoneName()}.`,
     ),
+    h("p", { class: "lead" }, linked(lead)),
+    breached.length ? breachedServices(breached, (reading?.usage ?? 0) > 1) : null,
     h(
       "dl",
       { class: "facts" },
@@ -88,14 +88,25 @@ const situationFacts = (situation, risks, now) => {
       { class: "facts" },
       recovery_text.length ? fact("Recovery", linked(recovery_text)) : null,
       isRecovering ? fact("Action", linked(action_text)) : null,
-      isRecovering && followUps.length
-        ? fact("Follow-up", followUps.map(({ text }, i) => (i ? uncapitalized(text) : text)).join("; "))
-        : null,
-      fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk, risks.length > 0)),
+      isRecovering && followUps.length ? fact("Follow-up", followUpText(followUps)) : null,
+      fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk)),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
     risks.length ? h("p", { class: "note risk" }, h("b", null, `${NOW_TEXTS.latent_risk} `), latentRisks(risks)) : null,
   ];
+};
+
+/**
+ * What keeps an incident from coming back: alternatives, unless the first is not enough by itself.
+ * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
+ */
+const followUpText = ([first, ...others]) => {
+  if (!first || !others.length) return first?.text ?? null;
+  const isEither = first.enough !== false;
+  const rest = others.map(({ text }) => uncapitalized(text));
+  return isEither
+    ? `${NOW_TEXTS.either} ${[uncapitalized(first.text), ...rest].join(`, ${NOW_TEXTS.or} `)}`
+    : [first.text, ...rest].join("; ");
 };
 
 /**
@@ -189,7 +200,7 @@ const resolvedIncident = (incident, now) => {
       `${causeText(incident)} at ${inWords(service)}`,
     ),
     suspect && suspect !== service ? ` (suspected: ${inWords(suspect)})` : "",
-    `, lasted ${formatDuration((resolved ?? now) - since)}. `,
+    `, ${NOW_TEXTS.open_for} ${formatDuration((resolved ?? now) - since)}. `,
     h("a", { href: reportHref(id), download: "" }, "Report"),
   ];
 };
@@ -220,7 +231,7 @@ const suspectText = ({ incident, suspected }) =>
 export const drawVerdict = ({ verdict }, now) => {
   const { state, clauses, notes, situation } = verdict;
   const note = situation?.badge_note ? ` · ${situation.badge_note}` : "";
-  const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${live.data?.bounds ? NOW_TEXTS.replay : ""}${note}`;
+  const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${note}`;
   requireId("verdict").dataset.state = state;
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(
