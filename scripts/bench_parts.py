@@ -12,6 +12,7 @@ from pathlib import Path
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
@@ -51,21 +52,30 @@ def spans() -> list[tuple[str, float, str]]:
 
 
 def queries(series: int = 2000, steps: int = 180) -> list[tuple[str, float, str]]:
-    """Milliseconds of a query over many series of the store."""
-    start = 1_800_000_000.0
-    names = [labels_of({"uuid": f"GPU-{i}", "instance": f"host-{i // 8}"}) for i in range(series)]
+    """Milliseconds of a query over many series of the store, also with names qualified by two clusters."""
+    start, end = 1_800_000_000.0, 1_800_000_000.0 + 10.0 * steps
+    names = [
+        labels_of({"uuid": f"GPU-{i}", "instance": f"host-{i // 8}", "cluster": ("eu", "us")[i % 2]})
+        for i in range(series)
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.open(Path(folder) / "store", now=lambda: start + 10.0 * steps)
+        store = Store.open(Path(folder) / "store", now=lambda: end)
         for i in range(steps):
             samples = tuple(Sample("gpu_busy_seconds_total", labels, float(i)) for labels in names)
-            store.append_samples([SampleBatch(start + 10.0 * i, "bench", samples)])
-        query = Query("gpu_busy_seconds_total", by=("uuid",), reduce="rate")
-        whole = median(lambda _: store.fetch(query, start, start + 10.0 * steps, 10.0), 5)
-        newest = median(lambda _: store.fetch(query, start + 10.0 * steps, start + 10.0 * steps, 10.0), 5)
+            up = tuple(Sample("up", labels_of({"cluster": cluster}), 1.0) for cluster in ("eu", "us"))
+            store.append_samples([SampleBatch(start + 10.0 * i, "bench", (*samples, *up))])
+        query = Query("gpu_busy_seconds_total", by=("uuid", "instance"), reduce="rate")
+        clusters = ClusterSource(store)
+        clusters.look(end, end - start)
+        assert clusters.has_several
+        whole = median(lambda _: store.fetch(query, start, end, 10.0), 5)
+        newest = median(lambda _: store.fetch(query, end, end, 10.0), 5)
+        named = median(lambda _: clusters.fetch(query, end, end, 10.0), 5)
         store.close()
     return [
         (f"rate of {series} series, {steps} points", whole * 1000, "ms"),
         (f"rate of {series} series, the newest point", newest * 1000, "ms"),
+        ("the same with clusters in the names", named * 1000, "ms"),
     ]
 
 

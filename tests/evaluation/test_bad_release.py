@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.simulator.scenarios.test_cascades import CALM, START, play, scenario
 
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
@@ -13,7 +14,7 @@ from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_evaluation.scores.outcome import Run
-from foreshock_evaluation.suites.simulated import ensure_recording
+from foreshock_evaluation.suites.simulated import ensure_recording, scenario_place
 
 STORE, ASSISTANT = Service("data", "vector-store"), Service("product", "assistant-feature")
 
@@ -32,9 +33,19 @@ def test_a_release_that_is_the_cause_is_named_with_its_version_and_its_time(at: 
     assert text == f"data/vector-store 1.4.2, deployed {when}"
 
 
+@pytest.mark.slow
+def test_a_neighbor_makes_the_cascade_after_a_harmless_release() -> None:
+    """There is none without the batch job, so that the release is not its cause."""
+    spec = scenario(scenario_place("neighbor-release"), 11, CALM)
+    truth, seconds = play(spec, 11, START + CALM)
+    assert truth.cascaded
+    assert spec.expects.origin in truth.breached
+    assert not play(spec, 11, START + CALM, leave_out=spec.expects.root_cause, until=seconds)[0].cascaded
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("scenario", "released"),
+    ("name", "released"),
     [
         ("slow-release", STORE),
         ("failing-release", Service("serving", "embedder")),
@@ -46,8 +57,8 @@ def test_a_release_that_is_the_cause_is_named_with_its_version_and_its_time(at: 
         ("two-releases", Service("serving", "embedder")),
     ],
 )
-def test_the_first_page_about_a_bad_release_names_its_version(tmp_path: Path, scenario: str, released: Service) -> None:
-    played = replay_folder(ensure_recording(Run(scenario, "small", 11), tmp_path))
+def test_the_first_page_about_a_bad_release_names_its_version(tmp_path: Path, name: str, released: Service) -> None:
+    played = replay_folder(ensure_recording(Run(name, "small", 11), tmp_path))
     page = min(played.paged.values(), key=lambda item: item.paged or math.inf)
     assert (page.cause, page.suspect.service) == ("change", released)
     assert page.suspect.change is not None

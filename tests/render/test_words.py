@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -191,11 +192,15 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(BREACH)}, "llm is breaching its SLO: p95 27.4 s (SLO 16.4 s)"),
         (
             {"summary": Summary(BREACH._replace(operation="GET /home"))},
-            "llm GET /home is breaching its SLO: p95 27.4 s (SLO 16.4 s)",
+            "GET /home of llm is breaching its SLO: p95 27.4 s (SLO 16.4 s)",
         ),
         (
             {"summary": Summary(SLOW._replace(operation="GET /home"))},
             "llm is degraded: GET /home p95 1.50 s (operation SLO 2.00 s)",
+        ),
+        (
+            {"summary": Summary(BREACH._replace(operation="GET /home")), "service": Service("eu//shop", "llm")},
+            "GET /home of shop/llm in eu is breaching its SLO: p95 27.4 s (SLO 16.4 s)",
         ),
         ({"summary": Summary(ERRORS)}, "llm is breaching its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
@@ -226,11 +231,11 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
     ],
 )
 def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict[str, object], words: str) -> None:
-    """At most twelve words, the service first."""
+    """At most twelve words, the service or its operation first."""
     result = replace(incident("overload", SuspectedCause(FRONT)), **changes)  # type: ignore[arg-type]  # fields
     assert headline(result) == words
     assert headline(result).startswith(joined_text(condition_clauses(result)))
-    assert len(words.replace("GET /home", "name").split()) <= 12
+    assert len(re.sub(r"GET /home( of (shop/)?llm( in eu)?)?", "name", words).split()) <= 12
 
 
 def test_a_headline_has_the_forecast_of_its_service() -> None:

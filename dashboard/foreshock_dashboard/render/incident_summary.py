@@ -52,11 +52,14 @@ def headline_clauses(incident: Incident) -> Text:
 
 
 def condition_clauses(incident: Incident, stage: Stage | None = None) -> Text:
-    """The service and its condition, without values: `llm is breaching its SLO`.
+    """The service and its condition, without values: `llm is breaching its SLO`, `GET /home of llm is breaching …`.
 
     stage: of the service where the incident has none; by default, as its symptom shows.
     """
-    return text(incident.service, f" {_condition(incident, stage)}")
+    condition, symptom = _condition(incident, stage), incident.summary.symptom
+    operation = symptom.operation if symptom and (stage is None or incident.stage) else ""
+    of = f"{operation} of " if operation and condition == BREACHES_SLO else ""
+    return text(of, incident.service, f" {condition}")
 
 
 def incident_sentence(incident: Incident) -> str:
@@ -179,9 +182,8 @@ def gpus_clause(incident: Incident) -> Clause:
 
 
 def _condition(incident: Incident, stage: Stage | None = None) -> str:
-    symptom, summary = incident.summary.symptom, incident.summary
-    operation = symptom.operation if symptom and (stage is None or incident.stage) else ""
-    stage = incident.stage or stage or _stage_by_symptom(symptom)
+    summary = incident.summary
+    stage = incident.stage or stage or _stage_by_symptom(summary.symptom)
     if incident.state == "resolved":
         return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
     if incident.state == "recovering":
@@ -191,7 +193,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if summary.down:
         return "is down"
     if stage == "breached":
-        return f"{operation} {BREACHES_SLO}".lstrip()
+        return BREACHES_SLO
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
     if (forecast := _own_forecast(incident)) is not None:
@@ -236,7 +238,7 @@ def _metric(incident: Incident) -> str:
         return ""
     name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)
     slo = "SLO"
-    if symptom.operation and BREACHES_SLO not in _condition(incident):
+    if symptom.operation and _condition(incident) != BREACHES_SLO:
         name, slo = f"{symptom.operation} {name}", "operation SLO"
     if math.isfinite(symptom.slo):
         return f"{name} {show(symptom.value)} ({slo} {show(symptom.slo)})"
