@@ -27,7 +27,16 @@ from tests.web.worlds import (
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Evidence, Learning, State, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Evidence,
+    LaterCause,
+    Learning,
+    State,
+    Summary,
+    SuspectedCause,
+    Symptom,
+)
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -151,6 +160,18 @@ def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     assert (worst.victim, worst.aggressor) == ("embedder", "train-llm")
     assert worst.gpu_wait_ratio == pytest.approx(0.46)
     assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0", "host-0/gpu-1"]
+
+
+def test_a_later_cause_has_its_service_apart_from_its_words() -> None:
+    """*Now* and *Cascade* put a link there."""
+    item = contention_incident(contended())
+    assert incident_json(item)["later"] is None
+    lag = LaterCause(service("rag-api"), "scale_up_lag", SuspectedCause(service("gateway")), NOW - 100)
+    later = incident_json(replace(item, later=lag))["later"]
+    assert later is not None
+    assert (later.service, later.cause, later.suspect, later.since) == ("rag-api", "scale_up_lag", "gateway", NOW - 100)
+    assert later.text == "scale-up lag: new replicas are not ready, since 09:58:20 UTC"
+    assert "".join(clause.text for clause in later.clauses) == later.text
 
 
 def test_a_pair_of_an_incident_has_the_gpu_wait_on_its_gpus() -> None:

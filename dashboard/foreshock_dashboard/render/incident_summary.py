@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from foreshock_dashboard.model.incident import Evidence, Incident, Symptom
+from foreshock_dashboard.model.incident import Evidence, Incident, LaterCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
@@ -163,16 +163,20 @@ def suspect_clauses(incident: Incident) -> Text:
 
 
 def later_clauses(incident: Incident) -> Text:
-    """The cause that began after the page: `Later also: throttled or failing host-1/gpu-0, since 12:10`."""
-    later = incident.later
-    if later is None:
+    """The cause that began after the page: `Later also at llm: throttled or failing host-1/gpu-0, since 12:10`."""
+    if incident.later is None:
         return ()
+    where = (" at ", incident.later.service) if incident.later.service != incident.service else ()
+    return text("Later also", *where, ": ", later_cause_clauses(incident, incident.later))
+
+
+def later_cause_clauses(incident: Incident, later: LaterCause) -> Text:
+    """The same without the service: `throttled or failing host-1/gpu-0, since 12:10`."""
     summary = incident.summary._replace(requests=None, latent=False, down=False)
     shown = replace(
         incident, service=later.service, cause=later.cause, suspect=later.suspect, since=later.since, summary=summary
     )
-    where = (" at ", later.service) if later.service != incident.service else ()
-    return text("Later also", *where, ": ", suspect_clauses(shown), ", since ", time(later.since))
+    return text(suspect_clauses(shown), ", since ", time(later.since))
 
 
 def gpus_clause(incident: Incident) -> Clause:

@@ -157,6 +157,8 @@ export interface Suspect {
 
 export interface Incident {
   id: string;
+  /** What causes the trouble since the suspected cause ended. */
+  later: { service: string; clauses: Clause[] } | null;
   severity: Severity;
   state: IncidentState;
   stage: "healthy" | "early_warning" | "degraded" | "breached" | null;

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.clause import Clause, Text, joined, place, text
-from foreshock_dashboard.render.incident_summary import gpus_clause, later_clauses, suspect_clauses
+from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
 from foreshock_dashboard.render.units import gpu_list, percent, plural
@@ -22,12 +22,6 @@ MAX_GPUS = 2
 
 
 def suspected(item: Incident, world: World) -> Text:
-    """The suspected cause, and the cause that began after the page, if any."""
-    later = later_clauses(item)
-    return text(_suspected(item, world), *((". ", later) if later else ()))
-
-
-def _suspected(item: Incident, world: World) -> Text:
     """The suspected cause with its place and reason; at low confidence, the candidates."""
     why, own_signal = suspicion(item), _own_signal(item)
     suspect, own = item.suspect, item.suspect.service in (None, item.service)

@@ -33,7 +33,7 @@ from foreshock_dashboard.render.action import (
 )
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
 from foreshock_dashboard.render.command import action_command, how_to, revert_command
-from foreshock_dashboard.render.incident_summary import headline, later_clauses, summary_clauses, suspect_clauses
+from foreshock_dashboard.render.incident_summary import headline, later_cause_clauses, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -134,6 +134,7 @@ class LaterCauseJson(Row):
     suspect: str | None
     since: float | None
     text: str
+    clauses: list[ClauseJson]
 
 
 class BreachSeconds(Row):
@@ -349,7 +350,8 @@ def _later(item: Incident) -> LaterCauseJson | None:
     if (later := item.later) is None:
         return None
     service, suspect, since = str(later.service), _text(later.suspect.service), number_of_time(later.since)
-    return LaterCauseJson(service, later.cause, suspect, since, joined_text(later_clauses(item)))
+    words = later_cause_clauses(item, later)
+    return LaterCauseJson(service, later.cause, suspect, since, joined_text(words), clauses(words))
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:

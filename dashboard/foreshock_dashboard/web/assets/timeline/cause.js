@@ -1,5 +1,5 @@
 // The suspected cause of an incident, with links to what it names.
-import { gpuHref, link, pairHref, serviceHref } from "#web/assets/address.js";
+import { gpuHref, link, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { clauseText, clauseTexts, exactTime, timeElement } from "#web/assets/clock.js";
 import { fact, h } from "#web/assets/dom.js";
 import { formatPercent, isNumber, unbroken } from "#web/assets/format.js";
@@ -40,16 +40,15 @@ export const linked = (clauses) => {
 };
 
 /**
- * The suspected cause with its confidence.
+ * The suspected cause with its confidence, and the cause that began after the page.
  * @param {readonly Clause[]} suspected
- * @param {Pick<Incident, "confidence" | "confidence_level" | "quality">} incident
+ * @param {Pick<Incident, "confidence" | "confidence_level" | "quality" | "later" | "service">} incident
  */
-export const causeFact = (suspected, { confidence, confidence_level: level, quality }) => {
+export const causeFact = (suspected, { confidence, confidence_level: level, quality, later, service }) => {
   const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)} (${QUALITIES[quality]})`;
-  return fact(
-    "Suspected cause",
-    linked(suspected),
-    " ",
-    h("span", { class: "level", title }, CONFIDENCE_LEVELS[level]),
-  );
+  const where = later && later.service !== service ? [serviceLink(later.service), ": "] : [];
+  return [
+    fact("Suspected cause", linked(suspected), " ", h("span", { class: "level", title }, CONFIDENCE_LEVELS[level])),
+    later ? fact("Later also", where, linked(later.clauses)) : null,
+  ];
 };
