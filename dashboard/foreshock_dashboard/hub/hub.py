@@ -14,6 +14,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
+from foreshock_dashboard.hub.capacity import CapacityForecaster
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.known_clusters import KnownClusters
@@ -171,10 +172,12 @@ class Hub:
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
+            self._forecaster = CapacityForecaster(clusters, self._memory, self._stop)
             loops = {
                 "evaluation": self._evaluate_repeatedly,
                 "maintenance": self._maintain_repeatedly,
                 "owners": self._read_owners_repeatedly,
+                "capacity": self._forecast_repeatedly,
             }
             if not reads_own_store:
                 loops["season"] = self._load_seasons_repeatedly
@@ -311,6 +314,10 @@ class Hub:
             self._owners_read.set()
             self._stop.wait(REFRESH_SECONDS)
 
+    def _forecast_repeatedly(self) -> None:
+        """Forecast hours and days in a dedicated thread: it reads weeks of history."""
+        self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot)
+
     def _end_threads(self) -> None:
         self._stop.set()
         self._loop.end()
@@ -329,7 +336,7 @@ class Hub:
     @property
     def capacity(self) -> CapacityForecast:
         """The newest forecast of hours and days."""
-        return CapacityForecast()
+        return self._forecaster.current
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds)."""

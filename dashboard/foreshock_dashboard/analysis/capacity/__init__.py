@@ -1,4 +1,4 @@
 """Load in hours and days against safe limits.
 
-Imports: `model`.
+Imports: `analysis.baseline`, `analysis.saturation`, `model`, `stats`.
 """

@@ -53,7 +53,7 @@ def fit_batching_laws(world: World, at: int) -> Mapping[Service, BatchingLaw]:
     last = max(0, at - world.points(GUARD_SECONDS))
     first = max(0, last - world.points(BASELINE_HISTORY_SECONDS))
     running = moving_average(_per_replica(world, slice(first, last)), world.step)
-    max_sequences = _max_sequences(world, slice(first, last))
+    max_sequences = max_sequences_per_replica(world, slice(first, last))
     laws = {}
     for i, service in enumerate(servers.services):
         n, y = running[i], servers.per_token[i, first:last]
@@ -80,7 +80,7 @@ def _fit(n: Floats, y: Floats) -> BatchingLaw | None:
     return BatchingLaw(float(base), float(slope), max(scale, MIN_RESIDUAL_SCALE), math.nan, math.nan)
 
 
-def _max_sequences(world: World, columns: slice) -> Floats:
+def max_sequences_per_replica(world: World, columns: slice) -> Floats:
     """Sequences per replica at a full KV cache, from the size of running sequences; shape (services,)."""
     cache, running = model_servers(world).cache[:, columns], _per_replica(world, columns)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -100,7 +100,7 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     token = median(servers.per_token[:, window][:, -SMOOTHING_POINTS:])
     cache = median(moving_average(servers.cache[:, window], world.step)[:, -SMOOTHING_POINTS:])
     recent = median(running[:, -SMOOTHING_POINTS:])
-    max_sequences = _max_sequences(world, window)
+    max_sequences = max_sequences_per_replica(world, window)
     was_not_full = ~(servers.cache[:, window] >= FULL_KV_CACHE_RATIO)[:, ::-1]
     full_points = np.where(was_not_full.any(axis=1), was_not_full.argmax(axis=1), was_not_full.shape[1])
     found = {}

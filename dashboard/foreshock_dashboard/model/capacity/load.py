@@ -50,7 +50,8 @@ class LoadForecast:
     of actual values lie between p10 and p90. history: measured values of the last days, shape (n,); its last step ends
     at `start`. capacity: load at which `replicas` replicas are full, or the GPUs or quota of a pool. safe: safe limit.
     replicas: those that both assume: the most that the autoscaler may start and the pool has room for, else those
-    ready. ready: those ready now.
+    ready. ready: those ready now. room: replicas for which the pool has free GPUs. provisioning_seconds: time from a
+    request to a ready replica.
     """
 
     subject: Subject
@@ -64,6 +65,8 @@ class LoadForecast:
     safe: float = math.nan
     replicas: float = math.nan
     ready: float = math.nan
+    room: float = math.nan
+    provisioning_seconds: float = math.nan
 
     @property
     def times(self) -> Floats:
@@ -80,8 +83,9 @@ class LoadForecast:
 class Shortage:
     """The first time at which load is expected to exceed its safe limit. Times in Unix seconds.
 
-    at: median; earliest, latest: 80% interval. `latest` is infinite if the load may as well stay below the limit for
-    the whole forecast. peak: highest median load of the 24 hours from `at`, at `peak_at`. replicas: replicas to add to
+    at: when the median load exceeds it, or if only a peak above the median does, that; earliest, latest: 80% interval.
+    `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest likely load
+    of the next 24 hours, at `peak_at`. replicas: replicas to add to
     `ready`, or GPUs to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
     time from a request to a ready replica; act that long before `earliest`.
     """

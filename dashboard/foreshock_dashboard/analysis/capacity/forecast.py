@@ -1,0 +1,103 @@
+"""The capacity forecast from the history of loads and what services and pools can carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.capacity.observed import LoadKey
+from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
+from foreshock_dashboard.analysis.capacity.seasonal import WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, shortage
+from foreshock_dashboard.analysis.capacity.supply import Supply
+from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, LoadKind, Shortage, Subject
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
+from foreshock_dashboard.model.types import Floats
+
+MIN_KNOWN_RATIO = 0.5
+"""Least known share of a history, from its first value on."""
+BATCH_SERIES = 64
+"""Series that are forecast at once, which bounds memory."""
+UNKNOWN_SUPPLY = Supply(Subject(None, ""), {}, {})
+
+
+def capacity_forecast(
+    start: float,
+    history: Mapping[LoadKey, Floats],
+    supply: Mapping[Subject, Supply],
+    slow_burns: Sequence[SlowBurn] = (),
+) -> CapacityForecast:
+    """Forecasts of every load with enough history.
+
+    Args:
+        start: end of the history, Unix seconds, a multiple of `FORECAST_STEP_SECONDS`.
+        history: load by subject and kind, shape (times,), all of one length, the last step ends at `start`.
+        supply: what services and pools can carry, by subject without the pool of a service.
+    """
+    hours = max(map(_hours, history.values()), default=0.0)
+    keys = [key for key, values in history.items() if _suffices(values)]
+    loads: list[LoadForecast] = []
+    for first in range(0, len(keys), BATCH_SERIES):
+        batch = keys[first : first + BATCH_SERIES]
+        quantiles = load_quantiles(np.stack([history[key] for key in batch]).astype(np.float64))
+        for row, (subject, kind) in enumerate(batch):
+            of = supply.get(subject, UNKNOWN_SUPPLY)
+            full = of.capacity.get(kind, math.nan)
+            loads.append(
+                LoadForecast(
+                    subject if of is UNKNOWN_SUPPLY else of.subject,
+                    kind,
+                    start,
+                    quantiles.p10[row].astype(np.float32),
+                    quantiles.p50[row].astype(np.float32),
+                    quantiles.p90[row].astype(np.float32),
+                    history=history[subject, kind][-WEEK_POINTS:].copy(),  # keeps no four weeks alive
+                    capacity=full,
+                    safe=full * of.safe_ratio.get(kind, math.nan),
+                    replicas=of.replicas,
+                    ready=of.ready,
+                    room=of.room,
+                    provisioning_seconds=of.provisioning_seconds,
+                )
+            )
+    loads.sort(key=lambda load: (load.subject.service or ("", ""), load.subject.pool, load.kind))
+    return CapacityForecast(
+        computed_at=start,
+        history_hours=hours,
+        missing=tuple(kind for kind in LoadKind if not any(key[1] == kind for key in history)),
+        loads=tuple(loads),
+        shortages=first_shortages(loads),
+        slow_burns=tuple(slow_burns),
+    )
+
+
+def first_shortages(loads: Sequence[LoadForecast]) -> tuple[Shortage, ...]:
+    """The first shortage of each service and pool, of any kind with a known limit; the earliest first."""
+    found: dict[Subject, Shortage] = {}
+    decided: set[Subject] = set()
+    for load in sorted(loads, key=lambda load: LIMITED_KINDS.index(load.kind) if load.kind in LIMITED_KINDS else 99):
+        # Tokens and requests are two measures of the same load, of which tokens decide.
+        measured = load.kind in (LoadKind.TOKENS, LoadKind.REQUESTS)
+        if measured and load.subject in decided:
+            continue
+        if measured and load.safe > 0:
+            decided.add(load.subject)
+        first = shortage(load)
+        if first and (load.subject not in found or first.at < found[load.subject].at):
+            found[load.subject] = first
+    return tuple(sorted(found.values(), key=lambda item: item.at))
+
+
+def _suffices(values: Floats) -> bool:
+    hours = _hours(values)
+    known = int(np.isfinite(values).sum())
+    return hours >= MIN_HISTORY_HOURS and known * FORECAST_STEP_SECONDS / 3600 >= MIN_KNOWN_RATIO * min(hours, 168.0)
+
+
+def _hours(values: Floats) -> float:
+    """Hours from the first known value to the end."""
+    known = np.flatnonzero(np.isfinite(values))
+    return (len(values) - int(known[0])) * FORECAST_STEP_SECONDS / 3600 if len(known) else 0.0

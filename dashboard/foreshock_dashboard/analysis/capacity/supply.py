@@ -1,0 +1,155 @@
+"""What services and GPU pools can carry: capacity, safe limits, replicas, and the room of their pools."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
+from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
+from foreshock_dashboard.analysis.saturation.batching_model import max_sequences_per_replica
+from foreshock_dashboard.model.capacity.load import LoadKind, Subject
+from foreshock_dashboard.model.forecast import Forecast, Load
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Gpu, World
+
+SAFE_KV_CACHE_RATIO = 0.9
+"""KV-cache usage at which requests begin to queue."""
+SAFE_QUOTA_RATIO = 1.0
+"""Share of a quota that may be assigned."""
+SAFE_GPU_BUSY_RATIO = 0.9
+"""Busy share of a pool's GPUs at which services begin to wait for each other."""
+RATE_SECONDS = 7200.0
+"""Time over which tokens are compared with the batching law, and with requests."""
+MIN_RATE_POINTS = 20
+"""Fewest points of such a comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a service or a pool can carry. NaN where unknown.
+
+    capacity: load at which `replicas` replicas are full, by kind. safe_ratio: safe share of it. replicas, ready: as in
+    `LoadForecast`. room: replicas for which the pool has free GPUs. provisioning_seconds: time until a further
+    replica is ready.
+    """
+
+    subject: Subject
+    capacity: Mapping[LoadKind, float]
+    safe_ratio: Mapping[LoadKind, float]
+    replicas: float = math.nan
+    ready: float = math.nan
+    room: float = math.nan
+    provisioning_seconds: float = DEFAULT_DELAY_SECONDS
+
+
+def supplies(world: World, forecast: Forecast) -> Mapping[Subject, Supply]:
+    """Supply of every service and GPU pool, by subject without the pool of a service."""
+    found = {Subject(service, ""): supply for service, supply in _services(world, forecast).items()}
+    return found | {Subject(None, pool): supply for pool, supply in _pools(world).items()}
+
+
+def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
+    gpus: dict[Service, set[Gpu]] = {}
+    for tenant in world.tenants:
+        gpus.setdefault(tenant.service, set()).add(tenant.gpu)
+    loads = {load.service: load for load in forecast.loads}
+    servers, state = model_servers(world), capacity(world)
+    server_row = {service: i for i, service in enumerate(servers.services)}
+    state_row = {service: i for i, service in enumerate(state.services)}
+    reporting = servers.reporting_replicas(slice(max(0, len(world.times) - 1), len(world.times)))
+    free = _free_gpus(world)
+    found = {}
+    for service in dict.fromkeys((*world.services, *servers.services)):
+        used, pool = gpus.get(service, set()), ""
+        pool = pool_of(world, [*used]) if used else ""
+        ready = max_replicas = math.nan
+        provisioning = DEFAULT_DELAY_SECONDS
+        if service in state_row:
+            row = state_row[service]
+            ready, max_replicas = _last(state.ready[row]), _last(state.max_replicas[row])
+            delays = scale_up_delays(state.wanted[row], state.ready[row], world.step)
+            provisioning = float(np.median(delays)) if len(delays) else provisioning
+        elif service in server_row:
+            ready = float(reporting[server_row[service], 0])
+        per_replica = len(used) / ready if used and ready > 0 else math.nan
+        room = (
+            math.floor(free.get(pool, math.nan) / per_replica)
+            if free.get(pool, math.nan) / per_replica >= 0
+            else math.nan
+        )
+        most = min(max_replicas, ready + room) if math.isfinite(room) else max_replicas
+        replicas = max(ready, most) if math.isfinite(most) else ready
+        full, safe = {}, {}
+        if service in server_row:
+            full[LoadKind.KV_CACHE], safe[LoadKind.KV_CACHE] = 1.0, SAFE_KV_CACHE_RATIO
+            if service in loads:
+                rates = _full_rates(world, service, server_row[service], loads[service])
+                for kind, rate in rates.items():
+                    full[kind], safe[kind] = rate * replicas, loads[service].safe
+        found[service] = Supply(Subject(service, pool), full, safe, replicas, ready, room, provisioning)
+    return found
+
+
+def _full_rates(world: World, service: Service, row: int, load: Load) -> Mapping[LoadKind, float]:
+    """Tokens and requests per second of a full replica, as far as known.
+
+    m sequences at a full KV cache generate m / (a + b·m) tokens per second by the batching law. What the replicas
+    generate over what the law says for their sequences corrects it. Requests follow at the present tokens per request.
+    """
+    if load.law is None:
+        return {}
+    columns = slice(max(0, len(world.times) - world.points(RATE_SECONDS)), len(world.times))
+    servers = model_servers(world)
+    replicas = servers.reporting_replicas(columns)[row]
+    sequences = servers.running[row, columns] / replicas
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = sequences / load.law.seconds(sequences) * replicas
+    tokens = servers.generated_tokens[row, columns].astype(np.float64)
+    most = float(max_sequences_per_replica(world, columns)[row])
+    full = most / (load.law.base + load.law.per_sequence * most) * _ratio(tokens, expected)
+    rates = {LoadKind.TOKENS: full} if math.isfinite(full) else {}
+    if rates and service in world.services:
+        requests = world.red.rate[world.services.index(service), columns].astype(np.float64)
+        per_request = _ratio(tokens, requests)
+        if per_request > 0:
+            rates[LoadKind.REQUESTS] = full / per_request
+    return rates
+
+
+def _ratio(values: Floats, reference: Floats) -> float:
+    """Sum over sum where both are known; NaN with too little of either."""
+    known = np.isfinite(values) & np.isfinite(reference)
+    if known.sum() < MIN_RATE_POINTS or not reference[known].sum() > 0:
+        return math.nan
+    return float(values[known].sum() / reference[known].sum())
+
+
+def _pools(world: World) -> Mapping[str, Supply]:
+    state, found = capacity(world), {}
+    quotas = {pool: _last(state.quota[row]) for row, pool in enumerate(state.pools)}
+    free = _free_gpus(world)
+    for pool in sorted({*quotas, *world.pool} - {""}):
+        gpus = float(sum(name == pool for name in world.pool))
+        full = {LoadKind.GPU_QUOTA: quotas.get(pool, math.nan), LoadKind.GPU_BUSY: gpus or math.nan}
+        safe = {LoadKind.GPU_QUOTA: SAFE_QUOTA_RATIO, LoadKind.GPU_BUSY: SAFE_GPU_BUSY_RATIO}
+        count = gpus or quotas.get(pool, math.nan)
+        found[pool] = Supply(Subject(None, pool), full, safe, count, count, free.get(pool, math.nan), math.nan)
+    return found
+
+
+def _free_gpus(world: World) -> Mapping[str, float]:
+    """GPUs of each pool's quota that are not assigned."""
+    state = capacity(world)
+    return {pool: max(0.0, _last(state.quota[row]) - _last(state.used[row])) for row, pool in enumerate(state.pools)}
+
+
+def _last(values: Floats) -> float:
+    """The newest known value; NaN without one."""
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else math.nan

@@ -1,0 +1,55 @@
+"""The capacity forecast under other traffic, or with fewer hosts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from foreshock_dashboard.analysis.capacity.forecast import first_shortages
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Subject
+
+NO_LOSS: Mapping[Subject, float] = MappingProxyType({})
+TRAFFIC_KINDS = (LoadKind.REQUESTS, LoadKind.TOKENS, LoadKind.KV_CACHE, LoadKind.QUEUE, LoadKind.GPU_BUSY)
+"""Kinds that grow with traffic. Assigned GPUs do not, unless someone adds replicas."""
+
+
+def what_if(
+    forecast: CapacityForecast, traffic: float = 1.0, replicas_lost: Mapping[Subject, float] = NO_LOSS
+) -> CapacityForecast:
+    """The forecast with all traffic multiplied, and with fewer replicas of services or GPUs of pools.
+
+    KV-cache usage of the remaining replicas rises as they take over the load of the lost ones. A queue is scaled like
+    the others, which is a lower bound, because it grows faster near capacity.
+
+    Args:
+        traffic: factor, above 0.
+        replicas_lost: replicas or GPUs, by subject as in the forecast.
+    """
+    loads = tuple(_changed(load, traffic, replicas_lost.get(load.subject, 0.0)) for load in forecast.loads)
+    return replace(forecast, loads=loads, shortages=first_shortages(loads))
+
+
+def _changed(load: LoadForecast, traffic: float, lost: float) -> LoadForecast:
+    factor = traffic if load.kind in TRAFFIC_KINDS else 1.0
+    kept = max(0.0, load.replicas - lost) / load.replicas if lost and load.replicas > 0 else 1.0
+    if math.isnan(kept):
+        kept = 1.0
+    if load.kind is LoadKind.KV_CACHE:
+        factor, supply = factor / kept if kept else np.inf, 1.0
+    else:
+        supply = kept
+    return replace(
+        load,
+        p10=load.p10 * factor,
+        p50=load.p50 * factor,
+        p90=load.p90 * factor,
+        capacity=load.capacity * supply,
+        safe=load.safe * supply,
+        replicas=load.replicas * kept,
+        ready=max(0.0, load.ready - lost),
+    )

@@ -1,0 +1,72 @@
+"""The hub's capacity forecast: recomputed once an hour in a dedicated thread, apart from evaluations."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
+from foreshock_dashboard.analysis.capacity.supply import supplies
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.memory import Memory
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.replay.capacity_history import CapacityHistory
+from foreshock_dashboard.world.builder import catalog
+
+log = logging.getLogger(__name__)
+
+REFIT_SECONDS = 3600.0
+"""Time of the hub between two forecasts."""
+RETRY_SECONDS = 60.0
+"""Time of the hub until the next attempt after a failure, or before the first evaluation."""
+PAUSE_SECONDS = 0.2
+"""Wall-clock time between two pieces of history, in which evaluations go on."""
+CHUNK_RATIO = 4
+"""The values that an evaluation may read at once, over those of a piece of history."""
+
+
+class CapacityForecaster:
+    """Keeps the current forecast. One thread calls `refresh`; all may read `current`."""
+
+    def __init__(self, source: MetricSource, memory: Memory, stop: threading.Event) -> None:
+        self.current = CapacityForecast()
+        self._stop, self._memory = stop, memory
+        self._history = CapacityHistory(source, catalog, memory.chunk_values // CHUNK_RATIO)
+
+    def refresh(self, now: float, snapshot: Snapshot) -> bool:
+        """Forecast from the history up to `now` (Unix seconds); whether it succeeded.
+
+        A failure keeps the last forecast and becomes its error.
+        """
+        if snapshot.world is None:
+            return False
+        try:
+            for _ in self._history.read(now):
+                if self._stop.wait(PAUSE_SECONDS):
+                    return False
+            loads, supply = self._history.loads(), supplies(snapshot.world, snapshot.forecast)
+            self.current = capacity_forecast(self._history.end, loads, supply)
+        except SourceError as error:
+            self._fail(str(error))
+            return False
+        except Exception as error:  # the forecast must not end its thread: the next attempt may succeed
+            log.exception("the capacity forecast failed")
+            self._fail(f"the capacity forecast failed: {error}; the log has the details")
+            return False
+        return True
+
+    def refresh_repeatedly(self, clock: Clock, snapshot: Callable[[], Snapshot]) -> None:
+        """Forecast once an hour until the hub stops."""
+        while not self._stop.is_set():
+            succeeded = self.refresh(clock.now(), snapshot())
+            seconds = REFIT_SECONDS if succeeded else RETRY_SECONDS
+            self._stop.wait(max(clock.wall_seconds(seconds), 1.0))
+
+    def _fail(self, error: str) -> None:
+        if error != self.current.error:
+            log.warning("capacity forecast: %s", error)
+        self.current = replace(self.current, error=error)

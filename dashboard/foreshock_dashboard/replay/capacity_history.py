@@ -1,0 +1,93 @@
+"""Load of the last weeks in steps of ten minutes, read from the metrics source piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
+from foreshock_dashboard.model.query import Matrix, MetricSource
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.world.builder import build_world
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+from foreshock_dashboard.world.observer import Observer, align_down
+from foreshock_dashboard.world.row import Catalog, Readings
+
+HISTORY_SECONDS = 28 * DAY_SECONDS
+"""History that forecasts rest on."""
+WINDOW_SECONDS = FORECAST_STEP_SECONDS - 1.0
+"""Rate window of a step, which is no multiple of a scrape interval."""
+READINGS = (
+    *("up", "host", "places", "gpu", "pool", "utilization", "busy"),
+    *("served", "running", "waiting", "cache", "generated_tokens"),
+    *("specified", "ready", "scaler_target", "quota"),
+)
+"""Keys of the catalog with loads, and with what joins them to services and pools."""
+
+
+class CapacityHistory:
+    """Loads of the last weeks. One thread reads.
+
+    catalog: the catalog for a rate window in seconds.
+    max_chunk_values: values read at once. seconds: length of the history.
+    """
+
+    def __init__(
+        self,
+        source: MetricSource,
+        catalog: Callable[[float], Catalog],
+        max_chunk_values: int = 1_000_000,
+        seconds: float = HISTORY_SECONDS,
+    ) -> None:
+        whole = catalog(WINDOW_SECONDS)
+        self._others = tuple(key for key in whole if key not in READINGS)
+        self._observer = Observer(
+            source,
+            {key: whole[key] for key in READINGS},
+            FORECAST_STEP_SECONDS,
+            self._completed,
+            seconds,
+            begin=lambda end: end - seconds,
+            max_chunk_values=max_chunk_values,
+        )
+        self._points = round(seconds / FORECAST_STEP_SECONDS)
+        self._rows: dict[LoadKey, Floats] = {}  # single precision: 4,032 values each
+        self.end = -np.inf
+        """Unix seconds up to which loads are known, a multiple of `FORECAST_STEP_SECONDS`."""
+
+    def read(self, now: float) -> Iterator[float]:
+        """Read what is new up to `now`, in pieces, each of which yields the Unix seconds up to which it reads.
+
+        Raises:
+            SourceError: the source could not answer; earlier pieces stay.
+        """
+        for readings in self._observer.pieces(now):
+            world = build_world(readings, FORECAST_STEP_SECONDS)
+            self._append(observed_loads(world), world.times)
+            yield self.end
+
+    def loads(self) -> Mapping[LoadKey, Floats]:
+        """Load by subject and kind, shape (times,), single precision, ending at `end`; only those with a value."""
+        return self._rows
+
+    def _append(self, loads: Mapping[LoadKey, Floats], times: Floats) -> None:
+        end = align_down(float(times[-1]), FORECAST_STEP_SECONDS)
+        shift = self._points if self.end == -np.inf else round((end - self.end) / FORECAST_STEP_SECONDS)
+        rows: dict[LoadKey, Floats] = {}
+        for key in {*self._rows, *loads}:
+            row: Floats = np.full(self._points, np.nan).astype(np.float32)
+            if key in self._rows and shift < self._points:
+                row[: self._points - shift] = self._rows[key][shift:]
+            if key in loads:
+                row[-len(times) :] = loads[key][-self._points :]
+            if np.isfinite(row).any():
+                rows[key] = row
+        self._rows, self.end = rows, end
+
+    def _completed(self, readings: Readings) -> Readings:
+        """With empty answers for the rest of the catalog, and quantiles in place of buckets."""
+        empty = Matrix.empty(readings["up"].times)
+        return QuantileReducer()({**dict.fromkeys(self._others, empty), **readings})

@@ -1,0 +1,170 @@
+"""Load of the next week is forecast from the weeks before, with intervals that hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.analysis.capacity.weeks import weeks
+
+from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
+from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
+from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.supply import Supply
+from foreshock_dashboard.analysis.capacity.what_if import what_if
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind, Subject
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+
+CHAT = Service("serving", "chat")
+WHO = Subject(CHAT, "")
+START = 1_767_571_200.0 // 604_800 * 604_800
+
+
+def gap(values: Floats) -> Floats:
+    """Without eight hours two days before the end."""
+    out = values.copy()
+    out[-3 * DAY_POINTS : -3 * DAY_POINTS + 48] = np.nan
+    return out
+
+
+@pytest.mark.parametrize(
+    ("past", "days", "bound"),
+    [
+        pytest.param(weeks(2), weeks(3, noise=0)[-WEEK_POINTS:], 0.06, id="a daily shape"),
+        pytest.param(gap(weeks(2)), weeks(3, noise=0)[-WEEK_POINTS:], 0.06, id="hours without data"),
+        pytest.param(
+            weeks(3, weekend=0.3), weeks(4, weekend=0.3, noise=0)[-WEEK_POINTS:], 0.15, id="low weekends, by the week"
+        ),
+        pytest.param(
+            weeks(3, growth_per_week=1.1), weeks(4, growth_per_week=1.1, noise=0)[-WEEK_POINTS:], 0.15, id="growth"
+        ),
+        pytest.param(
+            weeks(2, launch_at=11, launch=2),
+            weeks(3, launch_at=11, launch=2, noise=0)[2 * WEEK_POINTS : 2 * WEEK_POINTS + DAY_POINTS],
+            0.35,
+            id="a launch three days ago, for the next day",
+        ),
+    ],
+)
+def test_the_median_follows(past: Floats, days: Floats, bound: float) -> None:
+    """`bound`: mean relative error of the median."""
+    median = load_quantiles(past[None]).p50[0, : len(days)]
+    assert np.mean(np.abs(median / days - 1)) < bound
+
+
+def test_intervals_hold_four_of_five_values_at_every_horizon() -> None:
+    """Of 30 services whose level wanders from day to day."""
+    generator = np.random.default_rng(1)
+    walks = np.exp(np.cumsum(generator.normal(0, 0.004, (30, 3 * WEEK_POINTS)), axis=1))
+    load = np.stack([weeks(3, seed=seed) for seed in range(30)]) * walks
+    low, _, high = load_quantiles(load[:, : 2 * WEEK_POINTS])
+    actual = load[:, 2 * WEEK_POINTS :]
+    inside = (actual >= low) & (actual <= high)
+    for first, last in ((0, 6), (6, 36), (36, 144), (144, 1008)):
+        assert 0.65 <= inside[:, first:last].mean() <= 0.95
+
+
+def test_a_day_suffices_and_less_gives_nothing() -> None:
+    """What is unknown is NaN."""
+    assert np.isfinite(load_quantiles(weeks(1)[None, -DAY_POINTS:]).p50).all()
+    assert np.isnan(load_quantiles(weeks(1)[None, 1 - DAY_POINTS :]).p50).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(DAY_POINTS, 4 * DAY_POINTS), st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 4))
+def test_quantiles_are_ordered_and_not_negative(length: int, seed: int, missing: float, spread: float) -> None:
+    """Of loads of any spread, with any share of hours missing or idle."""
+    generator = np.random.default_rng(seed)
+    past = np.exp(generator.normal(0, spread, length)) * (generator.random(length) > missing / 2)
+    past[generator.random(length) < missing] = np.nan
+    low, median, high = load_quantiles(past[None])
+    known = np.isfinite(median)
+    assert ((low >= 0) & (low <= median) & (median <= high))[known].all()
+
+
+def forecast_of(load: Floats, safe: float, **supply: float) -> CapacityForecast:
+    """The forecast of a service with four ready replicas that carry 0.8 of `safe` / 0.8."""
+    of = Supply(
+        Subject(CHAT, "h100"),
+        {LoadKind.TOKENS: safe / 0.8},
+        {LoadKind.TOKENS: 0.8},
+        **{"replicas": 4.0, "ready": 4.0, "room": 1.0, **supply},
+    )
+    return capacity_forecast(START, {(WHO, LoadKind.TOKENS): load}, {WHO: of})
+
+
+GROWING = weeks(2, growth_per_week=1.1)
+"""Peaks of 150, 165, and, in the week to come, at least 175."""
+
+
+def test_the_first_peak_above_the_safe_limit_is_a_shortage() -> None:
+    """It says when, how sure, and what to add."""
+    (found,) = forecast_of(GROWING, safe=160.0).shortages
+    assert found.subject == Subject(CHAT, "h100")
+    assert abs(found.at - START - 8.7 * 3600) < 3600  # 100 · 1.1² · (1 - cos(2πt) / 2) = 160
+    assert found.earliest <= found.at <= found.latest
+    assert found.replicas == math.ceil(4 * found.peak / 160.0) - 4 > 0
+    assert (found.room, found.ready) == (1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("safe", "number"),
+    [
+        pytest.param(220.0, 0, id="enough"),
+        pytest.param(160.0, 1, id="too little"),
+        pytest.param(math.nan, 0, id="unknown"),
+    ],
+)
+def test_shortages_need_a_known_limit(safe: float, number: int) -> None:
+    """None is claimed without one."""
+    assert len(forecast_of(GROWING, safe).shortages) == number
+
+
+def test_an_autoscaler_that_may_add_replicas_prevents_what_it_can() -> None:
+    """Replicas that the autoscaler adds by itself are not missing; those beyond its maximum are."""
+    (found,) = forecast_of(GROWING, safe=160.0, replicas=6.0).shortages
+    assert found.replicas == math.ceil(6 * found.peak / 160.0) - 4
+
+
+@pytest.mark.parametrize(
+    ("change", "shortages"),
+    [
+        pytest.param(lambda known: what_if(known), 0, id="as it is"),
+        pytest.param(lambda known: what_if(known, traffic=1.5), 1, id="more traffic"),
+        pytest.param(lambda known: what_if(known, replicas_lost={Subject(CHAT, "h100"): 2}), 1, id="a lost host"),
+        pytest.param(lambda known: what_if(known, replicas_lost={Subject(CHAT, "a10"): 2}), 0, id="a host of others"),
+    ],
+)
+def test_what_if(change: Callable[[CapacityForecast], CapacityForecast], shortages: int) -> None:
+    """The page asks what more traffic or fewer replicas would do."""
+    assert len(change(forecast_of(GROWING, safe=220.0)).shortages) == shortages
+
+
+def test_a_lost_replica_is_missing_besides_those_for_the_peak() -> None:
+    """Replicas to add count from those that are left."""
+    known = forecast_of(GROWING, safe=160.0)
+    (before,), (after,) = known.shortages, what_if(known, replicas_lost={Subject(CHAT, "h100"): 1}).shortages
+    assert (after.replicas, after.ready) == (before.replicas + 1, 3.0)
+
+
+def test_less_than_a_day_of_history_is_reported_with_its_length() -> None:
+    """And there is no forecast."""
+    load = np.full(WEEK_POINTS, np.nan)
+    load[-60:] = 5.0
+    forecast = capacity_forecast(START, {(WHO, LoadKind.REQUESTS): load}, {})
+    assert (forecast.history_hours, forecast.is_known, forecast.loads) == (10.0, False, ())
+    assert LoadKind.TOKENS in forecast.missing
+    assert LoadKind.REQUESTS not in forecast.missing
+
+
+def test_the_forecast_begins_where_the_history_ends() -> None:
+    """On one grid."""
+    (load,) = forecast_of(GROWING, safe=160.0).loads
+    assert load.history_times[-1] + FORECAST_STEP_SECONDS == load.times[0] == START
+    np.testing.assert_allclose(load.history, GROWING[-WEEK_POINTS:])
