@@ -123,7 +123,7 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     )  # fmt: skip
     early = incident("i2", "warning", "search")
     hub.body[0] = hub_page([corrected, early])
-    text = "Its callers are breaching theirs too. Suspected cause: overload, ml/train (medium confidence)"
+    text = "Its callers are also breaching their SLOs. Suspected cause: overload, ml/train (medium confidence)"
     firing = f"http://{receiver}/api/v2/alerts?filter=alertname%3D%22ForeshockIncident%22"
     eventually(lambda: text in httpx.get(firing).json()[0]["annotations"]["description"], "the corrected text")
     (same,) = httpx.get(firing).json()
