@@ -22,8 +22,8 @@ def test_the_guide_gives_the_bounds_and_filters() -> None:
         f"| age | dropped after {MAX_AGE_SECONDS / 3600:g} h",
         f"| channels | {MAX_CHANNELS}, each with a thread",
         f"at most every {MIN_UPDATE_SECONDS / 60:g} min",
-        f"a latent risk after {LATENT_SECONDS / 60:g} min",
-        f"posted when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
+        f"a latent risk lasts {LATENT_SECONDS / 60:g} min",
+        f"posts alerts when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
         *(f"`{key}=" for key in KEYS),
     ]
     assert [fact for fact in facts if fact not in text] == []
