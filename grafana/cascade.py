@@ -113,6 +113,35 @@ FORECAST = Row(
             ),
             "percentunit", width=8, links=SERVICE_LINKS,
         ),
+        Panel(
+            "Forecast load over safe limit, next 24 h",
+            "Peak load of a service or pool within 24 h over its safe limit, median. Above 100%, capacity is short.",
+            (
+                Query(
+                    named(
+                        f"max by ({BY_SERVICE}, pool) (foreshock_forecast_load_ratio"
+                        f'{{{SERVICE},horizon="24h",quantile="0.5"}}) / on ({BY_SERVICE}, pool) '
+                        f"max by ({BY_SERVICE}, pool) (foreshock_forecast_safe_load_ratio{{{SERVICE}}} > 0)"
+                    ),
+                    "{{service}} {{pool}}",
+                ),
+            ),
+            "percentunit", width=12, links=SERVICE_LINKS,
+        ),
+        Panel(
+            "Time to capacity shortage",
+            "Median forecast of the hub; no line without a shortage within 7 days.",
+            (
+                Query(
+                    named(
+                        f"min by ({BY_SERVICE}, pool) (foreshock_forecast_shortage_timestamp_seconds"
+                        f'{{{SERVICE},quantile="0.5"}} - time())'
+                    ),
+                    "{{service}} {{pool}}",
+                ),
+            ),
+            "s", width=12, links=SERVICE_LINKS,
+        ),
     ),
 )  # fmt: skip
 CALLS = Row(

@@ -174,7 +174,7 @@ def test_links_lead_to_the_runbook_and_to_a_page_of_the_hub(alerts: list[Yaml]) 
         assert set(notes) == {"summary", "description", "runbook_url", "dashboard_url"}, rule["alert"]
         assert notes["runbook_url"] == f"{RUNBOOK_URL}/{rule['alert']}"
         assert re.match(
-            rf"{HUB_URL}/(contention|cascade|fleet|services|traces|status)?($|\?|/)", notes["dashboard_url"]
+            rf"{HUB_URL}/(capacity|contention|cascade|fleet|services|traces|status)?($|\?|/)", notes["dashboard_url"]
         ), rule["alert"]
         assert "for" in rule, rule["alert"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.web.forecasts import FORECAST
 from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, request
 
@@ -31,7 +32,7 @@ CANDIDATES = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
 @pytest.fixture(scope="module")
 def hub() -> Iterator[FakeHub]:
     """A hub with an open incident, at the address of FORESHOCK_HUB."""
-    seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES)
+    seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES, capacity=FORECAST)
     with (
         closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server,
         pytest.MonkeyPatch.context() as patch,
@@ -45,6 +46,8 @@ READING = {
     "get incidents": "embedder",
     "get services": "embedder",
     "get gpus": "host-1/gpu-0",
+    "get forecast": "vllm-70b",
+    "get forecast --service embedder": "embedder",
     "get pools": "batch-eval",
     "get targets": "host-1",
     "incident list": "embedder",

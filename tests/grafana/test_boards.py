@@ -106,7 +106,7 @@ def clickable(panel: Json) -> list[Json]:
     return found
 
 
-PAGES = r"/(contention|cascade|fleet|traces|status)?(\?.*)?|/services/\S+"
+PAGES = r"/(capacity|contention|cascade|fleet|traces|status)?(\?.*)?|/services/\S+"
 """Addresses of the hub's pages."""
 
 

@@ -36,6 +36,16 @@ def test_the_kind_of_load_that_limits_a_service_is_exported() -> None:
     assert series(FORECAST, "load_ratio", "service_name", "horizon", "quantile")["vllm-70b", "7d", "0.5"] > 0.8
 
 
+def test_the_replicas_that_a_load_needs_do_not_depend_on_those_there_are() -> None:
+    """An autoscaler that reads them cannot chase itself. Four replicas have a safe load of 15; KV cache has no part."""
+    needed = series(FORECAST, "needed_replicas", "service_name", "horizon", "quantile")
+    assert (needed["vllm-70b", "24h", "0.5"], needed["vllm-70b", "24h", "0.9"]) == (5.0, 5.0)
+    assert (needed["vllm-8b", "24h", "0.5"], needed["vllm-8b", "30m", "0.1"]) == (3.0, 2.0)
+    assert {name for name, *_ in needed} == {"vllm-70b", "vllm-8b", "embedder"}
+    twice = tuple(replace(load, replicas=8.0, ready=8.0, safe=30.0, capacity=40.0) for load in FORECAST.loads)
+    assert series(replace(FORECAST, loads=twice), "needed_replicas", "service_name", "horizon", "quantile") == needed
+
+
 def test_a_shortage_has_its_time_and_remedy() -> None:
     """A time beyond the forecast has no series, nor has a service without a shortage."""
     late = replace(FORECAST, shortages=(shortage(latest=math.inf),))

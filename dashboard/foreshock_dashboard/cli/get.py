@@ -109,6 +109,34 @@ SHARED_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
+
+def _of_safe(value: float | None, row: Row) -> str | None:
+    """A load as a share of the safe load."""
+    return None if value is None or not row["safe"] else percent(value / row["safe"])
+
+
+def _peak(row: Row) -> str | None:
+    """`118% (95% to 140%)`, of the safe load."""
+    peak = row["peaks"]["7d"]
+    share, low, high = (_of_safe(peak[name], row) for name in ("median", "low", "high"))
+    return None if share is None else f"{share} ({low} to {high})"
+
+
+FORECAST_COLUMNS: tuple[Column, ...] = (
+    ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
+    ("KIND", lambda row: row["kind"]),
+    ("OF SAFE LOAD", lambda row: _of_safe(row["now"], row)),
+    ("PEAK IN 7 D (80% INTERVAL)", _peak),
+    ("SHORTAGE", lambda row: None if row["shortage_at"] is None else utc_timestamp(row["shortage_at"])),
+    ("TO ADD", lambda row: str(row["replicas_to_add"]) if row["replicas_to_add"] else None),
+    ("ROOM", lambda row: None if row["room"] is None else f"{row['room']:.0f}"),
+)
+FORECAST_FIELDS = (
+    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
+    *("peaks.24h.median", "peaks.24h.high", "peaks.7d.median", "peaks.7d.high", "peaks.7d.at"),
+    *("shortage_at", "replicas_to_add", "room"),
+)
+
 CHANGE_COLUMNS: tuple[Column, ...] = (
     ("TIME", lambda row: utc_timestamp(row["at"])),
     ("KIND", lambda row: row["kind"]),
@@ -196,6 +224,27 @@ def gpus(source: Source, at: str | None, form: str) -> None:
     """
     answer = source.get("/api/gpus", "gpus", at=at)
     show(form, answer, answer["gpus"], GPU_COLUMNS, GPU_FIELDS, "No GPUs. Scrape foreshock-exporter on GPU hosts.")
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@output_option(*FORMATS)
+@click.option("--service", metavar="NAME", default="", help="service to include, with its forecast by step")
+def forecast(source: Source, form: str, service: str) -> None:
+    """Show the load forecast of the next 7 days against safe limits: shortages, and resources that fill up.
+
+    \b
+    Examples:
+      foreshock get forecast
+      foreshock get forecast -o json | jq -r '.shortages[].text'
+      foreshock get forecast --service serving/llm-chat -o json
+    """
+    answer = source.get("/api/forecast", "loads", service=service or None)
+    rows = answer["loads"]
+    show(form, answer, rows, FORECAST_COLUMNS, FORECAST_FIELDS, answer["summary"])
+    if form == "table" and rows:
+        said = [answer["summary"], *(row["text"] for row in answer["slow_burns"]), *answer["notes"]]
+        click.echo("\n" + "\n".join(said))
 
 
 @click.command(cls=GroupedCommand)

@@ -9,13 +9,15 @@ from prometheus_client import Metric
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, peak_within
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import Subject
+from foreshock_dashboard.model.capacity.load import LoadKind, Subject
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
 from foreshock_dashboard.model.service import Service, qualified, split_cluster
 
 HORIZONS = {"30m": 1800.0, "2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 """Seconds by the value of the label `horizon`."""
 QUANTILES = ("0.1", "0.5", "0.9")
+REPLICATED_KINDS = (LoadKind.REQUESTS, LoadKind.TOKENS)
+"""Kinds of load that replicas share: each takes its part."""
 SUBJECT = ("service_name", "service_namespace", "pool")
 Row = tuple[tuple[str, ...], float]
 """Label values and value of a series."""
@@ -30,6 +32,12 @@ def capacity_families(forecast: CapacityForecast) -> Iterator[Metric]:
             "Forecast peak load within the horizon divided by capacity, by quantile.",
             (*SUBJECT, "horizon", "quantile"),
             (series for row in rows for series in _load_ratios(row)),
+        ),
+        (
+            "needed_replicas",
+            "Replicas that keep the forecast peak load within the horizon below its safe limit, by quantile.",
+            (*SUBJECT, "horizon", "quantile"),
+            _needed_replicas(forecast).items(),
         ),
         (
             "safe_load_ratio",
@@ -70,6 +78,21 @@ def _load_ratios(row: Headroom) -> Iterator[Row]:
         peak = peak_within(row.load, seconds)
         for quantile, value in zip(QUANTILES, peak[:3], strict=True):
             yield (*_labels(row.subject), horizon, quantile), value / row.load.capacity
+
+
+def _needed_replicas(forecast: CapacityForecast) -> dict[tuple[str, ...], float]:
+    """By labels, for the kind of load that needs most. It does not depend on how many replicas there are now."""
+    needed: dict[tuple[str, ...], float] = {}
+    for load in forecast.loads:
+        per_replica = load.safe / load.replicas if load.replicas > 0 else math.nan
+        if load.subject.service is None or load.kind not in REPLICATED_KINDS or not per_replica > 0:
+            continue
+        for horizon, seconds in HORIZONS.items():
+            for quantile, value in zip(QUANTILES, peak_within(load, seconds)[:3], strict=True):
+                if math.isfinite(value):
+                    labels = (*_labels(load.subject), horizon, quantile)
+                    needed[labels] = max(needed.get(labels, 1.0), math.ceil(value / per_replica))
+    return needed
 
 
 def _shortage_times(row: Headroom) -> Iterator[Row]:
