@@ -477,7 +477,7 @@ def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
     forecast = Forecast(slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0),))
     seen = replace(snapshot(world), forecast=forecast)
     page = data.now(seen, "t")
-    assert page["tiles"][0].slo == vitals.SloStatus(0, 0, 1, 0, len(world.services) - 1)
+    assert page["tiles"][0].slo == vitals.SloStatus(0, 0, 1, 0, len(world.services) - 1, learned=1)
     assert next(row.condition for row in page["services"] if row.id == "auth") == "at_risk"
     assert next(row["word"] for row in services(seen)["services"] if row["id"] == "auth") == "At risk"
 
@@ -668,7 +668,7 @@ def test_the_pair_of_an_incident_has_one_wait_on_the_page() -> None:
     world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
     item = replace(item, suspect=item.suspect._replace(gpus=(world.gpu_wait_pairs[first].gpu,)))
     page = data.now(snapshot(world, item), "x")
-    card = next(tile for tile in page["tiles"] if tile.name == "GPU wait")
+    card = next(tile for tile in page["tiles"] if tile.name == "GPU wait, share of time")
     assert card.value == pytest.approx(0.62)
     assert card.who == "embedder waiting on train-llm (1 GPU)"
     assert page["matrix"] is not None

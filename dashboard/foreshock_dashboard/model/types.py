@@ -25,6 +25,7 @@ ConditionKind = Literal[
     "suspected_cause",
     "errors",
     "slo_breach",
+    "low_traffic",
     "no_traffic",
     "no_data",
 ]

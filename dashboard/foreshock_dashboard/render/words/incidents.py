@@ -65,5 +65,5 @@ COURSE: Mapping[str, str] = {
     "zone": "Times:",
 }
 """The course of an incident, between its times."""
-EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged"}
+EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged", "recovering": "Recovery"}
 """Events of incidents on the timeline."""

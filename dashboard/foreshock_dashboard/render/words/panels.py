@@ -36,11 +36,11 @@ EMPTY: Mapping[str, str] = {
 TIMELINE_TEXTS: Mapping[str, str] = {
     "assigned": "Assigned to",
     "order": "Order of first anomaly",
-    "recovery": "Recovery begins",
     "change": "Change",
     "change_at": "Change at",
     "forecast": "SLO breach forecast: tick = median, bar = 80% interval",
     "longer": ", › = longer",
+    "ahead": "Forecast",
     "breach": "SLO breach",
     "interval": "80% interval:",
     "began": "first anomaly",
@@ -51,7 +51,10 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 """Texts of the timeline."""
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Met",
-    "no_errors": "No errors now",
+    "learned": "SLOs learned from normal operation.",
+    "set_slos": "SLOs are learned from normal operation: set them with --slo NAME=P95.",
+    "some_learned": "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
+    "no_errors": "No errors",
     "no_baseline": "No baseline yet",
     "no_data": "No data",
     "all_services": "in all services with an SLO",
@@ -83,6 +86,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "no_anomalies": "No anomalies in the last",
     "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
     "timeline": "Timeline: last",
+    "zoomed": "(zoomed to the incident)",
     "next": "next",
     "also_in_breach": "Also in breach:",
     "in_breach": "In breach:",

@@ -35,6 +35,7 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "suspected_cause": "Suspected cause",
     "errors": "Errors",
     "slo_breach": "SLO breach",
+    "low_traffic": "Low traffic",
     "no_traffic": "No traffic",
     "no_data": "No data",
 }

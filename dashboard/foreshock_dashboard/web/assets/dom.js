@@ -185,7 +185,7 @@ export const scrollTable = (label, attributes, head, rows) =>
 
 /**
  * Cells of a table's head.
- * @param {readonly string[]} names
+ * @param {readonly Content[]} names
  */
 export const headCells = (names) => names.map((name) => h("th", { scope: "col" }, name));
 

@@ -130,6 +130,20 @@ export const formatValue = (value, unit) => {
   return unit ? `${threeDigits(value)} ${unit}` : threeDigits(value);
 };
 
+/** By how much a shown number is larger than its value. @type {Record<string, number>} */
+const SCALES = { "%": 100, ms: 1e3, µs: 1e6 };
+
+/**
+ * A value as rounded as its text, so that what is calculated from shown values agrees with them.
+ * @param {number} value
+ * @param {string} unit "s" or "ratio"
+ */
+export const shownValue = (value, unit) => {
+  const [, decimals = "", symbol = ""] = /(?:\.(\d+))? ?(\D*)$/.exec(formatValue(value, unit)) ?? [];
+  const scale = (SCALES[symbol] ?? 1) * 10 ** decimals.length;
+  return Math.round(value * scale) / scale;
+};
+
 /**
  * A ratio of 2 or more as a multiple, "3.1x", else as a percentage.
  * @param {unknown} ratio

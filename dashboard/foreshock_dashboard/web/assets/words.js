@@ -77,6 +77,7 @@ export const CONDITIONS = /** @type {const} */ ({
   suspected_cause: "Suspected cause",
   errors: "Errors",
   slo_breach: "SLO breach",
+  low_traffic: "Low traffic",
   no_traffic: "No traffic",
   no_data: "No data",
 });
@@ -174,6 +175,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   no_anomalies: "No anomalies in the last",
   no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
   timeline: "Timeline: last",
+  zoomed: "(zoomed to the incident)",
   next: "next",
   also_in_breach: "Also in breach:",
   in_breach: "In breach:",
@@ -187,11 +189,11 @@ export const NOW_TEXTS = /** @type {const} */ ({
 export const TIMELINE_TEXTS = /** @type {const} */ ({
   assigned: "Assigned to",
   order: "Order of first anomaly",
-  recovery: "Recovery begins",
   change: "Change",
   change_at: "Change at",
   forecast: "SLO breach forecast: tick = median, bar = 80% interval",
   longer: ", › = longer",
+  ahead: "Forecast",
   breach: "SLO breach",
   interval: "80% interval:",
   began: "first anomaly",
@@ -203,6 +205,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
 export const EVENTS = /** @type {const} */ ({
   warning: "Early warning",
   paged: "Paged",
+  recovering: "Recovery",
 });
 
 export const SLO_COUNTS = /** @type {const} */ ({
@@ -217,7 +220,10 @@ export const SLO_COUNTS = /** @type {const} */ ({
 
 export const TILE_TEXTS = /** @type {const} */ ({
   met: "Met",
-  no_errors: "No errors now",
+  learned: "SLOs learned from normal operation.",
+  set_slos: "SLOs are learned from normal operation: set them with --slo NAME=P95.",
+  some_learned: "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
+  no_errors: "No errors",
   no_baseline: "No baseline yet",
   no_data: "No data",
   all_services: "in all services with an SLO",

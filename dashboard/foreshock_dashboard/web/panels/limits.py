@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
-from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.state.conditions import too_few_requests
 from foreshock_dashboard.web.state.numbers import Row, last_median, rounded
 
 Status = Literal["critical", "warning", "ok", "unknown"]
@@ -73,13 +72,6 @@ def judged(world: World, found: Sequence[Reading]) -> list[Reading]:
     """Readings without p95 and error rates that too few requests show to judge; those of a lasting breach stay."""
     few = set(map(str, too_few_requests(world)))
     return [item for item in found if item.metric == "load" or item.status == "critical" or item.service not in few]
-
-
-def too_few_requests(world: World) -> set[Service]:
-    """The services with too few requests to judge p95 and error rate."""
-    window = max(SLO_WINDOW_SECONDS, world.step)
-    rates = zip(world.services, last_median(world.red.rate), strict=True)
-    return {service for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
 
 
 def worst(found: Sequence[Reading], *metrics: Metric, service: Service | None = None) -> Reading | None:

@@ -342,11 +342,14 @@ def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
 def _until_now(
     intervals: tuple[Interval, ...], history: ServiceHistory, evidence: Evidence | None
 ) -> tuple[Interval, ...]:
-    """The intervals, the last one to the end if an incident has evidence: single signals may be normal for a moment."""
-    now = float(history.times[-1])
-    if evidence is None or intervals[-1].end >= now:
+    """The intervals, without gaps while an incident has evidence: single signals may be normal for a moment."""
+    if evidence is None:
         return intervals
-    return *intervals, Interval(max(intervals[-1].end, evidence.since), now, "early_warning")
+    filled: list[Interval] = []
+    for interval, following in zip(intervals, (*intervals[1:], None), strict=True):
+        start, end = max(interval.end, evidence.since), following.start if following else float(history.times[-1])
+        filled += [interval, *([Interval(start, end, "early_warning")] if start < end else ())]
+    return tuple(filled)
 
 
 def _joined(intervals: Sequence[Interval]) -> list[Interval]:

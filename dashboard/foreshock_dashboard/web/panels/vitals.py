@@ -23,8 +23,14 @@ from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
-from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, too_few_requests, worst
-from foreshock_dashboard.web.state.conditions import Condition, ServiceForecasts, conditions, open_incidents
+from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, worst
+from foreshock_dashboard.web.state.conditions import (
+    Condition,
+    ServiceForecasts,
+    conditions,
+    open_incidents,
+    too_few_requests,
+)
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
@@ -61,7 +67,8 @@ class Vital(NamedTuple):
 class SloStatus(Row):
     """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs.
 
-    few: healthy, with too few requests to judge. unknown: without data.
+    few: healthy, with too few requests to judge. unknown: without data. learned: of all with an SLO, those whose SLO
+    is not configured.
     """
 
     breached: int
@@ -71,6 +78,7 @@ class SloStatus(Row):
     without: int
     few: int = 0
     unknown: int = 0
+    learned: int = 0
 
     @property
     def is_all_within(self) -> bool:
@@ -137,7 +145,8 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     few = len(unjudged & set(tracked) - breached - degraded - at_risk)
     unknown = sum(stages.get(service) is None for service in set(tracked) - breached - degraded - at_risk - unjudged)
     within = len(tracked) - sum(counts) - few - unknown
-    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few, unknown)
+    learned = sum(slo.learned for slo in snapshot.forecast.slos)
+    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few, unknown, learned)
 
 
 def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind | None:
@@ -210,8 +219,11 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJso
         status = item.severity
     kind = "" if math.isnan(limit) else "baseline"
     spark = list(map(number, vital.values[past:].tolist()))
-    who = f"{vital.who} ({counted(vital.gpus, 'GPU')})" if math.isfinite(value) else ""
-    return VitalJson("GPU wait", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
+    mean = f"mean of {vital.gpus} GPUs" if vital.gpus > 1 else "1 GPU"
+    who = f"{vital.who} ({mean})" if math.isfinite(value) else ""
+    return VitalJson(
+        "GPU wait, share of time", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark
+    )
 
 
 def _columns(world: World, trouble: float, seconds: float) -> tuple[Columns, int]:

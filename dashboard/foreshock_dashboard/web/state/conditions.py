@@ -9,11 +9,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
+from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
@@ -199,6 +202,13 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
     return Condition("warning", "at_risk") if ahead else None
 
 
+def too_few_requests(world: World) -> set[Service]:
+    """The services with too few requests to judge p95 and error rate."""
+    window = max(SLO_WINDOW_SECONDS, world.step)
+    rates = zip(world.services, last_median(world.red.rate), strict=True)
+    return {service for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
+
+
 def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     """The condition of every service, in the World's order."""
     world = snapshot.world
@@ -216,7 +226,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         lost.tolist(),
         strict=True,
     )
-    return {
+    found = {
         service: condition(
             service,
             current,
@@ -227,6 +237,11 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
             forecasts.is_breach_likely(service),
         )
         for service, rate, failed, p95, stale in rows
+    }
+    few = too_few_requests(world)
+    return {
+        service: Condition("idle", "low_traffic") if service in few and state.kind == "healthy" else state
+        for service, state in found.items()
     }
 
 

@@ -20,7 +20,6 @@ import {
   AT_RISK_SIGN,
   CHANGE_SIGN,
   hiddenSign,
-  RECOVERING_SIGN,
   STAGE_SIGNS,
   SUSPECT_SIGN,
   serviceState,
@@ -36,9 +35,12 @@ import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS }
 const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
 /** Above the lanes, with the labels of the time axis. */
-const TOP_MARGIN = 24;
-/** Below the lanes, with and without events. */
-const [EVENTS_HEIGHT, BOTTOM_MARGIN] = [24, 8];
+const AXIS_HEIGHT = 24;
+/** Of the row of events and of the forecast, below the time axis. */
+const EVENTS_HEIGHT = 18;
+const BOTTOM_MARGIN = 8;
+/** Of the label of an event, about. */
+const EVENT_WIDTH = 80;
 const AXIS_TEXT_Y = 14;
 /** Of the row of changes without a lane, below the lanes. */
 const CHANGES_HEIGHT = 24;
@@ -48,7 +50,6 @@ const MIN_PICTURE_WIDTH = 600;
 /** Of the column with the names and their signals, in pixels, and as a share of the picture. */
 const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
 const NAME_LEFT = 28;
-const MARK_WIDTH = 18;
 const NAME_CHARACTER_WIDTH = 7.4;
 const SIGN_CHARACTER_WIDTH = 6.3;
 const MAX_TICKS = 8;
@@ -149,11 +150,10 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
   const isNarrow = width < MIN_PICTURE_WIDTH;
   put(
     body,
-    isNarrow ? laneList(data) : picture(data, width),
+    isNarrow ? laneList(data) : [h("p", { class: "legend lane-legend" }, legend(data)), picture(data, width)],
     h(
       "div",
       { class: "lane-foot" },
-      isNarrow ? null : h("p", { class: "legend" }, legend(data)),
       data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
       h("details", { class: "twin" }, h("summary", null, "Table"), laneTable(data)),
     ),
@@ -179,7 +179,6 @@ const legend = (data) => {
   return [
     hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
     hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
-    lanes.some(({ until }) => until) ? entry(RECOVERING_SIGN, "lane-dots", TIMELINE_TEXTS.recovery) : null,
     [
       ...new Map(lanes.filter(({ part }) => part === "at_risk").map((lane) => [laneState(lane).word, lane])).values(),
     ].map((lane) => entry(laneState(lane).sign, "lane-dots", laneState(lane).word)),
@@ -307,12 +306,20 @@ const picture = (data, width) => {
     return left + ((within - data.start) / (data.end - data.start)) * (right - left);
   };
   const scale = { x, left, right, now: x(data.now), label };
-  const rows = new Map(data.lanes.map((lane, i) => [lane.service, TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
-  const lanesEnd = TOP_MARGIN + data.lanes.length * ROW_HEIGHT;
+  const recovered = recoveryOf(data);
+  const events = [
+    ...data.events.map(({ at, kind }) => ({ at, name: EVENTS[kind], isBefore: kind === "warning" })),
+    ...(recovered === null
+      ? []
+      : [{ at: recovered, name: EVENTS.recovering, isBefore: scale.now - x(recovered) < EVENT_WIDTH }]),
+  ].filter(({ at }) => at >= data.start);
+  const hasForecast = data.lanes.some((lane) => lane.forecast);
+  const top = AXIS_HEIGHT + (events.length || hasForecast ? EVENTS_HEIGHT : 0);
+  const rows = new Map(data.lanes.map((lane, i) => [lane.service, top + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
+  const lanesEnd = top + data.lanes.length * ROW_HEIGHT;
   const isInLanes = data.changes.every(({ service }) => service && rows.has(service));
-  const events = data.events.filter(({ at }) => at >= data.start);
   const bottom = lanesEnd + (isInLanes ? 0 : CHANGES_HEIGHT);
-  const height = bottom + (events.length ? EVENTS_HEIGHT : BOTTOM_MARGIN);
+  const height = bottom + BOTTOM_MARGIN;
   const hatch = s(
     "pattern",
     { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -325,36 +332,33 @@ const picture = (data, width) => {
     timelineTicks(data).map(([offset, text]) => {
       const at = x(data.now + offset);
       return [
-        s("line", { x1: at, x2: at, y1: TOP_MARGIN, y2: bottom, class: "tick" }),
+        s("line", { x1: at, x2: at, y1: top, y2: bottom, class: "tick" }),
         s("text", { x: at, y: AXIS_TEXT_Y, class: "tick-text", "text-anchor": "middle" }, text),
       ];
     }),
     phases(data).map(([from, to, kind]) =>
       s("rect", {
         x: x(from),
-        y: TOP_MARGIN,
+        y: top,
         width: x(to) - x(from),
-        height: bottom - TOP_MARGIN,
+        height: bottom - top,
         class: `phase ${kind}`,
       }),
     ),
     data.lanes.map((lane, i) => {
-      const y = TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2;
+      const y = top + i * ROW_HEIGHT + ROW_HEIGHT / 2;
       return laneStrip(lane, data, y, scale);
     }),
     data.changes.map((change) => {
       const y = (change.service && rows.get(change.service)) || lanesEnd + CHANGES_HEIGHT / 2;
-      return changeMark(change, x(change.at), TOP_MARGIN, bottom, y);
+      return changeMark(change, x(change.at), top, bottom, y);
     }),
-    events.map(({ at, kind }) => [
-      s("line", { x1: x(at), x2: x(at), y1: TOP_MARGIN, y2: bottom + EVENTS_HEIGHT - 8, class: "event-line" }),
-      s(
-        "text",
-        { x: x(at) + (kind === "paged" ? 4 : -4), y: height - 8, "text-anchor": kind === "paged" ? "start" : "end" },
-        EVENTS[kind],
-      ),
+    events.map(({ at, name, isBefore }) => [
+      s("line", { x1: x(at), x2: x(at), y1: AXIS_HEIGHT, y2: bottom, class: "event-line" }),
+      s("text", { x: x(at) + (isBefore ? -4 : 4), y: top - 6, "text-anchor": isBefore ? "end" : "start" }, name),
     ]),
-    s("line", { x1: scale.now, x2: scale.now, y1: TOP_MARGIN - 4, y2: bottom + 4, class: "now-line" }),
+    hasForecast ? s("text", { x: scale.now + 6, y: top - 6, class: "tick-text" }, TIMELINE_TEXTS.ahead) : null,
+    s("line", { x1: scale.now, x2: scale.now, y1: AXIS_HEIGHT - 4, y2: bottom + 4, class: "now-line" }),
     s(
       "text",
       { x: scale.now, y: AXIS_TEXT_Y, class: "now-text", "text-anchor": "middle" },
@@ -364,15 +368,24 @@ const picture = (data, width) => {
 };
 
 /**
+ * When the last of the incidents began to recover, Unix seconds; null before.
+ * @param {Timeline} data
+ */
+const recoveryOf = ({ lanes, now }) => {
+  const recoveries = lanes.flatMap(({ until }) => until ?? []);
+  return recoveries.length ? Math.min(now, Math.max(...recoveries)) : null;
+};
+
+/**
  * The time from the detection of the incidents to their recovery, and from there to now, in Unix seconds.
  * @param {Timeline} data
  * @returns {[from: number, to: number, kind: string][]}
  */
-const phases = ({ start, now, events, lanes }) => {
+const phases = (data) => {
+  const { start, now, events } = data;
   const [detected] = events;
   if (!detected) return [];
-  const recoveries = lanes.flatMap(({ until }) => until ?? []);
-  const recovered = recoveries.length ? Math.min(now, Math.max(...recoveries)) : now;
+  const recovered = recoveryOf(data) ?? now;
   return /** @type {[number, number, string][]} */ ([
     [Math.max(start, detected.at), recovered, "firing"],
     [Math.max(start, recovered), now, "recovering"],
@@ -447,13 +460,6 @@ const laneStrip = (lane, data, y, scale) => {
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
-    lane.until
-      ? s(
-          "text",
-          { x: Math.max(until, first + MARK_WIDTH), y: y + 4.5, class: "lane-recovery", "text-anchor": "middle" },
-          RECOVERING_SIGN,
-        )
-      : null,
   );
 };
 

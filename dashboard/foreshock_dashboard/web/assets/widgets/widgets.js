@@ -24,14 +24,15 @@ export const figure = (name, value, { note = "", mark = "", title = null } = {})
 const MAX_UNBROKEN = 24;
 
 /**
- * Text that may break after a slash or a space within it, and at the hyphens of long names only.
+ * Text that may break at its spaces, and at the slashes and hyphens of long names only.
  * @param {string} text
  * @returns {Content[]}
  */
 export const breakable = (text) =>
-  text.split(/(?<=[^\s/]\/)|(?<=\s)/).flatMap((part, i) => {
-    const name = part.length <= MAX_UNBROKEN && part.includes("-") ? h("span", { class: "unbroken" }, part) : part;
-    return i ? [h("wbr"), name] : [name];
+  text.split(/(?<=\s)/).flatMap((word) => {
+    if (word.trim().length <= MAX_UNBROKEN)
+      return /[-/]/.test(word) ? [h("span", { class: "unbroken" }, word)] : [word];
+    return word.split(/(?<=[^/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
   });
 
 /**
@@ -53,25 +54,25 @@ export const linePath = (values, width, y) => {
   return path;
 };
 
-/** Upper end of the scale of a sparkline with a limit, which then has the same height in all of them. */
-const LIMITS_OF_SCALE = 1.5;
+/** Upper end of the scale of a sparkline, in its largest value or its limit. */
+const SCALE = 1.1;
 
 /**
- * A small line over time from zero, with its limit as a dashed line; null with fewer than two values. Values beyond one
- * and a half times the limit run along the upper edge.
+ * A small line over time from zero, with its limit as a dashed line; null with fewer than two values.
  * @param {readonly (number | null)[]} values
  * @param {object} [options]
  * @param {number | null} [options.limit]
  * @param {string} [options.kind] a class that gives the color
  * @param {string | null} [options.label] for screen readers
  * @param {string | null} [options.title]
+ * @param {number} [options.width]
  */
-export const sparkline = (values, { limit = null, kind = "", label = null, title = null } = {}) => {
-  const [width, height] = [96, 24];
+export const sparkline = (values, { limit = null, kind = "", label = null, title = null, width = 96 } = {}) => {
+  const height = 24;
   const measured = values.filter(isNumber);
   if (measured.length < 2) return null;
-  const top = (limit ? LIMITS_OF_SCALE * limit : Math.max(...measured)) || 1;
-  const y = (/** @type {number} */ value) => height - 2 - Math.min(1, value / top) * (height - 4);
+  const top = SCALE * Math.max(...measured, limit ?? 0) || 1;
+  const y = (/** @type {number} */ value) => height - 2 - (value / top) * (height - 4);
   const role = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
   return s(
     "svg",

@@ -97,12 +97,19 @@ const byEntity = (evidence) => {
 /**
  * @param {NowIncident} incident
  * @param {number} now
+ * @param {boolean} isPast whether the values are not the newest ones
  */
-const evidenceTable = ({ service, evidence, affected }, now) =>
+const evidenceTable = ({ service, evidence, affected, evidence_at }, now, isPast) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
-    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
+    headCells([
+      "Entity",
+      "Signal",
+      isPast ? ["Value at ", timeElement(evidence_at, now)] : "Value",
+      affected.length ? "Baseline" : "Target",
+      "Since",
+    ]),
     byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
@@ -172,6 +179,8 @@ const shownState = ({ severity, state }) =>
 const openIncident = (incident, isShown, now, step = 0) => {
   const { severity, state, service, affected, actions, evidence, evidence_at } = incident;
   const isLatent = !affected.length;
+  const age = evidence_at ? now - evidence_at : 0;
+  const isPast = age > Math.max(STALE_SECONDS, 2 * step) || (age > 0 && state !== "firing");
   return h(
     "li",
     { "data-severity": !isLatent && state === "firing" ? severity : "inactive" },
@@ -201,7 +210,7 @@ const openIncident = (incident, isShown, now, step = 0) => {
         ? h(
             "div",
             null,
-            evidenceTable(incident, now),
+            evidenceTable(incident, now, isPast),
             isFirstTokenLater(evidence) ? h("p", { class: "note" }, NOW_TEXTS.first_token) : null,
           )
         : null,
@@ -209,7 +218,7 @@ const openIncident = (incident, isShown, now, step = 0) => {
         "div",
         { class: evidence.length ? null : "only" },
         suspectFacts(incident),
-        evidence_at && (state !== "firing" || now - evidence_at > Math.max(STALE_SECONDS, 2 * step))
+        isPast
           ? h(
               "p",
               { class: "note" },

@@ -55,10 +55,11 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
  */
 const wholeMinutes = (seconds) => formatDuration(Math.max(60, Math.round(seconds / 60) * 60));
 
-/** @param {NowData["timeline"]} timeline */
-const timelineTitle = ({ start, now, end }) =>
+/** @param {NowData} data */
+const timelineTitle = ({ timeline: { start, now, end }, verdict }) =>
   `${NOW_TEXTS.timeline} ${wholeMinutes(now - start)}` +
-  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "");
+  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "") +
+  (verdict.situation ? ` ${NOW_TEXTS.zoomed}` : "");
 
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {
@@ -80,7 +81,7 @@ export const now = {
     ];
     const empty = data.no_stages || notes.join(" ");
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
-    setText(requireId("timeline-title"), timelineTitle(data.timeline));
+    setText(requireId("timeline-title"), timelineTitle(data));
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });
     drawMatrix(data);
     drawIncidents(data, time);

@@ -121,6 +121,7 @@ export interface Tile {
     without: number;
     few: number;
     unknown: number;
+    learned: number;
   } | null;
   who: string;
   href: string;

@@ -1,7 +1,15 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import { formatDuration, formatLoad, formatValue, isNumber, loadName, NOT_KNOWN } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatLoad,
+  formatValue,
+  isNumber,
+  loadName,
+  NOT_KNOWN,
+  shownValue,
+} from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
@@ -13,6 +21,7 @@ import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
 const HIGHEST_LOAD = "Highest load";
+const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
 
@@ -31,7 +40,7 @@ const SLO_STATES = /** @type {const} */ (["breached", "degraded", "at_risk"]);
 /**
  * Counts of services by state, as far as there are any: "1 degraded, 2 at risk".
  * @param {SloStatus} slo
- * @param {readonly (keyof SloStatus)[]} states
+ * @param {readonly (keyof typeof SLO_COUNTS)[]} states
  */
 const countsText = (slo, states) =>
   states
@@ -40,7 +49,8 @@ const countsText = (slo, states) =>
     .join(", ");
 
 /** @param {SloStatus} slo */
-const withinText = (slo) => countsText(slo, ["within", "few", "without", "unknown"]);
+const withinText = (slo) =>
+  countsText(slo, ["within", "few", "without", "unknown"]) + (slo.learned ? `. ${TILE_TEXTS.learned}` : "");
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
@@ -62,13 +72,22 @@ const hasNoErrors = ({ value, unit, limit_kind }) => value === 0 && unit === "ra
  */
 const isRatio = ({ limit_kind, usage }) => limit_kind === "SLO" && isNumber(usage);
 
+/**
+ * Value over limit, of the two as they are shown.
+ * @param {Tile} tile
+ */
+const shownRatio = ({ value, limit, unit, usage }) => {
+  const ratio = shownValue(value ?? 0, unit) / shownValue(limit ?? 0, unit);
+  return isNumber(ratio) ? ratio : (usage ?? 0);
+};
+
 /** @param {Tile} tile */
 const valueText = (tile) => {
-  const { name, value, unit, limit_kind, slo, usage } = tile;
+  const { name, value, unit, limit_kind, slo } = tile;
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
-  if (isRatio(tile)) return `${formatRatio(usage ?? 0)} SLO`;
+  if (isRatio(tile)) return `${formatRatio(shownRatio(tile))} SLO`;
   return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -123,7 +142,7 @@ const tileLink = (tile, range, isLearning) => {
   const title = name === HIGHEST_LOAD ? `${TILE_TEXTS.highest} ${loadName(ratio)}` : name;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
-  const chart = sparkline(spark, { limit, kind: status });
+  const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
   return h(
     "a",
     {

@@ -4,7 +4,7 @@ import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format
 import { serviceState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY } from "#web/assets/words.js";
+import { EMPTY, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
   errorRateCell,
@@ -76,6 +76,17 @@ const COLUMNS = [
   },
 ];
 
+/**
+ * That SLOs are learned, where they are.
+ * @param {readonly ServiceRow[]} rows
+ */
+const learnedNote = (rows) => {
+  const slos = rows.flatMap(({ slo }) => slo ?? []);
+  const learned = slos.filter((slo) => slo.learned).length;
+  const text = learned === slos.length ? TILE_TEXTS.set_slos : `${learned} ${TILE_TEXTS.some_learned}`;
+  return learned ? h("p", { class: "note" }, text) : null;
+};
+
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const services = {
   update: (/** @type {ServicesData} */ data) => {
@@ -99,7 +110,7 @@ export const services = {
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: ({ health }) => health,
-      note: hidden ? rest : null,
+      note: [hidden ? rest : null, learnedNote(rows)],
     });
     setPanel("service-list", "ready");
   },
