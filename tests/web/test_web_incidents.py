@@ -14,7 +14,16 @@ from tests.web.worlds import NOW, contended, contention_incident, service, snaps
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.change import Change
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Candidate,
+    Cause,
+    Incident,
+    LaterCause,
+    Severity,
+    State,
+    SuspectedCause,
+)
 from foreshock_dashboard.render.incident_text import incident_text
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
@@ -35,6 +44,7 @@ def full() -> Incident:
         cascading=True,
         actions=(Action("limit_rate", amount=1.0, reason=Reason("gpu_share"), effect=effect),),
         candidates=(Candidate(service("train-llm"), 0.9, (Reason("slower", value=2.0),)),),
+        later=LaterCause(service("rag-api"), "overload", SuspectedCause(service("rag-api")), NOW - 30),
     )
 
 
@@ -62,7 +72,7 @@ def test_the_schema_has_every_key_and_no_other() -> None:
 
 def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
-    text = TEXT.partition("the one at the page:")[2].partition(".")[0]
+    text = re.sub(r"\s+", " ", TEXT).partition("at the time of the page:")[2].partition(".")[0]
     result = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
     assert result["at_page"]
     assert set(re.findall(r"`([^`]+)`", text)) == result["at_page"].keys()
