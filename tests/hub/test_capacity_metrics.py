@@ -76,7 +76,7 @@ def test_an_unknown_capacity_has_no_ratio() -> None:
 
 def test_a_pool_of_several_clusters_says_its_cluster() -> None:
     """As namespaces do, from which the exposition makes the label `cluster`."""
-    pool = replace(FORECAST.loads[-1], subject=FORECAST.loads[-1].subject._replace(pool="eu//chat"))
+    pool = replace(FORECAST.loads[-2], subject=FORECAST.loads[-2].subject._replace(pool="eu//chat"))
     cluster = CapacityForecast(computed_at=NOW, loads=(pool,))
     (namespace,) = series(cluster, "safe_load_ratio", "service_namespace")
     assert Service(namespace[0], "").cluster == "eu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.web.forecasts import (
@@ -91,6 +92,13 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
 )
 def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: str) -> None:
     assert joined_text(shortage_text(short, NOW)) == words
+
+
+def test_a_shortage_that_the_median_does_not_reach_is_a_possible_one() -> None:
+    """It is announced below even odds."""
+    of = replace(FORECAST, loads=(replace(FORECAST.loads[0], safe=30.0),))
+    assert joined_text(shortage_text(shortage(replicas=0), NOW, of)) == f"vllm-70b may exceed its safe load {WHEN}."
+    assert joined_text(shortage_text(shortage(replicas=0), NOW, FORECAST)) == f"vllm-70b exceeds its safe load {WHEN}."
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.web.worlds import NOW, SCENES, FakeHub
 
 from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_maxima, peak_within
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.capacity.data import capacity
@@ -48,6 +49,13 @@ def test_the_kind_of_the_shortage_limits_a_service() -> None:
     """Also where another kind has a higher peak."""
     short = shortage(kind=FORECAST.loads[1].kind)
     assert headrooms(replace(FORECAST, shortages=(short,)))[0].load is FORECAST.loads[1]
+
+
+def test_tokens_decide_over_requests() -> None:
+    """They are two measures of one load."""
+    tokens = replace(FORECAST.loads[3], kind=LoadKind.TOKENS, p90=0.5 * FORECAST.loads[3].p90)
+    (row,) = headrooms(replace(FORECAST, loads=(FORECAST.loads[3], tokens), shortages=()))
+    assert row.load is tokens
 
 
 def test_an_unknown_safe_limit_comes_last() -> None:
@@ -171,5 +179,5 @@ def draw(chosen: dict[str, str], forecast: CapacityForecast = FORECAST) -> dict[
 def test_a_healthy_platform_names_a_shortage_of_the_next_day(scene: str, at: float, announced: bool) -> None:
     """An incident comes first; later shortages are on Capacity."""
     snapshot = SCENES[scene]()
-    facts = now(snapshot, "x", shortages=(shortage(at=at),))["verdict"]["facts"]
+    facts = now(snapshot, "x", capacity=replace(FORECAST, shortages=(shortage(at=at),)))["verdict"]["facts"]
     assert ("Next shortage" in [fact.label for fact in facts]) == announced

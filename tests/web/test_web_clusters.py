@@ -59,7 +59,7 @@ def test_a_list_has_what_is_of_the_named_cluster(two: Caller) -> None:
 
 def test_a_capacity_forecast_has_what_is_of_the_named_cluster() -> None:
     """Services and pools; a host that fills up, too."""
-    chat, pool = FORECAST.loads[0], FORECAST.loads[-1]
+    chat, pool = FORECAST.loads[0], FORECAST.loads[-2]
     loads = [replace(chat, subject=Subject(Service(f"{name}//", "chat"), "")) for name in ("eu", "us")]
     loads.append(replace(pool, subject=Subject(None, "us//chat")))
     burns = tuple(replace(FORECAST.slow_burns[0], name=f"{name}//host-3") for name in ("eu", "us"))

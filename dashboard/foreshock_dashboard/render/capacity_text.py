@@ -48,15 +48,17 @@ def subject_name(subject: Subject) -> Text:
     return text(subject.service) if subject.service else text("pool ", place(subject.pool))
 
 
-def shortage_text(shortage: Shortage, now: float) -> Text:
+def shortage_text(shortage: Shortage, now: float, forecast: CapacityForecast | None = None) -> Text:
     """`llm-chat exceeds its safe load tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
 
-    now: Unix seconds.
+    now: Unix seconds. forecast: that of the shortage; where its median stays below the limit, the load `may exceed` it.
     """
     service = shortage.subject.service
     who = text(service) if service else text("Pool ", place(shortage.subject.pool))
     when = moment(shortage.at, now)
-    exceeds = text(who, f" exceeds its {SAFE_LIMITS[shortage.kind]} ", when)
+    load = forecast.load(shortage.subject, shortage.kind) if forecast else None
+    verb = "may exceed" if load and not bool((load.p50 > load.safe).any()) else "exceeds"
+    exceeds = text(who, f" {verb} its {SAFE_LIMITS[shortage.kind]} ", when)
     if not when.kind:
         return text(exceeds, *_addition(shortage, ". Add {}", "."))
     interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
@@ -120,7 +122,7 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
     if reason := no_forecast(forecast):
         return text(reason)
     if forecast.shortages:
-        return shortage_text(forecast.shortages[0], now)
+        return shortage_text(forecast.shortages[0], now, forecast)
     return text("No shortage in the next 7 days.")
 
 

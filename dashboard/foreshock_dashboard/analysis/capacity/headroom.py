@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, Shortage, Subject
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, LoadKind, Shortage, Subject
 from foreshock_dashboard.model.types import Floats
 
 
@@ -48,9 +49,14 @@ def headrooms(forecast: CapacityForecast) -> tuple[Headroom, ...]:
     for load in forecast.loads:
         by_subject.setdefault(load.subject, []).append(load)
     shortages: dict[Subject, Shortage] = {}
-    for shortage in forecast.shortages:
-        shortages.setdefault(shortage.subject, shortage)
-    rows = [_headroom(subject, loads, shortages.get(subject)) for subject, loads in by_subject.items()]
+    for item in forecast.shortages:
+        shortages.setdefault(item.subject, item)
+    rows = []
+    for subject, loads in by_subject.items():
+        shortage = shortages.get(subject)
+        limiting = _limiting(loads, shortage)
+        if limiting is not None:
+            rows.append(_headroom(subject, limiting, shortage))
     return tuple(sorted(rows, key=lambda row: row.urgency))
 
 
@@ -74,15 +80,33 @@ def hourly_maxima(values: Floats, start: float) -> Floats:
     return maxima
 
 
-def _headroom(subject: Subject, loads: list[LoadForecast], shortage: Shortage | None) -> Headroom:
-    # A shortage names the kind; else it is the one that may come closest to its limit.
-    load = max(loads, key=lambda item: (shortage is not None and item.kind == shortage.kind, _usage(item)))
+def _limiting(loads: list[LoadForecast], shortage: Shortage | None) -> LoadForecast | None:
+    """The load of a shortage, else the one that may come closest to its limit; None for a pool without a limit.
+
+    Of the two measures of one load, tokens and requests, tokens decide, as for shortages.
+    """
+    kinds = {load.kind for load in loads if load.safe > 0}
+    limited = [
+        load
+        for load in loads
+        if load.kind in LIMITED_KINDS
+        and load.safe > 0
+        and not (load.kind is LoadKind.REQUESTS and LoadKind.TOKENS in kinds)
+    ]
+    if limited:
+        return max(limited, key=lambda load: (shortage is not None and load.kind == shortage.kind, _usage(load)))
+    if loads[0].subject.service is None:
+        return None
+    return min(loads, key=lambda load: list(LoadKind).index(load.kind))
+
+
+def _headroom(subject: Subject, load: LoadForecast, shortage: Shortage | None) -> Headroom:
     known = load.history[np.isfinite(load.history)]
     now = float(known[-1]) if len(known) else math.nan
     return Headroom(subject, load, now, peak_within(load, math.inf), shortage)
 
 
 def _usage(load: LoadForecast) -> float:
-    """The highest upper bound over the safe limit; below 0 where that is unknown."""
+    """The highest upper bound over the safe limit; -1 where it is unknown."""
     known = load.p90[np.isfinite(load.p90)]
-    return float(known.max()) / load.safe if len(known) and load.safe > 0 else -1.0
+    return float(known.max()) / load.safe if len(known) else -1.0

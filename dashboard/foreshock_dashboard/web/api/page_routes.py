@@ -92,8 +92,8 @@ def add_page_routes(
     def now(snapshot: Snapshot, past: bool, query: NowParameters) -> Payload:
         start, end = range_of(query.start, snapshot.world)
         time = snapshot.world.time if past and snapshot.world else hub.now()
-        shortages = () if past else hub.capacity.shortages
-        payload = now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start, shortages)
+        capacity = None if past else hub.capacity
+        payload = now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start, capacity)
         return {**payload, **with_people(snapshot, past)}
 
     @page(

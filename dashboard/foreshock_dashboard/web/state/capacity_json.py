@@ -136,6 +136,7 @@ HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 
 def forecast(found: CapacityForecast, now: float, service: Service | None = None) -> Forecast:
     """A forecast as JSON. now: Unix seconds. service: the only one, with all points."""
+    shortages = [item for item in found.shortages if service in (None, item.subject.service)]
     of = [row for row in headrooms(found) if service in (None, row.subject.service)]
     return {
         "computed_at": number_of_time(found.computed_at),
@@ -145,7 +146,7 @@ def forecast(found: CapacityForecast, now: float, service: Service | None = None
         "reason": no_forecast(found),
         "notes": [joined_text(note) for note in quality_notes(found)],
         "missing": list(found.missing),
-        "shortages": [shortage(item, now) for item in found.shortages if service in (None, item.subject.service)],
+        "shortages": [shortage(item, now, found) for item in shortages],
         "slow_burns": [slow_burn(item, now) for item in found.slow_burns if service in (None, item.service)],
         "loads": [_load(row, with_points=service is not None) for row in of],
     }
@@ -156,9 +157,9 @@ def service_name(subject: Subject) -> str | None:
     return str(subject.service) if subject.service else None
 
 
-def shortage(item: Shortage, now: float) -> ShortageJson:
-    """One shortage. now: Unix seconds."""
-    said = shortage_text(item, now)
+def shortage(item: Shortage, now: float, found: CapacityForecast) -> ShortageJson:
+    """One shortage of a forecast. now: Unix seconds."""
+    said = shortage_text(item, now, found)
     return ShortageJson(
         service=service_name(item.subject),
         pool=item.subject.pool,

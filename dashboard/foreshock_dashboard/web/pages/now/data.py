@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.capacity.load import Shortage
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
@@ -125,11 +125,11 @@ def now(
     time: float | None = None,
     histories: HistoryCache | None = None,
     spark_seconds: float = SPARKLINE_SECONDS,
-    shortages: Sequence[Shortage] = (),
+    capacity: CapacityForecast | None = None,
 ) -> Now:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default.
 
-    shortages: those that are forecast, the earliest first.
+    capacity: the forecast of hours and days.
     """
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
@@ -138,8 +138,9 @@ def now(
     history = current_history(snapshot, world, chosen, histories) if world else None
     stages = history.now() if history else {}
     verdict_ = verdict(snapshot, time, history)
+    shortages = capacity.shortages if capacity else ()
     if world and verdict_.state == "healthy" and shortages and shortages[0].at - world.time < SHORTAGE_SECONDS:
-        fact = (NOW_TEXTS["next_shortage"], shortage_text(shortages[0], world.time))
+        fact = (NOW_TEXTS["next_shortage"], shortage_text(shortages[0], world.time, capacity))
         verdict_ = replace(verdict_, facts=(*verdict_.facts, fact))
     shared: Now = {
         "topology": topology_id,
