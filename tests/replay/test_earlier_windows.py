@@ -44,3 +44,11 @@ def test_weaker_evidence_counts_on_a_quiet_system_only(step: float, affected: Se
 def test_a_short_history_shows_too_few_windows() -> None:
     """One in twenty is not known from eight."""
     assert not was_less_anomalous(*history(15.0, 1500.0), FRONT, 4.0)
+
+
+def test_a_gap_in_the_history_is_no_earlier_window() -> None:
+    """Nothing is compared where nothing was reported."""
+    rows, window = history(15.0, 7200.0)
+    gap = (window.times > 1800.0) & (window.times < 3600.0)
+    rows = [row._replace(values=np.where(gap, np.nan, row.values)) for row in rows]
+    assert was_less_anomalous(rows, window, FRONT, 4.0)

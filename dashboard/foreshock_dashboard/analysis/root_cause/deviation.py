@@ -16,9 +16,13 @@ from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors
 from foreshock_dashboard.analysis.root_cause.signal_rows import MAX_SHARE, Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import median
 
 BoolArray = NDArray[np.bool_]
+NOTICED = ("latency", "errors", "traffic", "availability")
+"""Kinds that users and callers of a service notice."""
 LOGARITHMIC = ("latency", "traffic", "calls")
 """Kinds compared as ratios."""
 
@@ -100,8 +104,11 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
     kept: list[SignalRow] = []
     levels, values, zs, scales, numbers, freedom = [], [], [], [], [], []
     by_kind: dict[SignalKind, list[SignalRow]] = defaultdict(list)
+    noticed: dict[Service, list[SignalRow]] = defaultdict(list)
     for row in signals:
         by_kind[row.kind].append(row)
+        if row.kind in NOTICED:
+            noticed[row.entity if isinstance(row.entity, Service) else row.entity[1]].append(row)
     for kind, rows in by_kind.items():
         stacked = np.stack([row.values for row in rows])
         if kind == "latency":
@@ -115,7 +122,7 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
             continue
         rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
         counts = np.stack([np.full(stacked.shape[1], np.nan) if row.counts is None else row.counts for row in rows])
-        level, z, scale, free = _compared(kind, rows, stacked, counts, window)
+        level, z, scale, free = _compared(kind, rows, stacked, counts, window, noticed)
         scales.append(scale)
         freedom.append(free)
         numbers.append(counts[:, analyzed])
@@ -137,7 +144,12 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
 
 
 def _compared(
-    kind: SignalKind, rows: Sequence[SignalRow], values: Floats, counts: Floats, window: AnalysisWindow
+    kind: SignalKind,
+    rows: Sequence[SignalRow],
+    values: Floats,
+    counts: Floats,
+    window: AnalysisWindow,
+    noticed: Mapping[Service, Sequence[SignalRow]],
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Level, z, scale, and degrees of freedom of signals of one kind."""
     signs = np.ones(len(rows))
@@ -167,6 +179,9 @@ def _compared(
         chosen = [row for row in rows if row.counts is None]
         both[uncounted] *= past_factors(chosen, (past - level[:, None])[uncounted], both[uncounted], window.step)
     deviation = after - level[:, None]
+    if kind in use.GATE_WEIGHTS:
+        stays = _residue(rows, compared[:, : window.first] - level[:, None], both.max(axis=1), window, noticed)
+        deviation -= np.clip(deviation, np.minimum(stays, 0.0)[:, None], np.maximum(stays, 0.0)[:, None])
     noise = sampling_noise(kind, rows, counts[:, window.first :], level[:, None], after)
     overlap = np.where(uncounted, 1.0, use.SUSTAINED.at(window.step) / window.step)  # counters are summed
     freedom = np.isfinite(past).sum(axis=1) / overlap
@@ -176,6 +191,46 @@ def _compared(
         plain = np.exp(level) - offset
         plain[plain < 1e-9 * offset] = 0.0  # rounding of the logarithm
     return plain, z, both, freedom
+
+
+def _residue(
+    rows: Sequence[SignalRow],
+    past: Floats,
+    scale: Floats,
+    window: AnalysisWindow,
+    noticed: Mapping[Service, Sequence[SignalRow]],
+) -> Floats:
+    """Deviation of each row just before the window, where it stays of an earlier incident of its service; else 0.
+
+    Memory, files, and connections may not return when users recover: then only what is beyond them is new. past:
+    deviations before the window, shape (rows, times). noticed: what users and callers notice of each service.
+    """
+    recent = use.RECENT.points_at(window.step)
+    over = (np.abs(past) > use.LASTING_SCALES * scale[:, None]) | np.isnan(past)
+    before = np.nan_to_num(median(past[:, -recent:]))
+    found = np.zeros(len(rows))
+    for i in np.flatnonzero(np.abs(before) > use.LASTING_SCALES * scale).tolist():
+        service = rows[i].entity
+        since = past.shape[1] - int(np.argmin(np.append(over[i, ::-1], False)))
+        if isinstance(service, Service) and _recovered(noticed[service], since, window):
+            found[i] = before[i]
+    return found
+
+
+def _recovered(noticed: Sequence[SignalRow], since: int, window: AnalysisWindow) -> bool:
+    """Whether anything noticed of a service was anomalous from about index `since` on, and most of it no longer is."""
+    recent = use.RECENT.points_at(window.step)
+    first = max(0, min(since, window.first - recent) - recent)
+    before = slice(0, window.first)
+    rows = [
+        row._replace(values=row.values[before], counts=None if row.counts is None else row.counts[before])
+        for row in noticed
+    ]
+    times = window.times[before]
+    earlier = AnalysisWindow(times, min(first, window.baseline_end), first, float(times[first]))
+    z = np.abs(np.nan_to_num(deviations(rows, earlier).z))
+    was = z.max(axis=1, initial=0.0) >= use.LASTING_SCALES
+    return bool(was.any() and (z[was, -1] < use.ANOMALOUS_Z).mean() > 0.5)
 
 
 def _trailing(over: BoolArray, past: Floats) -> BoolArray:

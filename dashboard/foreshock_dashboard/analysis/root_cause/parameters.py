@@ -39,6 +39,8 @@ LATE = Duration(120.0, 2)
 """Time after it in which a deviation counts in full; later ones count less, by `ONSET_DECAY`."""
 GAP = Duration(900.0, 2)
 """Time before the analyzed one that is neither: the problem may have been noticed late. Left out of short histories."""
+RECENT = Duration(120.0, 2)
+"""Time just before the analyzed one: what stays of an earlier incident shows there."""
 BASELINE = Duration(3600.0, 720)
 """Longest baseline: an hour at 1 s, two hours at 10 s, two and a half days at 300 s."""
 MIN_BASELINE_POINTS = 5

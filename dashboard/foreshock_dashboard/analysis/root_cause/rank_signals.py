@@ -185,7 +185,7 @@ def _in_view(evidence: Evidence, affected: Service, strengths: Mapping[Service, 
     if evidence.calls:
         reachable = _reachable(evidence, affected)
         return {service: z for service, z in strengths.items() if service in reachable}
-    chance = 2 * math.log(len(evidence.services))
+    chance = 2 * math.log(max(1, len(evidence.services)))
     return {
         service: z if service == affected else math.sqrt(max(0.0, z * abs(z) - chance))
         for service, z in strengths.items()
