@@ -37,6 +37,7 @@ ONLY_IN = {
         "foreshock_dashboard.simulated",
         "foreshock_evaluation.command",
         "foreshock_evaluation.explain_command",
+        "foreshock_evaluation.capacity_command",
         "foreshock_lab",
     },
     "foreshock_simulator": {

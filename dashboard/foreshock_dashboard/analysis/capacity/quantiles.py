@@ -42,13 +42,13 @@ MIN_GAIN = 0.03
 """Relative reduction of the mean past error from which another mixture is better."""
 TAIL = 0.1
 """Share of values below the lower and above the upper quantile."""
-TAIL_CORRECTION_DAYS = 2.0
+TAIL_CORRECTION_DAYS = 5.0
 """The tail of d days of errors is smaller by d / (d + this): few days rarely hold the worst."""
 MIN_ERRORS = 30
 """Fewest errors of a horizon; with less, the spread grows from that of the horizon before."""
-GROWTH_RATIO = 1.3
+GROWTH_RATIO = 1.5
 """Spread of a horizon over that of the horizon before, where it is not known."""
-MAX_GROWN_SPREAD = 1.5
+MAX_GROWN_SPREAD = 2.0
 """Spread up to which it grows with the horizon, where it is not known."""
 FIRST_SPREAD = 0.5
 """Spread of logarithms before any error is known."""

@@ -13,44 +13,59 @@ from foreshock_dashboard.model.types import Floats
 
 LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.KV_CACHE, LoadKind.GPU_QUOTA)
 """Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all."""
-ANNOUNCED_SHARE = 0.5
-"""How far from the median to the upper quantile (of logarithms) load must exceed the limit to be announced: about one
-chance in four. Fewer peaks are missed than with the median,
-and fewer announcements are false than with that."""
 
 
 def shortage(load: LoadForecast) -> Shortage | None:
     """The first shortage of a forecast; None without one, or where the limit is unknown.
 
-    Hourly means count, because a peak of minutes is a burst, which safe limits already allow for.
+    Either the median exceeds the limit, or load did within the last seven days, at the same time of the day: on real
+    weeks, peaks of the last days predict the next peak better than any path of medians, which hides bursts. Hourly
+    means count, because a peak of minutes is a burst, which safe limits already allow for.
     """
     if load.kind not in LIMITED_KINDS or not load.safe > 0:
         return None
     low, median, high = (hourly_means(values) for values in (load.p10, load.p50, load.p90))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        likely = median * np.nan_to_num((high / median) ** ANNOUNCED_SHARE, nan=1.0, posinf=1.0)
-    first = _first(likely > load.safe)
-    if first is None:
+    past = hourly_means(load.history)
+    expected, again = _first(median > load.safe), _again(past > load.safe)
+    starts = [step for step in (expected, again) if step is not None]
+    if not starts:
         return None
-    day = slice(first, first + DAY_POINTS)
-    at = _first(median[day] > load.safe)
-    latest = _first(low > load.safe)
-    peak = first + int(np.nanargmax(likely[day]))
+    at = min(starts)
+    earliest, latest = _first(high > load.safe), _first(low > load.safe)
+    peak, peak_at = _peak(median, at)
+    if again is not None and np.nanmax(past) > peak:
+        peak, peak_at = float(np.nanmax(past)), again
     times = load.times
     return Shortage(
         subject=load.subject,
         kind=load.kind,
-        at=float(times[first + (at or 0)]),
-        earliest=float(times[min(first, _first(high > load.safe) or 0)]),
-        latest=math.inf if latest is None else float(times[max(latest, first)]),
-        peak=float(likely[peak]),
-        peak_at=float(times[peak]),
+        at=float(times[at]),
+        earliest=float(times[at if earliest is None else min(earliest, at)]),
+        latest=math.inf if latest is None else float(times[max(latest, at)]),
+        peak=peak,
+        peak_at=float(times[peak_at]),
         safe=load.safe,
-        replicas=missing_replicas(load, float(likely[peak])),
+        replicas=missing_replicas(load, peak),
         ready=load.ready,
         room=load.room,
         provisioning_seconds=load.provisioning_seconds,
     )
+
+
+def _peak(values: Floats, at: int) -> tuple[float, int]:
+    """The highest value of the day from a step on, and its step; NaN without any."""
+    day = values[at : at + DAY_POINTS]
+    if not np.isfinite(day).any():
+        return math.nan, at
+    place = int(np.nanargmax(day))
+    return float(day[place]), at + place
+
+
+def _again(exceeded: NDArray[np.bool_]) -> int | None:
+    """The step of the next day at the time at which load last began to exceed; None if it did not."""
+    days = exceeded[len(exceeded) % DAY_POINTS :].reshape(-1, DAY_POINTS)
+    last = np.flatnonzero(days.any(axis=1))
+    return int(days[last[-1]].argmax()) if len(last) else None
 
 
 def missing_replicas(load: LoadForecast, peak: float) -> int:

@@ -31,7 +31,8 @@ def what_if(
         replicas_lost: replicas or GPUs, by subject as in the forecast.
     """
     loads = tuple(_changed(load, traffic, replicas_lost.get(load.subject, 0.0)) for load in forecast.loads)
-    return replace(forecast, loads=loads, shortages=first_shortages(loads))
+    measured = (replace(new, history=old.history) for new, old in zip(loads, forecast.loads, strict=True))
+    return replace(forecast, loads=tuple(measured), shortages=first_shortages(loads))
 
 
 def _changed(load: LoadForecast, traffic: float, lost: float) -> LoadForecast:
@@ -48,6 +49,7 @@ def _changed(load: LoadForecast, traffic: float, lost: float) -> LoadForecast:
         p10=load.p10 * factor,
         p50=load.p50 * factor,
         p90=load.p90 * factor,
+        history=load.history * factor,
         capacity=load.capacity * supply,
         safe=load.safe * supply,
         replicas=load.replicas * kept,

@@ -83,10 +83,10 @@ class LoadForecast:
 class Shortage:
     """The first time at which load is expected to exceed its safe limit. Times in Unix seconds.
 
-    at: when the median load exceeds it, or if only a peak above the median does, that; earliest, latest: 80% interval.
-    `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest likely load
-    of the next 24 hours, at `peak_at`. replicas: replicas to add to
-    `ready`, or GPUs to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
+    at: when the median exceeds it, or the time of the day at which load last did; earliest, latest: 80% interval.
+    `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest hourly mean
+    of the median in the day from `at`, or of the last week, at `peak_at`. replicas: replicas to add to `ready`, or GPUs
+    to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
     time from a request to a ready replica; act that long before `earliest`.
     """
 

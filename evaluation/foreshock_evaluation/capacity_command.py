@@ -1,0 +1,107 @@
+"""Command line of the scores of the capacity forecast."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foreshock_dashboard.cli.commands import exit_code
+from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_evaluation.capacity.accuracy import HORIZONS_HOURS, METHODS, Accuracy, accuracies
+from foreshock_evaluation.capacity.announcements import CAPACITY_RATIOS, Announcements, announcements
+from foreshock_evaluation.capacity.servegen import RealService, real_services
+from foreshock_evaluation.scores.tables import aligned, between, markdown
+
+DESCRIPTION = """\
+Scores the capacity forecast on two real weeks of ServeGen's clients: pinball loss and coverage beside seasonal naive
+forecasts, and the shortages of peak hours that are announced twelve hours before.
+
+  foreshock dev evaluate capacity --servegen DIR                       held-out clients
+  foreshock dev evaluate capacity --servegen DIR --split dev --clients 40"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score and return the exit code: 0, 1 for a failure, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        "foreshock dev evaluate capacity", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--servegen", metavar="DIR", required=True, help="folder of ServeGen's unpacked traces (CATEGORY/MODEL/*.csv)"
+    )
+    parser.add_argument("--split", choices=("dev", "heldout"), default="heldout", help="clients (default: heldout)")
+    parser.add_argument("--clients", type=int, metavar="N", help="number of single clients (default: all)")
+    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    arguments = parser.parse_args(argv)
+    return exit_code(lambda: evaluate(arguments))
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score and print the tables.
+
+    Raises:
+        SettingsError: the folder has no traces, or the document no place for tables.
+    """
+    try:
+        services = real_services(Path(arguments.servegen), arguments.split, arguments.clients)
+    except FileNotFoundError as error:
+        raise SettingsError(f"--servegen: {error}. Unpack ServeGen's traces there.") from error
+    tables = [_accuracy_table(services, [*accuracies(services)]), _shortage_table([*announcements(services)])]
+    print("\n\n".join(map(aligned, tables)))
+    if arguments.write_docs:
+        path = Path(arguments.write_docs)
+        try:
+            text = between(path.read_text(encoding="utf-8"), "capacity", "\n\n".join(map(markdown, tables)))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"--write-docs: {path}: {error}") from error
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _accuracy_table(services: Sequence[RealService], found: Sequence[Accuracy]) -> list[list[str]]:
+    is_sum = np.array([service.is_sum for service in services])
+    rows = [["horizon", "forecast", "pinball loss: sums", "clients", "80% interval holds: sums", "clients"]]
+    for hours in HORIZONS_HOURS:
+        for method in METHODS:
+            of = [item for item in found if (item.hours, item.method) == (hours, method)]
+            if of:
+                loss, coverage = (np.stack([getattr(item, name) for item in of]) for name in ("loss", "coverage"))
+                figures = (
+                    *(f"{np.nanmean(loss[:, which]):.3f}" for which in (is_sum, ~is_sum)),
+                    *(f"{np.nanmean(coverage[:, which]):.0%}" for which in (is_sum, ~is_sum)),
+                )
+                rows.append([f"{hours} h" if hours < 168 else "7 days", method, *figures])
+    return rows
+
+
+def _shortage_table(found: Sequence[Announcements]) -> list[list[str]]:
+    rows = [
+        [
+            "safe load / typical peak",
+            "services",
+            "shortages",
+            "announced 12 h before",
+            "false per service-week",
+            "announced days without excess",
+        ]
+    ]
+    for is_sum, name in ((True, "sums"), (False, "clients")):
+        groups = [(f"{ratio:g}", [item for item in found if item.ratio == ratio]) for ratio in CAPACITY_RATIOS]
+        for label, items in (*groups, ("all", found)):
+            rows.append([label, *_shortage_figures(name, [item for item in items if item.is_sum == is_sum])])
+    return rows
+
+
+def _shortage_figures(name: str, items: Sequence[Announcements]) -> list[str]:
+    shortages, announced, false = (sum(getattr(i, key) for i in items) for key in ("shortages", "announced", "false"))
+    days, idle = (sum(getattr(i, key) for i in items) for key in ("days", "idle_days"))
+    weeks = sum(item.weeks for item in items)
+    return [
+        name,
+        str(shortages),
+        f"{announced / shortages:.0%}" if shortages else "—",
+        f"{false / weeks:.2f}",
+        f"{idle / days:.0%}" if days else "—",
+    ]
