@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
+from foreshock_dashboard.analysis.capacity.growth import slow_burns
 from foreshock_dashboard.analysis.capacity.supply import supplies
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.memory import Memory
@@ -49,7 +50,8 @@ class CapacityForecaster:
                 if self._stop.wait(PAUSE_SECONDS):
                     return False
             loads, supply = self._history.loads(), supplies(snapshot.world, snapshot.forecast)
-            self.current = capacity_forecast(self._history.end, loads, supply)
+            burns = slow_burns(self._history.end, self._history.uses())
+            self.current = capacity_forecast(self._history.end, loads, supply, burns)
         except SourceError as error:
             self._fail(str(error))
             return False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.analysis.capacity.growth import UseKey, observed_uses
 from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
 from foreshock_dashboard.model.query import Matrix, MetricSource
@@ -20,12 +22,15 @@ HISTORY_SECONDS = 28 * DAY_SECONDS
 """History that forecasts rest on."""
 WINDOW_SECONDS = FORECAST_STEP_SECONDS - 1.0
 """Rate window of a step, which is no multiple of a scrape interval."""
+K = TypeVar("K")
 READINGS = (
     *("up", "host", "places", "gpu", "pool", "utilization", "busy"),
     *("served", "running", "waiting", "cache", "generated_tokens"),
     *("specified", "ready", "scaler_target", "quota"),
+    *("memory_used", "memory_total", "memory_free", "container_memory", "container_memory_limit"),
+    *("disk_used", "disk_size", "open_files", "max_files"),
 )
-"""Keys of the catalog with loads, and with what joins them to services and pools."""
+"""Keys of the catalog with loads and uses of resources, and with what joins them to services and pools."""
 
 
 class CapacityHistory:
@@ -54,7 +59,8 @@ class CapacityHistory:
             max_chunk_values=max_chunk_values,
         )
         self._points = round(seconds / FORECAST_STEP_SECONDS)
-        self._rows: dict[LoadKey, Floats] = {}  # single precision: 4,032 values each
+        self._loads: Mapping[LoadKey, Floats] = {}  # single precision: 4,032 values each
+        self._uses: Mapping[UseKey, Floats] = {}
         self.end = -np.inf
         """Unix seconds up to which loads are known, a multiple of `FORECAST_STEP_SECONDS`."""
 
@@ -66,28 +72,36 @@ class CapacityHistory:
         """
         for readings in self._observer.pieces(now):
             world = build_world(readings, FORECAST_STEP_SECONDS)
-            self._append(observed_loads(world), world.times)
+            end = align_down(float(world.times[-1]), FORECAST_STEP_SECONDS)
+            shift = self._points if self.end == -np.inf else round((end - self.end) / FORECAST_STEP_SECONDS)
+            self._loads = _appended(self._loads, observed_loads(world), shift, self._points)
+            self._uses = _appended(self._uses, observed_uses(world), shift, self._points)
+            self.end = end
             yield self.end
 
     def loads(self) -> Mapping[LoadKey, Floats]:
         """Load by subject and kind, shape (times,), single precision, ending at `end`; only those with a value."""
-        return self._rows
+        return self._loads
 
-    def _append(self, loads: Mapping[LoadKey, Floats], times: Floats) -> None:
-        end = align_down(float(times[-1]), FORECAST_STEP_SECONDS)
-        shift = self._points if self.end == -np.inf else round((end - self.end) / FORECAST_STEP_SECONDS)
-        rows: dict[LoadKey, Floats] = {}
-        for key in {*self._rows, *loads}:
-            row: Floats = np.full(self._points, np.nan).astype(np.float32)
-            if key in self._rows and shift < self._points:
-                row[: self._points - shift] = self._rows[key][shift:]
-            if key in loads:
-                row[-len(times) :] = loads[key][-self._points :]
-            if np.isfinite(row).any():
-                rows[key] = row
-        self._rows, self.end = rows, end
+    def uses(self) -> Mapping[UseKey, Floats]:
+        """Used share of the limit by resource, as `loads`."""
+        return self._uses
 
     def _completed(self, readings: Readings) -> Readings:
         """With empty answers for the rest of the catalog, and quantiles in place of buckets."""
         empty = Matrix.empty(readings["up"].times)
         return QuantileReducer()({**dict.fromkeys(self._others, empty), **readings})
+
+
+def _appended(known: Mapping[K, Floats], new: Mapping[K, Floats], shift: int, points: int) -> Mapping[K, Floats]:
+    """Rows of `points` steps, moved by `shift` steps, with the new values at the end; only those with a value."""
+    rows: dict[K, Floats] = {}
+    for key in {*known, *new}:
+        row: Floats = np.full(points, np.nan).astype(np.float32)
+        if key in known and shift < points:
+            row[: points - shift] = known[key][shift:]
+        if key in new:
+            row[max(0, points - len(new[key])) :] = new[key][-points:]
+        if np.isfinite(row).any():
+            rows[key] = row
+    return rows

@@ -14,7 +14,7 @@ class SlowBurnKind(StrEnum):
     HOST_MEMORY = "host_memory"
     """Bytes in use on a host."""
     GPU_MEMORY = "gpu_memory"
-    """Bytes in use on a GPU."""
+    """Memory of a GPU in use, share of all, 0 to 1."""
     MEMORY = "memory"
     """Memory of a service's worst pod, share of the limit, 0 to 1."""
     FILE_DESCRIPTORS = "file_descriptors"

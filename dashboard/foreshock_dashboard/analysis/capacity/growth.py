@@ -1,0 +1,109 @@
+"""Resources that fill up within days: growth from one day to the next, and when the limit is reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.signals import resources
+from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
+
+MIN_DIFFERENCES = 6 * HOUR_POINTS
+"""Fewest differences between one day and the next: those of six hours."""
+MIN_USED_RATIO = 0.3
+"""Share of the limit from which growth is reported."""
+HORIZON_SECONDS = 7 * DAY_SECONDS
+"""Time within which the limit must be reached."""
+
+
+class Resource(NamedTuple):
+    """What fills up. service: None for a GPU. name: the GPU; "" for a service."""
+
+    service: Service | None
+    name: str
+
+
+UseKey = tuple[Resource, SlowBurnKind]
+
+
+def observed_uses(world: World) -> Mapping[UseKey, Floats]:
+    """Used share of the limit, 0 to 1, by resource at the World's times; all-missing rows are left out."""
+    state = resources(world)
+    rows: dict[UseKey, Floats] = {}
+    for kind, values in (
+        (SlowBurnKind.MEMORY, state.memory),
+        (SlowBurnKind.DISK, state.disk),
+        (SlowBurnKind.FILE_DESCRIPTORS, state.files),
+    ):
+        rows |= {(Resource(of, ""), kind): row for of, row in zip(state.services, values, strict=True)}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        memory = world.memory_used / world.memory_total
+    rows |= {
+        (Resource(None, gpu.label), SlowBurnKind.GPU_MEMORY): row for gpu, row in zip(world.gpus, memory, strict=True)
+    }
+    return {key: row.astype(np.float64) for key, row in rows.items() if np.isfinite(row).any()}
+
+
+def slow_burns(end: float, uses: Mapping[UseKey, Floats]) -> tuple[SlowBurn, ...]:
+    """Resources that grow from day to day and reach their limit within a week; the earliest first.
+
+    end: Unix seconds at which the uses, shares of the limit in steps of `FORECAST_STEP_SECONDS`, end.
+    """
+    found = (_slow_burn(end, key, values) for key, values in uses.items())
+    return tuple(sorted((burn for burn in found if burn), key=lambda burn: burn.at))
+
+
+def _slow_burn(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
+    """None unless nearly all differences to the day before are growth.
+
+    The difference to the same time of the day before is free of the daily course. A resource that is released at a
+    restart each day does not grow by it.
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known) or len(values) - int(known[-1]) > HOUR_POINTS:
+        return None
+    recent = values[-2 * DAY_POINTS :].astype(np.float64)
+    differences = recent[DAY_POINTS:] - recent[: len(recent) - DAY_POINTS]
+    differences = differences[np.isfinite(differences)]
+    value = float(np.nanmedian(values[-HOUR_POINTS:]))
+    if len(differences) < MIN_DIFFERENCES or value < MIN_USED_RATIO:
+        return None
+    slowest, growth, fastest = (np.quantile(differences, (0.1, 0.5, 0.9)) / DAY_SECONDS).tolist()
+    left = max(0.0, 1.0 - value)
+    if not slowest > 0 or left / growth > HORIZON_SECONDS:
+        return None
+    (service, name), kind = key
+    return SlowBurn(
+        kind=kind,
+        service=service,
+        name=name,
+        value=value,
+        limit=1.0,
+        growth=growth,
+        slowest=slowest,
+        fastest=fastest,
+        at=end + left / growth,
+        earliest=end + left / fastest,
+        latest=end + left / slowest if math.isfinite(left / slowest) else math.inf,
+        since=end - (len(values) - _grows_from(values)) * FORECAST_STEP_SECONDS,
+    )
+
+
+def _grows_from(values: Floats) -> int:
+    """Step from which each day exceeds the day before, going back in whole days."""
+    start = len(values) - DAY_POINTS
+    while start >= DAY_POINTS:
+        now, before = values[start : start + DAY_POINTS], values[start - DAY_POINTS : start]
+        if not np.nanmedian(now - before) > 0 or not np.isfinite(now - before).any():
+            break
+        start -= DAY_POINTS
+    return start
