@@ -66,7 +66,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "gateway: At risk, SLO breach likely within 5 min (80% interval: 60 s to 9 min)"
     )
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "GPU wait: 46%, embedder waiting on train-llm (2 GPUs), No baseline yet"
+    assert names[-1] == "GPU wait, share of time: 46%, embedder waiting on train-llm (mean of 2 GPUs), No baseline yet"
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
@@ -100,10 +100,11 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     """Map with order of first anomaly and suspect, signals with thresholds and reasons, forecast breaches, lanes."""
     page = visit("/cascade").page
     _ready(page)
-    expect(page.get_by_label("embedder: impact 1, SLO breach")).to_be_visible()
+    expect(page.get_by_label("embedder: 1 in order of first anomaly, SLO breach")).to_be_visible()
     expect(page.get_by_label("train-llm: suspected cause, Noisy neighbor")).to_be_visible()
     expect(page.locator("#map .step.gpu title")).to_have_text("train-llm → embedder: GPU contention")
     expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
+    expect(page.locator("#map .step.forecast title").first).to_contain_text("SLO breach likely within 5 min")
     expect(page.locator("#breaches tbody tr")).to_have_text(
         [re.compile("embedder.*in breach"), re.compile("gateway.*within 5 min.*60 s to 9 min")]
     )

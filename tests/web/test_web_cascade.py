@@ -36,6 +36,7 @@ from foreshock_dashboard.web.pages.cascade.data import (
     breaches,
     capacity_service,
     cascade,
+    forecast_steps,
     propagation,
     quota,
 )
@@ -87,6 +88,21 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
         ("embedder", "rag-api", "call"),
         ("rag-api", "gateway", "call"),
     ]
+
+
+def test_a_breach_is_expected_at_callers_of_what_breaches_before_them() -> None:
+    """Not at a caller that breaches first, nor again where the propagation has the step already."""
+    world = contended()
+    risks = tuple(
+        AtRisk(service(name), 60.0, seconds, 400.0) for name, seconds in (("rag-api", 120.0), ("gateway", 240.0))
+    )
+    chosen = chosen_incidents(snapshot(world, replace(contention_incident(world), at_risk=risks)))
+    steps = [(step["from"], step["to"]) for step in forecast_steps(world, chosen, [])]
+    assert ("embedder", "rag-api") in steps
+    assert ("rag-api", "gateway") in steps
+    assert all(source != "gateway" for source, _ in steps)
+    taken = propagation(world, chosen, ["embedder", "rag-api"])
+    assert ("embedder", "rag-api") not in [(step["from"], step["to"]) for step in forecast_steps(world, chosen, taken)]
 
 
 @pytest.mark.parametrize(

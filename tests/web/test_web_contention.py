@@ -25,10 +25,12 @@ from tests.web.worlds import (
     snapshot,
 )
 
+from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render import incident_summary
+from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.cascade.data import cascade
@@ -59,8 +61,17 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 )
 def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, words: str) -> None:
     """No data is not the same as no wait."""
-    assert contention(snapshot(world))["headline"].replace(" %", "%") == words
-    assert headline((), (), {}) == "No services share a GPU."
+    assert contention(snapshot(world))["headline"] == words
+    assert joined_text(headline((), ())) == "No services share a GPU."
+
+
+def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:
+    world = contended()
+    wait = Evidence("GPU wait", 0.46, 0.19, "ratio", NOW - 190, "embedder waiting on train-llm")
+    item = replace(contention_incident(world), evidence=(wait,))
+    words = contention(snapshot(world, item))["headline"]
+    assert words.startswith("embedder waits on train-llm up to 46% of the time on 2 GPUs since ")
+    assert words.endswith(" UTC (normally 19%).")
 
 
 def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:

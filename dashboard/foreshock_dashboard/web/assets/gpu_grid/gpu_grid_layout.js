@@ -73,7 +73,9 @@ const placeCells = (groups, gpuCount, width, cellSize) => {
   const gap = bySize(cellSize, [10, 6, 3, 0]); // the smallest cells touch: a gap would be a column to draw, too
   const cellHeight = cellSize >= 26 ? Math.round(cellSize * 0.72) : cellSize;
   const blockWidth = across * cellSize + gap;
-  const blocksPerRow = Math.max(1, Math.floor((width + gap) / blockWidth));
+  const fitting = Math.max(1, Math.floor((width + gap) / blockWidth));
+  const blocks = Math.max(...groups.map((group) => group.blocks.length));
+  const blocksPerRow = Math.ceil(blocks / Math.ceil(blocks / fitting)); // rows of about equal length
   const isNamed = blockWidth >= MIN_NAMED_BLOCK_WIDTH;
 
   const xs = [0];
@@ -93,13 +95,13 @@ const placeCells = (groups, gpuCount, width, cellSize) => {
     if (!isNamed) return 3;
     return ys.length > 1 && !belowPool ? 24 : 17;
   };
-  for (const { pool, blocks } of groups) {
+  for (const { pool, blocks: hosts } of groups) {
     if (pool) {
       ys.push(last(ys) + (ys.length > 1 ? 26 : 18));
       headings.push({ text: pool, x: 0, y: last(ys) - 5, kind: "pool" });
     }
-    for (let first = 0; first < blocks.length; first += blocksPerRow) {
-      const band = blocks.slice(first, first + blocksPerRow);
+    for (let first = 0; first < hosts.length; first += blocksPerRow) {
+      const band = hosts.slice(first, first + blocksPerRow);
       if (isNamed || first || !pool) ys.push(last(ys) + bandMargin(pool !== "" && !first));
       const top = ys.length - 1;
       const y = last(ys) - 5;

@@ -87,7 +87,7 @@ class CascadeNode(Row):
 
 
 Step = TypedDict("Step", {"from": str, "to": str, "via": str})
-"""A step of the propagation, via a GPU, load, or a call."""
+"""A step of the propagation, via a GPU, load, or a call; or one that is forecast, along a call."""
 
 
 class SignalRow(Row):
@@ -146,6 +146,7 @@ class Cascade(TypedDict, total=False):
     edges: list[list[float | str | None]]
     gpu_waits: list[list[str | float | None]]
     propagation: list[Step]
+    forecast_steps: list[Step]
     signals: list[SignalRow]
     recovered_since: float | None
     breaches: list[BreachRow]
@@ -212,7 +213,8 @@ def cascade(
         ],
         "edges": call_edges(world, nodes),
         "gpu_waits": _gpu_waits(world, open_incidents(snapshot)),
-        "propagation": propagation(world, chosen, order),
+        "propagation": (steps := propagation(world, chosen, order)),
+        "forecast_steps": forecast_steps(world, chosen, steps),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),
         "at_risk": at_risk_next(chosen, current.now()),
@@ -267,6 +269,24 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
         if earlier:
             steps.append((earlier[0], service_, "call"))
     return [{"from": source, "to": target, "via": via} for source, target, via in dict.fromkeys(steps)]
+
+
+def forecast_steps(world: World, chosen: ChosenIncidents, steps: Sequence[Step]) -> list[Step]:
+    """The calls along which an SLO breach is expected to propagate: to callers at risk, from what breaches before them.
+
+    steps: of the propagation so far, which are left out.
+    """
+    affected = {service_ for item in chosen.incidents for service_ in (item.service, *item.affected)}
+    seconds = {name: risk.p50 for name, risk in chosen.risks.items() if 0 < risk.p50 <= MAX_BREACH_SECONDS}
+    taken = {(step["from"], step["to"]) for step in steps}
+    found = [
+        (seconds[edge.client], str(edge.server), str(edge.client))
+        for edge in world.edges
+        if edge.client in seconds
+        and (edge.server in affected or seconds.get(edge.server, math.inf) <= seconds[edge.client])
+        and (str(edge.server), str(edge.client)) not in taken
+    ]
+    return [{"from": source, "to": target, "via": "forecast"} for _, source, target in sorted(set(found))]
 
 
 def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:

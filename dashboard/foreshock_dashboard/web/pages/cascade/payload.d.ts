@@ -30,7 +30,7 @@ export interface MapService {
 export interface PropagationStep {
   from: string;
   to: string;
-  via: "gpu" | "load" | "call";
+  via: "gpu" | "load" | "call" | "forecast";
 }
 
 export interface MapData {
@@ -39,6 +39,9 @@ export interface MapData {
   /** Share of time that one service waits on another, and the number of shared GPUs. */
   gpu_waits: [victim: string, aggressor: string, ratio: number, gpus: number][];
   propagation: PropagationStep[];
+  /** Steps that are expected, the soonest first. */
+  forecast_steps: PropagationStep[];
+  at_risk: AtRisk[];
   selected: Incident[];
   /** The suspected cause of the first one. */
   suspected: Clause[];
@@ -76,7 +79,6 @@ export interface CascadeData extends LivePayload, MapData {
   /** Why nothing is known. */
   unknown_reason: string | null;
   timeline: Timeline;
-  at_risk: AtRisk[];
   breaches: Breach[];
   signals: Signal[];
   /** Of the oldest anomaly, where its signal is no longer anomalous. */

@@ -2,6 +2,7 @@
 import { link, pairHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
+  formatBucket,
   formatPercent,
   formatRate,
   formatSeconds,
@@ -15,6 +16,7 @@ import {
 import { healthState, SUSPECT_SIGN, stateOf } from "#web/assets/timeline/signs.js";
 import { EMPTY } from "#web/assets/words.js";
 
+/** @typedef {import("#web/assets/payload.d.ts").AtRisk} AtRisk */
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
@@ -32,7 +34,7 @@ const MIN_PICTURE_WIDTH = 600;
 const ERROR_RATE_CRITICAL = 0.05;
 const ERROR_RATE_WARNING = 0.01;
 const MANY_ATTEMPTS = 1.2;
-const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency" };
+const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency", forecast: "SLO breach" };
 /** @typedef {ReturnType<typeof stateOf>["state"]} State */
 /** @type {readonly State[]} */
 const STATE_ORDER = ["critical", "warning", "recovering", "ok", "idle", "unknown"];
@@ -67,8 +69,21 @@ const edgeText = ({ client, server }, value) => {
   return `${call}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
 };
 
-/** @param {PropagationStep} step */
-const stepText = ({ from, to, via }) => `${inWords(`${from} → ${to}`)}: ${VIA_WORDS[via]}`;
+/**
+ * How a step propagates, and when one that is forecast is expected.
+ * @param {PropagationStep} step
+ * @param {Pick<MapData, "at_risk">} data
+ */
+const viaText = ({ to, via }, { at_risk: atRisk }) => {
+  const risk = via === "forecast" ? atRisk.find(({ service }) => service === to) : null;
+  return risk ? `${VIA_WORDS[via]} ${formatBucket(risk.breach_seconds.p50)}` : VIA_WORDS[via];
+};
+
+/**
+ * @param {PropagationStep} step
+ * @param {MapData} data
+ */
+const stepText = (step, data) => `${inWords(`${step.from} → ${step.to}`)}: ${viaText(step, data)}`;
 
 /**
  * Draw the map's panel.
@@ -98,17 +113,18 @@ export const drawServiceMap = (data, topology) => {
  * The steps of the cascade, in their order.
  * @param {MapData} data
  */
-export const propagationPath = ({ propagation }) => {
-  if (!propagation.length) return null;
-  const label = shortLabels([...new Set(propagation.flatMap(({ from, to }) => [from, to]))]);
-  const step = (/** @type {PropagationStep} */ { from, to, via }) =>
+export const propagationPath = (data) => {
+  const steps = [...data.propagation, ...data.forecast_steps];
+  if (!steps.length) return null;
+  const label = shortLabels([...new Set(steps.flatMap(({ from, to }) => [from, to]))]);
+  const item = (/** @type {PropagationStep} */ step) =>
     h(
       "li",
-      { title: stepText({ from, to, via }) },
-      `${label(from)} → ${label(to)} `,
-      h("span", { class: "muted" }, VIA_WORDS[via]),
+      { title: stepText(step, data) },
+      `${label(step.from)} → ${label(step.to)} `,
+      h("span", { class: "muted" }, viaText(step, data)),
     );
-  return h("ol", { class: "propagation", "aria-label": "Propagation" }, propagation.map(step));
+  return h("ol", { class: "propagation", "aria-label": "Propagation" }, steps.map(item));
 };
 
 /**
@@ -118,7 +134,7 @@ export const propagationPath = ({ propagation }) => {
  * @param {number} hidden number of services that are not drawn
  */
 const legend = (data, { map }, hidden) => {
-  const { services, propagation } = data;
+  const { services, propagation, forecast_steps: forecast } = data;
   const byId = new Map(services.map((service) => [service.id, service]));
   const states = map.nodes.map((node) => nodeState(node, byId.get(node.id))).filter(({ sign }) => sign);
   const drawn = new Map(states.map((state) => [state.word, state]));
@@ -132,6 +148,8 @@ const legend = (data, { map }, hidden) => {
     propagation.some(({ via }) => via === "gpu")
       ? h("span", { class: "key propagation gpu" }, "propagation by GPU contention")
       : null,
+    forecast.length ? h("span", { class: "key propagation forecast" }, "expected propagation") : null,
+    map.edges.length ? h("span", { class: "key call" }, "calls, width by request rate") : null,
     otherWaits(data).length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
     services.some((service) => service.suspect && stateOf(service).sign !== SUSPECT_SIGN)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
@@ -230,7 +248,7 @@ class MapPicture {
     return s(
       "svg",
       { width: this.width, height: this.height, class: "map", role: "group", "aria-label": "Cascade map" },
-      s("defs", null, arrowHead("tip", 8), arrowHead("tip-crit", 13)),
+      s("defs", null, arrowHead("tip", 8), arrowHead("tip-crit", 13), arrowHead("tip-warn", 13)),
       this.calls(),
       this.waits(),
       s("g", { class: "propagation" }, this.steps()),
@@ -248,7 +266,7 @@ class MapPicture {
         {
           d: this.curve(edge),
           class: `edge ${edgeClass(value)}${rate ? "" : " still"}`,
-          "stroke-width": (1 + 5 * Math.sqrt(rate / maxRate)).toFixed(1),
+          "stroke-width": (1 + 2.5 * Math.sqrt(rate / maxRate)).toFixed(1),
           "marker-end": "url(#tip)",
         },
         s("title", null, edgeText(edge, value)),
@@ -270,14 +288,15 @@ class MapPicture {
   /** The propagation of the incident: along calls, or between services that share GPUs. */
   steps() {
     const edges = new Map(this.map.edges.map((edge) => [keyOf(edge.client, edge.server), edge]));
-    return this.data.propagation.map((step) => {
+    return [...this.data.forecast_steps, ...this.data.propagation].map((step) => {
       const { from, to, via } = step;
       const edge = edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
       const callPath = edge ? this.curve(edge) : null;
       const d = via === "gpu" ? this.arc(from, to) : callPath;
-      const marker = via === "call" ? "marker-start" : "marker-end";
+      const marker = via === "call" || via === "forecast" ? "marker-start" : "marker-end";
+      const tip = via === "forecast" ? "url(#tip-warn)" : "url(#tip-crit)";
       if (!d) return null;
-      return s("path", { d, class: `step ${via}`, [marker]: "url(#tip-crit)" }, s("title", null, stepText(step)));
+      return s("path", { d, class: `step ${via}`, [marker]: tip }, s("title", null, stepText(step, this.data)));
     });
   }
 
@@ -335,10 +354,10 @@ class MapPicture {
     const values = service?.rate
       ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, errors ${formatPercent(service.error_rate)}`
       : "";
-    const order = service?.order ? `impact ${service.order}, ` : "";
+    const order = service?.order ? `${service.order} in order of first anomaly, ` : "";
     const name = `${inWords(node.id)}: ${isSuspect ? "suspected cause, " : order}${word}${values}`;
     const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 36) / 7.6));
-    const valueText = truncate(nodeValueText(service, word), Math.floor((this.boxWidth - 24) / 6.1));
+    const valueText = truncate(nodeValueText(service, word, this.data.at_risk), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];
     const group = s(
       "g",
@@ -408,9 +427,12 @@ export const nodeState = (node, service) => {
 /**
  * @param {MapService | undefined} service
  * @param {string} word
+ * @param {readonly AtRisk[]} atRisk
  */
-const nodeValueText = (service, word) => {
+const nodeValueText = (service, word, atRisk) => {
   const p95 = `p95 ${formatSeconds(service?.p95)}`;
+  const risk = atRisk.find((row) => row.service === service?.id);
+  if (risk) return `${p95} · ${formatBucket(risk.breach_seconds.p50).replace("likely ", "")}`;
   if (service?.stage && service.stage !== "healthy") {
     return (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL
       ? `errors ${formatPercent(service.error_rate)} · ${p95}`

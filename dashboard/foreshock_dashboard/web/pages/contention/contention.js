@@ -94,9 +94,9 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
  * @param {number} now
  */
 const drawVerdict = (data, now) => {
-  const { headline, pair } = data;
+  const { headline_clauses: headline, pair } = data;
   requireId("verdict").dataset.state = verdictState(data);
-  put(requireId("headline"), pair ? clausesText(pair.summary_clauses) : headline);
+  put(requireId("headline"), clausesText(pair ? pair.summary_clauses : headline));
   requireId("pair-open").hidden = !pair;
   for (const name of ["gpu-time", "ranked"]) requireId(`${name}-panel`).hidden = Boolean(pair);
   put(byId("pair-facts"), pair ? pairFacts(pair, now) : null);

@@ -14,13 +14,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import joined_text, text
+from foreshock_dashboard.render.clause import Text, joined_text, text
+from foreshock_dashboard.render.clause import time as unix
 from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, newest, number
 from foreshock_dashboard.web.state.placement import (
     MIN_WAIT_RATIO,
@@ -123,6 +125,7 @@ class ContentionPage(TypedDict, total=False):
 
     ready: Required[bool]
     headline: str
+    headline_clauses: list[ClauseJson]
     services: list[str]
     victims: list[int]
     aggressors: list[int]
@@ -156,9 +159,11 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
     index = {name: i for i, name in enumerate(names)}
     roles = pair_roles(current)
     time, serving = gpu_time(world), serving_services(world)
+    said = headline(all_pairs, serving, current) if world.gpus else text(EMPTY["gpus"])
     return {
         "ready": True,
-        "headline": headline(all_pairs, serving, roles) if world.gpus else EMPTY["gpus"],
+        "headline": joined_text(said),
+        "headline_clauses": clauses(said),
         "services": names,
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
@@ -208,21 +213,26 @@ def worst_first(
     return sorted(longest, key=lambda service: (-longest[service][0], -longest[service][1], str(service)))
 
 
-def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRoles) -> str:
+def headline(pairs_: Sequence[Pair], serving: Collection[Service], incidents: Sequence[Incident] = ()) -> Text:
     """The pair of the open incident, else the longest wait of a serving victim, as a sentence; or why there is none."""
     if not pairs_:
-        return EMPTY["pairs"]
+        return text(EMPTY["pairs"])
     if all(pair.ratio is None for pair in pairs_):
-        return EMPTY["gpu_wait"]
+        return text(EMPTY["gpu_wait"])
     waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
     if not waiting:
-        return f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting."
-    in_incident = [pair for pair in waiting if roles.get((pair.victim, pair.aggressor), "") not in ("", "reverse")]
+        return text(f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting.")
+    by_pair = {(item.service, item.suspect.service): item for item in incidents}
+    in_incident = [pair for pair in waiting if (pair.victim, pair.aggressor) in by_pair]
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     idle = "" if worst.victim in serving else " (no requests)"
-    time = f" up to {percent(worst.ratio or 0.0)} of the time on {counted(len(worst.measured_gpus), 'GPU')}."
+    wait = f" up to {percent(worst.ratio or 0.0)} of the time on {counted(len(worst.measured_gpus), 'GPU')}"
+    entity = f"{worst.victim} waiting on {worst.aggressor}"
+    item = by_pair.get((worst.victim, worst.aggressor))
+    row = next((row for row in item.evidence if row.entity == entity), None) if item else None
+    since = text(" since ", unix(row.since), f" (normally {percent(row.baseline)})") if row else ()
     no_incident = "" if in_incident else " No open incident on a pair."
-    return joined_text(text(worst.victim, f"{idle} waits on ", worst.aggressor, time, no_incident))
+    return text(worst.victim, f"{idle} waits on ", worst.aggressor, wait, since, f".{no_incident}")
 
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:

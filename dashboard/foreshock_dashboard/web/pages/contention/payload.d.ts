@@ -75,7 +75,7 @@ export interface Tiers {
 }
 
 export interface ContentionData extends LivePayload {
-  headline: string;
+  headline_clauses: Clause[];
   pair: OpenPair | null;
   services: string[];
   pairs: WaitPair[];

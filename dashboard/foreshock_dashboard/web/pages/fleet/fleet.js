@@ -34,7 +34,7 @@ const METRICS = {
   busy: { name: "Busy", unit: "ratio" },
   contended: { name: "Contended", unit: "ratio" },
   memory: { name: "Memory", unit: "ratio" },
-  power: { name: "Power", unit: "W" },
+  power: { name: "Power now", unit: "W" },
   temperature: { name: "Temperature", unit: "°C" },
   throttled: { name: "Throttled", unit: "ratio" },
   nvlink: { name: "NVLink", unit: "B/s" },

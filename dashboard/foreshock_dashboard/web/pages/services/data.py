@@ -14,7 +14,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.clause import in_sentence, joined_text, text
+from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import (
     ServiceState,
@@ -51,13 +52,17 @@ class GpuUse(TypedDict):
 
 
 class ServiceLine(ServiceForecast, GpuUse):
-    """A service of the list. wait_status: that of the open incident of GPU contention that affects it."""
+    """A service of the list. reason: the cause of its condition, or the service that it comes from; "" for none.
+
+    wait_status: that of the open incident of GPU contention that affects it.
+    """
 
     id: str
     health: Health
     condition: ConditionKind
     stage: Stage | None
     word: str
+    reason: str
     tier: str
     rate: float | None
     error_rate: float | None
@@ -193,7 +198,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
     stages, waits = history.now(), _wait_statuses(snapshot)
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
-    attempts, shares = _attempts(world), _shares(world)
+    attempts, shares, reasons = _attempts(world), _shares(world), _reasons(snapshot)
     red = zip(
         world.services,
         last_median(world.red.rate),
@@ -211,6 +216,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             "condition": shown.kind,
             "stage": stages.get(service),
             "word": shown.word,
+            "reason": reasons.get(service, "") if shown.kind in ("at_risk", "affected", "slo_breach") else "",
             "tier": tiers[service],
             "rate": rate,
             "error_rate": error_rate,
@@ -234,6 +240,16 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
         "hidden": hidden,
         "learning_done": snapshot.learning.done,
     }
+
+
+def _reasons(snapshot: Snapshot) -> Mapping[Service, str]:
+    """Why services are affected by the open incidents, the worst first: the cause, or the service it comes from."""
+    reasons: dict[Service, str] = {}
+    for item in open_incidents(snapshot):
+        reasons.setdefault(item.service, in_sentence(CAUSES[item.cause]))
+        for service_ in (*item.affected, *(risk.service for risk in item.at_risk)):
+            reasons.setdefault(service_, joined_text(text("from ", item.service), service_.cluster))
+    return reasons
 
 
 def _wait_statuses(snapshot: Snapshot) -> Mapping[Service, IncidentStatus]:

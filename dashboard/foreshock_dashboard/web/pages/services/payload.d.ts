@@ -39,6 +39,8 @@ export interface ServiceValues {
 }
 
 export interface ServiceRow extends ServiceValues {
+  /** The cause of its condition, or the service that it comes from; empty for none. */
+  reason: string;
   id: string;
   health: Health;
   condition: string;

@@ -2,7 +2,6 @@
 import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
 import {
-  formatBucket,
   formatLoad,
   formatPercent,
   formatSeconds,
@@ -155,8 +154,7 @@ const probabilityText = (probability) => {
 /** @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values */
 export const breachText = ({ breach_probability: probability, breach_seconds: seconds }) => {
   if (seconds === 0) return "in breach";
-  const isLikely = isNumber(seconds) && (probability ?? 0) >= LIKELY_PROBABILITY;
-  return `${probabilityText(probability)}${isLikely ? `, ${formatBucket(seconds).replace("likely ", "")}` : ""}`;
+  return probabilityText(probability);
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage">} row */

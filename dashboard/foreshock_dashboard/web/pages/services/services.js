@@ -39,12 +39,18 @@ const COLUMNS = [
     key: "id",
     name: "Service",
     text: true,
-    cell: (row) => [serviceCell(row, MAX_NAME_LENGTH), " ", serviceState(row)],
+    cell: (row) => serviceCell(row, MAX_NAME_LENGTH),
+  },
+  {
+    key: "word",
+    name: "State",
+    text: true,
+    cell: (row) => [serviceState(row), row.reason ? h("small", { class: "reference" }, ` ${row.reason}`) : null],
   },
   {
     key: "breach_probability",
-    name: "Breach probability, 10 min",
-    hint: "forecast of an SLO breach within 10 min; if likely, the time to breach",
+    name: "Breach in 10 min",
+    hint: "probability of an SLO breach within 10 min, forecast",
     value: ({ breach_probability: probability, breach_seconds: seconds }) =>
       isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
     cell: breachCell,
@@ -64,7 +70,7 @@ const COLUMNS = [
     key: "wait",
     name: "GPU wait",
     minor: true,
-    hint: "share of time that it waits on other services on its GPUs, upper bound",
+    hint: "share of time that it waits on other services, mean of its GPUs, upper bound",
     cell: gpuWaitOnGpusCell,
   },
   {

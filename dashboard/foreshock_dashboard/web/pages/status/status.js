@@ -11,6 +11,7 @@ import {
   plural,
   truncate,
 } from "#web/assets/format.js";
+import { live } from "#web/assets/state.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
@@ -300,7 +301,7 @@ const RECEIVER_COLUMNS = [
 const drawNotifications = ({ hub: { notifications } }) => {
   const receivers = notifications?.channels ?? [];
   if (!receivers.length) {
-    setPanelEmpty("notifications", "No receivers. Set --alertmanager-url or --notify-file.");
+    setPanelEmpty("notifications", "Notifications are off. Set --alertmanager-url or --notify-file.");
     return;
   }
   drawTable(byId("notifications"), {
@@ -360,6 +361,7 @@ const drawAudit = ({ audit }) => {
 
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
+  if (live.data?.bounds && !receiver.requests) return /** @type {Fact[]} */ ([["Spans", "from the recording"]]);
   const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
     ([, count]) => count,
   );

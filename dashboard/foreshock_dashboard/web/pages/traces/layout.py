@@ -25,6 +25,7 @@ from foreshock_dashboard.web.charts.lines import Mark, blank, draw_marks, escape
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
 from foreshock_dashboard.web.panels import service_charts
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.parameters import View
 
 MIN_AXIS_SECONDS = 1e-6
@@ -115,7 +116,10 @@ class _Heatmap:
         figure = heat_map(read.heat, inside, look, span, "No traces in this time range.")
         if world is not None and figure["data"]:
             services = {query.service} if query.service else world.services
-            draw_marks(figure["layout"], service_charts.change_marks(world.changes, services, span), look, span)
+            incidents = [item for item in open_incidents(snapshot_at(hub, view)) if item.affected]
+            marks = [Mark(item.since, "incident start", "crit") for item in incidents if span[0] < item.since < span[1]]
+            changes = service_charts.change_marks(world.changes, services, span)
+            draw_marks(figure["layout"], [*marks, *changes], look, span)
         return figure
 
     def _read(self, hub: HubView, query: TraceQuery) -> _Read:
@@ -159,7 +163,7 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
     }
     layout["legend"] |= {"x": 1, "xanchor": "right"}
     if heat.note:
-        layout["annotations"] = [note(f"Incomplete: {heat.note}.", look)]
+        layout["annotations"] = [note(f"{heat.note}.", look)]
     layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
