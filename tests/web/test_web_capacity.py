@@ -16,6 +16,7 @@ from tests.web.forecasts import DAY, FORECAST, NONE_SHORT, NOT_YET, UNREADABLE, 
 from tests.web.worlds import NOW, SCENES, FakeHub
 
 from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_maxima, peak_within
+from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.web.charts.chart import Look
@@ -181,3 +182,34 @@ def test_a_healthy_platform_names_a_shortage_of_the_next_day(scene: str, at: flo
     snapshot = SCENES[scene]()
     facts = now(snapshot, "x", capacity=replace(FORECAST, shortages=(shortage(at=at),)))["verdict"]["facts"]
     assert ("Next shortage" in [fact.label for fact in facts]) == announced
+
+
+def test_a_what_if_case_changes_the_whole_page(look: Caller) -> None:
+    """More traffic, and a host of which two of the four GPUs of a service are."""
+    body = look.get("/api/pages/capacity?traffic=2").json()
+    rows = {row["service"]: row for row in body["rows"]}
+    assert rows["vllm-8b"]["peak"] == pytest.approx(1.2)
+    assert rows["vllm-8b"]["shortage_at"]
+    assert body["case"] == "What if: traffic x 2. This is not the forecast."
+    assert look.get("/api/pages/capacity?traffic=1").json()["case"] == ""
+
+
+def test_a_lost_host_takes_its_share_of_the_replicas(look: Caller) -> None:
+    """All GPUs of vllm-8b are on host-2, and those of the others are not."""
+    body = look.get("/api/pages/capacity?lost=host-2").json()
+    rows = {row["service"]: row for row in body["rows"]}
+    assert body["hosts"] == ["host-0", "host-1", "host-2", "host-3"]
+    assert (rows["vllm-8b"]["safe"], rows["vllm-8b"]["ready"]) == (0.0, 0.0)
+    assert set(rows["vllm-8b"]["median"]) == {999}
+    assert "".join(part["text"] for part in body["clauses"]) == "vllm-8b has no replica left."
+    assert (rows["embedder"]["safe"], rows["embedder"]["peak"]) == (15.0, pytest.approx(0.96))
+    world = SCENES["healthy"]().world
+    assert world is not None
+    assert replicas_on(world, FORECAST, "host-2") == {FORECAST.loads[2].subject: 4.0}
+
+
+@pytest.mark.parametrize("traffic", ["0", "-1", "4", "nan", "1e3", "x"])
+def test_an_impossible_factor_is_refused(look: Caller, traffic: str) -> None:
+    """With its bounds."""
+    refused = look.get(f"/api/pages/capacity?traffic={traffic}")
+    assert (refused.status_code, "from 1 to 3" in refused.json()["error"]) == (400, True)

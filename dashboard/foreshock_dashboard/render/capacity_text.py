@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
 from foreshock_dashboard.model.capacity.load import Shortage, Subject
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
-from foreshock_dashboard.render.clause import Clause, Text, place, text
+from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMITS, SLOW_BURNS
 
@@ -124,6 +124,20 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
     if forecast.shortages:
         return shortage_text(forecast.shortages[0], now, forecast)
     return text("No shortage in the next 7 days.")
+
+
+def case_text(traffic: float, lost: str) -> str:
+    """`What if: traffic x 1.3, host-3 lost. Not the forecast.`; "" for the forecast itself."""
+    parts = [f"traffic x {traffic:g}"] if traffic != 1.0 else []
+    parts += [f"{in_words(lost)} lost"] if lost else []
+    return f"What if: {', '.join(parts)}. This is not the forecast." if parts else ""
+
+
+def gone_text(subject: Subject) -> Text:
+    """`llm-chat has no replica left.`, `Pool chat has no GPU left.`."""
+    if subject.service:
+        return text(subject.service, " has no replica left.")
+    return text("Pool ", place(subject.pool), " has no GPU left.")
 
 
 def no_forecast(forecast: CapacityForecast) -> str:

@@ -38,9 +38,11 @@ class Headroom:
 
     @property
     def urgency(self) -> tuple[float, float]:
-        """Sort key: the first shortage first, then the highest peak over the safe limit, unknown ones last."""
-        ratio = self.peak.p50 / self.load.safe
-        return self.shortage.at if self.shortage else math.inf, -ratio if math.isfinite(ratio) else math.inf
+        """Sort key: what has no capacity, the first shortage, then the highest peak; unknown limits come last."""
+        if self.load.safe == 0:
+            return -math.inf, 0.0
+        ratio = -self.peak.p50 / self.load.safe
+        return self.shortage.at if self.shortage else math.inf, math.inf if math.isnan(ratio) else ratio
 
 
 def headrooms(forecast: CapacityForecast) -> tuple[Headroom, ...]:
@@ -85,12 +87,12 @@ def _limiting(loads: list[LoadForecast], shortage: Shortage | None) -> LoadForec
 
     Of the two measures of one load, tokens and requests, tokens decide, as for shortages.
     """
-    kinds = {load.kind for load in loads if load.safe > 0}
+    kinds = {load.kind for load in loads if load.safe >= 0}
     limited = [
         load
         for load in loads
         if load.kind in LIMITED_KINDS
-        and load.safe > 0
+        and load.safe >= 0
         and not (load.kind is LoadKind.REQUESTS and LoadKind.TOKENS in kinds)
     ]
     if limited:
@@ -109,4 +111,4 @@ def _headroom(subject: Subject, load: LoadForecast, shortage: Shortage | None) -
 def _usage(load: LoadForecast) -> float:
     """The highest upper bound over the safe limit; -1 where it is unknown."""
     known = load.p90[np.isfinite(load.p90)]
-    return float(known.max()) / load.safe if len(known) else -1.0
+    return float(known.max()) / load.safe if len(known) and load.safe > 0 else math.inf if len(known) else -1.0

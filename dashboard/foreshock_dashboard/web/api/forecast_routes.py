@@ -12,9 +12,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
 from foreshock_dashboard.web.api.csv import table
-from foreshock_dashboard.web.api.parameters import ForecastParameters
+from foreshock_dashboard.web.api.parameters import CapacityParameters, ForecastParameters
 from foreshock_dashboard.web.http.responses import CSV, Payload, Responder, download
-from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
+from foreshock_dashboard.web.pages.capacity.data import CapacityPage, WhatIf, capacity
 from foreshock_dashboard.web.state.capacity_json import HORIZONS, Forecast, forecast
 from foreshock_dashboard.web.state.parameters import AsOf
 
@@ -49,9 +49,16 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
         rows = [] if past else forecast(hub.capacity, hub.now())["loads"]
         return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(COLUMNS, rows), CSV)
 
-    @get_snapshot(api, responder, "/pages/capacity", "All values of the Capacity page", CapacityPage)
-    def page_capacity(snapshot: Snapshot, past: bool, _: AsOf) -> Payload:
-        return capacity(snapshot, hub.capacity, hub.now(), past=past)
+    @get_snapshot(
+        api,
+        responder,
+        "/pages/capacity",
+        "All values of the Capacity page",
+        CapacityPage,
+        parameters=CapacityParameters,
+    )
+    def page_capacity(snapshot: Snapshot, past: bool, query: CapacityParameters) -> Payload:
+        return capacity(snapshot, hub.capacity, hub.now(), WhatIf(query.traffic, query.lost), past=past)
 
 
 def _service(text: str, known: set[Service | None]) -> Service:

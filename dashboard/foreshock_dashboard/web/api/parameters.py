@@ -8,10 +8,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, METRICS, Selection
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
-from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, one_of, refused, whole
+from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, decimal, one_of, refused, whole
 
 MAX_FILTER_LENGTH = 80
 MAX_CSV_TRACES = 1000
+MAX_TRAFFIC_FACTOR = 3.0
 INCIDENT_STATES = ("open", "resolved")
 
 
@@ -31,6 +32,15 @@ class ForecastParameters(Parameters):
     """`/api/forecast`."""
 
     service: str = Field("", description=f"only this one, with its forecast by step: {SERVICE}")
+
+
+class CapacityParameters(AsOf):
+    """`/api/pages/capacity`."""
+
+    traffic: Annotated[float, BeforeValidator(decimal(1.0, MAX_TRAFFIC_FACTOR))] = Field(
+        1.0, description=f"what if: all traffic times this factor, 1 to {MAX_TRAFFIC_FACTOR:g}"
+    )
+    lost: str = Field("", description="what if: this host is lost")
 
 
 class IncidentsParameters(AsOf):

@@ -133,6 +133,17 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def decimal(least: float, most: float) -> Callable[[str], float]:
+    """A parser of decimal numbers within bounds."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", str(text)) or not least <= float(text) <= most:
+            raise ValueError(f"not a number from {least:g} to {most:g}")
+        return float(text)
+
+    return parse
+
+
 def time_parameter(name: str, text: str, now: float, default: float, up: bool = False) -> float:
     """The time that a parameter holds, Unix seconds; `default` where it is blank.
 

@@ -1,4 +1,5 @@
 // The Capacity page: the first shortage, the week of each service, its chart, headroom, and what fills up.
+import { hrefWith, link, navigate, param } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatBytes, formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
@@ -14,6 +15,7 @@ import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#w
 
 const PANELS = ["strips", "headroom", "slow-burns"];
 const DAY_SECONDS = 86_400;
+const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
 const BYTES = ["host_memory", "gpu_memory"];
 
 /** The newest values. @type {CapacityData | null} */
@@ -23,11 +25,12 @@ let newest = null;
 const kindName = (kind) => LOAD_KINDS[/** @type {keyof typeof LOAD_KINDS} */ (kind)];
 
 /** @param {CapacityData} data */
-const drawHeadline = ({ state, clauses, action = [], notes = [] }) => {
+const drawHeadline = ({ state, clauses, action = [], notes = [], case: whatIf }) => {
   requireId("capacity-verdict").dataset.state = state;
   put(byId("shortage"), linked(clauses));
   put(
     byId("shortage-detail"),
+    whatIf ? h("p", null, h("b", null, whatIf), " ", link(hrefWith({ traffic: null, lost: null }), "Reset")) : null,
     action.length ? h("p", null, linked(action)) : null,
     notes.map((note) => h("p", { class: "note" }, linked(note))),
   );
@@ -37,8 +40,9 @@ const drawHeadline = ({ state, clauses, action = [], notes = [] }) => {
 const momentCell = (unix) => (isNumber(unix) ? exactTime(unix, formatMoment(unix, hubTime())) : null);
 
 /** @param {StripRow} row */
-const peakCell = ({ peak, peak_low: low, peak_high: high, peak_at: at }) => {
+const peakCell = ({ peak, peak_low: low, peak_high: high, peak_at: at, safe }) => {
   if (!isNumber(peak)) return null;
+  if (safe === 0) return h("span", { class: "bad" }, CAPACITY_TEXTS.no_capacity);
   return [
     h("span", { class: peak > 1 ? "bad" : "" }, formatPercent(peak)),
     h("small", { class: "reference" }, ` (${formatPercent(low)} to ${formatPercent(high)})`, " ", momentCell(at)),
@@ -48,7 +52,12 @@ const peakCell = ({ peak, peak_low: low, peak_high: high, peak_at: at }) => {
 /** @type {import("#web/assets/widgets/table.js").Column<StripRow>[]} */
 const COLUMNS = [
   { key: "name", name: "Service", text: true, value: rowName, cell: rowLink },
-  { key: "now", name: "Now", minor: true, cell: ({ now }) => (isNumber(now) ? formatPercent(now) : null) },
+  {
+    key: "now",
+    name: "Now",
+    minor: true,
+    cell: ({ now, safe }) => (isNumber(now) && safe !== 0 ? formatPercent(now) : null),
+  },
   {
     key: "peak",
     name: "Peak in 7 days",
@@ -61,8 +70,8 @@ const COLUMNS = [
     minor: true,
     hint: "safe load minus peak; negative in a shortage",
     value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
-    cell: ({ peak }) => {
-      if (!isNumber(peak)) return null;
+    cell: ({ peak, safe }) => {
+      if (!isNumber(peak) || safe === 0) return null;
       return h("span", { class: peak > 1 ? "bad" : "" }, `${Math.round(100 - 100 * peak)}%`);
     },
   },
@@ -77,7 +86,10 @@ const COLUMNS = [
   {
     key: "shortage_at",
     name: "First shortage",
-    cell: ({ shortage_at: at, peak }) => momentCell(at) ?? (isNumber(peak) ? CAPACITY_TEXTS.none : null),
+    cell: ({ shortage_at: at, peak, safe }) => {
+      if (safe === 0) return CAPACITY_TEXTS.now;
+      return momentCell(at) ?? (isNumber(peak) ? CAPACITY_TEXTS.none : null);
+    },
   },
   {
     key: "replicas",
@@ -177,6 +189,42 @@ const drawChoice = () => {
   );
 };
 
+/**
+ * The controls of the what-if case, which the address holds.
+ * @param {CapacityData} data
+ */
+const drawWhatIf = ({ hosts = [], rows = [] }) => {
+  const [traffic, lost] = [Number(param("traffic")) || 1, param("lost")];
+  const choice = (
+    /** @type {string} */ name,
+    /** @type {string} */ label,
+    /** @type {import("#web/assets/dom.js").Content} */ options,
+  ) => h("label", null, h("span", null, label), h("select", { name }, options));
+  const option = (/** @type {string} */ value, /** @type {string} */ text, /** @type {boolean} */ selected) =>
+    h("option", { value, selected }, text);
+  const factors = [...new Set([...TRAFFIC_FACTORS, traffic])].sort((a, b) => a - b);
+  put(
+    byId("what-if"),
+    rows.length
+      ? [
+          choice(
+            "traffic",
+            "What if: traffic",
+            factors.map((factor) =>
+              option(String(factor), factor === 1 ? "as forecast" : `x ${factor}`, factor === traffic),
+            ),
+          ),
+          hosts.length
+            ? choice("lost", "What if: host lost", [
+                option("", "none", !lost),
+                ...hosts.map((host) => option(host, inWords(host), host === lost)),
+              ])
+            : null,
+        ]
+      : null,
+  );
+};
+
 const redraw = () => {
   if (!newest) return;
   drawStrips(byId("strips"), newest);
@@ -187,6 +235,11 @@ const redraw = () => {
 export const capacity = {
   mount: () => {
     followStrips(requireId("strips"), redraw);
+    requireId("what-if").addEventListener("change", (event) => {
+      if (!(event.target instanceof HTMLSelectElement)) return;
+      const { name, value } = event.target;
+      navigate(hrefWith({ [name]: name === "traffic" && value === "1" ? null : value }), true);
+    });
     requireId("chosen").addEventListener("change", (event) => {
       const row = event.target instanceof HTMLSelectElement ? newest?.rows?.[Number(event.target.value)] : undefined;
       if (row) choose(row);
@@ -204,9 +257,11 @@ export const capacity = {
     if (!data.rows?.length) {
       for (const name of ["strips", "headroom"]) setPanelEmpty(name, CAPACITY_TEXTS.no_forecast);
       put(byId("chosen"));
+      drawWhatIf(data);
       return;
     }
     redraw();
+    drawWhatIf(data);
     drawHeadroom(data);
     for (const name of ["strips", "headroom"]) setPanel(name, "ready");
   },

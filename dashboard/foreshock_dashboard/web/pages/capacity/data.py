@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Required
+from typing import NamedTuple, Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_maxima
+from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
+from foreshock_dashboard.analysis.capacity.what_if import what_if
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.render.capacity_text import act_text, headline, quality_notes
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.capacity_text import act_text, case_text, gone_text, headline, quality_notes
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
@@ -22,6 +25,22 @@ MAX_ROWS = 60
 """Services and pools with a strip; /api/forecast has all."""
 MAX_PERCENT = 999
 """Share of the safe load up to which it is shown."""
+
+
+class WhatIf(NamedTuple):
+    """A case to look at: all traffic times a factor, and a host that is lost; "" for none."""
+
+    traffic: float = 1.0
+    lost: str = ""
+
+    def applied(self, forecast: CapacityForecast, world: World | None) -> CapacityForecast:
+        """The forecast in this case."""
+        if self == NOTHING:
+            return forecast
+        return what_if(forecast, self.traffic, replicas_on(world, forecast, self.lost) if world and self.lost else {})
+
+
+NOTHING = WhatIf()
 
 
 class StripRow(Row):
@@ -53,7 +72,7 @@ class CapacityPage(TypedDict, total=False):
     """The payload of the page; where there is no forecast, `ready`, `state` and `clauses` alone.
 
     state: of the headline. action: when to act. start: Unix seconds of the first hour of the strips. hidden: rows that
-    do not fit.
+    do not fit. hosts: those that may be lost. case: which what-if case the values are of, in words; "" for none.
     """
 
     ready: Required[bool]
@@ -64,16 +83,22 @@ class CapacityPage(TypedDict, total=False):
     start: float | None
     rows: list[StripRow]
     hidden: int
+    hosts: list[str]
+    case: str
     slow_burns: list[SlowBurnJson]
 
 
-def capacity(snapshot: Snapshot, forecast: CapacityForecast, now: float, *, past: bool) -> CapacityPage:
+def capacity(
+    snapshot: Snapshot, forecast: CapacityForecast, now: float, case: WhatIf = NOTHING, *, past: bool
+) -> CapacityPage:
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
     if past:
         return {"ready": True, "state": "unknown", "clauses": [ClauseJson(CAPACITY_TEXTS["past"], "", (), (), None)]}
+    forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
-    said = clauses(headline(forecast, now))
     rows = headrooms(forecast)
+    gone = [row.subject for row in rows if row.load.safe == 0]
+    said = clauses(gone_text(gone[0]) if gone else headline(forecast, now))
     if not rows:
         waits = snapshot.world is None and not snapshot.error
         state = "error" if forecast.error else "learning"
@@ -82,14 +107,16 @@ def capacity(snapshot: Snapshot, forecast: CapacityForecast, now: float, *, past
     start = min(row.load.start for row in rows)
     return {
         "ready": True,
-        "state": "warning" if first else "healthy",
+        "state": "warning" if first or gone else "healthy",
         "clauses": said,
-        "action": clauses(act_text(first, now)) if first else [],
+        "action": clauses(act_text(first, now)) if first and not gone else [],
         "notes": [clauses(note) for note in quality_notes(forecast)],
         "start": start - start % 3600.0,
         "rows": [_row(row) for row in rows[:MAX_ROWS]],
         "hidden": max(0, len(rows) - MAX_ROWS),
         "slow_burns": burns,
+        "hosts": sorted({gpu.host for gpu in snapshot.world.gpus}) if snapshot.world else [],
+        "case": case_text(case.traffic, case.lost),
     }
 
 
@@ -100,24 +127,31 @@ def _row(row: Headroom) -> StripRow:
         pool=row.subject.pool,
         kind=load.kind,
         unit=LOAD_UNITS[load.kind],
-        now=number(row.now / load.safe),
-        peak=number(peak.p50 / load.safe),
-        peak_low=number(peak.p10 / load.safe),
-        peak_high=number(peak.p90 / load.safe),
+        now=_share(row.now, load.safe),
+        peak=_share(peak.p50, load.safe),
+        peak_low=_share(peak.p10, load.safe),
+        peak_high=_share(peak.p90, load.safe),
         peak_at=number_of_time(peak.at),
         safe=number(load.safe),
         ready=number(load.ready),
-        median=_percents(hourly_maxima(load.p50, load.start) / load.safe),
-        upper=_percents(hourly_maxima(load.p90, load.start) / load.safe),
+        median=_percents(hourly_maxima(load.p50, load.start), load.safe),
+        upper=_percents(hourly_maxima(load.p90, load.start), load.safe),
         shortage_at=number_of_time(short.at if short else None),
         replicas=short.replicas if short else None,
         room=number(short.room) if short else None,
     )
 
 
-def _percents(ratios: Floats) -> list[int | None]:
-    """Whole percent; empty where nothing is known."""
-    if not np.isfinite(ratios).any():
+def _share(load: float, safe: float) -> float | None:
+    """The share of the safe load, up to `MAX_PERCENT`, which it also is without any safe load; None if unknown."""
+    return number(min(load / safe, MAX_PERCENT / 100) if safe else MAX_PERCENT / 100 + 0 * load)
+
+
+def _percents(loads: Floats, safe: float) -> list[int | None]:
+    """The same in whole percent; empty where nothing is known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = loads / safe
+    if np.isnan(ratios).all():
         return []
     whole = np.minimum(np.round(ratios * 100), MAX_PERCENT)
     return [None if np.isnan(value) else int(value) for value in whole.tolist()]

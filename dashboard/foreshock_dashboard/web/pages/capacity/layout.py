@@ -16,6 +16,7 @@ from foreshock_dashboard.render.units import significant
 from foreshock_dashboard.render.words.capacity import LOAD_UNITS
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines, stamp
+from foreshock_dashboard.web.pages.capacity.data import WhatIf
 from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View
 
@@ -27,6 +28,7 @@ CHART_UNITS = {"req/s": "per_second", "ratio": "ratio"}
 
 def layout() -> Component:
     """The headline first, then the evidence."""
+    case = html.Div(id="what-if", className="filters")
     detail = html.Div(id="shortage-detail", className="verdict-detail")
     return page_of(
         "capacity",
@@ -39,6 +41,7 @@ def layout() -> Component:
                 detail,
                 role="alert",
             ),
+            case,
             html.Div(
                 [
                     panel("strips", "Next 7 days", "share of safe load by hour", wide=True),
@@ -51,6 +54,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/capacity",
+        takes="traffic lost",
         keeps="service pool",
         orders="sort",
     )
@@ -58,12 +62,20 @@ def layout() -> Component:
 
 def _load(hub: HubView, view: View, look: Look) -> Json:
     """The chosen service, or the most urgent one: seven days of history, and the forecast with its 80% interval."""
-    forecast = hub.capacity
+    forecast = _case(view).applied(hub.capacity, hub.snapshot.world)
     rows = headrooms(forecast)
     row = next((row for row in rows if _is_chosen(row, view)), rows[0] if rows and not view.get("service") else None)
     if not view.live or row is None:
         return blank(no_forecast(forecast) or "No forecast of this service.", look)
     return figure(row, look)
+
+
+def _case(view: View) -> WhatIf:
+    """The what-if case of the address; that of no change where it cannot be read, as the page shows the error."""
+    try:
+        return WhatIf(float(view.get("traffic") or 1.0), view.get("lost"))
+    except ValueError:
+        return WhatIf()
 
 
 def _is_chosen(row: Headroom, view: View) -> bool:

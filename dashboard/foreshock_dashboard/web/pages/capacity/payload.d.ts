@@ -49,4 +49,7 @@ export interface CapacityData extends LivePayload {
   rows?: StripRow[];
   hidden?: number;
   slow_burns?: SlowBurn[];
+  hosts?: string[];
+  /** Which what-if case the values are of; empty for the forecast. */
+  case?: string;
 }
