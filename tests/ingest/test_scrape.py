@@ -197,7 +197,7 @@ def test_a_target_that_is_not_there_costs_the_others_nothing(
 
     eventually(lambda: states() == [False, True], "one down, one up")
     assert "cannot be reached" in scraper.states()[0].error
-    assert "is it running there?" in scraper.states()[0].error
+    assert "check that it is running" in scraper.states()[0].error
 
 
 def test_the_password_of_a_target_is_sent_and_not_shown(
@@ -211,7 +211,7 @@ def test_the_password_of_a_target_is_sent_and_not_shown(
     assert page.seen[0]["Authorization"] == "Basic YWRhOnNlY3JldA=="
     assert "secret" not in caplog.text + str([state.error for state in scraper.states()])
     assert {batch.target for batch in kept.batches} == {page.url, f"http://127.0.0.1:{closed_port}/metrics"}
-    with pytest.raises(ValueError, match="write http") as refused:
+    with pytest.raises(ValueError, match="use http") as refused:
         ScrapeTarget("ftp://ada:secret@host", "test")
     assert "secret" not in str(refused.value)
 
@@ -287,7 +287,7 @@ def test_scrapes_follow_the_clock_that_runs_faster(
 @pytest.mark.parametrize("url", ["host:9100", "ftp://host/metrics", "http:///metrics", ""])
 def test_a_target_needs_a_whole_url(url: str) -> None:
     """The message says how one looks."""
-    with pytest.raises(ValueError, match="write http://HOST:PORT/metrics"):
+    with pytest.raises(ValueError, match="use http://HOST:PORT/metrics"):
         ScrapeTarget(url, "job", {})
 
 

@@ -152,7 +152,7 @@ def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() ->
     assert [name for name in names if f"`{name}`" not in section] == []
     for words in (
         f"total series limit is {MAX_SERIES:,} (`--span-metrics-max-series`)",
-        f"An operation takes {SERIES_PER_HISTOGRAM + 1} per",
+        f"An operation uses {SERIES_PER_HISTOGRAM + 1} per",
         f"service is limited to {MAX_SPAN_NAMES} span names and {MAX_MODELS} models",
         f"up to {MAX_INTERNAL_DEPTH} INTERNAL spans",
     ):

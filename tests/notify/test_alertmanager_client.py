@@ -55,8 +55,8 @@ def test_an_incident_is_silenced_until_the_last_silence_ends_or_inhibited() -> N
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (httpx.Response(200, json={"some": "page"}), "answers what Alertmanager does not"),
-        (httpx.Response(200, text="<html>"), "answers what Alertmanager does not"),
+        (httpx.Response(200, json={"some": "page"}), "check that the URL points to Alertmanager"),
+        (httpx.Response(200, text="<html>"), "check that the URL points to Alertmanager"),
         (httpx.Response(401), "returned 401; set the required credentials or tenant with --alertmanager-config"),
         (httpx.Response(503, text="overloaded"), "returned 503: overloaded"),
         (httpx.Response(302, headers={"location": "https://login"}), "redirects to https://login"),

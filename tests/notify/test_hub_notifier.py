@@ -44,7 +44,7 @@ def test_receivers_are_the_alertmanagers_and_the_channels_of_the_file(tmp_path: 
     ("lines", "credentials", "message"),
     [
         ("json://hub\nnonsense\n", "token", r"^--notify-file: .*channels: line 2: does not begin with a URL"),
-        ("json://hub\n", "two\nlines", r"^--alertmanager-config: .*credentials: must hold one line"),
+        ("json://hub\n", "two\nlines", r"^--alertmanager-config: .*credentials: must contain exactly one line"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_its_option(

@@ -134,7 +134,7 @@ class ApiClient:
 
     def unexpected(self, problem: str) -> SourceError:
         """Return the error for a response that the API does not specify."""
-        return SourceError(f"{self.name}: answers what {self.kind} does not ({problem}); is it another service?")
+        return SourceError(f"{self.name}: unexpected response ({problem}); check that the URL points to {self.kind}")
 
     def _read(self, response: httpx.Response) -> bytes:
         end = self._monotonic() + self._max_seconds
@@ -142,7 +142,9 @@ class ApiClient:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > self._max_body:
-                raise LimitError(f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; {self._smaller}")
+                raise LimitError(
+                    f"{self.name}: the response is larger than {self._max_body >> 20} MiB; {self._smaller}"
+                )
             if self._monotonic() > end:
                 raise self._timed_out(self._max_seconds)
         return bytes(body)
@@ -168,9 +170,9 @@ def _base_url(kind: str, url: str, config_option: str) -> httpx.URL:
     try:
         base = httpx.URL(url.rstrip("/"))
     except httpx.InvalidURL:  # its text quotes the URL
-        raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT") from None
+        raise ValueError(f"{kind} {without_credentials(url)!r}: not a valid URL; use http://HOST:PORT") from None
     if base.scheme not in ("http", "https") or not base.host:
-        raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT")
+        raise ValueError(f"{kind} {without_credentials(url)!r}: not a valid URL; use http://HOST:PORT")
     if base.userinfo:
-        raise ValueError(f"{kind} {without_credentials(url)!r}: has credentials. Move them to {config_option}")
+        raise ValueError(f"{kind} {without_credentials(url)!r}: contains credentials. Move them to {config_option}")
     return base

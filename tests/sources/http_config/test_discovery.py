@@ -202,7 +202,7 @@ def test_an_invalid_target_is_named_and_the_others_are_scraped(page: str, run: R
     eventually(lambda: running.up(page) == 1.0, "a scrape of the valid one")
     (state,) = running.found.states()
     assert state.targets == 1
-    assert state.error.startswith(f"4 of 5 targets are invalid; first: target '{page}': write HOST:PORT, and ")
+    assert state.error.startswith(f"4 of 5 targets are invalid; first: target '{page}': use HOST:PORT, and ")
 
 
 def test_targets_are_found_by_dns(page: str, run: Run, eventually: Eventually, monkeypatch: Any) -> None:  # noqa: ANN401
@@ -370,7 +370,7 @@ def test_a_watch_continues_at_the_last_change_and_makes_targets_of_changed_pods_
     ("answer", "error"),
     [
         (403, "returned 403. Allow get, list, and watch of pods"),
-        ([], "the watch ends at once. Have proxies pass on each event as it comes"),
+        ([], "the watch ends immediately. Configure proxies not to buffer events"),
         (
             [{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}],
             "the watch failed: etcd. Check the API server",
@@ -413,9 +413,9 @@ MISTAKES = {
     "scrape_configs: [{job_name: a, relabel_configs: [{regex: '(', target_label: b}]}]": "is not a regular expression",
     "scrape_configs: [{job_name: a, relabel_configs: [{action: hashmod}]}]": "action: Input should be 'replace'",
     "scrape_configs: [{job_name: a, relabel_configs: [{}]}]": "target_label is missing. Set it, or another action.",
-    "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [a], type: A}]}]": "port is missing. Records of type A",
+    "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [a], type: A}]}]": "port is missing. A records do not",
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: node}]}]": "role: Input should be 'pod'.",
-    "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]": "no cluster around. Run in one, or set",
+    "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]": "not in a Kubernetes cluster. Run in one,",
     "scrape_configs: [{job_name: a, http_sd_configs: [{url: x}]}]": "url: relative URL without a base.",
     "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:s3cret@h/'}]}]": "url: a user and password there",
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: 'http://s3cret@h'}]}]": "shown",

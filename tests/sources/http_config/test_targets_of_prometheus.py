@@ -98,6 +98,6 @@ def test_targets_are_those_of_prometheus(tmp_path: Path, wait: Eventually) -> No
 @pytest.mark.parametrize("address", ["bad:port", "ada:secret@h:1", "h:1?x", "h 1", ""])
 def test_an_address_is_a_host_and_a_port(address: str) -> None:
     """The message has the remedy, and no password."""
-    with pytest.raises(ValueError, match=r"write (http://)?HOST:PORT") as refused:
+    with pytest.raises(ValueError, match=r"use (http://)?HOST:PORT") as refused:
         scrape_target({"__address__": address}, "job")
     assert "secret" not in str(refused.value)

@@ -175,13 +175,13 @@ def test_a_native_histogram_does_not_hide_the_other_series() -> None:
 @pytest.mark.parametrize("url", ["", "prom:9090", "ftp://prom", "http://", "http://prom:port"])
 def test_an_invalid_address_is_refused_at_once(url: str) -> None:
     """With the form it should have."""
-    with pytest.raises(ValueError, match="write http://HOST:PORT"):
+    with pytest.raises(ValueError, match="use http://HOST:PORT"):
         PrometheusSource(url)
 
 
 def test_a_password_is_not_in_the_message_about_an_invalid_address() -> None:
     """Messages end up in logs."""
-    for url, problem in (("ftp://ada:secret@prom", "write http://HOST:PORT"), ("http://ada:secret@prom", "has cred")):
+    for url, problem in (("ftp://ada:secret@prom", "use http://HOST:PORT"), ("http://ada:secret@prom", "has cred")):
         with pytest.raises(ValueError, match=problem) as refused:
             PrometheusSource(url)
         assert "secret" not in str(refused.value)

@@ -79,5 +79,5 @@ def test_another_form_is_refused_with_its_place(groups: object, message: str) ->
 
 def test_labels_without_an_address_make_no_target() -> None:
     """Relabeling may have removed it."""
-    with pytest.raises(ValueError, match="write http://HOST:PORT/metrics"):
+    with pytest.raises(ValueError, match="use http://HOST:PORT/metrics"):
         scrape_target({"service_name": "model"}, job="vllm")

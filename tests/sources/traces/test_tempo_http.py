@@ -118,7 +118,7 @@ def test_a_partial_trace_has_a_note() -> None:
     found = source(answering(200, content=recorded("tempo-trace-partial.json"))).get(TRACE)
     assert [span.name for span in found] == ["POST /chat"]
     assert found.note == (
-        "Tempo gives a part of this trace only: trace exceeds max size (max bytes: 5000000); "
+        "Tempo returned only part of this trace: trace exceeds max size (max bytes: 5000000); "
         "1 of its spans cannot be read (invalid span_id)"
     )
 
@@ -130,7 +130,7 @@ def test_a_part_of_a_trace_is_known_in_protobuf_too() -> None:
     body += b"\x12\x00\x18\x01\x22\x03big" + b"\x28\x96\x01" + b"\x31" + bytes(8) + b"\x3d" + bytes(4)
     found = source(answering(200, content=body, headers={"Content-Type": "application/protobuf; x=y"})).get(TRACE)
     assert [span.span_id for span in found] == [f"{1:016x}", f"{2:016x}"]
-    assert found.note == "Tempo gives a part of this trace only: big"
+    assert found.note == "Tempo returned only part of this trace: big"
 
 
 @pytest.mark.parametrize("body", [b'{"trace":{}}', b'{"trace":null,"metrics":{}}', b'{"status":"COMPLETE"}'])
@@ -256,12 +256,12 @@ def test_namespaces_are_cached(span: MakeSpan) -> None:
 @pytest.mark.parametrize("url", ["tempo:3200", "ftp://tempo", "http://", "http://:80", ""])
 def test_an_invalid_address_is_refused(url: str) -> None:
     """With an example of one."""
-    with pytest.raises(ValueError, match="write http://HOST:PORT"):
+    with pytest.raises(ValueError, match="use http://HOST:PORT"):
         TempoTraces(url)
 
 
 GZIP = {"content-encoding": "gzip"}
-STRANGE = "answers what Tempo does not "
+STRANGE = "unexpected response "
 REFUSALS: dict[str, tuple[Answer, str]] = {
     "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused). Check that it runs"),
     "slow": (raising(httpx.ReadTimeout("")), "no response within 30 s; use a shorter range"),

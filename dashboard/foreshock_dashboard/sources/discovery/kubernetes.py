@@ -54,7 +54,7 @@ def pod_watches(config: KubernetesSd) -> list[PodWatch]:
     if not url:
         host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
         if not host:
-            raise FileError("kubernetes_sd_configs: no cluster around. Run in one, or set api_server")
+            raise FileError("kubernetes_sd_configs: not in a Kubernetes cluster. Run in one, or set api_server")
         url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
         token = Authorization(credentials_file=ACCOUNT / "token")
         http = HttpConfig(authorization=token, tls_config=TlsConfig(ca_file=ACCOUNT / "ca.crt"))
@@ -120,7 +120,7 @@ class PodWatch:
                     succeed()
                 if is_empty and time.monotonic() - began < SHORTEST_WATCH_SECONDS:
                     raise DiscoveryError(
-                        "Kubernetes: the watch ends at once. Have proxies pass on each event as it comes"
+                        "Kubernetes: the watch ends immediately. Configure proxies not to buffer events"
                     )
                 succeed()
         except (httpx.HTTPError, SourceError) as error:

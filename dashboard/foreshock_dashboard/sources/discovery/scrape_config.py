@@ -47,7 +47,7 @@ class DnsSd(Block):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.type != "SRV" and self.port is None:
-            raise ValueError(f"port is missing. Records of type {self.type} have none")
+            raise ValueError(f"port is missing. {self.type} records do not contain one")
         return self
 
 

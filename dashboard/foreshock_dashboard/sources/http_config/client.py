@@ -86,9 +86,9 @@ def _headers(config: HttpConfig) -> Iterator[tuple[bytes, bytes]]:
     if given := config.authorization:
         credentials = secret_text(given.credentials, given.credentials_file).strip()
         if not credentials:
-            raise FileError("authorization: credentials is empty. Write the token to it")
+            raise FileError("authorization: credentials is empty. Set it to the token")
         if given.type == "Bearer" and (" " in credentials or not credentials.isascii()):
-            raise FileError(f"{given.credentials_file or 'authorization'}: is not a bearer token. Leave out 'Bearer'")
+            raise FileError(f"{given.credentials_file or 'authorization'}: is not a bearer token. Remove 'Bearer'")
         yield b"Authorization", f"{given.type} {credentials}".encode()
     for name, header in config.http_headers.items():
         texts = [*header.values, *(secret.get_secret_value() for secret in header.secrets)]

@@ -148,5 +148,5 @@ def secret_text(inline: SecretStr | str | None, file: Path | None) -> str:
     except ValueError:
         text = ""
     if not text or len(content) > MAX_SECRET_BYTES:
-        raise FileError(f"{file}: must hold one line. Write the secret to it")
+        raise FileError(f"{file}: must contain exactly one line. Write the secret to it")
     return text

@@ -79,7 +79,7 @@ class SigV4Auth(httpx.Auth):
                 )
             return self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            raise SourceError(f"sigv4: AWS gives no credentials ({error}). Check profile and role_arn") from None
+            raise SourceError(f"sigv4: AWS returned no credentials ({error}). Check profile and role_arn") from None
 
     def _assumed_role(self, source: Any) -> Any:  # noqa: ANN401
         """Credentials of a role, renewed before they expire."""

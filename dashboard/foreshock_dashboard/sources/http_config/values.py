@@ -39,7 +39,7 @@ def _secret_line(secret: SecretStr) -> SecretStr:
 
 def _by_header(values: dict[str, Value]) -> dict[str, Value]:
     if not all(_HEADER_NAME.fullmatch(name) for name in values):  # not quoted: it may be a whole header
-        raise ValueError("a key is no name of a header")
+        raise ValueError("a key is not a valid header name")
     return values
 
 
@@ -52,7 +52,7 @@ ProxyUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
 
 def _no_password(url: HttpUrl) -> HttpUrl:
     if url.username or url.password:
-        raise ValueError("a user and password there would be shown. Set basic_auth, or oauth2's client_id, instead")
+        raise ValueError("a user and password here would be exposed. Set basic_auth, or oauth2's client_id, instead")
     return url
 
 
@@ -77,7 +77,7 @@ class Block(BaseModel):
         """Raises ValueError for several of these keys, or for none of them if one is required."""
         given = [key for key in keys if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other. Remove one")
+            raise ValueError(f"{' and '.join(given)} are mutually exclusive. Remove one")
         if required and not given:
             raise ValueError(f"is incomplete. Set {' or '.join(keys)}")
 

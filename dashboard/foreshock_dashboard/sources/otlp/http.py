@@ -131,7 +131,7 @@ class HttpListener:
                 while True:
                     event = await receive()
                     if event["type"] == "http.disconnect":
-                        raise RefusedError(Refusal.CANCELLED, "its sender hung up before all of it had come")
+                        raise RefusedError(Refusal.CANCELLED, "the sender disconnected before the request was complete")
                     chunk = event.get("body", b"")
                     request.hold(len(chunk))
                     body += chunk

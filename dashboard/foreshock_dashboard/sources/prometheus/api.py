@@ -222,7 +222,7 @@ class PrometheusSource(MetricSource):
         except orjson.JSONDecodeError as error:
             raise SourceError(
                 f"{self.name}: returned {status} with {response.headers.get('content-type', 'no content type')}, not "
-                f"Prometheus' JSON ({body[:60]!r}); give the base address of its API, without /graph or /api/v1"
+                f"Prometheus' JSON ({body[:60]!r}); use the base URL of its API, without /graph or /api/v1"
             ) from error
         if not isinstance(answer, dict) or "status" not in answer:
             raise self._api.unexpected(f"{status} without a status field")

@@ -273,7 +273,7 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     except httpx.TimeoutException:
         raise ScrapeError(f"no response within {timeout:g} s; raise the timeout or check its load") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ScrapeError(f"cannot be reached ({error_text(error)}); is it running there?") from error
+        raise ScrapeError(f"cannot be reached ({error_text(error)}); check that it is running") from error
     try:
         return (gunzip(body, max_body) if encoding == "gzip" else body).decode()
     except TooLargeError as error:

@@ -35,7 +35,7 @@ class ScrapeTarget:
         except ValueError:
             is_valid = False
         if not is_valid:
-            raise ValueError(f"target {self.address!r}: write http://HOST:PORT/metrics")
+            raise ValueError(f"target {self.address!r}: not a valid URL; use http://HOST:PORT/metrics")
 
     @property
     def address(self) -> str:
@@ -109,5 +109,5 @@ def scrape_target(
     query = f"?{urlencode(values, doseq=True)}" if any(values.values()) else ""
     address = labels.get("__address__", "")
     if _NOT_IN_ADDRESS.search(address):
-        raise ValueError(f"target {without_credentials(address)!r}: write HOST:PORT, and credentials as basic_auth")
+        raise ValueError(f"target {without_credentials(address)!r}: use HOST:PORT, and set credentials in basic_auth")
     return ScrapeTarget(f"{labels.get('__scheme__') or 'http'}://{address}/{path}{query}", kept.pop("job", job), kept)

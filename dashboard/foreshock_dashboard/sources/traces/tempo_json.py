@@ -134,7 +134,7 @@ def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
         partial, message, decoded = _read_bytes(body, wrapped) if kind == PROTOBUF else _read_json(body)
     except (MalformedError, DecodeError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    notes = [f"Tempo gives a part of this trace only: {message or 'it is larger than its limit'}"] if partial else []
+    notes = [f"Tempo returned only part of this trace: {message or 'it is larger than its limit'}"] if partial else []
     if decoded.rejected:
         notes.append(f"{decoded.rejected} of its spans cannot be read ({', '.join(sorted(decoded.reasons))})")
     return Trace(tuple(decoded.spans), tuple(notes))
