@@ -144,9 +144,10 @@ def _pools(world: World) -> Mapping[str, Supply]:
 
 
 def _free_gpus(world: World) -> Mapping[str, float]:
-    """GPUs of each pool's quota that are not assigned."""
+    """GPUs of each pool's quota that are not assigned; NaN where unknown."""
     state = capacity(world)
-    return {pool: max(0.0, _last(state.quota[row]) - _last(state.used[row])) for row, pool in enumerate(state.pools)}
+    free = (_last(state.quota[row]) - _last(state.used[row]) for row in range(len(state.pools)))
+    return {pool: 0.0 if left < 0 else left for pool, left in zip(state.pools, free, strict=True)}
 
 
 def _last(values: Floats) -> float:

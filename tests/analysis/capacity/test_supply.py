@@ -1,0 +1,87 @@
+"""What a service can carry follows from its batching law, its autoscaler, and the free GPUs of its pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.analysis.capacity.supply import Supply, supplies
+from foreshock_dashboard.model.capacity.load import LoadKind, Subject
+from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Tenant, World
+from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
+
+Scenes = Any
+LLM, POINTS, MAX_SEQUENCES = Service("serving", "llm"), 300, 35.0
+LAW = BatchingLaw(0.014, 0.0007, 0.05, 0.3, 0.5)
+SHARE = 0.9
+"""Tokens that the servers generate over what the law says."""
+FULL = SHARE * MAX_SEQUENCES / (LAW.base + LAW.per_sequence * MAX_SEQUENCES)
+"""Tokens per second of a full replica."""
+
+
+def platform(scenes: Scenes, max_replicas: float, quota: float) -> World:
+    """Two replicas on one GPU each, in a pool whose quota has two GPUs assigned."""
+    n = 12 + 6 * np.sin(np.arange(POINTS) / 7)
+    none, row = np.full((1, POINTS), np.nan), np.ones((1, POINTS))
+    tokens = (SHARE * 2 * n / (LAW.base + LAW.per_sequence * n))[None]
+    servers = ModelServers(
+        (LLM,), 2 * n[None], none * 0, n[None] / MAX_SEQUENCES, none, none, none, none, none, none, tokens,
+        (Replica(LLM, "a"), Replica(LLM, "b")), np.stack([n, n]), np.stack([n, n]), np.stack([n, n]),
+    )  # fmt: skip
+    capacity = Capacity((LLM,), 2 * row, 2 * row, max_replicas * row, 0 * row, ("h100",), quota * row, 2 * row)
+    gpus = tuple(Gpu("host-1", str(index), f"GPU-{index}") for index in range(2))
+    world: World = scenes.world(scenes.calm)
+    return replace(
+        world,
+        times=world.times[0] + 10.0 * np.arange(POINTS, dtype=np.float64),
+        model_servers=servers,
+        capacity=capacity,
+        gpus=gpus,
+        pool=("h100", "h100"),
+        tenants=tuple(Tenant(gpu, LLM) for gpu in gpus),
+        busy=np.ones((2, POINTS)),
+    )
+
+
+def supply(world: World, law: BatchingLaw | None = LAW) -> Supply:
+    """That of the service, with a safe limit of 0.76."""
+    return supplies(world, Forecast(loads=(Load(LLM, "h100", 0.3, 0.76, law),)))[Subject(LLM, "")]
+
+
+@pytest.mark.parametrize(
+    ("max_replicas", "quota", "replicas", "room"),
+    [
+        pytest.param(math.nan, 8, 2, 6, id="without an autoscaler, those ready"),
+        pytest.param(4, 8, 4, 6, id="the most of the autoscaler"),
+        pytest.param(8, 5, 5, 3, id="as many as the pool has GPUs for"),
+        pytest.param(4, math.nan, 4, math.nan, id="a pool of unknown room"),
+    ],
+)
+def test_tokens_of_all_replicas_that_may_run(
+    scenes: Scenes, max_replicas: float, quota: float, replicas: float, room: float
+) -> None:
+    """The law is corrected by the tokens that were measured."""
+    found = supply(platform(scenes, max_replicas, quota))
+    assert found.subject == Subject(LLM, "h100")
+    assert (found.replicas, found.ready) == (replicas, 2)
+    assert found.room == pytest.approx(room, nan_ok=True)
+    assert found.capacity[LoadKind.TOKENS] == pytest.approx(replicas * FULL, rel=0.01)
+    assert found.safe_ratio[LoadKind.TOKENS] == 0.76
+
+
+def test_without_a_law_only_the_cache_has_a_limit(scenes: Scenes) -> None:
+    """Nothing is guessed."""
+    assert set(supply(platform(scenes, 4, 8), law=None).capacity) == {LoadKind.KV_CACHE}
+
+
+def test_a_pool_has_its_quota_and_its_gpus(scenes: Scenes) -> None:
+    """And the free ones as room."""
+    found = supplies(platform(scenes, 4, 8), Forecast())[Subject(None, "h100")]
+    assert found.capacity == {LoadKind.GPU_QUOTA: 8.0, LoadKind.GPU_BUSY: 2.0}
+    assert found.room == 6.0
