@@ -22,7 +22,7 @@ from foreshock_evaluation.explanations.cross_validation import CHOICES, IN_USE, 
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import fault_questions, quiet_questions
 from foreshock_evaluation.explanations.rankers import robust_scores, sigma_scores
-from foreshock_evaluation.explanations.report import summarize
+from foreshock_evaluation.explanations.report import method_table, summarize
 from foreshock_evaluation.explanations.scoring import METHODS, OURS, Answer, Task, services_of, signal_sets
 
 START, ONSET, END = 1_790_000_000.0, 1_790_001_800.0, 1_790_002_400.0
@@ -144,6 +144,18 @@ def test_empty_answers_to_fault_free_questions_are_specific() -> None:
     report = summarize("title", [fault, *quiet], [])
     row = next(row for row in report.methods if row.method == OURS)
     assert (row.top, row.empty, row.specificity, row.quiet) == ((1.0, 1.0, 1.0), 0.0, 0.5, 2)
+
+
+def test_answers_of_low_confidence_are_counted_in_both_ways() -> None:
+    """A table shows the share of fault-free questions without an answer, and without one above low confidence."""
+    fault = Answer("one", "shop", "cpu", "metrics", "users", 0.0, OURS, (1.0, 1.0, 1.0), empty=False)
+    answered = fault._replace(kind="fault-free", offset=None, hits=(0.0,) * 3)
+    report = summarize("title", [fault, answered, answered._replace(above_low=True)], [])
+    head, line = method_table([row for row in report.methods if row.method == OURS])
+    cells = dict(zip(head, line, strict=True))
+    assert (cells["specificity"], cells["none above low confidence"]) == ("0.00", "0.50")
+    (baseline,) = [row for row in report.methods if row.method == "N-sigma"]
+    assert math.isnan(baseline.at_most_low)
 
 
 def trial(system: str, *, is_fault: bool, passes_up_to: float) -> Trial:

@@ -18,7 +18,8 @@ class Row(NamedTuple):
     """Scores of one method on a group of questions; NaN without questions.
 
     top: shares with a right service among the first 1, 3, 5. empty: share of faults without an answer. specificity:
-    share of fault-free questions without an answer.
+    share of fault-free questions without an answer. at_most_low: share of those without an answer above low confidence;
+    NaN for methods without confidence.
     """
 
     group: tuple[str, ...]
@@ -28,6 +29,7 @@ class Row(NamedTuple):
     empty: float
     quiet: int
     specificity: float
+    at_most_low: float = math.nan
 
 
 class Report(NamedTuple):
@@ -84,6 +86,7 @@ def _row(group: tuple[str, ...], method: str, answers: Sequence[Answer], *, quie
         _mean(item.empty for item in faults),
         len(without),
         _mean(item.empty for item in without),
+        _mean(not item.above_low for item in without if method in (OURS, OURS_WITH_WEAK)),
     )
 
 
@@ -96,9 +99,9 @@ def method_table(rows: Sequence[Row]) -> Table:
     """A line for each method and group, with all times beside each other."""
     head = ("system", "signals", "asked about", "method")
     return [
-        (*head, *_time_heads(rows), "faults", "specificity", "fault-free"),
+        (*head, *_time_heads(rows), "faults", "specificity", "none above low confidence", "fault-free"),
         *(
-            (*key, *cells, _share(last.specificity), str(last.quiet))
+            (*key, *cells, _share(last.specificity), _share(last.at_most_low), str(last.quiet))
             for key, cells, last in _by_time(rows, lambda row: (*row.group[:3], row.method))
         ),
     ]

@@ -49,7 +49,8 @@ class Answer(NamedTuple):
     """An answer of one method.
 
     offset: None where no root cause is to be found. hits: probability that a right service is among the first 1, 3, 5.
-    named: services in order, for the report. problem: why there is no answer.
+    named: services in order, for the report. problem: why there is no answer. above_low: whether a
+    candidate has medium or high confidence.
     """
 
     recording: str
@@ -63,6 +64,7 @@ class Answer(NamedTuple):
     empty: bool
     named: tuple[str, ...] = ()
     problem: str = ""
+    above_low: bool = False
 
 
 class CachedSource(MetricSource):
@@ -138,6 +140,7 @@ def _ours(
 ) -> Iterable[Answer]:
     asked = None if question.service is None else str(question.service)
     problem = ""
+    above_low = False
     strong: Sequence[Service] = ()
     weak: Sequence[Service] = ()
     try:
@@ -146,10 +149,12 @@ def _ours(
         problem = str(error)
     else:
         strong, weak = ([item.service for item in part] for part in (answer.candidates, answer.weak_candidates))
+        above_low = any(item.confidence != "low" for item in answer.candidates)
     for method, ranked in ((OURS, strong), (OURS_WITH_WEAK, [*strong, *weak])):
         ranks = [rank for rank, service in enumerate(ranked, 1) if incident.is_root_cause(service)]
         hits = tuple(float(any(rank <= k for rank in ranks)) for k in RANKS)
-        yield _answer(incident, question, signals, method, hits, [*map(str, ranked)], problem)
+        found = _answer(incident, question, signals, method, hits, [*map(str, ranked)], problem)
+        yield found._replace(above_low=above_low)
 
 
 def _baselines(scores: MetricScores, incident: Incident, question: Question, signals: SignalSet) -> Iterable[Answer]:
