@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.model.samples import SampleBatch, is_stale
-from foreshock_dashboard.sources.prometheus.scrape import OWN_METRICS, Scraper
+from foreshock_dashboard.model.samples import TARGET_METRICS, SampleBatch, is_stale
+from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 
 Start = Callable[..., Scraper]
@@ -266,8 +266,8 @@ def test_series_that_the_store_refuses_are_offered_again_and_not_remembered(
         scraper.replace("", [], httpx.Client)
         assert of_target.thread
         of_target.thread.join()
-        assert [*of_target._series_cache] == ["x"]
-        assert kept.stale() == ["x", *OWN_METRICS]
+        assert [metric for metric, _ in of_target._series_cache.values()] == ["x"]
+        assert kept.stale() == ["x", *TARGET_METRICS]
 
 
 def test_scrapes_follow_the_clock_that_runs_faster(

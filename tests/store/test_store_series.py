@@ -17,9 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Query, SourceError
-from foreshock_dashboard.model.samples import Sample, SampleBatch
+from foreshock_dashboard.model.samples import TARGET_METRICS, Sample, SampleBatch
 from foreshock_dashboard.store import Store, StoreLimits
-from foreshock_dashboard.store.samples.series_index import SeriesIndex, positions
+from foreshock_dashboard.store.blocks.block_store import BLOCKS_PER_COMPACTION
+from foreshock_dashboard.store.samples import format as samples_format
+from foreshock_dashboard.store.samples import series_index
+from foreshock_dashboard.store.samples.format import SAMPLES_FILE
+from foreshock_dashboard.store.samples.series_index import SeriesIndex, positions, series_text
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
@@ -125,6 +129,35 @@ def test_a_series_that_is_scraped_again_keeps_its_ref(bench: Bench) -> None:
     assert store.stats().series == 1
 
 
+@pytest.mark.parametrize("reopened", [False, True], ids=["running", "after a restart"])
+def test_a_full_index_takes_the_state_of_new_targets(bench: Bench, reopened: bool) -> None:
+    """Else a target that is found later would seem never to have been scraped."""
+    limits = StoreLimits(max_series=20)
+    store = bench.open(limits)
+    store.append_samples([batch(bench.time, range(40))])
+    for target in ("a:9400", "b:9400"):
+        labels = (("instance", target),)
+        samples = (Sample("m", labels, 1.0), *(Sample(metric, labels, 1.0) for metric in TARGET_METRICS))
+        store.append_samples([SampleBatch(bench.time, target, samples)])
+    if reopened:
+        store.close()
+        store = bench.open(limits)
+    assert store.stats().series == 20 + 2 * len(TARGET_METRICS)
+    for metric in TARGET_METRICS:
+        assert names_of(store, metric, bench.time) == {"a:9400", "b:9400"}
+    assert names_of(store, "m", bench.time) == {str(name) for name in range(20)}
+    assert store.refused_series([("m", (("i", "99"),))])
+
+
+def test_the_state_of_targets_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target may expose as many series of `up` as it likes. They take no room of others."""
+    monkeypatch.setattr(series_index, "MAX_TARGET_SERIES", 3)
+    index = SeriesIndex(2)
+    refs, _ = index.intern([("up", (("i", str(n)),)) for n in range(5)])
+    assert refs == [0, 1, 2, -1, -1]
+    assert index.intern([("m", (("i", str(n)),)) for n in range(3)])[0] == [3, 4, -1]
+
+
 def test_blocks_are_cut_after_millions_of_series(bench: Bench) -> None:
     """After some hours of 10,000 series, a table by ref no longer fitted into memory, and the head only grew."""
     store = bench.open(replace(CUT_ALWAYS, duckdb_memory="32MB"))
@@ -134,6 +167,30 @@ def test_blocks_are_cut_after_millions_of_series(bench: Bench) -> None:
     assert store.ready() == (True, "")
     assert store.stats().blocks == 1
     assert names_of(store, "m", bench.time) == {"1", "2", "3"}
+
+
+def test_blocks_are_merged_a_few_rows_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So merging takes little memory. Blocks have some series in common, and a metric of which not all have samples."""
+    monkeypatch.setattr(samples_format, "MERGED_ROWS", 7)
+    store = bench.open(replace(CUT_ALWAYS, max_series=100))
+    written = [range(n, 40 - n * n) for n in range(BLOCKS_PER_COMPACTION)]
+    for n, names in enumerate(written):
+        own = SampleBatch(bench.time + n, "t", (Sample(f"a{n}", (), 1.0),))
+        store.append_samples([batch(bench.time + n, names), batch(bench.time + n - 0.5, names), own])
+        store.maintain()
+    (block,) = store._samples.manifest.blocks
+    assert block.meta.level == 1
+    sql = "select * from read_parquet($file)"
+    rows = store._engine.execute(sql, {"file": str(block.folder / SAMPLES_FILE)}).fetchall()
+    assert [row[:2] for row in rows] == sorted(row[:2] for row in rows)
+    assert len(rows) == sum(2 * len(names) + 1 for names in written)
+    for n, names in enumerate(written):
+        assert names_of(store, "m", bench.time + n) >= set(map(str, names))
+        matrix = store.fetch(Query("m", window=0.4), bench.time + n, bench.time + n, 1)
+        assert {labels[0][1]: value for labels, (value,) in zip(matrix.labels, matrix.values, strict=True)} == {
+            str(name): float(name) for name in names
+        }
+        assert store.fetch(Query(f"a{n}", window=0.4), bench.time + n, bench.time + n, 1).values.tolist() == [[1.0]]
 
 
 def test_a_query_of_more_block_series_than_the_limit_is_refused(bench: Bench) -> None:
@@ -214,8 +271,10 @@ class IndexMachine(RuleBasedStateMachine):
     def intern(self, names: set[str]) -> None:
         """Begin an append, which pins the series it interns."""
         self.stack.enter_context(self.index.pinned())
-        for name, number in zip(sorted(names), self.index.intern((n, ()) for n in sorted(names)), strict=True):
+        refs, metrics = self.index.intern((n, ()) for n in sorted(names))
+        for name, number, metric in zip(sorted(names), refs, metrics, strict=True):
             assert self.names.setdefault(number, name) == name
+            assert self.index.metric_names([metric]) == {name}
             self.pinned[number] = name
 
     @rule(stays=st.booleans())
@@ -230,7 +289,7 @@ class IndexMachine(RuleBasedStateMachine):
     def cut(self) -> None:
         """Empty the head and collect unused series."""
         self.in_head = {}
-        self.index.collect(set(self.in_head), self.index.next_epoch())
+        self.collect()
         assert len(self.index) >= len(self.pinned)
         if not self.pinned:
             assert len(self.index) == 0
@@ -239,15 +298,15 @@ class IndexMachine(RuleBasedStateMachine):
     @rule()
     def collect(self) -> None:
         """Collect while there is data in the head."""
-        self.index.collect(set(self.in_head), self.index.next_epoch())
+        epoch = self.index.next_epoch()
+        self.index.collect(np.array(sorted(self.in_head), np.int32), epoch)
 
     @invariant()
     def refs_in_use_are_valid(self) -> None:
         """Refs in use lead to their series."""
         for number, name in (self.pinned | self.in_head).items():
-            assert self.index.intern_texts([self.index.text(number)]) == [number]
+            assert self.index.intern_texts([series_text(name, ())])[0] == [number]
             assert self.index.select(name, ()) == (np.array([number]), [()])
-            assert self.index.metric_names([self.index.metric_refs[number]]) == {name}
 
 
 IndexMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
@@ -262,7 +321,7 @@ def test_blocks_share_the_labels_of_series_in_the_head(bench: Bench) -> None:
     for _ in range(2):
         store.append_samples([batch(bench.time, range(2))])
         store.maintain()
-    live = {id(labels) for labels in store._index.labels.values()}
+    live = {*map(id, store._index.own_labels("m"))}
     store.fetch(Query("m", window=5), bench.time, bench.time, 1)
     shared = [id(labels) in live for labels in store._sample_reader._block_index.select("m", ())[1]]
     assert sorted(shared) == [False, True, True]

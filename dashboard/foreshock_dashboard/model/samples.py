@@ -12,6 +12,8 @@ Labels = tuple[tuple[str, str], ...]
 """Label pairs, sorted by name, without `__name__` and without empty values (Prometheus: empty equals absent)."""
 MAX_SERIES = 500_000
 """Series of samples in memory, however much memory there is."""
+TARGET_METRICS = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
+"""State of each scrape target, kept besides what it exposes, also where no other series fits into memory."""
 
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 """Prometheus' staleness marker: a NaN with this bit pattern (prometheus/model/value/value.go)."""

@@ -29,7 +29,7 @@ from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
 from foreshock_dashboard.store.health import Health, StoreStats
 from foreshock_dashboard.store.retention_clock import RetentionClock
-from foreshock_dashboard.store.samples.format import SampleFormat, pack_samples, sample_rows, unpack_samples
+from foreshock_dashboard.store.samples.format import SampleFormat, sample_rows, unpack_samples
 from foreshock_dashboard.store.samples.queries import SampleReader
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.codec import SpanCodec
@@ -190,7 +190,7 @@ class Store(MetricSource):
                 rows = [sample_rows(group, self._index) for group in _record_groups(batches)]
             except ValueError as error:
                 raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
-            self._commits.append(_SAMPLES, rows, [pack_samples(batch, self._index) for batch in rows])
+            self._commits.append(_SAMPLES, [batch for batch, _ in rows], [payload for _, payload in rows])
 
     def refused_series(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:
         """Return those (metric, labels) whose samples are dropped, because as many series as may be are in memory."""

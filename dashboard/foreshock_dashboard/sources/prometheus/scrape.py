@@ -15,7 +15,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.samples import STALE, TARGET_METRICS, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
@@ -27,8 +27,6 @@ _HEADERS = {
     "Accept": "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5",
     "Accept-Encoding": "gzip",
 }
-OWN_METRICS = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
-"""Series of each target besides those that it exposes."""
 _log = logging.getLogger(__name__)
 
 TargetKey = tuple[str, Labels]
@@ -232,7 +230,7 @@ class _TargetScraper:
     def end(self) -> None:
         """Mark all series of the target as stale."""
         ended = [Sample(metric, labels, STALE) for metric, labels in self._stored]
-        own = [Sample(metric, self._labels, STALE) for metric in OWN_METRICS]
+        own = [Sample(metric, self._labels, STALE) for metric in TARGET_METRICS]
         try:
             self._sink([SampleBatch(self._clock.now(), self.target.address, (*ended, *own))])
         except Exception as failure:  # noqa: BLE001 whatever the sink raises, the thread ends
@@ -243,14 +241,14 @@ class _TargetScraper:
         ended = [series for series in self._stored if series not in current]
         markers = [Sample(metric, labels, STALE) for metric, labels in ended]
         figures = (float(up), duration, float(len(samples)))
-        own = [Sample(metric, self._labels, value) for metric, value in zip(OWN_METRICS, figures, strict=True)]
+        own = [Sample(metric, self._labels, value) for metric, value in zip(TARGET_METRICS, figures, strict=True)]
         # If the sink fails, the staleness markers are repeated with the next scrape.
         self._stored = *current, *ended
         self._sink([SampleBatch(now, self.target.address, (*samples, *markers, *own))])
         self._stored = tuple(current)
         if refused := frozenset(self._refused(current)):
             # They are parsed again at each scrape, so that what a target exposes beyond the limit takes no memory.
-            self._series_cache = {text: key for text, key in self._series_cache.items() if key not in refused}
+            self._series_cache = {mark: key for mark, key in self._series_cache.items() if key not in refused}
             self._stored = tuple(key for key in current if key not in refused)
 
 

@@ -55,6 +55,7 @@ class BlockIndex:
     def _intern(self, metric: str, texts: Sequence[str]) -> SeriesRefs | None:
         """Return the refs of a metric's series; None if the index is full."""
         pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        own = self._head.own_labels(metric)
         with self._lock:
             refs = self._refs.setdefault(metric, {})
             result = []
@@ -64,7 +65,7 @@ class BlockIndex:
                 if ref is None:
                     if len(self._labels) >= self._max_series:
                         return None
-                    labels, ref = self._head.own_labels(metric, labels), len(self._labels)
+                    labels, ref = own.get(labels, labels), len(self._labels)
                     refs[labels] = ref
                     self._labels.append(labels)
                 result.append(ref)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from pathlib import Path
@@ -15,11 +16,17 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.samples import SampleBatch
+from foreshock_dashboard.model.samples import Labels, SampleBatch
 from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
 from foreshock_dashboard.store.blocks.format import BlockFormat, Columns, HeadTable, RowBatch
 from foreshock_dashboard.store.blocks.head import Head
-from foreshock_dashboard.store.samples.series_index import SeriesIndex
+from foreshock_dashboard.store.samples.series_index import (
+    SeriesIndex,
+    SeriesRefs,
+    positions,
+    series_text,
+    series_text_prefix,
+)
 
 _COMPRESSION_LEVEL = 1
 _ROW_BYTES = 24
@@ -31,28 +38,17 @@ SAMPLE_COLUMNS = {"metric": "INTEGER", "series": "INTEGER", "time": "BIGINT", "b
 intact in every encoding."""
 SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
-# Ids are looked up in a list: of each hash join, DuckDB 2.0 keeps 4 KB, until tens of MiB have accumulated. The list is
-# by rank, as refs are never reused: one by ref would grow until it does not fit.
-_WRITE = """
-copy (
-  select m.ids[place] as series, time, bits
-  from (
-    select *, dense_rank() over (order by series) as place
-    from (select *, row_number() over () as arrival from query_table($table))
-  )
-  cross join (select list(new order by place) as ids from remap) m
-  order by 1, time, arrival
-) to $out (format parquet, compression zstd, row_group_size 30720)
+_COPY = """
+copy (select series, time, bits from query_table($table)) to $out
+(format parquet, compression zstd, row_group_size 30720)
 """
-_MERGE = """
-copy (
-  select m.ids[($bases::bigint[])[file_index::bigint + 1] + series + 1] as series, time, bits
-  from (select series, time, bits, file_index, file_row_number from read_parquet($files))
-  cross join (select list(new order by place) as ids from remap) m
-  order by 1, time, file_index, file_row_number
-) to $out (format parquet, compression zstd, row_group_size 30720)
-"""
-_SERIES = "copy (select id, text from names order by id) to $out (format parquet, compression zstd)"
+_RANGE = "select series, time, bits from read_parquet($file) where series between $low and $high"
+MERGED_ROWS = 250_000
+"""Rows that are merged at once: DuckDB would need a hundred bytes for each to sort all of them."""
+SERIES_ROWS = 8192
+"""Series that are read at once, and a row group of their file."""
+_SERIES = "copy (select id, text from names) to $out (format parquet, compression zstd, row_group_size 8192)"
+_TEXTS = "select text from read_parquet($file) where id between $first and $last order by id"
 
 
 @dataclass(eq=False, slots=True)
@@ -98,32 +94,54 @@ class SampleFormat(BlockFormat[SampleTable]):
 
     def write(self, table: SampleTable, folder: Path) -> tuple[int, tuple[str, ...]]:
         with self.engine.cursor() as cursor:
-            distinct = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
-            refs = distinct.fetchnumpy()["series"]
-            ordered = sorted((self._index.text(ref), ref) for ref in refs.tolist())
-            old = np.array([ref for _, ref in ordered], dtype=np.int32)
-            new = np.argsort(old).astype(np.int32)
-            cursor.register("remap", {"place": np.arange(len(new), dtype=np.int64), "new": new})
-            cursor.execute(_WRITE, {"table": table.name, "out": str(folder / SAMPLES_FILE)})
-            _write_series(cursor, [text for text, _ in ordered], folder)
-        metrics = self._index.metric_names({self._index.metric_refs[ref] for ref in old.tolist()})
+            rows = cursor.table(table.name).select("series", "time", "bits").fetchnumpy()
+            refs, place = np.unique(rows.pop("series"), return_inverse=True)
+            ids, texts = np.empty(len(refs), np.int32), list[str]()
+            metrics = self._index.metric_names(table.metric_refs)
+            for metric in sorted(metrics, key=series_text_prefix):  # so that all texts are sorted, as `merge` needs
+                of_metric, labels = self._index.select(metric, ())
+                places = positions(refs, of_metric)  # of series that other threads add meanwhile: -1
+                ordered = sorted(
+                    (series_text(metric, labels[row]), places[row]) for row in np.flatnonzero(places >= 0).tolist()
+                )
+                ids[[number for _, number in ordered]] = range(len(texts), len(texts) + len(ordered))
+                texts += (text for text, _ in ordered)
+            _write_series(cursor, texts, folder)
+            del texts  # before the samples are sorted: both together would be the largest part of the hub's peak
+            cursor.register("ordered", _ordered({"series": ids[place], **rows}))
+            cursor.execute(_COPY, {"table": "ordered", "out": str(folder / SAMPLES_FILE)})
         return table.rows, tuple(sorted(metrics))
 
     def merge(self, sources: list[Path], folder: Path) -> int:
         with self.engine.cursor() as cursor:
-            texts = [_series_texts(cursor, source) for source in sources]
-            merged = sorted({text for source_texts in texts for text in source_texts})
-            new_ids = {text: series_id for series_id, text in enumerate(merged)}
-            new = np.array([new_ids[text] for source_texts in texts for text in source_texts], np.int32)
-            cursor.register("remap", {"place": np.arange(len(new), dtype=np.int64), "new": new})
-            parameters = {
-                "files": [str(source / SAMPLES_FILE) for source in sources],
-                "bases": [0, *accumulate(map(len, texts[:-1]))],
-                "out": str(folder / SAMPLES_FILE),
-            }
-            rows = copied_rows(cursor.execute(_MERGE, parameters))
-            _write_series(cursor, merged, folder)
-        return rows
+            files = [source / SERIES_FILE for source in sources]
+            bases = [0, *accumulate(_row_count(cursor, file) for file in files)]
+            new, ends, texts = np.empty(bases[-1], np.int32), bases[:-1], list[str]()
+            for text, source in heapq.merge(*(_texts_of(cursor, file, at) for at, file in enumerate(files))):
+                if not texts or texts[-1] != text:
+                    texts.append(text)
+                new[ends[source]] = len(texts) - 1
+                ends[source] += 1
+            _write_series(cursor, texts, folder)
+            count = len(texts)
+            del texts
+            samples = [source / SAMPLES_FILE for source in sources]
+            total = sum(_row_count(cursor, file) for file in samples)
+            cursor.execute("create temp table merged (series integer, time bigint, bits bigint)")
+            step = max(1, count * MERGED_ROWS // max(1, total))
+            for first in range(0, count, step):
+                parts = []
+                for file, ids in zip(samples, np.split(new, bases[1:-1]), strict=True):  # ids ascend, as texts do
+                    low, high = np.searchsorted(ids, (first, first + step)).tolist()
+                    rows = cursor.execute(_RANGE, {"file": str(file), "low": low, "high": high - 1}).fetchnumpy()
+                    parts.append(rows | {"series": ids[rows["series"]]})
+                cursor.register("part", _ordered({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}))
+                cursor.execute("insert into merged by name select * from part")
+                cursor.unregister("part")
+            merged = copied_rows(cursor.execute(_COPY, {"table": "merged", "out": str(folder / SAMPLES_FILE)}))
+        if merged != total:
+            raise ValueError(f"{merged} of {total} rows were merged, because the series of a block are not sorted")
+        return total
 
 
 def metrics_in(head: Head[SampleTable]) -> set[int]:
@@ -134,13 +152,23 @@ def metrics_in(head: Head[SampleTable]) -> set[int]:
     )
 
 
-def series_in(head: Head[SampleTable], engine: duckdb.DuckDBPyConnection) -> set[int]:
-    """Return the refs of the series that have samples in the head. Raises duckdb.Error if a table cannot be read."""
+def series_in(head: Head[SampleTable], engine: duckdb.DuckDBPyConnection) -> SeriesRefs:
+    """Refs of the series with samples in the head, ascending. Raises duckdb.Error if a table cannot be read."""
     with head.paused() as (batches, tables), engine.cursor() as cursor:
-        refs = set().union(*(_distinct(batch.columns["series"]) for batch in batches))
-        for table in tables:
-            refs.update(cursor.table(table.name).unique("series").fetchnumpy()["series"].tolist())
-    return refs
+        parts = [np.unique(batch.columns["series"]) for batch in batches]
+        parts += [_series_of(cursor, table) for table in tables]
+    return np.unique(np.concatenate([np.empty(0, np.int32), *parts]))
+
+
+def _series_of(cursor: duckdb.DuckDBPyConnection, table: SampleTable) -> SeriesRefs:
+    """Refs of the series in a table, ascending."""
+    return np.sort(cursor.table(table.name).unique("series").fetchnumpy()["series"])
+
+
+def _ordered(columns: Columns) -> Columns:
+    """Sort samples by series and time. Of equal times, the first to arrive stays the first."""
+    order = np.lexsort((columns["time"], columns["series"]))
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _distinct(column: NDArray[Any]) -> set[int]:
@@ -150,25 +178,39 @@ def _distinct(column: NDArray[Any]) -> set[int]:
 def _write_series(cursor: duckdb.DuckDBPyConnection, texts: list[str], folder: Path) -> None:
     cursor.register("names", {"id": np.arange(len(texts), dtype=np.int32), "text": np.array(texts, dtype=object)})
     cursor.execute(_SERIES, {"out": str(folder / SERIES_FILE)})
+    cursor.unregister("names")  # else it keeps the texts
 
 
-def _series_texts(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-    parameters = {"file": str(folder / SERIES_FILE)}
-    rows = cursor.execute("select text from read_parquet($file) order by id", parameters).fetchall()
-    return [text for (text,) in rows]
+def _row_count(cursor: duckdb.DuckDBPyConnection, file: Path) -> int:
+    row = cursor.execute("select count(*) from read_parquet($file)", {"file": str(file)}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _texts_of(cursor: duckdb.DuckDBPyConnection, file: Path, source: int) -> Iterator[tuple[str, int]]:
+    """Yield the texts of a block's series, which are sorted, each with `source`. Few are in memory at a time."""
+    for first in count(0, SERIES_ROWS):
+        parameters = {"file": str(file), "first": first, "last": first + SERIES_ROWS - 1}
+        rows = cursor.execute(_TEXTS, parameters).fetchall()
+        if not rows:
+            return
+        yield from ((text, source) for (text,) in rows)
 
 
 # --- row batches and WAL payloads
 
 
-def sample_rows(batches: Sequence[SampleBatch], index: SeriesIndex) -> RowBatch:
-    """Return the rows of scrapes; those beyond the index's limit are refused. Raises ValueError for an invalid time."""
+def sample_rows(batches: Sequence[SampleBatch], index: SeriesIndex) -> tuple[RowBatch, bytes]:
+    """Return the rows of scrapes and their WAL payload; those beyond the index's limit are refused.
+
+    Raises ValueError for an invalid time.
+    """
     series = [(sample.metric, sample.labels) for batch in batches for sample in batch.samples]
-    refs = np.array(index.intern(series), dtype=np.int32)
+    refs, metrics = index.intern(series)
     values = np.array([sample.value for batch in batches for sample in batch.samples], dtype=np.float64)
     scrape_times = np.array([_milliseconds(batch) for batch in batches], dtype=np.int64)
     times = np.repeat(scrape_times, [len(batch.samples) for batch in batches])
-    return _row_batch(refs, times, values.view(np.int64), index)
+    rows = _row_batch(np.array(refs, np.int32), np.array(metrics, np.int32), times, values.view(np.int64))
+    return rows, _packed(rows, dict(zip(refs, series, strict=True)))
 
 
 def _milliseconds(batch: SampleBatch) -> int:
@@ -177,21 +219,23 @@ def _milliseconds(batch: SampleBatch) -> int:
     return round(batch.time * 1000)
 
 
-def _row_batch(refs: NDArray[np.int32], times: NDArray[Any], bits: NDArray[Any], index: SeriesIndex) -> RowBatch:
+def _row_batch(refs: SeriesRefs, metrics: SeriesRefs, times: NDArray[Any], bits: NDArray[Any]) -> RowBatch:
     accepted = refs >= 0
     refused = int(len(refs) - np.count_nonzero(accepted))
     if refused:
-        refs, times, bits = refs[accepted], times[accepted], bits[accepted]
-    metric = np.fromiter(map(index.metric_refs.__getitem__, refs.tolist()), np.int32, len(refs))
+        refs, metrics, times, bits = refs[accepted], metrics[accepted], times[accepted], bits[accepted]
     start, end = (int(times.min()), int(times.max())) if len(times) else (0, 0)
-    columns: Columns = {"metric": metric, "series": refs, "time": times, "bits": bits}
+    columns: Columns = {"metric": metrics, "series": refs, "time": times, "bits": bits}
     return RowBatch(columns, len(refs), start, end, _ROW_BYTES * len(refs), refused)
 
 
-def pack_samples(batch: RowBatch, index: SeriesIndex) -> bytes:
-    """Return the WAL payload of a batch: each series' text once, then series numbers, times and bit patterns."""
+def _packed(batch: RowBatch, series: Mapping[int, tuple[str, Labels]]) -> bytes:
+    """Return the WAL payload of a batch: each series' text once, then series numbers, times and bit patterns.
+
+    series: metric and labels by ref.
+    """
     refs, local = np.unique(batch.columns["series"], return_inverse=True)
-    names = "\n".join(map(index.text, refs.tolist())).encode()
+    names = "\n".join(series_text(*series[ref]) for ref in refs.tolist()).encode()
     parts = (
         struct.pack("<II", len(names), batch.rows),
         names,
@@ -203,7 +247,7 @@ def pack_samples(batch: RowBatch, index: SeriesIndex) -> bytes:
 
 
 def unpack_samples(payload: bytes, index: SeriesIndex) -> RowBatch:
-    """Inverse of `pack_samples`. Raises ValueError if the payload is malformed."""
+    """Return the rows of a WAL payload. Raises ValueError if the payload is malformed."""
     try:
         body = isal_zlib.decompress(payload)
         length, rows = struct.unpack_from("<II", body)
@@ -212,8 +256,8 @@ def unpack_samples(payload: bytes, index: SeriesIndex) -> RowBatch:
         local = np.frombuffer(body, "<i4", rows, offset)
         times = np.frombuffer(body, "<i8", rows, offset + 4 * rows)
         bits = np.frombuffer(body, "<i8", rows, offset + 12 * rows)
-        refs = np.array(index.intern_texts(names) if length else [], np.int32)
-        series = refs[local] if rows else np.empty(0, np.int32)
+        found = np.array(index.intern_texts(names) if length else ([], []), np.int32)
+        refs, metrics = found[:, local] if rows else np.empty((2, 0), np.int32)
     except (_CompressionError, struct.error, IndexError, TypeError) as error:
         raise ValueError(f"not a row of samples: {error}") from error
-    return _row_batch(series, times, bits, index)
+    return _row_batch(refs, metrics, times, bits)

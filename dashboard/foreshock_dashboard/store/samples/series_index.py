@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -15,108 +15,111 @@ import orjson
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.query import Matcher
-from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.samples import TARGET_METRICS, Labels
 
 SeriesRefs = NDArray[np.int32]
-MAX_REF = (1 << 31) - 1
+_REF_BITS = 31
+MAX_REF = (1 << _REF_BITS) - 1
+MAX_TARGET_SERIES = 15_000
+"""Series of `TARGET_METRICS` beside the limit, so that each of 5,000 targets shows its state however full the index."""
 
 
 class SeriesIndex:
-    """Maps (metric, labels) to refs and back. Thread-safe; a ref is never reused.
+    """Maps (metric, labels) to refs. Thread-safe; a ref is never reused.
 
-    At most `limit` series have a ref at a time. Refs from `intern` are valid inside `pinned` only, unless the head has
-    samples of the series.
+    At most `limit` series have a ref at a time, and `MAX_TARGET_SERIES` of `TARGET_METRICS` besides. Refs from `intern`
+    are valid inside `pinned` only, unless the head has samples of the series.
+
+    A series takes one entry of a dict: 80 bytes beside its labels, which the scraper has as well.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.labels: dict[int, Labels] = {}
-        self.metric_refs: dict[int, int] = {}
         self._metrics: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._by_metric: dict[int, dict[Labels, int]] = {}
-        """The refs of a metric, ascending."""
-        self._by_text: dict[str, int] = {}
-        """While the WAL is replayed: texts of all series would take as much memory as the rest."""
-        self._next_ref = self._next_metric = 0
+        self._by_metric: dict[str, dict[Labels, int]] = {}
+        """By metric and labels, by ascending ref: the epoch of the last `intern` above `_REF_BITS`, and the ref."""
+        self._by_text: dict[str, tuple[int, int]] = {}
+        """While the WAL is replayed: refs of series and metric by the texts of series. Kept, the texts would take as
+        much memory as the rest."""
+        self._next_ref = self._next_metric = self._count = 0
         self._epoch = 0
-        self._last_used: dict[int, int] = {}
-        """By ref: the epoch of its last `intern`."""
         self._pins: Counter[int] = Counter()
         """Number of running appends by the epoch of their begin."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self._count
 
     # --- adding series
 
-    def intern(self, series: Iterable[tuple[str, Labels]]) -> list[int]:
-        """Return the ref of each (metric, labels), new ones included; -1 if the index is full."""
-        result: list[int] = []
+    def intern(self, series: Iterable[tuple[str, Labels]]) -> tuple[list[int], list[int]]:
+        """Return the ref of each (metric, labels), new ones included, and of its metric; -1 if the index is full."""
+        refs: list[int] = []
+        metrics: list[int] = []
         with self._lock:
             self._by_text.clear()
+            current = self._epoch << _REF_BITS
             for name, of_metric in groupby(series, itemgetter(0)):
-                known = self._by_metric.get(self._metrics.get(name, -1), {})
+                known = self._by_metric.get(name, {})
                 for _, labels in of_metric:
-                    ref = known.get(labels)
-                    result.append(self._add(name, labels) if ref is None else ref)
-            self._mark_used(result)
-        return result
+                    entry = known.get(labels)
+                    if entry is None:
+                        refs.append(self._add(name, labels))
+                        continue
+                    refs.append(ref := entry & MAX_REF)
+                    if entry < current:
+                        known[labels] = current | ref
+                metrics += [self._metrics.get(name, -1)] * (len(refs) - len(metrics))
+        return refs, metrics
 
-    def intern_texts(self, texts: Iterable[str]) -> list[int]:
+    def intern_texts(self, texts: Iterable[str]) -> tuple[list[int], list[int]]:
         """As `intern`, for texts of series. Raises ValueError if one is malformed."""
         pairs: dict[tuple[str, str], tuple[str, str]] = {}
-        result: list[int] = []
+        found: list[tuple[int, int]] = []
         with self._lock:
             for text in texts:
-                ref = self._by_text.get(text)
-                if ref is None:
-                    ref = self._by_text[text] = self._add(*parse_series(text, pairs))
-                result.append(ref)
-            self._mark_used(result)
-        return result
+                both = self._by_text.get(text)
+                if both is None:
+                    name, labels = parse_series(text, pairs)
+                    both = self._by_text[text] = self._add(name, labels), self._metrics.get(name, -1)
+                found.append(both)
+        return [ref for ref, _ in found], [metric for _, metric in found]
 
-    def _mark_used(self, refs: list[int]) -> None:
-        self._last_used.update(dict.fromkeys(refs, self._epoch))
-        self._last_used.pop(-1, None)
-
-    def own_labels(self, metric: str, labels: Labels) -> Labels:
-        """Return the index's own object for the labels of a series; the argument if the series has no ref."""
+    def own_labels(self, metric: str) -> dict[Labels, Labels]:
+        """Return the index's own object for the labels of each series of a metric."""
         with self._lock:
-            ref = self._by_metric.get(self._metrics.get(metric, -1), {}).get(labels)
-            return labels if ref is None else self.labels[ref]
+            return {labels: labels for labels in self._by_metric.get(metric, ())}
 
     def refused(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:
         """Return those without a ref if the index is full; none while it has room."""
         with self._lock:
-            if len(self.labels) < self.limit:
+            if self._has_room(""):
                 return frozenset()
             nothing: dict[Labels, int] = {}
             return frozenset(
-                (name, labels)
-                for name, labels in series
-                if labels not in self._by_metric.get(self._metrics.get(name, -1), nothing)
+                (name, labels) for name, labels in series if labels not in self._by_metric.get(name, nothing)
             )
 
-    def text(self, ref: int) -> str:
-        """Return the text of a series: the JSON list [metric, labels], without line feeds."""
-        return orjson.dumps([self._names[self.metric_refs[ref]], self.labels[ref]]).decode()
+    def _has_room(self, name: str) -> bool:
+        """Whether another series of a metric may be added."""
+        of_targets = sum(len(self._by_metric.get(metric, ())) for metric in TARGET_METRICS)
+        return of_targets < MAX_TARGET_SERIES if name in TARGET_METRICS else self._count - of_targets < self.limit
 
     def _add(self, name: str, labels: Labels) -> int:
-        metric = self._metrics.get(name)
-        existing = None if metric is None else self._by_metric[metric].get(labels)
-        if existing is not None:  # twice in one request, or from another spelling of the text
-            return existing
-        if len(self.labels) >= self.limit or self._next_ref >= MAX_REF:
+        known = self._by_metric.get(name)
+        entry = None if known is None else known.get(labels)
+        if entry is not None:  # twice in one request, or from another spelling of the text
+            ref = entry & MAX_REF
+        elif not self._has_room(name) or self._next_ref >= MAX_REF:
             return -1
-        ref, self._next_ref = self._next_ref, self._next_ref + 1
-        if metric is None:
-            metric, self._next_metric = self._next_metric, self._next_metric + 1
-            self._metrics[name], self._names[metric], self._by_metric[metric] = metric, name, {}
-        self.labels[ref], self.metric_refs[ref] = labels, metric
-        self._by_metric[metric][labels] = ref
-        self._last_used[ref] = self._epoch
+        else:
+            ref, self._next_ref, self._count = self._next_ref, self._next_ref + 1, self._count + 1
+        if known is None:
+            self._metrics[name], self._names[self._next_metric] = self._next_metric, name
+            self._next_metric += 1
+            known = self._by_metric[name] = {}
+        known[labels] = self._epoch << _REF_BITS | ref
         return ref
 
     # --- removing series
@@ -139,24 +142,25 @@ class SeriesIndex:
         """Begin a new epoch. Return the earliest epoch that a running or later append may belong to."""
         with self._lock:
             self._epoch += 1
+            self._by_text.clear()
             return min(self._pins, default=self._epoch)
 
-    def collect(self, live: Set[int], epoch: int) -> None:
-        """Remove every series that is not in `live` and was not interned since `epoch`.
+    def collect(self, live: SeriesRefs, epoch: int) -> None:
+        """Remove every series that is not in `live` (ascending) and was not interned since `epoch`.
 
         `epoch` comes from `next_epoch`; `live` is computed after that call.
         """
         with self._lock:
             self._by_text.clear()
-            for ref in [ref for ref, used in self._last_used.items() if used < epoch and ref not in live]:
-                self._remove(ref)
-
-    def _remove(self, ref: int) -> None:
-        del self._last_used[ref]
-        labels, metric = self.labels.pop(ref), self.metric_refs.pop(ref)
-        del self._by_metric[metric][labels]
-        if not self._by_metric[metric]:
-            del self._by_metric[metric], self._metrics[self._names.pop(metric)]
+            for name, known in [*self._by_metric.items()]:
+                entries = np.fromiter(known.values(), np.int64, len(known))
+                unused = (entries >> _REF_BITS < epoch) & (positions(live, entries & MAX_REF) < 0)
+                labels = [*known] if unused.any() else []
+                for place in np.flatnonzero(unused).tolist():
+                    del known[labels[place]]
+                self._count -= int(np.count_nonzero(unused))
+                if not known:
+                    del self._by_metric[name], self._names[self._metrics.pop(name)]
 
     # --- lookups
 
@@ -172,8 +176,7 @@ class SeriesIndex:
     def select(self, metric: str, matchers: Sequence[Matcher]) -> tuple[SeriesRefs, list[Labels]]:
         """Return refs and labels of the metric's series that every matcher accepts, by ascending ref."""
         with self._lock:
-            metric_ref = self._metrics.get(metric)
-            series = [] if metric_ref is None else [(ref, own) for own, ref in self._by_metric[metric_ref].items()]
+            series = [(entry & MAX_REF, own) for own, entry in self._by_metric.get(metric, {}).items()]
         return matching_series(series, metric, matchers)
 
 
@@ -195,6 +198,11 @@ def matching_series(
     return np.array([ref for ref, _ in series], dtype=np.int32), [labels for _, labels in series]
 
 
+def series_text(metric: str, labels: Labels) -> str:
+    """Return the text of a series: the JSON list [metric, labels], without line feeds."""
+    return orjson.dumps([metric, labels]).decode()
+
+
 def series_text_prefix(metric: str) -> str:
     """Return the prefix of the texts of a metric's series; no other text has it."""
     return orjson.dumps([metric]).decode()[:-1] + ","
@@ -213,7 +221,7 @@ def _value(labels: Labels, name: str) -> str:
     return ""
 
 
-def positions(ascending: SeriesRefs, refs: SeriesRefs) -> NDArray[np.int64]:
+def positions(ascending: NDArray[np.integer], refs: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the position of each ref in `ascending`; -1 if it is not there."""
     if not len(ascending):
         return np.full(len(refs), -1, dtype=np.int64)
