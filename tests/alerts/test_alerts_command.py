@@ -139,7 +139,7 @@ def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pyte
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
         (["--slo-only"], "--slo-only: requires an SLO. Set --slo NAME=P95"),
-        (["--slo-only", "--operator", "--slo", "chat=1s"], "for any PrometheusRule. Remove --operator."),
+        (["--slo-only", "--operator", "--slo", "chat=1s"], "in any PrometheusRule. Remove --operator."),
         (["--slo", "chat"], "--slo: 'chat' is not a valid SLO; use NAME=P95[:ERROR_RATE]"),
         (["--without", "gpu"], "--without: 'gpu' contains the unknown group 'gpu'; use capacity, cascade"),
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),

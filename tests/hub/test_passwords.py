@@ -37,6 +37,8 @@ def test_the_status_has_the_names_of_metrics_and_options() -> None:
 
 def test_a_command_refuses_a_password_in_the_address_without_quoting_it() -> None:
     """The message may be pasted into a ticket."""
-    with pytest.raises(SettingsError, match=r"http://127\.0\.0\.1:1' has credentials, .* Use --http-config") as error:
+    with pytest.raises(
+        SettingsError, match=r"http://127\.0\.0\.1:1' contains credentials, .* Use --http-config"
+    ) as error:
         Source("http://ada:secret@127.0.0.1:1")
     assert "secret" not in str(error.value)

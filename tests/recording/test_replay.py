@@ -84,7 +84,7 @@ def test_a_replay_does_not_depend_on_later_data(starve: Path, whole: ReplayResul
 def test_too_little_history_is_reported(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a baseline nothing can be detected."""
     assert main(["recording", "replay", str(starve), "--until", str(START + 600)]) == 0
-    assert "min of history; the recording has" in capsys.readouterr().out
+    assert "min of history; the recording contains" in capsys.readouterr().out
 
 
 def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(starve: Path, whole: ReplayResult) -> None:

@@ -417,8 +417,8 @@ MISTAKES = {
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: node}]}]": "role: Input should be 'pod'.",
     "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]": "not in a Kubernetes cluster. Run in one,",
     "scrape_configs: [{job_name: a, http_sd_configs: [{url: x}]}]": "url: relative URL without a base.",
-    "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:s3cret@h/'}]}]": "url: a user and password there",
-    "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: 'http://s3cret@h'}]}]": "shown",
+    "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:s3cret@h/'}]}]": "url: a user and password here",
+    "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: 'http://s3cret@h'}]}]": "exposed",
 }
 
 

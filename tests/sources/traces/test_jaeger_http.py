@@ -90,10 +90,13 @@ def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
 
 
 REFUSALS: dict[str, tuple[Answer, str]] = {
-    "a page not found": (lambda _: httpx.Response(404, text="404 page"), "does not (404 at /api/v3/traces)"),
+    "a page not found": (lambda _: httpx.Response(404, text="404 page"), "unexpected response (404 at /api/v3/traces)"),
     "its own page": (lambda _: httpx.Response(200, html="<html>"), "check that the URL points to Jaeger"),
     "another's JSON": (lambda _: httpx.Response(200, json=[1]), "check that the URL points to Jaeger"),
-    "spans that are none": (lambda _: httpx.Response(200, json={"result": {"resourceSpans": 5}}), "Jaeger does not"),
+    "spans that are none": (
+        lambda _: httpx.Response(200, json={"result": {"resourceSpans": 5}}),
+        "check that the URL points to Jaeger",
+    ),
     "a refusal": (lambda _: httpx.Response(400, text="malformed"), "returned 400: malformed; use a shorter range"),
     "a failure": (lambda _: httpx.Response(500, text="no storage"), "returned 500: no storage; see its log"),
 }
