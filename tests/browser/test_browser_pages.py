@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Scheme, Site, assert_accessible_and_fits, ready
+from tests.web.forecasts import FORECAST
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
 
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -37,6 +38,23 @@ def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scen
     page = visit("/", "light").page
     expect(page.locator("#headline")).not_to_have_text("Loading…")
     expect(page.locator('.panel[data-state="loading"]')).to_have_count(0)
+    assert_accessible_and_fits(page)
+
+
+def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
+    """In the browser's zone; Enter chooses the service of the chart, and the page is accessible."""
+    site.hub.capacity = FORECAST
+    page = visit("/capacity").page
+    ready(page)
+    expect(page.locator("#shortage")).to_contain_text("vllm-70b exceeds its safe load tomorrow at 19:40 (80% interval")
+    strip = page.get_by_role("slider", name=re.compile("embedder"))
+    strip.focus()
+    strip.press("PageUp")
+    strip.press("ArrowRight")
+    expect(strip).to_have_attribute("aria-valuetext", re.compile("^tomorrow at 20:00: .*% of safe load"))
+    strip.press("Enter")
+    expect(page).to_have_url(re.compile("service=embedder"))
+    expect(page.locator("#chosen-service")).to_have_value("1")
     assert_accessible_and_fits(page)
 
 

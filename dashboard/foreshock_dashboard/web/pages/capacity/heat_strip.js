@@ -149,7 +149,7 @@ const peak = (row) => {
   return h(
     "span",
     { class: isOver ? "strip-peak bad" : "strip-peak" },
-    isNumber(row.peak) ? formatPercent(row.peak) : "–",
+    isNumber(row.peak) && row.safe !== 0 ? formatPercent(row.peak) : "–",
   );
 };
 
