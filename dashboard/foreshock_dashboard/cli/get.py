@@ -229,9 +229,9 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @click.command(cls=GroupedCommand)
 @reads_source
 @output_option(*FORMATS)
-@click.option("--service", metavar="NAME", default="", help="service to include, with its forecast by step")
+@click.option("--service", metavar="NAME", default="", help="service to include, with its forecast for each time step")
 def forecast(source: Source, form: str, service: str) -> None:
-    """Show the load forecast of the next 7 days against safe limits: shortages, and resources that fill up.
+    """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that fill up.
 
     \b
     Examples:

@@ -35,7 +35,7 @@ def capacity_families(forecast: CapacityForecast) -> Iterator[Metric]:
         ),
         (
             "needed_replicas",
-            "Replicas that keep the forecast peak load within the horizon below its safe limit, by quantile.",
+            "Replicas needed to keep the forecast peak load within the horizon below its safe limit, by quantile.",
             (*SUBJECT, "horizon", "quantile"),
             _needed_replicas(forecast).items(),
         ),
