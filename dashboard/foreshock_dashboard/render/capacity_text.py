@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
-from foreshock_dashboard.model.capacity.load import Shortage, Subject
+from foreshock_dashboard.model.capacity.load import LoadForecast, Shortage, Subject
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
@@ -14,6 +14,7 @@ from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMIT
 
 SHORTAGE_GRAIN_SECONDS, BURN_GRAIN_SECONDS = 600.0, 3600.0
 """Times are rounded to these: a forecast is no more exact."""
+DAY_SECONDS = 86_400.0
 WEEKDAY_DAYS = 7
 """Days within which a weekday names a day."""
 FULL_WEEKS_HOURS = 14 * 24.0
@@ -43,11 +44,6 @@ def _day(then: datetime, today: datetime) -> str:
     return f"{then:%A}" if days < WEEKDAY_DAYS else f"{then:%b} {then.day}"
 
 
-def subject_name(subject: Subject) -> Text:
-    """`llm-chat`, `pool chat`."""
-    return text(subject.service) if subject.service else text("pool ", place(subject.pool))
-
-
 def shortage_text(shortage: Shortage, now: float, forecast: CapacityForecast | None = None) -> Text:
     """`llm-chat exceeds its safe load tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
 
@@ -57,13 +53,19 @@ def shortage_text(shortage: Shortage, now: float, forecast: CapacityForecast | N
     who = text(service) if service else text("Pool ", place(shortage.subject.pool))
     when = moment(shortage.at, now)
     load = forecast.load(shortage.subject, shortage.kind) if forecast else None
-    verb = "may exceed" if load and not bool((load.p50 > load.safe).any()) else "exceeds"
+    verb = "exceeds" if load is None or _median_exceeds(load, shortage.at) else "may exceed"
     exceeds = text(who, f" {verb} its {SAFE_LIMITS[shortage.kind]} ", when)
     if not when.kind:
         return text(exceeds, *_addition(shortage, ". Add {}", "."))
     interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
     added = "is" if shortage.replicas == 1 else "are"
     return text(exceeds, interval, *_addition(shortage, f" unless {{}} {added} added", "."))
+
+
+def _median_exceeds(load: LoadForecast, at: float) -> bool:
+    """Whether the median load is above the safe limit in the 24 hours from `at`, Unix seconds."""
+    day = (load.times >= at) & (load.times < at + DAY_SECONDS)
+    return bool((load.p50[day] > load.safe).any())
 
 
 def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:

@@ -50,7 +50,6 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "now": "now",
     "of_safe": "of safe load",
     "upper": "80% upper bound",
-    "services": "Services and pools",
     "no_forecast": "No forecast yet.",
     "no_capacity": "no capacity",
     "none": "none in 7 days",

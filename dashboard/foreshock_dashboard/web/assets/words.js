@@ -248,7 +248,6 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   now: "now",
   of_safe: "of safe load",
   upper: "80% upper bound",
-  services: "Services and pools",
   no_forecast: "No forecast yet.",
   no_capacity: "no capacity",
   none: "none in 7 days",
