@@ -1,0 +1,56 @@
+// Moments with their day, and the strips of hours of the Capacity page.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import "./document.js";
+
+const { clausesText, formatMoment } = await import("#web/assets/clock.js");
+const { live } = await import("#web/assets/state.js");
+const { gradient, hourText } = await import("#web/pages/capacity/heat_strip.js");
+
+const noon = new Date(2025, 10, 25, 12, 0).getTime() / 1000;
+const HOUR = 3600;
+
+test("a moment has the day that people say, in the reader's zone", () => {
+  assert.equal(formatMoment(noon + 2 * HOUR, noon), "today at 14:00");
+  assert.equal(formatMoment(noon + 13 * HOUR, noon), "tomorrow at 01:00");
+  assert.equal(formatMoment(noon + 48 * HOUR, noon), "Thursday at 12:00");
+  assert.equal(formatMoment(noon + 7 * 24 * HOUR, noon), "Dec 2 at 12:00");
+  assert.equal(formatMoment(noon + 14 * HOUR, noon, noon + 13 * HOUR), "02:00");
+});
+
+test("of moments on one day in a sentence, the first alone has it", () => {
+  live.time = noon;
+  const moment = (/** @type {number} */ at) =>
+    /** @type {import("#web/assets/payload.d.ts").Clause} */ ({
+      text: "UTC",
+      kind: "moment",
+      services: [],
+      gpus: [],
+      at,
+    });
+  const words = /** @type {import("#web/assets/payload.d.ts").Clause} */ ({
+    text: " to ",
+    kind: "",
+    services: [],
+    gpus: [],
+    at: null,
+  });
+  assert.equal(
+    clausesText([moment(noon + HOUR), words, moment(noon + 2 * HOUR), words, moment(noon + 24 * HOUR)]),
+    "today at 13:00 to 14:00 to tomorrow at 12:00",
+  );
+});
+
+test("equal hours are one part of a strip, and only a load above the limit is red", () => {
+  assert.equal(
+    gradient([5, 6, 100, 101]),
+    "linear-gradient(90deg, var(--ramp-0) 0.00% 50.00%, var(--ramp-4) 50.00% 75.00%, var(--crit) 75.00% 100.00%)",
+  );
+  assert.match(gradient([null]), /--raised/);
+});
+
+test("an hour is read with its upper bound, and an unknown one as such", () => {
+  const row = /** @type {any} */ ({ median: [92, null], upper: [108, null] });
+  assert.equal(hourText(row, 0, noon, noon), "today at 12:00: 92% of safe load (80% upper bound 108%)");
+  assert.equal(hourText(row, 1, noon, noon), "today at 13:00: unknown");
+});
