@@ -214,7 +214,7 @@ def cascade(
         "edges": call_edges(world, nodes),
         "gpu_waits": _gpu_waits(world, open_incidents(snapshot)),
         "propagation": (steps := propagation(world, chosen, order)),
-        "forecast_steps": forecast_steps(world, chosen, steps),
+        "forecast_steps": forecast_steps(world, chosen, order, steps),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),
         "at_risk": at_risk_next(chosen, current.now()),
@@ -271,19 +271,19 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
     return [{"from": source, "to": target, "via": via} for source, target, via in dict.fromkeys(steps)]
 
 
-def forecast_steps(world: World, chosen: ChosenIncidents, steps: Sequence[Step]) -> list[Step]:
+def forecast_steps(world: World, chosen: ChosenIncidents, order: Sequence[str], steps: Sequence[Step]) -> list[Step]:
     """The calls along which an SLO breach is expected to propagate: to callers at risk, from what breaches before them.
 
-    steps: of the propagation so far, which are left out.
+    order: the affected services. steps: of the propagation so far, which are left out.
     """
-    affected = {service_ for item in chosen.incidents for service_ in (item.service, *item.affected)}
+    affected = {*order, *(str(service_) for item in chosen.incidents for service_ in (item.service, *item.affected))}
     seconds = {name: risk.p50 for name, risk in chosen.risks.items() if 0 < risk.p50 <= MAX_BREACH_SECONDS}
     taken = {(step["from"], step["to"]) for step in steps}
     found = [
         (seconds[edge.client], str(edge.server), str(edge.client))
         for edge in world.edges
         if edge.client in seconds
-        and (edge.server in affected or seconds.get(edge.server, math.inf) <= seconds[edge.client])
+        and (str(edge.server) in affected or seconds.get(edge.server, math.inf) <= seconds[edge.client])
         and (str(edge.server), str(edge.client)) not in taken
     ]
     return [{"from": source, "to": target, "via": "forecast"} for _, source, target in sorted(set(found))]
