@@ -124,7 +124,9 @@ def _check_process(gpu: _Gpu, action: Process) -> None:
     if action.ends:
         gpu.pids.discard(action.pid)
     elif len(gpu.pids | {action.pid}) > MAX_PROCESSES:
-        raise ReadError(f"would be one more than {MAX_PROCESSES} on this GPU; let others end first", "process.pid")
+        raise ReadError(
+            f"exceeds the limit of {MAX_PROCESSES} processes on this GPU; end another process first", "process.pid"
+        )
     else:
         gpu.pids.add(action.pid)
 

@@ -154,7 +154,7 @@ def test_the_processes_on_a_gpu_are_bounded() -> None:
     for pid in range(100, 355):
         read.read(json.dumps({"gpu": 0, "process": {"pid": pid}}))
 
-    with pytest.raises(ScriptError, match="one more than 256"):
+    with pytest.raises(ScriptError, match="exceeds the limit of 256"):
         read.read('{"gpu": 0, "process": {"pid": 9}}')
     read.read('{"gpu": 0, "process": {"pid": 7, "ends": true}}')
     assert read.read('{"gpu": 0, "process": {"pid": 9}}') == Event(0.0, 0, Process(9))

@@ -120,7 +120,7 @@ def test_an_answer_without_a_token_is_an_error_that_does_not_quote_it(answer: st
     """A token with a line end cannot be sent, and the reason of that quotes it."""
     url = serve(lambda *_: (200, answer))
     config = HttpConfig(oauth2=OAuth2(**MACHINE, token_url=HttpUrl(url)))  # type: ignore[arg-type]
-    with pytest.raises(SourceError, match=r"returned no token \(status 200, no access_token\)") as failed:
+    with pytest.raises(SourceError, match=r"returned no access_token \(status 200\)") as failed:
         get(config, url)
     assert "t0p" not in str(failed.value)
 

@@ -86,7 +86,7 @@ def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     double = JaegerDouble(spans=[span(n, start=n / 1000, duration=n / 1000) for n in range(1, 2000)])
     found = over(double, max_rounds=1).search(TraceQuery(T0, T0 + 5, service=Service("", "gateway"), order="slowest"))
     assert len(found) == 50
-    assert "after 1 requests there are more, and some may be missing" in found.note
+    assert "more traces remain after 1 requests, and some may be missing" in found.note
 
 
 REFUSALS: dict[str, tuple[Answer, str]] = {

@@ -75,7 +75,7 @@ LIMITS: Mapping[LimitKind, str] = {
 HOW_TO: Mapping[ActionKind, str] = {
     "balance_load": "On the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
     "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
-    "cap_gpu_share": "Lower its batch size or concurrency (under MPS: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE)",
+    "cap_gpu_share": "Lower its batch size or concurrency or, under MPS, its CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
     "cap_retries": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "dedicate_pool": "Taint a node pool, and add the toleration and a node selector to this tier only",
     "dedicate_replicas": "Deploy it a second time, and route these requests to the new replicas",

@@ -84,7 +84,7 @@ HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
     "GPU health": "whether a slow GPU is throttled, failing, or lost",
     "Model servers": "whether a model server is overloaded, and when it will be",
     "Replicas": "whether lost or pending replicas are the cause",
-    "Quota": "whether more replicas fit into the quota",
+    "Quota": "whether more replicas fit within the quota",
     "Network": "whether the network is the cause",
 }
 """The question that the hub cannot answer without a signal, by its name on the Status page."""

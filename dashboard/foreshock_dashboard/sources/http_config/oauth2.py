@@ -110,7 +110,7 @@ class OAuth2Auth(httpx.Auth):
             raise _RefusedError(
                 self._message(f"rejected the client ({reason})", "Check client_id, client_secret, and scopes")
             )
-        raise SourceError(self._message(f"returned no token (status {status}, no access_token)", "Check token_url"))
+        raise SourceError(self._message(f"returned no access_token (status {status})", "Check token_url"))
 
     def _answer(self, response: httpx.Response) -> dict[str, Any]:
         """The JSON object of a response; of any other, such as a page of a proxy, {}. Raises SourceError."""

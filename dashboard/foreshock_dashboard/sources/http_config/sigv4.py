@@ -39,7 +39,7 @@ class SigV4Auth(httpx.Auth):
         except BotoCoreError as error:
             raise FileError(f"sigv4: {str(error).rstrip('.')}. Check profile and AWS' configuration files") from None
         if not region:
-            raise FileError("sigv4: the region is unknown. Set region, or AWS_REGION")
+            raise FileError("sigv4: no region configured. Set region or AWS_REGION")
         self._region, self._service, self._role = region, config.service_name, config.role_arn
         if config.access_key and config.secret_key:
             self._session.set_credentials(config.access_key, config.secret_key.get_secret_value())

@@ -70,7 +70,7 @@ class JaegerTraces(HttpTraceSource):
         best, complete = self._top_hits(query, partial(self._fetch, query, service, durations=True))
         has_span_conditions = query.service or query.operation or query.attributes or query.status
         by_span = has_span_conditions and (query.order == "slowest" or query.min_duration is not None)
-        why = "by their spans' durations" if complete else f"after {self._max_rounds} requests there are more"
+        why = "by their spans' durations" if complete else f"more traces remain after {self._max_rounds} requests"
         note = (
             f"{self.name} returns the first traces that it finds: {why}, and some may be missing; use a shorter range"
         )
