@@ -74,6 +74,15 @@ def test_an_unknown_capacity_has_no_ratio() -> None:
     assert series(unknown, "shortage_replicas", "service_name") == {("vllm-70b",): 2.0}
 
 
+def test_a_service_without_ready_replicas_has_no_ratio() -> None:
+    """Scaled to zero, it must not take the metrics of the others away."""
+    none = replace(FORECAST.loads[0], capacity=0.0, safe=0.0, replicas=0.0, ready=0.0)
+    found = replace(FORECAST, loads=(none, *FORECAST.loads[2:]), shortages=())
+    for name in ("load_ratio", "safe_load_ratio", "needed_replicas"):
+        names = {labels[0] for labels in series(found, name, "service_name")}
+        assert ("vllm-8b" in names, "vllm-70b" in names) == (True, False)
+
+
 def test_a_pool_of_several_clusters_says_its_cluster() -> None:
     """As namespaces do, from which the exposition makes the label `cluster`."""
     pool = replace(FORECAST.loads[-2], subject=FORECAST.loads[-2].subject._replace(pool="eu//chat"))

@@ -43,7 +43,7 @@ def capacity_families(forecast: CapacityForecast) -> Iterator[Metric]:
             "safe_load_ratio",
             "Safe limit for the forecast load ratio.",
             SUBJECT,
-            ((_labels(row.subject), row.load.safe / row.load.capacity) for row in rows),
+            ((_labels(row.subject), _ratio(row.load.safe, row.load.capacity)) for row in rows),
         ),
         (
             "shortage_timestamp_seconds",
@@ -77,7 +77,12 @@ def _load_ratios(row: Headroom) -> Iterator[Row]:
     for horizon, seconds in HORIZONS.items():
         peak = peak_within(row.load, seconds)
         for quantile, value in zip(QUANTILES, peak[:3], strict=True):
-            yield (*_labels(row.subject), horizon, quantile), value / row.load.capacity
+            yield (*_labels(row.subject), horizon, quantile), _ratio(value, row.load.capacity)
+
+
+def _ratio(load: float, capacity: float) -> float:
+    """Load over capacity; NaN where nothing is ready, or unknown."""
+    return load / capacity if capacity > 0 else math.nan
 
 
 def _needed_replicas(forecast: CapacityForecast) -> dict[tuple[str, ...], float]:
