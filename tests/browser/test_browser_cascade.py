@@ -113,7 +113,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
         "title", "Leading indicator: GPU work waits while another service runs on the same GPU"
     )
     expect(page.locator("#timeline .lane")).to_have_count(3)
-    expect(page.locator("ol.propagation li")).to_have_count(2)
+    expect(page.locator("ol.propagation li")).to_have_count(3)
     page.get_by_text("As tables").click()
     expect(page.locator("#map tbody tr").first).to_be_visible()
 
