@@ -84,7 +84,10 @@ class Settings:
         Path, None, "bearer token digests, one per line, as written by foreshock token create", "FILE"
     )
     github_webhook_secret_file: Path | None = _authentication(
-        Path, None, "secret that verifies the signatures of GitHub webhooks sent to /api/webhooks/github", "FILE"
+        Path,
+        None,
+        "secret of GitHub webhooks sent to /api/webhooks/github; their signatures replace other credentials",
+        "FILE",
     )
     auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
     auth_header: str = _authentication(

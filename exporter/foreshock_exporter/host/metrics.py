@@ -87,7 +87,7 @@ INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "counters/port_xmit_discards": ("port_discards_transmitted", "Outgoing packets dropped"),
     "counters/port_rcv_constraint_errors": ("port_constraint_errors_received", "Received packets rejected"),
     "counters/port_xmit_constraint_errors": ("port_constraint_errors_transmitted", "Outgoing packets rejected"),
-    "counters/port_rcv_remote_physical_errors": ("port_receive_remote_physical_errors", "Bad packets received"),
+    "counters/port_rcv_remote_physical_errors": ("port_receive_remote_physical_errors", "Packets marked bad upstream"),
     "counters/port_rcv_switch_relay_errors": ("port_receive_switch_relay_errors", "Packets a switch could not forward"),
     "counters/symbol_error": ("symbol_error", "Symbol errors on any lane"),
     "counters/link_error_recovery": ("link_error_recovery", "Times the link recovered from an error state"),

@@ -86,7 +86,7 @@ def dns_targets(config: DnsSd) -> Iterator[Labels]:
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             continue
         except dns.exception.DNSException as error:
-            raise DiscoveryError(f"{name}: no DNS response ({error}). Check the name server") from error
+            raise DiscoveryError(f"{name}: DNS lookup failed ({error}). Check the name server") from error
         for record in answer:
             if config.type == "SRV":
                 host, port = str(record.target).rstrip("."), config.port or record.port
