@@ -69,7 +69,9 @@ def _median_exceeds(load: LoadForecast, at: float) -> bool:
 
 
 def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:
-    """` (80% interval 09:50 to 11:30 UTC)`."""
+    """` (80% interval 09:50 to 11:30 UTC)`; empty where it is unknown."""
+    if math.isnan(earliest):
+        return ()
     first = moment(earliest, now, grain, when.at)
     if math.isinf(latest):
         return text(" (80% interval from ", first, ", or not at all in 7 days)")
@@ -98,7 +100,7 @@ def act_text(shortage: Shortage, now: float) -> Text:
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
     start = f": a replica starts in {elapsed(shortage.provisioning_seconds)}."
-    at = moment(shortage.earliest - shortage.provisioning_seconds, now)
+    at = moment(shortage.act_by, now)
     return text("Add by ", at, start) if at.kind else text(f"Add now{start}")
 
 

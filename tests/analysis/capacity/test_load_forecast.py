@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, WEEK_POIN
 from foreshock_dashboard.analysis.capacity.supply import Supply
 from foreshock_dashboard.analysis.capacity.what_if import what_if
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind, Subject
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind, ShortageBasis, Subject
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -94,7 +94,7 @@ def forecast_of(load: Floats, safe: float, **supply: float) -> CapacityForecast:
         Subject(CHAT, "h100"),
         {LoadKind.TOKENS: safe / 0.8},
         {LoadKind.TOKENS: 0.8},
-        **{"replicas": 4.0, "ready": 4.0, "room": 1.0, **supply},
+        **{"replicas": 4.0, "ready": 4.0, "room": 1.0, "provisioning_seconds": 300.0, **supply},
     )
     return capacity_forecast(START, {(WHO, LoadKind.TOKENS): load}, {WHO: of})
 
@@ -108,9 +108,36 @@ def test_the_first_peak_above_the_safe_limit_is_a_shortage() -> None:
     (found,) = forecast_of(GROWING, safe=160.0).shortages
     assert found.subject == Subject(CHAT, "h100")
     assert abs(found.at - START - 8.7 * 3600) < 3600  # 100 · 1.1² · (1 - cos(2πt) / 2) = 160
+    assert found.basis is ShortageBasis.FORECAST
     assert found.earliest <= found.at <= found.latest
     assert found.replicas == math.ceil(4 * found.peak / 160.0) - 4 > 0
     assert (found.room, found.ready) == (1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("days_before", "basis"),
+    [
+        pytest.param((1,), None, id="one burst"),
+        pytest.param((5,), None, id="one burst days ago"),
+        pytest.param((1, 3), ShortageBasis.REPEATED, id="bursts on two days"),
+        pytest.param((1, 9), None, id="bursts of two weeks"),
+    ],
+)
+@pytest.mark.parametrize("hour", [0, 10])
+def test_load_above_the_limit_on_two_days_is_a_shortage_without_an_interval(
+    days_before: tuple[int, ...], basis: ShortageBasis | None, hour: int
+) -> None:
+    """One burst is no pattern, also where it lies on the border of two days."""
+    load = weeks(2, noise=0.02)
+    for days in days_before:
+        first = len(load) - days * DAY_POINTS + 6 * hour - 3
+        load[first : first + 6] = 300.0
+    found = forecast_of(load, safe=250.0).shortages
+    assert [item.basis for item in found] == ([basis] if basis else [])
+    for item in found:
+        assert math.isnan(item.earliest)
+        assert math.isnan(item.latest)
+        assert item.act_by == item.at - item.provisioning_seconds
 
 
 @pytest.mark.parametrize(
@@ -151,6 +178,17 @@ def test_a_lost_replica_is_missing_besides_those_for_the_peak() -> None:
     known = forecast_of(GROWING, safe=160.0)
     (before,), (after,) = known.shortages, what_if(known, replicas_lost={Subject(CHAT, "h100"): 1}).shortages
     assert (after.replicas, after.ready) == (before.replicas + 1, 3.0)
+
+
+def test_a_full_kv_cache_is_no_shortage_and_rises_with_lost_replicas() -> None:
+    """Its usage is a mean over the ready replicas, and at most 1."""
+    of = Supply(Subject(CHAT, "h100"), {}, {}, replicas=8.0, ready=2.0)
+    known = capacity_forecast(START, {(WHO, LoadKind.KV_CACHE): weeks(2) / 160}, {WHO: of})
+    lost = what_if(known, replicas_lost={Subject(CHAT, "h100"): 1})
+    assert (known.shortages, lost.shortages) == ((), ())
+    (load,), (higher,) = known.loads, lost.loads
+    assert load.p90.max() <= 1
+    np.testing.assert_allclose(higher.p50, np.minimum(2 * load.p50, 1))
 
 
 def test_less_than_a_day_of_history_is_reported_with_its_length() -> None:

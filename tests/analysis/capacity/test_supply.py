@@ -75,9 +75,9 @@ def test_tokens_of_all_replicas_that_may_run(
     assert found.safe_ratio[LoadKind.TOKENS] == 0.76
 
 
-def test_without_a_law_only_the_cache_has_a_limit(scenes: Scenes) -> None:
+def test_without_a_law_there_is_no_limit(scenes: Scenes) -> None:
     """Nothing is guessed."""
-    assert set(supply(platform(scenes, 4, 8), law=None).capacity) == {LoadKind.KV_CACHE}
+    assert supply(platform(scenes, 4, 8), law=None).capacity == {}
 
 
 def test_a_pool_has_its_quota_and_its_gpus(scenes: Scenes) -> None:

@@ -21,6 +21,8 @@ MIN_KNOWN_RATIO = 0.5
 """Least known share of a history, from its first value on."""
 BATCH_SERIES = 64
 """Series that are forecast at once, which bounds memory."""
+HIGHEST = {LoadKind.KV_CACHE: 1.0}
+"""Highest possible value of kinds that have one."""
 UNKNOWN_SUPPLY = Supply(Subject(None, ""), {}, {})
 
 
@@ -46,14 +48,17 @@ def capacity_forecast(
         for row, (subject, kind) in enumerate(batch):
             of = supply.get(subject, UNKNOWN_SUPPLY)
             full = of.capacity.get(kind, math.nan)
+            p10, p50, p90 = (
+                np.minimum(values[row], HIGHEST.get(kind, math.inf)).astype(np.float32) for values in quantiles
+            )
             loads.append(
                 LoadForecast(
                     subject if of is UNKNOWN_SUPPLY else of.subject,
                     kind,
                     start,
-                    quantiles.p10[row].astype(np.float32),
-                    quantiles.p50[row].astype(np.float32),
-                    quantiles.p90[row].astype(np.float32),
+                    p10,
+                    p50,
+                    p90,
                     history=history[subject, kind][-WEEK_POINTS:].copy(),  # keeps no four weeks alive
                     capacity=full,
                     safe=full * of.safe_ratio.get(kind, math.nan),

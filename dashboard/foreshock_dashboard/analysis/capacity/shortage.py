@@ -8,40 +8,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
-from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Shortage
+from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Shortage, ShortageBasis
 from foreshock_dashboard.model.types import Floats
 
-LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.KV_CACHE, LoadKind.GPU_QUOTA)
-"""Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all."""
+LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.GPU_QUOTA)
+"""Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all. Nor
+is a full KV cache: servers that cache prefixes fill it by design."""
+APART_POINTS = DAY_POINTS // 2
+"""Least steps between two hours above the limit so that they are of two days."""
 
 
 def shortage(load: LoadForecast) -> Shortage | None:
     """The first shortage of a forecast; None without one, or where the limit is unknown.
 
-    Either the median exceeds the limit, or load did within the last seven days, at the same time of the day: on real
-    weeks, peaks of the last days predict the next peak better than any path of medians, which hides bursts. Hourly
+    Either the median exceeds the limit, or load did on two of the last seven days: on real weeks, peaks of the last
+    days predict the next peak better than any path of medians, which hides bursts. One burst is no pattern. Hourly
     means count, because a peak of minutes is a burst, which safe limits already allow for.
     """
     if load.kind not in LIMITED_KINDS or not load.safe > 0:
         return None
     low, median, high = (hourly_means(values) for values in (load.p10, load.p50, load.p90))
     past = hourly_means(load.history)
-    expected, again = _first(median > load.safe), _again(past > load.safe)
-    starts = [step for step in (expected, again) if step is not None]
-    if not starts:
+    expected, again = _first(median > load.safe), _repeated(past > load.safe)
+    if expected is not None and (again is None or expected < again + APART_POINTS):
+        at, basis = expected, ShortageBasis.FORECAST
+    elif again is not None:
+        at, basis = again, ShortageBasis.REPEATED
+    else:
         return None
-    at = min(starts)
-    earliest, latest = _first(high > load.safe), _first(low > load.safe)
     peak, peak_at = _peak(median, at)
     if again is not None and np.nanmax(past) > peak:
         peak, peak_at = float(np.nanmax(past)), again
     times = load.times
+    earliest, latest = (_first(values > load.safe) for values in (high, low))
+    band = (math.nan, math.nan)
+    if basis is ShortageBasis.FORECAST:
+        first = at if earliest is None else min(earliest, at)
+        band = float(times[first]), math.inf if latest is None else float(times[max(latest, at)])
     return Shortage(
         subject=load.subject,
         kind=load.kind,
         at=float(times[at]),
-        earliest=float(times[at if earliest is None else min(earliest, at)]),
-        latest=math.inf if latest is None else float(times[max(latest, at)]),
+        earliest=band[0],
+        latest=band[1],
         peak=peak,
         peak_at=float(times[peak_at]),
         safe=load.safe,
@@ -49,6 +58,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
         ready=load.ready,
         room=load.room,
         provisioning_seconds=load.provisioning_seconds,
+        basis=basis,
     )
 
 
@@ -61,11 +71,14 @@ def _peak(values: Floats, at: int) -> tuple[float, int]:
     return float(day[place]), at + place
 
 
-def _again(exceeded: NDArray[np.bool_]) -> int | None:
-    """The step of the next day at the time at which load last began to exceed; None if it did not."""
+def _repeated(exceeded: NDArray[np.bool_]) -> int | None:
+    """The step of the next day at the time at which load last began to exceed; None unless it did on two days."""
+    places = np.flatnonzero(exceeded)
+    if not len(places) or places[-1] - places[0] < APART_POINTS:
+        return None
     days = exceeded[len(exceeded) % DAY_POINTS :].reshape(-1, DAY_POINTS)
     last = np.flatnonzero(days.any(axis=1))
-    return int(days[last[-1]].argmax()) if len(last) else None
+    return int(days[last[-1]].argmax())
 
 
 def missing_replicas(load: LoadForecast, peak: float) -> int:

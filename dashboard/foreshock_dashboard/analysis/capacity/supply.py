@@ -18,8 +18,6 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 
-SAFE_KV_CACHE_RATIO = 0.9
-"""KV-cache usage at which requests begin to queue."""
 SAFE_QUOTA_RATIO = 1.0
 """Share of a quota that may be assigned."""
 SAFE_GPU_BUSY_RATIO = 0.9
@@ -86,12 +84,9 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
         most = min(max_replicas, ready + room) if math.isfinite(room) else max_replicas
         replicas = max(ready, most) if math.isfinite(most) else ready
         full, safe = {}, {}
-        if service in server_row:
-            full[LoadKind.KV_CACHE], safe[LoadKind.KV_CACHE] = 1.0, SAFE_KV_CACHE_RATIO
-            if service in loads:
-                rates = _full_rates(world, service, server_row[service], loads[service])
-                for kind, rate in rates.items():
-                    full[kind], safe[kind] = rate * replicas, loads[service].safe
+        if service in server_row and service in loads:
+            for kind, rate in _full_rates(world, service, server_row[service], loads[service]).items():
+                full[kind], safe[kind] = rate * replicas, loads[service].safe
         found[service] = Supply(Subject(service, pool), full, safe, replicas, ready, room, provisioning)
     return found
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from foreshock_dashboard.analysis.capacity.forecast import first_shortages
+from foreshock_dashboard.analysis.capacity.forecast import HIGHEST, first_shortages
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Subject
 
@@ -40,18 +40,18 @@ def _changed(load: LoadForecast, traffic: float, lost: float) -> LoadForecast:
     kept = max(0.0, load.replicas - lost) / load.replicas if lost and load.replicas > 0 else 1.0
     if math.isnan(kept):
         kept = 1.0
-    if load.kind is LoadKind.KV_CACHE:
-        factor, supply = factor / kept if kept else np.inf, 1.0
-    else:
-        supply = kept
+    ready = max(0.0, load.ready - lost)
+    limit = HIGHEST.get(load.kind, np.inf)
+    if load.kind is LoadKind.KV_CACHE and lost and load.ready > 0:  # a mean over the ready replicas
+        factor = factor * load.ready / ready if ready else np.inf
     return replace(
         load,
-        p10=load.p10 * factor,
-        p50=load.p50 * factor,
-        p90=load.p90 * factor,
-        history=load.history * factor,
-        capacity=load.capacity * supply,
-        safe=load.safe * supply,
+        p10=np.minimum(load.p10 * factor, limit),
+        p50=np.minimum(load.p50 * factor, limit),
+        p90=np.minimum(load.p90 * factor, limit),
+        history=np.minimum(load.history * factor, limit),
+        capacity=load.capacity * kept,
+        safe=load.safe * kept,
         replicas=load.replicas * kept,
-        ready=max(0.0, load.ready - lost),
+        ready=ready,
     )

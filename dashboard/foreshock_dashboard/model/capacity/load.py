@@ -79,15 +79,25 @@ class LoadForecast:
         return self.start + FORECAST_STEP_SECONDS * np.arange(-len(self.history), 0, dtype=np.float64)
 
 
+class ShortageBasis(StrEnum):
+    """What a shortage follows from."""
+
+    FORECAST = "forecast"
+    """The median of the forecast exceeds the limit."""
+    REPEATED = "repeated"
+    """Load exceeded the limit on at least two of the last seven days."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shortage:
     """The first time at which load is expected to exceed its safe limit. Times in Unix seconds.
 
-    at: when the median exceeds it, or the time of the day at which load last did; earliest, latest: 80% interval.
+    at: when the median exceeds it, or the time of the day at which load last did, by `basis`. earliest, latest: when
+    the upper and the lower end of the 80% band exceed it; NaN for a repeated shortage, which follows from no quantile.
     `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest hourly mean
     of the median in the day from `at`, or of the last week, at `peak_at`. replicas: replicas to add to `ready`, or GPUs
     to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
-    time from a request to a ready replica; act that long before `earliest`.
+    time from a request to a ready replica; act that long before `at`, or before `earliest` where it is known.
     """
 
     subject: Subject
@@ -102,3 +112,9 @@ class Shortage:
     ready: float = math.nan
     room: float = math.nan
     provisioning_seconds: float = math.nan
+    basis: ShortageBasis = ShortageBasis.FORECAST
+
+    @property
+    def act_by(self) -> float:
+        """Latest time at which to request replicas, Unix seconds; NaN where the time that they take is unknown."""
+        return (self.at if math.isnan(self.earliest) else self.earliest) - self.provisioning_seconds

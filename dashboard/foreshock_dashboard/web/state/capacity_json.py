@@ -175,7 +175,7 @@ def shortage(item: Shortage, now: float, found: CapacityForecast) -> ShortageJso
         replicas=item.replicas,
         room=number(item.room),
         provisioning_seconds=number(item.provisioning_seconds),
-        act_by=number_of_time(item.earliest - item.provisioning_seconds),
+        act_by=number_of_time(item.act_by),
         text=joined_text(said),
         clauses=clauses(said),
         action=clauses(act_text(item, now)),
