@@ -32,8 +32,8 @@ ADDRESSES = (
     "traces/1",
 )
 OTHERS = (
-    *("annotations", "audit", "changes", "compare", "explain", "health/{service}", "report/{incident}", "user"),
-    *("webhooks/argocd", "webhooks/github"),
+    *("annotations", "audit", "changes", "compare", "explain", "forecast", "health/{service}", "report/{incident}"),
+    *("user", "webhooks/argocd", "webhooks/github"),
 )
 RESPONSES = (
     *(f"incidents/{{incident}}/{action}" for action in ("acknowledge", "assign", "notes", "silence", "feedback")),

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
-from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, get
+from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, describe_errors, get
 from foreshock_dashboard.web.api.change_routes import add_change_routes
 from foreshock_dashboard.web.api.forecast_routes import add_forecast_routes
 from foreshock_dashboard.web.api.response_routes import add_response_routes
@@ -53,6 +53,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     add_change_routes(api, hub, responder, audit, access.webhook_secret)
     _add_access(api, hub, responder, audit)
     app.include_router(api)
+    describe_errors(app)
     _add_operations(app, hub, shows_reason=not access.required)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
     app.add_api_route("/api/{rest:path}", _unknown, methods=METHODS, include_in_schema=False)
