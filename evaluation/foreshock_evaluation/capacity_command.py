@@ -12,12 +12,13 @@ from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_evaluation.capacity.accuracy import HORIZONS_HOURS, METHODS, Accuracy, accuracies
 from foreshock_evaluation.capacity.announcements import CAPACITY_RATIOS, Announcements, announcements
+from foreshock_evaluation.capacity.announcements import METHODS as METHODS_OF_SHORTAGES
 from foreshock_evaluation.capacity.servegen import RealService, real_services
 from foreshock_evaluation.scores.tables import aligned, between, markdown
 
 DESCRIPTION = """\
 Scores the capacity forecast on two real weeks of ServeGen's clients: pinball loss and coverage beside seasonal naive
-forecasts, and the shortages of peak hours that are announced twelve hours before.
+forecasts, and the shortages of peak hours that are announced twelve hours before, beside those of the last days.
 
   foreshock dev evaluate capacity --servegen DIR                       held-out clients
   foreshock dev evaluate capacity --servegen DIR --split dev --clients 40"""
@@ -48,7 +49,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         services = real_services(Path(arguments.servegen), arguments.split, arguments.clients)
     except FileNotFoundError as error:
         raise SettingsError(f"--servegen: {error}. Unpack ServeGen's traces there.") from error
-    tables = [_accuracy_table(services, [*accuracies(services)]), _shortage_table([*announcements(services)])]
+    found = [*announcements(services)]
+    tables = [_accuracy_table(services, [*accuracies(services)]), _shortage_table(found), _band_table(found)]
     print("\n\n".join(map(aligned, tables)))
     if arguments.write_docs:
         path = Path(arguments.write_docs)
@@ -79,29 +81,57 @@ def _accuracy_table(services: Sequence[RealService], found: Sequence[Accuracy]) 
 def _shortage_table(found: Sequence[Announcements]) -> list[list[str]]:
     rows = [
         [
-            "safe load / typical peak",
             "services",
+            "announced by",
+            "safe load / typical peak",
             "shortages",
             "announced 12 h before",
+            "within 3 h of the announced time",
+            "announced days",
+            "without excess",
+            "not judged",
             "false per service-week",
-            "announced days without excess",
+            "of these open at the end",
         ]
     ]
-    for is_sum, name in ((True, "sums"), (False, "clients")):
-        groups = [(f"{ratio:g}", [item for item in found if item.ratio == ratio]) for ratio in CAPACITY_RATIOS]
-        for label, items in (*groups, ("all", found)):
-            rows.append([label, *_shortage_figures(name, [item for item in items if item.is_sum == is_sum])])
+    for is_sum in (True, False):
+        for method in METHODS_OF_SHORTAGES:
+            items = [item for item in found if item.is_sum == is_sum and item.method == method]
+            groups = [(f"{ratio:g}", [item for item in items if item.ratio == ratio]) for ratio in CAPACITY_RATIOS]
+            shown = (*groups, ("all", items)) if method == METHODS_OF_SHORTAGES[0] else (("all", items),)
+            rows += [[_kind(is_sum), method, label, *_figures(of)] for label, of in shown]
     return rows
 
 
-def _shortage_figures(name: str, items: Sequence[Announcements]) -> list[str]:
-    shortages, announced, false = (sum(getattr(i, key) for i in items) for key in ("shortages", "announced", "false"))
-    days, idle = (sum(getattr(i, key) for i in items) for key in ("days", "idle_days"))
+def _figures(items: Sequence[Announcements]) -> list[str]:
+    shortages, announced, timed = (sum(getattr(i, key) for i in items) for key in ("shortages", "announced", "timed"))
+    days, idle, unjudged = (sum(getattr(i, key) for i in items) for key in ("days", "idle_days", "unjudged_days"))
+    false, still_open = (sum(getattr(i, key) for i in items) for key in ("false", "open"))
     weeks = sum(item.weeks for item in items)
     return [
-        name,
         str(shortages),
-        f"{announced / shortages:.0%}" if shortages else "—",
-        f"{false / weeks:.2f}",
-        f"{idle / days:.0%}" if days else "—",
+        _share(announced, shortages),
+        _share(timed, shortages),
+        str(days),
+        _share(idle, days),
+        str(unjudged),
+        f"{false / weeks:.2f}" if weeks else "—",
+        f"{still_open} of {false}",
     ]
+
+
+def _band_table(found: Sequence[Announcements]) -> list[list[str]]:
+    rows = [["services", "shortages of the median", "first excess before the 80% band", "in it", "after it, or none"]]
+    for is_sum in (True, False):
+        items = [item for item in found if item.is_sum == is_sum]
+        counts = [sum(getattr(item, key) for item in items) for key in ("early", "inside", "late")]
+        rows.append([_kind(is_sum), str(sum(counts)), *(_share(count, sum(counts)) for count in counts)])
+    return rows
+
+
+def _kind(is_sum: bool) -> str:
+    return "sums" if is_sum else "clients"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "—"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.analysis.capacity.weeks import weeks
 
+from foreshock_evaluation.capacity.announcements import HOURS, ORIGINS_HOURS, band_scores, judged
 from foreshock_evaluation.capacity_command import main
 
 
@@ -32,3 +34,36 @@ def test_a_folder_without_traces_is_named(tmp_path: Path, capsys: pytest.Capture
     """With the remedy, as wrong usage."""
     assert main(["--servegen", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("burst", "announced_from", "false", "still_open"),
+    [
+        pytest.param(110, 156, 1, 0, id="a false announcement that ends"),
+        pytest.param(200, 204, 1, 1, id="one that lasts to the end of the data"),
+        pytest.param(250, 228, 0, 0, id="a true one"),
+    ],
+)
+def test_announcements_are_judged_to_the_end_of_the_data(
+    burst: int, announced_from: int, false: int, still_open: int
+) -> None:
+    """And each announced day by itself, except one with a gap."""
+    hours, excess = np.array(ORIGINS_HOURS), np.zeros(HOURS)
+    excess[burst], excess[300] = 1, np.nan
+    at = np.where((hours >= announced_from) & (hours <= max(burst + 168, 0)), hours + 22.0, np.nan)
+    found = judged("foreshock", 1.0, True, excess, at)
+    assert (found.false, found.open) == (false, still_open)
+    assert found.unjudged_days == (burst > 132)
+    assert found.idle_days == found.days - (burst == 250)
+    assert (found.shortages, found.announced, found.timed) == ((1, 1, 1) if burst == 250 else (burst == 200, 0, 0))
+
+
+def test_the_band_of_the_first_excess_is_scored_where_the_data_show_it() -> None:
+    """Before, in, and after it; not where the data end first."""
+    exceeds = np.zeros(6 * HOURS, bool)
+    exceeds[6 * 200] = True
+    bands = np.full((len(ORIGINS_HOURS), 2), np.nan)
+    bands[:4] = (205, 210), (190, np.inf), (170, 199), (300, 400)
+    assert band_scores(exceeds, bands) == (2, 1, 1)
+    bands[:4], bands[-1] = np.nan, (330, 400)
+    assert band_scores(exceeds, bands) == (0, 0, 0)

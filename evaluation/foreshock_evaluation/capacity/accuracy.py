@@ -45,6 +45,8 @@ def accuracies(services: Sequence[RealService]) -> Iterator[Accuracy]:
             actual = load[:, origin + ahead - HOUR_POINTS : origin + ahead]
             for method in METHODS:
                 lag = _lag(method, ahead)
+                if method == "naive week" and lag == _lag("naive day", ahead):
+                    continue  # the same forecast
                 error = actual - (_naive(past, ahead, lag) if lag else forecast[:, :, ahead - HOUR_POINTS : ahead])
                 loss = np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(axis=0)
                 inside = (error[0] >= 0) & (error[2] <= 0)

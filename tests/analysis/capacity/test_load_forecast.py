@@ -34,28 +34,29 @@ def gap(values: Floats) -> Floats:
 
 
 @pytest.mark.parametrize(
-    ("past", "days", "bound"),
+    ("past", "days", "share"),
     [
-        pytest.param(weeks(2), weeks(3, noise=0)[-WEEK_POINTS:], 0.06, id="a daily shape"),
-        pytest.param(gap(weeks(2)), weeks(3, noise=0)[-WEEK_POINTS:], 0.06, id="hours without data"),
+        pytest.param(weeks(2), weeks(3, noise=0)[-WEEK_POINTS:], 0.6, id="a daily shape"),
+        pytest.param(gap(weeks(2)), weeks(3, noise=0)[-WEEK_POINTS:], 0.6, id="hours without data"),
         pytest.param(
-            weeks(3, weekend=0.3), weeks(4, weekend=0.3, noise=0)[-WEEK_POINTS:], 0.15, id="low weekends, by the week"
+            weeks(3, weekend=0.3), weeks(4, weekend=0.3, noise=0)[-WEEK_POINTS:], 0.9, id="low weekends, by the week"
         ),
         pytest.param(
-            weeks(3, growth_per_week=1.1), weeks(4, growth_per_week=1.1, noise=0)[-WEEK_POINTS:], 0.15, id="growth"
+            weeks(3, growth_per_week=1.3), weeks(4, growth_per_week=1.3, noise=0)[-WEEK_POINTS:], 0.9, id="growth"
         ),
         pytest.param(
             weeks(2, launch_at=11, launch=2),
             weeks(3, launch_at=11, launch=2, noise=0)[2 * WEEK_POINTS : 2 * WEEK_POINTS + DAY_POINTS],
-            0.35,
+            0.9,
             id="a launch three days ago, for the next day",
         ),
     ],
 )
-def test_the_median_follows(past: Floats, days: Floats, bound: float) -> None:
-    """`bound`: mean relative error of the median."""
-    median = load_quantiles(past[None]).p50[0, : len(days)]
-    assert np.mean(np.abs(median / days - 1)) < bound
+def test_the_median_is_closer_than_the_last_week(past: Floats, days: Floats, share: float) -> None:
+    """`share`: highest mean relative error of the median over that of a repeated week."""
+    median, repeated = load_quantiles(past[None]).p50[0, : len(days)], past[-WEEK_POINTS:][: len(days)]
+    error, naive = (np.nanmean(np.abs(values / days - 1)) for values in (median, repeated))
+    assert error < share * naive
 
 
 def test_intervals_hold_four_of_five_values_at_every_horizon() -> None:
@@ -189,6 +190,44 @@ def test_a_full_kv_cache_is_no_shortage_and_rises_with_lost_replicas() -> None:
     (load,), (higher,) = known.loads, lost.loads
     assert load.p90.max() <= 1
     np.testing.assert_allclose(higher.p50, np.minimum(2 * load.p50, 1))
+
+
+@pytest.mark.parametrize(
+    ("services", "missing"),
+    [pytest.param(1, None, id="one service fits"), pytest.param(3, 5, id="three peak together")],
+)
+def test_services_of_a_pool_may_not_need_more_gpus_together_than_are_free(services: int, missing: int | None) -> None:
+    """Each alone has room: two replicas of one GPU are ready, three more are needed at the peak, and four are free."""
+    pool = Subject(None, "h100")
+    load, quota = weeks(2, noise=0.02), np.full(2 * WEEK_POINTS, 6.0)
+    who = [Subject(Service("serving", f"chat-{row}"), "") for row in range(services)]
+    history = {(subject, LoadKind.TOKENS): load for subject in who} | {(pool, LoadKind.GPU_QUOTA): quota}
+    supply = {
+        subject: Supply(
+            Subject(subject.service, "h100"),
+            {LoadKind.TOKENS: 240.0},
+            {LoadKind.TOKENS: 0.8},
+            replicas=6.0,
+            ready=2.0,
+            room=4.0,
+            gpus_per_replica=1.0,
+        )
+        for subject in who
+    }
+    supply[pool] = Supply(pool, {LoadKind.GPU_QUOTA: 10.0}, {LoadKind.GPU_QUOTA: 1.0}, ready=10.0, room=4.0)
+    found = capacity_forecast(START, history, supply).shortages
+    assert [(item.subject, item.replicas) for item in found] == ([(pool, missing)] if missing else [])
+    for item in found:
+        assert abs((item.at - START) / 3600 - 7) < 2
+        assert item.earliest <= item.at <= item.latest
+
+
+@pytest.mark.parametrize(("silent_hours", "number"), [(1, 1), (3, 0), (48, 0)])
+def test_a_service_without_recent_load_has_no_forecast(silent_hours: int, number: int) -> None:
+    """It is gone."""
+    load = weeks(2)
+    load[-6 * silent_hours :] = np.nan
+    assert len(forecast_of(load, safe=160.0).loads) == number
 
 
 def test_less_than_a_day_of_history_is_reported_with_its_length() -> None:

@@ -75,6 +75,17 @@ def test_tokens_of_all_replicas_that_may_run(
     assert found.safe_ratio[LoadKind.TOKENS] == 0.76
 
 
+def test_a_rolling_update_is_no_loss_of_capacity(scenes: Scenes) -> None:
+    """The median of the ready replicas over an hour counts, not the last value."""
+    world = platform(scenes, math.nan, 8)
+    assert world.capacity
+    ready = world.capacity.ready.copy()
+    ready[:, -1] = 1
+    during = supply(replace(world, capacity=replace(world.capacity, ready=ready)))
+    assert (during.ready, during.room) == (2, 6)
+    assert during.capacity == supply(world).capacity
+
+
 def test_without_a_law_there_is_no_limit(scenes: Scenes) -> None:
     """Nothing is guessed."""
     assert supply(platform(scenes, 4, 8), law=None).capacity == {}

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.capacity.observed import LoadKey
+from foreshock_dashboard.analysis.capacity.pool_demand import pool_shortages
 from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
-from foreshock_dashboard.analysis.capacity.seasonal import WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.seasonal import HOUR_POINTS, WEEK_POINTS
 from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, shortage
 from foreshock_dashboard.analysis.capacity.supply import Supply
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
@@ -19,6 +20,8 @@ from foreshock_dashboard.model.types import Floats
 
 MIN_KNOWN_RATIO = 0.5
 """Least known share of a history, from its first value on."""
+RECENT_POINTS = 2 * HOUR_POINTS
+"""Steps without a value after which a service or pool is gone, and has no forecast."""
 BATCH_SERIES = 64
 """Series that are forecast at once, which bounds memory."""
 HIGHEST = {LoadKind.KV_CACHE: 1.0}
@@ -66,6 +69,7 @@ def capacity_forecast(
                     ready=of.ready,
                     room=of.room,
                     provisioning_seconds=of.provisioning_seconds,
+                    gpus_per_replica=of.gpus_per_replica,
                 )
             )
     loads.sort(key=lambda load: (load.subject.service or ("", ""), load.subject.pool, load.kind))
@@ -83,6 +87,7 @@ def first_shortages(loads: Sequence[LoadForecast]) -> tuple[Shortage, ...]:
     """The first shortage of each service and pool, of any kind with a known limit; the earliest first."""
     found: dict[Subject, Shortage] = {}
     decided: set[Subject] = set()
+    deciding: list[LoadForecast] = []
     for load in sorted(loads, key=lambda load: LIMITED_KINDS.index(load.kind) if load.kind in LIMITED_KINDS else 99):
         # Tokens and requests are two measures of the same load, of which tokens decide.
         measured = load.kind in (LoadKind.TOKENS, LoadKind.REQUESTS)
@@ -90,15 +95,22 @@ def first_shortages(loads: Sequence[LoadForecast]) -> tuple[Shortage, ...]:
             continue
         if measured and load.safe > 0:
             decided.add(load.subject)
+        if load.kind in LIMITED_KINDS:
+            deciding.append(load)
         first = shortage(load)
         if first and (load.subject not in found or first.at < found[load.subject].at):
             found[load.subject] = first
+    for first in pool_shortages(deciding):
+        if first.subject not in found or first.at < found[first.subject].at:
+            found[first.subject] = first
     return tuple(sorted(found.values(), key=lambda item: item.at))
 
 
 def _suffices(values: Floats) -> bool:
     hours = _hours(values)
     known = int(np.isfinite(values).sum())
+    if not np.isfinite(values[-RECENT_POINTS:]).any():
+        return False
     return hours >= MIN_HISTORY_HOURS and known * FORECAST_STEP_SECONDS / 3600 >= MIN_KNOWN_RATIO * min(hours, 168.0)
 
 

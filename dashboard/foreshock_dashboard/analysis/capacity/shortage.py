@@ -29,7 +29,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
         return None
     low, median, high = (hourly_means(values) for values in (load.p10, load.p50, load.p90))
     past = hourly_means(load.history)
-    expected, again = _first(median > load.safe), _repeated(past > load.safe)
+    expected, again = first_step(median > load.safe), _repeated(past > load.safe)
     if expected is not None and (again is None or expected < again + APART_POINTS):
         at, basis = expected, ShortageBasis.FORECAST
     elif again is not None:
@@ -40,7 +40,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
     if again is not None and np.nanmax(past) > peak:
         peak, peak_at = float(np.nanmax(past)), again
     times = load.times
-    earliest, latest = (_first(values > load.safe) for values in (high, low))
+    earliest, latest = (first_step(values > load.safe) for values in (high, low))
     band = (math.nan, math.nan)
     if basis is ShortageBasis.FORECAST:
         first = at if earliest is None else min(earliest, at)
@@ -98,7 +98,7 @@ def hourly_means(values: Floats) -> Floats:
     return means
 
 
-def _first(exceeds: NDArray[np.bool_]) -> int | None:
+def first_step(exceeds: NDArray[np.bool_]) -> int | None:
     """First step that exceeds; None without one."""
     places = np.flatnonzero(exceeds)
     return int(places[0]) if len(places) else None

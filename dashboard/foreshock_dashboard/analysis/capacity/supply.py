@@ -24,6 +24,8 @@ SAFE_GPU_BUSY_RATIO = 0.9
 """Busy share of a pool's GPUs at which services begin to wait for each other."""
 RATE_SECONDS = 7200.0
 """Time over which tokens are compared with the batching law, and with requests."""
+READY_SECONDS = 3600.0
+"""Time over which the median of ready replicas counts: a rolling update is no loss of capacity."""
 MIN_RATE_POINTS = 20
 """Fewest points of such a comparison."""
 
@@ -34,7 +36,7 @@ class Supply:
 
     capacity: load at which `replicas` replicas are full, by kind. safe_ratio: safe share of it. replicas, ready: as in
     `LoadForecast`. room: replicas for which the pool has free GPUs. provisioning_seconds: time until a further
-    replica is ready.
+    replica is ready. gpus_per_replica: as in `LoadForecast`.
     """
 
     subject: Subject
@@ -44,6 +46,7 @@ class Supply:
     ready: float = math.nan
     room: float = math.nan
     provisioning_seconds: float = DEFAULT_DELAY_SECONDS
+    gpus_per_replica: float = math.nan
 
 
 def supplies(world: World, forecast: Forecast) -> Mapping[Subject, Supply]:
@@ -60,7 +63,8 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
     servers, state = model_servers(world), capacity(world)
     server_row = {service: i for i, service in enumerate(servers.services)}
     state_row = {service: i for i, service in enumerate(state.services)}
-    reporting = servers.reporting_replicas(slice(max(0, len(world.times) - 1), len(world.times)))
+    recent = slice(max(0, len(world.times) - world.points(READY_SECONDS)), len(world.times))
+    reporting = servers.reporting_replicas(recent)
     free = _free_gpus(world)
     found = {}
     for service in dict.fromkeys((*world.services, *servers.services)):
@@ -70,11 +74,11 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
         provisioning = DEFAULT_DELAY_SECONDS
         if service in state_row:
             row = state_row[service]
-            ready, max_replicas = _last(state.ready[row]), _last(state.max_replicas[row])
+            ready, max_replicas = _typical(state.ready[row, recent]), _last(state.max_replicas[row])
             delays = scale_up_delays(state.wanted[row], state.ready[row], world.step)
             provisioning = float(np.median(delays)) if len(delays) else provisioning
         elif service in server_row:
-            ready = float(reporting[server_row[service], 0])
+            ready = _typical(reporting[server_row[service]])
         per_replica = len(used) / ready if used and ready > 0 else math.nan
         room = (
             math.floor(free.get(pool, math.nan) / per_replica)
@@ -87,7 +91,7 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
         if service in server_row and service in loads:
             for kind, rate in _full_rates(world, service, server_row[service], loads[service]).items():
                 full[kind], safe[kind] = rate * replicas, loads[service].safe
-        found[service] = Supply(Subject(service, pool), full, safe, replicas, ready, room, provisioning)
+        found[service] = Supply(Subject(service, pool), full, safe, replicas, ready, room, provisioning, per_replica)
     return found
 
 
@@ -149,3 +153,9 @@ def _last(values: Floats) -> float:
     """The newest known value; NaN without one."""
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else math.nan
+
+
+def _typical(values: Floats) -> float:
+    """Median of the known values, as a whole number; NaN without one."""
+    known = values[np.isfinite(values)]
+    return float(np.ceil(np.median(known))) if len(known) else math.nan

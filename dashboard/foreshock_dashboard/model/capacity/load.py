@@ -51,7 +51,7 @@ class LoadForecast:
     at `start`. capacity: load at which `replicas` replicas are full, or the GPUs or quota of a pool. safe: safe limit.
     replicas: those that both assume: the most that the autoscaler may start and the pool has room for, else those
     ready. ready: those ready now. room: replicas for which the pool has free GPUs. provisioning_seconds: time from a
-    request to a ready replica.
+    request to a ready replica. gpus_per_replica: GPUs that a replica uses.
     """
 
     subject: Subject
@@ -67,6 +67,7 @@ class LoadForecast:
     ready: float = math.nan
     room: float = math.nan
     provisioning_seconds: float = math.nan
+    gpus_per_replica: float = math.nan
 
     @property
     def times(self) -> Floats:
