@@ -71,6 +71,8 @@ def test_a_failure_keeps_the_last_forecast(forecaster: CapacityForecaster, monke
         assert not forecaster.refresh(History.end, HEALTHY)
         assert forecaster.current.loads is loads
         assert str(error()) in forecaster.current.error
+    assert not forecaster.refresh(History.end + 4 * 3600, HEALTHY)
+    assert not forecaster.current.loads, "after hours, an old forecast is none"
     monkeypatch.setattr(History, "error", None)
     assert forecaster.refresh(History.end, HEALTHY)
     assert not forecaster.current.error

@@ -123,16 +123,11 @@ BURN = "Thursday at 14:00 UTC (80% interval 04:00 to Friday at 10:00 UTC)."
     [
         (slow_burn(), f"Host memory of host-3 is full {BURN}"),
         (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 is full {BURN}"),
-        (slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, ""), f"Error budget of vllm-70b is spent {BURN}"),
-        (
-            slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, "pod-1"),
-            f"Open files of vllm-70b (pod-1) reach their limit {BURN}",
-        ),
-        (slow_burn(SlowBurnKind.CERTIFICATE, name="db"), "Certificate of db expires Thursday at 14:00 UTC."),
+        (slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, ""), f"Open files of vllm-70b reach their limit {BURN}"),
     ],
 )
 def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:
-    """To the hour; the date of a certificate has no interval."""
+    """To the hour."""
     assert joined_text(slow_burn_text(burn, NOW)) == words
 
 

@@ -15,7 +15,7 @@ OURS, THEIRS = ("foreshock-exporter", "10.0.0.1:10877"), ("node", "host-1:9100")
 
 
 def host(t: float) -> str:
-    """Ethernet at a tenth of 1 GB/s, RDMA at half of 2 GB/s, one segment in fifty retransmitted."""
+    """Ethernet at 0.1 of 1 GB/s, RDMA at half of 2 GB/s, one segment in fifty retransmitted, 25% of RAM free."""
     return f"""
 target_info{{host_name="host-1"}} 1
 node_network_receive_bytes_total{{device="eth0"}} {1e8 * t}
@@ -34,6 +34,8 @@ node_network_receive_drop_total{{device="eth0"}} {3 * t}
 node_network_transmit_errs_total{{device="eth0"}} {1 * t}
 node_network_receive_drop_total{{device="vethabc"}} {1e6 * t}
 node_infiniband_out_of_sequence_packets_received_total{{device="mlx5_0",port="1"}} {4 * t}
+node_memory_MemAvailable_bytes 25e9
+node_memory_MemTotal_bytes 100e9
 """
 
 
@@ -46,10 +48,10 @@ def network(world: World) -> Network:
 def test_usage_is_that_of_the_busiest_physical_interface(tmp_path: Path) -> None:
     """Of either direction, Ethernet or RDMA; drops are summed over the interfaces."""
     found = network(world_scraped(tmp_path, {OURS: host}))
-    figures = (found.used, found.bytes, found.retransmitted, found.timeouts, found.dropped)
+    figures = (found.used, found.bytes, found.retransmitted, found.timeouts, found.dropped, found.memory)
 
     assert found.hosts == ("host-1",)
-    assert [rows[0, -1] for rows in figures] == pytest.approx([0.5, 1.35e9, 0.02, 0.5, 8])
+    assert [rows[0, -1] for rows in figures] == pytest.approx([0.5, 1.35e9, 0.02, 0.5, 8, 0.75])
 
 
 def test_two_exporters_of_one_host_do_not_double_it(tmp_path: Path) -> None:

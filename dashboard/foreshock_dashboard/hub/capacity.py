@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 
 REFIT_SECONDS = 3600.0
 """Time of the hub between two forecasts."""
+MAX_AGE_SECONDS = 3 * REFIT_SECONDS
+"""Age from which a forecast that cannot be updated is none: autoscalers and alerts must not follow it."""
 RETRY_SECONDS = 60.0
-"""Time of the hub until the next attempt after a failure, or before the first evaluation."""
+"""Time of the hub until the next attempt after a failure."""
+START_SECONDS = 2.0
+"""Wall-clock time until the next attempt before the first evaluation: after a restart, the forecast is soon back."""
 PAUSE_SECONDS = 0.2
 """Wall-clock time between two pieces of history, in which evaluations go on."""
 CHUNK_RATIO = 4
@@ -53,22 +57,24 @@ class CapacityForecaster:
             burns = slow_burns(self._history.end, self._history.uses())
             self.current = capacity_forecast(self._history.end, loads, supply, burns)
         except SourceError as error:
-            self._fail(str(error))
+            self._fail(str(error), now)
             return False
         except Exception as error:  # the forecast must not end its thread: the next attempt may succeed
             log.exception("the capacity forecast failed")
-            self._fail(f"the capacity forecast failed: {error}; the log has the details")
+            self._fail(f"the capacity forecast failed: {error}; the log has the details", now)
             return False
         return True
 
     def refresh_repeatedly(self, clock: Clock, snapshot: Callable[[], Snapshot]) -> None:
         """Forecast once an hour until the hub stops."""
         while not self._stop.is_set():
-            succeeded = self.refresh(clock.now(), snapshot())
-            seconds = REFIT_SECONDS if succeeded else RETRY_SECONDS
-            self._stop.wait(max(clock.wall_seconds(seconds), 1.0))
+            newest = snapshot()
+            succeeded = self.refresh(clock.now(), newest)
+            seconds = clock.wall_seconds(REFIT_SECONDS if succeeded else RETRY_SECONDS)
+            self._stop.wait(START_SECONDS if newest.world is None else max(seconds, 1.0))
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, now: float) -> None:
         if error != self.current.error:
             log.warning("capacity forecast: %s", error)
-        self.current = replace(self.current, error=error)
+        stale = now - self.current.computed_at > MAX_AGE_SECONDS
+        self.current = replace(CapacityForecast() if stale else self.current, error=error)

@@ -116,6 +116,7 @@ class Network:
     used: utilization, 0 to 1, of the busier direction of the busiest interface (Ethernet or RDMA).
     bytes: bytes per second, both directions of all interfaces. retransmitted: share of TCP segments, 0 to 1.
     timeouts: TCP timeouts per second. dropped: packets per second dropped, in error, or out of sequence (RDMA).
+    memory: used share of the memory, 0 to 1.
     """
 
     hosts: tuple[str, ...]
@@ -124,12 +125,13 @@ class Network:
     retransmitted: Floats = field(repr=False)
     timeouts: Floats = field(repr=False)
     dropped: Floats = field(repr=False)
+    memory: Floats = field(repr=False)
 
     @classmethod
     def empty(cls, points: int) -> Network:
         """No host reports its network."""
         none = np.empty((0, points))
-        return cls((), none, none, none, none, none)
+        return cls((), none, none, none, none, none, none)
 
 
 @dataclass(frozen=True, slots=True)

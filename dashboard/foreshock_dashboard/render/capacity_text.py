@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadForecast, Shortage, Subject
-from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMITS, SLOW_BURNS
@@ -108,17 +108,8 @@ def slow_burn_text(burn: SlowBurn, now: float) -> Text:
     """`Host memory of host-3 is full Thursday at 14:00 UTC (80% interval …).`."""
     name, happens = SLOW_BURNS[burn.kind]
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
-    is_exact = burn.kind is SlowBurnKind.CERTIFICATE or not when.kind
-    interval = () if is_exact else _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS)
-    return text(name, _holder(burn), f" {happens} ", when, interval, ".")
-
-
-def _holder(burn: SlowBurn) -> Text:
-    """` of host-3`, ` of llm-chat on llm-chat-0`."""
-    named = text(place(burn.name)) if burn.name else ()
-    if burn.service is None:
-        return text(" of ", named)
-    return text(" of ", burn.service, *((" (", named, ")") if named else ()))
+    interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if when.kind else ()
+    return text(f"{name} of ", burn.service or place(burn.name), f" {happens} ", when, interval, ".")
 
 
 def headline(forecast: CapacityForecast, now: float) -> Text:

@@ -28,7 +28,7 @@ READINGS = (
     *("served", "running", "waiting", "cache", "generated_tokens"),
     *("specified", "ready", "scaler_target", "quota"),
     *("memory_used", "memory_total", "memory_free", "container_memory", "container_memory_limit"),
-    *("disk_used", "disk_size", "open_files", "max_files"),
+    *("disk_used", "disk_size", "open_files", "max_files", "host_memory_available", "host_memory_size"),
 )
 """Keys of the catalog with loads and uses of resources, and with what joins them to services and pools."""
 

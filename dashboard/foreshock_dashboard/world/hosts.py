@@ -1,4 +1,4 @@
-"""Hosts: queries of network interfaces, RDMA ports, and TCP of node_exporter, and rows of the World."""
+"""Hosts: queries of network interfaces, RDMA ports, TCP, and memory of node_exporter, and rows of the World."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PHYSICAL = Matcher(
 DEVICE_LABELS = (*TARGET_LABELS, "device")
 PORT_LABELS = (*TARGET_LABELS, "device", "port")
 INTERFACE_READINGS = ("received", "sent", "speed")
-HOST_READINGS = ("segments", "retransmitted", "timeouts", "dropped")
-HOST_FIGURES = ("used", "bytes", "retransmitted", "timeouts", "dropped")
+HOST_READINGS = ("segments", "retransmitted", "timeouts", "dropped", "host_memory_available", "host_memory_size")
+HOST_FIGURES = ("used", "bytes", "retransmitted", "timeouts", "dropped", "memory")
 
 
 def readings(windows: RateWindows) -> Catalog:
-    """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, and netstat."""
+    """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, netstat, and meminfo."""
     last, rate = windows.last, windows.rate
     usage, segments = "NIC utilization", "TCP retransmits"
     received = rate("node_infiniband_port_data_received_bytes_total", PORT_LABELS)
@@ -64,6 +64,8 @@ def readings(windows: RateWindows) -> Catalog:
             rate("node_network_receive_drop_total", TARGET_LABELS, _PHYSICAL),
             also=(*of_ethernet, *of_rdma),
         ),
+        "host_memory_available": row("host memory", last("node_memory_MemAvailable_bytes", TARGET_LABELS)),
+        "host_memory_size": row("host memory", last("node_memory_MemTotal_bytes", TARGET_LABELS)),
     }
 
 
@@ -97,12 +99,17 @@ class HostRows:
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
         received, sent, speed = (self.interfaces.rows(key, readings[key]) for key in INTERFACE_READINGS)
-        segments, retransmitted, timeouts, dropped = (self.hosts.rows(key, readings[key]) for key in HOST_READINGS)
+        rows = (self.hosts.rows(key, readings[key]) for key in HOST_READINGS)
+        segments, retransmitted, timeouts, dropped, available, size = rows
         used = clipped_share(safe_ratio(np.fmax(received, sent), speed))
         busiest = np.full((len(self.hosts.keys), used.shape[1]), np.nan)
         np.fmax.at(busiest, self._host_of_interface.index, used)
         throughput = self._host_of_interface.sums(nan_sum(received, sent))
-        figures = (busiest, throughput, clipped_share(safe_ratio(retransmitted, segments)), timeouts, dropped)
+        share, memory = (
+            clipped_share(safe_ratio(retransmitted, segments)),
+            1 - clipped_share(safe_ratio(available, size)),
+        )
+        figures = (busiest, throughput, share, timeouts, dropped, memory)
         return [(self.hosts, dict(zip(HOST_FIGURES, figures, strict=True)))]
 
     def network(self) -> Network | None:

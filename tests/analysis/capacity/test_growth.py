@@ -19,6 +19,7 @@ NOISE = np.random.default_rng(0).normal(0, 0.005, len(DAYS))
 COURSE = 0.1 * np.sin(2 * np.pi * DAYS)
 LEAK = 0.3 + 0.1 * DAYS + NOISE
 """A tenth a day from 0.3, so 0.7 after four days, and full after three more."""
+STEPS = (22, 24, 26, 46, 48, 50)
 
 
 @pytest.mark.parametrize("values", [pytest.param(LEAK, id="a line"), pytest.param(LEAK + COURSE, id="with a day")])
@@ -40,7 +41,11 @@ def test_a_leak_is_reported_with_the_time_of_its_end(values: Floats) -> None:
         pytest.param(0.1 + 0.02 * DAYS + NOISE, id="little in use"),
         pytest.param(0.5 + 0.02 * DAYS + NOISE / 10, id="full in weeks"),
         pytest.param(np.where(DAYS > 3.5, np.nan, LEAK), id="no data any more"),
-        pytest.param(np.where(DAYS < 3.2, np.nan, LEAK), id="less than a day of data"),
+        *(
+            pytest.param(np.where(4 - hours / 24 < DAYS, 0.7, 0.4) + NOISE, id=f"a step {hours} h ago")
+            for hours in STEPS
+        ),
+        pytest.param(np.where(DAYS < 2.2, np.nan, LEAK), id="less than two days of data"),
         pytest.param(np.full(len(DAYS), np.nan), id="no data"),
     ],
 )

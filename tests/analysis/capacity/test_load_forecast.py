@@ -45,6 +45,12 @@ def gap(values: Floats) -> Floats:
             weeks(3, growth_per_week=1.3), weeks(4, growth_per_week=1.3, noise=0)[-WEEK_POINTS:], 0.9, id="growth"
         ),
         pytest.param(
+            weeks(3, growth_per_week=1.15, weekend=0.5),
+            weeks(4, growth_per_week=1.15, weekend=0.5, noise=0)[-WEEK_POINTS:],
+            0.6,
+            id="growth with low weekends",
+        ),
+        pytest.param(
             weeks(2, launch_at=11, launch=2),
             weeks(3, launch_at=11, launch=2, noise=0)[2 * WEEK_POINTS : 2 * WEEK_POINTS + DAY_POINTS],
             0.9,

@@ -151,7 +151,8 @@ def world(changes: Changes | None = None, points: int = POINTS, step: float = ST
             HOSTS,
             rows("nic", HOSTS),
             np.full((len(HOSTS), points), 1e7),
-            *(rows(name, HOSTS) for name in ("retransmitted", "timeouts", "dropped")),
+            **{name: rows(name, HOSTS) for name in ("retransmitted", "timeouts", "dropped")},
+            memory=np.full((len(HOSTS), points), np.nan),
         ),
         hardware=Hardware(*(rows(name, GPUS) for name in ("clock", "throttled", "errors", "lost"))),
     )

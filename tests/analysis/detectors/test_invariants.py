@@ -161,7 +161,10 @@ def permuted(built: World) -> World:
         gpu_wait_by=built.gpu_wait_by[::-1],
         network=Network(
             tuple(net.hosts[i] for i in hosts),
-            *(getattr(net, name)[hosts] for name in ("used", "bytes", "retransmitted", "timeouts", "dropped")),
+            *(
+                getattr(net, name)[hosts]
+                for name in ("used", "bytes", "retransmitted", "timeouts", "dropped", "memory")
+            ),
         ),
         hardware=Hardware(*(getattr(health, name)[gpus] for name in ("clock", "throttled", "errors", "lost"))),
         capacity=dataclasses.replace(

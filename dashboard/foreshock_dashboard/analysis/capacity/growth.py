@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.signals import resources
+from foreshock_dashboard.analysis.baseline.signals import network, resources
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
@@ -19,6 +19,8 @@ from foreshock_dashboard.model.world_sections import DAY_SECONDS
 
 MIN_DIFFERENCES = 6 * HOUR_POINTS
 """Fewest differences between one day and the next: those of six hours."""
+GROWING_DAYS = 2
+"""Days that must each exceed the day before. A single step raises one."""
 MIN_USED_RATIO = 0.3
 """Share of the limit from which growth is reported."""
 HORIZON_SECONDS = 7 * DAY_SECONDS
@@ -26,7 +28,7 @@ HORIZON_SECONDS = 7 * DAY_SECONDS
 
 
 class Resource(NamedTuple):
-    """What fills up. service: None for a GPU. name: the GPU; "" for a service."""
+    """What fills up. service: None for a host or GPU. name: the host or GPU; "" for a service."""
 
     service: Service | None
     name: str
@@ -50,6 +52,11 @@ def observed_uses(world: World) -> Mapping[UseKey, Floats]:
     rows |= {
         (Resource(None, gpu.label), SlowBurnKind.GPU_MEMORY): row for gpu, row in zip(world.gpus, memory, strict=True)
     }
+    hosts = network(world)
+    rows |= {
+        (Resource(None, host), SlowBurnKind.HOST_MEMORY): row
+        for host, row in zip(hosts.hosts, hosts.memory, strict=True)
+    }
     return {key: row.astype(np.float64) for key, row in rows.items() if np.isfinite(row).any()}
 
 
@@ -63,7 +70,7 @@ def slow_burns(end: float, uses: Mapping[UseKey, Floats]) -> tuple[SlowBurn, ...
 
 
 def _slow_burn(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
-    """None unless nearly all differences to the day before are growth.
+    """None unless nearly all differences to the day before are growth, on both of the last days.
 
     The difference to the same time of the day before is free of the daily course. A resource that is released at a
     restart each day does not grow by it.
@@ -71,15 +78,17 @@ def _slow_burn(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
     known = np.flatnonzero(np.isfinite(values))
     if not len(known) or len(values) - int(known[-1]) > HOUR_POINTS:
         return None
-    recent = values[-2 * DAY_POINTS :].astype(np.float64)
+    recent = values[-(GROWING_DAYS + 1) * DAY_POINTS :].astype(np.float64)
     differences = recent[DAY_POINTS:] - recent[: len(recent) - DAY_POINTS]
-    differences = differences[np.isfinite(differences)]
+    days = [day[np.isfinite(day)] for day in (differences[:-DAY_POINTS], differences[-DAY_POINTS:])]
     value = float(np.nanmedian(values[-HOUR_POINTS:]))
-    if len(differences) < MIN_DIFFERENCES or value < MIN_USED_RATIO:
+    if min(map(len, days)) < MIN_DIFFERENCES or value < MIN_USED_RATIO:
         return None
-    slowest, growth, fastest = (np.quantile(differences, (0.1, 0.5, 0.9)) / DAY_SECONDS).tolist()
+    if not min(np.quantile(day, 0.1) for day in days) > 0:
+        return None
+    slowest, growth, fastest = (np.quantile(np.concatenate(days), (0.1, 0.5, 0.9)) / DAY_SECONDS).tolist()
     left = max(0.0, 1.0 - value)
-    if not slowest > 0 or left / growth > HORIZON_SECONDS:
+    if left / growth > HORIZON_SECONDS:
         return None
     (service, name), kind = key
     return SlowBurn(

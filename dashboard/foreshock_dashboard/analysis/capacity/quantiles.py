@@ -44,6 +44,8 @@ TAIL = 0.1
 """Share of values below the lower and above the upper quantile."""
 TAIL_CORRECTION_DAYS = 5.0
 """The tail of d days of errors is smaller by d / (d + this): few days rarely hold the worst."""
+MIN_SIGN_EXCESS = 0.5
+"""Errors of one sign less those of the other, over all, from which their median corrects the forecast; fully at 1."""
 MIN_ERRORS = 30
 """Fewest errors of a horizon; with less, the spread grows from that of the horizon before."""
 GROWTH_RATIO = 1.5
@@ -78,13 +80,13 @@ def load_quantiles(past: Floats) -> Quantiles:
     logs = np.log(np.maximum(past, 0.0) + offset)
     errors = _past_errors(logs)
     best = _best_mixture(errors)
-    below, above = _spread(_of_mixture(errors, best))
+    spreads = _spread(_of_mixture(errors, best))
     steps = np.arange(1, FORECAST_POINTS + 1, dtype=np.float64)
     center = _of_mixture(seasonal_forecasts(logs, steps)[:, None], best)[0]
     at = np.log(steps)
     p10, p50, p90 = (
         np.maximum(np.exp(center + np.stack([np.interp(at, _CENTERS, row) for row in spread])) - offset, 0.0)
-        for spread in (-below, np.zeros(below.shape), above)
+        for spread in spreads
     )
     return Quantiles(p10, p50, p90)
 
@@ -142,10 +144,14 @@ def _of_mixture(candidates: Floats, mixture: NDArray[np.intp]) -> Floats:
     return mixed
 
 
-def _spread(errors: Floats) -> tuple[Floats, Floats]:
-    """Distances of the lower and the upper quantile of errors from 0 by horizon, shape (series, horizons) each."""
+def _spread(errors: Floats) -> Floats:
+    """Quantiles of errors by horizon: lower, median, and upper, shape (3, series, horizons).
+
+    The median is 0 unless most errors have the same sign, as those of load that grows from week to week have.
+    """
     series = errors.shape[1]
     sides = np.full((2, series, len(HORIZONS)), np.nan)
+    shift = np.zeros((series, len(HORIZONS)))
     for horizon in range(len(HORIZONS)):
         of_horizon = errors[:, :, horizon == _HORIZON_OF_STEP].transpose(1, 0, 2).reshape(series, -1)
         days = max((errors.shape[0] * ORIGIN_POINTS - _EDGES[horizon]) / DAY_POINTS, 0.5)
@@ -154,10 +160,12 @@ def _spread(errors: Floats) -> tuple[Floats, Floats]:
             known = of_horizon[row][np.isfinite(of_horizon[row])]
             if len(known) >= MIN_ERRORS:
                 low, high = np.quantile(known, (tail, 1 - tail))
-                sides[:, row, horizon] = max(-low, 0.0), max(high, 0.0)
+                trust = np.clip((abs(2 * (known > 0).mean() - 1) - MIN_SIGN_EXCESS) / (1 - MIN_SIGN_EXCESS), 0.0, 1.0)
+                shift[row, horizon] = trust * np.median(known)
+                sides[:, row, horizon] = max(shift[row, horizon] - low, 0.0), max(high - shift[row, horizon], 0.0)
     previous = np.full((2, series), FIRST_SPREAD)
     for horizon in range(len(HORIZONS)):
         grown = np.maximum(previous, np.minimum(previous * (GROWTH_RATIO if horizon else 1.0), MAX_GROWN_SPREAD))
         sides[:, :, horizon] = np.where(np.isnan(sides[:, :, horizon]), grown, sides[:, :, horizon])
         previous = sides[:, :, horizon]
-    return sides[0], sides[1]
+    return np.stack([shift - sides[0], shift, shift + sides[1]])

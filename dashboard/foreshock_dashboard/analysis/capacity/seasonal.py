@@ -121,7 +121,8 @@ def components(past: Floats, steps: Floats) -> tuple[Floats, Floats]:
     if not weeks:
         return of_day, np.full((5, len(past), len(index)), np.nan)
     by_week = past[:, length - weeks * WEEK_POINTS :].reshape(len(past), weeks, WEEK_POINTS)
-    week = _smooth(_median_of_middle(by_week), 2)
+    grown = median((by_week[:, -1:] - by_week).reshape(-1, WEEK_POINTS)).reshape(len(past), weeks, 1)
+    week = _smooth(_median_of_middle(by_week + np.nan_to_num(grown)), 2)  # the shape of all at the level of the last
     in_week = index % WEEK_POINTS
     of_week = np.stack(
         [

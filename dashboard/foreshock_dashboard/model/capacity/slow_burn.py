@@ -12,7 +12,7 @@ class SlowBurnKind(StrEnum):
     """What fills up or runs out, with its unit."""
 
     HOST_MEMORY = "host_memory"
-    """Bytes in use on a host."""
+    """Memory of a host in use, share of all, 0 to 1."""
     GPU_MEMORY = "gpu_memory"
     """Memory of a GPU in use, share of all, 0 to 1."""
     MEMORY = "memory"
@@ -21,19 +21,13 @@ class SlowBurnKind(StrEnum):
     """Open file descriptors of a service's worst process, share of the limit, 0 to 1."""
     DISK = "disk"
     """Use of a service's fullest volume, 0 to 1."""
-    QUEUE = "queue"
-    """Requests that wait in model servers."""
-    ERROR_BUDGET = "error_budget"
-    """Spent share of the error budget of seven days, 0 to 1."""
-    CERTIFICATE = "certificate"
-    """Seconds until a certificate expires; `limit` is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlowBurn:
     """Something that grows for hours and will reach its limit; values in the unit of `kind`.
 
-    service: None where it is of a host or GPU. name: the host, GPU, or instance; "" where it is of the whole service.
+    service: None where it is of a host or GPU. name: the host or GPU; "" for a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
     the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows.
     """

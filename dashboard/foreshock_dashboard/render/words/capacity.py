@@ -38,9 +38,6 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.MEMORY: ("Pod memory", "reaches its limit"),
     SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
     SlowBurnKind.DISK: ("Volume", "is full"),
-    SlowBurnKind.QUEUE: ("Queue", "reaches its limit"),
-    SlowBurnKind.ERROR_BUDGET: ("Error budget", "is spent"),
-    SlowBurnKind.CERTIFICATE: ("Certificate", "expires"),
 }
 """What fills up, and what happens to it."""
 CAPACITY_TEXTS: Mapping[str, str] = {

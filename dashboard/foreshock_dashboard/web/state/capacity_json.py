@@ -66,7 +66,7 @@ class ShortageJson(Row):
 
 
 class SlowBurnJson(Row):
-    """A resource that fills up. name: its host, GPU, pod, or instance. growth: per second. since: of its growth."""
+    """A resource that fills up. name: its host or GPU, "" for a service. growth: per second. since: of its growth."""
 
     kind: SlowBurnKind
     service: str | None
