@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -17,12 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Query, SourceError
-from foreshock_dashboard.model.samples import TARGET_METRICS, Sample, SampleBatch
+from foreshock_dashboard.model.samples import TARGET_METRICS, Labels, Sample, SampleBatch
 from foreshock_dashboard.store import Store, StoreLimits
 from foreshock_dashboard.store.blocks.block_store import BLOCKS_PER_COMPACTION
+from foreshock_dashboard.store.blocks.format import Columns
 from foreshock_dashboard.store.samples import format as samples_format
 from foreshock_dashboard.store.samples import series_index
-from foreshock_dashboard.store.samples.format import SAMPLES_FILE
+from foreshock_dashboard.store.samples.format import SAMPLES_FILE, SERIES_FILE, SampleFormat
 from foreshock_dashboard.store.samples.series_index import SeriesIndex, positions, series_text
 
 if TYPE_CHECKING:
@@ -149,13 +152,27 @@ def test_a_full_index_takes_the_state_of_new_targets(bench: Bench, reopened: boo
     assert store.refused_series([("m", (("i", "99"),))])
 
 
+def numbered(metric: str, count: int) -> list[tuple[str, Labels]]:
+    return [(metric, (("i", str(n)),)) for n in range(count)]
+
+
 def test_the_state_of_targets_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target may expose as many series of `up` as it likes. They take no room of others."""
+    """A target may expose as many series of `up` as it likes."""
     monkeypatch.setattr(series_index, "MAX_TARGET_SERIES", 3)
     index = SeriesIndex(2)
-    refs, _ = index.intern([("up", (("i", str(n)),)) for n in range(5)])
-    assert refs == [0, 1, 2, -1, -1]
-    assert index.intern([("m", (("i", str(n)),)) for n in range(3)])[0] == [3, 4, -1]
+    assert index.intern(numbered("m", 3))[0] == [0, 1, -1]
+    assert index.intern(numbered("up", 5))[0] == [2, 3, 4, -1, -1]
+    assert len(index) == 5
+    assert index.refused(numbered("up", 5)) == {*numbered("up", 5)[3:]}
+
+
+def test_an_index_with_room_takes_any_number_of_series_about_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A federation page has `up` of thousands of targets."""
+    monkeypatch.setattr(series_index, "MAX_TARGET_SERIES", 3)
+    index = SeriesIndex(6)
+    assert index.intern(numbered("up", 5))[0] == [0, 1, 2, 3, 4]
+    assert index.intern(numbered("m", 2))[0] == [5, -1]
+    assert index.intern([*numbered("up", 6)[5:], *numbered("scrape_duration_seconds", 1)])[0] == [-1, -1]
 
 
 def test_blocks_are_cut_after_millions_of_series(bench: Bench) -> None:
@@ -191,6 +208,75 @@ def test_blocks_are_merged_a_few_rows_at_a_time(bench: Bench, monkeypatch: pytes
             str(name): float(name) for name in names
         }
         assert store.fetch(Query(f"a{n}", window=0.4), bench.time + n, bench.time + n, 1).values.tolist() == [[1.0]]
+
+
+def test_a_merge_reads_few_rows_at_a_time_however_they_are_spread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three series are in every scrape; of 120 pods, each is in one only."""
+    store = bench.open(CUT_ALWAYS)
+    for n in range(BLOCKS_PER_COMPACTION):
+        lasting = tuple(Sample("a", (("i", str(name)),), 1.0) for name in range(3))
+        store.append_samples(
+            [batch(bench.time + n, range(20 * n, 20 * n + 20)), SampleBatch(bench.time + n, "t", lasting)]
+        )
+        store.maintain(merge=False)
+    sizes: list[int] = []
+    ordered = samples_format._ordered
+
+    def counted(columns: Columns) -> Columns:
+        sizes.append(len(columns["time"]))
+        return ordered(columns)
+
+    monkeypatch.setattr(samples_format, "MERGED_ROWS", 7)
+    monkeypatch.setattr(samples_format, "_ordered", counted)
+    store.maintain()
+    assert store.stats().blocks == 1
+    assert sum(sizes) == 23 * BLOCKS_PER_COMPACTION
+    assert max(sizes) == 7
+    assert len(sizes) <= 20
+
+
+def write_block(engine: duckdb.DuckDBPyConnection, folder: Path, samples: list[tuple[str, int]]) -> Path:
+    """Write a block in which each series, in this order, has one sample."""
+    folder.mkdir(parents=True)
+    texts = [series_text(metric, ()) for metric, _ in samples]
+    samples_format._write_series(engine, texts, folder)
+    values = ", ".join(f"({n}::integer, {1_000 * n}::bigint, {bits}::bigint)" for n, (_, bits) in enumerate(samples))
+    file = folder / SAMPLES_FILE
+    engine.execute(f"copy (from (values {values}) as rows(series, time, bits)) to '{file}' (format parquet)")
+    return folder
+
+
+def test_a_block_whose_series_are_not_sorted_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its series would be twice in the merged block, in which each metric is one range."""
+    monkeypatch.setattr(samples_format, "MERGED_ROWS", 2)
+    with duckdb.connect() as engine:
+        blocks = [
+            write_block(engine, tmp_path / "a", [("c", 1), ("a", 2), ("d", 3)]),
+            write_block(engine, tmp_path / "b", [("a", 4), ("b", 5), ("c", 6)]),
+        ]
+        (out := tmp_path / "out").mkdir()
+        assert SampleFormat(SeriesIndex(10), engine).merge(blocks, out) == 6
+        rows = engine.execute(
+            "select text, bits from read_parquet($samples) join read_parquet($series) on id = series order by id, time",
+            {"samples": str(out / SAMPLES_FILE), "series": str(out / SERIES_FILE)},
+        ).fetchall()
+        texts = engine.execute(
+            "select text from read_parquet($f) order by id", {"f": str(out / SERIES_FILE)}
+        ).fetchall()
+    assert rows == [(series_text(metric, ()), bits) for metric, bits in zip("aabccd", (4, 2, 5, 1, 6, 3), strict=True)]
+    assert [text for (text,) in texts] == [series_text(metric, ()) for metric in "abcd"]
+
+
+def test_a_block_is_not_written_without_the_names_of_its_series(bench: Bench) -> None:
+    """Its samples stay in memory, and the error is shown."""
+    store = bench.open()
+    store.append_samples([batch(bench.time, range(3)), SampleBatch(bench.time, "t", (Sample("n", (), 1.0),))])
+    del store._index._by_metric["m"][(("i", "1"),)]
+    store.maintain()
+    assert (store.stats().blocks, store.stats().head_samples) == (0, 4)
+    assert "1 of 4 series with samples in memory are not in the index" in store.stats().last_error
 
 
 def test_a_query_of_more_block_series_than_the_limit_is_refused(bench: Bench) -> None:

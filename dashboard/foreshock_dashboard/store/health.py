@@ -54,7 +54,8 @@ def error_text(error: Exception) -> str:
 class StoreStats:
     """Statistics of a store.
 
-    wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory, at most `series_limit`.
+    wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory; above `series_limit`, no
+    other ones are added than those of `TARGET_METRICS`.
     disk_bytes: size of all files. oldest: earliest time of any data, in Unix seconds; None without data.
     corrupt: damaged blocks and WAL records found since the store was opened.
     dropped_samples: beyond the series limit. dropped_spans: with invalid times. expired: blocks removed by retention.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,12 @@ copy (select series, time, bits from query_table($table)) to $out
 (format parquet, compression zstd, row_group_size 30720)
 """
 _RANGE = "select series, time, bits from read_parquet($file) where series between $low and $high"
+_SERIES_OF_ROWS = """
+select series from read_parquet($file, file_row_number = true) where file_row_number between $first and $last
+"""
 MERGED_ROWS = 250_000
-"""Rows that are merged at once: DuckDB would need a hundred bytes for each to sort all of them."""
+"""Rows that are merged at once, or those of one series if it has more: DuckDB would need a hundred bytes for each to
+sort all of them."""
 SERIES_ROWS = 8192
 """Series that are read at once, and a row group of their file."""
 _SERIES = "copy (select id, text from names) to $out (format parquet, compression zstd, row_group_size 8192)"
@@ -96,7 +100,7 @@ class SampleFormat(BlockFormat[SampleTable]):
         with self.engine.cursor() as cursor:
             rows = cursor.table(table.name).select("series", "time", "bits").fetchnumpy()
             refs, place = np.unique(rows.pop("series"), return_inverse=True)
-            ids, texts = np.empty(len(refs), np.int32), list[str]()
+            ids, texts = np.full(len(refs), -1, np.int32), list[str]()
             metrics = self._index.metric_names(table.metric_refs)
             for metric in sorted(metrics, key=series_text_prefix):  # so that all texts are sorted, as `merge` needs
                 of_metric, labels = self._index.select(metric, ())
@@ -106,6 +110,8 @@ class SampleFormat(BlockFormat[SampleTable]):
                 )
                 ids[[number for _, number in ordered]] = range(len(texts), len(texts) + len(ordered))
                 texts += (text for text, _ in ordered)
+            if missing := int(np.count_nonzero(ids < 0)):
+                raise ValueError(f"{missing} of {len(refs)} series with samples in memory are not in the index")
             _write_series(cursor, texts, folder)
             del texts  # before the samples are sorted: both together would be the largest part of the hub's peak
             cursor.register("ordered", _ordered({"series": ids[place], **rows}))
@@ -116,31 +122,25 @@ class SampleFormat(BlockFormat[SampleTable]):
         with self.engine.cursor() as cursor:
             files = [source / SERIES_FILE for source in sources]
             bases = [0, *accumulate(_row_count(cursor, file) for file in files)]
-            new, ends, texts = np.empty(bases[-1], np.int32), bases[:-1], list[str]()
-            for text, source in heapq.merge(*(_texts_of(cursor, file, at) for at, file in enumerate(files))):
-                if not texts or texts[-1] != text:
-                    texts.append(text)
-                new[ends[source]] = len(texts) - 1
-                ends[source] += 1
+            texts, new = _merged_texts(cursor, files, bases)
             _write_series(cursor, texts, folder)
             count = len(texts)
             del texts
             samples = [source / SAMPLES_FILE for source in sources]
             total = sum(_row_count(cursor, file) for file in samples)
+            ids_of = [*zip(samples, np.split(new, bases[1:-1]), strict=True)]
+            rows_of = np.zeros(count, np.int64)
+            for file, ids in ids_of:
+                _add_row_counts(cursor, file, ids, rows_of)
             cursor.execute("create temp table merged (series integer, time bigint, bits bigint)")
-            step = max(1, count * MERGED_ROWS // max(1, total))
-            for first in range(0, count, step):
-                parts = []
-                for file, ids in zip(samples, np.split(new, bases[1:-1]), strict=True):  # ids ascend, as texts do
-                    low, high = np.searchsorted(ids, (first, first + step)).tolist()
-                    rows = cursor.execute(_RANGE, {"file": str(file), "low": low, "high": high - 1}).fetchnumpy()
-                    parts.append(rows | {"series": ids[rows["series"]]})
+            for first, end in _parts(rows_of):
+                parts = [_rows_between(cursor, file, ids, first, end) for file, ids in ids_of]
                 cursor.register("part", _ordered({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}))
                 cursor.execute("insert into merged by name select * from part")
                 cursor.unregister("part")
             merged = copied_rows(cursor.execute(_COPY, {"table": "merged", "out": str(folder / SAMPLES_FILE)}))
         if merged != total:
-            raise ValueError(f"{merged} of {total} rows were merged, because the series of a block are not sorted")
+            raise ValueError(f"{merged} of {total} rows were merged, because series of a block have no text")
         return total
 
 
@@ -186,14 +186,75 @@ def _row_count(cursor: duckdb.DuckDBPyConnection, file: Path) -> int:
     return int(row[0]) if row else 0
 
 
-def _texts_of(cursor: duckdb.DuckDBPyConnection, file: Path, source: int) -> Iterator[tuple[str, int]]:
-    """Yield the texts of a block's series, which are sorted, each with `source`. Few are in memory at a time."""
+def _merged_texts(
+    cursor: duckdb.DuckDBPyConnection, files: list[Path], bases: list[int]
+) -> tuple[list[str], SeriesRefs]:
+    """Return the distinct texts of blocks' series, sorted, and the position of each series' text among them.
+
+    The series of block i are those from `bases[i]`. A block whose texts are not sorted takes memory for all texts.
+    """
+    sources = [_texts_of(cursor, file, base) for file, base in zip(files, bases[:-1], strict=True)]
+    try:
+        return _distinct_texts(heapq.merge(*sources), bases[-1])
+    except _NotSortedError:
+        sources = [_texts_of(cursor, file, base) for file, base in zip(files, bases[:-1], strict=True)]
+        return _distinct_texts(sorted(chain(*sources)), bases[-1])
+
+
+class _NotSortedError(Exception):
+    """Texts of series are not sorted."""
+
+
+def _distinct_texts(sorted_texts: Iterable[tuple[str, int]], series: int) -> tuple[list[str], SeriesRefs]:
+    """Return the distinct ones of texts, and by the number beside each its position among them."""
+    texts, new = list[str](), np.empty(series, np.int32)
+    for text, number in sorted_texts:
+        if not texts or texts[-1] < text:
+            texts.append(text)
+        elif texts[-1] > text:
+            raise _NotSortedError
+        new[number] = len(texts) - 1
+    return texts, new
+
+
+def _add_row_counts(cursor: duckdb.DuckDBPyConnection, file: Path, ids: SeriesRefs, rows_of: NDArray[np.int64]) -> None:
+    """Add the number of a block's rows of each series to `rows_of[ids[series]]`."""
+    for first in range(0, _row_count(cursor, file), MERGED_ROWS):
+        parameters = {"file": str(file), "first": first, "last": first + MERGED_ROWS - 1}
+        series = cursor.execute(_SERIES_OF_ROWS, parameters).fetchnumpy()["series"]
+        rows_of[ids] += np.bincount(series, minlength=len(ids))
+
+
+def _parts(rows_of: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield first series and end of consecutive parts, each of at most `MERGED_ROWS` rows or of one series."""
+    ends, first = np.cumsum(rows_of), 0
+    while first < len(ends):
+        most = ends[first] - rows_of[first] + MERGED_ROWS
+        end = max(first + 1, int(np.searchsorted(ends, most, "right")))
+        yield first, end
+        first = end
+
+
+def _rows_between(cursor: duckdb.DuckDBPyConnection, file: Path, ids: SeriesRefs, first: int, end: int) -> Columns:
+    """Return a block's samples of those series whose new ids are in first … end - 1, with these ids."""
+    found = np.flatnonzero((first <= ids) & (ids < end))
+    low, high = (int(found[0]), int(found[-1])) if len(found) else (0, -1)
+    rows = cursor.execute(_RANGE, {"file": str(file), "low": low, "high": high}).fetchnumpy()
+    rows["series"] = ids[rows["series"]]
+    if len(found) == high - low + 1:
+        return rows
+    inside = (first <= rows["series"]) & (rows["series"] < end)  # the texts of the block are not sorted
+    return {name: column[inside] for name, column in rows.items()}
+
+
+def _texts_of(cursor: duckdb.DuckDBPyConnection, file: Path, base: int) -> Iterator[tuple[str, int]]:
+    """Yield the texts of a block's series, each with its id above `base`. Few are in memory at a time."""
     for first in count(0, SERIES_ROWS):
         parameters = {"file": str(file), "first": first, "last": first + SERIES_ROWS - 1}
         rows = cursor.execute(_TEXTS, parameters).fetchall()
         if not rows:
             return
-        yield from ((text, source) for (text,) in rows)
+        yield from zip((text for (text,) in rows), count(base + first))
 
 
 # --- row batches and WAL payloads

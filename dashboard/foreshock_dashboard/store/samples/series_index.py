@@ -21,14 +21,15 @@ SeriesRefs = NDArray[np.int32]
 _REF_BITS = 31
 MAX_REF = (1 << _REF_BITS) - 1
 MAX_TARGET_SERIES = 15_000
-"""Series of `TARGET_METRICS` beside the limit, so that each of 5,000 targets shows its state however full the index."""
+"""Series of `TARGET_METRICS` that are added even to a full index, so that each of 5,000 targets shows its state."""
 
 
 class SeriesIndex:
     """Maps (metric, labels) to refs. Thread-safe; a ref is never reused.
 
-    At most `limit` series have a ref at a time, and `MAX_TARGET_SERIES` of `TARGET_METRICS` besides. Refs from `intern`
-    are valid inside `pinned` only, unless the head has samples of the series.
+    At most `limit` series have a ref at a time, and beyond it only series of `TARGET_METRICS`, until the index has
+    `MAX_TARGET_SERIES` of them. Refs from `intern` are valid inside `pinned` only, unless the head has samples of the
+    series.
 
     A series takes one entry of a dict: 80 bytes beside its labels, which the scraper has as well.
     """
@@ -103,8 +104,10 @@ class SeriesIndex:
 
     def _has_room(self, name: str) -> bool:
         """Whether another series of a metric may be added."""
+        if self._count < self.limit:
+            return True
         of_targets = sum(len(self._by_metric.get(metric, ())) for metric in TARGET_METRICS)
-        return of_targets < MAX_TARGET_SERIES if name in TARGET_METRICS else self._count - of_targets < self.limit
+        return name in TARGET_METRICS and of_targets < MAX_TARGET_SERIES
 
     def _add(self, name: str, labels: Labels) -> int:
         known = self._by_metric.get(name)
