@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.analysis.capacity.weeks import weeks
 
-from foreshock_evaluation.capacity.announcements import HOURS, ORIGINS_HOURS, band_scores, judged
+from foreshock_evaluation.capacity.announcements import HOURS, ORIGINS_HOURS, announcements, band_scores, judged
+from foreshock_evaluation.capacity.servegen import RealService
 from foreshock_evaluation.capacity_command import main
 
 
@@ -67,3 +68,10 @@ def test_the_band_of_the_first_excess_is_scored_where_the_data_show_it() -> None
     assert band_scores(exceeds, bands) == (2, 1, 1)
     bands[:4], bands[-1] = np.nan, (330, 400)
     assert band_scores(exceeds, bands) == (0, 0, 0)
+
+
+def test_a_service_without_load_in_the_first_week_has_no_typical_peak() -> None:
+    """So it has no limit to exceed."""
+    rate = weeks(2)
+    rate[: len(rate) // 2] = 0.0
+    assert [*announcements([RealService("late", rate, is_sum=False)])] == []

@@ -1,7 +1,7 @@
 """Shortages of peak hours: which are announced twelve hours before and at what time, and which announcements are false.
 
 The capacity of a service is a multiple of its typical peak: the median of the highest hourly means of the first seven
-days. So some services are short every day, some never, and some once.
+days. So some services are short every day, some never, and some once. Services without a typical peak are left out.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def announcements(services: Sequence[RealService]) -> Iterator[Announcements]:
     at[at >= np.array(ORIGINS_HOURS) + AHEAD_HOURS] = np.nan
     for place, ratio in enumerate(CAPACITY_RATIOS):
         for row, service in enumerate(services):
+            if not typical[row] > 0:
+                continue
             safe = ratio * typical[row]
             for method, announced_at in zip(METHODS, at[:, place, row], strict=True):
                 found = judged(
