@@ -12,10 +12,10 @@ from tests.analysis.conftest import last_state
 from tests.analysis.platforms import START
 
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
-from foreshock_dashboard.analysis.incidents.lifecycle import _began
+from foreshock_dashboard.analysis.incidents.content import Evaluation, _lasting_confidence
+from foreshock_dashboard.analysis.incidents.lifecycle import State, TrackedIncident, _began, _reported, states
 from foreshock_dashboard.model.change import Change
-from foreshock_dashboard.model.incident import Cause, Evidence, Incident, SuspectedCause
+from foreshock_dashboard.model.incident import Cause, Evidence, Incident, LaterCause, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 Platforms = Any
@@ -118,3 +118,43 @@ def test_a_later_cause_at_a_caller_does_not_replace_what_was_paged(platforms: Pl
     assert (incident.service, incident.cause) == (Service("", "llm"), "gpu_contention")
     assert incident.later is not None
     assert (incident.later.service, incident.later.cause) == (Service("", "rag"), "hardware")
+
+
+def test_a_later_cause_is_stable_until_what_was_paged_is_found_again(platforms: Platforms) -> None:
+    """The GPU is throttled after the page; another job takes its time for a minute; the first one starts again."""
+
+    def course(normal: float, batch: float, crawler: float) -> Callable[[int], float]:
+        return lambda i: batch if i in range(240, 300) or i >= 382 else crawler if i in range(370, 376) else normal
+
+    platform = platforms.Platform(
+        points=388,
+        services={"llm": platforms.Served(p95=lambda i: 1.5 if i in range(240, 300) or i >= 305 else 0.5)},
+        busy={
+            (1, "llm"): course(0.6, 0.3, 0.3),
+            (1, "batch"): course(0.2, 0.7, 0.2),
+            (1, "crawler"): course(0.1, 0.1, 0.7),
+        },
+        gpu_wait={
+            (1, "llm", "batch"): course(0.02, 0.6, 0.02),
+            (1, "llm", "crawler"): course(0.02, 0.02, 0.6),
+        },
+        clock={1: lambda i: 0.4 if i >= 305 else 1.0},
+    )
+    shown: list[object] = []
+    for state in states(State(), platform.world()):
+        for incident in state.incidents:
+            later = incident.later and (incident.later.cause, incident.later.suspect.service)
+            now = later, {action.service.name for action in incident.actions if action.service}
+            if incident.paged is not None and now not in shown[-1:]:
+                shown.append(now)
+    llm = Service("", "llm")
+    assert shown == [(None, {"batch"}), (("hardware", llm), {"llm"}), (None, {"batch"})]
+
+
+def test_a_cause_that_replaces_what_was_paged_has_no_later_cause_beside_it(platforms: Platforms) -> None:
+    """The one beside what was paged may have been this one."""
+    point = platforms.Platform(services={"llm": platforms.Served()}).point()
+    before = replace(PAGED, confidence=0.95, later=LaterCause(CHAT, "hardware", SuspectedCause(CHAT), 130.0))
+    group = TrackedIncident(frozenset({CHAT}), 9, 9, 0.0, 900.0, disagreeing_points=60, incident=before)
+    after = replace(before, cause="dependency", suspect=SuspectedCause(OTHER))
+    assert _reported(group, before, after, Evaluation(point, {}, ())).incident == replace(after, later=None)

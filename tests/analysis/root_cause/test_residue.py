@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,9 @@ def steps(times: Floats, normal: float, *changes: tuple[float, float]) -> Floats
         ((), ((54.0, 0.6),), True),  # there was no incident: the memory may be the cause
         (((10.0, 0.5), (12.0, 0.05)), ((54.0, 0.6),), True),  # the incident was long before
         ((), ((60.0, 0.6),), True),
+        (((52.0, 0.5), (55.0, math.nan)), ((54.0, 0.6),), True),  # the service is down since
+        (((52.1, 0.5), (52.4, 0.05)), ((51.0, 0.6),), True),  # a moment is no incident
+        (((52.0, 0.5), (59.8, 0.05)), ((54.0, 0.6),), True),  # nor a moment the end of one
     ],
 )
 def test_memory_that_an_earlier_incident_left_is_no_anomaly(

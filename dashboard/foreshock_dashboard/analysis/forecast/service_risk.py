@@ -40,6 +40,11 @@ MIN_SHIFT_Z = 4.0
 less noisy than its p95."""
 MIN_SHIFT_SHARE = 0.5
 """Share of that shift that p95 shows at least: else only the mix of short and long requests has changed."""
+MAX_SLOWER_SHARE = 0.8
+"""Share of the rise of a service's p95, in logarithms, that its slow operations may show: else they are slower, each
+within the noise of its few requests."""
+MIN_KNOWN_SHARE = 0.999
+"""Share of a service's requests that are of known operations, from which the others are an error of rounding."""
 SLOW_SHARE_ALLOWED = 0.05
 """Share of requests that may be slower than the SLO of p95."""
 MAX_SLOW_PROBABILITY = 0.9
@@ -107,20 +112,28 @@ def _mix_changes(point: EvaluationPoint, limit: Floats) -> NDArray[np.bool_]:
 
     A mix of them has no larger p95 than the slowest one, so that the service does not breach. limit: p95 by row.
     """
-    world = point.world
+    world, service = point.world, point["p95"]
     size, rows = len(world.services), point.memo(_service_rows)
-    z, p95 = (values[rows >= 0] for values in (point["operation_p95"].z, point["operation_p95"].denoised))
-    rates, owner = np.nan_to_num(point["operation_rate"].value[rows >= 0]), rows[rows >= 0]
+    p95, level, z, _, denoised = (values[rows >= 0] for values in point["operation_p95"][1:])
+    recent, owner = point.window(world.step * smoothing_points(world)), rows[rows >= 0]
+    # Means: the medians of operations have another sum than that of their service.
+    rates, requests = (
+        np.nan_to_num(rate[:, recent].astype(np.float64)).mean(axis=1)
+        for rate in (world.operation_red.rate[rows >= 0], world.red.rate)
+    )
     largest_p95, largest_rate = np.zeros(size), np.zeros(size)
-    np.fmax.at(largest_p95, owner, p95)
+    np.fmax.at(largest_p95, owner, denoised)
     np.fmax.at(largest_rate, owner, rates)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         slower = np.bincount(owner[z >= MIN_TREND_Z], minlength=size)
         normal = np.bincount(owner, weights=rates * (z < MIN_TREND_Z), minlength=size)
-        is_known = normal >= (1 - SLOW_SHARE_ALLOWED) * point["rate"].value
-        is_mixed = largest_rate < WHOLE_SERVICE_SHARE * point["rate"].value
+        is_known = normal >= MIN_KNOWN_SHARE * requests
+        is_mixed = largest_rate < WHOLE_SERVICE_SHARE * requests
+        slow = rates * (p95 >= service.level[owner])  # p95 is among the requests of these
+        rise = np.bincount(owner, weights=slow * np.nan_to_num(np.log(p95 / level)), minlength=size)
+        total = np.bincount(owner, weights=slow, minlength=size) * np.log(service.value / service.level)
         mixed: NDArray[np.bool_] = (slower == 0) & is_known & is_mixed & (largest_p95 <= limit)
-    return mixed
+    return mixed & (rise <= MAX_SLOWER_SHARE * total)
 
 
 def _service_rows(point: EvaluationPoint) -> NDArray[np.int64]:

@@ -27,7 +27,12 @@ from foreshock_dashboard.analysis.incidents.content import (
     with_summary,
 )
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, IncidentCandidate, incident_candidates
+from foreshock_dashboard.analysis.incidents.triage import (
+    FINDING_STRENGTH,
+    IncidentCandidate,
+    best_finding,
+    incident_candidates,
+)
 from foreshock_dashboard.analysis.root_cause.parameters import Duration
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
@@ -70,9 +75,9 @@ class TrackedIncident:
 
     members: all services that ever belonged to it. firing_points, paging_points: consecutive evaluations with a
     candidate, and with one that is worth a page. disagreeing_points: those with another service, cause, or suspected
-    cause than the incident's. merged_points: those in which all of its candidates belonged to another group.
-    recovered_seconds: seconds of observed recovery. last_data: Unix seconds. incident: as of the last candidate; None
-    while pending. recovering: the incident as reported while it recovers.
+    cause than the incident's and than the later cause beside it. merged_points: those in which all of its candidates
+    belonged to another group. recovered_seconds: seconds of observed recovery. last_data: Unix seconds. incident: as of
+    the last candidate; None while pending. recovering: the incident as reported while it recovers.
     """
 
     members: frozenset[Service]
@@ -303,16 +308,18 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it.
 
     A cause that is not known to have begun by the page does not explain what was paged. One that began later is
-    reported beside it, with its actions.
+    reported beside it, with its actions, until others disagree with that as long, or the reported cause is found again.
     """
+    after = replace(after, later=None)
     if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
         return replace(group, incident=after, disagreeing_points=0)
-    is_possible = _is_possible(before, evaluation.findings)
+    support = _support(before, evaluation.findings)
     began = _began(after, group.members, evaluation.findings)
     is_unexplained = before.paged is not None and before.confidence_level != "low" and not began <= before.paged
-    disproved = after.confidence >= PROVED_STRENGTH and not is_possible
+    disproved = after.confidence >= PROVED_STRENGTH and support is None
     switch = LATER_SWITCH if is_unexplained else PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
-    disagreeing_points = 0 if is_unexplained and is_possible else group.disagreeing_points + 1
+    is_known = is_unexplained and (support is not None or _is_later(after, before.later))
+    disagreeing_points = 0 if is_known else group.disagreeing_points + 1
     switches = disagreeing_points >= switch.points_at(evaluation.point.world.step)
     if switches and not (is_unexplained and math.isfinite(began)):
         return replace(group, incident=after, disagreeing_points=0)
@@ -320,6 +327,11 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     if switches:
         later = LaterCause(after.service, after.cause, after.suspect, began)
         reported = with_actions(replace(reported, later=later), after.actions, evaluation)
+        disagreeing_points = 0
+    elif before.later is not None and support is not None:
+        reported = with_actions(replace(reported, later=None), support.actions, evaluation)
+    elif _is_later(after, before.later):
+        reported = with_actions(reported, after.actions, evaluation)
     if after.service == before.service:
         reported = with_actions(replace(reported, at_risk=after.at_risk), reported.actions, evaluation)
         reported = with_summary(reported, evaluation)
@@ -339,14 +351,15 @@ def _began(incident: Incident, members: Set[Service], findings: Sequence[Finding
     return min((item.since for item in found if math.isfinite(item.since)), default=math.nan)
 
 
-def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
-    """Whether a finding still supports the cause and suspected cause of an incident."""
-    return any(_supports(finding, incident) for finding in findings if finding.strength >= POSSIBLE_STRENGTH)
+def _support(incident: Incident, findings: Sequence[Finding]) -> Finding | None:
+    """The strongest finding that still supports the cause and suspected cause of an incident."""
+    found = [item for item in findings if (item.service, item.cause, item.suspect.service) == _identity(incident)]
+    return best_finding([item for item in found if item.strength >= POSSIBLE_STRENGTH])
 
 
-def _supports(finding: Finding, incident: Incident) -> bool:
-    """Whether a finding is of the service, cause, and suspected cause of an incident."""
-    return (finding.service, finding.cause, finding.suspect.service) == _identity(incident)
+def _is_later(incident: Incident, later: LaterCause | None) -> bool:
+    """Whether an incident has the cause that is reported beside what was paged."""
+    return later is not None and _identity(incident) == (later.service, later.cause, later.suspect.service)
 
 
 def _identity(incident: Incident) -> tuple[object, ...]:

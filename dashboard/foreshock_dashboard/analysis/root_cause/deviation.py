@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_number, is_share, is_unavailability
-from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors
+from foreshock_dashboard.analysis.root_cause.past_peaks import past_factors, sustained
 from foreshock_dashboard.analysis.root_cause.signal_rows import MAX_SHARE, Entity, SignalRow
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
@@ -218,7 +218,10 @@ def _residue(
 
 
 def _recovered(noticed: Sequence[SignalRow], since: int, window: AnalysisWindow) -> bool:
-    """Whether anything noticed of a service was anomalous from about index `since` on, and most of it no longer is."""
+    """Whether anything noticed of a service was anomalous from about index `since` on, for `SUSTAINED`, and is over.
+
+    It is over if most of the `RECENT` points of that are known and normal: a service that is down reports nothing.
+    """
     recent = use.RECENT.points_at(window.step)
     first = max(0, min(since, window.first - recent) - recent)
     before = slice(0, window.first)
@@ -228,9 +231,10 @@ def _recovered(noticed: Sequence[SignalRow], since: int, window: AnalysisWindow)
     ]
     times = window.times[before]
     earlier = AnalysisWindow(times, min(first, window.baseline_end), first, float(times[first]))
-    z = np.abs(np.nan_to_num(deviations(rows, earlier).z))
-    was = z.max(axis=1, initial=0.0) >= use.LASTING_SCALES
-    return bool(was.any() and (z[was, -1] < use.ANOMALOUS_Z).mean() > 0.5)
+    z, points = np.abs(deviations(rows, earlier).z), use.SUSTAINED.points_at(window.step)
+    lasting = sustained(np.nan_to_num(z), points)[:, : 1 - points or None]
+    was = lasting.max(axis=1, initial=0.0) >= use.LASTING_SCALES
+    return bool(was.any() and (z[was, -recent:] < use.ANOMALOUS_Z).mean() > 0.5)
 
 
 def _trailing(over: BoolArray, past: Floats) -> BoolArray:
