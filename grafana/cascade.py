@@ -115,7 +115,7 @@ FORECAST = Row(
         ),
         Panel(
             "Forecast load over safe limit, next 24 h",
-            "Peak load of a service or pool within 24 h over its safe limit, median. Above 100%, capacity is short.",
+            "Highest hourly load within 24 h over the safe limit, median. Above 100%, capacity is short.",
             (
                 Query(
                     named(
@@ -130,12 +130,13 @@ FORECAST = Row(
         ),
         Panel(
             "Time to capacity shortage",
-            "Median forecast of the hub; no line without a shortage within 7 days.",
+            "When load exceeds its safe limit, by the median or by the last 7 days. No line without a shortage.",
             (
                 Query(
                     named(
-                        f"min by ({BY_SERVICE}, pool) (foreshock_forecast_shortage_timestamp_seconds"
-                        f'{{{SERVICE},quantile="0.5"}} - time())'
+                        f"min by ({BY_SERVICE}, pool) ((foreshock_forecast_shortage_timestamp_seconds"
+                        f'{{{SERVICE},quantile="0.5"}} or '
+                        f"foreshock_forecast_repeated_shortage_timestamp_seconds{{{SERVICE}}}) - time())"
                     ),
                     "{{service}} {{pool}}",
                 ),

@@ -6,6 +6,7 @@ import "./document.js";
 const { clausesText, formatMoment } = await import("#web/assets/clock.js");
 const { live } = await import("#web/assets/state.js");
 const { gradient, hourText } = await import("#web/pages/capacity/heat_strip.js");
+const { BURN_COLUMNS } = await import("#web/pages/capacity/capacity.js");
 
 const noon = new Date(2025, 10, 25, 12, 0).getTime() / 1000;
 const HOUR = 3600;
@@ -53,4 +54,10 @@ test("an hour is read with its upper bound, and an unknown one as such", () => {
   const row = /** @type {any} */ ({ median: [92, null], upper: [108, null] });
   assert.equal(hourText(row, 0, noon, noon), "today at 12:00: 92% of safe load (80% upper bound 108%)");
   assert.equal(hourText(row, 1, noon, noon), "today at 13:00: unknown");
+});
+
+test("what fills up is a share of its limit, of GPU memory too", () => {
+  const burn = /** @type {any} */ ({ kind: "gpu_memory", value: 0.78, limit: 1, growth: 0.05 / 86_400 });
+  const cells = Object.fromEntries(BURN_COLUMNS.map(({ key, cell }) => [key, key === "at" ? "" : cell?.(burn)]));
+  assert.deepEqual([cells.value, cells.growth], ["78% of 100%", "+5.0%"]);
 });

@@ -14,6 +14,7 @@ from tests.web.forecasts import (
     IDLE,
     NONE_SHORT,
     NOT_YET,
+    REPEATED,
     UNREADABLE,
     YOUNG,
     shortage,
@@ -24,7 +25,14 @@ from tests.web.worlds import NOW
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
-from foreshock_dashboard.render.capacity_text import act_text, headline, moment, shortage_text, slow_burn_text
+from foreshock_dashboard.render.capacity_text import (
+    act_text,
+    headline,
+    moment,
+    quality_notes,
+    shortage_text,
+    slow_burn_text,
+)
 from foreshock_dashboard.render.clause import joined_text
 
 
@@ -94,11 +102,18 @@ def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: s
     assert joined_text(shortage_text(short, NOW)) == words
 
 
-def test_a_shortage_that_the_median_does_not_reach_is_a_possible_one() -> None:
-    """It is announced below even odds."""
-    of = replace(FORECAST, loads=(replace(FORECAST.loads[0], safe=30.0),))
-    assert joined_text(shortage_text(shortage(replicas=0), NOW, of)) == f"vllm-70b may exceed its safe load {WHEN}."
-    assert joined_text(shortage_text(shortage(replicas=0), NOW, FORECAST)) == f"vllm-70b exceeds its safe load {WHEN}."
+def test_a_shortage_that_only_follows_from_the_last_days_is_a_possible_one() -> None:
+    """Without an interval, which no quantile supports."""
+    assert joined_text(shortage_text(REPEATED, NOW)) == (
+        "vllm-70b may exceed its safe load tomorrow at 10:40 UTC (exceeded on at least 2 of the last 7 days) "
+        "unless 2 replicas are added; pool chat has room for 1."
+    )
+
+
+def test_a_forecast_that_is_not_updated_has_its_age() -> None:
+    """With the reason."""
+    (note,) = quality_notes(replace(FORECAST, error="Prometheus refuses connections."), NOW + 2 * HOUR)
+    assert joined_text(note) == "The forecast is 2 h old: Prometheus refuses connections."
 
 
 @pytest.mark.parametrize(

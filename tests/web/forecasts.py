@@ -6,6 +6,7 @@ Times are relative to `NOW` of the worlds, Tuesday, November 25, 2025, 10:00 UTC
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from tests.web.worlds import NOW, service
@@ -17,6 +18,7 @@ from foreshock_dashboard.model.capacity.load import (
     LoadForecast,
     LoadKind,
     Shortage,
+    ShortageBasis,
     Subject,
 )
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
@@ -30,9 +32,9 @@ HISTORY_POINTS = 14 * 144
 
 
 def wave(times: Floats, mean: float, growth: float = 0.0) -> Floats:
-    """A load with a peak at `PEAK_HOUR`, UTC, that grows by `growth` each day from `NOW` on."""
+    """A load by hour with a peak at `PEAK_HOUR`, UTC, that grows by `growth` each day from `NOW` on."""
     days = (times - NOW) / DAY
-    shape = 1.0 + 0.5 * np.cos(2 * np.pi * (times / DAY - PEAK_HOUR / 24))
+    shape = 1.0 + 0.5 * np.cos(2 * np.pi * (times // HOUR / 24 - PEAK_HOUR / 24))
     values: Floats = mean * (1.0 + growth * days) * shape
     return values
 
@@ -40,7 +42,7 @@ def wave(times: Floats, mean: float, growth: float = 0.0) -> Floats:
 def load(
     who: Service | None, pool: str, mean: float, kind: LoadKind = LoadKind.REQUESTS, growth: float = 0.0
 ) -> LoadForecast:
-    """The forecast of a `wave` whose capacity is 20 and whose safe limit is 15, with an interval of ±10%."""
+    """The forecast of a `wave`, ±10%, whose capacity is 20 and safe limit 15; that of KV cache has neither."""
     after = NOW + FORECAST_STEP_SECONDS * np.arange(FORECAST_POINTS, dtype=np.float64)
     before = NOW + FORECAST_STEP_SECONDS * np.arange(-HISTORY_POINTS, 0, dtype=np.float64)
     p50 = wave(after, mean, growth)
@@ -52,8 +54,8 @@ def load(
         p50,
         1.1 * p50,
         wave(before, mean, growth),
-        capacity=20.0,
-        safe=15.0,
+        capacity=math.nan if kind is LoadKind.KV_CACHE else 20.0,
+        safe=math.nan if kind is LoadKind.KV_CACHE else 15.0,
         replicas=4.0,
         ready=4.0,
     )
@@ -86,6 +88,10 @@ def shortage(
         room=room,
         provisioning_seconds=provisioning_seconds,
     )
+
+
+REPEATED = replace(shortage(), earliest=math.nan, latest=math.nan, basis=ShortageBasis.REPEATED)
+"""A shortage that only follows from the last days."""
 
 
 def slow_burn(

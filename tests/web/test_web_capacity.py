@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 from tests.web.caller import Caller, answer_schema
 from tests.web.conftest import client
-from tests.web.forecasts import DAY, FORECAST, NONE_SHORT, NOT_YET, UNREADABLE, YOUNG, shortage
+from tests.web.forecasts import DAY, FORECAST, NONE_SHORT, NOT_YET, REPEATED, UNREADABLE, YOUNG, shortage
 from tests.web.worlds import NOW, SCENES, FakeHub
 
-from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_maxima, peak_within
+from foreshock_dashboard.analysis.capacity.forecast import first_shortages
+from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_peaks, peak_within
 from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.capacity.data import capacity
+from foreshock_dashboard.web.pages.capacity.data import WhatIf, capacity
 from foreshock_dashboard.web.pages.capacity.layout import PAGE
 from foreshock_dashboard.web.pages.now.data import now
+from foreshock_dashboard.web.state.capacity_json import forecast
 from foreshock_dashboard.web.state.parameters import View
 
 
@@ -40,29 +42,23 @@ def page(forecast: CapacityForecast, *, past: bool = False) -> dict[str, Any]:
 
 def test_the_most_urgent_service_comes_first() -> None:
     """A shortage, then the highest peak; its limit is the kind of load that comes closest to it."""
-    rows = headrooms(FORECAST)
+    rows = headrooms(FORECAST, NOW)
     assert [str(row.subject.service or row.subject.pool) for row in rows] == ["vllm-70b", "embedder", "chat", "vllm-8b"]
     assert (rows[0].load.kind, rows[0].shortage) == ("requests", FORECAST.shortages[0])
     assert rows[0].now == pytest.approx(FORECAST.loads[0].history[-1])
 
 
-def test_the_kind_of_the_shortage_limits_a_service() -> None:
-    """Also where another kind has a higher peak."""
-    short = shortage(kind=FORECAST.loads[1].kind)
-    assert headrooms(replace(FORECAST, shortages=(short,)))[0].load is FORECAST.loads[1]
-
-
 def test_tokens_decide_over_requests() -> None:
     """They are two measures of one load."""
     tokens = replace(FORECAST.loads[3], kind=LoadKind.TOKENS, p90=0.5 * FORECAST.loads[3].p90)
-    (row,) = headrooms(replace(FORECAST, loads=(FORECAST.loads[3], tokens), shortages=()))
+    (row,) = headrooms(replace(FORECAST, loads=(FORECAST.loads[3], tokens), shortages=()), NOW)
     assert row.load is tokens
 
 
 def test_an_unknown_safe_limit_comes_last() -> None:
     """Its load is still forecast."""
     unknown = replace(FORECAST.loads[0], safe=math.nan)
-    rows = headrooms(replace(FORECAST, loads=(unknown, FORECAST.loads[2]), shortages=()))
+    rows = headrooms(replace(FORECAST, loads=(unknown, FORECAST.loads[2]), shortages=()), NOW)
     assert [row.load for row in rows] == [FORECAST.loads[2], unknown]
     row = page(replace(FORECAST, loads=(unknown,), shortages=()))["rows"][0]
     assert (row.peak, row.safe, row.median, row.upper) == (None, None, [], [])
@@ -71,19 +67,57 @@ def test_an_unknown_safe_limit_comes_last() -> None:
 def test_a_peak_is_that_within_its_time() -> None:
     """With the interval of that instant."""
     load = FORECAST.loads[2]
-    day, hour = peak_within(load, DAY), peak_within(load, 3600.0)
+    day, hour = peak_within(load, NOW, DAY), peak_within(load, NOW, 600.0)
     assert day.at == NOW + 4 * 3600
     assert (day.p10, day.p90) == pytest.approx((0.9 * day.p50, 1.1 * day.p50))
-    assert hour.p50 == max(load.p50[:6])
-    assert math.isnan(peak_within(replace(load, p50=np.full(1008, np.nan)), DAY).p50)
+    assert hour.p50 == pytest.approx(load.p50[:6].mean())
+    assert peak_within(load, NOW + 7200.0, 600.0).p50 == pytest.approx(load.p50[12:18].mean())
+    assert math.isnan(peak_within(replace(load, p50=np.full(1008, np.nan)), NOW, DAY).p50)
+    assert math.isnan(peak_within(load, NOW + 8 * DAY, DAY).p50)
+
+
+def test_the_upper_bound_of_a_peak_is_the_highest_one() -> None:
+    """Also at another time than that of the highest median."""
+    high = FORECAST.loads[2].p90.copy()
+    high[100:106] = 50.0
+    assert peak_within(replace(FORECAST.loads[2], p90=high), NOW, DAY).p90 == pytest.approx(50.0)
+
+
+def test_a_red_hour_and_a_shortage_are_one_thing() -> None:
+    """A peak of minutes is none of both; half an hour at twice the limit is both."""
+    for points, is_short in ((1, False), (4, True)):
+        median = np.full(1008, 10.0)
+        median[200 : 200 + points] = 30.0
+        load = replace(FORECAST.loads[2], p50=median, history=np.full(1008, 10.0))
+        short = first_shortages((load,))
+        (row,) = page(replace(FORECAST, loads=(load,), shortages=short))["rows"]
+        assert (max(row.median) > 100, row.peak > 1, bool(short)) == (is_short,) * 3
+
+
+def test_a_repeated_shortage_is_marked() -> None:
+    """On the page, in the API, and in CSV."""
+    found = replace(FORECAST, shortages=(REPEATED,))
+    assert page(found)["rows"][0].shortage_basis == "repeated"
+    answer = forecast(found, NOW)
+    short, load = answer["shortages"][0], answer["loads"][0]
+    assert (short.basis, short.earliest, load.shortage_basis) == ("repeated", None, "repeated")
+    assert short.act_by == REPEATED.at - 480.0
+
+
+def test_a_case_is_computed_once() -> None:
+    """For the values and the chart of a page, and for its next poll; a new forecast is another."""
+    case = WhatIf(1.3)
+    first = case.applied(FORECAST, None)
+    assert case.applied(FORECAST, None) is first
+    assert case.applied(replace(FORECAST), None) is not first
 
 
 def test_hours_begin_at_full_hours() -> None:
     """The first and the last one may be incomplete; an hour without a value has none."""
     values = np.array([1.0, 2.0, 9.0, 3.0, *[math.nan] * 6, 4.0])
-    maxima = hourly_maxima(values, 3600.0 * 10 + 1800.0)
-    np.testing.assert_array_equal(maxima, [9.0, 3.0, 4.0])
-    np.testing.assert_array_equal(hourly_maxima(np.full(6, np.nan), 0.0), [np.nan])
+    peaks = hourly_peaks(values, 3600.0 * 10 + 1800.0)
+    np.testing.assert_array_equal(peaks, [6.0, 4.0, 4.0])
+    np.testing.assert_array_equal(hourly_peaks(np.full(6, np.nan), 0.0), [np.nan])
 
 
 def test_a_strip_has_the_share_of_the_safe_load_by_hour() -> None:

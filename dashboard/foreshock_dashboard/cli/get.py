@@ -8,10 +8,12 @@ from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, 
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
+from foreshock_dashboard.model.capacity.load import ShortageBasis
 from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
 
 FORMATS = ("table", "json", "yaml", "csv")
 GIB = 2**30
@@ -122,19 +124,27 @@ def _peak(row: Row) -> str | None:
     return None if share is None else f"{share} ({low} to {high})"
 
 
+def _shortage(row: Row) -> str | None:
+    """The time of the first shortage; `may be` where it only follows from the last days."""
+    if row["shortage_at"] is None:
+        return None
+    prefix = f"{CAPACITY_TEXTS['may_be']} " if row["shortage_basis"] == ShortageBasis.REPEATED else ""
+    return prefix + utc_timestamp(row["shortage_at"])
+
+
 FORECAST_COLUMNS: tuple[Column, ...] = (
     ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
     ("KIND", lambda row: row["kind"]),
     ("OF SAFE LOAD", lambda row: _of_safe(row["now"], row)),
     ("PEAK IN 7 D (80% INTERVAL)", _peak),
-    ("SHORTAGE", lambda row: None if row["shortage_at"] is None else utc_timestamp(row["shortage_at"])),
+    ("SHORTAGE", _shortage),
     ("TO ADD", lambda row: str(row["replicas_to_add"]) if row["replicas_to_add"] else None),
     ("ROOM", lambda row: None if row["room"] is None else f"{row['room']:.0f}"),
 )
 FORECAST_FIELDS = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
     *("peaks.24h.median", "peaks.24h.high", "peaks.7d.median", "peaks.7d.high", "peaks.7d.at"),
-    *("shortage_at", "replicas_to_add", "room"),
+    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
 )
 
 CHANGE_COLUMNS: tuple[Column, ...] = (

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
-from foreshock_dashboard.model.capacity.load import LoadForecast, Shortage, Subject
+from foreshock_dashboard.model.capacity.load import Shortage, ShortageBasis, Subject
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
@@ -14,7 +14,6 @@ from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMIT
 
 SHORTAGE_GRAIN_SECONDS, BURN_GRAIN_SECONDS = 600.0, 3600.0
 """Times are rounded to these: a forecast is no more exact."""
-DAY_SECONDS = 86_400.0
 WEEKDAY_DAYS = 7
 """Days within which a weekday names a day."""
 FULL_WEEKS_HOURS = 14 * 24.0
@@ -44,28 +43,23 @@ def _day(then: datetime, today: datetime) -> str:
     return f"{then:%A}" if days < WEEKDAY_DAYS else f"{then:%b} {then.day}"
 
 
-def shortage_text(shortage: Shortage, now: float, forecast: CapacityForecast | None = None) -> Text:
+def shortage_text(shortage: Shortage, now: float) -> Text:
     """`llm-chat exceeds its safe load tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
 
-    now: Unix seconds. forecast: that of the shortage; where its median stays below the limit, the load `may exceed` it.
+    `llm-chat may exceed …` where it only did on the last days. now: Unix seconds.
     """
     service = shortage.subject.service
     who = text(service) if service else text("Pool ", place(shortage.subject.pool))
     when = moment(shortage.at, now)
-    load = forecast.load(shortage.subject, shortage.kind) if forecast else None
-    verb = "exceeds" if load is None or _median_exceeds(load, shortage.at) else "may exceed"
+    is_repeated = shortage.basis is ShortageBasis.REPEATED
+    verb = "may exceed" if is_repeated else "exceeds"
     exceeds = text(who, f" {verb} its {SAFE_LIMITS[shortage.kind]} ", when)
     if not when.kind:
         return text(exceeds, *_addition(shortage, ". Add {}", "."))
+    reason = text(f" ({CAPACITY_TEXTS['repeated']})")
     interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
     added = "is" if shortage.replicas == 1 else "are"
-    return text(exceeds, interval, *_addition(shortage, f" unless {{}} {added} added", "."))
-
-
-def _median_exceeds(load: LoadForecast, at: float) -> bool:
-    """Whether the median load is above the safe limit in the 24 hours from `at`, Unix seconds."""
-    day = (load.times >= at) & (load.times < at + DAY_SECONDS)
-    return bool((load.p50[day] > load.safe).any())
+    return text(exceeds, reason if is_repeated else interval, *_addition(shortage, f" unless {{}} {added} added", "."))
 
 
 def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:
@@ -117,7 +111,7 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
     if reason := no_forecast(forecast):
         return text(reason)
     if forecast.shortages:
-        return shortage_text(forecast.shortages[0], now, forecast)
+        return shortage_text(forecast.shortages[0], now)
     return text("No shortage in the next 7 days.")
 
 
@@ -149,11 +143,11 @@ def no_forecast(forecast: CapacityForecast) -> str:
     return "No forecast: no service reports its load. Send spans, or scrape its model servers."
 
 
-def quality_notes(forecast: CapacityForecast) -> tuple[Text, ...]:
-    """What limits the forecast: its age after a failure, and a short history."""
+def quality_notes(forecast: CapacityForecast, now: float) -> tuple[Text, ...]:
+    """What limits the forecast: its age after a failure, and a short history. now: Unix seconds."""
     notes = []
     if forecast.loads and forecast.error:
-        notes.append(text(f"The forecast is not updated: {forecast.error}"))
+        notes.append(text(f"The forecast is {elapsed(now - forecast.computed_at)} old: {forecast.error}"))
     if forecast.loads and forecast.history_hours < FULL_WEEKS_HOURS:
         have = elapsed(forecast.history_hours * 3600)
         notes.append(text(f"The forecast rests on {have} of history. Weekly peaks are known after 14 d."))

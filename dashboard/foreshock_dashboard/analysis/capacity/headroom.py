@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS
+from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, hourly_means
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, LoadKind, Shortage, Subject
 from foreshock_dashboard.model.types import Floats
 
 
 class Peak(NamedTuple):
-    """The highest median load within a time: quantiles in the unit of the load, at Unix seconds; NaN if unknown."""
+    """Highest hourly mean of each quantile's path within a time, in the unit of the load; NaN if unknown.
+
+    at: Unix seconds at which the highest hour of the median begins. A single step exceeds the path of `p90` one time in
+    ten; the peak of many steps exceeds its highest value more often.
+    """
 
     p10: float
     p50: float
@@ -25,7 +30,7 @@ class Peak(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """A service or pool. load: the kind that comes closest to its safe limit. now: its newest measured value.
+    """A service or pool. load: the kind that decides, by `LIMITED_KINDS`. now: its newest measured value.
 
     peak: that of the whole forecast. shortage: the first one of any kind; None without one.
     """
@@ -45,8 +50,8 @@ class Headroom:
         return self.shortage.at if self.shortage else math.inf, math.inf if math.isnan(ratio) else ratio
 
 
-def headrooms(forecast: CapacityForecast) -> tuple[Headroom, ...]:
-    """Every service and pool with a forecast, the most urgent first."""
+def headrooms(forecast: CapacityForecast, now: float) -> tuple[Headroom, ...]:
+    """Every service and pool with a forecast, the most urgent first. now: Unix seconds from which peaks count."""
     by_subject: dict[Subject, list[LoadForecast]] = {}
     for load in forecast.loads:
         by_subject.setdefault(load.subject, []).append(load)
@@ -55,25 +60,43 @@ def headrooms(forecast: CapacityForecast) -> tuple[Headroom, ...]:
         shortages.setdefault(item.subject, item)
     rows = []
     for subject, loads in by_subject.items():
-        shortage = shortages.get(subject)
-        limiting = _limiting(loads, shortage)
+        limiting = _limiting(loads)
         if limiting is not None:
-            rows.append(_headroom(subject, limiting, shortage))
+            rows.append(_headroom(subject, limiting, shortages.get(subject), now))
     return tuple(sorted(rows, key=lambda row: row.urgency))
 
 
-def peak_within(load: LoadForecast, seconds: float) -> Peak:
-    """The peak within a time from the start of the forecast."""
-    points = len(load.p50) if math.isinf(seconds) else max(1, math.ceil(seconds / FORECAST_STEP_SECONDS))
-    p50 = load.p50[:points]
+def peak_within(load: LoadForecast, now: float, seconds: float) -> Peak:
+    """The peak of the hours that begin within `seconds` from `now` (Unix seconds), which is after the forecast's start.
+
+    Hourly means count, as for shortages: a peak above the safe limit is a shortage, and none without one is above it.
+    """
+    return peaks_within(load, now, (seconds,))[0]
+
+
+def peaks_within(load: LoadForecast, now: float, horizons: Iterable[float]) -> list[Peak]:
+    """The same for several times, in seconds from `now`."""
+    first = max(0, math.floor((now - load.start) / FORECAST_STEP_SECONDS))
+    paths = [hourly_means(path)[first:] for path in (load.p10, load.p50, load.p90)]
+    return [_peak(paths, seconds, load.start + first * FORECAST_STEP_SECONDS) for seconds in horizons]
+
+
+def _peak(paths: list[Floats], seconds: float, start: float) -> Peak:
+    """paths: hourly means of the three quantiles by step, from `start` (Unix seconds) on."""
+    points = None if math.isinf(seconds) else max(1, math.ceil(seconds / FORECAST_STEP_SECONDS))
+    p10, p50, p90 = (path[:points] for path in paths)
     if not np.isfinite(p50).any():
         return Peak(math.nan, math.nan, math.nan, math.nan)
-    place = int(np.nanargmax(p50))
-    return Peak(float(load.p10[place]), float(p50[place]), float(load.p90[place]), float(load.times[place]))
+    at = start + FORECAST_STEP_SECONDS * int(np.nanargmax(p50))
+    return Peak(float(np.fmax.reduce(p10)), float(np.nanmax(p50)), float(np.fmax.reduce(p90)), at)
 
 
-def hourly_maxima(values: Floats, start: float) -> Floats:
-    """Maximum of each hour, aligned to full hours of UTC from that of `start` (Unix seconds) on; NaN if unknown."""
+def hourly_peaks(values: Floats, start: float) -> Floats:
+    """Highest hourly mean that begins in each full hour of UTC, from that of `start` (Unix seconds) on; NaN if unknown.
+
+    values: by step.
+    """
+    values = hourly_means(values)
     per_hour = round(3600.0 / FORECAST_STEP_SECONDS)
     before = round(start % 3600.0 / FORECAST_STEP_SECONDS)
     padded = np.full(-(-(before + len(values)) // per_hour) * per_hour, np.nan)
@@ -82,33 +105,17 @@ def hourly_maxima(values: Floats, start: float) -> Floats:
     return maxima
 
 
-def _limiting(loads: list[LoadForecast], shortage: Shortage | None) -> LoadForecast | None:
-    """The load of a shortage, else the one that may come closest to its limit; None for a pool without a limit.
-
-    Of the two measures of one load, tokens and requests, tokens decide, as for shortages.
-    """
-    kinds = {load.kind for load in loads if load.safe >= 0}
-    limited = [
-        load
-        for load in loads
-        if load.kind in LIMITED_KINDS
-        and load.safe >= 0
-        and not (load.kind is LoadKind.REQUESTS and LoadKind.TOKENS in kinds)
-    ]
+def _limiting(loads: list[LoadForecast]) -> LoadForecast | None:
+    """The load whose limit decides: the first of `LIMITED_KINDS` with a known one; None for a pool without any."""
+    limited = [load for load in loads if load.kind in LIMITED_KINDS and load.safe >= 0]
     if limited:
-        return max(limited, key=lambda load: (shortage is not None and load.kind == shortage.kind, _usage(load)))
+        return min(limited, key=lambda load: LIMITED_KINDS.index(load.kind))
     if loads[0].subject.service is None:
         return None
     return min(loads, key=lambda load: list(LoadKind).index(load.kind))
 
 
-def _headroom(subject: Subject, load: LoadForecast, shortage: Shortage | None) -> Headroom:
+def _headroom(subject: Subject, load: LoadForecast, shortage: Shortage | None, at: float) -> Headroom:
     known = load.history[np.isfinite(load.history)]
     now = float(known[-1]) if len(known) else math.nan
-    return Headroom(subject, load, now, peak_within(load, math.inf), shortage)
-
-
-def _usage(load: LoadForecast) -> float:
-    """The highest upper bound over the safe limit; -1 where it is unknown."""
-    known = load.p90[np.isfinite(load.p90)]
-    return float(known.max()) / load.safe if len(known) and load.safe > 0 else math.inf if len(known) else -1.0
+    return Headroom(subject, load, now, peak_within(load, at, math.inf), shortage)

@@ -12,9 +12,9 @@ MIN_HISTORY_HOURS = 24.0
 """Shortest history of a forecast. Less is too little to know a day."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CapacityForecast:
-    """Everything forecast at one instant; unknown values are left out, never 0.
+    """Everything forecast at one instant; unknown values are left out, never 0. Equal only to itself.
 
     computed_at: Unix seconds; NaN before the first forecast. history_hours: longest history that any forecast rests
     on. With less than `MIN_HISTORY_HOURS` there are no loads. missing: kinds of load that no service reports.

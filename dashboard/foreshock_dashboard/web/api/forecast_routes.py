@@ -21,7 +21,7 @@ from foreshock_dashboard.web.state.parameters import AsOf
 COLUMNS = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
     *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
-    *("shortage_at", "replicas_to_add", "room"),
+    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
 )
 """Columns of the CSV."""
 

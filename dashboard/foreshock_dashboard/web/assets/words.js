@@ -251,6 +251,8 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   no_forecast: "No forecast yet.",
   no_capacity: "no capacity",
   none: "none in 7 days",
+  may_be: "may be",
+  repeated: "exceeded on at least 2 of the last 7 days",
   unknown: "unknown",
   past: "No forecast of a past time. Choose a time range that ends now.",
   no_slow_burns: "No resource fills up within 7 days.",

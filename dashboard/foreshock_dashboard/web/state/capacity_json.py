@@ -7,9 +7,16 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.capacity.headroom import Headroom, Peak, headrooms, peak_within
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, Peak, headrooms, peaks_within
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadForecast, LoadKind, Shortage, Subject
+from foreshock_dashboard.model.capacity.load import (
+    FORECAST_STEP_SECONDS,
+    LoadForecast,
+    LoadKind,
+    Shortage,
+    ShortageBasis,
+    Subject,
+)
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -31,7 +38,10 @@ Figure = Annotated[float | None, Field(description="in `unit`; null: unknown")]
 
 
 class PeakJson(Row):
-    """The highest median load within a time, with its 80% interval."""
+    """The highest hourly load within a time from now: of the median, and of both ends of the 80% band.
+
+    at: when the highest hour of the median begins.
+    """
 
     low: Figure
     median: Figure
@@ -40,7 +50,7 @@ class PeakJson(Row):
 
 
 class ShortageJson(Row):
-    """The first time at which load is forecast to exceed its safe limit. earliest, latest: 80% interval.
+    """The first time at which load exceeds its safe limit, or may (basis). earliest, latest: of the 80% band.
 
     replicas: to add, or GPUs of a pool. room: replicas for which the pool has free GPUs. act_by: when to add them.
     """
@@ -49,6 +59,7 @@ class ShortageJson(Row):
     pool: str
     kind: LoadKind
     unit: str
+    basis: ShortageBasis
     at: Time
     earliest: Time
     latest: Time
@@ -93,10 +104,11 @@ class Points(Row):
 
 
 class LoadJson(Row):
-    """A service on its pool, or a whole pool, by the kind of load that comes closest to its safe limit.
+    """A service on its pool, or a whole pool, by the kind of load whose limit decides.
 
     now: the newest measured value. capacity, safe: for `replicas` replicas, of which `ready` are ready now.
-    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. points: of the selected service.
+    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. shortage_basis: of it.
+    points: of the selected service.
     """
 
     service: str | None
@@ -110,6 +122,7 @@ class LoadJson(Row):
     ready: float | None
     peaks: dict[str, PeakJson]
     shortage_at: Time
+    shortage_basis: ShortageBasis | None
     replicas_to_add: int
     room: float | None
     points: Points | None
@@ -137,18 +150,18 @@ HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 def forecast(found: CapacityForecast, now: float, service: Service | None = None) -> Forecast:
     """A forecast as JSON. now: Unix seconds. service: the only one, with all points."""
     shortages = [item for item in found.shortages if service in (None, item.subject.service)]
-    of = [row for row in headrooms(found) if service in (None, row.subject.service)]
+    of = [row for row in headrooms(found, now) if service in (None, row.subject.service)]
     return {
         "computed_at": number_of_time(found.computed_at),
         "history_hours": round(found.history_hours, 1),
         "known": bool(found.loads),
         "summary": joined_text(headline(found, now)),
         "reason": no_forecast(found),
-        "notes": [joined_text(note) for note in quality_notes(found)],
+        "notes": [joined_text(note) for note in quality_notes(found, now)],
         "missing": list(found.missing),
-        "shortages": [shortage(item, now, found) for item in shortages],
+        "shortages": [shortage(item, now) for item in shortages],
         "slow_burns": [slow_burn(item, now) for item in found.slow_burns if service in (None, item.service)],
-        "loads": [_load(row, with_points=service is not None) for row in of],
+        "loads": [_load(row, now, with_points=service is not None) for row in of],
     }
 
 
@@ -157,14 +170,15 @@ def service_name(subject: Subject) -> str | None:
     return str(subject.service) if subject.service else None
 
 
-def shortage(item: Shortage, now: float, found: CapacityForecast) -> ShortageJson:
+def shortage(item: Shortage, now: float) -> ShortageJson:
     """One shortage of a forecast. now: Unix seconds."""
-    said = shortage_text(item, now, found)
+    said = shortage_text(item, now)
     return ShortageJson(
         service=service_name(item.subject),
         pool=item.subject.pool,
         kind=item.kind,
         unit=LOAD_UNITS[item.kind],
+        basis=item.basis,
         at=number_of_time(item.at),
         earliest=number_of_time(item.earliest),
         latest=number_of_time(item.latest),
@@ -201,8 +215,8 @@ def slow_burn(item: SlowBurn, now: float) -> SlowBurnJson:
     )
 
 
-def _load(row: Headroom, *, with_points: bool) -> LoadJson:
-    load = row.load
+def _load(row: Headroom, at: float, *, with_points: bool) -> LoadJson:
+    load, peaks = row.load, peaks_within(row.load, at, HORIZONS.values())
     return LoadJson(
         service=service_name(row.subject),
         pool=row.subject.pool,
@@ -213,8 +227,9 @@ def _load(row: Headroom, *, with_points: bool) -> LoadJson:
         safe=number(load.safe),
         replicas=number(load.replicas),
         ready=number(load.ready),
-        peaks={name: _peak(peak_within(load, seconds)) for name, seconds in HORIZONS.items()},
+        peaks={name: _peak(peak) for name, peak in zip(HORIZONS, peaks, strict=True)},
         shortage_at=number_of_time(row.shortage.at if row.shortage else None),
+        shortage_basis=row.shortage.basis if row.shortage else None,
         replicas_to_add=row.shortage.replicas if row.shortage else 0,
         room=number(row.shortage.room) if row.shortage else None,
         points=_points(load) if with_points else None,

@@ -31,12 +31,13 @@ Section = TypeVar("Section")
 
 
 class OneCluster(HubView):
-    """A view of a hub that shows one cluster. Thread-safe; the newest snapshot is filtered once."""
+    """A view of a hub that shows one cluster. Thread-safe; the newest snapshot and forecast are filtered once."""
 
     def __init__(self, hub: HubView, cluster: str) -> None:
         self._hub, self._cluster = hub, cluster
         self._lock = threading.Lock()
         self._newest: tuple[Snapshot, Snapshot] | None = None
+        self._capacity: tuple[CapacityForecast, CapacityForecast] | None = None
 
     @property
     def cluster(self) -> str:
@@ -55,7 +56,11 @@ class OneCluster(HubView):
     @property
     def capacity(self) -> CapacityForecast:
         """See `HubView.capacity`."""
-        return capacity_of(self._hub.capacity, self._cluster)
+        whole = self._hub.capacity
+        with self._lock:
+            if self._capacity is None or self._capacity[0] is not whole:
+                self._capacity = whole, capacity_of(whole, self._cluster)
+            return self._capacity[1]
 
     @property
     def metrics(self) -> MetricSource:

@@ -2,7 +2,7 @@
 import { hrefWith, link, navigate, param } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatBytes, formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -16,7 +16,6 @@ import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#w
 const PANELS = ["strips", "headroom", "slow-burns"];
 const DAY_SECONDS = 86_400;
 const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
-const BYTES = ["host_memory", "gpu_memory"];
 
 /** The newest values. @type {CapacityData | null} */
 let newest = null;
@@ -61,7 +60,7 @@ const COLUMNS = [
   {
     key: "peak",
     name: "Peak in 7 days",
-    hint: "median of the highest hour, 80% interval, and when",
+    hint: "median of the highest hour, both ends of its 80% band, and when",
     cell: peakCell,
   },
   {
@@ -86,8 +85,11 @@ const COLUMNS = [
   {
     key: "shortage_at",
     name: "First shortage",
-    cell: ({ shortage_at: at, peak, safe }) => {
+    cell: ({ shortage_at: at, shortage_basis: basis, peak, safe }) => {
       if (safe === 0) return CAPACITY_TEXTS.now;
+      if (basis === "repeated") {
+        return h("span", { title: CAPACITY_TEXTS.repeated }, `${CAPACITY_TEXTS.may_be} `, momentCell(at));
+      }
       return momentCell(at) ?? (isNumber(peak) ? CAPACITY_TEXTS.none : null);
     },
   },
@@ -128,33 +130,21 @@ const drawHeadroom = ({ rows = [] }) => {
   });
 };
 
-/**
- * A value of a resource in its unit.
- * @param {string} kind
- * @param {number | null} value
- */
-const burnValue = (kind, value) => {
-  if (BYTES.includes(kind)) return formatBytes(value);
-  return kind === "queue" ? formatValue(value, "count") : formatPercent(value);
-};
-
 /** @type {import("#web/assets/widgets/table.js").Column<SlowBurn>[]} */
-const BURN_COLUMNS = [
+export const BURN_COLUMNS = [
   { key: "at", name: "Forecast", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
   {
     key: "value",
     name: "Now",
     fixed: true,
-    cell: ({ kind, value, limit }) =>
-      kind === "certificate" ? NOT_KNOWN : `${burnValue(kind, value)} of ${burnValue(kind, limit)}`,
+    cell: ({ value, limit }) => `${formatPercent(value)} of ${formatPercent(limit)}`,
   },
   {
     key: "growth",
     name: "Growth per day",
     fixed: true,
     minor: true,
-    cell: ({ kind, growth }) =>
-      kind === "certificate" || !isNumber(growth) ? NOT_KNOWN : `+${burnValue(kind, growth * DAY_SECONDS)}`,
+    cell: ({ growth }) => (isNumber(growth) ? `+${formatPercent(growth * DAY_SECONDS)}` : NOT_KNOWN),
   },
 ];
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_maxima
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
 from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
 from foreshock_dashboard.analysis.capacity.what_if import what_if
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import LoadKind
+from foreshock_dashboard.model.capacity.load import LoadKind, ShortageBasis, Subject
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -37,10 +38,17 @@ class WhatIf(NamedTuple):
         """The forecast in this case."""
         if self == NOTHING:
             return forecast
-        return what_if(forecast, self.traffic, replicas_on(world, forecast, self.lost) if world and self.lost else {})
+        lost = replicas_on(world, forecast, self.lost) if world and self.lost else {}
+        return _changed(forecast, self.traffic, frozenset(lost.items()))
 
 
 NOTHING = WhatIf()
+
+
+@lru_cache(1)
+def _changed(forecast: CapacityForecast, traffic: float, lost: frozenset[tuple[Subject, float]]) -> CapacityForecast:
+    """The forecast in a case, kept for the chart and the next poll of the same page."""
+    return what_if(forecast, traffic, dict(lost))
 
 
 class StripRow(Row):
@@ -64,6 +72,7 @@ class StripRow(Row):
     median: list[int | None]
     upper: list[int | None]
     shortage_at: float | None
+    shortage_basis: ShortageBasis | None
     replicas: int | None
     room: float | None
 
@@ -96,7 +105,7 @@ def capacity(
         return {"ready": True, "state": "unknown", "clauses": [ClauseJson(CAPACITY_TEXTS["past"], "", (), (), None)]}
     forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
-    rows = headrooms(forecast)
+    rows = headrooms(forecast, now)
     gone = [row.subject for row in rows if row.load.safe == 0]
     said = clauses(gone_text(gone[0]) if gone else headline(forecast, now))
     if not rows:
@@ -110,7 +119,7 @@ def capacity(
         "state": "warning" if first or gone else "healthy",
         "clauses": said,
         "action": clauses(act_text(first, now)) if first and not gone else [],
-        "notes": [clauses(note) for note in quality_notes(forecast)],
+        "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
         "rows": [_row(row) for row in rows[:MAX_ROWS]],
         "hidden": max(0, len(rows) - MAX_ROWS),
@@ -134,9 +143,10 @@ def _row(row: Headroom) -> StripRow:
         peak_at=number_of_time(peak.at),
         safe=number(load.safe),
         ready=number(load.ready),
-        median=_percents(hourly_maxima(load.p50, load.start), load.safe),
-        upper=_percents(hourly_maxima(load.p90, load.start), load.safe),
+        median=_percents(hourly_peaks(load.p50, load.start), load.safe),
+        upper=_percents(hourly_peaks(load.p90, load.start), load.safe),
         shortage_at=number_of_time(short.at if short else None),
+        shortage_basis=short.basis if short else None,
         replicas=short.replicas if short else None,
         room=number(short.room) if short else None,
     )

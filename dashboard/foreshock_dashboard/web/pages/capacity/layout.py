@@ -8,7 +8,7 @@ import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_maxima
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.capacity_text import no_forecast
@@ -63,7 +63,7 @@ def layout() -> Component:
 def _load(hub: HubView, view: View, look: Look) -> Json:
     """The chosen service, or the most urgent one: seven days of history, and the forecast with its 80% interval."""
     forecast = _case(view).applied(hub.capacity, hub.snapshot.world)
-    rows = headrooms(forecast)
+    rows = headrooms(forecast, hub.now())
     row = next((row for row in rows if _is_chosen(row, view)), rows[0] if rows and not view.get("service") else None)
     if not view.live or row is None:
         return blank(no_forecast(forecast) or "No forecast of this service.", look)
@@ -85,13 +85,13 @@ def _is_chosen(row: Headroom, view: View) -> bool:
 
 
 def figure(row: Headroom, look: Look) -> Json:
-    """The chart of a service: hourly maxima of history and median; the 80% interval as a band."""
+    """The chart of a service: the highest hourly mean that begins in each hour, with the 80% interval as a band."""
     load = row.load
     unit = CHART_UNITS.get(LOAD_UNITS[load.kind], "count")
     history = load.history[-round(SHOWN_HISTORY_SECONDS / (load.times[1] - load.times[0])) :]
     first = load.start - len(history) * (load.times[1] - load.times[0])
-    before, median = hourly_maxima(history, first), hourly_maxima(load.p50, load.start)
-    low, high = -hourly_maxima(-load.p10, load.start), hourly_maxima(load.p90, load.start)
+    before, median = hourly_peaks(history, first), hourly_peaks(load.p50, load.start)
+    low, high = hourly_peaks(load.p10, load.start), hourly_peaks(load.p90, load.start)
     old, new = _hours(first, len(before)), _hours(load.start, len(median))
     times: Floats = np.concatenate([old[old < new[0]], new])
     gap = np.full(len(times) - len(new), math.nan)

@@ -22,6 +22,8 @@ export interface StripRow {
   upper: (number | null)[];
   /** Of the first shortage. */
   shortage_at: number | null;
+  /** "repeated" where load only exceeded the limit on the last days. */
+  shortage_basis: "forecast" | "repeated" | null;
   replicas: number | null;
   room: number | null;
 }

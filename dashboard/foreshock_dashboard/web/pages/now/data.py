@@ -140,7 +140,7 @@ def now(
     verdict_ = verdict(snapshot, time, history)
     shortages = capacity.shortages if capacity else ()
     if world and verdict_.state == "healthy" and shortages and shortages[0].at - world.time < SHORTAGE_SECONDS:
-        fact = (NOW_TEXTS["next_shortage"], shortage_text(shortages[0], world.time, capacity))
+        fact = (NOW_TEXTS["next_shortage"], shortage_text(shortages[0], world.time))
         verdict_ = replace(verdict_, facts=(*verdict_.facts, fact))
     shared: Now = {
         "topology": topology_id,
