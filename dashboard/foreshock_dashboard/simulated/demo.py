@@ -21,6 +21,7 @@ from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
+from foreshock_dashboard.simulated.load_history import load_history, token_counts
 from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_exporter.attribution.container import host_join_keys
@@ -111,9 +112,13 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
             **options.hub,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
+        servers = [(page, target) for page, target in pages if target.job == SERVERS_JOB]
+        tokens = token_counts(servers)
         chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)
         if not _fill(chunks, wall.origin, history, stop):
             return
+        rates = {labels: (count - tokens.get(labels, 0.0)) / history for labels, count in token_counts(servers).items()}
+        hub.store.append_samples([*load_history(rates, wall.origin)])
         wall.release()
         endpoint = f"http://127.0.0.1:{hub.http.port}"
         for occupancy, exporter in zip(occupancies, hosts, strict=True):
