@@ -16,7 +16,10 @@ const LEVELS = 9;
 /** Days have short names below this width of a day in pixels. */
 const SHORT_NAME_PIXELS = 70;
 
-/** The rows that are drawn, and the hour that is read in each. @type {{ start: number, rows: readonly StripRow[], hours: number[] }} */
+/**
+ * The rows that are drawn, and the hour that is read in each.
+ * @type {{ start: number, rows: readonly StripRow[], hours: number[] }}
+ */
 const drawn = { start: 0, rows: [], hours: [] };
 
 /**
