@@ -77,7 +77,7 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
         ),
         (
             shortage(room=math.nan, pool=""),
-            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; the room in its pool is unknown.",
+            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; whether its pool has room is unknown.",
         ),
         (shortage(replicas=0), f"vllm-70b exceeds its safe load {WHEN}."),
         (
@@ -119,8 +119,8 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        (shortage(), "Add by tomorrow at 09:40 UTC: a replica starts in 8 min."),
-        (shortage(at=NOW), "Add now: a replica starts in 8 min."),
+        (shortage(), "Add by tomorrow at 09:40 UTC: a replica takes 8 min to start."),
+        (shortage(at=NOW), "Add now: a replica takes 8 min to start."),
         (shortage(provisioning_seconds=math.nan), ""),
         (shortage(replicas=0), ""),
     ],
@@ -136,8 +136,8 @@ BURN = "Thursday at 14:00 UTC (80% interval 04:00 to Friday at 10:00 UTC)."
 @pytest.mark.parametrize(
     ("burn", "words"),
     [
-        (slow_burn(), f"Host memory of host-3 is full {BURN}"),
-        (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 is full {BURN}"),
+        (slow_burn(), f"Host memory of host-3 fills up {BURN}"),
+        (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 fills up {BURN}"),
         (slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, ""), f"Open files of vllm-70b reach their limit {BURN}"),
     ],
 )

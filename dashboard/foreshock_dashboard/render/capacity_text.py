@@ -82,7 +82,7 @@ def _addition(shortage: Shortage, words: str, end: str) -> Text:
         return text(added, end)
     pool = text("pool ", place(shortage.subject.pool)) if shortage.subject.pool else text("its pool")
     if math.isnan(shortage.room):
-        return text(f"{added}; the room in ", pool, " is unknown", end)
+        return text(f"{added}; whether ", pool, " has room is unknown", end)
     room = max(0, math.floor(shortage.room))
     if room >= shortage.replicas:
         return text(f"{added}; ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}", end)
@@ -90,16 +90,16 @@ def _addition(shortage: Shortage, words: str, end: str) -> Text:
 
 
 def act_text(shortage: Shortage, now: float) -> Text:
-    """`Add by today at 09:40 UTC: a replica starts in 8 min.`; empty where the start time is unknown."""
+    """`Add by today at 09:40 UTC: a replica takes 8 min to start.`; empty where the start time is unknown."""
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
-    start = f": a replica starts in {elapsed(shortage.provisioning_seconds)}."
+    start = f": a replica takes {elapsed(shortage.provisioning_seconds)} to start."
     at = moment(shortage.act_by, now)
     return text("Add by ", at, start) if at.kind else text(f"Add now{start}")
 
 
 def slow_burn_text(burn: SlowBurn, now: float) -> Text:
-    """`Host memory of host-3 is full Thursday at 14:00 UTC (80% interval …).`."""
+    """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`."""
     name, happens = SLOW_BURNS[burn.kind]
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
     interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if when.kind else ()
@@ -150,5 +150,5 @@ def quality_notes(forecast: CapacityForecast, now: float) -> tuple[Text, ...]:
         notes.append(text(f"The forecast is {elapsed(now - forecast.computed_at)} old: {forecast.error}"))
     if forecast.loads and forecast.history_hours < FULL_WEEKS_HOURS:
         have = elapsed(forecast.history_hours * 3600)
-        notes.append(text(f"The forecast rests on {have} of history. Weekly peaks are known after 14 d."))
+        notes.append(text(f"Based on {have} of history; weekly patterns need 14 d."))
     return tuple(notes)

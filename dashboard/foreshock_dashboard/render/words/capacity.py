@@ -33,11 +33,11 @@ LOAD_UNITS: Mapping[LoadKind, str] = {
     LoadKind.GPU_QUOTA: "GPUs",
 }
 SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
-    SlowBurnKind.HOST_MEMORY: ("Host memory", "is full"),
-    SlowBurnKind.GPU_MEMORY: ("GPU memory", "is full"),
+    SlowBurnKind.HOST_MEMORY: ("Host memory", "fills up"),
+    SlowBurnKind.GPU_MEMORY: ("GPU memory", "fills up"),
     SlowBurnKind.MEMORY: ("Pod memory", "reaches its limit"),
     SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
-    SlowBurnKind.DISK: ("Volume", "is full"),
+    SlowBurnKind.DISK: ("Volume", "fills up"),
 }
 """What fills up, and what happens to it."""
 CAPACITY_TEXTS: Mapping[str, str] = {

@@ -78,19 +78,23 @@ const COLUMNS = [
     key: "safe",
     name: "Safe load",
     minor: true,
-    hint: "the load at which it still absorbs its own bursts",
-    cell: ({ safe, unit, kind }) =>
-      isNumber(safe) ? h("span", { title: kindName(kind) }, formatValue(safe, unit)) : CAPACITY_TEXTS.unknown,
+    hint: "the load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
+    cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {
+      if (!isNumber(safe)) return CAPACITY_TEXTS.unknown;
+      const at = service && isNumber(replicas) ? ` (${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";
+      return h("span", { title: kindName(kind) }, formatValue(safe, unit), h("small", { class: "reference" }, at));
+    },
   },
   {
     key: "shortage_at",
     name: "First shortage",
-    cell: ({ shortage_at: at, shortage_basis: basis, peak, safe }) => {
+    cell: ({ shortage_at: at, shortage_basis: basis, peak, safe, replicas }) => {
       if (safe === 0) return CAPACITY_TEXTS.now;
-      if (basis === "repeated") {
-        return h("span", { title: CAPACITY_TEXTS.repeated }, `${CAPACITY_TEXTS.may_be} `, momentCell(at));
-      }
-      return momentCell(at) ?? (isNumber(peak) ? CAPACITY_TEXTS.none : null);
+      const when = momentCell(at);
+      if (!when) return isNumber(peak) ? CAPACITY_TEXTS.none : null;
+      const added = replicas ? h("small", { class: "narrow-addition" }, ` add ${replicas}`) : "";
+      if (basis !== "repeated") return [when, added];
+      return [h("span", { title: CAPACITY_TEXTS.repeated }, `${CAPACITY_TEXTS.may_be} `, when), added];
     },
   },
   {

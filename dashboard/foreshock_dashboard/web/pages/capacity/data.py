@@ -69,6 +69,7 @@ class StripRow(Row):
     peak_at: float | None
     safe: float | None
     ready: float | None
+    replicas_at_limit: float | None
     median: list[int | None]
     upper: list[int | None]
     shortage_at: float | None
@@ -143,6 +144,7 @@ def _row(row: Headroom) -> StripRow:
         peak_at=number_of_time(peak.at),
         safe=number(load.safe),
         ready=number(load.ready),
+        replicas_at_limit=number(load.replicas),
         median=_percents(hourly_peaks(load.p50, load.start), load.safe),
         upper=_percents(hourly_peaks(load.p90, load.start), load.safe),
         shortage_at=number_of_time(short.at if short else None),

@@ -17,6 +17,8 @@ export interface StripRow {
   /** In `unit`. */
   safe: number | null;
   ready: number | null;
+  /** Those that `safe` assumes: the most that the autoscaler may start and the pool has room for. */
+  replicas_at_limit: number | null;
   /** Percent of the safe load by hour; empty where that is unknown. */
   median: (number | null)[];
   upper: (number | null)[];
