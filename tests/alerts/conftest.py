@@ -9,19 +9,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
-from tests.web.forecasts import FORECAST
+from tests.web.forecasts import EMBEDDER, FORECAST, REPEATED
+from tests.web.worlds import NOW
 
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
 from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.incident import Incident, Learning, Severity, Summary, SuspectedCause
@@ -35,7 +38,6 @@ from foreshock_exporter.model import metrics as families
 from foreshock_exporter.otlp import report as otlp_families
 
 ROOT = Path(__file__).parents[2]
-NOW = 1_800_000_000.0
 
 Yaml = dict[str, Any]
 Series = Mapping[str, frozenset[str]]
@@ -103,6 +105,7 @@ _MODEL: Mapping[str, AttributeValue] = {
 }  # fmt: skip
 
 
+_CAPACITY = replace(FORECAST, shortages=(*FORECAST.shortages, replace(REPEATED, subject=Subject(EMBEDDER, ""))))
 CHANGE = Change(NOW, "deployment", _CHAT, "h", "s", "1", "2", "canary", "api", "t", "https://ci.example", "ada")
 
 
@@ -126,7 +129,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),
                 changes=(CHANGE,),
-                capacity=FORECAST,
+                capacity=_CAPACITY,
                 memory=MemoryUsage(100 << 20, 300 << 20),
             )
         )

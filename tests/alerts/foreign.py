@@ -70,6 +70,7 @@ PRODUCERS = (
     _of("OpenTelemetry Collector's own, with the suffix of later releases and without", "receiver transport",
         "otelcol_receiver_refused_spans_total otelcol_receiver_refused_spans"),
     _of("node_exporter, collector uname", "nodename", "node_uname_info"),
+    _of("node_exporter, collector meminfo", "", "node_memory_MemAvailable_bytes node_memory_MemTotal_bytes"),
     _of("kube-state-metrics, horizontal pod autoscalers",
         "namespace horizontalpodautoscaler scaletargetref_kind scaletargetref_name metric_name metric_target_type",
         """kube_horizontalpodautoscaler_info kube_horizontalpodautoscaler_status_desired_replicas

@@ -237,7 +237,7 @@ def test_injected_contention_notifies_and_is_inhibited_once_an_incident_pages(
             return {each["labels"]["alertname"]: each["status"]["state"] for each in found}
 
         eventually(lambda: has("service:request_duration_slowdown:ratio_rate5m"), "enough history for a baseline")
-        assert not states()
+        assert states().keys() <= {"ForeshockCapacityShortage", "ForeshockResourceFillingUp"}  # forecast by the hub
 
         gpu(4201, "ml/batch", 1.0)
         load.seconds = 0.5

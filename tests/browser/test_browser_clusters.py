@@ -39,10 +39,10 @@ def test_a_phone_has_the_choice_in_its_menu(site: Site, visit: Open) -> None:
 
 def test_the_bar_fits_the_narrowest_window_of_one_row(site: Site, visit: Open) -> None:
     site.hub.snapshot = fleet()
-    page = visit("/services?cluster=us", width=1168).page
+    page = visit("/services?cluster=us", width=1248).page
     ready(page)
     expect(page.get_by_label("Cluster")).to_be_visible()
-    expect(page.locator("html")).to_have_js_property("scrollWidth", 1168)
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 1248)
 
 
 def test_with_one_cluster_there_is_no_choice(visit: Open) -> None:
