@@ -119,11 +119,11 @@ FORECAST = Row(
             (
                 Query(
                     named(
-                        f"max by ({BY_SERVICE}, pool) (foreshock_forecast_load_ratio"
-                        f'{{{SERVICE},horizon="24h",quantile="0.5"}}) / on ({BY_SERVICE}, pool) '
-                        f"max by ({BY_SERVICE}, pool) (foreshock_forecast_safe_load_ratio{{{SERVICE}}} > 0)"
+                        f"max by ({BY_SERVICE}) (foreshock_forecast_load_ratio"
+                        f'{{{SERVICE},horizon="24h",quantile="0.5"}}) / on ({BY_SERVICE}) '
+                        f"max by ({BY_SERVICE}) (foreshock_forecast_safe_load_ratio{{{SERVICE}}} > 0)"
                     ),
-                    "{{service}} {{pool}}",
+                    "{{service}}",
                 ),
             ),
             "percentunit", width=12, links=SERVICE_LINKS,
@@ -134,11 +134,11 @@ FORECAST = Row(
             (
                 Query(
                     named(
-                        f"min by ({BY_SERVICE}, pool) ((foreshock_forecast_shortage_timestamp_seconds"
+                        f"min by ({BY_SERVICE}) ((foreshock_forecast_shortage_timestamp_seconds"
                         f'{{{SERVICE},quantile="0.5"}} or '
                         f"foreshock_forecast_repeated_shortage_timestamp_seconds{{{SERVICE}}}) - time())"
                     ),
-                    "{{service}} {{pool}}",
+                    "{{service}}",
                 ),
             ),
             "s", width=12, links=SERVICE_LINKS,

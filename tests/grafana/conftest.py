@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,13 @@ import httpx
 import pytest
 import yaml
 from tests.grafana.promql import filled, levels, selectors
+from tests.web.forecasts import EMBEDDER, FORECAST, REPEATED
+from tests.web.worlds import NOW
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS
+from foreshock_dashboard.hub.capacity_metrics import capacity_families
 from foreshock_dashboard.hub.self_metrics import change_rows
+from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
 from foreshock_exporter.exposition.text_format import series_text
@@ -124,6 +129,13 @@ def _reported(at: float) -> str:
     return f"{series_text(CHANGE_METRIC, tuple(labels.items()))} {time}\n"
 
 
+def _forecast() -> str:
+    """A capacity forecast as the hub's page has it: the scenario is shorter than the history that one needs."""
+    forecast = replace(FORECAST, shortages=(*FORECAST.shortages, replace(REPEATED, subject=Subject(EMBEDDER, ""))))
+    samples = [sample for family in capacity_families(forecast, NOW) for sample in family.samples]
+    return "".join(f"{series_text(each.name, tuple(each.labels.items()))} {each.value}\n" for each in samples)
+
+
 def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
     """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end.
 
@@ -177,8 +189,9 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
     meta = json.loads((recording / "meta.json").read_text())
     selected = [*queries(boards).values(), *records().values(), *BESIDES]
     metrics = frozenset(selector.metric for expression in selected for selector in selectors(expression))
+    page = _hub_page(recording) + _reported(meta["end"]) + _forecast()
     with wanted.open("w") as file:
-        file.writelines(_openmetrics(exported, _hub_page(recording) + _reported(meta["end"]), meta["end"], metrics))
+        file.writelines(_openmetrics(exported, page, meta["end"], metrics))
     _run("promtool", "tsdb", "create-blocks-from", "openmetrics", wanted, folder / "data")
     for level in levels(records()):
         _evaluated(folder, meta["start"], meta["end"], level)
