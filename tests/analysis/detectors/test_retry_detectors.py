@@ -144,7 +144,7 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
         ),
         pytest.param(
             0.99, HEALTHY,
-            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (still below the 60 s needed).",
+            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (60 s needed: not enough alone).",
             id="a tenth more than nearly all of it does not",
         ),
         pytest.param(
