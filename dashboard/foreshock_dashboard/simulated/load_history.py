@@ -27,7 +27,7 @@ STEP_SECONDS = FORECAST_STEP_SECONDS / 2
 """Time between two samples: a rate over a step of the forecast needs two."""
 TOKENS = "vllm:generation_tokens_total"
 PEAK_RATIO = 3.0
-"""Load at the next peak over that of the present: 1.2 times what llm-chat carries safely in the default scenario."""
+"""Load at the next peak over that of the present: about a third above the safe load of llm-chat by default."""
 EARLY_PEAK_HOUR, LATE_PEAK_HOUR = 9.0, 18.0
 """Hours of the day (UTC) at which load may peak."""
 LATE_FROM_HOUR, LATE_TO_HOUR = 4.5, 13.5

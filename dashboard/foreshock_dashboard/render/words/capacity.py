@@ -18,12 +18,9 @@ LOAD_KINDS: Mapping[LoadKind, str] = {
 SAFE_LIMITS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "safe load",
     LoadKind.TOKENS: "safe token rate",
-    LoadKind.KV_CACHE: "safe KV cache usage",
-    LoadKind.QUEUE: "safe queue length",
-    LoadKind.GPU_BUSY: "safe GPU load",
     LoadKind.GPU_QUOTA: "GPU quota",
 }
-"""What a shortage exceeds."""
+"""What a shortage exceeds, of the kinds that have a limit."""
 LOAD_UNITS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "req/s",
     LoadKind.TOKENS: "tokens/s",
