@@ -97,6 +97,16 @@ def test_each_figure_counts_its_group(evaluation: Evaluation) -> None:
     assert math.isnan(figures["retry storm: early warning before the trigger"])
 
 
+def test_the_lead_of_a_run_counts_as_a_share_of_the_time_from_its_fault_to_its_onset() -> None:
+    """The quotient of medians is another figure: 100 of 500 s and 90 of 100 s are shares of 0.2 and 0.9."""
+    slow, fast = entry("outage", 1, pages(100.0)), entry("starve", 1, pages(90.0))
+    slow, fast = replace(slow, ours=replace(slow.ours, gap=500.0)), replace(fast, ours=replace(fast.ours, gap=100.0))
+    figures = values(summarize("Suite x", [slow, fast, entry("model-thrash", 1, pages(None))], frozenset()))
+
+    assert figures["lead over fault to onset, median"] == pytest.approx(0.2)
+    assert figures["lead over fault to onset, lower quartile"] == 0.0
+
+
 def test_a_cascade_that_happens_without_its_root_cause_is_counted(evaluation: Evaluation) -> None:
     """Over the runs that were simulated again, by scenario."""
     name = "cascades that do not happen without their root cause"

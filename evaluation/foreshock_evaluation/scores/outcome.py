@@ -94,6 +94,11 @@ class Outcome:
         """Service-days in which a page would be a false alarm."""
         return self.services * self.pages.quiet_seconds / DAY_SECONDS
 
+    @property
+    def lead_share(self) -> float | None:
+        """Lead time over the time from the fault to the cascade, 0 to 1; None without a time between them."""
+        return self.pages.lead_seconds / self.gap if self.gap else None
+
     def sample(self, value: float) -> Sample:
         """A value of this run for the bootstrap."""
         return Sample(self.run.scenario, self.run.seed, float(value))
