@@ -52,8 +52,9 @@ def play(name: str, size: str, seed: int) -> Outcome:
     return outcome(simulation.truth(), spec.expects.cascade)
 
 
-def outcome(truth: Truth, expected: bool) -> Outcome:
-    """The outcome of a run from its ground truth."""
+def outcome(truth: Truth, expected: bool | None) -> Outcome:
+    """The outcome of a run from its ground truth. expected: None without an expectation."""
+    expected = truth.cascaded if expected is None else expected
     onset = truth.end if truth.onset is None else truth.onset
     early = tuple(name for name, time in truth.breached.items() if time < onset)
     if not truth.victims:

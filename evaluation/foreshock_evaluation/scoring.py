@@ -61,13 +61,13 @@ def score(task: Task) -> Entry:
         if task.quick or run.duration is not None:
             return Entry(ours, expected.root_causes)
         lossy = None
-        if expected.cascade:
+        if ours.expects_cascade:
             missing = replay(recording, source=partial(LossyMetrics, seed=run.seed))
             lossy = outcome_of(run, truth, expected, missing.world, missing.history)
     others = score_baselines(truth, expected, played.world)
     first = first_hit(played.history, ours.pages)
     ranked = rank_by_baselines(expected, played.world, first.time, first.incident.service) if first else {}
-    alone = cascades_without_root_cause(run, truth) if task.without_root_cause and expected.cascade else None
+    alone = cascades_without_root_cause(run, truth) if task.without_root_cause and ours.expects_cascade else None
     return Entry(ours, expected.root_causes, lossy, others, ranked, alone)
 
 

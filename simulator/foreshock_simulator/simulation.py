@@ -152,11 +152,13 @@ class Simulation:
             return dict(server for replicas in self._platform.replicas.values() for server in replicas.servers())
 
     def capacity(self) -> Families:
-        """Metrics of kube-state-metrics at present."""
+        """Metrics of kube-state-metrics and of the memory of containers at present."""
         platform = self._platform
         with self.present():
             deployments = [replicas.deployment for replicas in platform.replicas.values()]
-            return kube.families(platform.autoscalers, deployments, platform.capacity, self.start)
+            memory = [pod for replicas in platform.replicas.values() for pod in replicas.memory()]
+            families = kube.families(platform.autoscalers, deployments, platform.capacity, self.start)
+            return [*families, *kube.memory_families(memory)]
 
     def truth(self) -> Truth:
         """Ground truth so far, to score a detector."""

@@ -12,7 +12,8 @@ from foreshock_dashboard.cli.options import DURATION, TIME, GroupedCommand, Pars
 from foreshock_dashboard.cli.output import show
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.settings.settings import SettingsError
-from foreshock_simulator.scenarios.load import load, names
+from foreshock_simulator.scenarios import drawn
+from foreshock_simulator.scenarios.load import default_size, load, names, source
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 
@@ -38,9 +39,9 @@ def _ratio(text: str) -> float:
 @click.option(
     "--size",
     type=click.Choice(SIZES),
-    default="small",
+    default=None,
     metavar="SIZE",
-    help=f"platform size: {', '.join(SIZES)} (default: small)",
+    help=f"platform size: {', '.join(SIZES)} (default: small; for random, drawn by the seed)",
 )
 @click.option(
     "--seed",
@@ -61,13 +62,20 @@ def _ratio(text: str) -> float:
     help="fraction of traces to keep, 0 to 1 (default: 0.05)",
 )
 def simulate(
-    scenario: str, output_dir: Path, size: str, seed: int, duration: float | None, start: float, span_sampling: float
+    scenario: str,
+    output_dir: Path,
+    size: str | None,
+    seed: int,
+    duration: float | None,
+    start: float,
+    span_sampling: float,
 ) -> None:
     """Simulate a scenario and record it. SCENARIO is a name from `foreshock dev scenarios`, or a YAML file.
 
     \b
     Examples:
       foreshock dev simulate noisy-neighbor --output-dir incident
+      foreshock dev simulate random --seed 17 --output-dir drawn
       foreshock dev simulate calm --size medium --seed 7 --duration 2h --output-dir calm
     """
     from foreshock_dashboard.recording.meta import RecordingMeta  # with DuckDB, which the other command does not need
@@ -76,7 +84,7 @@ def simulate(
     from foreshock_simulator.simulation import Simulation
 
     try:
-        spec = load(scenario, size, seed)
+        spec = load(scenario, size or "", seed)
     except ScenarioError as error:
         raise SettingsError(str(error)) from None
     duration = duration or spec.duration
@@ -100,15 +108,26 @@ def simulate(
 
 
 @click.command(cls=GroupedCommand)
+@click.argument("scenario", required=False)
+@click.option("--seed", type=int, default=1, metavar="NUMBER", help="seed that draws the scenario random (default: 1)")
 @output_option("table", "json", "yaml", "csv")
-def scenarios(form: str) -> None:
-    """List built-in scenarios.
+def scenarios(scenario: str | None, seed: int, form: str) -> None:
+    """List built-in scenarios, or print the YAML file of SCENARIO.
 
     \b
     Examples:
       foreshock dev scenarios
-      foreshock dev scenarios -o json
+      foreshock dev scenarios flash-crowd > mine.yaml
+      foreshock dev scenarios random --seed 17
     """
+    if scenario is not None:
+        try:
+            text, size = source(scenario, seed)[1], default_size(scenario, seed)
+        except ScenarioError as error:
+            raise SettingsError(str(error)) from None
+        click.echo(f"# foreshock dev simulate FILE --size {size} --seed {seed} --output-dir DIR\n{text}", nl=False)
+        return
     rows = [{"name": name, "description": load(name).description} for name in names()]
+    rows.append({"name": drawn.NAME, "description": "The seed draws the fault, if any, and the traffic."})
     columns = [("SCENARIO", lambda row: row["name"]), ("DESCRIPTION", lambda row: row["description"])]
     show(form, {"scenarios": rows}, rows, columns, ("name", "description"), "")

@@ -116,7 +116,7 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
     return Outcome(
         run=run,
         scored=happened_as_expected(truth, expected),
-        expects_cascade=expected.cascade,
+        expects_cascade=truth.cascaded if expected.cascade is None else expected.cascade,
         cause=truth.cause,
         gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
         services=int((world.red.rate > 0).any(axis=1).sum()),

@@ -75,7 +75,7 @@ class DetectionScore:
 
 def happened_as_expected(truth: Truth, expected: Expected) -> bool:
     """Whether the run had a cascade if and only if its scenario means it to; other runs are not scored."""
-    return truth.cascaded == expected.cascade
+    return expected.cascade in (truth.cascaded, None)
 
 
 def score_pages(

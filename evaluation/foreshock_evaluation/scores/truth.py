@@ -11,6 +11,8 @@ import orjson
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.meta import TRUTH, RecordingError
+from foreshock_simulator.spec.platform import PlatformSpec
+from foreshock_simulator.spec.queries import users
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 
@@ -25,11 +27,12 @@ class SloTarget(NamedTuple):
 class Expected:
     """Result that a scenario is meant to have.
 
-    cascade: whether services besides the origin breach their SLO. root_causes: acceptable root causes; `edge` is one as
-    well for a network path. gpus: labels of the GPUs of the contended pool. slos: of every service with one.
+    cascade: whether services besides the origin breach their SLO; None: left to the run. root_causes: acceptable root
+    causes; `edge` is one as well for a network path. gpus: labels of the GPUs of the contended pool. slos: of every
+    service with one.
     """
 
-    cascade: bool
+    cascade: bool | None
     root_causes: frozenset[Service] = frozenset()
     edge: tuple[Service, Service] | None = None
     gpus: frozenset[str] = frozenset()
@@ -117,19 +120,19 @@ def parse_truth(data: Mapping[str, Any]) -> Truth:
 def expected_of(spec: ScenarioSpec) -> Expected:
     """The expected result of a scenario, with all acceptable names of its root cause.
 
-    A flow counts as its entry service, a path as its edge or either end.
+    A flow counts as its entry service, a path as its edge or either end, a cache as the services that use it, a rack as
+    those with GPUs in it.
     """
     platform, root_cause = spec.platform, spec.expects.root_cause
     services = (*(item.name for item in platform.services), *(item.name for item in platform.tenants))
     names = {name.name: Service(*name) for name in services}
-    entries = {flow.name: names[flow.service] for flow in platform.flows}
     caller, arrow, callee = root_cause.partition(" -> ")
     edge = (names[caller], names[callee]) if arrow else None
     origin_pool = next((item.pool for item in platform.services if item.name.name == spec.expects.origin), None)
     places = next((pool.places for pool in platform.pools if pool.name == origin_pool), ())
     return Expected(
         cascade=spec.expects.cascade,
-        root_causes=frozenset(edge or ([entries.get(root_cause) or names[root_cause]] if root_cause else ())),
+        root_causes=frozenset(edge or (names[name] for name in _right_names(platform, root_cause))),
         edge=edge,
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
         slos={
@@ -138,3 +141,12 @@ def expected_of(spec: ScenarioSpec) -> Expected:
             if item.slo
         },
     )
+
+
+def _right_names(platform: PlatformSpec, root_cause: str) -> list[str]:
+    """Names of the services and tenants that are right for a root cause that is no path; none for \"\"."""
+    entries = {flow.name: flow.service for flow in platform.flows}
+    named = {item.name.name for item in platform.services} | {item.name.name for item in platform.tenants}
+    if root_cause in entries or root_cause in named:
+        return [entries.get(root_cause, root_cause)]
+    return users(platform, root_cause) if root_cause else []

@@ -46,6 +46,7 @@ class Replica(Caller):
         self._running: dict[Request, None] = {}
         self.load = self.inbound = 0
         self.healthy, self.draining = True, False
+        self.leaked_bytes = 0.0
         self.terminated = Signal(mesh.engine)
         """Fires when the replica has ended and its host, GPUs and server are free."""
 

@@ -101,14 +101,20 @@ class Executor(Protocol):
 class Cache:
     """A cache modeled by its fill ratio, full at the start.
 
-    After a flush, `refill` misses bring back 1 - 1/e (63%) of the missing part.
+    After a flush, `refill` misses bring back 1 - 1/e (63%) of the missing part. It holds a ratio `fit_ratio` of the
+    keys in use.
     """
 
     fill_ratio: float = 1.0
+    fit_ratio: float = 1.0
 
     def add_miss(self, refill: float) -> None:
         """Store the value of a miss."""
-        self.fill_ratio += (1.0 - self.fill_ratio) / max(1.0, refill)
+        self.fill_ratio += (self.fit_ratio - self.fill_ratio) / max(1.0, refill)
+
+    def fit(self, ratio: float) -> None:
+        """Change the ratio of the keys that it holds; the others are evicted at once."""
+        self.fit_ratio, self.fill_ratio = ratio, min(self.fill_ratio, ratio)
 
 
 @dataclass(slots=True)

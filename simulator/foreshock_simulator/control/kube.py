@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment, Phase
-from foreshock_simulator.core.names import uuid_digits
+from foreshock_simulator.core.names import ServiceName, uuid_digits
 
 PHASES: tuple[str, ...] = get_args(Phase)
 GPU_RESOURCE = "requests.nvidia.com/gpu"
@@ -70,6 +70,27 @@ QUOTA = _gauge(
     ("namespace", "resourcequota", "resource", "type"),
     "Hard limit and used amount of a resource quota.",
 )
+
+_CONTAINER = ("namespace", "pod", "container")
+MEMORY = Family("container_memory_working_set_bytes", "gauge", _CONTAINER, "Memory that cannot be freed.")
+MEMORY_LIMIT = Family("container_spec_memory_limit_bytes", "gauge", _CONTAINER, "Memory at which it is killed.")
+
+
+class PodMemory(NamedTuple):
+    """Memory of a running pod in bytes: in use, and its limit."""
+
+    service: ServiceName
+    pod: str
+    used: float
+    limit: float
+
+
+def memory_families(pods: Sequence[PodMemory]) -> Families:
+    """Memory of containers, named as by cAdvisor; no families without pods."""
+    labels = [(pod.service.namespace, pod.pod, pod.service.name) for pod in pods]
+    used = [Sample(names, pod.used) for names, pod in zip(labels, pods, strict=True)]
+    limits = [Sample(names, pod.limit) for names, pod in zip(labels, pods, strict=True)]
+    return [(MEMORY, used), (MEMORY_LIMIT, limits)] if pods else []
 
 
 def families(

@@ -9,6 +9,7 @@ from typing import get_args
 
 import yaml
 
+from foreshock_simulator.scenarios import drawn
 from foreshock_simulator.scenarios.adjust import adjust
 from foreshock_simulator.scenarios.parsing.document import Problems, ScenarioError, alternatives, compose, line
 from foreshock_simulator.scenarios.parsing.reader import Reader, Unreadable
@@ -26,21 +27,27 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".yaml") for item in _FOLDER.iterdir() if item.name.endswith(".yaml")))
 
 
-def load(path_or_name: str | Path, size: str = "small", seed: int = 1) -> ScenarioSpec:
-    """Load a scenario of the package by name, or a scenario file.
+def load(path_or_name: str | Path, size: str = "", seed: int = 1) -> ScenarioSpec:
+    """Load a scenario of the package by name, one that the seed draws (`random`), or a scenario file.
 
     Args:
         path_or_name: with the suffix .yaml or .yml, or with a folder, it is a file.
-        size: of the platform, unless the file has one written out.
+        size: of the platform, unless the file has one written out; "" for `default_size`.
         seed: of the generated platform.
 
     Raises:
         ScenarioError: unknown or invalid scenario; the message has lines `FILE:LINE: problem; remedy`.
     """
+    size = size or default_size(path_or_name, seed)
     if size not in get_args(Size):
         raise ScenarioError(f"there is no size {size!r}; {alternatives(size, get_args(Size))}")
-    file, text = _text(str(path_or_name))
+    file, text = source(str(path_or_name), seed)
     return parse(text, file, size, seed)  # type: ignore[arg-type]
+
+
+def default_size(path_or_name: str | Path, seed: int) -> Size:
+    """Size of the platform of a scenario: drawn by the seed for `random`, else small."""
+    return drawn.draw(seed).size if str(path_or_name) == drawn.NAME else "small"
 
 
 def parse(text: str, file: str, size: Size = "small", seed: int = 1) -> ScenarioSpec:
@@ -111,13 +118,20 @@ def _pop(root: yaml.Node, name: str) -> yaml.Node | None:
     return None
 
 
-def _text(path_or_name: str) -> tuple[str, str]:
-    """File name and text."""
+def source(path_or_name: str, seed: int) -> tuple[str, str]:
+    """File name and text of a scenario.
+
+    Raises:
+        ScenarioError: unknown scenario, or a file that cannot be read.
+    """
+    if path_or_name == drawn.NAME:
+        return f"{drawn.NAME}.yaml", drawn.draw(seed).text
     if path_or_name in names():
         return f"{path_or_name}.yaml", _FOLDER.joinpath(f"{path_or_name}.yaml").read_text(encoding="utf-8")
     path = Path(path_or_name)
     if path.suffix not in (".yaml", ".yml") and path.name == path_or_name:
-        raise ScenarioError(f"there is no scenario {path_or_name!r}; {alternatives(path_or_name, names())}")
+        known = (*names(), drawn.NAME)
+        raise ScenarioError(f"there is no scenario {path_or_name!r}; {alternatives(path_or_name, known)}")
     try:
         return path_or_name, path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -61,10 +61,11 @@ class ReplicasFail:
 
 @dataclass(frozen=True, slots=True)
 class CrashLoop:
-    """A bad release: every replica of a service crashes, and again `uptime` seconds after each cold start."""
+    """Some replicas of a service (0: all) crash, and again `uptime` seconds after each cold start."""
 
     service: str
     at: float
+    replicas: int = 0
     uptime: float = 5.0
     duration: float | None = None
 
@@ -140,6 +141,30 @@ class CacheFlush:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheDecay:
+    """The keys in use outgrow a cache: the ratio of them that it holds falls to `ratio` over `ramp` seconds."""
+
+    cache: str
+    at: float
+    ratio: float
+    ramp: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLeak:
+    """Replicas of a service lose `bytes_per_second` of memory, and are killed at its limit.
+
+    The limit is `ServiceSpec.memory_bytes`. A replica that restarts has lost nothing yet.
+    """
+
+    service: str
+    at: float
+    bytes_per_second: float
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PacketLoss:
     """Packets between the hosts of two services are lost, with a ratio that rises to `ratio` over `ramp` seconds."""
 
@@ -172,6 +197,17 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Heat:
+    """The air that cools the GPUs of a rack warms up to `celsius` over `ramp` seconds."""
+
+    rack: str
+    at: float
+    celsius: float
+    ramp: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LostScrapes:
     """Scrapes of some hosts (all, without names) fail. With `restarts`, counters start at 0 afterwards."""
 
@@ -183,5 +219,5 @@ class LostScrapes:
 
 Fault = (
     Surge | LongerPrompts | TenantGrows | ReplicasFail | CrashLoop | Restart | Deploy | SlowerWork | FailingWork
-    | PolicyChange | CacheFlush | PacketLoss | BulkTransfer | Throttle | LostScrapes
+    | PolicyChange | CacheFlush | CacheDecay | MemoryLeak | PacketLoss | BulkTransfer | Throttle | Heat | LostScrapes
 )  # fmt: skip

@@ -102,9 +102,16 @@ class Topology:
         spare: GPUs that services with language models may claim in addition, as a share of those at the start.
         provisioning: median seconds to provision the node of such a GPU.
         mig: whether the embedder's GPUs have MIG instances, one of them for the tenant `sliced-batch`.
+        cached: share of the assistant's requests that the cache `answer-cache` answers. It has as many more requests,
+            so that the language model's load stays.
+        diurnal: of all flows, see `FlowSpec`.
+        peak_hour: of all flows.
     """
 
     load: float = 0.45
     spare: float = 1.0
     provisioning: float = 360.0
     mig: bool = False
+    cached: float = 0.0
+    diurnal: float = 0.0
+    peak_hour: float = 14.0

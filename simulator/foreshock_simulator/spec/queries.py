@@ -58,13 +58,20 @@ def edges(services: Sequence[ServiceSpec]) -> set[str]:
 
 def caches(platform: PlatformSpec) -> set[str]:
     """Names of all caches."""
-    return {
-        step.cache
-        for service in platform.services
-        for operation in service.operations
-        for step in every_step(operation.steps)
-        if isinstance(step, Cached)
-    }
+    return {cache for service in platform.services for cache in caches_of(service)}
+
+
+def caches_of(service: ServiceSpec) -> set[str]:
+    """Names of the caches that a service uses."""
+    steps = (step for operation in service.operations for step in every_step(operation.steps))
+    return {step.cache for step in steps if isinstance(step, Cached)}
+
+
+def users(platform: PlatformSpec, resource: str) -> list[str]:
+    """Services that use a cache, or that may have GPUs in a rack."""
+    hosts = {host.name for host in platform.hosts if host.rack == resource}
+    pools = {pool.name for pool in platform.pools if any(place.host in hosts for place in pool.places)}
+    return [item.name.name for item in platform.services if resource in caches_of(item) or item.pool in pools]
 
 
 def gpus_per_replica(service: ServiceSpec) -> int:
@@ -87,7 +94,8 @@ def subjects(fault: Fault) -> tuple[str, ...]:
             return (fault.service or fault.rack,)
         case LostScrapes():
             return ()
-    return tuple(getattr(fault, field) for field in ("flow", "tenant", "service", "cache") if hasattr(fault, field))
+    fields = ("flow", "tenant", "service", "cache", "rack")
+    return tuple(getattr(fault, field) for field in fields if hasattr(fault, field))
 
 
 def without_root_cause(spec: ScenarioSpec, root_cause: str) -> ScenarioSpec:

@@ -20,11 +20,11 @@ Cause = Literal[
 class Expectation:
     """The intended outcome of a scenario; `Truth` has the actual one.
 
-    `cascade`: services besides the origin breach their SLO. `root_cause`: the tenant, flow, service or path without
-    which there is no cascade. `origin`: the service where it starts.
+    `cascade`: services besides the origin breach their SLO; None: left to the run. `root_cause`: the tenant, flow,
+    service, cache, rack or path without which there is no cascade. `origin`: the service where it starts.
     """
 
-    cascade: bool
+    cascade: bool | None
     cause: Cause | None = None
     root_cause: str = ""
     origin: str = ""

@@ -227,6 +227,7 @@ class ServiceSpec:
         tier: "" without tiers.
         kind: databases and caches send no spans and make no calls; only their callers' spans show them.
         version: `service.version` in the resources of its spans.
+        memory_bytes: limit of a replica's memory, which is then reported; None: neither limited nor reported.
         system: `db.system.name` of a database or cache; "": postgresql, redis.
     """
 
@@ -246,6 +247,7 @@ class ServiceSpec:
     kind: Literal["service", "database", "cache"] = "service"
     system: str = ""
     version: str = "1.4.1"
+    memory_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,10 @@ def _(fault: kinds.CrashLoop, platform: Platform) -> Process:
     deployment = platform.replicas[fault.service].deployment
     end = inf if fault.duration is None else fault.at + fault.duration
     while platform.engine.now < end:
-        deployment.fail(len(deployment.pods))
+        deployment.fail(fault.replicas or len(deployment.pods))
+        pods = deployment.pods[: fault.replicas] or deployment.pods
         deployment.recover()
-        while not deployment.ready and platform.engine.now < end:
+        while all(pod.replica is None for pod in pods) and platform.engine.now < end:
             yield 1.0
         yield fault.uptime
 
@@ -154,6 +155,29 @@ def _(fault: kinds.PolicyChange, platform: Platform) -> Process:
 
 
 @_process.register
+def _(fault: kinds.CacheDecay, platform: Platform) -> Process:
+    cache = platform.mesh.caches[fault.cache]
+    for seconds, ratio in _ramp(fault.ramp):
+        yield seconds
+        cache.fit(1.0 - (1.0 - fault.ratio) * ratio)
+    if fault.duration is not None:
+        yield max(0.0, fault.duration - fault.ramp)
+        cache.fit(1.0)
+
+
+@_process.register
+def _(fault: kinds.MemoryLeak, platform: Platform) -> Process:
+    replicas = platform.replicas[fault.service]
+    end = inf if fault.duration is None else fault.at + fault.duration
+    while platform.engine.now < end:
+        yield RAMP_STEP_SECONDS
+        for running in replicas.deployment.replicas:
+            running.replica.leaked_bytes += fault.bytes_per_second * RAMP_STEP_SECONDS
+            if replicas.memory_used_bytes(running) >= replicas.memory_limit_bytes:
+                replicas.deployment.crash(running)
+
+
+@_process.register
 def _(fault: kinds.PacketLoss, platform: Platform) -> Process:
     hosts_a, hosts_b = (platform.replicas[name].hosts() for name in fault.between)
     for seconds, ratio in _ramp(fault.ramp):
@@ -179,11 +203,7 @@ def _(fault: kinds.BulkTransfer, platform: Platform) -> Process:
 
 @_process.register
 def _(fault: kinds.Throttle, platform: Platform) -> Process:
-    gpus = (
-        platform.replicas[fault.service].gpus()
-        if fault.service
-        else tuple(gpu for host in platform.hosts.values() if host.spec.rack == fault.rack for gpu in host.gpus)
-    )
+    gpus = platform.replicas[fault.service].gpus() if fault.service else platform.rack_gpus(fault.rack)
     before = [gpu.power_limit_ratio for gpu in gpus]
     for gpu in gpus:
         gpu.power_limit_ratio *= fault.ratio
@@ -191,3 +211,17 @@ def _(fault: kinds.Throttle, platform: Platform) -> Process:
         yield fault.duration
         for gpu, ratio in zip(gpus, before, strict=True):
             gpu.power_limit_ratio = ratio
+
+
+@_process.register
+def _(fault: kinds.Heat, platform: Platform) -> Process:
+    gpus = platform.rack_gpus(fault.rack)
+    before = [gpu.inlet_celsius for gpu in gpus]
+    for seconds, ratio in _ramp(fault.ramp):
+        yield seconds
+        for gpu, celsius in zip(gpus, before, strict=True):
+            gpu.inlet_celsius = celsius + (fault.celsius - celsius) * ratio
+    if fault.duration is not None:
+        yield max(0.0, fault.duration - fault.ramp)
+        for gpu, celsius in zip(gpus, before, strict=True):
+            gpu.inlet_celsius = celsius

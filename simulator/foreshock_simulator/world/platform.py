@@ -10,7 +10,7 @@ from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.hardware.gpu import Host
+from foreshock_simulator.hardware.gpu import Gpu, Host
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.faults import Fault, LongerPrompts, Surge
 from foreshock_simulator.spec.platform import FlowSpec, PlatformSpec, PoolSpec
@@ -60,6 +60,10 @@ class Platform:
             self.replicas[service.name.name] = replicas
             if service.autoscaler is not None:
                 self.autoscalers.append(Autoscaler(engine, service.name, service.autoscaler, replicas.deployment))
+
+    def rack_gpus(self, rack: str) -> tuple[Gpu, ...]:
+        """GPUs of the hosts in a rack."""
+        return tuple(gpu for host in self.hosts.values() if host.spec.rack == rack for gpu in host.gpus)
 
     def start_traffic(self, faults: Iterable[Fault], seed: int, start: float) -> None:
         """Start the traffic of all flows, with surges and longer prompts of the faults.

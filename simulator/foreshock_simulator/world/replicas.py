@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
-from math import nan
+from math import inf, nan
 from random import Random
 
 from foreshock_exporter.model.family import Families
@@ -14,6 +14,7 @@ from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
+from foreshock_simulator.control.kube import PodMemory
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.emit.inference import PORT, families
 from foreshock_simulator.hardware.gpu import Gpu, Host
@@ -29,6 +30,8 @@ from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 Hosts = Mapping[str, Host]
 DEFAULT_COLD_START_SECONDS = 25.0
 """Median cold start of a replica without an autoscaler."""
+LIVE_MEMORY_RATIO = 0.3
+"""Memory that a replica needs, over its limit; an assumption."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +86,21 @@ class Replicas:
                 stats, is_llm = running.server.stats(), isinstance(model, LlmSpec)
                 address = f"{spec.name.name}-{running.server.worker.pid}.{running.host.name}:{PORT}"
                 yield address, families(spec.name, model.model, stats, is_llm=is_llm)
+
+    @property
+    def memory_limit_bytes(self) -> float:
+        """Memory at which a replica is killed; infinite without a limit."""
+        return inf if self._spec.memory_bytes is None else self._spec.memory_bytes
+
+    def memory_used_bytes(self, running: RunningReplica) -> float:
+        """Memory of a replica: what it always needs, and what it has leaked."""
+        return LIVE_MEMORY_RATIO * self.memory_limit_bytes + running.replica.leaked_bytes
+
+    def memory(self) -> list[PodMemory]:
+        """Memory of its pods that run; empty without a limit."""
+        limit, name = self._spec.memory_bytes, self._spec.name
+        running = [(pod.name, pod.replica) for pod in self.deployment.pods if pod.replica is not None]
+        return [] if limit is None else [PodMemory(name, pod, self.memory_used_bytes(it), limit) for pod, it in running]
 
     def restart(self, pause: float, count: int | None = None) -> Process:
         """Rolling restart: drain `count` replicas (default all), start others in their place, `pause` seconds apart."""

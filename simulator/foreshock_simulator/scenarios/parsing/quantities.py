@@ -91,7 +91,9 @@ _FIELDS = (
     (NUMBER._replace(high=24.0), "peak_hour"),
     (NUMBER._replace(high=10.0), "weekend"),
     (NUMBER._replace(low=0.05, high=100.0), "cv"),
+    (NUMBER._replace(high=100.0), "celsius"),
     (SHARE._replace(high=2.0, above=True), "load"),
+    (SHARE._replace(high=0.99), "cached"),
 )
 QUANTITIES = {name: quantity for quantity, names in _FIELDS for name in names.split()}
 """Quantity of each field."""

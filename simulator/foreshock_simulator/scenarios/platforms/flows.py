@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 from foreshock_simulator.hardware.models import MODELS
@@ -11,10 +12,11 @@ from foreshock_simulator.scenarios.platforms.cells import ARRIVALS, ExtraService
 from foreshock_simulator.serving.llm import ACTIVATION_BYTES
 from foreshock_simulator.serving.steps import StepTimes
 from foreshock_simulator.spec.platform import FlowSpec, PlatformSpec, Topology
-from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec
+from foreshock_simulator.spec.services import AutoscalerSpec, Cached, LlmSpec, ServiceSpec
 
 AUTOSCALER_LOAD_RATIO = 0.9
 """Load that the autoscaler of a language model aims at."""
+ASSISTANT = "assistant-feature"
 INGEST_PER_REPLICA = 0.05
 """Documents per second for each replica of the embedder, for at least four replicas."""
 CODE_LOAD_RATIO = 0.15
@@ -100,6 +102,26 @@ def flows_of(
         rate = _three_digits(rng.uniform(1.5, 4.0))
         flows.append(FlowSpec(service.removesuffix("-api"), service, route, rate, rng.choice(ARRIVALS), cv=1.5))
     return tuple(flows)
+
+
+def with_traffic(platform: PlatformSpec, topology: Topology) -> PlatformSpec:
+    """The platform with the daily curve of its topology, and with the assistant's cache, if any."""
+    flows, services = platform.flows, platform.services
+    if topology.diurnal:
+        flows = tuple(replace(flow, diurnal=topology.diurnal, peak_hour=topology.peak_hour) for flow in flows)
+    if topology.cached:
+        services = tuple(_cached(item, topology) if item.name.name == ASSISTANT else item for item in services)
+        more = 1.0 / (1.0 - topology.cached)
+        flows = tuple(replace(flow, rate=flow.rate * more) if flow.service == ASSISTANT else flow for flow in flows)
+    return replace(platform, flows=flows, services=services)
+
+
+def _cached(service: ServiceSpec, topology: Topology) -> ServiceSpec:
+    """The service with a cache behind the first step of its operation."""
+    (operation,) = service.operations
+    first, *rest = operation.steps
+    steps = first, Cached("answer-cache", topology.cached, tuple(rest))
+    return replace(service, operations=(replace(operation, steps=steps),))
 
 
 def _three_digits(value: float) -> float:

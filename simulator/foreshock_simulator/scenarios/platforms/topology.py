@@ -11,7 +11,7 @@ from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms.catalog import MODEL_BY_ROUTE, catalog, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
-from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
+from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of, with_traffic
 from foreshock_simulator.scenarios.validation.capacity import initial_places
 from foreshock_simulator.spec.platform import HostSpec, Place, PlatformSpec, PoolSpec, Topology
 from foreshock_simulator.spec.queries import gpus_per_replica, map_calls
@@ -117,8 +117,11 @@ SIZE_PARAMETERS: Final[dict[Size, SizeParameters]] = {
 
 def generate(size: Size, seed: int, topology: Topology) -> PlatformSpec:
     """A platform of a size; it depends on size, seed and topology only."""
-    if size == "demo":
-        return demo(hosts_of(4, 8, 0), topology)
+    platform = demo(hosts_of(4, 8, 0), topology) if size == "demo" else _draw(size, seed, topology)
+    return with_traffic(platform, topology)
+
+
+def _draw(size: Size, seed: int, topology: Topology) -> PlatformSpec:
     parameters = SIZE_PARAMETERS[size]
     rng = random_stream(seed, f"topology/{size}")
     services = catalog().services

@@ -5,7 +5,15 @@ from __future__ import annotations
 from foreshock_simulator.scenarios.parsing.document import alternatives
 from foreshock_simulator.scenarios.parsing.reader import Reader
 from foreshock_simulator.scenarios.validation.capacity import Slot, check_places, initial_placement, memory_by_slot
-from foreshock_simulator.spec.faults import Fault, PolicyChange, ReplicasFail, TenantGrows, Throttle
+from foreshock_simulator.spec.faults import (
+    CrashLoop,
+    Fault,
+    MemoryLeak,
+    PolicyChange,
+    ReplicasFail,
+    TenantGrows,
+    Throttle,
+)
 from foreshock_simulator.spec.platform import Place, PlatformSpec
 from foreshock_simulator.spec.queries import caches, edges, subjects
 from foreshock_simulator.spec.scenario import Expectation
@@ -21,13 +29,15 @@ def check_faults(platform: PlatformSpec, faults: tuple[Fault, ...], duration: fl
         match fault:
             case PolicyChange():
                 _check_policy(fault, platform, reader)
-            case ReplicasFail() if valid:
+            case ReplicasFail() | CrashLoop() if valid:
                 _check_replicas(fault, platform, reader)
             case TenantGrows():
                 problems_before = reader.problems.count
                 check_places(fault, fault.places, platform, reader)
                 if valid and reader.problems.count == problems_before:
                     _check_growth(fault, platform, reader)
+            case MemoryLeak() if valid:
+                _check_memory_limit(fault, platform, reader)
             case Throttle(service="", rack=""):
                 reader.report(fault, "", "throttle has neither a service nor a rack", "add 'service:'")
 
@@ -41,7 +51,7 @@ def check_expectation(platform: PlatformSpec, faults: tuple[Fault, ...], expects
     if expects.root_cause and expects.root_cause not in named:
         problem = f"no fault concerns the root cause {expects.root_cause!r}"
         reader.report(expects, "root_cause", problem, alternatives(expects.root_cause, named))
-    if expects.cascade:
+    if expects.cascade is not False:
         for field in ("cause", "root_cause", "origin"):
             if not getattr(expects, field):
                 reader.report(expects, "", f"a cascade is expected, but there is no {field}", f"add '{field}:'")
@@ -80,11 +90,19 @@ def _check_policy(fault: PolicyChange, platform: PlatformSpec, reader: Reader) -
         reader.report(fault, "", "policy_change changes nothing", "add 'timeout:' or 'attempts:'")
 
 
-def _check_replicas(fault: ReplicasFail, platform: PlatformSpec, reader: Reader) -> None:
+def _check_replicas(fault: ReplicasFail | CrashLoop, platform: PlatformSpec, reader: Reader) -> None:
     service = next(service for service in platform.services if service.name.name == fault.service)
     if fault.replicas > service.replicas:
         problem = f"{fault.replicas} replicas fail, but {fault.service!r} starts with {service.replicas}"
         reader.report(fault, "replicas", problem, "let fewer fail")
+
+
+def _check_memory_limit(fault: MemoryLeak, platform: PlatformSpec, reader: Reader) -> None:
+    service = next(service for service in platform.services if service.name.name == fault.service)
+    if service.memory_bytes is None:
+        problem = f"{fault.service!r} has no limit of memory"
+        remedy = f"add 'adjust: {{services: {{{fault.service}: {{memory_bytes: 2GB}}}}}}'"
+        reader.report(fault, "service", problem, remedy)
 
 
 def _check_growth(fault: TenantGrows, platform: PlatformSpec, reader: Reader) -> None:
