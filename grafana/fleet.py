@@ -12,14 +12,15 @@ OF_A_HOST = Link("GPU page", "${hub:raw}/fleet?gpu=${__data.fields.Host}/gpu-${_
 INCIDENT = Link("Incident page", "${hub:raw}/cascade?incident=${__data.fields.Incident:percentencode}&" + TIME)
 INCIDENTS = Panel(
     "Incidents",
-    "Open incidents of the hub with severity, state, and suspected cause. An empty table means that there are none, "
-    "provided that the hub is up.",
+    "Open incidents of the hub with severity, state, and suspected cause; at low confidence, candidates. An empty "
+    "table means that there are none, provided that the hub is up.",
     (Query(named("max without (instance, job) (foreshock_incident_info)")),),
     "none", "table", 24, 6,
     links=(INCIDENT,),
     columns={
         "severity": "Severity", "state": "State", "service": "Service", "cascading": "Cascading",
-        "cause": "Suspected cause", "suspect": "Suspect", "confidence_level": "Confidence", "id": "Incident",
+        "cause": "Suspected cause", "suspect": "Suspect", "confidence_level": "Confidence", "candidates": "Candidates",
+        "id": "Incident",
     },
 )  # fmt: skip
 NOW = Row(

@@ -29,6 +29,13 @@ WARNED = Sent("early_warning", "warning", NOW - MIN_UPDATE_SECONDS, SAME)
         pytest.param(
             incident(suspect=OTHER), PAGED._replace(at=NOW - 10), False, None, id="the cause changes again at once"
         ),
+        pytest.param(
+            incident(),
+            PAGED._replace(cause=cause_of(incident(confidence=0.3))),
+            False,
+            "cause",
+            id="the cause becomes known",
+        ),
         pytest.param(incident(suspect=OTHER, confidence=0.3), PAGED, False, None, id="the new cause is a guess"),
         pytest.param(
             incident(suspect=OTHER), PAGED._replace(delivered=False), False, "page", id="the page waits: renew its text"

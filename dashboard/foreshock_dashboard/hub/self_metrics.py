@@ -22,6 +22,8 @@ from foreshock_dashboard.model.incident import Cause, Incident, Severity
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.notify.channel_state import ChannelStats
+from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.incident_summary import candidate_clauses
 from foreshock_dashboard.render.incident_text import suspected_cause
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import JournalStats, StoreStats
@@ -73,16 +75,21 @@ def open_labels(incident: Incident) -> dict[str, str]:
 
 
 def info_labels(incident: Incident) -> dict[str, str]:
-    """Labels of `foreshock_incident_info`: all that later evaluations may correct as well."""
+    """Labels of `foreshock_incident_info`: all that later evaluations may correct as well.
+
+    Where no cause is stated, the candidates instead.
+    """
+    suspect = incident.stated_suspect
     return {
         **open_labels(incident),
         "state": incident.state,
         "cascading": str(incident.cascading).lower(),
-        "cause": incident.cause,
+        "cause": incident.cause if incident.is_cause_stated else "",
         "confidence_level": incident.confidence_level,
-        "suspect": suspected_cause(incident.suspect),
-        "pool": incident.suspect.pool,
-        **_service_labels("aggressor", incident.suspect.service),
+        "suspect": suspected_cause(suspect),
+        "candidates": "" if incident.is_cause_stated else joined_text(candidate_clauses(incident)),
+        "pool": suspect.pool,
+        **_service_labels("aggressor", suspect.service),
     }
 
 

@@ -17,6 +17,7 @@ Seconds = Annotated[float | None, Field(description="seconds; null: unknown")]
 Ratio = Annotated[float | None, Field(description="0 to 1; null: unknown")]
 PerSecond = Annotated[float | None, Field(description="requests per second; null: unknown")]
 Figure = Annotated[float | None, Field(description="in `unit`; null: unknown")]
+StatedCause = Annotated[Cause | None, Field(description="null at low confidence: check the candidates first")]
 Omitted = Annotated[int, Field(description="rows left out because the answer is bounded")]
 
 
@@ -38,9 +39,10 @@ class IncidentRow(TypedDict):
     service: Annotated[str, Field(description="first service at risk or affected")]
     affected: list[str]
     headline: str
-    cause: Cause
+    cause: StatedCause
     cause_label: str
-    suspect: Annotated[str, Field(description="suspected cause in words")]
+    suspect: Annotated[str, Field(description="suspected cause in words; empty at low confidence")]
+    candidates: Annotated[list[str], Field(description="services to check at low confidence; else empty")]
     confidence: ConfidenceLevel
     opened: Time
     resolved: Time
@@ -149,7 +151,7 @@ class IncidentExplanation(Answer):
     service: str
     headline: str
     summary: str
-    cause: Cause
+    cause: StatedCause
     cause_label: str
     confidence: ConfidenceLevel
     quality: Annotated[Quality, Field(description="how the values were obtained")]

@@ -37,6 +37,7 @@ from foreshock_dashboard.mcp.answers import (
 )
 from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_document
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.incident_text import MAX_LISTED as MAX_CANDIDATES
 from foreshock_dashboard.render.incident_text import cause_label, evidence_text, risk_text
 
 MAX_ROWS = 50
@@ -108,6 +109,7 @@ def _incident_row(row: Json) -> IncidentRow:
         row,
         cause_label=cause_label(row),
         suspect=row["suspect"]["text"],
+        candidates=[] if row["cause"] else [each["service"] for each in row["candidates"][:MAX_CANDIDATES]],
         confidence=row["confidence_level"],
         acknowledged_by=acknowledged["by"] if acknowledged else None,
         action=row["actions"][0]["text"] if row["actions"] else None,

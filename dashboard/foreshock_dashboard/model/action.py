@@ -14,6 +14,7 @@ ActionKind = Literal[
     "cancel_abandoned",
     "cap_gpu_share",
     "cap_retries",
+    "check_first",
     "dedicate_pool",
     "dedicate_replicas",
     "degrade",
@@ -118,20 +119,22 @@ class Effect(NamedTuple):
 class Action(NamedTuple):
     """One recommended action. The kind says which fields are set.
 
-    service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
-    target: the pool, tier, host, replica, or version. requests: the kind of requests. amount: the value to set, the
-    share to shed, the number to add, or the revision to go back to; current: the value now, before a pause; NaN if
-    unknown. ready: those of the current replicas that are ready, where not all are. maximum: largest number that the
-    autoscaler allows; NaN without one. at: Unix seconds by which it has to be done. until_seconds: seconds until it is
-    no longer needed; negative if that is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the
-    forecast SLO breach of the service that it helps comes before it, else the first one. outcome: what this action and
-    those before it achieve, once the queue is drained, `drain_seconds` after they take effect; NaN without a queue.
+    service: the service to change. candidates: for the root cause, the likeliest first. callee: the service at the
+    other end of its calls. callers: services that call it. target: the pool, tier, host, replica, or version. requests:
+    the kind of requests. amount: the value to set, the share to shed, the number to add, or the revision to go back to;
+    current: the value now, before a pause; NaN if unknown. ready: those of the current replicas that are ready, where
+    not all are. maximum: largest number that the autoscaler allows; NaN without one. at: Unix seconds by which it has
+    to be done. until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds:
+    time to effect; NaN if unknown. too_late: the forecast SLO breach of the service that it helps comes before it, else
+    the first one. outcome: what this action and those before it achieve, once the queue is drained, `drain_seconds`
+    after they take effect; NaN without a queue.
     """
 
     kind: ActionKind
     service: Service | None = None
     callee: Service | None = None
     callers: tuple[Service, ...] = ()
+    candidates: tuple[Service, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     target: str = ""
     requests: str = ""

@@ -30,7 +30,7 @@ ConfidenceLevel = Literal["low", "medium", "high"]
 Quality = Literal["measured", "sampled", "inferred"]
 
 MEDIUM_CONFIDENCE = 0.5
-"""Confidence from which a suspected cause is probable."""
+"""Confidence from which a suspected cause is probable. Below it, an incident names its symptom and the candidates."""
 HIGH_CONFIDENCE = 0.8
 """Confidence from which a suspected cause is nearly certain."""
 
@@ -180,6 +180,16 @@ class Incident:
         if self.confidence < MEDIUM_CONFIDENCE:
             return "low"
         return "high" if self.confidence >= HIGH_CONFIDENCE else "medium"
+
+    @property
+    def is_cause_stated(self) -> bool:
+        """Whether the cause is named: not at low confidence. A latent risk is its own cause."""
+        return self.summary.latent or self.confidence_level != "low"
+
+    @property
+    def stated_suspect(self) -> SuspectedCause:
+        """The suspected cause where it is named; else an empty one."""
+        return self.suspect if self.is_cause_stated else SuspectedCause()
 
     def alerted_service(self, severity: Severity) -> Service:
         """The service that identifies the alert of a severity, the same as long as it fires."""

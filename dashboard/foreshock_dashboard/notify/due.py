@@ -29,7 +29,9 @@ class Sent(NamedTuple):
 
 
 def cause_of(incident: Incident) -> str:
-    """The suspected cause as a text to compare: class and suspect."""
+    """The stated cause as a text to compare: class and suspect; "" while it is uncertain."""
+    if not incident.is_cause_stated:
+        return ""
     return f"{incident.cause} {suspected_cause(incident.suspect)}"
 
 
@@ -68,7 +70,7 @@ def due(incident: Incident, last: Sent | None, now: float, *, early: bool, muted
             return "page"
     elif last is None:
         return "early_warning" if early else None
-    if cause_of(incident) == last.cause or incident.confidence_level == "low":
+    if cause_of(incident) in ("", last.cause):
         return None
     if not last.delivered:
         return last.event  # with the new cause

@@ -226,6 +226,7 @@ def _fields(action: Action) -> dict[str, Any]:
     labels = tuple(gpu.label for gpu in action.gpus)
     return action._asdict() | {
         "callers": joined(action.callers),
+        "candidates": joined(action.candidates, ", "),
         "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),
         "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
         "total": action.total,

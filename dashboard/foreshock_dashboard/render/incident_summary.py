@@ -27,15 +27,18 @@ from foreshock_dashboard.render.units import (
     load_name,
     load_percent,
     percent,
+    plural,
     significant,
 )
-from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS
+from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, UNCERTAIN
 
 BREACHES_SLO = "is breaching its SLO"
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
 """Services that are listed by name; of more the first three are."""
+MAX_CANDIDATES = 3
+"""Candidates for the cause that are listed."""
 DEGRADED_RATIO = 1.2
 """p95 over its baseline from which a service is degraded, and not only at risk."""
 
@@ -82,7 +85,7 @@ def details_sentences(incident: Incident) -> str:
 def _details(incident: Incident) -> tuple[Text, ...]:
     """Metric, suspected cause, affected services, next service at risk, and the first anomaly.
 
-    At low confidence in its cause the candidates are listed instead. Of a latent risk, its figures.
+    Where the cause is not stated, its candidates. Of a latent risk, its figures.
     """
     if incident.summary.latent:
         outage, load = _latent_figures(incident)
@@ -162,6 +165,21 @@ def suspect_clauses(incident: Incident) -> Text:
             return text("degraded dependency ", other) if other else text("local fault, no external cause found")
 
 
+def candidate_clauses(incident: Incident) -> Text:
+    """The candidates for the cause, the likeliest first; empty without one."""
+    return joined([candidate.service for candidate in incident.candidates[:MAX_CANDIDATES]], ", ")
+
+
+def cause_name(incident: Incident) -> str:
+    """The cause class: `GPU contention`, `Local fault` of the affected service itself, or `Cause uncertain`."""
+    if not incident.is_cause_stated:
+        return UNCERTAIN
+    is_local = incident.suspect.service in (None, incident.service)
+    if is_local and incident.cause == "dependency":
+        return LOCAL_CAUSES[incident.cause]
+    return CAUSES[incident.cause]
+
+
 def later_clauses(incident: Incident) -> Text:
     """The cause that began after the page: `Later also at llm: throttled or failing host-1/gpu-0, since 12:10`."""
     if incident.later is None:
@@ -189,7 +207,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     summary = incident.summary
     stage = incident.stage or stage or _stage_by_symptom(summary.symptom)
     if incident.state == "resolved":
-        return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
+        return f"has recovered{f' from {in_sentence(cause_name(incident))}' if incident.is_cause_stated else ''}"
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
@@ -252,9 +270,10 @@ def _metric(incident: Incident) -> str:
 
 def suspicion_clauses(incident: Incident) -> Text:
     """The suspected cause with its confidence; at low confidence, the candidates."""
-    names = [candidate.service for candidate in incident.candidates[:3]]
-    if incident.confidence_level == "low" and len(names) > 1:
-        return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))
+    if not incident.is_cause_stated:
+        count = len(incident.candidates[:MAX_CANDIDATES])
+        label = f"Possible {plural(count, 'cause')} ({CONFIDENCE_LEVELS['low']}): "
+        return text(label, candidate_clauses(incident)) if count else text(UNCERTAIN)
     confidence = CONFIDENCE_LEVELS[incident.confidence_level]
     return text("Suspected cause: ", suspect_clauses(incident), f" ({confidence})")
 

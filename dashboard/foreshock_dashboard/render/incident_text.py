@@ -11,7 +11,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
 from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, elapsed, rate, significant
-from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES
+from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES, UNCERTAIN
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
@@ -37,8 +37,9 @@ def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iter
 
 def change_line(time: float, item: Incident) -> str:
     """One change of severity or state on one line."""
-    suspect = suspected_cause(item.suspect)
-    where = f"{in_words(item.service)}: {in_sentence(CAUSES[item.cause])}{f', {suspect}' if suspect else ''}"
+    suspect = suspected_cause(item.stated_suspect)
+    cause = CAUSES[item.cause] if item.is_cause_stated else UNCERTAIN
+    where = f"{in_words(item.service)}: {in_sentence(cause)}{f', {suspect}' if suspect else ''}"
     return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 
@@ -99,7 +100,12 @@ def _action_lines(action: Json) -> Iterator[str]:
 
 
 def cause_label(incident: Json) -> str:
-    """The cause class of the JSON of an incident: `GPU contention`, or `Local fault` of the affected service itself."""
+    """The cause class of the JSON of an incident: `GPU contention`, or `Local fault` of the affected service itself.
+
+    `Cause uncertain` where none is stated.
+    """
+    if incident["cause"] is None:
+        return UNCERTAIN
     is_local = incident["suspect"]["service"] in (None, incident["service"])
     return LOCAL_CAUSES.get(incident["cause"], CAUSES[incident["cause"]]) if is_local else CAUSES[incident["cause"]]
 

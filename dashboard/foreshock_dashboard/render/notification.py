@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.action import action_clauses, action_expected
-from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
+from foreshock_dashboard.render.clause import in_words, joined_text, sentences
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspect_clauses
+from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
 from foreshock_dashboard.render.incident_text import printable
 from foreshock_dashboard.render.units import clock, elapsed
 
@@ -69,7 +69,7 @@ def resolved_message(incident: Incident, base: str) -> MessageText:
     """The message about a resolved incident."""
     end = incident.resolved if incident.resolved is not None else incident.opened
     lasted = f"Open for {elapsed(end - incident.opened)}, from {clock(incident.opened)} to {clock(end)} UTC."
-    causes = sentences(text("Suspected cause: ", suspect_clauses(incident)), later_clauses(incident))
+    causes = sentences(suspicion_clauses(incident), later_clauses(incident))
     cause = joined_text(causes, incident.service.cluster)
     return _message(f"[resolved] {headline(incident)}", [f"{lasted} {cause}"], incident.id, base)
 

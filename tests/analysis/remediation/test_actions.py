@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +29,7 @@ from foreshock_dashboard.analysis.remediation.ranking import (
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect
 from foreshock_dashboard.model.forecast import BatchingLaw, Utilization
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Candidate, Incident, Summary
 
 
 def utilization(load: float, baseline: float = 0.5, peak: float = 0.7) -> Utilization:
@@ -270,9 +272,28 @@ def test_an_action_of_an_earlier_evaluation_shows_the_present_load_and_rate() ->
     assert as_of_now(limit, point(rates, utilization=utilization(limit.effect.projected))).effect is None
 
 
-@pytest.mark.parametrize(("confidence", "kinds"), [(0.3, {"degrade"}), (0.6, {"roll_back", "degrade"})])
-def test_nothing_is_undone_at_low_confidence(confidence: float, kinds: set[str]) -> None:
-    """It may hit a bystander."""
-    incident = Incident("1", "warning", "firing", "dependency", FRONT, since=0.0, opened=0.0, confidence=confidence)
-    actions = roll_back(LLM, (FRONT,), None)
-    assert {action.kind for action in with_actions(incident, actions, Evaluation(point(), {}, ())).actions} == kinds
+CHECK_FRONT = Action("check_first", FRONT, candidates=(FRONT,))
+CHECK_BOTH = Action("check_first", FRONT, candidates=(LLM, FRONT))
+
+
+@pytest.mark.parametrize(
+    ("changes", "actions"),
+    [
+        ({"confidence": 0.3}, (CHECK_FRONT,)),
+        ({"confidence": 0.3, "candidates": (Candidate(LLM, 0.6), Candidate(FRONT, 0.3))}, (CHECK_BOTH,)),
+        ({"confidence": 0.5}, roll_back(LLM, (FRONT,), None)),
+        ({"confidence": 0.3, "summary": Summary(latent=True)}, roll_back(LLM, (FRONT,), None)),
+    ],
+    ids=["no candidate but itself", "candidates", "medium confidence", "a latent risk is its own cause"],
+)
+def test_without_a_stated_cause_the_candidates_are_checked_and_nothing_is_done_against_them(
+    changes: dict[str, Any], actions: Sequence[Action]
+) -> None:
+    """It may hit a bystander. Evaluated again, the actions stay the same."""
+    incident = replace(Incident("1", "warning", "firing", "dependency", FRONT, since=0.0, opened=0.0), **changes)
+    evaluation = Evaluation(point(), {}, ())
+    found = with_actions(incident, roll_back(LLM, (FRONT,), None), evaluation)
+    assert {(item.kind, item.candidates) for item in found.actions} == {
+        (item.kind, item.candidates) for item in actions
+    }
+    assert with_actions(found, found.actions, evaluation).actions == found.actions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ from foreshock_dashboard.analysis.incidents.triage import (
 )
 from foreshock_dashboard.analysis.remediation.actions import against_growth, limited_rate, roll_back
 from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, caller_effect, with_slo
-from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
+from foreshock_dashboard.analysis.remediation.ranking import MAX_ACTIONS, durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit, safe_limit
@@ -63,8 +63,10 @@ IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
 """The same for a cause that takes a service down by itself, and for overloaded model servers."""
 SUSPECTED_RATIO = 0.5
 """Strength of another finding over that of a fault of the service itself, from which the other one is reported."""
-REVERTING = frozenset({"roll_back", "restart", "restore_timeout"})
-"""Actions that hit a bystander if the suspected cause is wrong."""
+CHECKED_FIRST = 3
+"""Candidates to check where no cause is stated."""
+INSPECTING: Set[ActionKind] = {"inspect_deploys", "inspect_gpus", "inspect_links", "inspect_replicas"}
+"""Actions that change nothing, so that they hit no bystander if the suspected cause is wrong."""
 LATENT_SUFFIX = "-weak"
 """End of the IDs of early warnings of latent risks: one may stand beside an incident of its service."""
 MAX_RANKED_CALLERS = 8
@@ -237,11 +239,15 @@ def _began(incident: Incident, finding: Finding | None, latest: float) -> float:
 def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:
     """The incident with these actions and those that relieve its service, in order of their time to effect.
 
-    At low confidence in the cause, nothing is undone or restarted: that may hit a bystander.
+    Without a stated cause, the candidates are to be checked first, and nothing is done against one: that may hit a
+    bystander.
     """
     own, point = evaluation.own, evaluation.point
-    if incident.confidence_level == "low":
-        actions = [action for action in actions if action.kind not in REVERTING]
+    checks: tuple[Action, ...] = ()
+    if not incident.is_cause_stated:
+        actions = [action for action in actions if action.kind in INSPECTING]
+        candidates = tuple(candidate.service for candidate in incident.candidates[:CHECKED_FIRST])
+        checks = (Action("check_first", incident.service, candidates=candidates or (incident.service,)),)
     breaches = {} if _breached(incident.service, own) else {risk.service: risk.p50 for risk in incident.at_risk}
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
@@ -250,7 +256,8 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
         effect, outcome = ((with_slo(each, risk.slo) if risk else each) for each in (action.effect, action.outcome))
         limited.append(action._replace(effect=effect, outcome=outcome))
     fix: ActionKind | None = "roll_back" if incident.cause == "change" else None
-    return replace(incident, actions=ranked(point, limited, breaches, fix))
+    found = (*checks, *ranked(point, limited, breaches, fix))
+    return replace(incident, actions=found[:MAX_ACTIONS])
 
 
 def _breached(service: Service, own: Mapping[Service, ServiceRisk]) -> bool:

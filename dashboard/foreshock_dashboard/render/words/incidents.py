@@ -29,6 +29,8 @@ CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
     "medium": "medium confidence",
     "high": "high confidence",
 }
+UNCERTAIN = "Cause uncertain"
+"""Instead of the cause, where its confidence is low."""
 NO_REASON = "none of its signals is anomalous"
 """Why a service is a candidate that shows no anomaly itself."""
 QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled data", "inferred": "inferred"}

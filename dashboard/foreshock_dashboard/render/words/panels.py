@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from foreshock_dashboard.render.words.incidents import UNCERTAIN
+
 Verdict = Literal["healthy", "warning", "unknown", "learning", "empty", "error"]
 VERDICTS: Mapping[Verdict, str] = {
     "healthy": "Healthy",
@@ -91,6 +93,8 @@ NOW_TEXTS: Mapping[str, str] = {
     "also_in_breach": "Also in breach:",
     "in_breach": "In breach:",
     "suspected_cause": "Suspected cause:",
+    "uncertain": UNCERTAIN,
+    "candidates": "Possible causes",
     "confidence": "confidence",
     "affected": "Affected and at-risk services",
     "closest": "Services closest to their limits",

@@ -143,7 +143,7 @@ export type Severity = "warning" | "critical";
 export type IncidentState = "firing" | "recovering" | "resolved";
 export type ConfidenceLevel = "low" | "medium" | "high";
 
-/** The suspected cause, and where it acts. */
+/** The suspected cause, and where it acts; empty at low confidence. */
 export interface Suspect {
   service: string | null;
   gpus: string[];
@@ -163,7 +163,8 @@ export interface Incident {
   state: IncidentState;
   stage: "healthy" | "early_warning" | "degraded" | "breached" | null;
   cascading: boolean;
-  cause: Cause;
+  /** Null at low confidence. */
+  cause: Cause | null;
   service: string;
   suspect: Suspect;
   affected: string[];

@@ -180,6 +180,8 @@ export const NOW_TEXTS = /** @type {const} */ ({
   also_in_breach: "Also in breach:",
   in_breach: "In breach:",
   suspected_cause: "Suspected cause:",
+  uncertain: "Cause uncertain",
+  candidates: "Possible causes",
   confidence: "confidence",
   affected: "Affected and at-risk services",
   closest: "Services closest to their limits",

@@ -22,11 +22,10 @@ from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import incident_sentence, later_clauses
+from foreshock_dashboard.render.incident_summary import cause_name, incident_sentence, later_clauses
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed
-from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
@@ -134,8 +133,8 @@ def _summary(
         ("State", incident.state),
         ("Service", in_words(incident.service)),
         ("Affected services", joined_text(joined(affected, ", ")) or "none"),
-        ("Cause", CAUSES[incident.cause]),
-        ("Suspected cause", suspected_cause(incident.suspect) or "unknown"),
+        ("Cause", cause_name(incident)),
+        ("Suspected cause", suspected_cause(incident.stated_suspect) or "unknown"),
         ("Confidence", incident.confidence_level),
         ("First anomaly", utc_timestamp(since)),
         ("Opened", f"{utc_timestamp(incident.opened)}, {_apart(incident.opened, since, 'first anomaly')}"),
@@ -264,11 +263,10 @@ def _name(figure: Evidence) -> str:
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
-    suspect, cause = suspected_cause(incident.suspect) or "Unknown", in_sentence(CAUSES[incident.cause])
-    parts = [_text(f"{suspect}: {cause} ({incident.confidence_level} confidence).")]
-    if at_page is not None and at_page.suspect != incident.suspect:
-        suspect = suspected_cause(at_page.suspect) or "unknown"
-        parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {in_sentence(CAUSES[at_page.cause])}."))
+    parts = [_text(f"{_cause(incident)} ({incident.confidence_level} confidence).")]
+    if at_page is not None and at_page.stated_suspect != incident.stated_suspect:
+        then = _cause(at_page) if at_page.is_cause_stated else "unknown"
+        parts.append(_text(f"Suspected cause when the page was sent: {then}."))
     if incident.later is not None:
         parts.append(_text(f"{joined_text(later_clauses(incident))}."))
     if incident.candidates:
@@ -277,6 +275,13 @@ def _root_cause(incident: Incident, at_page: Incident | None) -> str:
         ]
         parts.append(_table(("Candidate", "Score", "Reasons"), rows))
     return "\n\n".join(parts)
+
+
+def _cause(incident: Incident) -> str:
+    """The suspected cause and its class: `ml/batch on pool chat: GPU contention`, or `Cause uncertain`."""
+    if not incident.is_cause_stated:
+        return cause_name(incident)
+    return f"{suspected_cause(incident.suspect) or 'Unknown'}: {in_sentence(cause_name(incident))}"
 
 
 def _evidence(incident: Incident) -> str:

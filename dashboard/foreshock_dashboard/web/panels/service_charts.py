@@ -16,8 +16,8 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
 from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import duration
-from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
@@ -133,7 +133,7 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     """The onsets of incidents with affected services."""
     return [
-        Mark(item.since, CAUSES[item.cause], "warn" if item.severity == "warning" else "crit")
+        Mark(item.since, cause_name(item), "warn" if item.severity == "warning" else "crit")
         for item in sorted(incidents, key=lambda item: item.since)
         if item.affected
     ]

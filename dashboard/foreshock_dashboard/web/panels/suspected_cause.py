@@ -10,26 +10,23 @@ from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.render.clause import Clause, Text, joined, place, text
-from foreshock_dashboard.render.incident_summary import gpus_clause, suspect_clauses
+from foreshock_dashboard.render.clause import Clause, Text, place, text
+from foreshock_dashboard.render.incident_summary import candidate_clauses, cause_name, gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
-from foreshock_dashboard.render.units import gpu_list, percent, plural
-from foreshock_dashboard.render.words.incidents import CAUSES, LOCAL_CAUSES
+from foreshock_dashboard.render.units import gpu_list, percent
+from foreshock_dashboard.render.words.incidents import LOCAL_CAUSES
 
-MAX_CANDIDATES = 3
 MAX_GPUS = 2
 
 
 def suspected(item: Incident, world: World) -> Text:
-    """The suspected cause with its place and reason; at low confidence, the candidates."""
+    """The suspected cause with its place and reason; where it is not stated, the candidates."""
+    if not item.is_cause_stated:
+        return candidate_clauses(item) or text("unknown")
     why, own_signal = suspicion(item), _own_signal(item)
     suspect, own = item.suspect, item.suspect.service in (None, item.service)
-    cause = next((word for key, word in LOCAL_CAUSES.items() if own and key == item.cause), CAUSES[item.cause])
-    if item.confidence_level == "low":
-        names = [candidate.service for candidate in item.candidates[:MAX_CANDIDATES]]
-        label = f". {plural(len(names), 'Candidate')}: "
-        return text(f"Uncertain, best match: {cause}", *((label, joined(names, ", ")) if names else ()))
+    cause = cause_name(item)
     reason = f", {'its ' if own_signal else ''}{why}" if why else ""
     if own_signal and own_signal.name == GPU_SHARE:
         before, after = percent(own_signal.baseline), percent(own_signal.value)

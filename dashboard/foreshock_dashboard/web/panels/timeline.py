@@ -222,7 +222,8 @@ def timeline(
     past = {item.service: item for item in chosen.ended if item.service in history.services and _end(item) > start}
     for service, item in past.items():
         affected.setdefault(service, (Interval(first_sign(item), _end(item), "early_warning"),))
-    suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
+    stated = ((item.stated_suspect.service, item) for item in chosen.incidents)
+    suspects = {service: item for service, item in stated if service is not None}
     if place and chosen.onset is not None:  # a longer range has a coarser resolution, and might show others
         affected = {
             service: intervals

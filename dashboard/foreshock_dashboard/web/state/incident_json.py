@@ -89,6 +89,7 @@ class ActionJson(TypedDict):
     service: str | None
     callee: str | None
     callers: list[str]
+    candidates: list[str]
     gpus: list[str]
     target: str | None
     requests: str | None
@@ -176,9 +177,12 @@ class EvidenceJson(Row):
 
 
 class Assessment(TypedDict):
-    """The fields of an incident that follow the analysis while it is open."""
+    """The fields of an incident that follow the analysis while it is open.
 
-    cause: Cause
+    cause: None at low confidence, as are the fields of `suspect`; `candidates` then has the services to check first.
+    """
+
+    cause: Cause | None
     confidence: float | None
     confidence_level: ConfidenceLevel
     suspect: SuspectJson
@@ -318,7 +322,7 @@ def incident(item: Incident) -> IncidentJson:
 def _assessment(item: Incident) -> Assessment:
     summary = summary_clauses(item)
     return {
-        "cause": item.cause,
+        "cause": item.cause if item.is_cause_stated else None,
         "confidence": number(item.confidence),
         "confidence_level": item.confidence_level,
         "suspect": _suspect(item),
@@ -334,7 +338,7 @@ def _assessment(item: Incident) -> Assessment:
 
 
 def _suspect(item: Incident) -> SuspectJson:
-    suspect, words = item.suspect, suspect_clauses(item)
+    suspect, words = item.stated_suspect, suspect_clauses(item) if item.is_cause_stated else ()
     where = suspect.pool or None, _edge(suspect.edge) if suspect.edge else None, suspect.host or None
     return SuspectJson(
         _text(suspect.service),
@@ -372,6 +376,7 @@ def action(action_: Action) -> ActionJson:
         "service": _text(action_.service),
         "callee": _text(action_.callee),
         "callers": list(map(str, action_.callers)),
+        "candidates": list(map(str, action_.candidates)),
         "gpus": _labels(action_.gpus),
         "target": action_.target or None,
         "requests": action_.requests or None,

@@ -82,7 +82,7 @@ def allocated(world: World) -> dict[Gpu, list[Allocated]]:
 
 def gpus_in_incidents(world: World, incidents: Iterable[Incident]) -> list[int]:
     """The rows of the GPUs on which incidents act."""
-    gpus = {gpu for incident in incidents for gpu in incident.suspect.gpus}
+    gpus = {gpu for incident in incidents for gpu in incident.stated_suspect.gpus}
     return [row for row, gpu in enumerate(world.gpus) if gpu in gpus] if gpus else []
 
 

@@ -40,15 +40,20 @@ export const linked = (clauses) => {
 };
 
 /**
- * The suspected cause with its confidence, and the cause that began after the page.
+ * The suspected cause, or the candidates, with the confidence, and the cause that began after the page.
  * @param {readonly Clause[]} suspected
- * @param {Pick<Incident, "confidence" | "confidence_level" | "quality" | "later" | "service">} incident
+ * @param {Pick<Incident, "cause" | "confidence" | "confidence_level" | "quality" | "later" | "service">} incident
  */
-export const causeFact = (suspected, { confidence, confidence_level: level, quality, later, service }) => {
+export const causeFact = (suspected, { cause, confidence, confidence_level: level, quality, later, service }) => {
   const title = `${NOW_TEXTS.confidence} ${formatPercent(confidence)} (${QUALITIES[quality]})`;
   const where = later && later.service !== service ? [serviceLink(later.service), ": "] : [];
   return [
-    fact("Suspected cause", linked(suspected), " ", h("span", { class: "level", title }, CONFIDENCE_LEVELS[level])),
+    fact(
+      cause ? "Suspected cause" : NOW_TEXTS.candidates,
+      linked(suspected),
+      " ",
+      h("span", { class: "level", title }, CONFIDENCE_LEVELS[level]),
+    ),
     later ? fact("Later also", where, linked(later.clauses)) : null,
   ];
 };

@@ -6,7 +6,7 @@ import { capitalized, formatDuration, isNumber, unbroken, uncapitalized } from "
 import { live } from "#web/assets/state.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS, CAUSES, COURSE, LOCAL_CAUSES, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
+import { ACTION_TEXTS, CAUSES, COURSE, LOCAL_CAUSES, NOW_TEXTS, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -17,10 +17,11 @@ const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 const LOCAL = LOCAL_CAUSES;
 
 /**
- * The cause of an incident in words; that of a latent risk is only possible.
+ * The cause of an incident in words, if it is stated; that of a latent risk is only possible.
  * @param {Pick<Incident, "cause" | "service"> & Partial<Pick<Incident, "suspect" | "affected">>} incident
  */
 export const causeText = ({ cause, service, suspect, affected }) => {
+  if (!cause) return NOW_TEXTS.uncertain;
   if (affected?.length === 0) return `${CAUSES[cause]} possible`;
   return (suspect && (suspect.service ?? service) === service && LOCAL[cause]) || CAUSES[cause];
 };

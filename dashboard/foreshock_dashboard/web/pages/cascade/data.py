@@ -194,7 +194,7 @@ def cascade(
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     nodes = set(map_nodes(world))
-    suspects = {str(item.suspect.service) for item in chosen.incidents if item.is_open}
+    suspects = {str(item.stated_suspect.service) for item in chosen.incidents if item.is_open}
     signals = anomalous_signals(history.signs, chosen.incidents)
     shown = capacity_service(snapshot, chosen, service)
     return {
@@ -257,7 +257,7 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
         calls.setdefault(str(edge.client), []).append(str(edge.server))
     steps: list[tuple[str, str, str]] = []
     for item in chosen.incidents:
-        if item.suspect.service is None or item.suspect.service == item.service:
+        if item.stated_suspect.service in (None, item.service):
             continue
         if item.cause == "gpu_contention":
             steps.append((str(item.suspect.service), str(item.service), "gpu"))

@@ -192,9 +192,9 @@ def pair_roles(incidents: Sequence[Incident]) -> PairRoles:
     """The roles of the pairs of open incidents."""
     roles: dict[tuple[Service, Service], PairRole] = {}
     for item in incidents:
-        if item.suspect.service is not None:
-            roles[item.service, item.suspect.service] = incident_status(item)
-            roles.setdefault((item.suspect.service, item.service), "reverse")
+        if (suspect := item.stated_suspect.service) is not None:
+            roles[item.service, suspect] = incident_status(item)
+            roles.setdefault((suspect, item.service), "reverse")
     return roles
 
 
@@ -222,7 +222,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], incidents: Se
     waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
     if not waiting:
         return text(f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting.")
-    by_pair = {(item.service, item.suspect.service): item for item in incidents}
+    by_pair = {(item.service, item.stated_suspect.service): item for item in incidents}
     in_incident = [pair for pair in waiting if (pair.victim, pair.aggressor) in by_pair]
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     idle = "" if worst.victim in serving else " (no requests)"

@@ -164,7 +164,8 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         marks = [
             Mark(item.since, "first anomaly", "warn")
             for item in snapshot.incidents
-            if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
+            if (item.service, item.stated_suspect.service) == (victim, aggressor)
+            and view.start <= item.since <= view.end
         ]
         marks += change_marks(world.changes, {victim, aggressor}, (view.start, view.end))
         rows = dict(incident_pair_rows(world, open_incidents(snapshot))).get((victim, aggressor), ())

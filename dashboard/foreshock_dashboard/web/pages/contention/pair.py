@@ -98,7 +98,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
         summary = text(why) if why else text(no_shared_gpu(victim_name, aggressor_name))
     else:
         current = open_incidents(snapshot)
-        incident = next((item for item in current if (item.service, item.suspect.service) == services), None)
+        incident = next((item for item in current if (item.service, item.stated_suspect.service) == services), None)
         summary = headline_clauses(incident) if incident else _sentence(world, pair)
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [

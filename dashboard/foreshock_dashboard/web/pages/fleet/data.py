@@ -139,7 +139,7 @@ class FleetIncident(Row):
     id: str
     severity: Severity
     state: State
-    cause: Cause
+    cause: Cause | None
     service: str
     affected: list[str]
     gpus: int
@@ -227,10 +227,10 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
                 item.id,
                 item.severity,
                 item.state,
-                item.cause,
+                item.cause if item.is_cause_stated else None,
                 str(item.service),
                 list(map(str, item.affected)),
-                len(item.suspect.gpus),
+                len(item.stated_suspect.gpus),
             )
             for item in current[:MAX_INCIDENTS]
         ],

@@ -202,7 +202,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
                 list(map(str, item.affected)),
             )
             for item in open_incidents(snapshot)
-            if gpu in item.suspect.gpus
+            if gpu in item.stated_suspect.gpus
         ],
         "health": health_text,
         "faulty": faulty,

@@ -9,7 +9,7 @@ export interface FleetIncident {
   id: string;
   severity: Severity;
   state: IncidentState;
-  cause: Cause;
+  cause: Cause | null;
   /** The service that it is about. */
   service: string;
   affected: string[];

@@ -130,12 +130,12 @@ const evidenceTable = ({ service, evidence, affected, evidence_at }, now, isPast
  * The suspects, the likeliest first: their rank is shown, and their score, which is no probability, in the tooltip.
  * @param {NowIncident} incident
  */
-const suspectFacts = ({ suspect, candidates, confidence_level, confidence, quality }) => {
+const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence, quality }) => {
   const [first, ...others] = candidates.slice(0, MAX_CANDIDATES).filter(({ score }, i) => !i || score >= MIN_SCORE);
   return h(
     "dl",
     { class: "facts suspects" },
-    first ? fact("Suspect", candidateText(first)) : null,
+    first ? fact(cause ? "Suspect" : NOW_TEXTS.candidates, candidateText(first)) : null,
     others.length
       ? fact(
           "Less likely",

@@ -217,11 +217,11 @@ const links = ({ incident, others }) =>
   );
 
 /**
- * The suspected cause as a sentence for screen readers.
+ * The suspected cause, or the candidates, as a sentence for screen readers.
  * @param {Situation} situation
  */
 const suspectText = ({ incident, suspected }) =>
-  `. ${NOW_TEXTS.suspected_cause} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
+  `. ${incident.cause ? NOW_TEXTS.suspected_cause : `${NOW_TEXTS.candidates}:`} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
 
 /**
  * Draw the verdict.

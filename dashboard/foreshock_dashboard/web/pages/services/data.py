@@ -15,7 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence, joined_text, text
-from foreshock_dashboard.render.words.incidents import CAUSES
+from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import (
     ServiceState,
@@ -246,7 +246,7 @@ def _reasons(snapshot: Snapshot) -> Mapping[Service, str]:
     """Why services are affected by the open incidents, the worst first: the cause, or the service it comes from."""
     reasons: dict[Service, str] = {}
     for item in open_incidents(snapshot):
-        reasons.setdefault(item.service, in_sentence(CAUSES[item.cause]))
+        reasons.setdefault(item.service, in_sentence(cause_name(item)))
         for service_ in (*item.affected, *(risk.service for risk in item.at_risk)):
             reasons.setdefault(service_, joined_text(text("from ", item.service), service_.cluster))
     return reasons
@@ -254,7 +254,7 @@ def _reasons(snapshot: Snapshot) -> Mapping[Service, str]:
 
 def _wait_statuses(snapshot: Snapshot) -> Mapping[Service, IncidentStatus]:
     """The status of the worst open incident of GPU contention by the service that waits."""
-    found = [item for item in open_incidents(snapshot) if item.cause == "gpu_contention"]
+    found = [item for item in open_incidents(snapshot) if item.cause == "gpu_contention" and item.is_cause_stated]
     return {item.service: incident_status(item) for item in reversed(found)}
 
 
@@ -413,6 +413,7 @@ def _capacity(world: World, service: Service) -> Replicas | None:
 
 def involved_services(item: Incident) -> Iterable[Service]:
     """Every service with a role in an incident."""
-    edge = item.suspect.edge or ()
+    suspect = item.stated_suspect
+    edge = suspect.edge or ()
     services_ = [item.service, *item.affected, *edge, *(risk.service for risk in item.at_risk)]
-    return (*services_, item.suspect.service) if item.suspect.service else services_
+    return (*services_, suspect.service) if suspect.service else services_

@@ -9,6 +9,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Health, Stage
 from foreshock_dashboard.render.clause import Text, text
+from foreshock_dashboard.render.incident_summary import suspicion_clauses
 from foreshock_dashboard.render.units import (
     breach_bucket,
     counted,
@@ -40,7 +41,7 @@ class ServiceState(NamedTuple):
 
 def worst(snapshot: Snapshot, service: Service) -> Incident | None:
     """The worst open incident with a role for the service."""
-    parts = ((item, (item.service, item.suspect.service, *item.affected)) for item in open_incidents(snapshot))
+    parts = ((item, (item.service, item.stated_suspect.service, *item.affected)) for item in open_incidents(snapshot))
     return next((item for item, named in parts if service in named), None)
 
 
@@ -110,6 +111,8 @@ def _without_slo(snapshot: Snapshot) -> str:
 
 
 def _suspected_cause(incident: Incident, service: Service) -> Text:
+    if not incident.is_cause_stated:
+        return text(suspicion_clauses(incident), ".")
     suspect, level = incident.suspect.service, f" ({incident.confidence_level} confidence)."
     if suspect == service and incident.service != service:
         return text("It is the suspected cause of the incident on ", incident.service, level)
