@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from foreshock_dashboard.cli.commands import exit_code
@@ -21,7 +22,14 @@ from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
 from foreshock_evaluation.suites.lab import LAB, lab_runs
-from foreshock_evaluation.suites.simulated import SUITES, fingerprint, instant_scenarios, load_suite, scenario_place
+from foreshock_evaluation.suites.simulated import (
+    SUITES,
+    classes_of,
+    fingerprint,
+    instant_scenarios,
+    load_suite,
+    scenario_place,
+)
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -80,7 +88,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
     """
     cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
-    title, tasks, instant, day = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
+    title, tasks, instant, day, classes = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     section = arguments.section or arguments.suite
     page = _document(arguments.write_docs, section) if arguments.write_docs else ""
@@ -90,7 +98,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     bar.end(f"{len(tasks)} runs in {minutes:.1f} min, recordings in {arguments.recordings or cache}")
     day_outcome = next((entry.ours for entry in entries if entry.ours.run == day), None)
     others = [entry for entry in entries if entry.ours.run != day]
-    evaluation = summarize(title, others, instant, day_outcome, failed)
+    evaluation = summarize(title, others, instant, day_outcome, failed, classes)
     if arguments.json:
         print(dump_json(evaluation).decode())
     else:
@@ -102,12 +110,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 class Selection(NamedTuple):
-    """Title of an evaluation, its tasks, scenarios without a possible warning, and the long run without faults."""
+    """What to evaluate: title, and tasks.
+
+    instant: scenarios without a possible warning. day: the long run without faults. classes: scenarios of each class.
+    """
 
     title: str
     tasks: Sequence[Task]
     instant: frozenset[str]
     day: Run | None = None
+    classes: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def _simulated_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
@@ -119,7 +131,7 @@ def _simulated_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
         Task(run, expected_of(specs[run]), cache, path, arguments.quick, run in counterfactual)
         for run, path in sorted(selected, key=lambda item: -_service_seconds(item[0], specs[item[0]]))
     ]
-    return Selection(title, tasks, instant_scenarios(), day)
+    return Selection(title, tasks, instant_scenarios(), day, classes_of(arguments.suite))
 
 
 def _lab_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import orjson
 
@@ -18,6 +19,7 @@ from foreshock_evaluation.comparison import (
     ranking_rows,
 )
 from foreshock_evaluation.figures import Bounds, Figure, figures
+from foreshock_evaluation.scores.by_class import ClassRow, class_rows
 from foreshock_evaluation.scores.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
 from foreshock_evaluation.scores.resampling import Bootstrap, Estimate
 
@@ -27,7 +29,7 @@ class Evaluation:
     """Results of a suite.
 
     runs: all outcomes, cascades first. equal: detectors at as many false alarms as ours. curve: at every threshold.
-    failed: runs that could not be replayed, with the error.
+    failed: runs that could not be replayed, with the error. classes: a row for each class of scenarios, if any.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Evaluation:
     ranked: tuple[RankingRow, ...]
     runs: tuple[Outcome, ...]
     failed: tuple[tuple[str, str], ...]
+    classes: tuple[ClassRow, ...] = ()
 
     @property
     def unscored(self) -> tuple[Outcome, ...]:
@@ -51,8 +54,13 @@ def summarize(
     instant: frozenset[str],
     day: Outcome | None = None,
     failed: Sequence[tuple[str, str]] = (),
+    classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Evaluation:
-    """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long run without faults."""
+    """Summarize the runs.
+
+    instant: scenarios that no detector can warn of in time. day: the long run without faults. classes: scenarios of
+    each class.
+    """
     entries = sorted(entries, key=lambda entry: (not entry.ours.expects_cascade, entry.ours.run))
     outcomes = tuple(entry.ours for entry in entries)
     groups = group_outcomes(outcomes, instant)
@@ -72,6 +80,7 @@ def summarize(
         ranking_rows(entries, draws) if any(entry.rankings for entry in entries) else (),
         outcomes,
         tuple(failed),
+        class_rows(groups, classes),
     )
 
 
@@ -116,6 +125,7 @@ def dump_json(evaluation: Evaluation) -> bytes:
             }
             for figure in evaluation.figures
         ],
+        "classes": evaluation.classes,
         "scenarios": evaluation.scenarios,
         "equal_false_alarms": evaluation.equal,
         "curve": evaluation.curve,

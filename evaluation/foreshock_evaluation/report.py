@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from foreshock_evaluation.comparison import OperatingPoint, RankingRow
 from foreshock_evaluation.evaluation import Evaluation
 from foreshock_evaluation.figures import Bounds, Figure, Unit
+from foreshock_evaluation.scores.by_class import ClassRow
 from foreshock_evaluation.scores.outcome import Outcome, ScenarioRow
 from foreshock_evaluation.scores.resampling import Estimate
 from foreshock_evaluation.scores.tables import Table, aligned, markdown
@@ -57,6 +58,29 @@ def figure_table(figures: Sequence[Figure]) -> Table:
     table = [("", "value", "95%", "runs", "bar", "world-class", ""), *rows]
     return (
         table if any(figure.bar for figure in figures) else [(name, value, runs) for name, value, _, runs, *_ in table]
+    )
+
+
+def class_table(rows: Sequence[ClassRow]) -> Table:
+    """A line for each class of scenarios."""
+    head = ("class", "runs", "cascades", "cascade after", "warned", "early", "lead", "lead of what is possible",
+            "root cause top-1", "benign runs paged", "false pages")  # fmt: skip
+    return [head, *(_class(row) for row in rows)]
+
+
+def _class(row: ClassRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        str(row.runs),
+        str(row.cascades),
+        format_number(row.gap, "seconds"),
+        f"{row.warned} of {row.warnable}",
+        f"{row.early} of {row.warnable}",
+        format_number(row.lead, "seconds"),
+        format_number(row.lead_share, "share"),
+        format_number(row.top1, "share"),
+        f"{row.paged} of {row.benign}",
+        str(row.false),
     )
 
 
@@ -132,6 +156,7 @@ def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *
     tables = {
         "Runs": run_table(evaluation.runs if runs else ()),
         "Figures": figure_table(evaluation.figures),
+        "Classes of scenarios": class_table(evaluation.classes),
         "Scenarios": scenario_table(evaluation.scenarios),
         "At no more false pages than ours": point_table(evaluation.equal),
         "Lead against false pages, at every threshold": point_table(evaluation.curve),

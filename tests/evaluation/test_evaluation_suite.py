@@ -10,6 +10,7 @@ import pytest
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_evaluation.scores.outcome import Run
 from foreshock_evaluation.suites.simulated import (
+    classes_of,
     ensure_recording,
     fingerprint,
     instant_scenarios,
@@ -44,7 +45,24 @@ def test_the_suites_of_changes_have_bad_releases_and_releases_that_are_no_cause(
 
 def test_scenarios_without_time_for_a_warning_are_cascades() -> None:
     assert instant_scenarios()
-    assert all(load(name).expects.cascade for name in instant_scenarios())
+    assert all(load(scenario_place(name)).expects.cascade for name in instant_scenarios())
+
+
+def test_the_suite_of_minutes_has_slow_burns_look_alikes_and_random_runs_on_seeds_of_their_own() -> None:
+    """Every scenario has a class; a random run is on the size that its seed draws."""
+    runs, heldout = load_suite("minutes").runs, load_suite("minutes-heldout").runs
+    classes = classes_of("minutes")
+    assert {run.scenario for run in runs} == {name for members in classes.values() for name in members}
+    assert len(classes["slow burns"]) + len(classes["cascades"]) >= 12
+    for name, members in classes.items():
+        cascades = {load(scenario_place(member)).expects.cascade for member in members}
+        assert cascades == {{"look-alikes": False, "random": None}.get(name, True)}
+    assert not {(run.scenario, run.seed) for run in runs} & {(run.scenario, run.seed) for run in heldout}
+    random = [run for run in heldout if run.scenario == "random"]
+    assert len(random) == 60
+    assert {run.size for run in random} == {"small", "medium"}
+    assert load_suite("minutes", sizes=["medium"]).runs[0].size == "medium"
+    assert classes_of("dev") == {}
 
 
 def test_only_the_whole_heldout_suite_has_a_day_of_calm() -> None:

@@ -149,6 +149,21 @@ def test_a_scenario_row_summarizes_its_runs(evaluation: Evaluation) -> None:
     assert rows["calm"].false == 1
 
 
+def test_classes_of_scenarios_have_a_row_each_and_random_runs_count_by_what_happened() -> None:
+    """Retry storms leave no time for a warning; a class without runs has no row."""
+    classes = {"cascades": ("starve", "retry-storm"), "look-alikes": ("calm",), "random": ("random",), "none": ("x",)}
+    drawn = [entry("random", seed, pages(lead), cascade=lead is not None) for seed, lead in ((1, 30.0), (2, None))]
+    rows = {
+        row.name: row for row in summarize("x", [*ENTRIES, *drawn], frozenset({"retry-storm"}), classes=classes).classes
+    }
+
+    assert list(rows) == ["cascades", "look-alikes", "random"]
+    assert (rows["cascades"].runs, rows["cascades"].cascades, rows["cascades"].warnable) == (3, 3, 2)
+    assert (rows["cascades"].warned, rows["cascades"].early, rows["cascades"].lead) == (2, 1, 100)
+    assert (rows["look-alikes"].benign, rows["look-alikes"].paged, rows["look-alikes"].false) == (1, 1, 1)
+    assert (rows["random"].cascades, rows["random"].benign, rows["random"].early) == (1, 1, 1)
+
+
 def test_baselines_are_compared_at_no_more_false_pages_than_ours(evaluation: Evaluation) -> None:
     """If all their thresholds have more, at the one with the fewest; the difference is paired."""
     ours, *others = evaluation.equal

@@ -22,8 +22,12 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
 from foreshock_dashboard.store.samples.promql_functions import Ints
 from foreshock_evaluation.scores.outcome import Run
+from foreshock_simulator.scenarios import drawn
+from foreshock_simulator.scenarios.platforms.topology import SIZES
 
-SUITES = ("dev", "heldout", "changes", "changes-heldout")
+SUITES = ("dev", "heldout", "changes", "changes-heldout", "minutes", "minutes-heldout")
+FOLDERS = ("releases", "minutes")
+"""Folders of scenarios that the simulator's package lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,14 @@ def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = 
         ValueError: the suite has no such scenario.
     """
     content = _content()
+    if name.startswith("minutes"):
+        return _load_minutes(name, content["minutes"], sizes, scenarios, seeds)
     is_of_changes = name.startswith("changes")
     part: Mapping[str, Any] = content
     if is_of_changes or tuple(sizes) == ("large",):
         part = content["changes" if is_of_changes else "large"]
     known = [*part["scenarios"], *(part.get("dev_scenarios", ()) if name == "dev" else ())]
-    if unknown := [scenario for scenario in scenarios if scenario not in known]:
-        raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(known)}")
+    _check(scenarios, known)
     runs = tuple(
         Run(scenario, size, seed)
         for size in (sizes or part.get("sizes", content["sizes"]))
@@ -62,10 +67,42 @@ def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = 
     return Suite(name, runs, days[0] if days else None)
 
 
+def classes_of(suite: str) -> Mapping[str, Sequence[str]]:
+    """Scenarios of each class that a suite scores by itself."""
+    classes: Mapping[str, Sequence[str]] = _content()["minutes"]["classes"] if suite.startswith("minutes") else {}
+    return {**classes, "random": (drawn.NAME,)} if classes else {}
+
+
+def _check(scenarios: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [scenario for scenario in scenarios if scenario not in known]:
+        raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(known)}")
+
+
+def _load_minutes(
+    name: str, part: Mapping[str, Any], sizes: Sequence[str], scenarios: Sequence[str], seeds: Sequence[int]
+) -> Suite:
+    """A suite of classes of scenarios, and of random ones on the size that their seed draws."""
+    known = [scenario for members in classes_of(name).values() for scenario in members]
+    _check(scenarios, known)
+    first, last = part["random"][name]
+    runs = [
+        *(
+            Run(scenario, size, seed)
+            for size in sizes or part["sizes"]
+            for scenario in known
+            for seed in seeds or part["seeds"][name]
+            if scenario != drawn.NAME
+        ),
+        *(Run(drawn.NAME, drawn.draw(seed).size, seed) for seed in seeds or range(first, last + 1)),
+    ]
+    chosen = [run for run in runs if run.size in (sizes or SIZES) and run.scenario in (scenarios or known)]
+    return Suite(name, tuple(chosen))
+
+
 def scenario_place(name: str) -> str:
     """The file of a scenario that this package has; else its name, by which the simulator's package has it."""
-    file = Path(str(files("foreshock_evaluation.suites"))) / "releases" / f"{name}.yaml"
-    return str(file) if file.exists() else name
+    folder = Path(str(files("foreshock_evaluation.suites")))
+    return next((str(file) for part in FOLDERS if (file := folder / part / f"{name}.yaml").exists()), name)
 
 
 def instant_scenarios() -> frozenset[str]:
