@@ -58,6 +58,7 @@ def load(
         safe=math.nan if kind is LoadKind.KV_CACHE else 15.0,
         replicas=4.0,
         ready=4.0,
+        gpus_per_replica=math.nan if who is None else 1.0,
     )
 
 

@@ -247,3 +247,42 @@ def test_an_impossible_factor_is_refused(look: Caller, traffic: str) -> None:
     """With its bounds."""
     refused = look.get(f"/api/pages/capacity?traffic={traffic}")
     assert (refused.status_code, "from 1 to 3" in refused.json()["error"]) == (400, True)
+
+
+def test_a_model_moves_to_another_pool_on_the_page_and_in_the_api(look: Caller) -> None:
+    """The case is named, and the address of the page is that of the API."""
+    page = look.get("/api/pages/capacity").json()
+    row = page["movable"][0]
+    to = next(pool for pool in page["pools"] if pool != row["pool"])
+    address = f"move={row['service']}&to={to}"
+    case = f"What if: all replicas of {row['service']} moved to pool {to}. This is not the forecast."
+    moved = {path: look.get(f"{path}?{address}").json() for path in ("/api/pages/capacity", "/api/forecast")}
+    for path, key in (("/api/pages/capacity", "rows"), ("/api/forecast", "loads")):
+        assert moved[path]["case"] == case
+        assert {item["pool"] for item in moved[path][key] if item["service"] == row["service"]} == {to}
+    some = look.get(f"/api/forecast?{address}&replicas=1&traffic=1.3").json()["case"]
+    assert some.startswith(f"What if: traffic x 1.3, 1 replica of {row['service']} moved to pool")
+
+
+def test_the_api_has_the_other_cases_too(look: Caller) -> None:
+    """As on the page."""
+    body = look.get("/api/forecast?traffic=2&lost=host-2").json()
+    assert body["case"] == "What if: traffic x 2, host-2 lost. This is not the forecast."
+    assert next(row for row in body["loads"] if row["service"] == "vllm-8b")["ready"] == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("move=missing&to=h100", "no forecast of this service"),
+        ("move=vllm-8b&to=nowhere", "unknown pool"),
+        ("move=vllm-8b", "unknown pool"),
+        ("to=h100", "no forecast of this service"),
+        ("move=vllm-8b&to=h100&replicas=0", "not an integer from 1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/pages/capacity", "/api/forecast"])
+def test_an_impossible_move_is_refused(look: Caller, path: str, address: str, problem: str) -> None:
+    """With the known names."""
+    refused = look.get(f"{path}?{address}")
+    assert (refused.status_code, problem in refused.json()["error"]) == (400, True)

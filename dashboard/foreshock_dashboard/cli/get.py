@@ -240,7 +240,21 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @reads_source
 @output_option(*FORMATS)
 @click.option("--service", metavar="NAME", default="", help="service to include, with its forecast for each time step")
-def forecast(source: Source, form: str, service: str) -> None:
+@click.option("--traffic", metavar="FACTOR", help="what if: all traffic times this factor, 1 to 3")
+@click.option("--lost", metavar="HOST", help="what if: this host is lost")
+@click.option("--move", metavar="NAME", help="what if: replicas of this service move to the pool --to")
+@click.option("--to", metavar="POOL", help="what if: pool to which they move")
+@click.option("--replicas", metavar="COUNT", help="what if: how many of them move (default: all that are ready)")
+def forecast(
+    source: Source,
+    form: str,
+    service: str,
+    traffic: str | None,
+    lost: str | None,
+    move: str | None,
+    to: str | None,
+    replicas: str | None,
+) -> None:
     """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that fill up.
 
     \b
@@ -248,12 +262,20 @@ def forecast(source: Source, form: str, service: str) -> None:
       foreshock get forecast
       foreshock get forecast -o json | jq -r '.shortages[].text'
       foreshock get forecast --service serving/llm-chat -o json
+      foreshock get forecast --traffic 1.3 --lost gpu-host-3
+      foreshock get forecast --move serving/llm-chat --replicas 2 --to batch
     """
-    answer = source.get("/api/forecast", "loads", service=service or None)
+    case = {"traffic": traffic, "lost": lost, "move": move, "to": to, "replicas": replicas}
+    answer = source.get("/api/forecast", "loads", service=service or None, **case)
     rows = answer["loads"]
     show(form, answer, rows, FORECAST_COLUMNS, FORECAST_FIELDS, answer["summary"])
     if form == "table" and rows:
-        said = [answer["summary"], *(row["text"] for row in answer["slow_burns"]), *answer["notes"]]
+        said = [
+            *filter(None, [answer["case"]]),
+            answer["summary"],
+            *(row["text"] for row in answer["slow_burns"]),
+            *answer["notes"],
+        ]
         click.echo("\n" + "\n".join(said))
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
 from foreshock_dashboard.model.capacity.load import Shortage, ShortageBasis, Subject
+from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
@@ -115,10 +116,16 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
     return text("No shortage in the next 7 days.")
 
 
-def case_text(traffic: float, lost: str) -> str:
-    """`What if: traffic x 1.3, host-3 lost. Not the forecast.`; "" for the forecast itself."""
+def case_text(traffic: float, lost: str, move: Move | None = None) -> str:
+    """`What if: traffic x 1.3, host-3 lost, 2 replicas of llm-chat moved to pool batch. This is not the forecast.`
+
+    "" for the forecast itself.
+    """
     parts = [f"traffic x {traffic:g}"] if traffic != 1.0 else []
     parts += [f"{in_words(lost)} lost"] if lost else []
+    if move is not None:
+        count = "all replicas" if math.isinf(move.replicas) else counted(int(move.replicas), "replica")
+        parts.append(f"{count} of {in_words(move.service)} moved to pool {in_words(move.pool)}")
     return f"What if: {', '.join(parts)}. This is not the forecast." if parts else ""
 
 

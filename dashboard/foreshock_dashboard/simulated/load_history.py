@@ -19,22 +19,24 @@ from foreshock_dashboard.simulated.endpoints import RenderPage
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
-DAYS = 8
-"""Length of the history: a week and a day."""
+DAYS = 6
+"""Length of the history."""
 GAP_SECONDS = WORLD_HISTORY_SECONDS + FORECAST_STEP_SECONDS
 """Time before the present that is left to the simulated platform: more than an evaluation reads."""
 STEP_SECONDS = FORECAST_STEP_SECONDS / 2
 """Time between two samples: a rate over a step of the forecast needs two."""
 TOKENS = "vllm:generation_tokens_total"
-PEAK_RATIO = 3.0
-"""Load at the next peak over that of the present: about a third above the safe load of llm-chat by default."""
-EARLY_PEAK_HOUR, LATE_PEAK_HOUR = 9.0, 18.0
-"""Hours of the day (UTC) at which load may peak."""
-LATE_FROM_HOUR, LATE_TO_HOUR = 4.5, 13.5
-"""Present hours with the late peak, so that the peak is hours away from any present."""
+PEAK_RATIO = 4.5
+"""Load at the next peak over that of the present: about twice the safe load of llm-chat by default."""
+PEAK_AHEAD_SECONDS = 10 * 3600.0
+"""Time from the present to the next peak, whatever the hour is. The peaks of earlier days are at the same hour."""
 PEAK_SHARPNESS = 4.0
 """Concentration of the day's von Mises curve: more than half of the peak for about six hours."""
-GROWTH_PER_DAY = 0.01
+LAUNCH_RATIO = 2.2
+"""Growth of all load at a launch after the last peak: before it, peaks stay below the safe load of llm-chat, as they
+must where nothing was overloaded."""
+LAUNCH_SECONDS, LAUNCH_RAMP_SECONDS = 11 * 3600.0, 3600.0
+"""Time from the launch to the present, and time over which load grows."""
 NOISE_RATIO = 0.03
 """Standard deviation of load around its curve."""
 
@@ -56,11 +58,10 @@ def load_history(tokens_per_second: Mapping[Labels, float], now: float) -> Itera
 
 
 def load_ratios(times: Floats, now: float) -> Floats:
-    """Load at the times over that at `now` (Unix seconds): 1 at `now`, and `PEAK_RATIO` and growth at the next peak."""
-    hour = now / 3600 % 24
-    peak = LATE_PEAK_HOUR if LATE_FROM_HOUR <= hour < LATE_TO_HOUR else EARLY_PEAK_HOUR
-    bump = np.exp(PEAK_SHARPNESS * (np.cos(2 * np.pi * (np.append(times, now) / 3600 - peak) / 24) - 1))
+    """Load at the times over that at `now` (Unix seconds): 1 at `now`, and `PEAK_RATIO` at the next peak."""
+    peak = np.cos(2 * np.pi * (np.append(times, now) - now - PEAK_AHEAD_SECONDS) / DAY_SECONDS)
+    bump = np.exp(PEAK_SHARPNESS * (peak - 1))
     height = (PEAK_RATIO - 1) / (1 - PEAK_RATIO * bump[-1])
-    growth = (1 + GROWTH_PER_DAY) ** ((times - now) / DAY_SECONDS)
-    ratios: Floats = growth * (1 + height * bump[:-1]) / (1 + height * bump[-1])
+    launched = np.clip((times - now + LAUNCH_SECONDS) / LAUNCH_RAMP_SECONDS, 0.0, 1.0)
+    ratios: Floats = LAUNCH_RATIO ** (launched - 1) * (1 + height * bump[:-1]) / (1 + height * bump[-1])
     return ratios

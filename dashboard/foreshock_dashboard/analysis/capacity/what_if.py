@@ -1,4 +1,4 @@
-"""The capacity forecast under other traffic, or with fewer hosts."""
+"""The capacity forecast under other traffic, with fewer hosts, or after a model moved to another pool."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from types import MappingProxyType
 import numpy as np
 
 from foreshock_dashboard.analysis.capacity.forecast import HIGHEST, first_shortages
+from foreshock_dashboard.analysis.capacity.move import moved
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Subject
+from foreshock_dashboard.model.capacity.move import Move
 
 NO_LOSS: Mapping[Subject, float] = MappingProxyType({})
 TRAFFIC_KINDS = (LoadKind.REQUESTS, LoadKind.TOKENS, LoadKind.KV_CACHE, LoadKind.QUEUE, LoadKind.GPU_BUSY)
@@ -19,17 +21,25 @@ TRAFFIC_KINDS = (LoadKind.REQUESTS, LoadKind.TOKENS, LoadKind.KV_CACHE, LoadKind
 
 
 def what_if(
-    forecast: CapacityForecast, traffic: float = 1.0, replicas_lost: Mapping[Subject, float] = NO_LOSS
+    forecast: CapacityForecast,
+    traffic: float = 1.0,
+    replicas_lost: Mapping[Subject, float] = NO_LOSS,
+    move: Move | None = None,
 ) -> CapacityForecast:
-    """The forecast with all traffic multiplied, and with fewer replicas of services or GPUs of pools.
+    """The forecast with all traffic multiplied, with fewer replicas of services or GPUs of pools, and after a move.
 
     KV-cache usage of the remaining replicas rises as they take over the load of the lost ones. A queue is scaled like
     the others, which is a lower bound, because it grows faster near capacity.
 
     Args:
         traffic: factor, above 0.
-        replicas_lost: replicas or GPUs, by subject as in the forecast.
+        replicas_lost: replicas or GPUs, by subject as in the forecast after the move.
+
+    Raises:
+        ValueError: the move is impossible; see `moved`.
     """
+    if move is not None:
+        forecast = moved(forecast, move)
     loads = tuple(_changed(load, traffic, replicas_lost.get(load.subject, 0.0)) for load in forecast.loads)
     measured = (replace(new, history=old.history) for new, old in zip(loads, forecast.loads, strict=True))
     return replace(forecast, loads=tuple(measured), shortages=first_shortages(loads))

@@ -7,16 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
 from foreshock_dashboard.web.api.csv import table
-from foreshock_dashboard.web.api.parameters import CapacityParameters, ForecastParameters
+from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
 from foreshock_dashboard.web.http.responses import CSV, Payload, Responder, download
-from foreshock_dashboard.web.pages.capacity.data import CapacityPage, WhatIf, capacity
+from foreshock_dashboard.web.pages.capacity.data import NOTHING, CapacityPage, WhatIf, capacity
 from foreshock_dashboard.web.state.capacity_json import HORIZONS, Forecast, forecast
-from foreshock_dashboard.web.state.parameters import AsOf
+from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError
 
 COLUMNS = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
@@ -31,9 +32,10 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
 
     @get(api, "/forecast", "Load in hours and days against safe limits: shortages, and what fills up", Forecast)
     def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:
-        found = hub.capacity
+        case = _case(hub.capacity, query)
+        found = _applied(case, hub)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
-        return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service))
+        return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service, case=case.text))
 
     described: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
@@ -58,7 +60,27 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
         parameters=CapacityParameters,
     )
     def page_capacity(snapshot: Snapshot, past: bool, query: CapacityParameters) -> Payload:
-        return capacity(snapshot, hub.capacity, hub.now(), WhatIf(query.traffic, query.lost), past=past)
+        case = NOTHING if past else _case(hub.capacity, query)
+        try:
+            return capacity(snapshot, hub.capacity, hub.now(), case, past=past)
+        except ValueError as error:
+            raise BadParameterError(f"move={query.move!r}: {error}") from None
+
+
+def _case(found: CapacityForecast, query: CaseParameters) -> WhatIf:
+    """The what-if case of an address. Raises BadParameterError."""
+    try:
+        return WhatIf.of(found, query.traffic, query.lost, query.move, query.replicas, query.to)
+    except ValueError as error:
+        raise BadParameterError(str(error)) from None
+
+
+def _applied(case: WhatIf, hub: HubView) -> CapacityForecast:
+    """The forecast in a case. Raises BadParameterError where the move is impossible."""
+    try:
+        return case.applied(hub.capacity, hub.snapshot.world)
+    except ValueError as error:
+        raise BadParameterError(f"move: {error}") from None
 
 
 def _service(text: str, known: set[Service | None]) -> Service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -13,6 +14,7 @@ from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parame
 MAX_FILTER_LENGTH = 80
 MAX_CSV_TRACES = 1000
 MAX_TRAFFIC_FACTOR = 3.0
+MAX_MOVED_REPLICAS = 10_000
 INCIDENT_STATES = ("open", "resolved")
 
 
@@ -28,19 +30,28 @@ class HeadroomParameters(Parameters):
     service: str = Field("", description=f"only of this one: {SERVICE}")
 
 
-class ForecastParameters(Parameters):
-    """`/api/forecast`."""
-
-    service: str = Field("", description=f"only this one, with its forecast by step: {SERVICE}")
-
-
-class CapacityParameters(AsOf):
-    """`/api/pages/capacity`."""
+class CaseParameters(Parameters):
+    """A case of the capacity forecast."""
 
     traffic: Annotated[float, BeforeValidator(decimal(1.0, MAX_TRAFFIC_FACTOR))] = Field(
         1.0, description=f"what if: all traffic times this factor, 1 to {MAX_TRAFFIC_FACTOR:g}"
     )
     lost: str = Field("", description="what if: this host is lost")
+    move: str = Field("", description=f"what if: replicas of this service move to the pool `to`: {SERVICE}")
+    to: str = Field("", description="what if: pool to which they move")
+    replicas: Annotated[float, BeforeValidator(whole(1, MAX_MOVED_REPLICAS))] = Field(
+        math.inf, description="what if: how many of them move (default: all that are ready)"
+    )
+
+
+class ForecastParameters(CaseParameters):
+    """`/api/forecast`."""
+
+    service: str = Field("", description=f"only this one, with its forecast by step: {SERVICE}")
+
+
+class CapacityParameters(AsOf, CaseParameters):
+    """`/api/pages/capacity`."""
 
 
 class IncidentsParameters(AsOf):

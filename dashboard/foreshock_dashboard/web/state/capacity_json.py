@@ -134,6 +134,7 @@ class Forecast(TypedDict):
     computed_at: Time
     history_hours: float
     known: bool
+    case: Annotated[str, Field(description="the what-if case that the values are of; empty for the forecast")]
     summary: str
     reason: str
     notes: list[str]
@@ -147,14 +148,15 @@ HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 """Seconds by name."""
 
 
-def forecast(found: CapacityForecast, now: float, service: Service | None = None) -> Forecast:
-    """A forecast as JSON. now: Unix seconds. service: the only one, with all points."""
+def forecast(found: CapacityForecast, now: float, service: Service | None = None, case: str = "") -> Forecast:
+    """A forecast as JSON. now: Unix seconds. service: the only one, with all points. case: the what-if one in words."""
     shortages = [item for item in found.shortages if service in (None, item.subject.service)]
     of = [row for row in headrooms(found, now) if service in (None, row.subject.service)]
     return {
         "computed_at": number_of_time(found.computed_at),
         "history_hours": round(found.history_hours, 1),
         "known": bool(found.loads),
+        "case": case,
         "summary": joined_text(headline(found, now)),
         "reason": no_forecast(found),
         "notes": [joined_text(note) for note in quality_notes(found, now)],

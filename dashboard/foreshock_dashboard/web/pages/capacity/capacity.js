@@ -16,6 +16,8 @@ import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#w
 const PANELS = ["strips", "headroom", "slow-burns"];
 const DAY_SECONDS = 86_400;
 const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
+/** The parameters of the what-if case. */
+const NO_CASE = { traffic: null, lost: null, move: null, to: null, replicas: null };
 
 /** The newest values. @type {CapacityData | null} */
 let newest = null;
@@ -29,7 +31,7 @@ const drawHeadline = ({ state, clauses, action = [], notes = [], case: whatIf })
   put(byId("shortage"), linked(clauses));
   put(
     byId("shortage-detail"),
-    whatIf ? h("p", null, h("b", null, whatIf), " ", link(hrefWith({ traffic: null, lost: null }), "Reset")) : null,
+    whatIf ? h("p", null, h("b", null, whatIf), " ", link(hrefWith(NO_CASE), "Reset")) : null,
     action.length ? h("p", null, linked(action)) : null,
     notes.map((note) => h("p", { class: "note" }, linked(note))),
   );
@@ -187,8 +189,9 @@ const drawChoice = () => {
  * The controls of the what-if case, which the address holds.
  * @param {CapacityData} data
  */
-const drawWhatIf = ({ hosts = [], rows = [] }) => {
+const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [] }) => {
   const [traffic, lost] = [Number(param("traffic")) || 1, param("lost")];
+  const [move, to, count] = [param("move"), param("to"), Number(param("replicas"))];
   const choice = (
     /** @type {string} */ name,
     /** @type {string} */ label,
@@ -196,6 +199,8 @@ const drawWhatIf = ({ hosts = [], rows = [] }) => {
   ) => h("label", null, h("span", null, label), h("select", { name }, options));
   const option = (/** @type {string} */ value, /** @type {string} */ text, /** @type {boolean} */ selected) =>
     h("option", { value, selected }, text);
+  const chosen = movable.find(({ service }) => service === move);
+  const counts = [...new Set([1, Math.ceil((chosen?.ready ?? 1) / 2), count].filter((n) => n > 0))];
   const factors = [...new Set([...TRAFFIC_FACTORS, traffic])].sort((a, b) => a - b);
   put(
     byId("what-if"),
@@ -213,6 +218,25 @@ const drawWhatIf = ({ hosts = [], rows = [] }) => {
                 option("", "none", !lost),
                 ...hosts.map((host) => option(host, inWords(host), host === lost)),
               ])
+            : null,
+          movable.length && pools.length > 1
+            ? choice("move", "What if: service moved", [
+                option("", "none", !move),
+                ...movable.map(({ service }) => option(service, inWords(service), service === move)),
+              ])
+            : null,
+          chosen
+            ? [
+                choice("replicas", "Replicas", [
+                  option("", `all ${chosen.ready}`, !count),
+                  ...counts.filter((n) => n < chosen.ready).map((n) => option(String(n), String(n), n === count)),
+                ]),
+                choice(
+                  "to",
+                  "To pool",
+                  pools.filter((pool) => pool !== chosen.pool).map((pool) => option(pool, inWords(pool), pool === to)),
+                ),
+              ]
             : null,
         ]
       : null,
@@ -232,7 +256,11 @@ export const capacity = {
     requireId("what-if").addEventListener("change", (event) => {
       if (!(event.target instanceof HTMLSelectElement)) return;
       const { name, value } = event.target;
-      navigate(hrefWith({ [name]: name === "traffic" && value === "1" ? null : value }), true);
+      const { movable = [], pools = [] } = newest ?? {};
+      const from = movable.find(({ service }) => service === value)?.pool;
+      const to = from === undefined ? null : (pools.find((pool) => pool !== from) ?? null);
+      if (name === "move") navigate(hrefWith({ move: value || null, to, replicas: null }), true);
+      else navigate(hrefWith({ [name]: (name === "traffic" && value === "1") || !value ? null : value }), true);
     });
     requireId("chosen").addEventListener("change", (event) => {
       const row = event.target instanceof HTMLSelectElement ? newest?.rows?.[Number(event.target.value)] : undefined;

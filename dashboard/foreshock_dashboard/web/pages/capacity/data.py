@@ -10,9 +10,11 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
 from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
+from foreshock_dashboard.analysis.capacity.move import moved
 from foreshock_dashboard.analysis.capacity.what_if import what_if
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, ShortageBasis, Subject
+from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -21,6 +23,7 @@ from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
+from foreshock_dashboard.web.state.parameters import service_named
 
 MAX_ROWS = 60
 """Services and pools with a strip; /api/forecast has all."""
@@ -29,25 +32,55 @@ MAX_PERCENT = 999
 
 
 class WhatIf(NamedTuple):
-    """A case to look at: all traffic times a factor, and a host that is lost; "" for none."""
+    """A case to look at: all traffic times a factor, a host that is lost ("" for none), and a model that moves."""
 
     traffic: float = 1.0
     lost: str = ""
+    move: Move | None = None
+
+    @classmethod
+    def of(cls, forecast: CapacityForecast, traffic: float, lost: str, move: str, replicas: float, to: str) -> WhatIf:
+        """The case with these parameters. move, to: names of the service and its new pool; "" for none.
+
+        Raises:
+            ValueError: a name is unknown, or missing.
+        """
+        if not move and not to:
+            return cls(traffic, lost)
+        services = {load.subject.service for load in forecast.loads if load.subject.service}
+        pools = sorted({load.subject.pool for load in forecast.loads} - {""})
+        service = service_named(move, services) if move else None
+        if service not in services:
+            raise ValueError(f"move={move!r}: no forecast of this service. Name one of /api/forecast")
+        if to not in pools:
+            raise ValueError(f"to={to!r}: unknown pool. Pools: {', '.join(pools) or 'none'}")
+        return cls(traffic, lost, Move(service, to, replicas))
+
+    @property
+    def text(self) -> str:
+        """The case in words; "" for the forecast itself."""
+        return case_text(self.traffic, self.lost, self.move)
 
     def applied(self, forecast: CapacityForecast, world: World | None) -> CapacityForecast:
-        """The forecast in this case."""
+        """The forecast in this case. Raises ValueError where the move is impossible."""
         if self == NOTHING:
             return forecast
-        lost = replicas_on(world, forecast, self.lost) if world and self.lost else {}
-        return _changed(forecast, self.traffic, frozenset(lost.items()))
+        after = _moved(forecast, self.move) if self.move else forecast
+        lost = replicas_on(world, after, self.lost) if world and self.lost else {}
+        return _changed(after, self.traffic, frozenset(lost.items()))
 
 
 NOTHING = WhatIf()
 
 
 @lru_cache(1)
+def _moved(forecast: CapacityForecast, move: Move) -> CapacityForecast:
+    return moved(forecast, move)
+
+
+@lru_cache(1)
 def _changed(forecast: CapacityForecast, traffic: float, lost: frozenset[tuple[Subject, float]]) -> CapacityForecast:
-    """The forecast in a case, kept for the chart and the next poll of the same page."""
+    """The forecast in a case, kept like that after a move for the chart and the next poll of the same page."""
     return what_if(forecast, traffic, dict(lost))
 
 
@@ -78,11 +111,20 @@ class StripRow(Row):
     room: float | None
 
 
+class MovableRow(Row):
+    """A service that may move to another pool, with its ready replicas."""
+
+    service: str
+    pool: str
+    ready: int
+
+
 class CapacityPage(TypedDict, total=False):
     """The payload of the page; where there is no forecast, `ready`, `state` and `clauses` alone.
 
     state: of the headline. action: when to act. start: Unix seconds of the first hour of the strips. hidden: rows that
-    do not fit. hosts: those that may be lost. case: which what-if case the values are of, in words; "" for none.
+    do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
+    what-if case the values are of, in words; "" for none.
     """
 
     ready: Required[bool]
@@ -94,6 +136,8 @@ class CapacityPage(TypedDict, total=False):
     rows: list[StripRow]
     hidden: int
     hosts: list[str]
+    movable: list[MovableRow]
+    pools: list[str]
     case: str
     slow_burns: list[SlowBurnJson]
 
@@ -104,6 +148,7 @@ def capacity(
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
     if past:
         return {"ready": True, "state": "unknown", "clauses": [ClauseJson(CAPACITY_TEXTS["past"], "", (), (), None)]}
+    movable, pools = _movable(forecast), sorted({load.subject.pool for load in forecast.loads} - {""})
     forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
     rows = headrooms(forecast, now)
@@ -126,8 +171,20 @@ def capacity(
         "hidden": max(0, len(rows) - MAX_ROWS),
         "slow_burns": burns,
         "hosts": sorted({gpu.host for gpu in snapshot.world.gpus}) if snapshot.world else [],
-        "case": case_text(case.traffic, case.lost),
+        "movable": movable,
+        "pools": pools,
+        "case": case.text,
     }
+
+
+def _movable(forecast: CapacityForecast) -> list[MovableRow]:
+    """The services with known replicas, GPUs, and pool."""
+    known = {load.subject: load for load in forecast.loads if load.subject.service and load.subject.pool}
+    return [
+        MovableRow(str(service), pool, int(load.ready))
+        for (service, pool), load in known.items()
+        if load.ready > 0 and load.gpus_per_replica > 0
+    ]
 
 
 def _row(row: Headroom) -> StripRow:

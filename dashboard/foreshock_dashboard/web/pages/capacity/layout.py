@@ -9,6 +9,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.capacity_text import no_forecast
@@ -54,7 +55,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/capacity",
-        takes="traffic lost",
+        takes="traffic lost move to replicas",
         keeps="service pool",
         orders="sort",
     )
@@ -62,7 +63,7 @@ def layout() -> Component:
 
 def _load(hub: HubView, view: View, look: Look) -> Json:
     """The chosen service, or the most urgent one: seven days of history, and the forecast with its 80% interval."""
-    forecast = _case(view).applied(hub.capacity, hub.snapshot.world)
+    forecast = _shown(hub, view)
     rows = headrooms(forecast, hub.now())
     row = next((row for row in rows if _is_chosen(row, view)), rows[0] if rows and not view.get("service") else None)
     if not view.live or row is None:
@@ -70,10 +71,19 @@ def _load(hub: HubView, view: View, look: Look) -> Json:
     return figure(row, look)
 
 
-def _case(view: View) -> WhatIf:
+def _shown(hub: HubView, view: View) -> CapacityForecast:
+    """The forecast in the case of the address; without an impossible move, as the page shows the error."""
+    try:
+        return _case(hub.capacity, view).applied(hub.capacity, hub.snapshot.world)
+    except ValueError:
+        return hub.capacity
+
+
+def _case(forecast: CapacityForecast, view: View) -> WhatIf:
     """The what-if case of the address; that of no change where it cannot be read, as the page shows the error."""
     try:
-        return WhatIf(float(view.get("traffic") or 1.0), view.get("lost"))
+        traffic, replicas = float(view.get("traffic") or 1.0), float(view.get("replicas") or math.inf)
+        return WhatIf.of(forecast, traffic, view.get("lost"), view.get("move"), replicas, view.get("to"))
     except ValueError:
         return WhatIf()
 

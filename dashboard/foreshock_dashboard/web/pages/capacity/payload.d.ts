@@ -54,6 +54,9 @@ export interface CapacityData extends LivePayload {
   hidden?: number;
   slow_burns?: SlowBurn[];
   hosts?: string[];
+  /** Services whose replicas may move to another of the pools. */
+  movable?: { service: string; pool: string; ready: number }[];
+  pools?: string[];
   /** Which what-if case the values are of; empty for the forecast. */
   case?: string;
 }
