@@ -18,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 from mcp.types import TextContent
 from tests.mcp.conftest import Agent, Serve
+from tests.web.forecasts import FORECAST
 from tests.web.worlds import NOW, SCENES, FakeHub
 
 from foreshock_dashboard.access.roles import Role, Roles
@@ -43,6 +44,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     "compare_time_ranges": {"start": "now-5m", "baseline_end": "now-10m", "service": "embedder"},
     "rank_root_causes": {"service": "embedder"},
     "get_postmortem": {"incident": "latest"},
+    "forecast_capacity": {"service": "vllm-70b"},
 }
 """Every tool with arguments."""
 INITIALIZE = {
@@ -64,7 +66,8 @@ INJECTION = (
 @pytest.fixture(scope="module")
 def hub() -> FakeHub:
     """A hub that sees train-llm starve embedder, which tests only read."""
-    seen = FakeHub(SCENES["contended"](), candidates=(Candidate(Service("ml", "train-llm"), 0.9, ()),))
+    candidates = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
+    seen = FakeHub(SCENES["contended"](), candidates=candidates, capacity=FORECAST)
     seen.owners[Service("", "embedder")] = Ownership("search-team")
     return seen
 
@@ -199,6 +202,26 @@ def test_an_incident_is_explained_with_evidence_and_actions(hub: FakeHub, url: s
     assert found["actions"][0]["text"] == listed["action"] == "Move train-llm off host-0/gpu-0 and host-0/gpu-1"
     assert found["people"]["owner"] == "search-team"
     assert found["opened"] == "2025-11-25T09:57:30Z"
+
+
+def test_the_next_shortage_says_what_to_add_and_by_when(url: str) -> None:
+    """Times are words, and a case is named."""
+    found = Agent(url).answer("forecast_capacity")
+    first = found["shortages"][0]
+    assert {name: first[name] for name in ("service", "pool", "at", "act_by", "replicas", "room", "basis")} == {
+        "service": "vllm-70b",
+        "pool": "chat",
+        "at": "2025-11-26T10:40:00Z",
+        "act_by": "2025-11-26T09:42:00Z",
+        "replicas": 2,
+        "room": 1.0,
+        "basis": "forecast",
+    }
+    assert found["summary"] == first["text"]
+    assert (found["slow_burns"][0]["name"], found["slow_burns"][0]["at"]) == ("host-3", "2025-11-27T14:00:00Z")
+    more = Agent(url).answer("forecast_capacity", traffic=2)
+    assert more["case"].startswith("What if: traffic x 2.")
+    assert len(more["shortages"]) > len(found["shortages"])
 
 
 def test_time_ranges_are_compared_signal_by_signal(url: str) -> None:

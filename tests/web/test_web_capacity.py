@@ -254,7 +254,7 @@ def test_a_model_moves_to_another_pool_on_the_page_and_in_the_api(look: Caller) 
     page = look.get("/api/pages/capacity").json()
     row = page["movable"][0]
     to = next(pool for pool in page["pools"] if pool != row["pool"])
-    address = f"move={row['service']}&to={to}"
+    address = f"move={row['service']}&move_to={to}"
     case = f"What if: all replicas of {row['service']} moved to pool {to}. This is not the forecast."
     moved = {path: look.get(f"{path}?{address}").json() for path in ("/api/pages/capacity", "/api/forecast")}
     for path, key in (("/api/pages/capacity", "rows"), ("/api/forecast", "loads")):
@@ -274,11 +274,11 @@ def test_the_api_has_the_other_cases_too(look: Caller) -> None:
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
-        ("move=missing&to=h100", "no forecast of this service"),
-        ("move=vllm-8b&to=nowhere", "unknown pool"),
+        ("move=missing&move_to=h100", "no forecast of this service"),
+        ("move=vllm-8b&move_to=nowhere", "unknown pool"),
         ("move=vllm-8b", "unknown pool"),
-        ("to=h100", "no forecast of this service"),
-        ("move=vllm-8b&to=h100&replicas=0", "not an integer from 1"),
+        ("move_to=h100", "no forecast of this service"),
+        ("move=vllm-8b&move_to=h100&replicas=0", "not an integer from 1"),
     ],
 )
 @pytest.mark.parametrize("path", ["/api/pages/capacity", "/api/forecast"])

@@ -242,8 +242,8 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @click.option("--service", metavar="NAME", default="", help="service to include, with its forecast for each time step")
 @click.option("--traffic", metavar="FACTOR", help="what if: all traffic times this factor, 1 to 3")
 @click.option("--lost", metavar="HOST", help="what if: this host is lost")
-@click.option("--move", metavar="NAME", help="what if: replicas of this service move to the pool --to")
-@click.option("--to", metavar="POOL", help="what if: pool to which they move")
+@click.option("--move", metavar="NAME", help="what if: replicas of this service move to the pool --move-to")
+@click.option("--move-to", metavar="POOL", help="what if: pool to which they move")
 @click.option("--replicas", metavar="COUNT", help="what if: how many of them move (default: all that are ready)")
 def forecast(
     source: Source,
@@ -252,7 +252,7 @@ def forecast(
     traffic: str | None,
     lost: str | None,
     move: str | None,
-    to: str | None,
+    move_to: str | None,
     replicas: str | None,
 ) -> None:
     """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that fill up.
@@ -263,9 +263,9 @@ def forecast(
       foreshock get forecast -o json | jq -r '.shortages[].text'
       foreshock get forecast --service serving/llm-chat -o json
       foreshock get forecast --traffic 1.3 --lost gpu-host-3
-      foreshock get forecast --move serving/llm-chat --replicas 2 --to batch
+      foreshock get forecast --move serving/llm-chat --replicas 2 --move-to batch
     """
-    case = {"traffic": traffic, "lost": lost, "move": move, "to": to, "replicas": replicas}
+    case = {"traffic": traffic, "lost": lost, "move": move, "move_to": move_to, "replicas": replicas}
     answer = source.get("/api/forecast", "loads", service=service or None, **case)
     rows = answer["loads"]
     show(form, answer, rows, FORECAST_COLUMNS, FORECAST_FIELDS, answer["summary"])

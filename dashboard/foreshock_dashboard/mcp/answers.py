@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.capacity.load import ShortageBasis
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.change import Stage
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 from foreshock_dashboard.model.types import ConditionKind, Health
@@ -297,3 +299,44 @@ class Postmortem(Answer):
 
     id: str
     markdown: str
+
+
+class ShortageRow(TypedDict):
+    """The first time at which the load of a service, or of a GPU pool, exceeds its safe limit."""
+
+    service: Annotated[str | None, Field(description="null: the pool as a whole")]
+    pool: str
+    text: str
+    basis: Annotated[
+        ShortageBasis,
+        Field(description="forecast: the median exceeds the limit; repeated: it may, as on the last days"),
+    ]
+    at: Time
+    earliest: Annotated[Time, Field(description="start of the 80% interval; null: unknown")]
+    latest: Annotated[Time, Field(description="its end; null: unknown, or perhaps not within 7 days")]
+    act_by: Annotated[Time, Field(description="latest time to add replicas; null: unknown")]
+    ready: Annotated[float | None, Field(description="replicas that are ready, or GPUs of a pool; null: unknown")]
+    replicas: Annotated[int, Field(description="replicas to add to those ready, or GPUs to a pool")]
+    room: Annotated[float | None, Field(description="replicas for which the pool has free GPUs; null: unknown")]
+
+
+class FillingRow(TypedDict):
+    """A resource that fills up."""
+
+    service: str | None
+    name: Annotated[str, Field(description="host or GPU; empty for a service")]
+    kind: SlowBurnKind
+    text: str
+    at: Time
+
+
+class CapacityAnswer(Answer):
+    """The capacity forecast of the next 7 days. reason: why there is none; empty if there is one."""
+
+    case: Annotated[str, Field(description="the what-if case that the values are of; empty for the forecast")]
+    summary: str
+    reason: str
+    notes: list[str]
+    shortages: Annotated[list[ShortageRow], Field(description="the earliest first")]
+    slow_burns: Annotated[list[FillingRow], Field(description="the earliest first")]
+    omitted: Omitted

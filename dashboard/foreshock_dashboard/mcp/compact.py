@@ -13,10 +13,12 @@ from foreshock_dashboard.mcp.answers import (
     AtRiskRow,
     CallRow,
     CandidateRow,
+    CapacityAnswer,
     ChangeRow,
     ComparedAnswerRow,
     ComparedRange,
     EvidenceRow,
+    FillingRow,
     GpuAnswerRow,
     GpuList,
     GpuShareRow,
@@ -32,6 +34,7 @@ from foreshock_dashboard.mcp.answers import (
     RootCauses,
     ServiceAnswerRow,
     ServiceList,
+    ShortageRow,
     SuspectRow,
     Time,
 )
@@ -239,3 +242,17 @@ def postmortem(answer: Json) -> Postmortem:
     """Of `/api/report`."""
     text = "\n".join(line for line in answer["markdown"].split("\n") if not line.startswith("!["))
     return {**_envelope(answer), "id": answer["id"], "markdown": clean_document(text, MAX_MARKDOWN)}
+
+
+def capacity(answer: Json) -> CapacityAnswer:
+    """Of `/api/forecast`."""
+    shortages, omitted = _first(answer["shortages"], partial(_row, ShortageRow))
+    slow_burns, omitted_burns = _first(answer["slow_burns"], partial(_row, FillingRow))
+    return _row(
+        CapacityAnswer,
+        answer,
+        **_envelope(answer),
+        shortages=shortages,
+        slow_burns=slow_burns,
+        omitted=omitted + omitted_burns,
+    )

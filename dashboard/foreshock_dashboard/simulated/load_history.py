@@ -26,13 +26,13 @@ GAP_SECONDS = WORLD_HISTORY_SECONDS + FORECAST_STEP_SECONDS
 STEP_SECONDS = FORECAST_STEP_SECONDS / 2
 """Time between two samples: a rate over a step of the forecast needs two."""
 TOKENS = "vllm:generation_tokens_total"
-PEAK_RATIO = 4.5
+PEAK_RATIO = 5.3
 """Load at the next peak over that of the present: about twice the safe load of llm-chat by default."""
 PEAK_AHEAD_SECONDS = 10 * 3600.0
 """Time from the present to the next peak, whatever the hour is. The peaks of earlier days are at the same hour."""
 PEAK_SHARPNESS = 4.0
 """Concentration of the day's von Mises curve: more than half of the peak for about six hours."""
-LAUNCH_RATIO = 2.2
+LAUNCH_RATIO = 2.5
 """Growth of all load at a launch after the last peak: before it, peaks stay below the safe load of llm-chat, as they
 must where nothing was overloaded."""
 LAUNCH_SECONDS, LAUNCH_RAMP_SECONDS = 11 * 3600.0, 3600.0

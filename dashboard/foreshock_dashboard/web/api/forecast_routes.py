@@ -70,7 +70,7 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
 def _case(found: CapacityForecast, query: CaseParameters) -> WhatIf:
     """The what-if case of an address. Raises BadParameterError."""
     try:
-        return WhatIf.of(found, query.traffic, query.lost, query.move, query.replicas, query.to)
+        return WhatIf.of(found, query.traffic, query.lost, query.move, query.replicas, query.move_to)
     except ValueError as error:
         raise BadParameterError(str(error)) from None
 

@@ -37,8 +37,8 @@ class CaseParameters(Parameters):
         1.0, description=f"what if: all traffic times this factor, 1 to {MAX_TRAFFIC_FACTOR:g}"
     )
     lost: str = Field("", description="what if: this host is lost")
-    move: str = Field("", description=f"what if: replicas of this service move to the pool `to`: {SERVICE}")
-    to: str = Field("", description="what if: pool to which they move")
+    move: str = Field("", description=f"what if: replicas of this service move to the pool `move_to`: {SERVICE}")
+    move_to: str = Field("", description="what if: pool to which they move")
     replicas: Annotated[float, BeforeValidator(whole(1, MAX_MOVED_REPLICAS))] = Field(
         math.inf, description="what if: how many of them move (default: all that are ready)"
     )

@@ -17,7 +17,7 @@ const PANELS = ["strips", "headroom", "slow-burns"];
 const DAY_SECONDS = 86_400;
 const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
 /** The parameters of the what-if case. */
-const NO_CASE = { traffic: null, lost: null, move: null, to: null, replicas: null };
+const NO_CASE = { traffic: null, lost: null, move: null, move_to: null, replicas: null };
 
 /** The newest values. @type {CapacityData | null} */
 let newest = null;
@@ -191,7 +191,7 @@ const drawChoice = () => {
  */
 const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [] }) => {
   const [traffic, lost] = [Number(param("traffic")) || 1, param("lost")];
-  const [move, to, count] = [param("move"), param("to"), Number(param("replicas"))];
+  const [move, to, count] = [param("move"), param("move_to"), Number(param("replicas"))];
   const choice = (
     /** @type {string} */ name,
     /** @type {string} */ label,
@@ -232,7 +232,7 @@ const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [] }) => {
                   ...counts.filter((n) => n < chosen.ready).map((n) => option(String(n), String(n), n === count)),
                 ]),
                 choice(
-                  "to",
+                  "move_to",
                   "To pool",
                   pools.filter((pool) => pool !== chosen.pool).map((pool) => option(pool, inWords(pool), pool === to)),
                 ),
@@ -259,7 +259,7 @@ export const capacity = {
       const { movable = [], pools = [] } = newest ?? {};
       const from = movable.find(({ service }) => service === value)?.pool;
       const to = from === undefined ? null : (pools.find((pool) => pool !== from) ?? null);
-      if (name === "move") navigate(hrefWith({ move: value || null, to, replicas: null }), true);
+      if (name === "move") navigate(hrefWith({ move: value || null, move_to: to, replicas: null }), true);
       else navigate(hrefWith({ [name]: (name === "traffic" && value === "1") || !value ? null : value }), true);
     });
     requireId("chosen").addEventListener("change", (event) => {

@@ -53,7 +53,7 @@ class WhatIf(NamedTuple):
         if service not in services:
             raise ValueError(f"move={move!r}: no forecast of this service. Name one of /api/forecast")
         if to not in pools:
-            raise ValueError(f"to={to!r}: unknown pool. Pools: {', '.join(pools) or 'none'}")
+            raise ValueError(f"move_to={to!r}: unknown pool. Pools: {', '.join(pools) or 'none'}")
         return cls(traffic, lost, Move(service, to, replicas))
 
     @property

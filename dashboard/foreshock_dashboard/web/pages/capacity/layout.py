@@ -55,7 +55,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/capacity",
-        takes="traffic lost move to replicas",
+        takes="traffic lost move move_to replicas",
         keeps="service pool",
         orders="sort",
     )
@@ -83,7 +83,7 @@ def _case(forecast: CapacityForecast, view: View) -> WhatIf:
     """The what-if case of the address; that of no change where it cannot be read, as the page shows the error."""
     try:
         traffic, replicas = float(view.get("traffic") or 1.0), float(view.get("replicas") or math.inf)
-        return WhatIf.of(forecast, traffic, view.get("lost"), view.get("move"), replicas, view.get("to"))
+        return WhatIf.of(forecast, traffic, view.get("lost"), view.get("move"), replicas, view.get("move_to"))
     except ValueError:
         return WhatIf()
 
