@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -24,6 +25,13 @@ def ready(page: Page) -> None:
     """Wait until the page is live and every panel has its data."""
     expect(page.locator("#live")).to_contain_text("Live")
     expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def at_each_width(page: Page) -> Iterator[None]:
+    """Make the window of a page that is ready as wide as a desktop's, then as a phone's: to load it costs more."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        yield
 
 
 def violations(page: Page, *rules: str) -> list[str]:

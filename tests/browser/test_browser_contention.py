@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
+from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.worlds import HOSTILE, NOW, SCENES
 
 PAIR = "/contention?victim=embedder&aggressor=train-llm"
 GPU = "/fleet?gpu=host-0/gpu-0"
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("path", [PAIR, GPU])
-def test_the_pages_are_accessible_and_fit(visit: Open, path: str, width: int) -> None:
+def test_the_pages_are_accessible_and_fit(visit: Open, path: str) -> None:
     """With what is open on them, light and dark, wide and on a phone: nothing that axe finds, no sideways scrolling."""
-    page = visit(path, width=width).page
+    page = visit(path).page
     ready(page)
     expect(page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible()
-    assert_accessible_and_fits(page)
+    for _ in at_each_width(page):
+        assert_accessible_and_fits(page)
 
 
 def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:

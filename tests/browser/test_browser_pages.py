@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.site import WIDTHS, Open, Scheme, Site, assert_accessible_and_fits, ready
+from tests.browser.site import Open, Scheme, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.forecasts import FORECAST
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
 
@@ -16,11 +16,10 @@ from foreshock_dashboard.model.snapshot import Snapshot
 TRACE = f"/traces?trace={1:032x}"
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("path", ["/", "/cascade", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
-def test_a_page_is_accessible_and_fits(visit: Open, path: str, width: int) -> None:
+def test_a_page_is_accessible_and_fits(visit: Open, path: str) -> None:
     """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling."""
-    page = visit(path, width=width, quiet=path != "/nowhere").page
+    page = visit(path, quiet=path != "/nowhere").page
     if path != "/nowhere":
         ready(page)
     else:
@@ -28,7 +27,8 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str, width: int) -> No
         expect(page.locator("#live")).to_have_text("No page")
     if path.startswith("/traces"):
         expect(page.locator("#heat .main-svg").first).to_be_visible()
-    assert_accessible_and_fits(page)
+    for _ in at_each_width(page):
+        assert_accessible_and_fits(page)
 
 
 @pytest.mark.parametrize("scene", sorted(set(SCENES) - {"contended"}))
@@ -194,6 +194,12 @@ def test_rows_with_data_stand_beside_rows_without(visit: Open, site: Site) -> No
     expect(page.locator("#grid-reading")).to_contain_text("0 contended, 8 without data")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown")).to_have_count(1)
+
+
+def test_an_open_incident_leads_to_the_slowest_traces_of_its_services(visit: Open) -> None:
+    page = visit("/traces").page
+    page.locator("#incident-traces a").first.click()
+    expect(page.locator("#list-hint")).to_have_text("slowest first, service = embedder")
 
 
 @pytest.mark.parametrize(("order", "words"), [("", "newest first"), ("?order=slowest", "slowest first")])

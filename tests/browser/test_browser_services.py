@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from playwright.sync_api import expect
-from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
+from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
 from tests.web.test_web_service import expecting, serving
 from tests.web.worlds import HOSTILE, NOW, SCENES, contention_incident, healthy_world, request, snapshot, span
@@ -22,8 +21,7 @@ def _contended() -> tuple[Span, ...]:
     return (*request_spans(host__id=HOST, process__pid=7), *CONTENDED, *queries)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, width: int) -> None:
+def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site) -> None:
     """Light and dark, wide and on a phone, with every panel filled."""
     state = expecting()
     assert state.world
@@ -31,11 +29,12 @@ def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, wid
     site.hub.traces = Traces(spans=_contended())
     site.hub.metrics = Metrics()
     for path in ("/services", "/services/vllm-8b", "/status", f"{TRACE}&span={7:016x}"):
-        page = visit(path, width=width).page
+        page = visit(path).page
         ready(page)
         if path.startswith("/traces"):
             expect(page.locator(".lane")).to_have_count(1)
-        assert_accessible_and_fits(page)
+        for _ in at_each_width(page):
+            assert_accessible_and_fits(page)
 
 
 def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open, site: Site) -> None:
@@ -106,7 +105,7 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
     """And follows the hub without reload."""
     page = visit("/status").page
     ready(page)
-    expect(page.locator("#health")).to_have_text("Healthy: 32 GPUs and 12 services reporting, no data loss.")
+    expect(page.locator("#health")).to_have_text("Data complete: 32 GPUs and 12 services reporting, no data loss.")
     expect(page.locator("#problems")).to_contain_text("Demo data: this is a simulated platform.")
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
     available = page.locator("#signals-available")
@@ -140,20 +139,20 @@ def test_status_shows_unmatched_names_beside_other_problems(visit: Open, site: S
     expect(page.locator("#problems li", has_text=said)).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open, site: Site, width: int) -> None:
+def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open, site: Site) -> None:
     """It leads to the page that explains how to get it, and the end of every bar is seen beside its length."""
     site.hub.snapshot, site.hub.traces, site.hub.time = SCENES["empty"](), Traces(spans=request()), NOW + 600
-    page = visit(TRACE, width=width).page
+    page = visit(TRACE).page
     note = page.locator("#trace .note").first
     expect(note).to_contain_text("GPU wait unknown: no GPU metrics, no GPU occupancy spans.")
     assert note.get_by_role("link", name="Data health").get_attribute("href") == "/status"
     row = page.locator(".wf-row").first
-    bar, length = row.locator(".wf-bar").bounding_box(), row.locator(".wf-length.inside").bounding_box()
-    assert bar
-    assert length
-    assert bar["x"] < length["x"] < length["x"] + length["width"] < bar["x"] + bar["width"]
-    assert_accessible_and_fits(page)
+    for _ in at_each_width(page):
+        bar, length = row.locator(".wf-bar").bounding_box(), row.locator(".wf-length.inside").bounding_box()
+        assert bar
+        assert length
+        assert bar["x"] < length["x"] < length["x"] + length["width"] < bar["x"] + bar["width"]
+        assert_accessible_and_fits(page)
 
 
 def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit: Open, site: Site) -> None:

@@ -27,6 +27,7 @@ from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import sample_range
 from foreshock_dashboard.store import Store
 
@@ -64,6 +65,19 @@ def span(number: int = 1, **fields: Any) -> Span:  # noqa: ANN401 - fields
         attributes={"http.route": "/", "n": number},
     )
     return replace(made, **fields)
+
+
+def test_a_hub_at_an_instant_has_the_spans_that_had_ended_by_then(tmp_path: Path) -> None:
+    """As a live hub had: a span is sent at its end."""
+    ended, running = span(1), span(2, end_ns=(T0 + 9) * 10**9)
+    with RecordingWriter(tmp_path / "recording") as writer:
+        writer.add_spans([ended, running])
+    with (
+        closing(Store.open(tmp_path / "store", now=lambda: float(T0))) as store,
+        Recording(tmp_path / "recording") as recording,
+    ):
+        load_spans(recording, store, until=T0 + 5.0)
+        assert [len(store.get(item.trace_id)) for item in (ended, running)] == [1, 0]
 
 
 RICH = span(

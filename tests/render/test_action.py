@@ -95,7 +95,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
             True,
-            "30.0 s → 8.00 s (SLO 17.3 s), takes effect within 1 min, after the forecast breach",
+            "30.0 s → 8.00 s (SLO 17.3 s), takes effect within 1 min, likely too late",
         ),
         (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, takes effect within 1 min"),
         (None, False, "takes effect within 1 min"),

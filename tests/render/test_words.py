@@ -256,8 +256,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "If llm is down for more than 31.9 s, retries would keep it overloaded (271% of capacity). "
-        "It should survive 60 s."
+        "If llm is down for more than 31.9 s, retries would keep it overloaded (271% of capacity). Goal: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

@@ -47,9 +47,9 @@ def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
     query = TraceQuery(*RANGE, min_duration=0.1, max_duration=0.5)
     few, many = (heatmap(FakeTraces(count), query, Bins.of(query, 6)) for count in (40, 2000))
     assert few.counts.sum() == len(FakeTraces(40).search(replace(query, limit=1000)))
-    assert (few.note, many.note) == ("", "Showing the newest 1,000 matching traces")
+    assert (few.note, many.note) == ("", "Cells: newest 1,000 traces only")
     result = heat_map(many, (), Look(LIGHT), (many.bins.start, many.bins.end), "")
-    assert [line["text"] for line in result["layout"]["annotations"]] == ["Showing the newest 1,000 matching traces."]
+    assert [line["text"] for line in result["layout"]["annotations"]] == ["Cells: newest 1,000 traces only."]
     assert few.counts.shape == (24, 6)
     assert (few.bins.lengths[0], few.bins.lengths[-1]) == (pytest.approx(0.1), pytest.approx(0.5))
 

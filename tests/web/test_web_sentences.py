@@ -111,5 +111,5 @@ def test_the_badge_says_whether_a_recovering_service_breached(
 
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
     assert no_changes((), 2) == "None in the 30 min before the first anomaly"
-    assert no_changes(("a", "b"), 2) == "No change data for a and b: check your deploy log."
-    assert no_changes(("a",), 2) == "No change data for a: check your deploy log. None recorded for other services."
+    assert no_changes(("a", "b"), 2) == "a and b: no change data, check their deploy logs"
+    assert no_changes(("a",), 2) == "a: no change data, check its deploy log; other services: none recorded"

@@ -133,7 +133,7 @@ class Hub:
                 self.metrics = opened.enter_context(closing(remote_metrics(settings)))
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
-                load_spans(recording, self.store)
+                load_spans(recording, self.store, settings.at)
             reads_own_store = self.metrics is self.store
             is_live = settings.at is None and recording is None
             known = KnownClusters(self.journal, settings.cluster_labels) if is_live else None

@@ -78,7 +78,7 @@ def heatmap(source: TraceSource, query: TraceQuery, bins: Bins) -> Heatmap:
     if isinstance(source, HeatmapSource):
         return Heatmap(bins, source.heat(query, bins))
     traces = source.search(replace(query, order="newest", limit=MAX_LISTED_TRACES))
-    note = f"Showing the newest {MAX_LISTED_TRACES:,} matching traces" if len(traces) >= MAX_LISTED_TRACES else ""
+    note = f"Cells: newest {MAX_LISTED_TRACES:,} traces only" if len(traces) >= MAX_LISTED_TRACES else ""
     return Heatmap(bins, count_traces(traces, bins), note)
 
 

@@ -69,7 +69,7 @@ def action_expected(action: Action) -> str:
     """
     seconds = action.effective_seconds
     when = f"takes effect within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
-    too_late = "after the forecast breach" if when and action.too_late else ""
+    too_late = "likely too late" if when and action.too_late else ""
     change = joined_text(_change(action.effect), _cluster(action))
     return ", ".join(part for part in (change, when, too_late) if part)
 
@@ -77,7 +77,7 @@ def action_expected(action: Action) -> str:
 def action_outcome(action: Action) -> str:
     """What an action and those before it achieve together, once the queue, if any, is drained; "" if unknown.
 
-    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains`.
+    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains; shed …`.
     """
     if action.outcome is None:
         return ""
@@ -86,7 +86,8 @@ def action_outcome(action: Action) -> str:
     if not _known(action.drain_seconds):
         return change
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
-    return f"{change} in about {minutes} min, once the queue drains"
+    errors = "; shed requests count as errors" if action.kind == "shed_load" else ""
+    return f"{change} in about {minutes} min, once the queue drains{errors}"
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -144,11 +145,11 @@ def _change(effect: Effect | None) -> Text:
 
 
 def _limit(effect: Effect, kind: LimitKind) -> str:
-    """`safe limit 76%`, or `still above the safe limit 76%`, `60 s needed: not enough alone`."""
+    """`safe limit 76%`, or `still above the safe limit 76%`, `still short of the 60 s needed`."""
     limit = _value(effect, effect.limit)
     if kind == "needed":
         limit = limit.replace(".0 ", " ")
-        return f"{limit} needed" if effect.is_enough else f"{limit} needed: not enough alone"
+        return f"{limit} needed" if effect.is_enough else f"still short of the {limit} needed"
     return f"{'still above the ' if effect.is_enough is False else ''}{LIMITS[kind]} {limit}"
 
 

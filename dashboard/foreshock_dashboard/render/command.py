@@ -51,7 +51,7 @@ def revert_command(action: Action) -> str | None:
 def how_to(action: Action) -> str:
     """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
     if action.kind == "pause" and action_command(action) and not revert_command(action):
-        return "To roll back, scale back to the replica count printed by the first command"
+        return "To roll back, scale to the printed count"
     share = percent(action.amount) if action.amount > 0 else "some"
     return HOW_TO.get(action.kind, "").format(share=share)
 

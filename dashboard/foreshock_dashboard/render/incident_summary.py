@@ -105,10 +105,10 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down for more than 34 s, retries would keep it overloaded (456% of capacity). It should survive …`."""
+    """`If llm is down for more than 34 s, retries would keep it overloaded (456% of capacity). Goal: survive …`."""
     outage, load = _latent_figures(incident)
     length = f"for more than {_seconds(outage.value)}" if outage else "for a short time"
-    target = f". It should survive {_seconds(outage.baseline)}" if outage else ""
+    target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
     kept = f" ({percent(load.value)} of capacity)" if load else ""
     return text("If ", incident.service, f" is down {length}, retries would keep it overloaded{kept}{target}")
 

@@ -65,12 +65,12 @@ def _free_port(port: int, name: str) -> int:
     return 0 if port == getattr(DEFAULTS, name) else port
 
 
-def load_spans(recording: Recording, store: Store) -> None:
-    """Append a recording's spans to a store.
+def load_spans(recording: Recording, store: Store, until: float | None = None) -> None:
+    """Append a recording's spans to a store. until: of those that had ended by then, as spans are sent at their end.
 
     Raises:
         SourceError: the recording cannot be read, or the store cannot be written.
     """
     for spans in recording.spans():
-        store.append_spans(spans)
+        store.append_spans([span for span in spans if until is None or span.end_ns <= until * 1e9])
         store.maintain()

@@ -144,12 +144,12 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
         ),
         pytest.param(
             0.99, HEALTHY,
-            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (60 s needed: not enough alone).",
+            "Expected: serving/llm survivable outage 5.62 s → 9.38 s (still short of the 60 s needed).",
             id="a tenth more than nearly all of it does not",
         ),
         pytest.param(
             0.8, {**HEALTHY, ("attempts", ASK): lambda i: 2.0 if i % 40 == 0 else 1.0},
-            "an outage of 13.1 s permanent. Cancel requests",
+            "an outage of 13.1 s permanent. Cancel abandoned",
             id="no effect while upstream clients still make three attempts",
         ),
         pytest.param(

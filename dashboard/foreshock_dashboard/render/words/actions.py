@@ -12,7 +12,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
     "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in pool {target}][ before {at:minute}]",
     "balance_load": "Load-balance {service} by outstanding requests",
-    "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
+    "cancel_abandoned": "Cancel abandoned requests at {service}",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus} (restarts its pods)",
     "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
     "check_first": "Check first: {candidates}",

@@ -96,7 +96,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "uncertain": UNCERTAIN,
     "candidates": "Possible causes",
     "confidence": "confidence",
-    "affected": "Affected and at-risk services",
+    "affected": "Services in this incident",
     "closest": "Services closest to their limits",
     "services": "Services",
 }

@@ -43,7 +43,7 @@ SLO_COUNTS: Mapping[str, str] = {
     "breached": "breached",
     "degraded": "degraded",
     "at_risk": "at risk",
-    "within": "within SLO",
+    "within": "healthy",
     "few": "with too little traffic to judge",
     "without": "without an SLO",
     "unknown": "without data",

@@ -183,7 +183,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   uncertain: "Cause uncertain",
   candidates: "Possible causes",
   confidence: "confidence",
-  affected: "Affected and at-risk services",
+  affected: "Services in this incident",
   closest: "Services closest to their limits",
   services: "Services",
 });
@@ -214,7 +214,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
   breached: "breached",
   degraded: "degraded",
   at_risk: "at risk",
-  within: "within SLO",
+  within: "healthy",
   few: "with too little traffic to judge",
   without: "without an SLO",
   unknown: "without data",

@@ -29,7 +29,7 @@ LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
 """Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
 HEALTHY_SECONDS, MAX_SECONDS = DEFAULT_RANGE_SECONDS, 3600.0
 """Time range of the lanes without an incident, and bound with one, without the forecast."""
-MIN_FORECAST_SECONDS, FORECAST_SECONDS = 60.0, 600.0
+MIN_FORECAST_SECONDS, FORECAST_SECONDS = 300.0, 600.0
 """Bounds of the time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
 """Time before the first anomaly from which an interval belongs to the incident."""

@@ -47,8 +47,8 @@ const commandRows = ({ command, revert_command: revert, how }) => {
       h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, command),
       copyButton(ACTION_TEXTS.copy, command),
       revert ? copyButton(ACTION_TEXTS.copy_revert, revert) : null,
+      how ? h("span", { class: "how muted" }, `${how}.`) : null,
     ),
-    how ? h("p", { class: "how muted" }, `${how}.`) : null,
     revert
       ? h("p", { class: "command revert" }, h("span", { class: "muted" }, ACTION_TEXTS.revert), h("code", null, revert))
       : null,

@@ -185,8 +185,9 @@ def no_changes(untracked: Sequence[str], services: int) -> str:
     """That no change is known. untracked: those of the services whose changes are not known."""
     if not untracked:
         return "None in the 30 min before the first anomaly"
-    gap = f"No change data for {joined_text(joined(map(place, untracked)))}: check your deploy log."
-    return gap if len(untracked) == services else f"{gap} None recorded for other services."
+    log = "its deploy log" if len(untracked) == 1 else "their deploy logs"
+    gap = f"{joined_text(joined(map(place, untracked)))}: no change data, check {log}"
+    return gap if len(untracked) == services else f"{gap}; other services: none recorded"
 
 
 def uncounted_text(found: Exceedance) -> Text:

@@ -45,11 +45,14 @@ const COLUMNS = [
     key: "word",
     name: "State",
     text: true,
-    cell: (row) => [serviceState(row), row.reason ? h("small", { class: "reference" }, ` ${row.reason}`) : null],
+    cell: (row) => [
+      serviceState(row),
+      row.reason ? h("span", { class: "minor" }, h("small", { class: "reference" }, ` ${row.reason}`)) : null,
+    ],
   },
   {
     key: "breach_probability",
-    name: "Breach in 10 min",
+    name: "Breach risk, 10 min",
     hint: "probability of an SLO breach within 10 min, forecast",
     value: ({ breach_probability: probability, breach_seconds: seconds }) =>
       isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,

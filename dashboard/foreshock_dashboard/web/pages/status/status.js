@@ -301,7 +301,10 @@ const RECEIVER_COLUMNS = [
 const drawNotifications = ({ hub: { notifications } }) => {
   const receivers = notifications?.channels ?? [];
   if (!receivers.length) {
-    setPanelEmpty("notifications", "Notifications are off. Set --alertmanager-url or --notify-file.");
+    setPanelEmpty(
+      "notifications",
+      "Notifications are off: foreshock pages no one. Set --alertmanager-url or --notify-file.",
+    );
     return;
   }
   drawTable(byId("notifications"), {

@@ -54,6 +54,7 @@ def layout() -> Component:
         "Traces",
         [
             html.Div(id="filters"),
+            html.P(id="incident-traces", className="note"),
             dcc.Store(id="picked"),
             html.Div(
                 [
@@ -215,8 +216,8 @@ def log_ticks(seconds: Sequence[float]) -> list[float]:
 
 
 def note(text: str, look: Look) -> Json:
-    """Annotation above the figure."""
-    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    """Annotation below the time axis."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "yshift": -22}
     return place | {
         "text": escape_label(text, 300),
         "showarrow": False,

@@ -49,6 +49,7 @@ const FILTERS = [
 ];
 const MORE_FILTERS = ["operation", "attribute", "max_duration", "min_gpu_wait"];
 const SERVICE_CHARTS = ["trace-durations", "trace-requests"];
+const MAX_INCIDENT_SERVICES = 3;
 const ORDER_WORDS = { newest: "newest", slowest: "slowest", gpu_wait: "longest GPU wait" };
 
 /** The number of the newest request for the list, and when it was made. */
@@ -173,6 +174,18 @@ const drawFilters = () => {
     if (panel) panel.hidden = !written.get("service");
   }
   suggestServices();
+};
+
+/**
+ * Links to the slowest traces of the services of open incidents: those of all services are often batch jobs.
+ * @param {readonly import("#web/assets/payload.d.ts").Incident[]} incidents
+ */
+const drawIncidentLinks = (incidents) => {
+  const services = [...new Set(incidents.flatMap(({ service, affected }) => [service, ...affected]))];
+  const links = services
+    .slice(0, MAX_INCIDENT_SERVICES)
+    .flatMap((service, i) => [i ? ", " : "", link(tracesHref({ service, order: "slowest" }), inWords(service))]);
+  put(requireId("incident-traces"), links.length ? ["In the incident: slowest traces of ", ...links] : "");
 };
 
 /** @param {HTMLFormElement} form */
@@ -408,7 +421,8 @@ export const traces = {
     openTrace = null;
     followAddress();
   },
-  update: (_, unchanged) => {
+  update: ({ incidents }, unchanged) => {
+    drawIncidentLinks(incidents);
     if (unchanged || performance.now() - listRequest.at < RELOAD_MS || !timeRange.isLive()) return;
     loadList();
   },
