@@ -150,18 +150,20 @@ def test_a_scenario_row_summarizes_its_runs(evaluation: Evaluation) -> None:
 
 
 def test_classes_of_scenarios_have_a_row_each_and_random_runs_count_by_what_happened() -> None:
-    """Retry storms leave no time for a warning; a class without runs has no row."""
+    """Retry storms leave no time for a warning, nor a random cascade at its fault; a class without runs has no row."""
     classes = {"cascades": ("starve", "retry-storm"), "look-alikes": ("calm",), "random": ("random",), "none": ("x",)}
-    drawn = [entry("random", seed, pages(lead), cascade=lead is not None) for seed, lead in ((1, 30.0), (2, None))]
-    rows = {
-        row.name: row for row in summarize("x", [*ENTRIES, *drawn], frozenset({"retry-storm"}), classes=classes).classes
-    }
+    instant = entry("random", 3, pages(None))
+    drawn = [entry("random", 1, pages(30.0)), entry("random", 2, pages(None), cascade=False)]
+    drawn.append(replace(instant, ours=replace(instant.ours, gap=30.0)))
+    summary = summarize("x", [*ENTRIES, *drawn], frozenset({"retry-storm"}), classes=classes)
+    rows = {row.name: row for row in summary.classes}
 
     assert list(rows) == ["cascades", "look-alikes", "random"]
     assert (rows["cascades"].runs, rows["cascades"].cascades, rows["cascades"].warnable) == (3, 3, 2)
     assert (rows["cascades"].warned, rows["cascades"].early, rows["cascades"].lead) == (2, 1, 100)
     assert (rows["look-alikes"].benign, rows["look-alikes"].paged, rows["look-alikes"].false) == (1, 1, 1)
-    assert (rows["random"].cascades, rows["random"].benign, rows["random"].early) == (1, 1, 1)
+    assert (rows["random"].cascades, rows["random"].benign) == (2, 1)
+    assert (rows["random"].warnable, rows["random"].early) == (1, 1)
 
 
 def test_baselines_are_compared_at_no_more_false_pages_than_ours(evaluation: Evaluation) -> None:

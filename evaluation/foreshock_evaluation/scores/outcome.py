@@ -31,6 +31,7 @@ from foreshock_evaluation.scores.verdict import (
     forecast_retry_storm,
     judge_first_page,
 )
+from foreshock_simulator.scenarios import drawn
 
 _NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<hours>[0-9.]+)h)?")
 
@@ -140,11 +141,20 @@ class Groups(NamedTuple):
         return (*self.cascades, *self.benign)
 
 
+MIN_GAP_SECONDS = 120.0
+"""A random cascade that begins sooner after its fault leaves no time for a warning."""
+
+
 def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Groups:
     """Group outcomes. instant: scenarios that no detector can warn of in time."""
     scored = [outcome for outcome in outcomes if outcome.scored]
     cascades = tuple(outcome for outcome in scored if outcome.expects_cascade)
-    warnable = tuple(outcome for outcome in cascades if outcome.run.scenario not in instant)
+    warnable = tuple(
+        outcome
+        for outcome in cascades
+        if outcome.run.scenario not in instant
+        and (outcome.run.scenario != drawn.NAME or (outcome.gap or 0.0) >= MIN_GAP_SECONDS)
+    )
     return Groups(cascades, warnable, tuple(outcome for outcome in scored if not outcome.expects_cascade))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_simulator.scenarios.load import load
-from foreshock_simulator.scenarios.platforms.topology import SIZES
+from foreshock_simulator.scenarios.load import load, parse
+from foreshock_simulator.scenarios.platforms.topology import SIZES, Size
 from foreshock_simulator.scenarios.validation.capacity import initial_placement, memory_by_slot
 from foreshock_simulator.spec.platform import PlatformSpec
-from foreshock_simulator.spec.queries import calls
+from foreshock_simulator.spec.queries import caches, calls
 
 SEEDS = (1, 2, 3)
 GENERATED = [(size, seed) for size in ("small", "medium", "large") for seed in SEEDS]
@@ -112,3 +112,16 @@ def test_services_share_pools_gpus_and_interfaces(size: str) -> None:
     assert len(set(hosts)) < len(hosts)
     assert held["llm-chat"] <= batch
     assert held["embedder"] == held["reranker"]
+
+
+@pytest.mark.parametrize("size", ["demo", "small", "medium"])
+def test_a_cache_of_answers_leaves_the_model_its_load_and_a_day_has_all_flows(size: Size) -> None:
+    """Nine of ten requests are answered from the cache, so there are ten times as many."""
+    text = "description: Cached.\ntopology: {cached: 90%, diurnal: 40%, peak_hour: 9}\n"
+    plain, cached = platform(size, 1), parse(text, "s.yaml", size).platform
+    rates = {flow.name: flow.rate for flow in plain.flows}
+
+    assert caches(cached) - caches(plain) == {"answer-cache"}
+    for flow in cached.flows:
+        assert flow.rate == pytest.approx(rates[flow.name] * (10 if flow.name == "assistant" else 1))
+        assert (flow.diurnal, flow.peak_hour) == (0.4, 9)
