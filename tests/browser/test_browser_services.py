@@ -105,7 +105,7 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
     """And follows the hub without reload."""
     page = visit("/status").page
     ready(page)
-    expect(page.locator("#health")).to_have_text("Data complete: 32 GPUs and 12 services reporting, no data loss.")
+    expect(page.locator("#health")).to_have_text("No data loss: 32 GPUs and 12 services reporting.")
     expect(page.locator("#problems")).to_contain_text("Demo data: this is a simulated platform.")
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
     available = page.locator("#signals-available")

@@ -271,14 +271,14 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
             HUB,
             NOW + 3,
             "healthy",
-            "Data complete: 32 GPUs and 12 services reporting, no data loss.",
+            "No data loss: 32 GPUs and 12 services reporting.",
         ),
         (
             replace(snapshot(healthy_world()), bounds=(0.0, NOW)),
             HUB,
             NOW,
             "healthy",
-            "Data complete at 10:00:00 UTC: 32 GPUs",
+            "No data loss at 10:00:00 UTC: 32 GPUs",
         ),
         (snapshot(healthy_world()), DROPPED, NOW + 3, "warning", "Degraded: 7 spans refused."),
         (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Degraded: 1 of 4 targets down or stale: host-3:10877."),
@@ -327,7 +327,7 @@ def test_status_of_the_past_is_that_of_then() -> None:
     caller = Caller(create_app(FakeHub(snapshot(healthy_world())), version="0"))
     answer = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
     assert (answer["past"], answer["data_age"]) == (True, None)
-    assert answer["health"]["headline"].startswith("Data complete at 09:55:00 UTC: ")
+    assert answer["health"]["headline"].startswith("No data loss at 09:55:00 UTC: ")
     assert not any(row["stale"] for row in answer["targets"])
 
 

@@ -222,7 +222,7 @@ const drawGroups = ({ groups: { by, rows }, tiers }) => {
         text: true,
         cell: ({ name }) => link(pageHref("/fleet", { q: name, metric: "contended" }), localName(name), name),
       },
-      { key: "gpus", name: "GPUs" },
+      { key: "gpus", name: "GPUs", minor: true },
       ...TIME_COLUMNS,
     ],
   });

@@ -160,8 +160,8 @@ def data_health(
         return _health("warning", text(f"Degraded: {brief}."), problems)
     reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} reporting"
     if past:
-        return _health("healthy", text("Data complete at ", time(world.time), f": {reporting}, no data loss."))
-    return _health("healthy", text(f"Data complete: {reporting}, no data loss."))
+        return _health("healthy", text("No data loss at ", time(world.time), f": {reporting}."))
+    return _health("healthy", text(f"No data loss: {reporting}."))
 
 
 def _health(state: State, headline: Text, problems: Sequence[str] = ()) -> DataHealth:
