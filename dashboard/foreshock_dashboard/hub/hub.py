@@ -24,6 +24,7 @@ from foreshock_dashboard.hub.option_changes import record_options, watched_optio
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -191,7 +192,15 @@ class Hub:
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
             base = settings.external_url or self.web.url.rstrip("/")
-            hooks = Hooks(base, self._owner, self._muted, self._picture, self._record_notification)
+            hooks = Hooks(
+                base,
+                self._owner,
+                self._muted,
+                self._picture,
+                self._record_notification,
+                self._shortages,
+                settings.working_hours,
+            )
             self.notifier = notifier(settings, clock, intake.store.path, hooks)
             if self.notifier:
                 opened.callback(self.notifier.close)
@@ -332,6 +341,11 @@ class Hub:
     def snapshot(self) -> Snapshot:
         """Result of the newest evaluation."""
         return self._loop.snapshot
+
+    def _shortages(self) -> Sequence[Shortage] | None:
+        """Those of the capacity forecast; None where it is not current."""
+        forecast = self.capacity
+        return forecast.shortages if forecast.loads and not forecast.error else None
 
     @property
     def capacity(self) -> CapacityForecast:

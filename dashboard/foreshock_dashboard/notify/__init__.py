@@ -1,4 +1,4 @@
-"""Notifications of incidents: alerts to Alertmanager, and messages to channels through a durable outbox.
+"""Notifications of incidents and capacity shortages: alerts to Alertmanager, messages to channels by a durable outbox.
 
-Imports: `common`, `model`, `render`, `sources`, `store`.
+Imports: `common`, `model`, `render`, `settings`, `sources`, `store`.
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.reloading_file import ReloadingFile
+from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
@@ -22,7 +23,9 @@ from foreshock_dashboard.notify.delivery import Delivery
 from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
 from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Posting, Timing
+from foreshock_dashboard.notify.shortages import PREFIX, due_messages
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
+from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,8 @@ class Hooks(NamedTuple):
 
     base: URL of the hub for links. owner: of a service, "" if unknown. muted: why an incident does not notify at a
     time (Unix seconds), if so. picture: PNG of an incident, by its id. record: takes what was sent, for the
-    journal (Unix seconds, data).
+    journal (Unix seconds, data). shortages: those of the capacity forecast; None without a current one.
+    working_hours: for which shortages wait.
     """
 
     base: str
@@ -51,6 +55,8 @@ class Hooks(NamedTuple):
     muted: Callable[[Incident, float], Mute | None] = lambda _, __: None
     picture: Callable[[str], bytes | None] = lambda _: None
     record: Callable[[float, Json], None] = lambda _, __: None
+    shortages: Callable[[], Sequence[Shortage] | None] = lambda: None
+    working_hours: WorkingHours = WorkingHours.parse(DEFAULT)
 
 
 class Notifier:
@@ -212,7 +218,13 @@ class Notifier:
         open_ids = {item.id for item in incidents if item.is_open}
         for channel, delivery in self._deliveries.values():
             with self._isolated(channel.name, ""):
-                if messages := self._due(channel, incidents, now):
+                messages = self._due(channel, incidents, now)
+                if (shortages := self._hooks.shortages()) is not None:
+                    hooks = self._hooks
+                    messages += due_messages(
+                        channel, self._outbox, shortages, now, hooks.working_hours, hooks.base, hooks.owner
+                    )
+                if messages:
                     self._outbox.put(*messages)
                     delivery.wake()
                 self._forget(channel.key, open_ids, now, delivery.note_dropped)
@@ -231,7 +243,10 @@ class Notifier:
         gone = [
             message
             for message in self._outbox.messages(channel.key)
-            if self._complete and message.subject not in known and message.event != "resolved"
+            if self._complete
+            and message.subject not in known
+            and message.event != "resolved"
+            and not message.subject.startswith(PREFIX)
         ]
         for incident in incidents:
             with self._isolated(channel.name, incident.id):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote
 
+from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.action import action_clauses, action_expected
-from foreshock_dashboard.render.clause import in_words, joined_text, sentences
+from foreshock_dashboard.render.capacity_text import act_text, moment, shortage_text
+from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
 from foreshock_dashboard.render.incident_text import printable
@@ -77,6 +79,31 @@ def resolved_message(incident: Incident, base: str) -> MessageText:
 def gone_message(service: str, incident_id: str, base: str) -> MessageText:
     """The message about an incident that the analysis no longer reports, for example after a gap in the data."""
     return _message(f"[resolved] {in_words(service)}: incident no longer reported", [], incident_id, base)
+
+
+def shortage_message(shortage: Shortage, now: float, base: str, owner: str = "") -> MessageText:
+    """The early warning of a capacity shortage. now: Unix seconds. base: URL of the hub. owner: "" if unknown."""
+    service, pool = shortage.subject
+    said, action = joined_text(shortage_text(shortage, now)), joined_text(act_text(shortage, now))
+    query = "&".join(
+        f"{key}={quote(str(value), safe='')}" for key, value in (("service", service or ""), ("pool", pool))
+    )
+    lines = [
+        printable(said).replace("@", MENTION),
+        printable(action).replace("@", MENTION),
+        printable(f"Owner: {owner}" if owner else "").replace("@", MENTION),
+        f"Capacity: {base}/capacity?{query}",
+        f"Runbook: {base}/runbooks/ForeshockCapacityShortage",
+    ]
+    name = in_words(service) if service else f"pool {in_words(pool)}"
+    title = f"[warning] {name}: capacity shortage {joined_text(text(moment(shortage.at, now)))}"
+    return MessageText(printable(title).replace("@", MENTION), "\n".join(filter(None, lines)))
+
+
+def no_shortage_message(name: str, base: str) -> MessageText:
+    """The end of such a warning. name: of the service or pool."""
+    title = f"[resolved] {in_words(name)}: no capacity shortage forecast"
+    return MessageText(printable(title).replace("@", MENTION), f"Capacity: {base}/capacity")
 
 
 def _message(title: str, lines: list[str], incident_id: str, base: str, runbook: str = "") -> MessageText:

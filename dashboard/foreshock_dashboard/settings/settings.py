@@ -25,6 +25,7 @@ from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
 from foreshock_dashboard.settings.renamed import OPTIONS as RENAMED_KEYS
 from foreshock_dashboard.settings.renamed import PREFIX, VARIABLES, renamed
+from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
 from foreshock_exporter.common.durations import parse_duration
 from foreshock_exporter.common.option_table import InvalidOptionError, Option, one_of, option, options_of, parse_options
 
@@ -260,6 +261,12 @@ class Settings:
         None,
         "notification channels, one apprise URL per line with an optional filter; reloaded on change",
         "FILE",
+    )
+    working_hours: WorkingHours = _notifications(
+        WorkingHours.parse,
+        DEFAULT,
+        "working hours for which messages about capacity shortages wait, with an optional time zone",
+        "HOURS",
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 
