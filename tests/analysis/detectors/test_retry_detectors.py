@@ -191,3 +191,5 @@ def test_retries_of_an_upstream_layer_cause_a_storm() -> None:
     best = max(retry_storms(point(changes)), key=lambda finding: finding.strength)
     assert best.service == LLM
     assert best.strength > 0.7
+    (queue,) = (row for row in best.evidence if row.metric == "waiting")
+    assert [queue.value, queue.baseline] == pytest.approx([400, 0], abs=1e-6)

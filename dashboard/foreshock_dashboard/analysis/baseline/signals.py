@@ -58,6 +58,7 @@ class Signal(NamedTuple):
         unsmoothed: whether the newest point alone is the current value.
         lower_bound: lower confidence bound of estimated values; None where unknown.
         tail: name of the signal of the slowest requests, "" where slower ones alone are noise as well.
+        offset: what the values have on top of the quantity, so that its logarithm exists.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Signal(NamedTuple):
     unsmoothed: bool = False
     lower_bound: Callable[[World, At], Floats | None] | None = None
     tail: str = ""
+    offset: float = 0.0
 
 
 def _excess(world: World, at: At) -> Floats:
@@ -194,7 +196,7 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
     Signal("error_rate", "error rate", "ratio", _services, lambda w, at: w.red.error_rate[at], False, 0.004),
-    Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
+    Signal("flight", "requests in flight (rate × p50)", "", _services, _flight, True, 0.15),
     Signal("edge_rate", "call rate", "req/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
     Signal(
         "edge_p95",
@@ -223,7 +225,7 @@ SIGNALS: tuple[Signal, ...] = (
     *_of_operations(),
     Signal("excess", "client p95 over server p95", "", _edges, _excess, True, 0.15),
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
-    Signal("waiting", "queued requests", "", _models, _waiting, True, 0.35),
+    Signal("waiting", "queued requests", "", _models, _waiting, True, 0.35, offset=1.0),
     Signal("running", "requests running and queued", "", _models, _running, True, 0.20),
     Signal("cache", "KV cache usage", "ratio", _models, _field(model_servers, "cache"), False, 0.05),
     Signal("preempted", "preemptions", "1/s", _models, _field(model_servers, "preempted"), False, 0.02),

@@ -99,7 +99,8 @@ def known_evidence(*evidence: Evidence, zeros: bool = True) -> tuple[Evidence, .
 def evidence_of(point: EvaluationPoint, name: str, key: Key) -> Evidence:
     """The current value of a signal as evidence."""
     signal = SIGNAL_BY_NAME[name]
-    value, baseline, since = point.value(name, key), point.level(name, key), point.since(name, key)
+    value, baseline = point.value(name, key) - signal.offset, point.level(name, key) - signal.offset
+    since = point.since(name, key)
     return Evidence(signal.text, value, baseline, signal.unit, since, entity(key), name)
 
 

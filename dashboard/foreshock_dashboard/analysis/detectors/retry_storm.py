@@ -16,7 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
-from foreshock_dashboard.analysis.baseline.signals import model_servers
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
@@ -192,7 +192,7 @@ def _evidence(
 ) -> tuple[Evidence, ...]:
     since, name = point.since("attempts", worst), str(service)
     fresh, baseline, served = _total(now.fresh, rows), _total(now.baseline, rows), _served(point, service)
-    queue = max(point.value("waiting", service) - 1.0, 0.0)  # the signal counts one more, for its logarithm
+    queue = max(point.value("waiting", service) - SIGNAL_BY_NAME["waiting"].offset, 0.0)
     wait = float(queue_wait_seconds(np.array([queue]), np.array([served]))[0])
     return known_evidence(
         evidence_of(point, "attempts", worst),

@@ -214,8 +214,7 @@ class _HistoryBuilder:
             threshold = max(level, 0.0) + DEGRADED_ERROR_RATIO
         normal = np.flatnonzero(~beyond)
         since = float(self.times[int(normal[-1]) + 1 if len(normal) else 0])
-        if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
-            value, level, threshold = value - 1.0, level - 1.0, threshold - 1.0
+        value, level, threshold = value - signal.offset, level - signal.offset, threshold - signal.offset
         return Sign(service, signal.name, entity(key), since, value, level, threshold, deviation)
 
 

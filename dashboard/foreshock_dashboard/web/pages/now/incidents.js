@@ -108,7 +108,7 @@ const evidenceTable = ({ service, evidence, affected, evidence_at }, now, isPast
       "Signal",
       isPast ? ["Value at ", timeElement(evidence_at, now)] : "Value",
       affected.length ? "Baseline" : "Target",
-      "Since",
+      "Abnormal since",
     ]),
     byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
