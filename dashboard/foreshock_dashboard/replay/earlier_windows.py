@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
-from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
-from foreshock_dashboard.analysis.root_cause.rank_signals import rank_signals
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow
+from foreshock_dashboard.analysis.root_cause.rank_signals import SignalRanker
 from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -32,7 +30,7 @@ def was_less_anomalous(
         return False
     number = 0
     for past_rows, past_window in _past(rows, window):
-        if _strength(past_rows, past_window, affected) >= strength:
+        if SignalRanker(past_rows, past_window).ranking(affected).strength >= strength:
             return False
         number += 1
     return number >= use.EARLIER_WINDOWS
@@ -66,9 +64,3 @@ def _moved(values: Floats, end: int, own: slice) -> Floats:
     rest = values[:end].copy()
     rest[own] = np.nan
     return np.concatenate([rest, values[own]])
-
-
-def _strength(rows: Sequence[SignalRow], window: AnalysisWindow, affected: Service | None) -> float:
-    evidence = Evidence(deviations(rows, window), () if affected is None else (affected,))
-    columns = [window.first + column for column in evidence.columns]
-    return rank_signals(evidence, affected, excess_mass(rows, window.baseline_end, columns, window.step)).strength

@@ -9,13 +9,11 @@ from typing import NamedTuple
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
 from foreshock_dashboard.analysis.incidents.changed_suspects import with_changes
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, deviations, window_around
-from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass, excess_mass
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, window_around
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_CANDIDATES, MIN_BASELINE_POINTS
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
-from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow, signal_rows
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import (
@@ -106,7 +104,7 @@ def explain(
         SourceError: the source cannot answer.
     """
     compared = compare(source, extent, timing, service, at, cluster)
-    ranking, signals = compared.ranking(), counted(compared.found)
+    ranking, signals = compared.ranking(), counted(compared.ranker.graph.found)
     missing = [MissingSignal(kind) for kind in SIGNAL_KINDS if kind not in {*(row.kind for row in signals), "other"}]
     if source.metric_names().isdisjoint(CHANGE_METRICS):
         missing.append(MissingSignal("changes"))
@@ -135,9 +133,7 @@ class Comparison(NamedTuple):
 
     window: AnalysisWindow
     rows: Sequence[SignalRow]
-    found: Deviations
-    evidence: Evidence
-    excess: ExcessMass
+    ranker: SignalRanker
     target: Service | None
     services: frozenset[Service]
     world: World | None
@@ -150,7 +146,7 @@ class Comparison(NamedTuple):
 
     def ranking(self) -> Ranking:
         """The suspected causes by the signals and the changes."""
-        found = rank_signals(self.evidence, self.target, self.excess)
+        found = self.ranker.ranking(self.target)
         passed = found.passed or was_less_anomalous(self.rows, self.window, self.target, found.strength)
         found = explained_further(self.walks, found._replace(passed=passed))
         _, analyzed = _compared_times(self.window)
@@ -168,20 +164,15 @@ def compare(
     """
     window = analysis_window(extent, at, timing.step)
     rows = signal_rows(read_metrics(source, window), window.baseline_end, window.step)
-    found = deviations(rows, window)
-    everything = Evidence(found)
-    known = [item for item in everything.services if cluster in ("", item.cluster)]
+    ranker = SignalRanker(rows, window)
+    services = ranker.graph.services
+    known = [item for item in services if cluster in ("", item.cluster)]
     target = None if service is None else resolve_service(service, known, extent.name)
-    evidence = everything if target is None else Evidence(found, (target,))
     if target is None and cluster:  # what is worse in another one must not hide it, nor lend it confidence
         rows = [row for row in rows if _is_in(row.entity, cluster)]
-        found = deviations(rows, window)
-        evidence = Evidence(found)
-    columns = [window.first + column for column in evidence.columns]
-    excess = excess_mass(rows, window.baseline_end, columns, window.step)
+        ranker = SignalRanker(rows, window)
     world = _world(source, window, timing)
-    services = frozenset(everything.services)
-    return Comparison(window, rows, found, evidence, excess, target, services, world, _inference_walks(world, window))
+    return Comparison(window, rows, ranker, target, frozenset(services), world, _inference_walks(world, window))
 
 
 def _is_in(entity: Entity, cluster: str) -> bool:

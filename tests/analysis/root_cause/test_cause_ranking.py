@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.rank import rank_causes
+from foreshock_dashboard.analysis.root_cause.rank import CauseRanker
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.world import World
@@ -43,7 +43,7 @@ def names(
     kit: Kit, point: EvaluationPoint, *victims: str, findings: tuple[Finding, ...] = ()
 ) -> list[tuple[str, float]]:
     """Candidates by name with their scores."""
-    candidates = rank_causes(GraphWalk(point, findings), [kit.service(name) for name in victims], point.time)
+    candidates = CauseRanker(GraphWalk(point, findings)).candidates([kit.service(name) for name in victims], point.time)
     return [(str(item.service), item.score) for item in candidates]
 
 
@@ -204,9 +204,8 @@ def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affecte
     candidates = names(platforms, point, "front", findings=(contended,))
 
     assert candidates[0][0] == "batch"
-    assert rank_causes(GraphWalk(point, (contended,)), [platforms.service("front")], point.time)[0].reasons == (
-        Reason("cause", platforms.service("model"), "gpu_contention"),
-    )
+    ranked = CauseRanker(GraphWalk(point, (contended,))).candidates([platforms.service("front")], point.time)
+    assert ranked[0].reasons == (Reason("cause", platforms.service("model"), "gpu_contention"),)
 
 
 def test_the_earlier_of_two_findings_is_suspected(platforms: Kit) -> None:
@@ -239,7 +238,7 @@ def test_retries_are_not_load_growth(platforms: Kit) -> None:
     make, _ = PLATFORMS["the one that is called more often only because it is slow"]
 
     point = make(platforms).point(20)
-    reasons = rank_causes(GraphWalk(point), [platforms.service("model")], point.time)[0].reasons
+    reasons = CauseRanker(GraphWalk(point)).candidates([platforms.service("model")], point.time)[0].reasons
     assert (reasons[0].kind, reasons[0].service) == ("slower", platforms.service("model"))
     assert reasons_text(reasons[:1]).startswith("p99 400 ms → 2.40 s since ")
     assert "requests_grew" not in {reason.kind for reason in reasons}
@@ -273,7 +272,7 @@ def test_a_long_incident_does_not_become_its_own_baseline(platforms: Kit, times:
     world = platform.world()
     for minutes in (5, 15, 30, 60, 90):
         point = EvaluationPoint(world, 540 + minutes * 6, baselines_at(world, 540))
-        candidates = rank_causes(GraphWalk(point), [platforms.service("front")], float(world.times[543]))
+        candidates = CauseRanker(GraphWalk(point)).candidates([platforms.service("front")], float(world.times[543]))
         assert [item.service.name for item in candidates[:1]] == ["model"], minutes
         assert not any(reason.since > world.times[545] for item in candidates for reason in item.reasons), minutes
 
@@ -401,3 +400,21 @@ def test_growth_on_edges_alone_is_followed_to_the_ingress_service(platforms: Kit
     unreported = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
 
     assert names(platforms, unreported.point(20), "gateway")[0][0] == "front"
+
+
+def test_incidents_that_share_a_ranking_get_what_each_gets_alone(platforms: Kit) -> None:
+    """Those of the same services, of other ones, and of another time of opening."""
+    platform = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), store=slow(platforms, 4, at=250))
+    point = platform.point(20)
+    asked = [
+        ([platforms.service(name) for name in affected], point.time - before)
+        for affected in (["gateway"], ["gateway", "front"], ["front", "store"], ["store"])
+        for before in (0.0, 60.0)
+    ]
+    shared = CauseRanker(GraphWalk(point))
+
+    together = [shared.candidates(*incident) for incident in (*asked, *asked)]
+
+    alone = [CauseRanker(GraphWalk(point)).candidates(*incident) for incident in asked]
+    assert together == [*alone, *alone]
+    assert len(set(alone)) > 2

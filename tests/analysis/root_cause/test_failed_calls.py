@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.root_cause.deviation import deviations, window_of_incident
-from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
-from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.deviation import window_of_incident
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.signal_rows import (
     Entity,
     SignalRow,
@@ -71,9 +69,7 @@ def ranked(rows: list[SignalRow], now: int) -> Ranking:
     rows = [
         row._replace(values=row.values[known], counts=None if row.counts is None else row.counts[known]) for row in rows
     ]
-    evidence = Evidence(deviations(rows, window), (FRONT,))
-    columns = [window.first + column for column in evidence.columns]
-    return rank_signals(evidence, FRONT, excess_mass(rows, window.baseline_end, columns, STEP))
+    return SignalRanker(rows, window).ranking(FRONT)
 
 
 @pytest.mark.parametrize("seconds_up", [10.0, 20.0, 60.0])

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow
 from foreshock_dashboard.analysis.root_cause.excess_flow import merged_aliases
 from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
-from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.signal_rows import signal_rows
 from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.samples import labels_of
@@ -76,9 +75,7 @@ def ranked(metrics: Metrics, step: float, affected: str | None = "web") -> Ranki
     series = [MetricSeries(name, Matrix.of(times, dict(rows))) for name, rows in metrics.items()]
     rows = signal_rows(series, window.baseline_end, step)
     service = None if affected is None else Service("", affected)
-    evidence = Evidence(deviations(rows, window), (service,) if service else ())
-    columns = [window.first + column for column in evidence.columns]
-    return rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns, step))
+    return SignalRanker(rows, window).ranking(service)
 
 
 @pytest.mark.parametrize("step", [10.0, 60.0, 300.0])

@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.remediation.actions import against_growth, lim
 from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, caller_effect, with_slo
 from foreshock_dashboard.analysis.remediation.ranking import MAX_ACTIONS, durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.rank import rank_causes
+from foreshock_dashboard.analysis.root_cause.rank import CauseRanker
 from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit, safe_limit
 from foreshock_dashboard.model.action import Action, ActionKind, Reason, ReasonKind
 from foreshock_dashboard.model.incident import (
@@ -102,9 +102,9 @@ class Evaluation:
     findings: Sequence[Finding]
 
     @cached_property
-    def walk(self) -> GraphWalk:
-        """The walk that ranks suspected causes, for all incidents."""
-        return GraphWalk(self.point, self.findings)
+    def ranker(self) -> CauseRanker:
+        """Ranking of suspected causes, for all incidents."""
+        return CauseRanker(GraphWalk(self.point, self.findings))
 
     @cached_property
     def propagation(self) -> RiskPropagation:
@@ -163,9 +163,8 @@ def updated_incident(
         or point.time // RANKING_SECONDS != previous // RANKING_SECONDS
     )
     callers = candidate.affected_callers
-    ranking = (
-        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS]), incident.opened) if is_ranking_due else ()
-    )
+    affected = (origin, *callers[:MAX_RANKED_CALLERS])
+    ranking = evaluation.ranker.candidates(affected, incident.opened) if is_ranking_due else ()
     known = ranking or incident.candidates
     suspect = ranking[0].service if ranking else None
     finding = _reported_finding(incident, candidate, suspect, evaluation.findings)

@@ -160,7 +160,7 @@ def _compared(
     if kind == "latency":
         compared = np.log(values)
     elif kind in ("traffic", "calls"):
-        middle = np.nanmedian(values[:, : window.baseline_end], axis=1)
+        middle = median(values[:, : window.baseline_end])
         offset = np.maximum(0.02 * middle, np.finfo(float).tiny)
         compared = np.log(np.maximum(values, 0.0) + offset[:, None])
     past, after = compared[:, : window.baseline_end], compared[:, window.first :]
@@ -257,8 +257,8 @@ def normal_range(past: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         rank = np.round(share * np.maximum(count - 1, 0)).astype(np.intp)
         return np.asarray(ordered[index, rank])
 
-    level = np.nanmedian(past, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(past - level[:, None]), axis=1)
+    level = median(past)
+    spread = 1.4826 * median(np.abs(past - level[:, None]))
     spread = np.maximum(spread, (quantile(0.75) - quantile(0.25)) / 1.349)
     up = np.maximum(spread, (quantile(use.TAIL_QUANTILE) - level) / use.TAIL_SCALES)
     down = np.maximum(spread, (level - quantile(1 - use.TAIL_QUANTILE)) / use.TAIL_SCALES)

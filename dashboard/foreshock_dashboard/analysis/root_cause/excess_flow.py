@@ -35,7 +35,7 @@ class ExcessFlow:
     """Shares of suspicion by service, for suspicion that starts at affected services."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self._evidence = evidence
+        self.evidence = evidence
         self._moves: dict[State, Mapping[State, float]] = {}
 
     def absorbed(self, starts: Mapping[Service, float]) -> Mapping[Service, float]:
@@ -59,8 +59,8 @@ class ExcessFlow:
 
     def _symptoms(self, service: Service) -> Mapping[Symptom, float]:
         """How much of the suspicion of a service is about its latency and about its errors."""
-        latency = max((item.z for item in self._evidence.latencies(service)), default=0.0)
-        failing = self._evidence.errors(service).z
+        latency = max((item.z for item in self.evidence.latencies(service)), default=0.0)
+        failing = self.evidence.errors(service).z
         weights: dict[Symptom, float] = {"latency": max(0.0, latency - 1) ** 2, "errors": max(0.0, failing - 1) ** 2}
         total = sum(weights.values())
         return {symptom: weight / total for symptom, weight in weights.items()} if total > 0 else {"latency": 1.0}
@@ -71,13 +71,13 @@ class ExcessFlow:
             service, symptom = state
             explain = self._explained_latency if symptom == "latency" else self._explained_errors
             moves: dict[State, float] = {}
-            callees = [callee for callee in self._evidence.callees.get(service, ()) if callee != service]
+            callees = [callee for callee in self.evidence.callees.get(service, ()) if callee != service]
             for callee in callees:
                 for target, weight in explain(service, callee).items():
                     if weight > 0:
                         moves[callee, target] = max(moves.get((callee, target), 0.0), weight)
             for callee in callees:
-                if (weight := self._evidence.unavailable((service, callee))) > 0:
+                if (weight := self.evidence.unavailable((service, callee))) > 0:
                     moves[callee, "errors"] = max(moves.get((callee, "errors"), 0.0), weight)
             instrumented = max(
                 (weight for (callee, _), weight in moves.items() if not self._is_outside(callee)), default=0.0
@@ -98,10 +98,10 @@ class ExcessFlow:
 
     def _is_outside(self, service: Service) -> bool:
         """Whether a service reports nothing about itself or is named as a host: external hosts, virtual nodes."""
-        return not self._evidence.reports(service) or _HOST.fullmatch(service.name) is not None
+        return not self.evidence.reports(service) or _HOST.fullmatch(service.name) is not None
 
     def _explained_latency(self, caller: Service, callee: Service) -> Mapping[Symptom, float]:
-        evidence = self._evidence
+        evidence = self.evidence
         own = [item for item in evidence.latencies(caller) if item.z >= 1.0]
         ratio = evidence.calls_per_request((caller, callee))
         seen = self._seen_latencies(caller, callee)
@@ -136,11 +136,11 @@ class ExcessFlow:
 
     def _seen_latencies(self, caller: Service, callee: Service) -> tuple[Deviation, ...]:
         """Latencies of a callee as its caller experiences them."""
-        return self._evidence.of((caller, callee), "latency", "client") or self._served(caller, callee)
+        return self.evidence.of((caller, callee), "latency", "client") or self._served(caller, callee)
 
     def _served(self, caller: Service, callee: Service) -> tuple[Deviation, ...]:
         """Latencies of a callee as it measures them itself."""
-        return self._evidence.of((caller, callee), "latency", "server") or self._evidence.of(callee, "latency")
+        return self.evidence.of((caller, callee), "latency", "server") or self.evidence.of(callee, "latency")
 
     def _callee_share(self, caller: Service, callee: Service) -> float:
         """Share of an excess of calls that belongs to the callee, 0 to 1.
@@ -148,7 +148,7 @@ class ExcessFlow:
         What only the client measures arises at either end, or between them. It is the callee's if its other callers
         measure it as well and other callees of the caller are normal.
         """
-        evidence, own = self._evidence, self._client_only(caller, callee)
+        evidence, own = self.evidence, self._client_only(caller, callee)
         if own <= 0 or evidence.worst(callee, "availability").z >= use.ANOMALOUS_Z:
             return 1.0
         same = [self._client_only(other, callee) for other in evidence.callers[callee] if other != caller]
@@ -163,11 +163,11 @@ class ExcessFlow:
 
         A server that measures nothing, as a database, does not measure the excess either.
         """
-        seen, served = self._evidence.of((caller, callee), "latency", "client"), self._served(caller, callee)
+        seen, served = self.evidence.of((caller, callee), "latency", "client"), self._served(caller, callee)
         if not seen:
             return math.nan
         largest = max(seen, key=lambda item: item.z)
-        if not self._evidence.of(callee, "latency") and not self._evidence.of((caller, callee), "latency", "server"):
+        if not self.evidence.of(callee, "latency") and not self.evidence.of((caller, callee), "latency", "server"):
             return largest.log if largest.z >= use.AFFECTED_Z else 0.0
         inside = nearest(served, largest)
         if largest.z < use.AFFECTED_Z or (in_same_unit(largest, inside) and inside.amount >= 0.5 * largest.amount):
@@ -176,8 +176,8 @@ class ExcessFlow:
 
     def _has_symptom(self, service: Service) -> bool:
         """Whether a service itself is anomalous, and not only some of the calls that it makes."""
-        latencies = [item.z for item in self._evidence.latencies(service)]
-        return max([*latencies, self._evidence.errors(service).z]) >= use.AFFECTED_Z
+        latencies = [item.z for item in self.evidence.latencies(service)]
+        return max([*latencies, self.evidence.errors(service).z]) >= use.AFFECTED_Z
 
     def _experienced(self, caller: Service, callee: Service) -> float:
         """Deviation of the calls from one service to another, in scales."""
@@ -185,11 +185,11 @@ class ExcessFlow:
         return max([seen[0].z if seen else 0.0, self._seen_errors(caller, callee).z])
 
     def _seen_errors(self, caller: Service, callee: Service) -> Deviation:
-        seen = self._evidence.of((caller, callee), "errors")
-        return seen[0] if seen else self._evidence.errors(callee)
+        seen = self.evidence.of((caller, callee), "errors")
+        return seen[0] if seen else self.evidence.errors(callee)
 
     def _explained_errors(self, caller: Service, callee: Service) -> Mapping[Symptom, float]:
-        evidence, own = self._evidence, self._evidence.errors(caller)
+        evidence, own = self.evidence, self.evidence.errors(caller)
         if own.amount <= 0:
             return {}
         ratio = evidence.calls_per_request((caller, callee))
@@ -215,7 +215,7 @@ class ExcessFlow:
 
     def _answers_normally(self, service: Service) -> bool:
         """Whether a service reports normal errors and latency: its client times out early, or the way to it fails."""
-        errors, latency = self._evidence.of(service, "errors"), self._evidence.of(service, "latency")
+        errors, latency = self.evidence.of(service, "errors"), self.evidence.of(service, "latency")
         return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.AFFECTED_Z
 
     def _missed(self, callee: Service) -> float:
@@ -223,7 +223,7 @@ class ExcessFlow:
 
         Calls that time out early arrive, and count there as before.
         """
-        evidence = self._evidence
+        evidence = self.evidence
         calls = [(caller, callee) for caller in evidence.callers[callee]]
         rates = [evidence.rate(call) for call in calls]
         normally, now = sum(level for level, _ in rates), sum(rate for _, rate in rates)
@@ -237,7 +237,7 @@ class ExcessFlow:
 
     def _lost(self, caller: Service, callee: Service) -> float:
         """Share of a callee's traffic that vanished beyond that of its caller."""
-        evidence = self._evidence
+        evidence = self.evidence
         if evidence.lost(callee) < use.ANOMALOUS_Z:
             return 0.0
         traffic = max(evidence.of(callee, "traffic"), key=lambda item: item.level)
@@ -247,7 +247,7 @@ class ExcessFlow:
 
     def _onset_weight(self, delay: float) -> float:
         """Weight 0 to 1 of a cause that is seen `delay` seconds after its effect."""
-        step = self._evidence.found.step
+        step = self.evidence.found.step
         late = delay - use.ONSET_TOLERANCE_POINTS * step
         return math.exp(-max(0.0, late) / use.ONSET_DECAY.at(step)) if math.isfinite(delay) else 1.0
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 
-from foreshock_dashboard.analysis.root_cause.deviation import deviations, window_of_incident
-from foreshock_dashboard.analysis.root_cause.excess_mass import excess_mass
+from foreshock_dashboard.analysis.root_cause.deviation import window_of_incident
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, rank_signals
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence
+from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
@@ -21,31 +19,44 @@ MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
 
 
-def rank_causes(walk: GraphWalk, affected: Sequence[Service], opened: float) -> tuple[Candidate, ...]:
-    """Suspected causes at one evaluation, the most likely first; empty where all affected services are healthy.
+Group = tuple[float, frozenset[Service]]
+"""When an incident opened (Unix seconds), and the connected services."""
 
-    Scores are shares of all suspicion. opened: Unix seconds at which the incident was first seen; what the World holds
-    from before is the baseline, and without one no cause is suspected.
-    """
-    point = walk.point
-    world = point.world
-    window = window_of_incident(float(world.times[0]), point.time, opened, world.step)
-    if window is None:
-        return ()
-    rows = world_rows(world, point.column, window, _connected(walk, affected))
-    found = deviations(rows, window)
-    rankings = []
-    for service in dict.fromkeys(affected):
-        evidence = Evidence(found, (service,))
-        columns = [window.first + column for column in evidence.columns]
-        ranking = rank_signals(evidence, service, excess_mass(rows, window.baseline_end, columns, window.step))
-        if ranking.passed:
-            rankings.append(ranking)
-    ranked = mean_ranking([explained_further((walk,), ranking).candidates for ranking in rankings])
-    first = float(window.times[window.first])
-    if first < opened:
-        return ranked
-    return tuple(item._replace(reasons=tuple(_dated(reason, first) for reason in item.reasons)) for item in ranked)
+
+class CauseRanker:
+    """Ranks the causes of all incidents at one evaluation; those of connected services share what they need."""
+
+    def __init__(self, walk: GraphWalk) -> None:
+        self._walk = walk
+        self._rankers: dict[Group, SignalRanker] = {}
+        self._rankings: dict[tuple[Group, Service], Ranking] = {}
+
+    def candidates(self, affected: Sequence[Service], opened: float) -> tuple[Candidate, ...]:
+        """Suspected causes, the most likely first; empty where all affected services are healthy.
+
+        Scores are shares of all suspicion. opened: Unix seconds at which the incident was first seen; what the World
+        holds from before is the baseline, and without one no cause is suspected.
+        """
+        walk, point = self._walk, self._walk.point
+        world = point.world
+        window = window_of_incident(float(world.times[0]), point.time, opened, world.step)
+        if window is None:
+            return ()
+        group = opened, _connected(walk, affected)
+        if group not in self._rankers:
+            self._rankers[group] = SignalRanker(world_rows(world, point.column, window, group[1]), window)
+        rankings = [self._ranking(group, service) for service in dict.fromkeys(affected)]
+        ranked = mean_ranking([ranking.candidates for ranking in rankings if ranking.passed])
+        first = float(window.times[window.first])
+        if first < opened:
+            return ranked
+        return tuple(item._replace(reasons=tuple(_dated(reason, first) for reason in item.reasons)) for item in ranked)
+
+    def _ranking(self, group: Group, service: Service) -> Ranking:
+        if (group, service) not in self._rankings:
+            ranking = self._rankers[group].ranking(service)
+            self._rankings[group, service] = explained_further((self._walk,), ranking) if ranking.passed else ranking
+        return self._rankings[group, service]
 
 
 def _dated(reason: Reason, first: float) -> Reason:
@@ -53,14 +64,14 @@ def _dated(reason: Reason, first: float) -> Reason:
     return reason._replace(since=math.nan) if reason.since == first else reason
 
 
-def _connected(walk: GraphWalk, affected: Sequence[Service]) -> Set[Service]:
+def _connected(walk: GraphWalk, affected: Sequence[Service]) -> frozenset[Service]:
     """The affected services, their callers, and all direct and indirect callees of these."""
     reached = {caller for service in affected for caller in (service, *walk.point.upstream[service])}
     frontier = reached
     while frontier:
         frontier = {edge.server for caller in frontier for edge in walk.point.calls_from(caller)} - reached
         reached |= frontier
-    return reached
+    return frozenset(reached)
 
 
 def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:

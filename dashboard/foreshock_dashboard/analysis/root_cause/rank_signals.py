@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
-from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, confidence
+from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass, excess_mass
+from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, SignalGraph, confidence
+from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow
 from foreshock_dashboard.analysis.root_cause.usage_limits import is_at_limit
 from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
 from foreshock_dashboard.model.service import Service
@@ -27,10 +29,31 @@ class Ranking(NamedTuple):
     strength: float = 0.0
 
 
-def rank_signals(evidence: Evidence, affected: Service | None, excess: ExcessMass) -> Ranking:
-    """Suspected causes of the anomaly of a service, or of all services without one."""
+class SignalRanker:
+    """Ranks the causes of several anomalies by the same signals.
+
+    Services that are anomalous at the same points share the evidence.
+    """
+
+    def __init__(self, rows: Sequence[SignalRow], window: AnalysisWindow) -> None:
+        self._rows, self._window = rows, window
+        self.graph = SignalGraph(deviations(rows, window))
+        self._shared: dict[tuple[int, ...], tuple[ExcessFlow, ExcessMass]] = {}
+
+    def ranking(self, affected: Service | None) -> Ranking:
+        """Suspected causes of the anomaly of a service, or of all services without one."""
+        columns = tuple(self.graph.anomalous_columns(affected))
+        if columns not in self._shared:
+            at = [self._window.first + column for column in columns]
+            excess = excess_mass(self._rows, self._window.baseline_end, at, self._window.step)
+            self._shared[columns] = ExcessFlow(Evidence(self.graph, columns)), excess
+        return _ranking(affected, *self._shared[columns])
+
+
+def _ranking(affected: Service | None, flow: ExcessFlow, excess: ExcessMass) -> Ranking:
+    evidence = flow.evidence
     starts = _starts(evidence, affected)
-    masses = dict(ExcessFlow(evidence).absorbed(starts)) if starts else {}
+    masses = dict(flow.absorbed(starts)) if starts else {}
     masses = _with_unreached(evidence, _with_excess(evidence, masses, affected, excess))
     suspects = [service for service, share in _shares(merged_aliases(masses)).items() if share >= use.MIN_SUSPECT_SHARE]
     z = _gate(evidence, affected, suspects, excess)
@@ -58,11 +81,6 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
         for service in ranked
         if total > 0 and masses[service] >= MIN_CANDIDATE_SHARE * total
     }
-
-
-def _local_z(evidence: Evidence, service: Service) -> float:
-    """Deviation of what does not come from callees, in scales."""
-    return max(evidence.local(service).z, evidence.changed_calls(service).z)
 
 
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
@@ -97,7 +115,7 @@ def _with_unreached(evidence: Evidence, masses: Mapping[Service, float]) -> dict
 
     They are compared with the services reached by the strength of what each shows.
     """
-    strengths = {service: evidence.strength(service) for service in evidence.services}
+    strengths = evidence.strengths
     if not masses:
         return {service: strength**use.UNREACHED_EXPONENT for service, strength in strengths.items() if strength > 0}
     total = sum(masses.values())
@@ -105,7 +123,7 @@ def _with_unreached(evidence: Evidence, masses: Mapping[Service, float]) -> dict
     scale = sum(share * strengths.get(service, 0.0) for service, share in reached.items())
     out = dict(reached)
     for service, strength in strengths.items():
-        if reached.get(service, 0.0) >= 0.05 or scale <= 0 or _local_z(evidence, service) < use.ANOMALOUS_Z:
+        if reached.get(service, 0.0) >= 0.05 or scale <= 0 or evidence.local_z[service] < use.ANOMALOUS_Z:
             continue
         weight = use.SERVING_WEIGHT if evidence.latencies(service) else 1.0
         weight *= use.UNINSTRUMENTED_WEIGHT if evidence.is_host(service) else 1.0

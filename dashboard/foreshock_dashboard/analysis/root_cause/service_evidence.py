@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.deviation import Deviations, normal_score, sampling_noise
@@ -56,45 +57,116 @@ def confidence(z: float) -> float:
     return 1 - math.exp(-((z / use.CONFIDENCE_SCALES) ** 2)) if z > 0 else 0.0
 
 
-class Evidence:
-    """Deviations of services and calls, as means over the points at which the affected services are anomalous.
-
-    Args:
-        found: deviations of all signals.
-        affected: the services that were asked about; all of them if empty.
+class SignalGraph:
+    """What all evidence from the same deviations has in common, whichever services are affected.
 
     Attributes:
-        columns: indexes of those points in the analyzed time.
+        found: deviations of all signals.
+        points: over which a deviation has to last.
     """
 
-    def __init__(self, found: Deviations, affected: Sequence[Service] = ()) -> None:
+    def __init__(self, found: Deviations) -> None:
         self.found = found
-        entities = list(found.by_entity)
-        self.calls = [entity for entity in entities if not isinstance(entity, Service)]
-        self.services = sorted(
-            {*(entity for entity in entities if isinstance(entity, Service)), *(s for call in self.calls for s in call)}
-        )
+        self.calls: list[Call] = [entity for entity in found.by_entity if not isinstance(entity, Service)]
+        reporting = (entity for entity in found.by_entity if isinstance(entity, Service))
+        self.services = sorted({*reporting, *(service for call in self.calls for service in call)})
         self.callees: dict[Service, list[Service]] = defaultdict(list)
         self.callers: dict[Service, list[Service]] = defaultdict(list)
         for client, server in self.calls:
             self.callees[client].append(server)
             self.callers[server].append(client)
-        self._points = max(1, round(use.SUSTAINED.at(found.step) / found.step))
+        self.points = max(1, round(use.SUSTAINED.at(found.step) / found.step))
         early = (found.at - use.EARLY.at(found.step)) - found.times
         late = found.times - (found.at + use.LATE.at(found.step))
         self._weights = np.exp(-np.maximum(0.0, np.maximum(early, late)) / use.ONSET_DECAY.at(found.step))
-        self.columns = self._anomalous_columns(affected)
+
+    @cached_property
+    def peaks(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Rows of the signals that stay where they are, and z and value of each at its own worst time.
+
+        They need not last as long as those that spread.
+        """
+        found = self.found
+        rows = np.array([i for i, row in enumerate(found.rows) if row.kind not in PROPAGATING], dtype=np.intp)
+        if not len(rows):
+            return rows, np.empty(0), np.empty(0)
+        points = max(1, round(use.RESOURCE_SUSTAINED.at(found.step) / found.step))
+        rises, falls = (sustained(sign * found.z[rows], points) * self._weights for sign in (1, -1))
+        rises, falls = (np.where(np.isnan(values), -np.inf, values) for values in (rises, falls))
+        up, down = rises.max(axis=1), falls.max(axis=1)
+        can_fall = [found.rows[row].kind in ("resource", "other") for row in rows.tolist()]
+        down = np.where(can_fall, use.DECREASE_WEIGHT * down, np.where(np.isfinite(down), 0.0, -np.inf))
+        at = np.where(up >= down, rises.argmax(axis=1), falls.argmax(axis=1))
+        return rows, np.maximum(up, down), found.values[rows, at]
+
+    def anomalous_columns(self, affected: Service | None) -> list[int]:
+        """Indexes in the analyzed time at which a service, or all, deviate at least half as much as at most."""
+        found = self.found
+        rows = [] if affected is None else [*self._visible_rows(affected), *self._outgoing_rows(affected)]
+        if not rows:
+            rows = [i for i, row in enumerate(found.rows) if row.kind in ("latency", "errors")] or list(
+                range(len(found.rows))
+            )
+        if not rows:
+            return list(range(len(found.times)))
+        z = found.z[rows]
+        size = np.where(np.array([found.rows[row].kind == "traffic" for row in rows])[:, None], -z, z)
+        combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self.points)), 0.0, None) * self._weights)
+        over_time = (
+            combined.max(axis=0)
+            if affected is not None
+            else np.sort(combined, axis=0)[-max(1, len(rows) // 10) :].mean(axis=0)
+        )
+        highest = float(over_time.max(initial=0.0))
+        if highest <= 0:
+            return list(range(len(found.times)))
+        begins = np.flatnonzero(over_time >= 0.7 * highest)
+        hot = {column + k for column in begins.tolist() for k in range(self.points)}
+        return sorted(column for column in hot if column < len(found.times))
+
+    def _visible_rows(self, service: Service) -> list[int]:
+        """Signals that users of a service notice; of the calls to it, or everything else, where it has none."""
+        kinds = self.found.by_entity.get(service, {})
+        rows = [row for kind in ("latency", "errors", "availability", "traffic") for row in kinds.get(kind, ())]
+        if not any(self.found.rows[row].kind != "traffic" for row in rows):
+            rows += [
+                row
+                for caller in self.callers.get(service, ())
+                for kind in ("latency", "errors")
+                for row in self.found.by_entity.get((caller, service), {}).get(kind, ())
+            ]
+        return rows or [row for rows_of in kinds.values() for row in rows_of]
+
+    def _outgoing_rows(self, service: Service) -> list[int]:
+        """Signals of the calls that a service makes: each of its requests waits for some of them."""
+        calls = [self.found.by_entity.get((service, callee), {}) for callee in self.callees.get(service, ())]
+        return [row for kinds in calls for kind in ("latency", "errors") for row in kinds.get(kind, ())]
+
+
+class Evidence:
+    """Deviations of services and calls, as means over the points at which affected services are anomalous.
+
+    Args:
+        graph: the services and calls, with the deviations of all signals.
+        columns: indexes of those points in the analyzed time.
+    """
+
+    def __init__(self, graph: SignalGraph, columns: Sequence[int]) -> None:
+        self.found = found = graph.found
+        self.calls, self.services = graph.calls, graph.services
+        self.callees, self.callers = graph.callees, graph.callers
+        self._points = graph.points
         self._calls_per_request: dict[Call, float] = {}
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
         self._metrics: dict[Service, list[Deviation]] = {}
-        self._z, self._now = self._pooled(self.columns)
-        self._peak_at_their_time()
+        self._z, self._now = self._pooled(columns)
+        rows, self._z[rows], self._now[rows] = graph.peaks
         over = np.abs(np.nan_to_num(found.z)) >= np.fmax(use.ANOMALOUS_Z, self._z / 4)[:, None]
         since = np.where(over.any(axis=1), found.times[over.argmax(axis=1)], np.inf)
-        columns = (self._z, self._now, found.level, since)
-        self._numbers = list(zip(*(column.tolist() for column in columns), strict=True))
+        numbers = (self._z, self._now, found.level, since)
+        self._numbers = list(zip(*(column.tolist() for column in numbers), strict=True))
 
-    def _pooled(self, columns: list[int]) -> tuple[Floats, Floats]:
+    def _pooled(self, columns: Sequence[int]) -> tuple[Floats, Floats]:
         """z and value of each signal over some points together, each point with the weight of its requests."""
         found, rows = self.found, self.found.rows
         values, counts = found.values[:, columns], found.counts[:, columns]
@@ -118,62 +190,6 @@ class Evidence:
                 scale = np.where(deviation > 0, found.scale[at, 1], found.scale[at, 0])
                 z[at] = normal_score(deviation / np.fmax(scale, noise), found.freedom[at])
         return z, now
-
-    def _peak_at_their_time(self) -> None:
-        """Take z and value of signals that stay where they are at their own worst time: they need not last as long."""
-        found = self.found
-        rows = np.array([i for i, row in enumerate(found.rows) if row.kind not in PROPAGATING], dtype=np.intp)
-        if not len(rows):
-            return
-        points = max(1, round(use.RESOURCE_SUSTAINED.at(found.step) / found.step))
-        rises, falls = (sustained(sign * found.z[rows], points) * self._weights for sign in (1, -1))
-        rises, falls = (np.where(np.isnan(values), -np.inf, values) for values in (rises, falls))
-        up, down = rises.max(axis=1), falls.max(axis=1)
-        can_fall = [found.rows[row].kind in ("resource", "other") for row in rows.tolist()]
-        down = np.where(can_fall, use.DECREASE_WEIGHT * down, np.where(np.isfinite(down), 0.0, -np.inf))
-        at = np.where(up >= down, rises.argmax(axis=1), falls.argmax(axis=1))
-        self._z[rows], self._now[rows] = np.maximum(up, down), found.values[rows, at]
-
-    def _anomalous_columns(self, affected: Sequence[Service]) -> list[int]:
-        """Points at which the affected services deviate at least half as much as at most."""
-        found = self.found
-        rows = [row for service in affected for row in [*self.visible_rows(service), *self._outgoing_rows(service)]]
-        if not rows:
-            rows = [i for i, row in enumerate(found.rows) if row.kind in ("latency", "errors")] or list(
-                range(len(found.rows))
-            )
-        if not rows:
-            return list(range(len(found.times)))
-        z = found.z[rows]
-        size = np.where(np.array([found.rows[row].kind == "traffic" for row in rows])[:, None], -z, z)
-        combined = np.log1p(np.clip(np.nan_to_num(sustained(size, self._points)), 0.0, None) * self._weights)
-        over_time = (
-            combined.max(axis=0) if affected else np.sort(combined, axis=0)[-max(1, len(rows) // 10) :].mean(axis=0)
-        )
-        highest = float(over_time.max(initial=0.0))
-        if highest <= 0:
-            return list(range(len(found.times)))
-        begins = np.flatnonzero(over_time >= 0.7 * highest)
-        hot = {column + k for column in begins.tolist() for k in range(self._points)}
-        return sorted(column for column in hot if column < len(found.times))
-
-    def visible_rows(self, service: Service) -> list[int]:
-        """Signals that users of a service notice; of the calls to it, or everything else, where it has none."""
-        kinds = self.found.by_entity.get(service, {})
-        rows = [row for kind in ("latency", "errors", "availability", "traffic") for row in kinds.get(kind, ())]
-        if not any(self.found.rows[row].kind != "traffic" for row in rows):
-            rows += [
-                row
-                for caller in self.callers.get(service, ())
-                for kind in ("latency", "errors")
-                for row in self.found.by_entity.get((caller, service), {}).get(kind, ())
-            ]
-        return rows or [row for rows_of in kinds.values() for row in rows_of]
-
-    def _outgoing_rows(self, service: Service) -> list[int]:
-        """Signals of the calls that a service makes: each of its requests waits for some of them."""
-        calls = [self.found.by_entity.get((service, callee), {}) for callee in self.callees.get(service, ())]
-        return [row for kinds in calls for kind in ("latency", "errors") for row in kinds.get(kind, ())]
 
     def of(self, entity: Entity, kind: SignalKind, side: str = "") -> tuple[Deviation, ...]:
         """Deviations of one kind, the largest first. side: of a call, as one side measured it."""
@@ -255,7 +271,12 @@ class Evidence:
         )
         return float(normal_score(np.array(t), self.found.freedom[traffic.row]))
 
-    def strength(self, service: Service) -> float:
+    @cached_property
+    def strengths(self) -> Mapping[Service, float]:
+        """The strength of what each service shows."""
+        return {service: self._strength(service) for service in self.services}
+
+    def _strength(self, service: Service) -> float:
         """Mean of the highest log score and of the mean of the `TOP_METRICS` highest: a cause shows in several."""
         weights = sorted(
             (
@@ -272,6 +293,11 @@ class Evidence:
         for item in self.metrics(service):
             best.setdefault(item.metric, item)
         return best.values()
+
+    @cached_property
+    def local_z(self) -> Mapping[Service, float]:
+        """Deviation of what does not come from callees, in scales, of each service."""
+        return {service: max(self.local(service).z, self.changed_calls(service).z) for service in self.services}
 
     def local(self, service: Service) -> Deviation:
         """The largest deviation of what does not spread along calls: resources and availability."""

@@ -23,6 +23,7 @@ from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
+from foreshock_dashboard.stats.robust import median
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CALLER_SPANS = ("SPAN_KIND_CLIENT", "SPAN_KIND_PRODUCER", "client", "producer")
@@ -406,18 +407,23 @@ def traffic_by_entity(rows: Iterable[SignalRow]) -> Mapping[Entity, list[SignalR
 
 def calls_per_request(traffic: Mapping[Entity, Sequence[SignalRow]]) -> list[SignalRow]:
     """How many calls a request of each client makes, with the number of calls that are normal for its requests."""
-    made = []
+    known: list[tuple[Call, str, Floats, Floats]] = []
     for call, rows in traffic.items():
         if isinstance(call, Service) or not (served := traffic.get(call[0])):
             continue
         calls, requests = rows[0].counts, served[0].counts
-        if calls is None or requests is None:
-            continue
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(requests > 0, np.nan_to_num(calls) / requests, np.nan)
-        normal = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 0.0
-        made.append(SignalRow(call, "calls", rows[0].metric, ratio, "", requests * normal))
-    return made
+        if calls is not None and requests is not None:
+            known.append((call, rows[0].metric, calls, requests))
+    if not known:
+        return []
+    called, asked = (np.stack([item[side] for item in known]) for side in (2, 3))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = np.where(asked > 0, np.nan_to_num(called) / asked, np.nan)
+    counts = asked * np.nan_to_num(median(ratios))[:, None]
+    return [
+        SignalRow(call, "calls", metric, ratio, "", count)
+        for (call, metric, _, _), ratio, count in zip(known, ratios, counts, strict=True)
+    ]
 
 
 def _with_counts(row: SignalRow, traffic: Sequence[SignalRow]) -> SignalRow:
