@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.model.capacity.load import LoadKind, Subject
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.query import Matrix, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
@@ -22,6 +23,10 @@ WHO = Service("serving", "chat")
 SERVICE = {"service_name": WHO.name, "service_namespace": WHO.namespace}
 SERVED = labels_of({**SERVICE, "span_kind": "SPAN_KIND_SERVER", "job": "x"})
 SERVER = labels_of({**SERVICE, "job": "x", "instance": "chat-0:8000", "model_name": "m"})
+
+TARGET = {"job": "gpu", "instance": "host-1:9400"}
+GPU = labels_of({**TARGET, "uuid": "GPU-1"})
+NODE = labels_of({"job": "node", "instance": "host-1:9100"})
 
 
 def scrapes() -> Iterator[SampleBatch]:
@@ -37,6 +42,13 @@ def scrapes() -> Iterator[SampleBatch]:
                 Sample("vllm:generation_tokens_total", SERVER, 20 * requests),
                 Sample("vllm:num_requests_running", SERVER, 3.0),
                 Sample("vllm:kv_cache_usage_perc", SERVER, 0.25),
+                Sample("up", labels_of(TARGET), 1.0),
+                Sample("target_info", labels_of({**TARGET, "host_name": "host-1"}), 1.0),
+                Sample("gpu_info", labels_of({**TARGET, "uuid": "GPU-1", "gpu": "0"}), 1.0),
+                Sample("gpu_memory_used_bytes", GPU, 60e9 if time > END - 10 * 3600 else 40e9),
+                Sample("gpu_memory_total_bytes", GPU, 80e9),
+                Sample("node_memory_MemAvailable_bytes", NODE, 25e9),
+                Sample("node_memory_MemTotal_bytes", NODE, 100e9),
             ),
         )
 
@@ -108,3 +120,17 @@ def test_later_reads_append_and_a_failed_one_continues(store: Store) -> None:
         known = np.isfinite(row)
         np.testing.assert_allclose(history.loads()[key][known], row[known])
     assert history.end == END
+
+
+def test_uses_are_of_the_last_days_only_and_as_those_of_a_whole_read(store: Store) -> None:
+    """Growth needs three days. Resources are many: four weeks of those of ten thousand GPUs are 150 MB."""
+    for days, hours in ((DAYS, HOURS), (28, HOURS)):
+        history = CapacityHistory(store, catalog, seconds=days * DAY_SECONDS)
+        list(history.read(END))
+        uses = {(key.name, kind): row for (key, kind), row in history.uses().items()}
+        assert {len(row) for row in uses.values()} == {min(days, 3) * 144}
+        row = uses["host-1/gpu-0", SlowBurnKind.GPU_MEMORY]
+        np.testing.assert_allclose(row[-hours * 6 + 1 : -10 * 6 - 1], 0.5)
+        np.testing.assert_allclose(row[-10 * 6 + 1 :], 0.75)
+        np.testing.assert_allclose(uses["host-1", SlowBurnKind.HOST_MEMORY][-hours * 6 + 1 :], 0.75)
+        assert history.end == END

@@ -29,7 +29,7 @@ class SlowBurn:
 
     service: None where it is of a host or GPU. name: the host or GPU; "" for a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
-    the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows.
+    the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most.
     """
 
     kind: SlowBurnKind
