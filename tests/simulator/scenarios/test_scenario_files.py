@@ -147,8 +147,11 @@ def test_a_scenario_is_found_by_name_or_by_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("size", ["demo", "small", "medium", "large"])
 def test_every_scenario_of_the_package_is_valid_on_every_size(name: str, size: str) -> None:
-    """It loads, its description is a sentence, and its faults lie within its duration."""
-    for seed in (1, 2, 3):
+    """It loads, its description is a sentence, and its faults lie within its duration.
+
+    Medium platforms stand for those whose names and places depend on the seed.
+    """
+    for seed in (1, 2, 3) if size == "medium" else (1,):
         spec = load(name, size, seed)
 
         assert spec.name == name
