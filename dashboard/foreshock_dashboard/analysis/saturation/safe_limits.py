@@ -28,19 +28,16 @@ MIN_FULL_LOAD = 0.82
 """Current load at which full KV caches mean many requests, not a few large ones."""
 MIN_GROWING_LOAD = 0.7
 """Mean load of two minutes from which growth is extrapolated."""
-MIN_PREDICTED_LOAD = 0.8
-"""Extrapolated load that counts as a coming overload, by the line through the means of two and five minutes."""
+MAX_SATURATION_SECONDS = 480.0
+"""Seconds within which growing load reaches the capacity, with a probability of 0.9, where it is a coming overload."""
 LASTING_GROWTH_RATIOS = (1.2, 1.25, 1.2)
-"""Ratios to the baseline of tokens, KV cache per request, and time per token that explain lasting growth. Without
-one of them growth is a burst, which ends by itself."""
+"""Ratios to the baseline of tokens, KV cache per request, and time per token that explain lasting growth."""
 
 
 def is_overloading(point: EvaluationPoint, service: Service) -> bool:
     """Whether the model servers of a service are or soon will be overloaded; False without any."""
     utilization = point.utilizations.get(service)
-    return utilization is not None and (
-        is_overloaded(utilization) or (will_overload(utilization) and has_lasting_reason(point, service, utilization))
-    )
+    return utilization is not None and (is_overloaded(utilization) or will_overload(utilization))
 
 
 def is_overloaded(utilization: Utilization) -> bool:
@@ -88,15 +85,14 @@ def exceeds_safe_limit(utilization: Utilization) -> bool:
 
 
 def will_overload(utilization: Utilization) -> bool:
-    """Whether growing load will exceed the safe limit before its means show it.
+    """Whether growing load will saturate the model servers before its means exceed their safe limits.
 
     Bursty services are excluded, because their bursts end by themselves.
     """
-    newer, predicted = utilization.loads[1], predicted_load(utilization)
-    grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and predicted >= max(
-        MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
+    grows = utilization.loads[1] >= max(
+        MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE, SAFE_PEAK_FACTORS[-1] * utilization.peak
     )
-    return grows and not _bursty(utilization)
+    return grows and utilization.saturated_in[-1] <= MAX_SATURATION_SECONDS and not _bursty(utilization)
 
 
 def predicted_load(utilization: Utilization) -> float:
