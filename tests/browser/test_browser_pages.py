@@ -58,6 +58,27 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     assert_accessible_and_fits(page)
 
 
+def test_a_service_moves_to_another_pool_by_the_controls(visit: Open, site: Site) -> None:
+    """The first other pool is chosen with the service; a phone has the cases folded."""
+    site.hub.capacity = FORECAST
+    page = visit("/capacity").page
+    ready(page)
+    page.get_by_label("What if: service moved").select_option("vllm-8b")
+    expect(page.locator("#shortage-detail")).to_contain_text("all replicas of vllm-8b moved to pool batch")
+    page.get_by_label("Replicas").select_option("2")
+    expect(page.locator("#shortage-detail")).to_contain_text("2 replicas of vllm-8b moved to pool batch")
+    page.get_by_label("What if: service moved").select_option("")
+    expect(page.locator("#shortage-detail")).not_to_contain_text("What if")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.reload()
+    ready(page)
+    expect(page.get_by_label("What if: traffic")).to_be_hidden()
+    page.get_by_text("What if", exact=True).click()
+    page.get_by_label("What if: traffic").select_option("1.3")
+    expect(page.locator("#shortage-detail")).to_contain_text("traffic x 1.3")
+    assert_accessible_and_fits(page)
+
+
 def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) -> None:
     """Then come since when, the evidence, and the badge that the data is simulated."""
     page = visit().page

@@ -59,5 +59,5 @@ test("an hour is read with its upper bound, and an unknown one as such", () => {
 test("what fills up is a share of its limit, of GPU memory too", () => {
   const burn = /** @type {any} */ ({ kind: "gpu_memory", value: 0.78, limit: 1, growth: 0.05 / 86_400 });
   const cells = Object.fromEntries(BURN_COLUMNS.map(({ key, cell }) => [key, key === "at" ? "" : cell?.(burn)]));
-  assert.deepEqual([cells.value, cells.growth], ["78% of 100%", "+5.0%"]);
+  assert.deepEqual([cells.value, cells.growth], ["78%", "+5.0%"]);
 });

@@ -53,5 +53,9 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "past": "No forecast of a past time. Choose a time range that ends now.",
     "no_slow_burns": "No resource fills up within 7 days.",
     "no_limit": "no safe limit known",
+    "peak": "peak",
+    "point_at_hour": "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",
+    "tap_hour": "Tap an hour to read it and to show its chart.",
+    "what_if": "What if",
 }
 """Texts of the Capacity page."""

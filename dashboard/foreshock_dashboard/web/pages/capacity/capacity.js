@@ -19,6 +19,11 @@ const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
 /** The parameters of the what-if case. */
 const NO_CASE = { traffic: null, lost: null, move: null, move_to: null, replicas: null };
 
+/** A phone has the forecast first: there, the cases are folded. */
+const NARROW = matchMedia("(max-width: 600px)");
+/** Whether a person unfolded them; null before. @type {boolean | null} */
+let isUnfolded = null;
+
 /** The newest values. @type {CapacityData | null} */
 let newest = null;
 
@@ -94,7 +99,7 @@ const COLUMNS = [
       if (safe === 0) return CAPACITY_TEXTS.now;
       const when = momentCell(at);
       if (!when) return isNumber(peak) ? CAPACITY_TEXTS.none : null;
-      const added = replicas ? h("small", { class: "narrow-addition" }, ` add ${replicas}`) : "";
+      const added = replicas ? h("small", { class: "narrow-only" }, ` add ${replicas}`) : "";
       if (basis !== "repeated") return [when, added];
       return [h("span", { title: CAPACITY_TEXTS.repeated }, `${CAPACITY_TEXTS.may_be} `, when), added];
     },
@@ -143,7 +148,8 @@ export const BURN_COLUMNS = [
     key: "value",
     name: "Now",
     fixed: true,
-    cell: ({ value, limit }) => `${formatPercent(value)} of ${formatPercent(limit)}`,
+    cell: ({ value, limit }) =>
+      limit === 1 ? formatPercent(value) : `${formatPercent(value)} of ${formatPercent(limit)}`,
   },
   {
     key: "growth",
@@ -189,7 +195,7 @@ const drawChoice = () => {
  * The controls of the what-if case, which the address holds.
  * @param {CapacityData} data
  */
-const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [] }) => {
+const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [], case: whatIf }) => {
   const [traffic, lost] = [Number(param("traffic")) || 1, param("lost")];
   const [move, to, count] = [param("move"), param("move_to"), Number(param("replicas"))];
   const choice = (
@@ -202,44 +208,52 @@ const drawWhatIf = ({ hosts = [], rows = [], movable = [], pools = [] }) => {
   const chosen = movable.find(({ service }) => service === move);
   const counts = [...new Set([1, Math.ceil((chosen?.ready ?? 1) / 2), count].filter((n) => n > 0))];
   const factors = [...new Set([...TRAFFIC_FACTORS, traffic])].sort((a, b) => a - b);
+  const controls = rows.length
+    ? [
+        choice(
+          "traffic",
+          "What if: traffic",
+          factors.map((factor) =>
+            option(String(factor), factor === 1 ? "as forecast" : `x ${factor}`, factor === traffic),
+          ),
+        ),
+        hosts.length
+          ? choice("lost", "What if: host lost", [
+              option("", "none", !lost),
+              ...hosts.map((host) => option(host, inWords(host), host === lost)),
+            ])
+          : null,
+        movable.length && pools.length > 1
+          ? choice("move", "What if: service moved", [
+              option("", "none", !move),
+              ...movable.map(({ service }) => option(service, inWords(service), service === move)),
+            ])
+          : null,
+        chosen
+          ? [
+              choice("replicas", "Replicas", [
+                option("", `all ${chosen.ready}`, !count),
+                ...counts.filter((n) => n < chosen.ready).map((n) => option(String(n), String(n), n === count)),
+              ]),
+              choice(
+                "move_to",
+                "To pool",
+                pools.filter((pool) => pool !== chosen.pool).map((pool) => option(pool, inWords(pool), pool === to)),
+              ),
+            ]
+          : null,
+      ]
+    : null;
   put(
     byId("what-if"),
-    rows.length
-      ? [
-          choice(
-            "traffic",
-            "What if: traffic",
-            factors.map((factor) =>
-              option(String(factor), factor === 1 ? "as forecast" : `x ${factor}`, factor === traffic),
-            ),
-          ),
-          hosts.length
-            ? choice("lost", "What if: host lost", [
-                option("", "none", !lost),
-                ...hosts.map((host) => option(host, inWords(host), host === lost)),
-              ])
-            : null,
-          movable.length && pools.length > 1
-            ? choice("move", "What if: service moved", [
-                option("", "none", !move),
-                ...movable.map(({ service }) => option(service, inWords(service), service === move)),
-              ])
-            : null,
-          chosen
-            ? [
-                choice("replicas", "Replicas", [
-                  option("", `all ${chosen.ready}`, !count),
-                  ...counts.filter((n) => n < chosen.ready).map((n) => option(String(n), String(n), n === count)),
-                ]),
-                choice(
-                  "move_to",
-                  "To pool",
-                  pools.filter((pool) => pool !== chosen.pool).map((pool) => option(pool, inWords(pool), pool === to)),
-                ),
-              ]
-            : null,
-        ]
-      : null,
+    controls && NARROW.matches
+      ? h(
+          "details",
+          { open: isUnfolded ?? Boolean(whatIf) },
+          h("summary", null, CAPACITY_TEXTS.what_if),
+          h("div", { class: "filters" }, controls),
+        )
+      : controls,
   );
 };
 
@@ -253,6 +267,13 @@ const redraw = () => {
 export const capacity = {
   mount: () => {
     followStrips(requireId("strips"), redraw);
+    requireId("what-if").addEventListener(
+      "toggle",
+      ({ target }) => {
+        if (target instanceof HTMLDetailsElement) isUnfolded = target.open;
+      },
+      true,
+    );
     requireId("what-if").addEventListener("change", (event) => {
       if (!(event.target instanceof HTMLSelectElement)) return;
       const { name, value } = event.target;

@@ -16,11 +16,14 @@ const LEVELS = 9;
 /** Days have short names below this width of a day in pixels. */
 const SHORT_NAME_PIXELS = 70;
 
+/** Screens without a pointer that hovers. */
+const TOUCH = matchMedia("(hover: none)");
+
 /**
- * The rows that are drawn, and the hour that is read in each.
- * @type {{ start: number, rows: readonly StripRow[], hours: number[] }}
+ * The rows that are drawn, the hour that is read in each, and the words of the last one that was.
+ * @type {{ start: number, rows: readonly StripRow[], hours: number[], reading: string }}
  */
-const drawn = { start: 0, rows: [], hours: [] };
+const drawn = { start: 0, rows: [], hours: [], reading: "" };
 
 /**
  * The color of a share of the safe load.
@@ -125,6 +128,13 @@ const axis = (start, hours, width) => {
 };
 
 /**
+ * The place of the middle of an hour on a strip.
+ * @param {StripRow} row
+ * @param {number} hour
+ */
+const cursor = (row, hour) => `${(100 * (hour + 0.5)) / row.median.length}%`;
+
+/**
  * @param {StripRow} row
  * @param {number} i
  * @param {number} start
@@ -142,7 +152,7 @@ const strip = (row, i, start) => {
     "aria-valuemax": row.median.length - 1,
     "aria-valuenow": hour,
     "aria-valuetext": hourText(row, hour, start, hubTime()),
-    style: `--median: ${gradient(row.median)}; --upper: ${gradient(row.upper)}`,
+    style: `--median: ${gradient(row.median)}; --upper: ${gradient(row.upper)}; --cursor: ${cursor(row, hour)}`,
   });
 };
 
@@ -152,6 +162,7 @@ const peak = (row) => {
   return h(
     "span",
     { class: isOver ? "strip-peak bad" : "strip-peak" },
+    h("small", { class: "narrow-only" }, `${CAPACITY_TEXTS.peak} `),
     isNumber(row.peak) && row.safe !== 0 ? formatPercent(row.peak) : "–",
   );
 };
@@ -212,7 +223,7 @@ export const drawStrips = (body, { start, rows = [], hidden }) => {
     h(
       "p",
       { id: "strip-reading", class: "note" },
-      "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",
+      drawn.reading || (TOUCH.matches ? CAPACITY_TEXTS.tap_hour : CAPACITY_TEXTS.point_at_hour),
     ),
     hidden ? h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/forecast" }, "/api/forecast")) : null,
   );
@@ -232,8 +243,9 @@ const read = (element, hour) => {
   const text = hourText(row, at, drawn.start, hubTime());
   element.setAttribute("aria-valuenow", String(at));
   element.setAttribute("aria-valuetext", text);
-  element.style.setProperty("--cursor", `${(100 * (at + 0.5)) / row.median.length}%`);
-  setText(requireId("strip-reading"), `${rowName(row)}, ${text}`);
+  element.style.setProperty("--cursor", cursor(row, at));
+  drawn.reading = `${rowName(row)}, ${text}`;
+  setText(requireId("strip-reading"), drawn.reading);
 };
 
 /** @param {Event} event */
@@ -266,13 +278,14 @@ export const followStrips = (body, onChoose) => {
     choose(row);
     onChoose();
   };
-  body.addEventListener("pointermove", (event) => {
+  const readAt = (/** @type {PointerEvent | MouseEvent} */ event) => {
     const element = stripOf(event);
     if (!element) return;
     const { left, width } = element.getBoundingClientRect();
     const hours = drawn.rows[Number(element.dataset.strip)]?.median.length ?? 0;
     read(element, Math.floor(((event.clientX - left) / width) * hours));
-  });
+  };
+  body.addEventListener("pointermove", readAt);
   body.addEventListener("focusin", (event) => {
     const element = stripOf(event);
     if (element) read(element, drawn.hours[Number(element.dataset.strip)] ?? 0);
@@ -288,6 +301,7 @@ export const followStrips = (body, onChoose) => {
   });
   body.addEventListener("click", (event) => {
     const element = stripOf(event);
+    if (event.detail) readAt(event);
     if (element) chooseStrip(element);
   });
 };
