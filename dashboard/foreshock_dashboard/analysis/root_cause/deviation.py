@@ -167,9 +167,9 @@ def _compared(
     level, spread, up, down = normal_range(past)
     floor = _floor(kind, rows, compared, level)
     lasting = _trailing(np.abs(past - level[:, None]) > use.LASTING_SCALES * np.maximum(spread, floor)[:, None], past)
-    if lasting.any():
+    if (changed := lasting.any(axis=1)).any():
         past = np.where(lasting, np.nan, past)
-        level, spread, up, down = normal_range(past)
+        level[changed], spread[changed], up[changed], down[changed] = normal_range(past[changed])
     if kind == "latency":
         most = use.MAX_TAIL_RATIO * np.maximum(spread, floor)
         up, down = np.minimum(up, most), np.minimum(down, most)

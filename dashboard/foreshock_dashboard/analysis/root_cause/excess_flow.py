@@ -36,7 +36,7 @@ class ExcessFlow:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self._moves: dict[State, Mapping[State, float]] = {}
+        self._moves: dict[State, tuple[float, tuple[tuple[State, float], ...]]] = {}
 
     def absorbed(self, starts: Mapping[Service, float]) -> Mapping[Service, float]:
         """Suspicion that stays at each service. starts: suspicion at each affected service."""
@@ -48,9 +48,12 @@ class ExcessFlow:
         for _ in range(MAX_STEPS):
             onward = defaultdict[State, float](float)
             for state, mass in moving.items():
-                passed = self._passed(state)
-                kept[state[0]] += mass * (1 - sum(passed.values()))
-                for target, share in passed.items():
+                if state not in self._moves:
+                    passed = self._passed(state)
+                    self._moves[state] = 1 - sum(passed.values()), tuple(passed.items())
+                stays, moves = self._moves[state]
+                kept[state[0]] += mass * stays
+                for target, share in moves:
                     onward[target] += mass * share
             moving = onward
         for (service, _), mass in moving.items():
@@ -67,34 +70,30 @@ class ExcessFlow:
 
     def _passed(self, state: State) -> Mapping[State, float]:
         """Shares of the suspicion at a state that its callees explain; they sum to 1 at most."""
-        if state not in self._moves:
-            service, symptom = state
-            explain = self._explained_latency if symptom == "latency" else self._explained_errors
-            moves: dict[State, float] = {}
-            callees = [callee for callee in self.evidence.callees.get(service, ()) if callee != service]
-            for callee in callees:
-                for target, weight in explain(service, callee).items():
-                    if weight > 0:
-                        moves[callee, target] = max(moves.get((callee, target), 0.0), weight)
-            for callee in callees:
-                if (weight := self.evidence.unavailable((service, callee))) > 0:
-                    moves[callee, "errors"] = max(moves.get((callee, "errors"), 0.0), weight)
-            instrumented = max(
-                (weight for (callee, _), weight in moves.items() if not self._is_outside(callee)), default=0.0
-            )
-            if instrumented >= 0.3:
-                moves = {
-                    target: weight * (use.UNINSTRUMENTED_WEIGHT if self._is_outside(target[0]) else 1.0)
-                    for target, weight in moves.items()
-                }
-            total = sum(moves.values())
-            passed = _decisive(min(1.0, total))
-            if not self._has_symptom(service):
-                passed = max((confidence(self._experienced(service, callee)) for callee in callees), default=0.0)
-            self._moves[state] = (
-                {target: passed * weight / total for target, weight in moves.items()} if total > 0 else {}
-            )
-        return self._moves[state]
+        service, symptom = state
+        explain = self._explained_latency if symptom == "latency" else self._explained_errors
+        moves: dict[State, float] = {}
+        callees = [callee for callee in self.evidence.callees.get(service, ()) if callee != service]
+        for callee in callees:
+            for target, weight in explain(service, callee).items():
+                if weight > 0:
+                    moves[callee, target] = max(moves.get((callee, target), 0.0), weight)
+        for callee in callees:
+            if (weight := self.evidence.unavailable((service, callee))) > 0:
+                moves[callee, "errors"] = max(moves.get((callee, "errors"), 0.0), weight)
+        instrumented = max(
+            (weight for (callee, _), weight in moves.items() if not self._is_outside(callee)), default=0.0
+        )
+        if instrumented >= 0.3:
+            moves = {
+                target: weight * (use.UNINSTRUMENTED_WEIGHT if self._is_outside(target[0]) else 1.0)
+                for target, weight in moves.items()
+            }
+        total = sum(moves.values())
+        passed = _decisive(min(1.0, total))
+        if not self._has_symptom(service):
+            passed = max((confidence(self._experienced(service, callee)) for callee in callees), default=0.0)
+        return {target: passed * weight / total for target, weight in moves.items()} if total > 0 else {}
 
     def _is_outside(self, service: Service) -> bool:
         """Whether a service reports nothing about itself or is named as a host: external hosts, virtual nodes."""
