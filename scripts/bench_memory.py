@@ -1,8 +1,9 @@
 """Peak memory of a hub under attack at a memory limit; part of `make bench`.
 
-  .venv/bin/python scripts/bench_memory.py [--limit-mib 512] [--seconds 20] [--scraped 100000]
+  .venv/bin/python scripts/bench_memory.py [--limit-mib 512] [--seconds 20] [--scraped 100000 [--interval 10]]
 
-With --scraped, the hub scrapes so many series of GPUs and model servers for `--seconds`, and nothing else. Without, it
+With --scraped, the hub scrapes so many series of GPUs and model servers for `--seconds`, and nothing else. It also
+prints how many blocks it cut and merged, because both take memory for a moment. Without, it
 gets 100,000 services and operations with 500,000 attribute keys, then 64 senders at once, then 12 senders of bodies
 of 15 MiB. Each answer must be 200, or 503 with the time to retry. Small requests must be accepted right afterwards.
 """
@@ -24,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench_process import hub_process
 from bench_targets import Targets, served
+from foreshock_dashboard.store.blocks.block_meta import META_FILE, read_meta
 
 SERVICES, SERVICES_PER_REQUEST, KEYS = 100_000, 500, 5
 SENDERS, LARGE_SENDERS, LARGE_BYTES = 64, 12, 15 << 20
@@ -71,22 +73,31 @@ def repeated(url: str, body: bytes, senders: int, seconds: float) -> Counter[str
         return Counter(answer for found in pool.map(lambda _: [*answers()], range(senders)) for answer in found)
 
 
-def scrape(series: int, limit_mib: int, seconds: float) -> int:
-    """Scrape targets with so many series each 30 s, and print the peak; returns 1 if it exceeds the limit."""
+def scrape(series: int, limit_mib: int, seconds: float, interval: int) -> int:
+    """Scrape targets with so many series, and print the peak; returns 1 if it exceeds the limit.
+
+    interval: seconds between scrapes.
+    """
     pages = Targets(series)
-    flags = "--memory-limit", f"{limit_mib}MiB", "--scrape-interval", "30s"
+    flags = "--memory-limit", f"{limit_mib}MiB", "--scrape-interval", f"{interval}s"
     with (
         tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder,
         served(pages) as targets,
         hub_process(Path(folder), targets, flags) as hub,
     ):
         time.sleep(seconds)
-        store = httpx.get(f"{hub.url}/api/status", trust_env=False, timeout=120).json()["hub"]["store"]
+        status = httpx.get(f"{hub.url}/api/status", trust_env=False, timeout=120).json()
+        store = status["hub"]["store"]
         peak = hub.memory_mib("VmHWM")
+        metas = [read_meta(file.parent) for file in Path(folder).glob(f"metrics/*/{META_FILE}")]
     print(
         f"{pages.series:,} series of {len(targets)} targets: {store['series']:,} stored (limit "
         f"{store['series_limit']:,}), {store['dropped_samples']:,} samples dropped"
     )
+    up = sum(bool(each["up"]) for each in status["hub"]["scrapes"])
+    cut = max((meta.sequences[1] for meta in metas), default=0)
+    merged = sum(meta.level > 0 for meta in metas)
+    print(f"{up} of them up, scraped every {interval} s; {cut} blocks cut, {merged} merged ones on disk")
     held = peak <= limit_mib
     print(f"{'held' if held else 'MISSED'}: {peak:.0f} MiB at its peak of {limit_mib} MiB, set by --memory-limit")
     return 0 if held else 1
@@ -98,9 +109,10 @@ def main() -> int:
     parser.add_argument("--limit-mib", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each overload")
     parser.add_argument("--scraped", type=int, default=0, metavar="SERIES", help="scrape instead")
+    parser.add_argument("--interval", type=int, default=30, help="seconds between scrapes")
     options = parser.parse_args()
     if options.scraped:
-        return scrape(options.scraped, options.limit_mib, options.seconds)
+        return scrape(options.scraped, options.limit_mib, options.seconds, options.interval)
     flags = "--memory-limit", f"{options.limit_mib}MiB"
     with (
         tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder,

@@ -127,7 +127,7 @@ def exposition(data: bytes) -> None:
         samples = text_format.parse(text_of(data), {})
         again = "\n".join(f"{series_text(item.metric, item.labels)} {value_text(item.value)}" for item in samples)
         assert repr(text_format.parse(again, {})) == repr(samples)
-        text_format.parse(text_of(data), {"job": "j", "instance": "i"}, {}, 3)
+        text_format.parse(text_of(data), {"job": "j", "instance": "i"}, text_format.SeriesCache(), 3)
 
 
 def open_metrics(data: bytes) -> None:

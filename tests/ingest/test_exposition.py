@@ -114,7 +114,7 @@ def test_the_series_of_a_target_share_their_label_pairs() -> None:
 
 def test_metrics_of_one_entity_share_their_labels() -> None:
     """A GPU has dozens of metrics with the same labels."""
-    known: SeriesCache = {}
+    known = SeriesCache()
     (one,) = parse('m{gpu="0"} 1', TARGET, known)
     samples = parse('m{gpu="0"} 1\nn{gpu="0"} 1\no{gpu="0"} 1', TARGET, known)
     assert all(each.labels is one.labels for each in samples)
@@ -122,7 +122,7 @@ def test_metrics_of_one_entity_share_their_labels() -> None:
 
 def test_a_later_series_of_a_target_shares_the_label_pairs_of_earlier_ones() -> None:
     """New pods of a rollout come one page after another."""
-    known: SeriesCache = {}
+    known = SeriesCache()
     (one,) = parse('m{pod="a",namespace="shop"} 1', TARGET, known)
     one_later, other = parse('m{pod="a",namespace="shop"} 2\nm{pod="b",namespace="shop"} 1', TARGET, known)
     assert one_later.labels is one.labels
@@ -132,11 +132,21 @@ def test_a_later_series_of_a_target_shares_the_label_pairs_of_earlier_ones() -> 
 
 def test_the_series_cache_does_not_change_results() -> None:
     """It only spares work; series that are gone are forgotten."""
-    known: SeriesCache = {}
+    known = SeriesCache()
     first = parse('x{a="1"} 1\ny 2\n', TARGET, known)
     assert parse('x{a="1"} 1\ny 2\n', TARGET, known) == first
     assert parse('x{a="1"} 5\n', TARGET, known) == (sample("x", 5, a="1"),)
-    assert len(known) == 1
+    assert known.metrics == ["x"]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), min_size=2, max_size=5))
+def test_a_page_in_another_order_than_before_has_the_same_samples(pages: list[list[str]]) -> None:
+    """Series come, go, move, and are repeated."""
+    known = SeriesCache()
+    for names in pages:
+        text = "".join(f'{name}{{of="{name}"}} {place}\n' for place, name in enumerate(names))
+        assert parse(text, TARGET, known) == parse(text, TARGET)
+        assert known.metrics == names
 
 
 names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(

@@ -141,7 +141,7 @@ def test_a_full_index_takes_the_state_of_new_targets(bench: Bench, reopened: boo
     for target in ("a:9400", "b:9400"):
         labels = (("instance", target),)
         samples = (Sample("m", labels, 1.0), *(Sample(metric, labels, 1.0) for metric in TARGET_METRICS))
-        store.append_samples([SampleBatch(bench.time, target, samples)])
+        store.append_samples([SampleBatch(bench.time, target, samples, own=len(TARGET_METRICS))])
     if reopened:
         store.close()
         store = bench.open(limits)
@@ -157,22 +157,25 @@ def numbered(metric: str, count: int) -> list[tuple[str, Labels]]:
 
 
 def test_the_state_of_targets_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target may expose as many series of `up` as it likes."""
+    """A target may expose as many series of `up` as it likes: they take none of the room for those of the scraper."""
     monkeypatch.setattr(series_index, "MAX_TARGET_SERIES", 3)
     index = SeriesIndex(2)
     assert index.intern(numbered("m", 3))[0] == [0, 1, -1]
-    assert index.intern(numbered("up", 5))[0] == [2, 3, 4, -1, -1]
+    assert index.intern(numbered("up", 2))[0] == [-1, -1]
+    assert index.intern(numbered("up", 5), [False, True, True, True, True])[0] == [-1, 2, 3, 4, -1]
     assert len(index) == 5
-    assert index.refused(numbered("up", 5)) == {*numbered("up", 5)[3:]}
+    assert index.refused(numbered("up", 5)) == {numbered("up", 5)[place] for place in (0, 4)}
 
 
-def test_an_index_with_room_takes_any_number_of_series_about_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_that_exposes_series_about_targets_hides_no_other_target(bench: Bench) -> None:
     """A federation page has `up` of thousands of targets."""
-    monkeypatch.setattr(series_index, "MAX_TARGET_SERIES", 3)
-    index = SeriesIndex(6)
-    assert index.intern(numbered("up", 5))[0] == [0, 1, 2, 3, 4]
-    assert index.intern(numbered("m", 2))[0] == [5, -1]
-    assert index.intern([*numbered("up", 6)[5:], *numbered("scrape_duration_seconds", 1)])[0] == [-1, -1]
+    store = bench.open(StoreLimits(max_series=4))
+    labels = (("instance", "federation:9090"),)
+    exposed = [Sample(metric, labels, 1.0) for metric, labels in numbered("up", 20)]
+    own = [Sample(metric, labels, 1.0) for metric in TARGET_METRICS]
+    store.append_samples([SampleBatch(bench.time, "federation:9090", (*exposed, *own), own=len(own))])
+    assert store.stats().series == 4 + len(TARGET_METRICS)
+    assert "federation:9090" in names_of(store, "up", bench.time)
 
 
 def test_blocks_are_cut_after_millions_of_series(bench: Bench) -> None:

@@ -44,9 +44,11 @@ class SampleBatch:
     """Samples of one scrape of one target.
 
     `time` is in Unix seconds. `target` names the origin in logs and on the status page. Series that the
-    previous scrape of the target had and this one lacks are present with the value `STALE`.
+    previous scrape of the target had and this one lacks are present with the value `STALE`. The last `own` samples
+    are those of the scraper itself (`TARGET_METRICS`), not exposed by the target.
     """
 
     time: float
     target: str
     samples: tuple[Sample, ...]
+    own: int = 0

@@ -35,7 +35,7 @@ def backfill(
 
     sampling: seconds between two GPU samples while traces are stored. Yields the reached time after each chunk.
     """
-    caches: list[SeriesCache] = [{} for _ in pages]
+    caches = [SeriesCache() for _ in pages]
     pending: list[SampleBatch] = []
     now = written = simulation.now
     scrape = now + SCRAPE_SECONDS

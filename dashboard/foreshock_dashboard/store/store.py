@@ -286,10 +286,11 @@ def _record_groups(batches: Sequence[SampleBatch]) -> Iterator[list[SampleBatch]
     for batch in batches:
         for first in range(0, len(batch.samples), RECORD_SAMPLES):
             part = batch.samples[first : first + RECORD_SAMPLES]
+            own = min(len(part), max(0, batch.own - (len(batch.samples) - first - len(part))))
             if group and len(part) > room:
                 yield group
                 group, room = [], RECORD_SAMPLES
-            group.append(replace(batch, samples=part))
+            group.append(replace(batch, samples=part, own=own))
             room -= len(part)
     if group:
         yield group

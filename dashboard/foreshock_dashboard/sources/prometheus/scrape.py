@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import httpx
 
@@ -201,8 +202,11 @@ class _TargetScraper:
         self._honor_labels, self._refused = honor_labels, refused
         self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
-        self._series_cache: SeriesCache = {}
-        self._stored: Collection[Series] = ()
+        self._series_cache = SeriesCache()
+        self._stored: tuple[list[str], list[Labels]] = [], []
+        """Metrics and labels of the series of the last scrape; lists of the cache, which takes no more memory."""
+        self._unmarked: list[Series] = []
+        """Series that ended, but whose staleness markers could not be stored."""
         self._log = LogOnChange(_log, recovered=f"target {target.address}: answers again")
 
     def scrape(self) -> None:
@@ -229,27 +233,33 @@ class _TargetScraper:
 
     def end(self) -> None:
         """Mark all series of the target as stale."""
-        ended = [Sample(metric, labels, STALE) for metric, labels in self._stored]
+        ended = [Sample(metric, labels, STALE) for metric, labels in self._all_stored()]
         own = [Sample(metric, self._labels, STALE) for metric in TARGET_METRICS]
         try:
-            self._sink([SampleBatch(self._clock.now(), self.target.address, (*ended, *own))])
+            self._sink([SampleBatch(self._clock.now(), self.target.address, (*ended, *own), len(own))])
         except Exception as failure:  # noqa: BLE001 whatever the sink raises, the thread ends
             _log.warning("target %s: its end could not be stored: %s", self.target.address, failure)
 
     def _store(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
-        current = dict.fromkeys(self._series_cache.values()) if up else {}
-        ended = [series for series in self._stored if series not in current]
+        cache = self._series_cache
+        current = (cache.metrics, cache.labels) if up else ([], [])
+        present = set(zip(*current, strict=True))
+        ended = [series for series in self._all_stored() if series not in present]
         markers = [Sample(metric, labels, STALE) for metric, labels in ended]
         figures = (float(up), duration, float(len(samples)))
         own = [Sample(metric, self._labels, value) for metric, value in zip(TARGET_METRICS, figures, strict=True)]
         # If the sink fails, the staleness markers are repeated with the next scrape.
-        self._stored = *current, *ended
-        self._sink([SampleBatch(now, self.target.address, (*samples, *markers, *own))])
-        self._stored = tuple(current)
-        if refused := frozenset(self._refused(current)):
+        self._stored, self._unmarked = current, ended
+        self._sink([SampleBatch(now, self.target.address, (*samples, *markers, *own), len(own))])
+        self._unmarked = []
+        if refused := frozenset(self._refused(present)):
             # They are parsed again at each scrape, so that what a target exposes beyond the limit takes no memory.
-            self._series_cache = {mark: key for mark, key in self._series_cache.items() if key not in refused}
-            self._stored = tuple(key for key in current if key not in refused)
+            cache.drop(refused)
+            self._stored = cache.metrics, cache.labels
+
+    def _all_stored(self) -> Iterable[Series]:
+        """Series of which the sink may have samples since their last staleness marker, each once."""
+        return dict.fromkeys(chain(zip(*self._stored, strict=True), self._unmarked))
 
 
 def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:

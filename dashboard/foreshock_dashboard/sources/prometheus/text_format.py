@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from array import array
+from collections.abc import Callable, Collection, Mapping
+from itertools import count
 from typing import Any
 
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
@@ -17,12 +19,48 @@ MAX_SERIES = 50_000
 MAX_LABELS = 64
 MAX_LABEL_CHARACTERS = 4096
 
-SeriesCache = dict[int, tuple[str, Labels]]
-"""Metric and labels by the hash of the series as a target writes it (`name{…}`), so that it is parsed once.
 
-The text would take a third of the memory of a series. Python's keyed hash: among a million series the chance of a
-collision is 1 in 40 million.
-"""
+class SeriesCache:
+    """Series of a target's exposition in its order, so that each is parsed once. They are replaced, never changed.
+
+    marks: hashes of the series as the target writes them (`name{…}`); the texts would take a third of the memory of a
+        series. Python's keyed hash: among a million series the chance of a collision is 1 in 40 million.
+    metrics, labels: of each series. A tuple and a dict's entry for each would take five times the memory.
+    """
+
+    def __init__(self) -> None:
+        self.replace(array("q"), [], [])
+
+    def replace(self, marks: array[int], metrics: list[str], labels: list[Labels]) -> None:
+        """Hold these series instead."""
+        self.marks, self.metrics, self.labels = marks, metrics, labels
+
+    def drop(self, series: Collection[tuple[str, Labels]]) -> None:
+        """Hold these series no longer."""
+        rows = zip(self.marks, self.metrics, self.labels, strict=True)
+        kept = [row for row in rows if row[1:] not in series]
+        self.replace(
+            array("q", [mark for mark, _, _ in kept]), [name for _, name, _ in kept], [own for *_, own in kept]
+        )
+
+    def finder(self) -> Callable[[int], int | None]:
+        """Return a function from marks to positions, None for new ones. Fastest for marks in their order."""
+        marks, following = self.marks, 0
+        by_mark: dict[int, int] = {}
+
+        def position(mark: int) -> int | None:
+            nonlocal following
+            found: int | None = following
+            if following == len(marks) or marks[following] != mark:
+                if not by_mark:
+                    by_mark.update(zip(marks, count()))
+                found = by_mark.get(mark)
+            if found is not None:
+                following = found + 1
+            return found
+
+        return position
+
 
 # Possessive quantifiers keep matching linear in the line's length, whatever a target sends.
 _LINE = re.compile(
@@ -63,9 +101,10 @@ def parse(
     Raises:
         ValueError: a line is not a sample, or a limit is exceeded; the message has the number and text of the line.
     """
-    previous = dict(cache) if cache else {}
+    known = cache or SeriesCache()
+    position = known.finder()
     shared: dict[object, Any] | None = None
-    current: SeriesCache = {}
+    marks, metrics, labels_of_series = array("q"), list[str](), list[Labels]()
     samples: dict[tuple[str, Labels], float] = {}
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(" \t\r")
@@ -74,25 +113,28 @@ def parse(
         try:
             match = _match(line)
             mark = hash(match["series"])
-            key = previous.get(mark)
-            if key is None:
+            place = position(mark)
+            if place is None:
                 labels = _labels(match["labels"] or "", target_labels, honor=honor_labels)
                 # Equal pairs and labels are one object: separate ones would take most of the memory of a series.
                 if shared is None:
-                    shared = {known: known for _, known in previous.values()}
-                    shared |= {pair: pair for _, known in previous.values() for pair in known}
+                    shared = {each: each for each in known.labels}
+                    shared |= {pair: pair for each in known.labels for pair in each}
                 labels = shared.get(labels) or tuple(shared.setdefault(pair, pair) for pair in labels)
-                key = sys.intern(match["name"]), shared.setdefault(labels, labels)
+                metric, labels = sys.intern(match["name"]), shared.setdefault(labels, labels)
+            else:
+                metric, labels = known.metrics[place], known.labels[place]
             value = _value(match["value"])
         except ValueError as error:
             raise ValueError(f"line {number}: {error}: {line[:80]!r}") from None
-        current[mark] = key
-        samples.setdefault(key, value)
+        marks.append(mark)
+        metrics.append(metric)
+        labels_of_series.append(labels)
+        samples.setdefault((metric, labels), value)
         if len(samples) > max_series:
             raise ValueError(f"line {number}: more than {max_series} series; let the target expose fewer")
     if cache is not None:
-        cache.clear()
-        cache.update(current)
+        cache.replace(marks, metrics, labels_of_series)
     return tuple(Sample(metric, labels, value) for (metric, labels), value in samples.items())
 
 

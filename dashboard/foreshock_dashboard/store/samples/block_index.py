@@ -55,7 +55,7 @@ class BlockIndex:
     def _intern(self, metric: str, texts: Sequence[str]) -> SeriesRefs | None:
         """Return the refs of a metric's series; None if the index is full."""
         pairs: dict[tuple[str, str], tuple[str, str]] = {}
-        own = self._head.own_labels(metric)
+        own: dict[Labels, Labels] | None = None
         with self._lock:
             refs = self._refs.setdefault(metric, {})
             result = []
@@ -65,6 +65,8 @@ class BlockIndex:
                 if ref is None:
                     if len(self._labels) >= self._max_series:
                         return None
+                    if own is None:  # only now: appends wait while it copies
+                        own = self._head.own_labels(metric)
                     labels, ref = own.get(labels, labels), len(self._labels)
                     refs[labels] = ref
                     self._labels.append(labels)
@@ -75,7 +77,7 @@ class BlockIndex:
         self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str
     ) -> list[BlockSeries] | None:
         """Return a metric's series in each of several blocks; None if the index is full. Raises duckdb.Error."""
-        result = []
+        result: list[BlockSeries] = []
         for block in blocks:
             series = self._loaded.get((block, metric))
             if series is None:
@@ -84,6 +86,8 @@ class BlockIndex:
                 refs = self._intern(metric, [text for _, text in rows])
                 if refs is None:
                     return None
+                if result and np.array_equal(result[-1].refs, refs):
+                    refs = result[-1].refs  # one array for all blocks with the same series, as most have
                 series = BlockSeries(block, rows[0][0] if rows else 0, refs)
                 self._loaded = {key: value for key, value in list(self._loaded.items()) if not key[0].obsolete}
                 self._loaded[block, metric] = series

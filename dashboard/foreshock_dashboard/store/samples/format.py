@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, count
+from itertools import accumulate, chain, count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +266,10 @@ def sample_rows(batches: Sequence[SampleBatch], index: SeriesIndex) -> tuple[Row
     Raises ValueError for an invalid time.
     """
     series = [(sample.metric, sample.labels) for batch in batches for sample in batch.samples]
-    refs, metrics = index.intern(series)
+    is_own = chain.from_iterable(
+        chain(repeat(False, len(batch.samples) - batch.own), repeat(True, batch.own)) for batch in batches
+    )
+    refs, metrics = index.intern(series, is_own)
     values = np.array([sample.value for batch in batches for sample in batch.samples], dtype=np.float64)
     scrape_times = np.array([_milliseconds(batch) for batch in batches], dtype=np.int64)
     times = np.repeat(scrape_times, [len(batch.samples) for batch in batches])

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 
 import numpy as np
@@ -21,15 +21,14 @@ SeriesRefs = NDArray[np.int32]
 _REF_BITS = 31
 MAX_REF = (1 << _REF_BITS) - 1
 MAX_TARGET_SERIES = 15_000
-"""Series of `TARGET_METRICS` that are added even to a full index, so that each of 5,000 targets shows its state."""
+"""Series of the scraper itself that are added even to a full index, so that each of 5,000 targets shows its state."""
 
 
 class SeriesIndex:
     """Maps (metric, labels) to refs. Thread-safe; a ref is never reused.
 
-    At most `limit` series have a ref at a time, and beyond it only series of `TARGET_METRICS`, until the index has
-    `MAX_TARGET_SERIES` of them. Refs from `intern` are valid inside `pinned` only, unless the head has samples of the
-    series.
+    At most `limit` series have a ref at a time, and beyond it up to `MAX_TARGET_SERIES` of the scraper itself. Refs
+    from `intern` are valid inside `pinned` only, unless the head has samples of the series.
 
     A series takes one entry of a dict: 80 bytes beside its labels, which the scraper has as well.
     """
@@ -54,19 +53,25 @@ class SeriesIndex:
 
     # --- adding series
 
-    def intern(self, series: Iterable[tuple[str, Labels]]) -> tuple[list[int], list[int]]:
-        """Return the ref of each (metric, labels), new ones included, and of its metric; -1 if the index is full."""
+    def intern(
+        self, series: Iterable[tuple[str, Labels]], is_own: Iterable[bool] = repeat(False)
+    ) -> tuple[list[int], list[int]]:
+        """Return the ref of each (metric, labels), new ones included, and of its metric; -1 if the index is full.
+
+        is_own: whether a series is one of the scraper itself.
+        """
         refs: list[int] = []
         metrics: list[int] = []
         with self._lock:
             self._by_text.clear()
             current = self._epoch << _REF_BITS
+            own = iter(is_own)
             for name, of_metric in groupby(series, itemgetter(0)):
                 known = self._by_metric.get(name, {})
-                for _, labels in of_metric:
+                for (_, labels), of_scraper in zip(of_metric, own, strict=False):
                     entry = known.get(labels)
                     if entry is None:
-                        refs.append(self._add(name, labels))
+                        refs.append(self._add(name, labels, is_own=of_scraper))
                         continue
                     refs.append(ref := entry & MAX_REF)
                     if entry < current:
@@ -83,7 +88,8 @@ class SeriesIndex:
                 both = self._by_text.get(text)
                 if both is None:
                     name, labels = parse_series(text, pairs)
-                    both = self._by_text[text] = self._add(name, labels), self._metrics.get(name, -1)
+                    ref = self._add(name, labels, is_own=name in TARGET_METRICS)  # the WAL does not say
+                    both = self._by_text[text] = ref, self._metrics.get(name, -1)
                 found.append(both)
         return [ref for ref, _ in found], [metric for _, metric in found]
 
@@ -95,26 +101,23 @@ class SeriesIndex:
     def refused(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:
         """Return those without a ref if the index is full; none while it has room."""
         with self._lock:
-            if self._has_room(""):
+            if self._has_room(is_own=False):
                 return frozenset()
             nothing: dict[Labels, int] = {}
             return frozenset(
                 (name, labels) for name, labels in series if labels not in self._by_metric.get(name, nothing)
             )
 
-    def _has_room(self, name: str) -> bool:
-        """Whether another series of a metric may be added."""
-        if self._count < self.limit:
-            return True
-        of_targets = sum(len(self._by_metric.get(metric, ())) for metric in TARGET_METRICS)
-        return name in TARGET_METRICS and of_targets < MAX_TARGET_SERIES
+    def _has_room(self, *, is_own: bool) -> bool:
+        """Whether another series may be added. is_own: whether it is one of the scraper itself."""
+        return self._count < self.limit + (MAX_TARGET_SERIES if is_own else 0)
 
-    def _add(self, name: str, labels: Labels) -> int:
+    def _add(self, name: str, labels: Labels, *, is_own: bool) -> int:
         known = self._by_metric.get(name)
         entry = None if known is None else known.get(labels)
         if entry is not None:  # twice in one request, or from another spelling of the text
             ref = entry & MAX_REF
-        elif not self._has_room(name) or self._next_ref >= MAX_REF:
+        elif not self._has_room(is_own=is_own) or self._next_ref >= MAX_REF:
             return -1
         else:
             ref, self._next_ref, self._count = self._next_ref, self._next_ref + 1, self._count + 1
