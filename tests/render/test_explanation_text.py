@@ -37,7 +37,7 @@ def answer(**changes: object) -> dict[str, Any]:
         ),
         (
             {"candidates": [1], "confidence": "low", "service": "front"},
-            "Likely root causes for front at 2026-01-05 08:42:00 UTC. Confidence: low.",
+            "Possible root causes for front at 2026-01-05 08:42:00 UTC. Confidence: low.",
         ),
         ({}, "No service is clearly anomalous at 2026-01-05 08:42:00 UTC."),
         (

@@ -19,7 +19,8 @@ def heading(answer: Json) -> str:
     service, when = answer["service"], utc_timestamp(answer["at"])
     if answer["candidates"]:
         whose = f" for {in_words(service)}" if service else ""
-        return f"Likely root causes{whose} at {when}. Confidence: {answer['confidence']}."
+        likely = "Possible" if answer["confidence"] == "low" else "Likely"
+        return f"{likely} root causes{whose} at {when}. Confidence: {answer['confidence']}."
     verdict = f"{in_words(service)} is not clearly anomalous" if service else "No service is clearly anomalous"
     return f"{verdict} at {when}.{' Closest, with low confidence:' if answer['weak_candidates'] else ''}"
 

@@ -220,8 +220,10 @@ const links = ({ incident, others }) =>
  * The suspected cause, or the candidates, as a sentence for screen readers.
  * @param {Situation} situation
  */
-const suspectText = ({ incident, suspected }) =>
-  `. ${incident.cause ? NOW_TEXTS.suspected_cause : `${NOW_TEXTS.candidates}:`} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
+const suspectText = ({ incident, suspected }) => {
+  const label = incident.cause ? NOW_TEXTS.suspected_cause : `${NOW_TEXTS.candidates}:`;
+  return `. ${label} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
+};
 
 /**
  * Draw the verdict.
