@@ -113,6 +113,56 @@ def test_a_slower_service_that_waits_more_is_pressed(platforms: Kit) -> None:
     assert finding.severity == pytest.approx(0.9 / 0.4, rel=0.01)
 
 
+def light(kit: Kit, **changes: object) -> Kit:
+    """`llm` has a fiftieth of a GPU, too little for a measured wait, becomes slow, and `batch` fills the GPU."""
+    given: dict[str, object] = {
+        "services": {"llm": kit.Served(p95=kit.step(0.4, 0.9))},
+        "busy": {(1, "llm"): 0.02, (1, "batch"): kit.windowed(0.3, 0.97)},
+        "gpu_wait": {(1, "llm", "batch"): 0.0},
+    }
+    return shared(kit, **{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(lambda _: {}, id="no measured wait"),
+        pytest.param(lambda _: {"gpu_wait": {}}, id="no GPU wait at all"),
+        pytest.param(lambda kit: {"gpu_wait": {(1, "llm", "batch"): kit.step(0.0, 0.04)}}, id="a little measured wait"),
+        pytest.param(
+            lambda kit: {
+                "busy": {(1, "llm"): 0.02, (1, "batch"): kit.windowed(0.3, 0.8)},
+                "gpu_wait": {(1, "llm", "batch"): kit.step(0.0, 0.4)},
+            },
+            id="a measured wait where the GPU is full at times only",
+        ),
+    ],
+)
+def test_a_service_too_light_for_a_measured_wait_is_pressed(
+    platforms: Kit, changes: Callable[[Kit], dict[str, object]]
+) -> None:
+    """Its requests find the GPU taken for the neighbor's share of the time."""
+    finding = likely_finding(platforms, gpu_contention(light(platforms, **changes(platforms)).point(later=8)))
+
+    assert finding is not None
+    assert finding.suspect.service == platforms.service("batch")
+    assert finding.since == pytest.approx(1_800_000_000 + 2410, abs=10)
+    assert finding.severity == pytest.approx(0.9 / 0.4, rel=0.01)
+
+
+def test_the_share_of_the_neighbor_is_the_reason_where_that_of_the_service_did_not_fall(platforms: Kit) -> None:
+    """A wait that is not measured is no evidence."""
+    finding = likely_finding(platforms, gpu_contention(light(platforms).point(later=8)))
+
+    assert finding is not None
+    assert "batch gets 97% of GPU time (baseline 30%)." in texts(finding.actions)
+    assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
+        ("llm", 0.02, 0.02),
+        ("batch", 0.97, 0.30),
+        ("llm", 0.9, 0.4),
+    ]
+
+
 HARMLESS: dict[str, Callable[[Kit], Kit]] = {
     "the service has less load, and the neighbor takes the rest": lambda kit: shared(
         kit, gpu_wait={(n, "llm", "batch"): 0.18 for n in (1, 2)}
@@ -130,6 +180,19 @@ HARMLESS: dict[str, Callable[[Kit], Kit]] = {
         running={"llm": 20.0},
     ),
     "it is slower but waits no longer": lambda kit: pressed(kit, gpu_wait={(1, "llm", "batch"): 0.02}),
+    "a light service is not slower": lambda kit: light(kit, services={"llm": kit.Served()}),
+    "a light service is slower, and the GPU is not full": lambda kit: light(
+        kit, busy={(1, "llm"): 0.02, (1, "batch"): kit.windowed(0.3, 0.8)}
+    ),
+    "a light service is slower, and the neighbor grew on another GPU": lambda kit: light(
+        kit, busy={(1, "llm"): 0.02, (1, "batch"): 0.95, (2, "batch"): kit.windowed(0.3, 0.97)}
+    ),
+    "a light service is slower beside a neighbor that is always as busy": lambda kit: light(
+        kit, busy={(1, "llm"): 0.02, (1, "batch"): 0.95}
+    ),
+    "a light service grew itself, and its wait is measured": lambda kit: light(
+        kit, busy={(1, "llm"): kit.windowed(0.02, 0.3), (1, "batch"): kit.windowed(0.3, 0.69)}
+    ),
     "its durations always vary as much": lambda kit: pressed(
         kit, services={"llm": kit.Served(p95=lambda i: 1.3 if i >= 240 else (0.3, 0.5, 0.9)[i // 6 % 3])}
     ),

@@ -3,8 +3,10 @@
 Either of two signs is enough. Squeezed: the neighbor's share of a full GPU grows and the service's falls, although its
 request rate does not. A batching server is then slower by its baseline share over its current share, a scrape or two
 later, before any histogram moves. Pressed: the service is slower, waits longer for the neighbor than at baseline, and
-the neighbor takes more. The neighbor is chosen by its share of the growth, weighted by a non-negative regression:
-correlation would pick whichever shares the common load.
+the neighbor takes more. The wait of a service that is too light for the exporter is not measured. Its estimate is the
+growth of the neighbor's share of full GPUs: a request finds the GPU taken for that share of the time. The neighbor is
+chosen by its share of the growth, weighted by a non-negative regression: correlation would pick whichever shares the
+common load.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.stats.nnls import nonnegative_weights
+from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE
 
 SQUEEZE_SLOWDOWN = 1.25
 """Predicted slowdown of a squeezed service; GPU shares vary by a few percent."""
@@ -71,8 +74,8 @@ class ContendedShares(NamedTuple):
     """Shares of GPU time of a service and a neighbor, means over the GPUs on which the neighbor grew.
 
     baseline, now: of the service. neighbor_baseline, neighbor_growth: of the neighbor. wait, wait_baseline: ratio of
-    time that the service waits for the neighbor; NaN if unknown. since: Unix seconds at which the neighbor left its
-    baseline.
+    time that the service waits for the neighbor; NaN if unknown. full_growth: of the neighbor, 0 on GPUs that are not
+    full. since: Unix seconds at which the neighbor left its baseline.
     """
 
     baseline: float
@@ -81,7 +84,22 @@ class ContendedShares(NamedTuple):
     neighbor_growth: float
     wait: float
     wait_baseline: float
+    full_growth: float
     since: float
+
+    @property
+    def neighbor_share(self) -> float:
+        """Share of the neighbor."""
+        return self.neighbor_baseline + self.neighbor_growth
+
+    @property
+    def wait_growth(self) -> float:
+        """Growth of the ratio of time that the service waits for the neighbor.
+
+        Without GPU wait, its loss of share; at least the estimate while it is too light for the exporter.
+        """
+        growth = self.wait - self.wait_baseline if math.isfinite(self.wait) else self.baseline - self.now
+        return max(growth, self.full_growth) if max(self.baseline, self.now) < MIN_ACTIVE_SHARE else growth
 
 
 def gpu_contention(point: EvaluationPoint) -> Iterator[Finding]:
@@ -144,11 +162,10 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> F
         contended = contended & _demands(point, sharing, affected, rows, slow)
     squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], contended)
     squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[contended]) / PRESSED_Z)
-    lost = pair.wait - pair.wait_baseline if math.isfinite(pair.wait) else pair.baseline - pair.now
     pressed = _least(
         (slow.ratio / clock_slowdown(point, affected) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
-        lost / WAIT_GROWTH,
+        pair.wait_growth / WAIT_GROWTH,
         pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
@@ -176,6 +193,8 @@ def _actions(
     tiers = dict(zip(point.world.services, point.world.tier, strict=False))
     tier, other_tier = tiers.get(affected, ""), tiers.get(neighbor.service, "")
     reason = Reason("gpu_share", affected, value=pair.now, baseline=pair.baseline)
+    if pair.now >= pair.baseline:  # its own share explains nothing
+        reason = Reason("gpu_share", neighbor.service, value=pair.neighbor_share, baseline=pair.neighbor_baseline)
     projected = ((name, point.value(name, affected) / slowdown) for name in EFFECT_SIGNALS)
     effect = first(of_signal(point, name, affected, value) for name, value in projected)
     cap = max(pair.neighbor_baseline, MIN_SHARE_CHANGE)
@@ -200,7 +219,10 @@ def _is_batch(point: EvaluationPoint, service: Service) -> bool:
 
 
 def _shares(point: EvaluationPoint, sharing: GpuShares, affected: Service, neighbor: NoisyNeighbor) -> ContendedShares:
-    rows = [row for row in point.tenant_rows[affected] if point.world.tenants[row].gpu in neighbor.gpus]
+    rows, grown = (
+        [row for row in point.tenant_rows[service] if point.world.tenants[row].gpu in neighbor.gpus]
+        for service in (affected, neighbor.service)
+    )
     tenants = [Tenant(gpu, neighbor.service) for gpu in neighbor.gpus]
     pairs = [GpuWaitPair(gpu, affected, neighbor.service) for gpu in neighbor.gpus]
     waits = np.array([(point.value("gpu_wait_by", pair), point.level("gpu_wait_by", pair)) for pair in pairs])
@@ -212,6 +234,7 @@ def _shares(point: EvaluationPoint, sharing: GpuShares, affected: Service, neigh
         neighbor_growth=neighbor.growth / len(neighbor.gpus),
         wait=float(np.nanmean(waits[:, 0])) if is_measured else math.nan,
         wait_baseline=float(np.mean(np.nan_to_num(waits[:, 1]))) if is_measured else math.nan,
+        full_growth=float(np.mean((sharing.now - sharing.baseline)[grown] * sharing.full[grown])),
         since=min(_onset(point, tenant) for tenant in tenants),
     )
 
@@ -220,13 +243,13 @@ def _evidence(
     point: EvaluationPoint, affected: Service, neighbor: NoisyNeighbor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
     now, baseline, since = point.value(slow.signal, affected), point.level(slow.signal, affected), pair.since
-    share, neighbor_share = GPU_SHARE, pair.neighbor_baseline + pair.neighbor_growth
     wait = f"{affected} waiting on {neighbor.service}"
     return known_evidence(
-        Evidence(share, pair.now, pair.baseline, "ratio", since, str(affected)),
-        Evidence(share, neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),
+        Evidence(GPU_SHARE, pair.now, pair.baseline, "ratio", since, str(affected)),
+        Evidence(GPU_SHARE, pair.neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),
         Evidence("GPU wait", pair.wait, pair.wait_baseline, "ratio", since, wait),
         Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(affected)),
+        zeros=False,
     )
 
 
