@@ -81,8 +81,9 @@ def test_alerts_are_grouped_alike_at_every_severity(config: Yaml) -> None:
         for child in route.get("routes", []):
             yield from groups(child, own)
 
-    early, services, gpus, others = config["route"]["routes"]
+    early, forecasts, services, gpus, others = config["route"]["routes"]
     assert early["receiver"] == "null"
+    assert (forecasts["matchers"], forecasts["group_by"]) == (['urgency="working_hours"'], ["alertname", "origin"])
     (neighbor,) = (route for route in services["routes"] if route["group_by"] != ["origin"])
     assert (neighbor["matchers"], neighbor["group_by"]) == (['aggressor!=""'], ["aggressor"])
     services["routes"].remove(neighbor)

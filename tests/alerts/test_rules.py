@@ -194,7 +194,8 @@ def test_labels_are_enumerations_and_identities(alerts: list[Yaml]) -> None:
 
 def test_values_of_labels_that_rules_make_are_snake_case(rules: list[Yaml]) -> None:
     """Silences have to type them. A group within a value is `${1}`: after `$1`, letters count as part of its name."""
-    made = [value for rule in rules for value in re.findall(r'"(?:reason|kind|direction)", "([^"(]+)"', rule["expr"])]
+    label = r'"(?:reason|kind|direction|urgency)", "([^"(]+)"'
+    made = [value for rule in rules for value in re.findall(label, rule["expr"])]
     assert len(made) > 8
     assert all(re.fullmatch(r"[a-z0-9_]*(\$\{1\}[a-z0-9_]*)?", value) for value in made if value != "$1")
 
