@@ -134,6 +134,7 @@ FIGURE_ROWS = (
         Bounds(0.80),
         Bounds(0.90),
     ),
+    Row("first pages that state a cause", "share", _mean("cascades", "verdict.is_cause_stated")),
     Row("cause class right", "share", _mean("cascades", "verdict.right_cause"), Bounds(0.80), Bounds(0.90)),
     Row(
         "time to breach within p10–p90",

@@ -139,7 +139,7 @@ def _run(outcome: Outcome) -> tuple[str, ...]:
 
 def _verdict(verdict: Verdict) -> tuple[str, str, str]:
     right = {"cause": verdict.right_cause, "top-1": verdict.top1, "top-3": verdict.top3, "pair": verdict.pair}
-    return verdict.cause, verdict.named, " ".join(name for name, is_right in right.items() if is_right)
+    return verdict.cause or "not stated", verdict.named, " ".join(name for name, is_right in right.items() if is_right)
 
 
 def terminal(evaluation: Evaluation, *, runs: bool) -> str:
@@ -208,7 +208,7 @@ def _late(evaluation: Evaluation) -> str:
     cascades = [outcome for outcome in evaluation.runs if outcome.scored and outcome.expects_cascade]
     late = [f"{outcome.run.name} ({_page_after_onset(outcome)})" for outcome in cascades if not outcome.pages.early]
     wrong = [
-        f"{outcome.run.name} ({outcome.verdict.named or 'none'}, {outcome.verdict.cause})"
+        f"{outcome.run.name} ({outcome.verdict.named or 'none'}, {outcome.verdict.cause or 'not stated'})"
         for outcome in cascades
         if outcome.verdict and not (outcome.verdict.top1 and outcome.verdict.right_cause is not False)
     ]

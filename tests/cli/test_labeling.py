@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.web.worlds import NOW, SCENES, FakeHub
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.recording.meta import TRUTH
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.response import entries
 from foreshock_dashboard.web.app import create_app
@@ -57,3 +59,22 @@ def test_feedback_labels_a_recording_for_the_evaluation(
     [run] = lab_runs(tmp_path)
     assert run.expected.root_causes == {Service("ml", "switch")}
     assert truth.cascaded == run.expected.cascade
+
+
+def test_feedback_on_a_cause_that_was_not_stated_is_no_truth(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At low confidence the page named candidates only; as feedback on a stated cause, it is."""
+    folder = tmp_path / "incident"
+    with RecordingWriter(folder) as writer:
+        for at in (NOW - 60, NOW):
+            writer.add_batch(SampleBatch(at, "job", (Sample("up", labels_of({"job": "a"}), 1.0),)))
+    stated = hub.snapshot.incidents[0]
+    hub.journal.append("incident", NOW + 600, "dana", entries.feedback(stated.id, "correct", None, None, ""))
+    hub.snapshot = replace(hub.snapshot, incidents=(replace(stated, confidence=0.49),))
+    assert main(["recording", "label", str(folder)]) == 1
+    assert "states no cause" in capsys.readouterr().err
+    assert not (folder / TRUTH).exists()
+    hub.snapshot = replace(hub.snapshot, incidents=(stated,))
+    assert main(["recording", "label", str(folder)]) == 0
+    assert read_truth(folder).origin == stated.suspect.service

@@ -23,6 +23,8 @@ from foreshock_evaluation.scores.verdict import (
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage
 
+PARTS = ("top1", "top3", "right_cause", "pair", "is_cause_stated")
+
 
 def test_an_incident_counts_as_of_its_opening_and_its_first_page(stage: type[Stage]) -> None:
     """Later states are no warning."""
@@ -64,6 +66,9 @@ def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
         ({"root_cause": "other", "candidates": ()}, {"top1", "top3", "pair"}),
         ({"root_cause": SuspectedCause(), "candidates": ()}, {"top1", "top3", "pair"}),
         ({"cause": "overload"}, {"right_cause"}),
+        ({"confidence": 0.49}, {"right_cause", "pair", "is_cause_stated"}),
+        ({"confidence": 0.49, "root_cause": "other"}, {"top1", "right_cause", "pair", "is_cause_stated"}),
+        ({"confidence": 0.49, "candidates": ()}, {"top1", "top3", "right_cause", "pair", "is_cause_stated"}),
         ({"pool": "embed"}, {"pair"}),
         ({"gpus": (), "pool": ""}, {"pair"}),
         ({"pool": ""}, set()),
@@ -72,7 +77,7 @@ def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong: set[str], stage: type[Stage]) -> None:
-    """The root cause may come from the candidates, the place from the GPUs."""
+    """The root cause may come from the candidates, the place from the GPUs; at low confidence no cause is stated."""
     incident = stage.incident
     suspect = incident.suspect
     if changes.get("root_cause") == "other":
@@ -81,6 +86,7 @@ def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong:
         suspect = suspect._replace(service=None)
     suspect = suspect._replace(**{key: changes[key] for key in ("gpus", "pool") if key in changes})
     incident = replace(incident, suspect=suspect, cause=changes.get("cause", incident.cause))
+    incident = replace(incident, confidence=changes.get("confidence", incident.confidence))
     if "candidates" in changes:
         incident = replace(incident, candidates=())
     elif changes.get("root_cause") == "other":
@@ -90,7 +96,7 @@ def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong:
 
     verdict = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, incident))
 
-    assert {name for name in ("top1", "top3", "right_cause", "pair") if not getattr(verdict, name)} == wrong
+    assert {name for name in PARTS if not getattr(verdict, name)} == wrong
 
 
 def test_a_pair_is_judged_for_gpu_contention_only(stage: type[Stage]) -> None:

@@ -41,6 +41,14 @@ def test_a_picture_shows_the_plots_of_the_cause(cause: Cause, titles: list[str])
     assert svg.count("aria-label") == 2
 
 
+def test_a_picture_does_not_show_a_cause_that_is_not_stated() -> None:
+    """At low confidence."""
+    world = contended()
+    svg = incident_svg(world, replace(contention_incident(world), confidence=0.49))
+    assert svg is not None
+    assert "GPU wait" not in svg
+
+
 def test_an_incident_without_data_has_no_picture() -> None:
     """As after a restart over a source that lost it."""
     world = contended()

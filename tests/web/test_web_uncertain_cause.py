@@ -12,7 +12,7 @@ from tests.web.caller import Caller
 from tests.web.worlds import NOW as WORLD_NOW
 from tests.web.worlds import FakeHub, contended, snapshot
 
-from foreshock_dashboard.hub.self_metrics import info_labels
+from foreshock_dashboard.hub.self_metrics import incident_families, info_labels
 from foreshock_dashboard.mcp.compact import incident_list
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Candidate, Incident
@@ -22,6 +22,7 @@ from foreshock_dashboard.render.incident_text import change_line, incident_text
 from foreshock_dashboard.render.notification import open_message, resolved_message
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state import incident_json
 
@@ -53,6 +54,18 @@ def _as_page(item: Incident) -> str:
     return json.dumps(data.now(snapshot(contended(), _at_world(item)), "topology")["verdict"], default=vars)
 
 
+def _as_cascade(item: Incident) -> str:
+    """The chooser, the chosen incident, and its suspected cause on the Cascade page."""
+    page = cascade(snapshot(contended(), _at_world(item)), WORLD_NOW - 600)
+    return json.dumps((page["incidents"], page["selected"], page["suspected"]), default=vars)
+
+
+def _counted(item: Incident) -> str:
+    """The labels of `foreshock_incidents` that have an incident."""
+    counts = next(iter(incident_families([item])))
+    return json.dumps([sample.labels for sample in counts.samples if sample.value])
+
+
 def _as_answer(item: Incident) -> str:
     """What an agent reads."""
     app = create_app(FakeHub(snapshot(contended(), _at_world(item))), version="0")
@@ -69,10 +82,12 @@ TEXTS: dict[str, Callable[[Incident], str]] = {
     ),
     "alert": _as_alert,
     "labels of the metric": lambda item: json.dumps(info_labels(item)),
+    "line of the count of incidents": _counted,
     "line of a replay": lambda item: change_line(NOW, item),
     "API": _as_json,
     "command": lambda item: incident_text(json.loads(_as_json(item))),
     "Now": _as_page,
+    "Cascade": _as_cascade,
     "agent": _as_answer,
     "postmortem": lambda item: report(contended(), _at_world(item)).markdown,
 }
@@ -99,9 +114,9 @@ def test_the_first_action_is_to_check_the_candidates() -> None:
     """It is typed in the API, and has no command."""
     (action,) = incident_json.incident(UNCERTAIN)["actions"]
     assert (action["kind"], action["candidates"]) == ("check_first", ["ml/batch-embed", "serving/llm-chat"])
-    assert (action["text"], action["command"]) == ("Check first: ml/batch-embed, serving/llm-chat", None)
+    assert (action["text"], action["command"]) == ("Check ml/batch-embed, serving/llm-chat first", None)
     assert (
-        "Action: Check first: ml/batch-embed, serving/llm-chat."
+        "Action: Check ml/batch-embed, serving/llm-chat first."
         in open_message(UNCERTAIN, "critical", "http://hub").text
     )
     for form, cause in ((UNCERTAIN, None), (replace(UNCERTAIN, confidence=0.5), "gpu_contention")):

@@ -84,13 +84,18 @@ def info_labels(incident: Incident) -> dict[str, str]:
         **open_labels(incident),
         "state": incident.state,
         "cascading": str(incident.cascading).lower(),
-        "cause": incident.cause if incident.is_cause_stated else "",
+        "cause": _stated_cause(incident),
         "confidence_level": incident.confidence_level,
         "suspect": suspected_cause(suspect),
         "candidates": "" if incident.is_cause_stated else joined_text(candidate_clauses(incident)),
         "pool": suspect.pool,
         **_service_labels("aggressor", suspect.service),
     }
+
+
+def _stated_cause(incident: Incident) -> str:
+    """The cause class; "" where it is not stated."""
+    return incident.cause if incident.is_cause_stated else ""
 
 
 def metrics_text(stats: HubStats, *, openmetrics: bool = False) -> str:
@@ -153,11 +158,11 @@ def _known_changes(stats: HubStats) -> list[Change]:
 def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:
     """Metrics of the open incidents. Counts are 0, never absent."""
     opened = [incident for incident in incidents if incident.is_open]
-    counts = Counter[tuple[str, ...]]((incident.severity, incident.state, incident.cause) for incident in opened)
-    every = product(get_args(Severity), ("firing", "recovering"), get_args(Cause))
+    counts = Counter[tuple[str, ...]]((item.severity, item.state, _stated_cause(item)) for item in opened)
+    every = product(get_args(Severity), ("firing", "recovering"), (*get_args(Cause), ""))
     yield _gauge(
         "foreshock_incidents",
-        "Open incidents by severity, state, and suspected cause.",
+        "Open incidents by severity, state, and suspected cause; the cause is empty at low confidence.",
         ("severity", "state", "cause"),
         ((key, float(counts[key])) for key in every),
     )

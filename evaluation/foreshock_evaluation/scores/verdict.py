@@ -27,11 +27,11 @@ class IncidentAt(NamedTuple):
 
     @property
     def page(self) -> Page:
-        """Page about all services that the incident names."""
-        incident = self.incident
-        root_cause = {incident.suspect.service} if incident.suspect.service else set()
+        """Page about all services that the incident names, but no candidates: a page may not hit by listing many."""
+        incident, suspect = self.incident, self.incident.stated_suspect
+        root_cause = {suspect.service} if suspect.service else set()
         at_risk = {risk.service for risk in incident.at_risk}
-        edge = incident.suspect.edge or ()
+        edge = suspect.edge or ()
         return Page(self.time, frozenset({incident.service, *incident.affected, *at_risk, *root_cause, *edge}))
 
 
@@ -51,11 +51,11 @@ def first_hit(history: History, score: DetectionScore) -> IncidentAt | None:
 
 
 def forecast_retry_storm(truth: Truth, history: History) -> bool:
-    """Whether an incident with a retry storm as its cause was open at the fault's onset."""
+    """Whether an incident that states a retry storm as its cause was open at the fault's onset."""
     if truth.onset is None:
         return False
     before = [incidents for time, incidents in history if time < truth.onset] or [()]
-    return any(incident.is_open and incident.cause == "retry_storm" for incident in before[-1])
+    return any(item.is_open and item.is_cause_stated and item.cause == "retry_storm" for item in before[-1])
 
 
 class Eta(NamedTuple):
@@ -86,10 +86,11 @@ class Eta(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """First page against the truth.
+    """First page, as a user sees it, against the truth.
 
-    named: first suspected cause. cause: cause class as in the truth. top1, top3: a right root cause is first, or among
-    the first three. right_cause: None if the truth names no cause class. pair: aggressor, victim, and pool are right;
+    named: suspected cause, or the first candidate where none is stated. cause: cause class as in the truth; "" if not
+    stated. top1, top3: a right root cause is first, or among the first three. right_cause: the stated cause class is
+    right; None if the truth names none. pair: aggressor, victim, and pool are right;
     None without GPU contention. extent: F1 score of the affected and at-risk services. etas: of services that breached
     later.
     """
@@ -103,21 +104,27 @@ class Verdict:
     extent: float
     etas: tuple[Eta, ...]
 
+    @property
+    def is_cause_stated(self) -> bool:
+        """Whether the page states a cause."""
+        return self.cause != ""
+
 
 def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verdict:
     """Verdict on the first page of a detected cascade."""
-    incident = page.incident
-    edge = incident.suspect.edge
-    named = incident.suspect.service or (incident.candidates[0].service if incident.candidates else None)
+    incident, suspect = page.incident, page.incident.stated_suspect
+    cause = incident.cause if incident.is_cause_stated else ""
+    edge = suspect.edge
+    named = suspect.service or (incident.candidates[0].service if incident.candidates else None)
     on_edge = edge is not None and _is_right_edge(edge, expected)
     top1 = on_edge or named in expected.root_causes
     ranked = list(dict.fromkeys((*([named] if named else ()), *(item.service for item in incident.candidates))))
     return Verdict(
         named=f"{edge[0]} -> {edge[1]}" if edge and (on_edge or not named) else str(named or ""),
-        cause=incident.cause,
+        cause=cause,
         top1=top1,
         top3=top1 or not expected.root_causes.isdisjoint(ranked[:3]),
-        right_cause=incident.cause == truth.cause if truth.cause else None,
+        right_cause=cause == truth.cause if truth.cause else None,
         pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "gpu_contention" else None,
         extent=f1({incident.service, *incident.affected, *(risk.service for risk in incident.at_risk)}, truth),
         etas=tuple(
@@ -135,7 +142,7 @@ def _is_right_edge(edge: tuple[Service, Service], expected: Expected) -> bool:
 
 def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool:
     """Whether the victim is the origin, and the pool or the GPUs are the contended ones."""
-    suspect = incident.suspect
+    suspect = incident.stated_suspect
     gpus = {gpu.label for gpu in suspect.gpus}
     in_pool = suspect.pool == truth.pool if suspect.pool else bool(gpus) and gpus <= expected.gpus
     return in_pool and truth.origin in (incident.service, incident.service)

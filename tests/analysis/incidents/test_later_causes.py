@@ -20,6 +20,7 @@ from foreshock_dashboard.model.service import Service
 
 Platforms = Any
 CHAT, SEARCH, OTHER = (Service("serving", name) for name in ("chat", "search", "other"))
+LLM = Service("", "llm")
 PAGED = Incident("i", "critical", "firing", "gpu_contention", CHAT, 0.0, opened=60.0, paged=100.0)
 
 
@@ -147,8 +148,7 @@ def test_a_later_cause_is_stable_until_what_was_paged_is_found_again(platforms: 
             now = later, {action.service.name for action in incident.actions if action.service}
             if incident.paged is not None and now not in shown[-1:]:
                 shown.append(now)
-    llm = Service("", "llm")
-    assert shown == [(None, {"batch"}), (("hardware", llm), {"llm"}), (None, {"batch"})]
+    assert shown == [(None, {"batch"}), (("hardware", LLM), {"llm"}), (None, {"batch"})]
 
 
 def test_a_cause_that_replaces_what_was_paged_has_no_later_cause_beside_it(platforms: Platforms) -> None:
@@ -158,3 +158,18 @@ def test_a_cause_that_replaces_what_was_paged_has_no_later_cause_beside_it(platf
     group = TrackedIncident(frozenset({CHAT}), 9, 9, 0.0, 900.0, disagreeing_points=60, incident=before)
     after = replace(before, cause="dependency", suspect=SuspectedCause(OTHER))
     assert _reported(group, before, after, Evaluation(point, {}, ())).incident == replace(after, later=None)
+
+
+@pytest.mark.parametrize(("confidence", "later"), [(0.49, None), (0.5, "change")])
+def test_a_later_cause_is_stated_from_medium_confidence(
+    confidence: float, later: Cause | None, platforms: Platforms
+) -> None:
+    """Until then what was paged stands alone."""
+    point = platforms.Platform(services={"llm": platforms.Served()}).point()
+    before = replace(PAGED, service=LLM, confidence=0.95, suspect=SuspectedCause(OTHER))
+    group = TrackedIncident(frozenset({LLM}), 9, 9, 0.0, 900.0, disagreeing_points=200, incident=before)
+    after = replace(before, cause="change", suspect=SuspectedCause(LLM, change=DEPLOY), confidence=confidence)
+    incident = _reported(group, before, after, Evaluation(point, {}, ())).incident
+    assert incident is not None
+    assert incident.cause == "gpu_contention"
+    assert (incident.later and incident.later.cause) == later

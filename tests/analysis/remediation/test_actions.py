@@ -16,7 +16,7 @@ from tests.analysis.detectors.platform import ANSWER, BATCH, FRONT, GATEWAY, LLM
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
-from foreshock_dashboard.analysis.incidents.content import Evaluation, as_of_now, with_actions
+from foreshock_dashboard.analysis.incidents.content import Evaluation, as_of_now, with_actions, with_summary
 from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
 from foreshock_dashboard.analysis.remediation.ranking import (
     LIMIT_SECONDS,
@@ -30,6 +30,7 @@ from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect
 from foreshock_dashboard.model.forecast import BatchingLaw, Utilization
 from foreshock_dashboard.model.incident import Candidate, Incident, Summary
+from foreshock_dashboard.model.service import Service
 
 
 def utilization(load: float, baseline: float = 0.5, peak: float = 0.7) -> Utilization:
@@ -297,3 +298,15 @@ def test_without_a_stated_cause_the_candidates_are_checked_and_nothing_is_done_a
         (item.kind, item.candidates) for item in actions
     }
     assert with_actions(found, found.actions, evaluation).actions == found.actions
+
+
+@pytest.mark.parametrize(
+    ("affected", "is_stated"), [((FRONT,), False), ((), True)], ids=["an early warning", "a latent risk"]
+)
+def test_an_early_warning_of_a_retry_storm_states_its_cause_as_others_do(
+    affected: tuple[Service, ...], *, is_stated: bool
+) -> None:
+    """Of the causes of low confidence, only a latent risk, which affects no service, is stated."""
+    incident = Incident("1", "warning", "firing", "retry_storm", FRONT, 0.0, opened=0.0, affected=affected)
+    found = with_summary(replace(incident, confidence=0.3), Evaluation(point(), {}, ()))
+    assert (found.summary.latent, found.is_cause_stated) == (is_stated, is_stated)

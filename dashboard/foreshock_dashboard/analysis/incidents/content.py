@@ -312,7 +312,7 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         symptom=symptom or incident.summary.symptom,
         load=utilization.load if utilization else math.nan,
         safe_load=safe_limit(utilization) if utilization else math.nan,
-        latent=incident.cause == "retry_storm" and incident.severity == "warning",
+        latent=incident.cause == "retry_storm" and not incident.affected,
         requests=_requests(incident, evaluation.point),
         down=is_outage_observed(evaluation.point, incident.service),
     )

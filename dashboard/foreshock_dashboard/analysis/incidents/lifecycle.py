@@ -307,8 +307,9 @@ def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> Tracke
 def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluation: Evaluation) -> TrackedIncident:
     """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it.
 
-    A cause that is not known to have begun by the page does not explain what was paged. One that began later is
-    reported beside it, with its actions, until others disagree with that as long, or the reported cause is found again.
+    A cause that is not known to have begun by the page does not explain what was paged. One that began later and has
+    at least medium confidence is reported beside it, with its actions, until others disagree with that as long, or the
+    reported cause is found again.
     """
     after = replace(after, later=None)
     if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
@@ -324,13 +325,13 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     if switches and not (is_unexplained and math.isfinite(began)):
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
-    if switches:
+    if switches and after.is_cause_stated:
         later = LaterCause(after.service, after.cause, after.suspect, began)
         reported = with_actions(replace(reported, later=later), after.actions, evaluation)
         disagreeing_points = 0
     elif before.later is not None and support is not None:
         reported = with_actions(replace(reported, later=None), support.actions, evaluation)
-    elif _is_later(after, before.later):
+    elif after.is_cause_stated and _is_later(after, before.later):
         reported = with_actions(reported, after.actions, evaluation)
     if after.service == before.service:
         reported = with_actions(replace(reported, at_risk=after.at_risk), reported.actions, evaluation)

@@ -63,10 +63,16 @@ def ground_truth(incident: Json, start: float, end: float) -> Json:
     Its times are those of the incident: nothing else measures when users noticed.
 
     Raises:
-        AnswerError: the feedback says that the cause was wrong, but names no service.
+        AnswerError: the feedback says that the cause was wrong, but names no service, or that it was correct where the
+            incident states none.
     """
     said, suspect = incident["response"]["feedback"][-1], incident["suspect"]
     is_useful, is_right = said["verdict"] != "not_useful", said["verdict"] == "correct"
+    if is_right and incident["cause"] is None:
+        raise AnswerError(
+            f"{incident['id']}: the feedback says `correct`, but the incident states no cause (low confidence). Give "
+            "the cause: `foreshock incident feedback ID wrong-cause --service NAME --cause CAUSE`."
+        )
     if is_right:
         root_cause, cause = suspect["service"] or suspect["edge"] or incident["service"], incident["cause"]
     else:

@@ -15,7 +15,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "cancel_abandoned": "Cancel abandoned requests at {service}",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus} (restarts its pods)",
     "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
-    "check_first": "Check first: {candidates}",
+    "check_first": "Check {candidates} first",
     "dedicate_pool": "Give tier {target} a dedicated GPU pool",
     "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",
     "degrade": "Degrade {callers} gracefully (timeout, circuit breaker, cached response)",

@@ -25,7 +25,7 @@ PLOTS: dict[Cause, tuple[str, ...]] = {
     "gpu_contention": ("latency", "gpu-wait", "gpu-usage"),
     "retry_storm": ("error-rate", "request-rate"),
 }
-"""Plots that show a cause, the first ones that have data; others show latency and request rate."""
+"""Plots that show a stated cause, the first ones that have data; others show latency and request rate."""
 
 
 def incident_picture(world: World, incident: Incident) -> bytes | None:
@@ -56,7 +56,8 @@ def _png(svg: str) -> bytes:
 def incident_svg(world: World, incident: Incident) -> str | None:
     """The plots one below another as one SVG."""
     plots = dict(incident_plots(world, incident, incident.since, incident.resolved or world.time, MAX_LINES))
-    order = (*PLOTS.get(incident.cause, ()), "latency", "error-rate", "request-rate")
+    by_cause = PLOTS.get(incident.cause, ()) if incident.is_cause_stated else ()
+    order = (*by_cause, "latency", "error-rate", "request-rate")
     shown = [plots[name] for name in dict.fromkeys(order) if name in plots][:MAX_PLOTS]
     if not shown:
         return None

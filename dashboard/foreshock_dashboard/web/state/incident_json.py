@@ -37,7 +37,7 @@ from foreshock_dashboard.render.incident_summary import headline, later_cause_cl
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
-VERSION = 2
+VERSION = 3
 """Increases when a key changes its meaning or is removed; new keys do not change it."""
 EXPLAIN_VERSION = 1
 """The same, of the ranked root causes."""

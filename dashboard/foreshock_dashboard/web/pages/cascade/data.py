@@ -59,12 +59,12 @@ MIN_BREACH_PROBABILITY = 0.2
 
 
 class IncidentRow(Row):
-    """A row of the chooser."""
+    """A row of the chooser. cause: None where it is not stated."""
 
     id: str
     severity: Severity
     state: State
-    cause: Cause
+    cause: Cause | None
     service: str
     affected: list[str]
     since: float | None
@@ -234,7 +234,8 @@ def past_lanes(lanes: Timeline) -> Timeline:
 def _row(item: Incident) -> IncidentRow:
     affected = list(map(str, item.affected))
     times = number_of_time(item.since), number_of_time(item.resolved)
-    return IncidentRow(item.id, item.severity, item.state, item.cause, str(item.service), affected, *times)
+    cause = item.cause if item.is_cause_stated else None
+    return IncidentRow(item.id, item.severity, item.state, cause, str(item.service), affected, *times)
 
 
 def _gpu_waits(world: World, incidents: Sequence[Incident]) -> list[list[str | float | None]]:
