@@ -119,7 +119,7 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        (shortage(), "Add by tomorrow at 09:40 UTC: a replica takes 8 min to start."),
+        (shortage(), "Add by tomorrow at 09:40 UTC: earliest likely shortage minus 8 min to start a replica."),
         (shortage(at=NOW), "Add now: a replica takes 8 min to start."),
         (shortage(provisioning_seconds=math.nan), ""),
         (shortage(replicas=0), ""),

@@ -91,12 +91,13 @@ def _addition(shortage: Shortage, words: str, end: str) -> Text:
 
 
 def act_text(shortage: Shortage, now: float) -> Text:
-    """`Add by today at 09:40 UTC: a replica takes 8 min to start.`; empty where the start time is unknown."""
+    """`Add by today at 09:40 UTC: earliest likely shortage minus 8 min to start a replica.`; empty where unknown."""
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
-    start = f": a replica takes {elapsed(shortage.provisioning_seconds)} to start."
-    at = moment(shortage.act_by, now)
-    return text("Add by ", at, start) if at.kind else text(f"Add now{start}")
+    start, at = elapsed(shortage.provisioning_seconds), moment(shortage.act_by, now)
+    if not at.kind:
+        return text(f"Add now: a replica takes {start} to start.")
+    return text("Add by ", at, f": earliest likely shortage minus {start} to start a replica.")
 
 
 def slow_burn_text(burn: SlowBurn, now: float) -> Text:

@@ -112,7 +112,7 @@ const COLUMNS = [
     cell: ({ replicas, ready }) => {
       if (!replicas) return null;
       return isNumber(ready)
-        ? [`+${replicas}`, h("small", { class: "reference" }, ` (${ready} ready)`)]
+        ? [`+${replicas}`, h("small", { class: "reference" }, ` (${ready} → ${ready + replicas})`)]
         : `+${replicas}`;
     },
   },
@@ -166,7 +166,7 @@ const drawSlowBurns = ({ slow_burns: rows = [] }) => {
     setPanelEmpty("slow-burns", CAPACITY_TEXTS.no_slow_burns);
     return;
   }
-  drawTable(byId("slow-burns"), { id: "burns-table", label: "Slow burns", columns: BURN_COLUMNS, rows });
+  drawTable(byId("slow-burns"), { id: "burns-table", label: "Resources filling up", columns: BURN_COLUMNS, rows });
   setPanel("slow-burns", "ready");
 };
 

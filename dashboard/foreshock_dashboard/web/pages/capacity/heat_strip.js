@@ -178,7 +178,7 @@ const legend = () =>
       "aria-hidden": "true",
     }),
     h("span", null, "100%"),
-    h("span", { class: "key strip-over" }, "above: shortage"),
+    h("span", { class: "key strip-over" }, "above safe load"),
     h("span", { class: "key strip-bands" }, `thin band: ${CAPACITY_TEXTS.upper}; thick band: median`),
   );
 

@@ -48,7 +48,7 @@ def layout() -> Component:
                     panel("strips", "Next 7 days", "share of safe load by hour", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
                     panel("headroom", "Headroom", "share of safe load", wide=True, csv="/api/csv/forecast"),
-                    panel("slow-burns", "Slow burns", "resources that fill up", wide=True),
+                    panel("slow-burns", "Resources filling up", "forecast", wide=True),
                 ],
                 className="panels",
                 **attributes(data_kind="capacity"),
