@@ -222,6 +222,8 @@ def test_the_next_shortage_says_what_to_add_and_by_when(url: str) -> None:
     more = Agent(url).answer("forecast_capacity", traffic=2)
     assert more["case"].startswith("What if: traffic x 2.")
     assert len(more["shortages"]) > len(found["shortages"])
+    some = Agent(url).answer("forecast_capacity", move="vllm-8b", move_to="batch", replicas=1)
+    assert some["case"].startswith("What if: 1 replica of vllm-8b moved to pool batch.")
 
 
 def test_time_ranges_are_compared_signal_by_signal(url: str) -> None:

@@ -75,6 +75,13 @@ def test_without_a_known_start_time_of_a_replica_the_shortage_itself_is_the_last
     assert [is_due(unknown, at(now), HOURS) for now in ("6 06:20", "6 06:40")] == [False, True]
 
 
+def test_a_band_that_begins_tonight_does_not_wake_for_a_median_of_another_day() -> None:
+    """The median decides at night; where replicas take long, it is their request that comes before working hours."""
+    wide, slow = shortage("9 10:40", earliest=at("6 02:30")), shortage("6 10:00", provisioning_seconds=2 * 3600.0)
+    assert [is_due(wide, at(now), HOURS) for now in ("6 01:00", "6 09:00")] == [False, True]
+    assert [is_due(slow, at(now), HOURS) for now in ("6 05:30", "6 06:00")] == [False, True]
+
+
 SAID, ROOM = "serving/llm-chat exceeds its safe token rate", "pool chat has room for them"
 Due = Callable[..., list[OutboxMessage]]
 

@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from tests.web.caller import Caller, answer_schema
 from tests.web.conftest import client
-from tests.web.forecasts import DAY, FORECAST, NONE_SHORT, NOT_YET, REPEATED, UNREADABLE, YOUNG, shortage
+from tests.web.forecasts import (
+    DAY,
+    EMBEDDER,
+    FORECAST,
+    NONE_SHORT,
+    NOT_YET,
+    REPEATED,
+    SMALL,
+    UNREADABLE,
+    YOUNG,
+    shortage,
+)
 from tests.web.worlds import NOW, SCENES, FakeHub
 
 from foreshock_dashboard.analysis.capacity.forecast import first_shortages
@@ -271,9 +282,39 @@ def test_the_api_has_the_other_cases_too(look: Caller) -> None:
     assert next(row for row in body["loads"] if row["service"] == "vllm-8b")["ready"] == 0
 
 
+def test_more_replicas_than_are_ready_are_all_of_them(look: Caller) -> None:
+    """The case says so."""
+    case = look.get("/api/forecast?move=vllm-8b&move_to=batch&replicas=9999").json()["case"]
+    assert case == "What if: all replicas of vllm-8b moved to pool batch. This is not the forecast."
+
+
+def test_a_service_has_the_shortages_of_its_pool() -> None:
+    """Such as those that its move to the pool makes."""
+    own, other = shortage(None, pool="chat"), shortage(None, pool="batch")
+    found = forecast(replace(FORECAST, shortages=(own, other, shortage(EMBEDDER, pool=""))), NOW, SMALL)
+    assert [(row.service, row.pool) for row in found["shortages"]] == [(None, "chat")]
+
+
+@pytest.mark.parametrize("path", ["/api/pages/capacity", "/api/forecast"])
+def test_a_defect_is_no_bad_parameter(look: Caller, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is right, so the answer is an error of the server."""
+
+    def fails(*_: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("foreshock_dashboard.web.pages.capacity.data.headrooms", fails)
+    monkeypatch.setattr("foreshock_dashboard.web.state.capacity_json.headrooms", fails)
+    assert look.get(f"{path}?traffic=1.2").status_code == 500
+
+
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
+        ("lost=no-such-host", "unknown host"),
+        ("lost=host-2&move=vllm-8b&move_to=batch", "Pass one of them"),
+        ("replicas=3", "no service moves"),
+        ("move=embedder&move_to=batch", "the replicas, GPUs, or pool of embedder are unknown"),
+        ("move=vllm-8b&move_to=chat", "is in pool chat already"),
         ("move=missing&move_to=h100", "no forecast of this service"),
         ("move=vllm-8b&move_to=nowhere", "unknown pool"),
         ("move=vllm-8b", "unknown pool"),
@@ -282,7 +323,7 @@ def test_the_api_has_the_other_cases_too(look: Caller) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/api/pages/capacity", "/api/forecast"])
-def test_an_impossible_move_is_refused(look: Caller, path: str, address: str, problem: str) -> None:
+def test_an_impossible_case_is_refused(look: Caller, path: str, address: str, problem: str) -> None:
     """With the known names."""
     refused = look.get(f"{path}?{address}")
     assert (refused.status_code, problem in refused.json()["error"]) == (400, True)

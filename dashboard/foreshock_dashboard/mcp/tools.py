@@ -161,12 +161,14 @@ class Tools:
         lost: Annotated[str, Field(description="what if: this host is lost")] = "",
         move: Annotated[str, Field(description="what if: this service moves to the pool `move_to`")] = "",
         move_to: Annotated[str, Field(description="what if: pool to which it moves")] = "",
+        replicas: Annotated[int | None, Field(ge=1, description="what if: replicas that move; default all")] = None,
     ) -> Annotated[CallToolResult, CapacityAnswer]:
         """Forecast capacity for 7 days: when services and GPU pools run short, what to add, and by when.
 
         Also resources that fill up, such as memory and disks. It starts from now; a past time has no forecast.
         """
-        case = {"traffic": "" if traffic == 1 else f"{traffic:g}", "lost": lost, "move": move, "move_to": move_to}
+        case = {"lost": lost, "move": move, "move_to": move_to, "replicas": "" if replicas is None else str(replicas)}
+        case |= {} if traffic == 1 else {"traffic": f"{traffic:g}"}
         return _result(compact.capacity(await self._get("/api/forecast", service=service, **case)))
 
     @property

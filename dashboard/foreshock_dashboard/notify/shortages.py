@@ -29,15 +29,15 @@ def is_due(shortage: Shortage, now: float, hours: WorkingHours) -> bool:
     """Whether a shortage is to be announced at a time (Unix seconds).
 
     In working hours, if it is within a day, or if one must act before the next ones begin. Outside of them, only if
-    that is the case and the time to act is near.
+    that also holds for the median of the forecast, and the time to act is near.
     """
     if shortage.at - now <= SOON_SECONDS:
         return True
+    takes = 0.0 if math.isnan(shortage.provisioning_seconds) else shortage.provisioning_seconds
     act_by = shortage.at if math.isnan(shortage.act_by) else shortage.act_by
-    cannot_wait = act_by < hours.next_start(now)
     if hours.contains(now):
-        return cannot_wait or shortage.at - now <= DAY_SECONDS
-    return cannot_wait and act_by - now <= ACT_AHEAD_SECONDS
+        return act_by < hours.next_start(now) or shortage.at - now <= DAY_SECONDS
+    return shortage.at - takes < hours.next_start(now) and act_by - now <= ACT_AHEAD_SECONDS
 
 
 def due_messages(

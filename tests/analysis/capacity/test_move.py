@@ -87,6 +87,26 @@ def test_other_services_gain_and_lose_room() -> None:
     assert (batch.room, batch.replicas, batch.safe, batch.capacity) == (1.0, 3.0, 150.0, 300.0)
 
 
+def test_room_of_larger_replicas_is_that_of_whole_free_gpus() -> None:
+    """Six free GPUs are room for one of four GPUs; after two are taken it still fits, and free parts add up."""
+    for pool, free, count, room in (
+        ("b", 6.0, 1.0, 1.0),
+        ("b", 6.0, 2.0, 0.0),
+        ("a", 2.0, 1.0, 1.0),
+        ("a", 1.0, 1.0, 0.0),
+    ):
+        large = load(CODE, pool, LoadKind.TOKENS, 50.0, replicas=1.0, ready=1.0, room=free // 4, gpus_per_replica=4.0)
+        pools = [replace(row, room=free) if row.subject == Subject(None, pool) else row for row in FORECAST.loads[:6]]
+        found = what_if(replace(FORECAST, loads=(*pools, large)), move=Move(CHAT, "b", count))
+        assert of(found, CODE, pool, LoadKind.TOKENS).room == room
+
+
+def test_history_stays_as_measured() -> None:
+    """Also of the pools, whose assigned GPUs change from now on."""
+    for row in after(1.0).loads:
+        assert row.history is of(FORECAST, row.subject.service, row.subject.pool, row.kind).history
+
+
 def test_a_pool_without_room_is_the_shortage() -> None:
     """Eight GPUs do not fit into six: two are missing, now."""
     assert after(1.0).shortages == ()

@@ -12,6 +12,10 @@ from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Subj
 from foreshock_dashboard.model.capacity.move import Move
 
 
+class ImpossibleMoveError(ValueError):
+    """The service cannot move. The message says why."""
+
+
 def moved(forecast: CapacityForecast, move: Move) -> CapacityForecast:
     """The forecast after a move, without new shortages. A replica is as fast, and uses as many GPUs, as before.
 
@@ -20,25 +24,25 @@ def moved(forecast: CapacityForecast, move: Move) -> CapacityForecast:
     room. Where the service stays in part, it keeps its old pool, and may grow there.
 
     Raises:
-        ValueError: the service has no known replicas, GPUs per replica, or pool, or is in the pool already.
+        ImpossibleMoveError: the service has no known replicas, GPUs per replica, or pool, or is in the pool already.
     """
     own = next((load for load in forecast.loads if load.subject.service == move.service), None)
     if own is None or not (own.ready > 0 and own.gpus_per_replica > 0 and own.subject.pool):
-        raise ValueError(f"the replicas, GPUs, or pool of {move.service} are unknown")
+        raise ImpossibleMoveError(f"the replicas, GPUs, or pool of {move.service} are unknown")
     if own.subject.pool == move.pool:
-        raise ValueError(f"{move.service} is in pool {move.pool} already")
+        raise ImpossibleMoveError(f"{move.service} is in pool {move.pool} already")
     replicas = min(move.replicas, own.ready)
     gpus = {own.subject.pool: -replicas * own.gpus_per_replica, move.pool: replicas * own.gpus_per_replica}
     busy = forecast.load(own.subject, LoadKind.GPU_BUSY)
     pools = [load for load in forecast.loads if load.subject.service is None and load.room == load.room]
-    room = {load.subject.pool: load.room for load in pools}
-    free = room.get(move.pool, math.nan) - gpus[move.pool]
+    free = {load.subject.pool: load.room - gpus.get(load.subject.pool, 0.0) for load in pools}
     loads = []
     for load in forecast.loads:
         if load.subject == own.subject:
-            loads.append(_of_service(load, move, replicas, free))
+            loads.append(_of_service(load, move, replicas, free.get(move.pool, math.nan)))
         elif load.subject.pool in gpus:
-            loads.append(_of_pool(load, gpus[load.subject.pool], busy, replicas / own.ready))
+            left = free.get(load.subject.pool, math.nan)
+            loads.append(_of_pool(load, gpus[load.subject.pool], left, busy, replicas / own.ready))
         else:
             loads.append(load)
     return replace(forecast, loads=tuple(loads))
@@ -51,14 +55,15 @@ def _of_service(load: LoadForecast, move: Move, replicas: float, free: float) ->
     return _with_room(replace(load, subject=Subject(move.service, move.pool)), free / load.gpus_per_replica)
 
 
-def _of_pool(load: LoadForecast, gpus: float, busy: LoadForecast | None, share: float) -> LoadForecast:
+def _of_pool(load: LoadForecast, gpus: float, free: float, busy: LoadForecast | None, share: float) -> LoadForecast:
     """A load of a pool, or of another service there, after the pool got further GPUs in use, or fewer.
 
-    busy: busy GPUs of the service that moves, of which `share` come or go.
+    free: GPUs of the pool that are free afterwards. busy: busy GPUs of the service that moves, of which `share` come or
+    go.
     """
     if load.subject.service is not None:
-        room = load.room - gpus / load.gpus_per_replica
-        return _with_room(load, room) if gpus > 0 else replace(load, room=room)
+        room = free / load.gpus_per_replica
+        return _with_room(load, room) if gpus > 0 else replace(load, room=float(np.floor(room)))
     load = replace(load, room=load.room - gpus)
     if load.kind is LoadKind.GPU_QUOTA:
         return replace(

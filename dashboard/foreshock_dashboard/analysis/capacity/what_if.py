@@ -29,18 +29,17 @@ def what_if(
     """The forecast with all traffic multiplied, with fewer replicas of services or GPUs of pools, and after a move.
 
     KV-cache usage of the remaining replicas rises as they take over the load of the lost ones. A queue is scaled like
-    the others, which is a lower bound, because it grows faster near capacity.
+    the others, which is a lower bound, because it grows faster near capacity. History stays as measured.
 
     Args:
         traffic: factor, above 0.
-        replicas_lost: replicas or GPUs, by subject as in the forecast after the move.
+        replicas_lost: replicas or GPUs, by subject as in the forecast.
 
     Raises:
-        ValueError: the move is impossible; see `moved`.
+        ImpossibleMoveError: see `moved`.
     """
-    if move is not None:
-        forecast = moved(forecast, move)
-    loads = tuple(_changed(load, traffic, replicas_lost.get(load.subject, 0.0)) for load in forecast.loads)
+    after = moved(forecast, move) if move else forecast
+    loads = tuple(_changed(load, traffic, replicas_lost.get(load.subject, 0.0)) for load in after.loads)
     measured = (replace(new, history=old.history) for new, old in zip(loads, forecast.loads, strict=True))
     return replace(forecast, loads=tuple(measured), shortages=first_shortages(loads))
 

@@ -11,13 +11,14 @@ from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
 from foreshock_dashboard.web.api.csv import table
 from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
 from foreshock_dashboard.web.http.responses import CSV, Payload, Responder, download
 from foreshock_dashboard.web.pages.capacity.data import NOTHING, CapacityPage, WhatIf, capacity
 from foreshock_dashboard.web.state.capacity_json import HORIZONS, Forecast, forecast
-from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError
+from foreshock_dashboard.web.state.parameters import AsOf
 
 COLUMNS = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
@@ -32,8 +33,9 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
 
     @get(api, "/forecast", "Load in hours and days against safe limits: shortages, and what fills up", Forecast)
     def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:
-        case = _case(hub.capacity, query)
-        found = _applied(case, hub)
+        world = hub.snapshot.world
+        case = _case(hub.capacity, world, query)
+        found = case.applied(hub.capacity, world)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
         return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service, case=case.text))
 
@@ -60,27 +62,13 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
         parameters=CapacityParameters,
     )
     def page_capacity(snapshot: Snapshot, past: bool, query: CapacityParameters) -> Payload:
-        case = NOTHING if past else _case(hub.capacity, query)
-        try:
-            return capacity(snapshot, hub.capacity, hub.now(), case, past=past)
-        except ValueError as error:
-            raise BadParameterError(f"move={query.move!r}: {error}") from None
+        case = NOTHING if past else _case(hub.capacity, snapshot.world, query)
+        return capacity(snapshot, hub.capacity, hub.now(), case, past=past)
 
 
-def _case(found: CapacityForecast, query: CaseParameters) -> WhatIf:
+def _case(found: CapacityForecast, world: World | None, query: CaseParameters) -> WhatIf:
     """The what-if case of an address. Raises BadParameterError."""
-    try:
-        return WhatIf.of(found, query.traffic, query.lost, query.move, query.replicas, query.move_to)
-    except ValueError as error:
-        raise BadParameterError(str(error)) from None
-
-
-def _applied(case: WhatIf, hub: HubView) -> CapacityForecast:
-    """The forecast in a case. Raises BadParameterError where the move is impossible."""
-    try:
-        return case.applied(hub.capacity, hub.snapshot.world)
-    except ValueError as error:
-        raise BadParameterError(f"move: {error}") from None
+    return WhatIf.of(found, world, query.traffic, query.lost, query.move, query.replicas, query.move_to)
 
 
 def _service(text: str, known: set[Service | None]) -> Service:

@@ -47,7 +47,7 @@ class CaseParameters(Parameters):
 class ForecastParameters(CaseParameters):
     """`/api/forecast`."""
 
-    service: str = Field("", description=f"only this one, with its forecast by step: {SERVICE}")
+    service: str = Field("", description=f"only this one, its points, and shortages of its pool: {SERVICE}")
 
 
 class CapacityParameters(AsOf, CaseParameters):

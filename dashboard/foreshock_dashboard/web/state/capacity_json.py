@@ -149,8 +149,13 @@ HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 
 
 def forecast(found: CapacityForecast, now: float, service: Service | None = None, case: str = "") -> Forecast:
-    """A forecast as JSON. now: Unix seconds. service: the only one, with all points. case: the what-if one in words."""
-    shortages = [item for item in found.shortages if service in (None, item.subject.service)]
+    """A forecast as JSON. now: Unix seconds. service: the only one, with all points, and shortages of its pool.
+
+    case: the what-if one in words.
+    """
+    own = {load.subject for load in found.loads if load.subject.service == service}
+    concerned = own | {Subject(None, pool) for _, pool in own}
+    shortages = [item for item in found.shortages if service is None or item.subject in concerned]
     of = [row for row in headrooms(found, now) if service in (None, row.subject.service)]
     return {
         "computed_at": number_of_time(found.computed_at),

@@ -278,10 +278,12 @@ export const capacity = {
       if (!(event.target instanceof HTMLSelectElement)) return;
       const { name, value } = event.target;
       const { movable = [], pools = [] } = newest ?? {};
-      const from = movable.find(({ service }) => service === value)?.pool;
+      const from = movable.find(({ service }) => name === "move" && service === value)?.pool;
       const to = from === undefined ? null : (pools.find((pool) => pool !== from) ?? null);
-      if (name === "move") navigate(hrefWith({ move: value || null, move_to: to, replicas: null }), true);
-      else navigate(hrefWith({ [name]: (name === "traffic" && value === "1") || !value ? null : value }), true);
+      /** @type {Record<string, string | null>} */
+      const others = ["lost", "move"].includes(name) ? { lost: null, move: null, move_to: to, replicas: null } : {};
+      const chosen = (name === "traffic" && value === "1") || !value ? null : value;
+      navigate(hrefWith({ ...others, [name]: chosen }), true);
     });
     requireId("chosen").addEventListener("change", (event) => {
       const row = event.target instanceof HTMLSelectElement ? newest?.rows?.[Number(event.target.value)] : undefined;

@@ -19,7 +19,7 @@ from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines, stamp
 from foreshock_dashboard.web.pages.capacity.data import WhatIf
 from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel, verdict
-from foreshock_dashboard.web.state.parameters import View
+from foreshock_dashboard.web.state.parameters import BadParameterError, View
 
 SHOWN_HISTORY_SECONDS = 7 * 86_400.0
 HOUR_SECONDS = 3600.0
@@ -74,16 +74,17 @@ def _load(hub: HubView, view: View, look: Look) -> Json:
 def _shown(hub: HubView, view: View) -> CapacityForecast:
     """The forecast in the case of the address; without an impossible move, as the page shows the error."""
     try:
-        return _case(hub.capacity, view).applied(hub.capacity, hub.snapshot.world)
-    except ValueError:
+        return _case(hub, view).applied(hub.capacity, hub.snapshot.world)
+    except BadParameterError:
         return hub.capacity
 
 
-def _case(forecast: CapacityForecast, view: View) -> WhatIf:
+def _case(hub: HubView, view: View) -> WhatIf:
     """The what-if case of the address; that of no change where it cannot be read, as the page shows the error."""
     try:
         traffic, replicas = float(view.get("traffic") or 1.0), float(view.get("replicas") or math.inf)
-        return WhatIf.of(forecast, traffic, view.get("lost"), view.get("move"), replicas, view.get("move_to"))
+        lost, move, to = (view.get(name) for name in ("lost", "move", "move_to"))
+        return WhatIf.of(hub.capacity, hub.snapshot.world, traffic, lost, move, replicas, to)
     except ValueError:
         return WhatIf()
 
