@@ -23,6 +23,7 @@ from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
 from foreshock_evaluation.suites.lab import LAB, lab_runs
 from foreshock_evaluation.suites.simulated import (
+    FOLDERS,
     SUITES,
     classes_of,
     fingerprint,
@@ -52,8 +53,9 @@ MAKERS = (
     "foreshock_exporter",
     "foreshock_dashboard.recording",
     "foreshock_dashboard.simulated",
+    *(f"foreshock_evaluation.suites/{folder}" for folder in FOLDERS),
 )
-"""Packages that determine a recording; a change in one of them invalidates the cached recordings."""
+"""Packages and folders that determine a recording; a change in one of them invalidates the cached recordings."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.baselines import DETECTORS, alarms
 from foreshock_evaluation.ranking_baselines import RANKERS
-from foreshock_evaluation.scores.outcome import Outcome
+from foreshock_evaluation.scores.outcome import Outcome, group_outcomes
 from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, components, score_pages
 from foreshock_evaluation.scores.ranking import Scores, hit_probability
 from foreshock_evaluation.scores.resampling import Bootstrap, Estimate
@@ -86,14 +86,11 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
     if not scored:
         return ()
     outcomes = [entry.ours for entry in scored]
+    can_be_warned = {outcome.run for outcome in group_outcomes(outcomes, instant).warnable}
 
     def point(name: str, threshold: float, default: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
         pairs = list(zip(outcomes, scores, strict=True))
-        warnable = [
-            (outcome, score)
-            for outcome, score in pairs
-            if outcome.expects_cascade and outcome.run.scenario not in instant
-        ]
+        warnable = [(outcome, score) for outcome, score in pairs if outcome.run in can_be_warned]
         return OperatingPoint(
             name,
             threshold,

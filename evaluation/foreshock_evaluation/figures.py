@@ -115,8 +115,8 @@ FIGURE_ROWS = (
     ),
     Row("lead, median", "seconds", _quantile("warnable", "pages.lead_seconds", 0.5), Bounds(180), Bounds(300)),
     Row("lead, lower quartile", "seconds", _quantile("warnable", "pages.lead_seconds", 0.25), Bounds(60), Bounds(120)),
-    Row("lead over fault to onset, median", "share", _quantile("warnable", "lead_share", 0.5), Bounds(0.5)),
-    Row("lead over fault to onset, lower quartile", "share", _quantile("warnable", "lead_share", 0.25), Bounds(0.25)),
+    Row("lead share, median", "share", _quantile("warnable", "lead_share", 0.5), Bounds(0.5)),
+    Row("lead share, lower quartile", "share", _quantile("warnable", "lead_share", 0.25), Bounds(0.25)),
     Row(
         "pages per service-day, benign runs",
         "per day",

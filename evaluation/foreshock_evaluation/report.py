@@ -63,7 +63,7 @@ def figure_table(figures: Sequence[Figure]) -> Table:
 
 def class_table(rows: Sequence[ClassRow]) -> Table:
     """A line for each class of scenarios."""
-    head = ("class", "runs", "cascades", "cascade after", "warned", "early", "lead", "lead of what is possible",
+    head = ("class", "runs", "cascades", "cascade after", "warned", "early", "lead", "lead share",
             "root cause top-1", "benign runs paged", "false pages")  # fmt: skip
     return [head, *(_class(row) for row in rows)]
 
@@ -74,12 +74,12 @@ def _class(row: ClassRow) -> tuple[str, ...]:
         str(row.runs),
         str(row.cascades),
         format_number(row.gap, "seconds"),
-        f"{row.warned} of {row.warnable}",
-        f"{row.early} of {row.warnable}",
+        f"{row.warned} of {row.cascades}" if row.cascades else "",
+        f"{row.early} of {row.warnable}" if row.warnable else "",
         format_number(row.lead, "seconds"),
         format_number(row.lead_share, "share"),
         format_number(row.top1, "share"),
-        f"{row.paged} of {row.benign}",
+        f"{row.paged} of {row.benign}" if row.benign else "",
         str(row.false),
     )
 

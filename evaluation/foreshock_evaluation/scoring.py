@@ -21,7 +21,7 @@ from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
 COUNTERFACTUAL_SIZE, MAX_COUNTERFACTUAL_SEEDS = "small", 3
-"""Size and number of the platforms that are simulated again without the root cause."""
+"""Size and number of the platforms of each scenario that are simulated again without the root cause."""
 AFTER_ONSET_SECONDS = 300.0
 """Simulated time after the cascade's onset without the root cause."""
 
@@ -72,13 +72,15 @@ def score(task: Task) -> Entry:
 
 
 def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
-    """The runs on the first platforms, which are simulated again without their root cause.
+    """The runs of each scenario on its first platforms, which are simulated again without their root cause.
 
     A cascade that also happens without its root cause cannot test the root-cause ranking.
     """
-    candidates = [run for run in runs if run.size == COUNTERFACTUAL_SIZE and run.duration is None]
-    seeds = sorted({run.seed for run in candidates})[:MAX_COUNTERFACTUAL_SEEDS]
-    return frozenset(run for run in candidates if run.seed in seeds)
+    by_scenario: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        if run.size == COUNTERFACTUAL_SIZE and run.duration is None:
+            by_scenario.setdefault(run.scenario, []).append(run)
+    return frozenset(run for group in by_scenario.values() for run in group[:MAX_COUNTERFACTUAL_SEEDS])
 
 
 def cascades_without_root_cause(run: Run, truth: Truth) -> bool | None:

@@ -9,7 +9,13 @@ import pytest
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_evaluation.scores.protocol import components, count_pages, happened_as_expected, score_pages
+from foreshock_evaluation.scores.protocol import (
+    components,
+    count_pages,
+    happened_as_expected,
+    is_contained,
+    score_pages,
+)
 from foreshock_evaluation.scores.truth import parse_truth
 
 if TYPE_CHECKING:
@@ -61,6 +67,31 @@ def test_every_page_of_a_calm_run_is_false(stage: type[Stage]) -> None:
     score = score_pages(stage.calm, replace(stage.expected, cascade=False), pages, NO_COMPONENTS)
 
     assert (score.hit, score.false_alarms, score.quiet_seconds) == (False, 2, 4800.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "about", "cascade", "false"),
+    [
+        (50.0, "model", None, 0),
+        (200.0 + 1800.0, "model", None, 0),
+        (200.0 + 1810.0, "model", None, 1),
+        (-10.0, "model", None, 1),
+        (50.0, "other", None, 1),
+        (50.0, "model", False, 1),
+    ],
+)
+def test_a_page_about_the_only_service_that_breached_is_no_false_alarm_where_the_run_decides(
+    after: float, about: str, cascade: bool | None, false: int, stage: type[Stage]
+) -> None:
+    """The model breaches 200 s after the fault, and nothing else does."""
+    alone = replace(stage.truth, victims=(), breached={stage.model: stage.onset + 200.0})
+    expected = replace(stage.expected, cascade=cascade)
+
+    score = score_pages(alone, expected, [stage.page(stage.onset + after, getattr(stage, about))], NO_COMPONENTS)
+
+    assert (score.hit, score.false_alarms) == (False, false)
+    assert is_contained(alone, expected) == (cascade is None)
+    assert not is_contained(replace(alone, breached={}), expected)
 
 
 def test_quiet_time_excludes_the_fault_and_its_aftermath(stage: type[Stage]) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.recording.meta import RecordingError
+from foreshock_evaluation.command import MAKERS
 from foreshock_evaluation.scores.outcome import Run
+from foreshock_evaluation.scoring import counterfactual_runs
 from foreshock_evaluation.suites.simulated import (
     classes_of,
     ensure_recording,
@@ -53,7 +55,8 @@ def test_the_suite_of_minutes_has_slow_burns_look_alikes_and_random_runs_on_seed
     runs, heldout = load_suite("minutes").runs, load_suite("minutes-heldout").runs
     classes = classes_of("minutes")
     assert {run.scenario for run in runs} == {name for members in classes.values() for name in members}
-    assert len(classes["slow burns"]) + len(classes["cascades"]) >= 12
+    assert instant_scenarios() >= set(classes["sudden cascades"])
+    assert len(classes["slow burns"]) + len(classes["sudden cascades"]) >= 12
     for name, members in classes.items():
         cascades = {load(scenario_place(member)).expects.cascade for member in members}
         assert cascades == {{"look-alikes": False, "random": None}.get(name, True)}
@@ -111,6 +114,35 @@ def test_a_fingerprint_changes_with_any_file(tmp_path: Path, monkeypatch: pytest
 
     assert len(set(fingerprints)) == 3
     assert "sample_package" in sys.modules  # it was found by its name
+
+
+def test_a_scenario_file_of_a_suite_changes_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder of scenarios makes recordings, without the rest of its package."""
+    parts = {
+        Path(place).parent.name
+        for run in load_suite("minutes").runs
+        if (place := scenario_place(run.scenario)) != run.scenario
+    }
+    assert {f"foreshock_evaluation.suites/{part}" for part in parts} <= set(MAKERS)
+    (tmp_path / "sample_suite" / "part").mkdir(parents=True)
+    (tmp_path / "sample_suite" / "__init__.py").write_text("")
+    (tmp_path / "sample_suite" / "part" / "a.yaml").write_text("1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = fingerprint(["sample_suite/part"])
+    (tmp_path / "sample_suite" / "other.toml").write_text("1")
+    assert fingerprint(["sample_suite/part"]) == before
+    (tmp_path / "sample_suite" / "part" / "a.yaml").write_text("2")
+    assert fingerprint(["sample_suite/part"]) != before
+
+
+def test_each_scenario_is_simulated_without_its_root_cause_on_its_first_three_small_platforms() -> None:
+    """Random seeds are smaller than those of the suite, and take no place from it."""
+    chosen = counterfactual_runs(load_suite("minutes").runs)
+    small = [run.seed for run in load_suite("minutes").runs if run.scenario == "random" and run.size == "small"]
+
+    assert {run.scenario for run in chosen} == {run.scenario for run in load_suite("minutes").runs}
+    assert sorted(run.seed for run in chosen if run.scenario == "random") == small[:3]
+    assert {run.seed for run in counterfactual_runs(load_suite("heldout").runs)} == {101, 102, 103}
 
 
 def test_a_failed_simulation_gives_its_reason(tmp_path: Path) -> None:

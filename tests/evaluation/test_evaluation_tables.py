@@ -14,7 +14,7 @@ from foreshock_evaluation.baselines import DETECTORS
 from foreshock_evaluation.comparison import Entry, TopHits
 from foreshock_evaluation.evaluation import Evaluation, dump_json, summarize
 from foreshock_evaluation.figures import Bounds, Figure
-from foreshock_evaluation.report import document, format_bounds, format_number, terminal
+from foreshock_evaluation.report import class_table, document, format_bounds, format_number, terminal
 from foreshock_evaluation.scores.outcome import Outcome, Run
 from foreshock_evaluation.scores.protocol import DAY_SECONDS, DetectionScore, Page
 from foreshock_evaluation.scores.resampling import Estimate
@@ -103,8 +103,8 @@ def test_the_lead_of_a_run_counts_as_a_share_of_the_time_from_its_fault_to_its_o
     slow, fast = replace(slow, ours=replace(slow.ours, gap=500.0)), replace(fast, ours=replace(fast.ours, gap=100.0))
     figures = values(summarize("Suite x", [slow, fast, entry("model-thrash", 1, pages(None))], frozenset()))
 
-    assert figures["lead over fault to onset, median"] == pytest.approx(0.2)
-    assert figures["lead over fault to onset, lower quartile"] == 0.0
+    assert figures["lead share, median"] == pytest.approx(0.2)
+    assert figures["lead share, lower quartile"] == 0.0
 
 
 def test_a_cascade_that_happens_without_its_root_cause_is_counted(evaluation: Evaluation) -> None:
@@ -175,6 +175,37 @@ def test_baselines_are_compared_at_no_more_false_pages_than_ours(evaluation: Eva
     assert all(point.false.value == 5.0 and point.ahead.value == 0.5 for point in others)
     assert len(evaluation.curve) == 2 + sum(len(detector.thresholds) for detector in DETECTORS)
     assert sum(point.default for point in evaluation.curve) == 1 + len(DETECTORS)
+
+
+def test_a_run_in_which_only_the_origin_breached_is_neither_a_cascade_nor_benign(evaluation: Evaluation) -> None:
+    """Its false pages count per service-day, as those of any run."""
+    contained = entry("random", 1, pages(None, 2), cascade=False)
+    contained = replace(contained, ours=replace(contained.ours, contained=True))
+    summary = summarize("x", [*ENTRIES, contained], frozenset({"retry-storm"}), classes={"random": ("random",)})
+    (row,) = summary.classes
+
+    assert (row.runs, row.cascades, row.benign, row.paged, row.false) == (1, 0, 0, 0, 2)
+    assert values(summary)["benign runs paged"] == values(evaluation)["benign runs paged"]
+    assert values(summary)["false pages per service-day, all quiet time"] == pytest.approx(4 / 16)
+
+
+def test_a_class_of_sudden_cascades_has_the_warned_ones_and_no_lead() -> None:
+    """Cells without a run are empty."""
+    summary = summarize("x", ENTRIES[:2], frozenset({"starve"}), classes={"sudden": ("starve",)})
+    table = class_table(summary.classes)
+
+    assert dict(zip(*table, strict=True)) | {"warned": "2 of 2", "early": "", "lead": "–", "benign runs paged": ""} == (
+        dict(zip(*table, strict=True))
+    )
+
+
+def test_the_comparison_counts_the_cascades_that_leave_time_for_a_warning() -> None:
+    """As the figure does: not a random one at its fault."""
+    late, instant = entry("random", 1, pages(30.0)), entry("random", 2, pages(None))
+    instant = replace(instant, ours=replace(instant.ours, gap=30.0))
+    summary = summarize("x", [late, instant], frozenset())
+
+    assert summary.curve[0].early.value == values(summary)["warned before onset"] == 1.0
 
 
 def test_a_baseline_is_compared_at_its_best_quiet_threshold() -> None:

@@ -121,6 +121,10 @@ def scenarios(scenario: str | None, seed: int, form: str) -> None:
       foreshock dev scenarios random --seed 17
     """
     if scenario is not None:
+        if form not in ("table", "yaml"):
+            raise click.UsageError(
+                f"--output: {form} is for the list; a scenario is printed as YAML. Leave out --output."
+            )
         try:
             text, size = source(scenario, seed)[1], default_size(scenario, seed)
         except ScenarioError as error:

@@ -13,17 +13,18 @@ from foreshock_evaluation.scores.outcome import Groups
 class ClassRow(NamedTuple):
     """Summary of the scored runs of one class; each run has the same weight.
 
-    gap: median seconds from the fault to the cascade. warnable: cascades that leave time for a warning; warned, early,
-    and the leads are theirs. lead: median seconds. lead_share: median lead over the time from the fault to the cascade.
-    top1: share of the warned cascades whose root cause is right. benign: runs without a cascade, of which `paged`.
+    gap: median seconds from the fault to the cascade. warned: cascades with a page by their onset + 5 min. warnable:
+    cascades that leave time for a warning; early and the leads are theirs. lead: median seconds. lead_share: median of
+    the lead over the time from the fault to the cascade. top1: share of the warned cascades whose root cause is right.
+    benign: runs without a cascade or a breach of the origin, of which `paged`.
     """
 
     name: str
     runs: int
     cascades: int
     gap: float
-    warnable: int
     warned: int
+    warnable: int
     early: int
     lead: float
     lead_share: float
@@ -43,15 +44,15 @@ def class_rows(groups: Groups, classes: Mapping[str, Sequence[str]]) -> tuple[Cl
 
 
 def _row(name: str, groups: Groups) -> ClassRow:
-    cascades, warnable, benign = groups
+    cascades, warnable, benign, _ = groups
     verdicts = [outcome.verdict for outcome in cascades if outcome.verdict]
     return ClassRow(
         name=name,
         runs=len(groups.scored),
         cascades=len(cascades),
         gap=_median([outcome.gap for outcome in cascades if outcome.gap is not None]),
+        warned=sum(outcome.pages.hit for outcome in cascades),
         warnable=len(warnable),
-        warned=sum(outcome.pages.hit for outcome in warnable),
         early=sum(outcome.pages.early for outcome in warnable),
         lead=_median([outcome.pages.lead_seconds for outcome in warnable]),
         lead_share=_median([outcome.lead_share for outcome in warnable if outcome.lead_share is not None]),

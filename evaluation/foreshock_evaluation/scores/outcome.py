@@ -17,6 +17,7 @@ from foreshock_evaluation.scores.protocol import (
     DetectionScore,
     components,
     happened_as_expected,
+    is_contained,
     score_pages,
 )
 from foreshock_evaluation.scores.resampling import Sample
@@ -73,7 +74,8 @@ class Run(NamedTuple):
 class Outcome:
     """Result of one run.
 
-    scored: whether the cascade happened as expected. expects_cascade: by the scenario. cause: true cause class. gap:
+    scored: whether the cascade happened as expected. expects_cascade: by the scenario. contained: only the origin
+    breached its SLO, where the scenario leaves a cascade to the run. cause: true cause class, "" without one. gap:
     seconds from the fault to the cascade; None without one. services: number with requests. pages, early_warnings:
     detection scores; a page counts as an early warning from its opening. verdict: on the first hit. storm: whether an
     early warning of a retry storm was open at the onset; None for other causes.
@@ -89,6 +91,7 @@ class Outcome:
     early_warnings: DetectionScore
     verdict: Verdict | None
     storm: bool | None
+    contained: bool = False
 
     @property
     def service_days(self) -> float:
@@ -125,20 +128,26 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
         early_warnings=score(ALL_SEVERITIES),
         verdict=judge_first_page(truth, expected, first) if first else None,
         storm=forecast_retry_storm(truth, history) if truth.cause == "retry_storm" else None,
+        contained=is_contained(truth, expected),
     )
 
 
 class Groups(NamedTuple):
-    """Scored outcomes by group. warnable: cascades that leave time for a warning."""
+    """Scored outcomes by group.
+
+    warnable: cascades that leave time for a warning. benign: runs in which a page would be false. contained: runs in
+    which only the origin breached its SLO.
+    """
 
     cascades: tuple[Outcome, ...]
     warnable: tuple[Outcome, ...]
     benign: tuple[Outcome, ...]
+    contained: tuple[Outcome, ...] = ()
 
     @property
     def scored(self) -> tuple[Outcome, ...]:
         """All scored outcomes, cascades first."""
-        return (*self.cascades, *self.benign)
+        return (*self.cascades, *self.contained, *self.benign)
 
 
 MIN_GAP_SECONDS = 120.0
@@ -155,7 +164,9 @@ def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Grou
         if outcome.run.scenario not in instant
         and (outcome.run.scenario != drawn.NAME or (outcome.gap or 0.0) >= MIN_GAP_SECONDS)
     )
-    return Groups(cascades, warnable, tuple(outcome for outcome in scored if not outcome.expects_cascade))
+    others = [outcome for outcome in scored if not outcome.expects_cascade]
+    benign = tuple(outcome for outcome in others if not outcome.contained)
+    return Groups(cascades, warnable, benign, tuple(outcome for outcome in others if outcome.contained))
 
 
 class ScenarioRow(NamedTuple):

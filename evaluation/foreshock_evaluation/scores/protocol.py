@@ -3,7 +3,9 @@
 A page is a *hit* if it comes between the fault's onset t_0 and five minutes after the cascade's onset t_c, and names an
 affected service. It is *early* before t_c; its *lead time* is t_c − t, or 0, so that misses count. Pages outside
 [t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*, unless another known fault
-is the reason. Pages of one component (services connected by calls or shared GPUs) within 15 minutes count once.
+is the reason. Where the scenario leaves the cascade to the run, and only the origin breaches its SLO, the pages about
+it within 30 minutes of its breach are neither hits nor false alarms. Pages of one component (services connected by
+calls or shared GPUs) within 15 minutes count once.
 """
 
 from __future__ import annotations
@@ -78,6 +80,11 @@ def happened_as_expected(truth: Truth, expected: Expected) -> bool:
     return expected.cascade in (truth.cascaded, None)
 
 
+def is_contained(truth: Truth, expected: Expected) -> bool:
+    """Whether a cascade was left to the run, and the fault made only its origin breach the SLO."""
+    return expected.cascade is None and not truth.cascaded and truth.origin in truth.breached
+
+
 def score_pages(
     truth: Truth, expected: Expected, pages: Iterable[Page], component: Mapping[Service, int]
 ) -> DetectionScore:
@@ -88,11 +95,14 @@ def score_pages(
         key=lambda page: page.time,
     )
     whole = truth.end - truth.start - sum(max(0.0, end - max(start, truth.start)) for start, end in others)
+    affected = affected_services(truth, expected)
     if not truth.cascaded or truth.onset is None:
+        if is_contained(truth, expected) and truth.onset is not None and truth.origin is not None:
+            begin, end = truth.onset, truth.breached[truth.origin] + AFTERMATH_SECONDS
+            by_time = [page for page in by_time if not (begin <= page.time <= end and page.services & affected)]
         return DetectionScore(None, 0.0, None, count_pages(by_time, component), whole)
     begin, end = truth.onset, truth.cascade_onset + AFTERMATH_SECONDS
     outside = [page for page in by_time if not begin <= page.time <= end]
-    affected = affected_services(truth, expected)
     hits = [
         page
         for page in by_time

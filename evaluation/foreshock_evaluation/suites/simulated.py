@@ -114,14 +114,15 @@ def _content() -> Mapping[str, Any]:
     return tomllib.loads(files("foreshock_evaluation.suites").joinpath("simulated.toml").read_text(encoding="utf-8"))
 
 
-def fingerprint(packages: Iterable[str]) -> str:
-    """Hash of all files of some packages, as twelve hexadecimal digits."""
+def fingerprint(makers: Iterable[str]) -> str:
+    """Hash of all files of some packages, or of their folders (`package/folder`), as twelve hexadecimal digits."""
     digest = hashlib.sha256()
-    for package in packages:
-        folder = Path(str(files(package)))
+    for maker in makers:
+        package, _, part = maker.partition("/")
+        folder = Path(str(files(package))) / part
         for file in sorted(folder.rglob("*")):
             if file.is_file() and file.parent.name != "__pycache__":
-                name = f"{package}/{file.relative_to(folder)}"
+                name = f"{maker}/{file.relative_to(folder)}"
                 digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 

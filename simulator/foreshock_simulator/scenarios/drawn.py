@@ -36,7 +36,8 @@ class Drawn(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A drawn fault. words: what happens. root_cause, origin: empty if there can be no cascade.
+    """A drawn fault. words: what happens. cause: empty if no class fits. root_cause, origin: empty if there can be no
+    cascade.
 
     topology, adjust: what the platform needs for it.
     """
@@ -95,20 +96,34 @@ def draw(seed: int) -> Drawn:
     fault = KINDS[kind](chance)
     shape, topology, adjust = _traffic(chance)
     end = chance.at + chance.ramp + chance.duration.get("duration", 0) + 60 * rng.randint(20, 35)
+    adjust = _merged(adjust, fault.adjust)
+    scales = "autoscaler" not in adjust.get("services", {}).get(MODEL, {})
+    shape += "" if scales else f", without an autoscaler of {MODEL}"
     document = {
         "description": f"{fault.words[0].upper()}{fault.words[1:]}, {shape}.",
         "duration": end,
         "topology": {**topology, **fault.topology},
-        "adjust": _merged(adjust, fault.adjust),
+        "adjust": adjust,
         "faults": fault.faults,
-        "expects": {"cascade": None, "cause": fault.cause, "root_cause": fault.root_cause, "origin": fault.origin}
-        if fault.root_cause
-        else {"cascade": False},
+        "expects": _expects(fault, scales),
     }
     text = yaml.safe_dump(
         {key: value for key, value in document.items() if value}, sort_keys=False, allow_unicode=True, width=120
     )
     return Drawn(kind, size, text)
+
+
+def _expects(fault: Fault, scales: bool) -> Values:
+    """Cause, root cause, and origin of a cascade, if the fault can bring one. scales: whether the model autoscales."""
+    if not fault.root_cause:
+        return {"cascade": False}
+    cause = "overload" if fault.cause == "scale_up_lag" and not scales else fault.cause
+    return {
+        "cascade": None,
+        **({"cause": cause} if cause else {}),
+        "root_cause": fault.root_cause,
+        "origin": fault.origin,
+    }
 
 
 def _traffic(chance: Chance) -> tuple[str, Values, Values]:
@@ -251,7 +266,8 @@ def _timeout(chance: Chance) -> Fault:
     timeout, attempts = chance.amount(2, 18), chance.one_of(1, 2, 3, 4)
     fault = {"caller": GATEWAY, "callee": MODEL, "at": chance.at, "timeout": timeout, "attempts": attempts}
     words = f"the gateway waits {timeout:g} s for {MODEL}, with attempts up to {attempts}"
-    return Fault(words, [{"policy_change": fault}], "retry_storm", GATEWAY, MODEL)
+    cause = "retry_storm" if attempts > 1 else ""  # a short timeout without retries is of no class
+    return Fault(words, [{"policy_change": fault}], cause, GATEWAY, MODEL)
 
 
 def _release(chance: Chance) -> Fault:

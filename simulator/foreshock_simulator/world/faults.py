@@ -113,7 +113,7 @@ def _(fault: kinds.CrashLoop, platform: Platform) -> Process:
         deployment.fail(fault.replicas or len(deployment.pods))
         pods = deployment.pods[: fault.replicas] or deployment.pods
         deployment.recover()
-        while all(pod.replica is None for pod in pods) and platform.engine.now < end:
+        while not any(pod.replica is not None or pod.ended for pod in pods) and platform.engine.now < end:
             yield 1.0
         yield fault.uptime
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.scenarios.drawn import KINDS, draw
 from foreshock_simulator.scenarios.load import load, parse
+from foreshock_simulator.spec.faults import PolicyChange
 from foreshock_simulator.spec.queries import without_root_cause
 from foreshock_simulator.spec.scenario import Cause
 
@@ -33,6 +34,18 @@ def test_the_seeds_of_a_suite_draw_all_kinds_of_faults_on_two_sizes() -> None:
     assert {item.size for item in drawn} == {"small", "medium"}
     causes = {parse(item.text, "drawn.yaml").expects.cause for item in drawn[:120]}
     assert causes >= set(get_args(Cause)) - {"load_imbalance"}
+
+
+def test_a_drawn_cause_is_possible() -> None:
+    """Without an autoscaler nothing lags, and without retries there is no retry storm; the description says so."""
+    specs = [parse(draw(seed).text, "drawn.yaml") for seed in (*range(60), *range(1001, 1061))]
+    for spec in specs:
+        model = next(service for service in spec.platform.services if service.name.name == "llm-chat")
+        assert spec.expects.cause != "scale_up_lag" or model.autoscaler
+        assert ("without an autoscaler of llm-chat" in spec.description) == (model.autoscaler is None)
+        single = [fault for fault in spec.faults if isinstance(fault, PolicyChange) and fault.attempts == 1]
+        assert not single or (spec.expects.cause, spec.expects.root_cause) == (None, "gateway")
+    assert {"scale_up_lag", "retry_storm"} <= {spec.expects.cause for spec in specs}
 
 
 @pytest.mark.parametrize("seed", range(1, 9))

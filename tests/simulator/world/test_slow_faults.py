@@ -141,3 +141,20 @@ def test_one_replica_crashes_and_the_other_one_serves() -> None:
         serving.append(ready(simulation, "back"))
     assert set(serving[1:]) == {1, 2}
     assert serving.count(1) > serving.count(2), "a start takes longer than the uptime"
+
+
+def test_a_crash_loop_goes_on_after_its_loading_replica_was_scaled_down() -> None:
+    """Of three replicas, one crashes at 10 s; the scale-down at 30 s removes it, and the next one crashes."""
+    spec = parse(
+        PLATFORM.replace("replicas: 2\n      memory", "replicas: 3\n      memory")
+        % "crash_loop: {service: back, at: 10s, replicas: 1, uptime: 20s}",
+        "slow.yaml",
+    )
+    platform = Platform(spec.platform, 1, 0.0)
+    schedule_faults(platform, spec.faults)
+    deployment = platform.replicas["back"].deployment
+    platform.engine.schedule(30.0, deployment.scale_to, 2)
+    platform.engine.run(20.0)
+    assert (deployment.ready, len(deployment.pods)) == (2, 3)
+    platform.engine.run(600.0)
+    assert [pod.starts > 1 for pod in deployment.pods] == [True, False]
