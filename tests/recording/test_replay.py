@@ -49,7 +49,7 @@ def test_json_holds_incidents_with_root_cause_and_state_at_the_page(
     assert main(["recording", "replay", str(starve), "-o", "json"]) == 0
     output = json.loads(capsys.readouterr().out)
     truth = json.loads((starve / "truth.json").read_text())
-    assert output["version"] == 2
+    assert output["version"] == 3
     paged = [incident for incident in output["incidents"] if incident["paged"] is not None]
     assert [incident["at_page"] for incident in output["incidents"] if incident["paged"] is None] == [None] * (
         len(output["incidents"]) - len(paged)
