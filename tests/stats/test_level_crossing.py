@@ -16,7 +16,6 @@ from foreshock_dashboard.stats.level_crossing import (
     QUANTILES,
     Trend,
     fit_trend,
-    forecast_by_trends,
     forecast_crossing,
     normal_cdf,
 )
@@ -82,15 +81,6 @@ def test_the_forecast_is_defined_for_missing_values(values: np.ndarray) -> None:
     assert not np.isnan(found.seconds).any()
     unknown = np.isfinite(values).sum(axis=1) < 3
     assert (found.probability[unknown] == 0).all()
-
-
-@pytest.mark.parametrize("rising_points", [24, 90], ids=["for 4 minutes", "for 15 minutes"])
-def test_the_trend_that_crosses_the_limit_sooner_counts(rising_points: int) -> None:
-    """A rise that began lately is diluted in the slow trend; the fast one has a small part of a slow rise."""
-    rise = np.maximum(0.0, np.arange(90.0) - 90 + rising_points) * 0.01
-    found = forecast_by_trends(rise[None], float(rise[-1]) + 0.3, 60.0, STEP)
-    assert found.seconds[0, MEDIAN] == pytest.approx(300.0, abs=120.0)
-    assert found.probability[0] > 0.9
 
 
 def test_beyond_the_horizon_there_is_no_time() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,8 +55,7 @@ class Utilization:
     1, mean over replicas and a minute. full: seconds for which the KV cache has been nearly full. max_sequences:
     sequences per replica at a full KV cache. load: current offered load over the throughput of full servers, above 1 if
     requests wait; loads: means over the windows of `batching_model`, the shortest first. baseline, peak: as in
-    the law; law: None where unknown. saturated_in: seconds until the load reaches the capacity, at each of
-    `level_crossing.QUANTILES`; infinite beyond its horizon, or where unknown.
+    the law; law: None where unknown.
     """
 
     slowdown: float
@@ -70,7 +68,6 @@ class Utilization:
     baseline: float
     peak: float
     law: BatchingLaw | None = None
-    saturated_in: tuple[float, ...] = (math.inf,) * 5
 
 
 class Risk(NamedTuple):

@@ -22,9 +22,6 @@ NEAR_SECONDS = 600.0
 """Time within which a crossing is near."""
 QUANTILES = (0.1, 0.2, 0.5, 0.8, 0.9)
 """Quantile levels of the time to the crossing."""
-SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
-MIN_SLOW_TREND_POINTS, MIN_FAST_TREND_POINTS = 10, 4
-"""Lookback of the two trends, or grid points if longer; the one that forecasts more excursions counts."""
 
 
 def normal_cdf(z: Floats) -> Floats:
@@ -113,17 +110,3 @@ def forecast_crossing(
     expected = excursions[:, -1]
     near = excursions[:, np.searchsorted(ahead, NEAR_SECONDS, side="right") - 1] if ahead[0] <= NEAR_SECONDS else 0.0
     return CrossingForecast(expected, -np.expm1(-expected), -np.expm1(-np.broadcast_to(near, expected.shape)), seconds)
-
-
-def forecast_by_trends(values: Floats, limit: Floats | float, duration: float, step: float) -> CrossingForecast:
-    """Forecast by the trend of all `values`, shape (rows, times), or by that of the newest, whichever is sooner."""
-    recent = values[:, -max(MIN_FAST_TREND_POINTS, round(FAST_TREND_SECONDS / step)) :]
-    slow = forecast_crossing(fit_trend(values, step), limit, duration, step)
-    fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, duration, step)
-    sooner = fast.expected > slow.expected
-    return CrossingForecast(
-        np.where(sooner, fast.expected, slow.expected),
-        np.where(sooner, fast.probability, slow.probability),
-        np.where(sooner, fast.near_probability, slow.near_probability),
-        np.where(sooner[:, None], fast.seconds, slow.seconds),
-    )

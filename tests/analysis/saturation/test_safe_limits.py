@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,15 +28,10 @@ GROWS = (0.73, 0.71, 0.58)
 
 
 def utilization(
-    loads: tuple[float, float, float],
-    baseline: float = 0.5,
-    peak: float = 0.7,
-    full: float = 0.0,
-    saturated_in: float = math.inf,
+    loads: tuple[float, float, float], baseline: float = 0.5, peak: float = 0.7, full: float = 0.0
 ) -> Utilization:
-    """Utilization with mean loads over 20, 120, and 300 seconds; saturated after at most `saturated_in` seconds."""
-    seconds = (saturated_in / 4, saturated_in / 3, saturated_in / 2, saturated_in * 0.8, saturated_in)
-    return Utilization(1.0, 0.0, 0.5, full, 35.0, loads[0], loads, baseline, peak, saturated_in=seconds)
+    """Utilization with mean loads over 20, 120, and 300 seconds."""
+    return Utilization(1.0, 0.0, 0.5, full, 35.0, loads[0], loads, baseline, peak)
 
 
 @pytest.mark.parametrize(
@@ -61,27 +57,28 @@ def test_an_overload_exceeds_the_limit_of_any_mean(given: Utilization, overloade
 @pytest.mark.parametrize(
     ("given", "soon"),
     [
-        pytest.param(utilization(GROWS, saturated_in=400.0), True, id="grows to the capacity"),
-        pytest.param(utilization(GROWS, saturated_in=700.0), False, id="may reach the capacity later"),
-        pytest.param(utilization(GROWS), False, id="constant load"),
-        pytest.param(utilization((0.71, 0.65, 0.58), saturated_in=400.0), False, id="grows far below the capacity"),
-        pytest.param(utilization(GROWS, baseline=0.65, saturated_in=400.0), False, id="hardly above the baseline"),
-        pytest.param(utilization(GROWS, peak=0.9, saturated_in=400.0), False, id="below its peak"),
-        pytest.param(
-            utilization((0.1, 0.86, 0.43), baseline=0.2, peak=0.8, saturated_in=100.0), False, id="always bursty"
-        ),
+        pytest.param(utilization(GROWS), True, id="grows"),
+        pytest.param(utilization((0.71, 0.69, 0.66)), False, id="constant load"),
+        pytest.param(utilization((0.60, 0.72, 0.75)), False, id="decreasing load"),
+        pytest.param(utilization(GROWS, baseline=0.65), False, id="hardly above the baseline"),
+        pytest.param(utilization(GROWS, peak=0.9), False, id="below its peak"),
+        pytest.param(utilization((0.1, 0.86, 0.43), baseline=0.2, peak=0.8), False, id="always bursty"),
         pytest.param(utilization((math.nan, math.nan, math.nan)), False, id="unknown"),
     ],
 )
-def test_growing_load_is_an_overload_before_its_means(given: Utilization, soon: bool, scenes: Scenes) -> None:
-    """A service without model servers has none."""
-    world = scenes.world(scenes.calm)
-    at, service = len(world.times) - 1, world.services[0]
-    point = EvaluationPoint(world, at, baselines_at(world, at), utilizations={service: given})
-
+def test_growing_load_is_an_overload_before_its_means(given: Utilization, soon: bool) -> None:
     assert will_overload(given) == soon
-    assert is_overloading(point, service) == soon
-    assert not is_overloading(point, Service("other", "without servers"))
+
+
+@pytest.mark.parametrize(("slowdown", "soon"), [(1.0, False), (1.3, True), (math.nan, False)])
+def test_growth_needs_a_lasting_reason(scenes: Scenes, slowdown: float, soon: bool) -> None:
+    """A burst has none, and ends by itself."""
+    world = scenes.world(scenes.calm)
+    at = len(world.times) - 1
+    for service in (world.services[0], Service("other", "without servers")):
+        utilizations = {world.services[0]: replace(utilization(GROWS), slowdown=slowdown)}
+        point = EvaluationPoint(world, at, baselines_at(world, at), utilizations=utilizations)
+        assert is_overloading(point, service) == (soon and service in utilizations)
 
 
 @given(st.floats(0.05, 1.2), st.floats(1, 6))

@@ -32,7 +32,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     slowdown_confidence,
 )
 from foreshock_dashboard.analysis.remediation.actions import against_growth, ahead_of_recurring_load
-from foreshock_dashboard.analysis.saturation.safe_limits import has_lasting_reason, is_overloading
+from foreshock_dashboard.analysis.saturation.safe_limits import has_lasting_reason, is_overloaded, is_overloading
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -160,7 +160,7 @@ def _overload_growth(point: EvaluationPoint, service: Service) -> float:
     if (
         utilization is None
         or not utilization.baseline > 0
-        or not is_overloading(point, service)
+        or not is_overloaded(utilization)
         or has_lasting_reason(point, service, utilization)
     ):
         return 0.0

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.level_crossing import (
-    MIN_SLOW_TREND_POINTS,
-    NEAR_SECONDS,
-    QUANTILES,
-    SLOW_TREND_SECONDS,
-    forecast_by_trends,
-)
+from foreshock_dashboard.stats.level_crossing import NEAR_SECONDS, QUANTILES, fit_trend, forecast_crossing
 
+SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
+MIN_SLOW_TREND_POINTS, MIN_FAST_TREND_POINTS = 10, 4
+"""Lookback of the two trends, or grid points if longer; the one that forecasts more excursions counts."""
 MIN_TREND_Z = 2.0
 """Scales above the baseline from which a trend is forecast."""
 SLO_WINDOW_SECONDS = 60.0
@@ -60,6 +59,14 @@ def forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
     """The breach of a limit by each row, by the slow or the fast trend. logs, limit: logarithms."""
     if not len(logs):
         return []
-    found = forecast_by_trends(logs, limit, SLO_WINDOW_SECONDS, step)
-    rows = zip(found.probability.tolist(), found.near_probability.tolist(), found.seconds.tolist(), strict=True)
+    recent = logs[:, -max(MIN_FAST_TREND_POINTS, round(FAST_TREND_SECONDS / step)) :]
+    slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
+    fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
+    sooner = fast.expected > slow.expected
+    probability, near = (
+        np.where(sooner, fast.probability, slow.probability),
+        np.where(sooner, fast.near_probability, slow.near_probability),
+    )
+    seconds = np.where(sooner[:, None], fast.seconds, slow.seconds)
+    rows = zip(probability.tolist(), near.tolist(), seconds.tolist(), strict=True)
     return [Breach(*row[:2], tuple(row[2])) for row in rows]

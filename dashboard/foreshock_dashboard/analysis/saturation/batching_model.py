@@ -20,7 +20,6 @@ from foreshock_dashboard.model.forecast import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.level_crossing import MIN_SLOW_TREND_POINTS, SLOW_TREND_SECONDS, forecast_by_trends
 from foreshock_dashboard.stats.robust import EXCURSION_QUANTILE, median, moving_average, quantile
 
 MIN_FIT_POINTS = 20
@@ -35,10 +34,6 @@ CURRENT_LOAD_SECONDS = 30.0
 """Averaging window of the one current load."""
 MIN_KV_CACHE_RATIO = 0.02
 """KV-cache usage below which the size of a sequence cannot be estimated."""
-SATURATED_LOAD = 1.0
-"""Load at which model servers are saturated, so that requests wait."""
-SATURATED_FOR_SECONDS = 60.0
-"""Duration for which they are saturated until requests wait too long: the window of an SLO."""
 MIN_RESIDUAL_SCALE = 0.05
 """Smallest scale of the residual, a logarithm."""
 UNKNOWN_LAW = BatchingLaw(math.nan, math.nan, math.nan, math.nan, math.nan)
@@ -106,7 +101,6 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     cache = median(moving_average(servers.cache[:, window], world.step)[:, -SMOOTHING_POINTS:])
     recent = median(running[:, -SMOOTHING_POINTS:])
     max_sequences = max_sequences_per_replica(world, window)
-    saturated_in = _seconds_until_saturated(world, at, laws, max_sequences)
     was_not_full = ~(servers.cache[:, window] >= FULL_KV_CACHE_RATIO)[:, ::-1]
     full_points = np.where(was_not_full.any(axis=1), was_not_full.argmax(axis=1), was_not_full.shape[1])
     found = {}
@@ -121,37 +115,9 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
         loads = (_mean(raw_load, LOAD_WINDOWS_SECONDS[0], world.step), *means)
         kv_cache, full_seconds = float(cache[i]), float(full_points[i] * world.step)
         found[service] = Utilization(
-            slowdown,
-            z,
-            kv_cache,
-            full_seconds,
-            limit,
-            current,
-            loads,
-            law.load,
-            law.peak,
-            laws.get(service),
-            saturated_in[i],
+            slowdown, z, kv_cache, full_seconds, limit, current, loads, law.load, law.peak, laws.get(service)
         )
     return found
-
-
-def _seconds_until_saturated(
-    world: World, at: int, laws: Mapping[Service, BatchingLaw], max_sequences: Floats
-) -> list[tuple[float, ...]]:
-    """Seconds until the load of each service reaches `SATURATED_LOAD`, by `level_crossing.QUANTILES`."""
-    servers = model_servers(world)
-    window = slice(max(0, at + 1 - world.points(SLOW_TREND_SECONDS, MIN_SLOW_TREND_POINTS)), at + 1)
-    demand = _per_replica(world, window) + np.nan_to_num(servers.waiting[:, window]) / servers.reporting_replicas(
-        window
-    )
-    load = [
-        laws.get(service, UNKNOWN_LAW).offered_load(demand[i], max_sequences[i].item())
-        for i, service in enumerate(servers.services)
-    ]
-    logs = np.log(np.maximum(moving_average(np.stack(load), world.step, LOAD_WINDOWS_SECONDS[0]), 1e-3))
-    seconds = forecast_by_trends(logs, math.log(SATURATED_LOAD), SATURATED_FOR_SECONDS, world.step).seconds
-    return [tuple(row) for row in seconds.tolist()]
 
 
 def _mean(values: Floats, seconds: float, step: float) -> float:

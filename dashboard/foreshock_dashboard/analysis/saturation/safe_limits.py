@@ -28,16 +28,19 @@ MIN_FULL_LOAD = 0.82
 """Current load at which full KV caches mean many requests, not a few large ones."""
 MIN_GROWING_LOAD = 0.7
 """Mean load of two minutes from which growth is extrapolated."""
-MAX_SATURATION_SECONDS = 480.0
-"""Seconds within which growing load reaches the capacity, with a probability of 0.9, where it is a coming overload."""
+MIN_PREDICTED_LOAD = 0.8
+"""Extrapolated load that counts as a coming overload, by the line through the means of two and five minutes."""
 LASTING_GROWTH_RATIOS = (1.2, 1.25, 1.2)
-"""Ratios to the baseline of tokens, KV cache per request, and time per token that explain lasting growth."""
+"""Ratios to the baseline of tokens, KV cache per request, and time per token that explain lasting growth. Without
+one of them growth is a burst, which ends by itself."""
 
 
 def is_overloading(point: EvaluationPoint, service: Service) -> bool:
     """Whether the model servers of a service are or soon will be overloaded; False without any."""
     utilization = point.utilizations.get(service)
-    return utilization is not None and (is_overloaded(utilization) or will_overload(utilization))
+    return utilization is not None and (
+        is_overloaded(utilization) or (will_overload(utilization) and has_lasting_reason(point, service, utilization))
+    )
 
 
 def is_overloaded(utilization: Utilization) -> bool:
@@ -85,14 +88,15 @@ def exceeds_safe_limit(utilization: Utilization) -> bool:
 
 
 def will_overload(utilization: Utilization) -> bool:
-    """Whether growing load will saturate the model servers before its means exceed their safe limits.
+    """Whether growing load will exceed the safe limit before its means show it.
 
     Bursty services are excluded, because their bursts end by themselves.
     """
-    grows = utilization.loads[1] >= max(
-        MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE, SAFE_PEAK_FACTORS[-1] * utilization.peak
+    newer, predicted = utilization.loads[1], predicted_load(utilization)
+    grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and predicted >= max(
+        MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
     )
-    return grows and utilization.saturated_in[-1] <= MAX_SATURATION_SECONDS and not _bursty(utilization)
+    return grows and not _bursty(utilization)
 
 
 def predicted_load(utilization: Utilization) -> float:
