@@ -33,14 +33,19 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         yield seen
 
 
+def recorded(folder: Path) -> Path:
+    """A recording of a minute."""
+    with RecordingWriter(folder) as writer:
+        for at in (NOW - 60, NOW):
+            writer.add_batch(SampleBatch(at, "job", (Sample("up", labels_of({"job": "a"}), 1.0),)))
+    return folder
+
+
 def test_feedback_labels_a_recording_for_the_evaluation(
     hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last feedback counts, also if it came after the recording; without a real cause there is no truth."""
-    folder = tmp_path / "incident"
-    with RecordingWriter(folder) as writer:
-        for at in (NOW - 60, NOW):
-            writer.add_batch(SampleBatch(at, "job", (Sample("up", labels_of({"job": "a"}), 1.0),)))
+    folder = recorded(tmp_path / "incident")
     incident = hub.snapshot.incidents[0]
     assert main(["recording", "label", str(folder)]) == 1
     assert "Give feedback first" in capsys.readouterr().err
@@ -65,10 +70,7 @@ def test_feedback_on_a_cause_that_was_not_stated_is_no_truth(
     hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At low confidence the page named candidates only; as feedback on a stated cause, it is."""
-    folder = tmp_path / "incident"
-    with RecordingWriter(folder) as writer:
-        for at in (NOW - 60, NOW):
-            writer.add_batch(SampleBatch(at, "job", (Sample("up", labels_of({"job": "a"}), 1.0),)))
+    folder = recorded(tmp_path / "incident")
     stated = hub.snapshot.incidents[0]
     hub.journal.append("incident", NOW + 600, "dana", entries.feedback(stated.id, "correct", None, None, ""))
     hub.snapshot = replace(hub.snapshot, incidents=(replace(stated, confidence=0.49),))

@@ -121,6 +121,7 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
     [
         (shortage(), "Add by tomorrow at 09:40 UTC: earliest likely shortage minus 8 min to start a replica."),
         (shortage(at=NOW), "Add now: a replica takes 8 min to start."),
+        (REPEATED, "Add by tomorrow at 10:30 UTC: a replica takes 8 min to start."),
         (shortage(provisioning_seconds=math.nan), ""),
         (shortage(replicas=0), ""),
     ],

@@ -95,8 +95,8 @@ def act_text(shortage: Shortage, now: float) -> Text:
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
     start, at = elapsed(shortage.provisioning_seconds), moment(shortage.act_by, now)
-    if not at.kind:
-        return text(f"Add now: a replica takes {start} to start.")
+    if not at.kind or math.isnan(shortage.earliest):
+        return text("Add by " if at.kind else "Add ", at, f": a replica takes {start} to start.")
     return text("Add by ", at, f": earliest likely shortage minus {start} to start a replica.")
 
 
