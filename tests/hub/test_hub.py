@@ -183,4 +183,6 @@ def test_a_journal_that_cannot_be_read_keeps_the_silences_and_stops_no_page(
     monkeypatch.setattr(hub.journal, "read", fail)
     assert hub._muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
     assert hub._muted(other, NOW + 1) is None
+    assert hub._silences_capacity(incident.service, NOW + 1)
+    assert not hub._silences_capacity(other.service, NOW + 1)
     assert len([record for record in caplog.records if "the disk cannot be read" in record.message]) == 1

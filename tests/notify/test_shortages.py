@@ -92,9 +92,12 @@ def plan(tmp_path: Path) -> Iterator[Due]:
     with closing(Outbox(tmp_path)) as outbox:
 
         def due(
-            now: str, *shortages: Shortage, channel: Channel = CHANNEL, waiting: bool = False
+            now: str, *shortages: Shortage, channel: Channel = CHANNEL, waiting: bool = False, silenced: bool = False
         ) -> list[OutboxMessage]:
-            found = list(due_messages(channel, outbox, shortages, at(now), HOURS, "http://hub", lambda _: "team-ml"))
+            messages = due_messages(
+                channel, outbox, shortages, at(now), HOURS, "http://hub", lambda _: "team-ml", lambda _: silenced
+            )
+            found = list(messages)
             outbox.put(*(item._replace(waiting=waiting and item.waiting) for item in found))
             return found
 
@@ -126,6 +129,13 @@ def test_an_end_before_the_message_was_delivered_sends_nothing(plan: Due) -> Non
     plan("5 14:00", shortage("6 10:40"), waiting=True)
     (end,) = plan("5 14:10")
     assert (end.event, end.waiting) == ("resolved", False)
+
+
+def test_a_silence_holds_back_a_shortage_but_not_its_end(plan: Due) -> None:
+    """It is announced once the silence is over. The end closes what the receiver knows."""
+    assert plan("5 14:00", shortage("6 10:40"), silenced=True) == []
+    assert [item.event for item in plan("5 14:10", shortage("6 10:40"))] == ["early_warning"]
+    assert [item.event for item in plan("6 09:00", silenced=True)] == ["resolved"]
 
 
 def test_channels_take_what_their_filters_say(plan: Due) -> None:

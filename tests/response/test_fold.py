@@ -89,6 +89,27 @@ def test_a_silence_covers_the_incidents_that_it_is_for(
     assert responses.silence_of(incident, NOW + 100) is None
 
 
+@pytest.mark.parametrize(
+    ("target", "service", "is_silenced"),
+    [
+        ({"service": SERVICE}, SERVICE, True),
+        ({"service": SERVICE}, OTHER, False),
+        ({"service": SERVICE}, None, False),
+        ({"service": SERVICE, "noisy_neighbor": NEIGHBOR}, SERVICE, False),
+        ({"incident": ID}, SERVICE, False),
+        ({}, SERVICE, True),
+        ({}, None, True),
+    ],
+)
+def test_a_silence_of_a_service_or_of_all_covers_its_capacity_messages(
+    target: dict[str, Any], service: Service | None, *, is_silenced: bool
+) -> None:
+    """Those of a pool have no service: only a silence of all covers them."""
+    responses = fold(said(entries.silence(NOW, NOW + 100, **target)))
+    assert responses.silences_capacity(service, NOW + 50) is is_silenced
+    assert not responses.silences_capacity(service, NOW + 100)
+
+
 def test_a_silence_can_be_ended_early_and_of_several_the_longest_counts() -> None:
     long, short = entries.silence(NOW, NOW + 1000, service=SERVICE), entries.silence(NOW, NOW + 500, incident=ID)
     both = fold(said(long, short))

@@ -42,6 +42,7 @@ from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
+from foreshock_dashboard.response.fold import Responses
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.settings import HubError, Settings
@@ -199,6 +200,7 @@ class Hub:
                 self._picture,
                 self._record_notification,
                 self._shortages,
+                self._silences_capacity,
                 settings.working_hours,
             )
             self.notifier = notifier(settings, clock, intake.store.path, hooks)
@@ -250,10 +252,16 @@ class Hub:
         return self.ownership(service).owner
 
     def _muted(self, incident: Incident, now: float) -> Mute | None:
-        """The silence or maintenance window that covers an incident; None without one.
+        """The silence or maintenance window that covers an incident; None without one."""
+        silence = self._known_responses().silence_of(incident, now)
+        return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
 
-        A journal that cannot be read leaves those read before in effect, and stops no notification.
-        """
+    def _silences_capacity(self, service: Service | None, time: float) -> bool:
+        """Whether a silence covers capacity messages about a service, or a pool (None)."""
+        return self._known_responses().silences_capacity(service, time)
+
+    def _known_responses(self) -> Responses:
+        """A journal that cannot be read leaves the silences read before in effect, and stops no notification."""
         try:
             responses, problem = self._responses.current(), ""
         except SourceError as error:
@@ -261,8 +269,7 @@ class Hub:
         if problem and problem != self._responses_problem:
             log.error("silences cannot be read; those read before stay in effect: %s", problem)
         self._responses_problem = problem
-        silence = responses.silence_of(incident, now)
-        return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
+        return responses
 
     def _record_notification(self, now: float, data: Json) -> None:
         """Write what was sent into the journal, for the timeline of the incident."""

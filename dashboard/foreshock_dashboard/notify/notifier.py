@@ -47,7 +47,8 @@ class Hooks(NamedTuple):
     base: URL of the hub for links. owner: of a service, "" if unknown. muted: why an incident does not notify at a
     time (Unix seconds), if so. picture: PNG of an incident, by its id. record: takes what was sent, for the
     journal (Unix seconds, data). shortages: those of the capacity forecast; None without a current one.
-    working_hours: for which shortages wait.
+    silences_capacity: whether a silence covers a service, or a pool (None), at a time. working_hours: for which
+    shortages wait.
     """
 
     base: str
@@ -56,6 +57,7 @@ class Hooks(NamedTuple):
     picture: Callable[[str], bytes | None] = lambda _: None
     record: Callable[[float, Json], None] = lambda _, __: None
     shortages: Callable[[], Sequence[Shortage] | None] = lambda: None
+    silences_capacity: Callable[[Service | None, float], bool] = lambda _, __: False
     working_hours: WorkingHours = WorkingHours.parse(DEFAULT)
 
 
@@ -214,15 +216,21 @@ class Notifier:
         self._failing -= {key for key in list(self._failing) if key[1] and key[1] not in known}
         for key in [key for key in list(self._labels) if key[0] not in known]:
             self._labels.pop(key, None)
-        now = self._timing.now()
+        now, hooks = self._timing.now(), self._hooks
         open_ids = {item.id for item in incidents if item.is_open}
         for channel, delivery in self._deliveries.values():
             with self._isolated(channel.name, ""):
                 messages = self._due(channel, incidents, now)
-                if (shortages := self._hooks.shortages()) is not None:
-                    hooks = self._hooks
+                if (shortages := hooks.shortages()) is not None:
                     messages += due_messages(
-                        channel, self._outbox, shortages, now, hooks.working_hours, hooks.base, hooks.owner
+                        channel,
+                        self._outbox,
+                        shortages,
+                        now,
+                        hooks.working_hours,
+                        hooks.base,
+                        hooks.owner,
+                        lambda service: hooks.silences_capacity(service, now),
                     )
                 if messages:
                     self._outbox.put(*messages)

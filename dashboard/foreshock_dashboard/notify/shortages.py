@@ -48,10 +48,12 @@ def due_messages(
     hours: WorkingHours,
     base: str,
     owner: Callable[[Service], str],
+    silenced: Callable[[Service | None], bool] = lambda _: False,
 ) -> Iterator[OutboxMessage]:
     """What is due on a channel that takes early warnings: each shortage once, and its end if it was announced.
 
-    shortages: all of the newest forecast. base: URL of the hub. owner: of a service.
+    shortages: all of the newest forecast. base: URL of the hub. owner: of a service. silenced: whether a
+    silence covers a service, or a pool (None): it holds back all but the end of what was announced.
     """
     if channel.severity != "warning":
         return
@@ -62,6 +64,8 @@ def due_messages(
         is_open = last is not None and last.event != "resolved"
         is_quiet = last is not None and now - last.at < QUIET_SECONDS and item.at - now > SOON_SECONDS
         if is_open or is_quiet or not channel.accepts(service, owner(service)) or not is_due(item, now, hours):
+            continue
+        if silenced(item.subject.service):
             continue
         text = shortage_message(item, now, base, owner(service))
         yield _message(channel, subject, "early_warning", now, str(item.subject.service or item.subject.pool), text)

@@ -44,6 +44,10 @@ class Responses:
         active = (item for item in self.silences if item.is_active(time) and item.matches(incident))
         return max(active, key=lambda item: item.end, default=None)
 
+    def silences_capacity(self, service: Service | None, time: float) -> bool:
+        """Whether a silence covers capacity messages about a service, or a pool (None), at a time (Unix seconds)."""
+        return any(item.is_active(time) and item.covers(service) for item in self.silences)
+
 
 NO_RESPONSES = Responses()
 

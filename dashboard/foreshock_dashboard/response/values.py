@@ -84,6 +84,12 @@ class Silence:
             return affected and suspect is not None and self.noisy_neighbor.means(suspect)
         return self.service.means(incident.service)
 
+    def covers(self, service: Service | None) -> bool:
+        """Whether it is for capacity messages about a service, or about a pool (None): only one of all is."""
+        if self.incident or self.noisy_neighbor is not None:
+            return False
+        return self.service is None or (service is not None and self.service.means(service))
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
