@@ -46,7 +46,7 @@ from tests.analysis.detectors.test_invariants import change_sets
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.overload import overload
-from foreshock_dashboard.analysis.incidents.content import fallback_actions
+from foreshock_dashboard.analysis.incidents.actions import fallback_actions
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, Unit
 from foreshock_dashboard.model.forecast import Utilization

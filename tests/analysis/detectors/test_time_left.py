@@ -8,7 +8,8 @@ import pytest
 from tests.analysis.detectors.platform import LLM, point
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
-from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.forecast import Utilization
 

@@ -27,7 +27,8 @@ from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
-from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
 
 UNINSTRUMENTED: Changes = {

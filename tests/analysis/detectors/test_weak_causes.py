@@ -29,7 +29,8 @@ from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.network import network
-from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, SuspectedCause

@@ -14,7 +14,8 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.forecast.exhaustion import LIMITED_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
-from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.world_sections import Resources

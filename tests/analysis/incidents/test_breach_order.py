@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
-from foreshock_dashboard.analysis.incidents.content import Evaluation, with_forecast
+from foreshock_dashboard.analysis.incidents.content import with_forecast
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 

@@ -10,15 +10,10 @@ import pytest
 from tests.analysis.detectors.platform import ASK, FRONT, IN, LLM, START, STEP, point, since
 
 from foreshock_dashboard.analysis.detectors.finding import evidence_of
-from foreshock_dashboard.analysis.incidents.content import (
-    Evaluation,
-    _as_in_evidence,
-    _since_first_excess,
-    _with_first_sign,
-    _with_present_growth,
-    opened_incident,
-    updated_incident,
-)
+from foreshock_dashboard.analysis.incidents.candidates import as_in_evidence, with_present_growth
+from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
+from foreshock_dashboard.analysis.incidents.evidence import _since_first_excess, with_first_sign
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate, Incident
@@ -67,7 +62,7 @@ def test_the_growth_of_a_suspect_is_that_of_the_evidence(rate: float, expected: 
     """Where its requests grew, and not only their length."""
     now = point({("rate", FRONT): since(FIRST, 5, rate)})
     ranked = Candidate(FRONT, 1.0, (Reason("requests_grew", FRONT, value=2.7), Reason("slower", FRONT, value=2.7)))
-    grew, slower = _with_present_growth(ranked, now).reasons
+    grew, slower = with_present_growth(ranked, now).reasons
     assert grew.value == pytest.approx(expected, rel=0.01)
     assert slower.value == 2.7
 
@@ -81,11 +76,11 @@ def test_the_signal_that_came_first_stays_in_the_evidence_with_its_present_value
         (first._replace(value=7.0), first.value),
         (first._replace(name="lost GPUs", metric=""), math.nan),
     ):
-        kept = _with_first_sign((later,), replace(started, evidence=(before,)), now)
+        kept = with_first_sign((later,), replace(started, evidence=(before,)), now)
         assert [row.name for row in kept] == [before.name, "p95"]
         assert kept[0].since == started.since
         assert kept[0].value == pytest.approx(value, nan_ok=True)
-    assert _with_first_sign((first, later), replace(started, evidence=(first,)), now) == (first, later)
+    assert with_first_sign((first, later), replace(started, evidence=(first,)), now) == (first, later)
 
 
 @pytest.mark.parametrize("onset", [START + AGAIN * STEP, math.nan])
@@ -94,7 +89,7 @@ def test_the_signal_that_came_first_is_in_the_evidence_once(onset: float) -> Non
     now = point({("edge_rate", IN): since(FIRST, 5, 15)})
     first = evidence_of(now, "edge_rate", IN)
     started = Incident("id", "warning", "firing", "overload", LLM, first.since, opened=now.time, evidence=(first,))
-    assert _with_first_sign((first._replace(since=onset),), started, now) == (first,)
+    assert with_first_sign((first._replace(since=onset),), started, now) == (first,)
 
 
 def test_the_reasons_of_a_suspect_have_the_figures_of_the_evidence() -> None:
@@ -105,6 +100,6 @@ def test_the_reasons_of_a_suspect_have_the_figures_of_the_evidence() -> None:
         Reason("metric", LLM, "per_token_seconds", 0.031, 0.02, row.since - 60),
         Reason("metric", LLM, "ready_ratio", 0.6, 1.0, row.since - 60),
     )
-    token, ready = _as_in_evidence(Candidate(LLM, 1.0, reasons), (row,), row.since).reasons
+    token, ready = as_in_evidence(Candidate(LLM, 1.0, reasons), (row,), row.since).reasons
     assert (token.value, token.baseline, token.since) == (row.value, row.baseline, row.since)
     assert (ready.value, math.isnan(ready.since)) == (0.6, True)

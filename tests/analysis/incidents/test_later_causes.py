@@ -12,7 +12,8 @@ from tests.analysis.conftest import last_state
 from tests.analysis.platforms import START
 
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.incidents.content import Evaluation, _lasting_confidence
+from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.lifecycle import State, TrackedIncident, _began, _reported, states
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Cause, Evidence, Incident, LaterCause, SuspectedCause

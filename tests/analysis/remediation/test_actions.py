@@ -16,7 +16,9 @@ from tests.analysis.detectors.platform import ANSWER, BATCH, FRONT, GATEWAY, LLM
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
-from foreshock_dashboard.analysis.incidents.content import Evaluation, as_of_now, with_actions, with_summary
+from foreshock_dashboard.analysis.incidents.actions import as_of_now, with_actions
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
+from foreshock_dashboard.analysis.incidents.summary import with_summary
 from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
 from foreshock_dashboard.analysis.remediation.ranking import (
     LIMIT_SECONDS,

@@ -16,17 +16,17 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
+from foreshock_dashboard.analysis.incidents.actions import with_actions
 from foreshock_dashboard.analysis.incidents.content import (
-    Evaluation,
     latent_risk_warning,
     opened_incident,
     recovering_incident,
     updated_incident,
-    with_actions,
     with_forecast,
-    with_summary,
 )
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
+from foreshock_dashboard.analysis.incidents.summary import with_summary
 from foreshock_dashboard.analysis.incidents.triage import (
     FINDING_STRENGTH,
     IncidentCandidate,

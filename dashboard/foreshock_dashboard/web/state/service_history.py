@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NA
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
 from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
-from foreshock_dashboard.analysis.incidents.stage import (
+from foreshock_dashboard.analysis.incidents.summary import (
     DEGRADED_ERROR_RATIO,
     DEGRADED_FOR_SECONDS,
     DEGRADED_SCALES,

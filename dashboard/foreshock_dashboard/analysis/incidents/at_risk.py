@@ -1,0 +1,88 @@
+"""The services at risk of breaching their SLOs in an incident, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
+from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS
+from foreshock_dashboard.analysis.incidents.triage import AFFECTED_Z, IncidentCandidate, lacks_baseline
+from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit
+from foreshock_dashboard.model.incident import AtRisk
+from foreshock_dashboard.model.service import Service
+
+PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
+"""Time until the origin of a page breaches its SLO, by `level_crossing.QUANTILES`, over the median of its trend: after
+a page the breach is nearer than a trend of minutes shows. This and the next two were fitted to pages on the development
+seeds of the evaluation (`make evaluate`)."""
+SOON_SECONDS = (10.0, 20.0, 70.0, 300.0, 700.0)
+"""The same in seconds without a trend, and for model servers that fill up before p95 shows it."""
+IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
+"""The same for a cause that takes a service down by itself, and for overloaded model servers."""
+
+
+def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tuple[AtRisk, ...]:
+    """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
+    origin = evaluation.own.get(candidate.origin)
+    if origin is None or origin.breached:
+        return near_at_risk(candidate.origin, evaluation, {})
+    updated = replace(
+        origin, probability=max(origin.probability, candidate.probability), seconds=_seconds(candidate, origin)
+    )
+    return near_at_risk(candidate.origin, evaluation, {candidate.origin: updated})
+
+
+def near_at_risk(origin: Service, evaluation: Evaluation, updated: Mapping[Service, ServiceRisk]) -> tuple[AtRisk, ...]:
+    """A service and its callers, direct or not, the soonest breach first. updated: risks that replace their own.
+
+    Services without a latency baseline are left out: a breach could not be observed.
+    """
+    near = {origin, *evaluation.point.upstream[origin]}
+    risks = [
+        risk
+        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.risks)
+        if risk.service in near and not lacks_baseline(evaluation.point, risk.service)
+    ]
+    at_risk = []
+    for risk, seconds in zip(risks, _observed_seconds(risks, evaluation), strict=True):
+        p10, p20, p50, p80, p90 = seconds
+        at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
+    return tuple(sorted(at_risk, key=lambda risk: (risk.p50, risk.service)))
+
+
+def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -> list[tuple[float, ...]]:
+    """Seconds until each breach, by `level_crossing.QUANTILES`, given where a propagated risk is observed.
+
+    A service without a symptom is as far from its breach as its own trend shows, if it has one, and breaches no sooner
+    than the services with a symptom.
+    """
+    point, own = evaluation.point, evaluation.own
+    observed = [
+        risk.through is None or any(point.z(name, risk.service) >= AFFECTED_Z for name in SYMPTOM_SIGNALS)
+        for risk in risks
+    ]
+    expected = [risk.seconds for risk, seen in zip(risks, observed, strict=True) if seen]
+    floor = [max(column) for column in zip(*(row for row in expected if row[MEDIAN_INDEX] < math.inf), strict=True)]
+    found = []
+    for risk, seen in zip(risks, observed, strict=True):
+        seconds = risk.seconds
+        if not seen:
+            trend = own[risk.service].seconds if risk.service in own else seconds
+            seconds = trend if trend[MEDIAN_INDEX] < math.inf else seconds
+            seconds = tuple(map(max, seconds, floor)) if floor else seconds
+        found.append(seconds)
+    return found
+
+
+def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:
+    """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
+    is_over_limit = own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)
+    if candidate.causes_outage or is_over_limit:
+        return IMMINENT_SECONDS
+    if own.overloaded or math.isinf(own.seconds[2]):
+        return SOON_SECONDS
+    return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if candidate.page else own.seconds
