@@ -21,10 +21,12 @@ THROTTLES: Mapping[int, Throttle] = {
     77: "board_limit",
     78: "low_utilization",
     79: "reliability",
-    270: "hw_thermal",
-    271: "power_brake",
 }
 """Throttled time, ns, by field."""
+LATE_THROTTLES: tuple[Throttle, ...] = ("thermal", "hw_thermal", "power_brake")
+"""In fields 269 to 271 since driver 580.82, in 251 to 253 since 575, and in none before (releases of nvidia-ml-py)."""
+POWER_SMOOTHING = 40
+"""What the fields say that mean power smoothing instead."""
 ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
 """Errors by field: since the driver was loaded, and ever."""
 LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
@@ -69,6 +71,7 @@ def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
         yield FieldValue(id_, 0, health.ecc_errors.get(severity))
     for id_, reason in THROTTLES.items():
         yield FieldValue(id_, 0, _times(counters.throttled_seconds.get(reason), 1e9))
+    yield from _late_throttles(gpu)
     yield FieldValue(82, 0, reading.temperature_celsius.get("memory", 0.0), uint)
     yield FieldValue(83, 0, _times(counters.energy_joules, 1e3))
     yield FieldValue(91, 0, health.nvlink_links, uint)
@@ -81,6 +84,16 @@ def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
     yield FieldValue(190, 0, _times(reading.power_limit_watts, 1e3), uint)
     yield FieldValue(197, 0, counters.pcie_transmit_bytes, uint if dialect.pcie_bits == 32 else wide)
     yield FieldValue(198, 0, counters.pcie_receive_bytes, uint if dialect.pcie_bits == 32 else wide)
+
+
+def _late_throttles(gpu: ScriptedGpu) -> Iterator[FieldValue]:
+    version = tuple(map(int, gpu.identity.driver_version.split(".")))
+    first = 269 if version >= (580, 82) else 251 if version >= (575,) else None
+    for id_ in (251, 252, 253, 269, 270, 271) if version >= (570,) else ():
+        if first is not None and first <= id_ < first + 3:
+            yield FieldValue(id_, 0, _times(gpu.counters.throttled_seconds.get(LATE_THROTTLES[id_ - first]), 1e9))
+        else:
+            yield FieldValue(id_, 0, POWER_SMOOTHING, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
 
 
 def _times(value: float | None, scale: float) -> float | None:

@@ -21,7 +21,9 @@ from tests.nvml.scripted import played as scripted_host
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import ProcessUtilization
+from foreshock_exporter.script.events import Device
 from foreshock_exporter.script.files import load_script
+from foreshock_exporter.script.lines import Script
 from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
 
@@ -30,6 +32,17 @@ def without_words(text: bytes) -> str:
     """Without help texts, which the golden file of the mock host has, and the versions."""
     left_out = ("# HELP", metrics.BUILD_INFO.name)
     return "".join(line for line in text.decode().splitlines(keepends=True) if not line.startswith(left_out))
+
+
+def on_driver(version: str, script: Script) -> Script:
+    """The script with this driver, which decides what the fields of NVML mean."""
+    events = (
+        event._replace(action=replace(event.action, driver_version=version))
+        if isinstance(event.action, Device)
+        else event
+        for event in script.events
+    )
+    return replace(script, events=tuple(events))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -169,6 +182,31 @@ def test_the_wider_process_entries_of_driver_535_are_not_misread(scene_of: Scene
     assert sorted(seen["gpu_service_memory_used_bytes"].values()) == [2.0**31, 2.0**33]
 
 
+@pytest.mark.parametrize(
+    ("driver", "reasons"),
+    [
+        ("570.172.08", {"power", "thermal", "sync_boost"}),
+        ("575.51.03", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
+        ("580.65.06", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
+        ("580.82.07", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
+    ],
+)
+def test_throttled_time_is_never_read_from_fields_of_power_smoothing(
+    driver: str, reasons: set[str], scene_of: SceneOf
+) -> None:
+    """Fields 251 to 253 and 269 to 271 changed places with those of power smoothing, twice."""
+    scene = scene_of("b200")
+
+    def at(time: float) -> ScriptedHost:
+        gpu = PROFILES["b200"].at(time).gpus[0]
+        return ScriptedHost(time, (replace(gpu, identity=replace(gpu.identity, driver_version=driver)),))
+
+    scene.at = at
+    scene.run(20.0)
+    throttled = {reason: seconds for (_, reason, _), seconds in scene.scrape()["gpu_throttled_seconds_total"].items()}
+    assert throttled == pytest.approx(dict.fromkeys(reasons, 0.05 * 40.0), rel=0.05)
+
+
 @pytest.mark.parametrize("profile", ["h100", "b200"])
 def test_the_bytes_of_each_nvlink_sum_to_those_of_all(profile: str, scene_of: SceneOf) -> None:
     scene = scene_of(profile, per_link=True)
@@ -192,7 +230,7 @@ def test_forbidden_values_are_absent_with_that_reason(scene_of: SceneOf) -> None
 @pytest.mark.parametrize("script", ["contended", "healthy", "sick"])
 def test_a_device_script_is_equal_through_nvml_and_in_mock_mode(script: str, nvml: ModuleType, double: Double) -> None:
     """For two minutes, except for NVML's units: whole percents (other buckets), KiB, milliwatts."""
-    playback = Playback(load_script(script), START)
+    playback = Playback(on_driver("590.48.01", load_script(script)), START)
     scene = Scene(nvml, double, partial(scripted_host, playback), START)
     driver, now = ScriptDriver(playback, scene.now), scene.now
     mock = Exporter(driver, scene.resolve, host_id="1", host_name="host", now=now, timer=lambda: 0.0)

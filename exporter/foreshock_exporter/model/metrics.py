@@ -213,7 +213,7 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetClockInfo": (GPU_CLOCK,),
     "nvmlDeviceGetMaxClockInfo": (GPU_CLOCK_MAX,),
     "nvmlDeviceGetApplicationsClock": (GPU_CLOCK_APPLICATION,),
-    "fields 74 to 79 (269 for 75), 270, 271": (GPU_THROTTLED,),
+    "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82": (GPU_THROTTLED,),
     "field 197": (PCIE_TRANSMIT,),
     "field 198": (PCIE_RECEIVE,),
     "field 94": (PCIE_REPLAYS,),

@@ -1,8 +1,4 @@
-"""Counters of a device in one call: energy, throttled time, PCIe and NVLink traffic.
-
-GPM (nvmlGpmSampleGet, Hopper and later) also offers SM, tensor, and DRAM activity. It needs two samples per GPU and is
-not implemented.
-"""
+"""Counters of a device in one call: energy, throttled time, PCIe and NVLink traffic."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import cast, get_args
 from foreshock_exporter.model.device import Counters, LinkBytes, Reason, Throttle
 from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.field_values import ALL_LINKS_SCOPE, FieldSource, FieldValue, Quantities
+from foreshock_exporter.nvml.mig import to_text
 
 _MILLI = 1e3
 _NANO = 1e9
@@ -24,16 +21,18 @@ _LINK_COUNT: Quantities = {"links": (FieldSource(91),)}
 _FIXED: Quantities = {
     "energy_joules": (FieldSource(83, _MILLI), FieldSource(191, _MILLI)),
     "throttled_seconds/power": (FieldSource(74, _NANO),),
-    "throttled_seconds/thermal": (FieldSource(75, _NANO), FieldSource(269, _NANO)),
+    "throttled_seconds/thermal": (FieldSource(75, _NANO),),
     "throttled_seconds/sync_boost": (FieldSource(76, _NANO),),
     "throttled_seconds/board_limit": (FieldSource(77, _NANO),),
     "throttled_seconds/low_utilization": (FieldSource(78, _NANO),),
     "throttled_seconds/reliability": (FieldSource(79, _NANO),),
-    "throttled_seconds/hw_thermal": (FieldSource(270, _NANO),),
-    "throttled_seconds/power_brake": (FieldSource(271, _NANO),),
     "pcie_transmit_bytes": (FieldSource(197),),
     "pcie_receive_bytes": (FieldSource(198),),
 }
+_THROTTLE_FIELDS = (((580, 82), (269, 270, 271)), ((575,), (251, 252, 253)))
+"""Fields of software thermal slowdown, hardware thermal slowdown, and power brake, by the first driver that has them.
+Under other drivers these ids mean power smoothing (nvidia-ml-py 12.570.172, 12.575.51, 13.580.65, 13.580.82).
+"""
 _NVLINK = {"transmit": (138, 202), "receive": (139, 204)}
 """Field ids of data without protocol overhead: in KiB up to Hopper, in bytes with NVLink 5."""
 _THROTTLES = {f"throttled_seconds/{reason}": reason for reason in cast("tuple[Throttle, ...]", get_args(Throttle))}
@@ -46,7 +45,7 @@ def read_counters(query: DeviceQuery, *, per_link: bool) -> Counters:
         DeviceError: no counter is supported.
     """
     links = link_count(query)
-    values = {**query.field_values("counters", partial(_quantities, links, per_link=per_link))}
+    values = {**query.field_values("counters", partial(_quantities, query, links, per_link=per_link))}
     if not isinstance(values.get("energy_joules"), FieldValue):
         values |= _energy(query)
     present = {name: value for name, value in values.items() if isinstance(value, FieldValue)}
@@ -74,9 +73,9 @@ def absent_fields(values: Mapping[str, FieldValue | Reason]) -> dict[str, Reason
     }
 
 
-def _quantities(links: int, *, per_link: bool) -> Quantities:
-    quantities = {**_FIXED}
-    for direction, (kib, bytes_) in _NVLINK.items():
+def _quantities(query: DeviceQuery, links: int, *, per_link: bool) -> Quantities:
+    quantities = {**_FIXED, **_throttles(to_text(query.system_value("nvmlSystemGetDriverVersion")))}
+    for direction, (kib, bytes_) in _NVLINK.items() if links else ():  # some drivers return 0 for a GPU without links
         quantities[f"nvlink_{direction}_bytes"] = (
             FieldSource(kib, _KIB, (ALL_LINKS_SCOPE,)),
             *total_or_per_link_sources(bytes_, links),
@@ -87,6 +86,20 @@ def _quantities(links: int, *, per_link: bool) -> Quantities:
                 FieldSource(bytes_, 1.0, (link,)),
             )
     return quantities
+
+
+def _throttles(driver_version: str) -> Quantities:
+    """Throttle reasons whose fields depend on the driver; none before R575."""
+    version = tuple(int(part) for part in driver_version.split(".") if part.isdigit())
+    fields = next((fields for since, fields in _THROTTLE_FIELDS if version >= since), None)
+    if fields is None:
+        return {}
+    thermal, hw_thermal, power_brake = (FieldSource(field, _NANO) for field in fields)
+    return {
+        "throttled_seconds/thermal": (*_FIXED["throttled_seconds/thermal"], thermal),
+        "throttled_seconds/hw_thermal": (hw_thermal,),
+        "throttled_seconds/power_brake": (power_brake,),
+    }
 
 
 def _energy(query: DeviceQuery) -> dict[str, FieldValue]:

@@ -100,6 +100,12 @@ def test_links_are_not_read_one_by_one_if_their_total_is_available(driver: Open)
     assert fake.requested_fields[-1] == [(202, ALL)]
 
 
+@pytest.mark.parametrize("scope", [ALL, 0])
+def test_a_gpu_without_nvlink_has_no_nvlink_bytes_even_if_the_driver_returns_0(scope: int, driver: Open) -> None:
+    values_read = counters(driver, {(91, 0): (1, 0), (138, scope): (3, 0), (139, scope): (3, 0)})
+    assert (values_read.nvlink_transmit_bytes, values_read.nvlink_receive_bytes) == (None, None)
+
+
 def test_energy_comes_by_a_separate_call_from_older_drivers(driver: Open) -> None:
     assert counters(driver, {}).energy_joules == 1234.567
     assert counters(driver, {}, errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"}) == Counters()
