@@ -111,7 +111,7 @@ def test_a_shortage_is_announced_once_and_ends_in_working_hours(plan: Due) -> No
     assert body_of(message).title == "[warning] serving/llm-chat: capacity shortage tomorrow at 10:40 UTC"
     assert body_of(message).text.splitlines() == [
         f"{SAID} tomorrow at 10:40 UTC (80% interval 10:30 to 10:50 UTC) unless 2 replicas are added; {ROOM}.",
-        "Add by tomorrow at 10:20 UTC: earliest likely shortage minus 8 min to start a replica.",
+        "Add by tomorrow at 10:20 UTC: a replica takes 8 min to start.",
         "Owner: team-ml",
         "Capacity: http://hub/capacity?service=serving%2Fllm-chat&pool=chat",
         "Runbook: http://hub/runbooks/ForeshockCapacityShortage",

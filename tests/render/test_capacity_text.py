@@ -93,6 +93,24 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
             f"vllm-70b exceeds its safe load {DAYS} unless 2 replicas are added; pool chat has room for them.",
         ),
         (
+            shortage(max_replicas=5.0, room=8.0),
+            (
+                f"vllm-70b exceeds its safe load {WHEN} unless its autoscaler's maximum is raised "
+                "from 5 to 6 replicas; pool chat has room for them."
+            ),
+        ),
+        (
+            shortage(max_replicas=5.0, room=1.0),
+            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for 1.",
+        ),
+        (
+            shortage(at=NOW - 60.0, max_replicas=5.0, room=math.nan),
+            (
+                "vllm-70b exceeds its safe load now. Raise its autoscaler's maximum from 5 to 6 replicas; "
+                "whether pool chat has room is unknown."
+            ),
+        ),
+        (
             shortage(at=NOW - 60.0),
             "vllm-70b exceeds its safe load now. Add 2 replicas; pool chat has room for 1.",
         ),
@@ -119,8 +137,12 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        (shortage(), "Add by tomorrow at 09:40 UTC: earliest likely shortage minus 8 min to start a replica."),
+        (shortage(), "Add by tomorrow at 09:40 UTC: a replica takes 8 min to start."),
         (shortage(at=NOW), "Add now: a replica takes 8 min to start."),
+        (
+            shortage(max_replicas=5.0, room=8.0),
+            "Raise it by tomorrow at 09:40 UTC: a replica takes 8 min to start.",
+        ),
         (REPEATED, "Add by tomorrow at 10:30 UTC: a replica takes 8 min to start."),
         (shortage(provisioning_seconds=math.nan), ""),
         (shortage(replicas=0), ""),

@@ -73,6 +73,7 @@ def shortage(
     earliest: float = -50 * 60,
     latest: float = 50 * 60,
     provisioning_seconds: float = 480.0,
+    max_replicas: float = 4.0,
 ) -> Shortage:
     """A shortage tomorrow at 10:40. earliest, latest: seconds from `at`."""
     return Shortage(
@@ -88,6 +89,7 @@ def shortage(
         ready=4.0,
         room=room,
         provisioning_seconds=provisioning_seconds,
+        max_replicas=max_replicas,
     )
 
 

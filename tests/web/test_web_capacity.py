@@ -29,9 +29,11 @@ from tests.web.worlds import NOW, SCENES, FakeHub
 from foreshock_dashboard.analysis.capacity.forecast import first_shortages
 from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_peaks, peak_within
 from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
+from foreshock_dashboard.analysis.capacity.shortage import shortage as first_shortage
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.lines import stamp
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.capacity.data import WhatIf, capacity
 from foreshock_dashboard.web.pages.capacity.layout import PAGE
@@ -203,6 +205,19 @@ def test_the_chart_shows_the_chosen_service(chosen: dict[str, str], highest: flo
     assert max(low) < max(median) < max(high)
     assert highest <= max(median) < 1.3 * highest
     assert measured[-168:] == [0.0] * 168
+
+
+def test_the_chart_crosses_the_safe_load_when_the_shortage_begins() -> None:
+    """The last point below it is before that time, the first one above it is not, and the highest is the peak."""
+    load = FORECAST.loads[0]
+    short = first_shortage(load)
+    assert short is not None
+    forecast = draw({})["data"][-1]
+    points = [(at, load) for at, load in zip(forecast["x"], forecast["y"], strict=True) if load is not None]
+    above = next(i for i, (_, value) in enumerate(points) if value > load.safe)
+    begins = stamp(short.at, Look(LIGHT))
+    assert points[above - 1][0] < begins <= points[above][0]
+    assert max(value for _, value in points) == pytest.approx(peak_within(load, NOW, math.inf).p50, rel=1e-3)
 
 
 def test_a_chart_without_a_forecast_says_why() -> None:

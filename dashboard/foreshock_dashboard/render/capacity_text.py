@@ -56,11 +56,11 @@ def shortage_text(shortage: Shortage, now: float) -> Text:
     verb = "may exceed" if is_repeated else "exceeds"
     exceeds = text(who, f" {verb} its {SAFE_LIMITS[shortage.kind]} ", when)
     if not when.kind:
-        return text(exceeds, *_addition(shortage, ". Add {}", "."))
+        return text(exceeds, ". " if shortage.replicas > 0 else "", *_remedy(shortage, is_order=True), ".")
     reason = text(f" ({CAPACITY_TEXTS['repeated']})")
     interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
-    added = "is" if shortage.replicas == 1 else "are"
-    return text(exceeds, reason if is_repeated else interval, *_addition(shortage, f" unless {{}} {added} added", "."))
+    unless = " unless " if shortage.replicas > 0 else ""
+    return text(exceeds, reason if is_repeated else interval, unless, *_remedy(shortage, is_order=False), ".")
 
 
 def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:
@@ -74,30 +74,43 @@ def _interval(earliest: float, latest: float, when: Clause, now: float, grain: f
     return text(" (80% interval ", first._replace(text=first.text.removesuffix(" UTC")), " to ", last, ")")
 
 
-def _addition(shortage: Shortage, words: str, end: str) -> Text:
-    """What to add, and whether there is room for it. words: a format string with a place for the number."""
+def _remedy(shortage: Shortage, *, is_order: bool) -> Text:
+    """`Add 2 replicas; pool chat has room for 1` as an order, else `2 replicas are added; …`; empty if none helps."""
     if shortage.replicas <= 0:
-        return text(end)
-    added = words.format(counted(shortage.replicas, "replica" if shortage.subject.service else "GPU"))
-    if shortage.subject.service is None:
-        return text(added, end)
+        return ()
+    of_service = shortage.subject.service is not None
+    count = counted(shortage.replicas, "replica" if of_service else "GPU")
+    if shortage.is_autoscaler_limited:
+        most = f"from {shortage.max_replicas:g} to {shortage.ready + shortage.replicas:g} replicas"
+        done = f"Raise its autoscaler's maximum {most}" if is_order else f"its autoscaler's maximum is raised {most}"
+    else:
+        done = f"Add {count}" if is_order else f"{count} {'is' if shortage.replicas == 1 else 'are'} added"
+    if not of_service:
+        return text(done)
     pool = text("pool ", place(shortage.subject.pool)) if shortage.subject.pool else text("its pool")
     if math.isnan(shortage.room):
-        return text(f"{added}; whether ", pool, " has room is unknown", end)
+        return text(done, "; whether ", pool, " has room is unknown")
     room = max(0, math.floor(shortage.room))
     if room >= shortage.replicas:
-        return text(f"{added}; ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}", end)
-    return text(f"{added}; ", pool, f" has room for {room}" if room else " has no room", end)
+        return text(done, "; ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}")
+    return text(done, "; ", pool, f" has room for {room}" if room else " has no room")
 
 
 def act_text(shortage: Shortage, now: float) -> Text:
-    """`Add by today at 09:40 UTC: earliest likely shortage minus 8 min to start a replica.`; empty where unknown."""
+    """`Add by today at 09:40 UTC: a replica takes 8 min to start.`; empty where unknown."""
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
     start, at = elapsed(shortage.provisioning_seconds), moment(shortage.act_by, now)
-    if not at.kind or math.isnan(shortage.earliest):
-        return text("Add by " if at.kind else "Add ", at, f": a replica takes {start} to start.")
-    return text("Add by ", at, f": earliest likely shortage minus {start} to start a replica.")
+    order = "Raise it" if shortage.is_autoscaler_limited else "Add"
+    return text(f"{order} by " if at.kind else f"{order} ", at, f": a replica takes {start} to start.")
+
+
+def peak_text(shortage: Shortage, now: float) -> Text:
+    """`Peak 15% above the safe load tomorrow at 14:40 UTC.`; empty for a pool, whose peak is not of its load."""
+    if shortage.subject.service is None or not shortage.peak > shortage.safe > 0:
+        return ()
+    above = f"{shortage.peak / shortage.safe - 1:.0%}"
+    return text(f"Peak {above} above the {SAFE_LIMITS[shortage.kind]} ", moment(shortage.peak_at, now), ".")
 
 
 def slow_burn_text(burn: SlowBurn, now: float) -> Text:

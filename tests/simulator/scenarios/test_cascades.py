@@ -15,7 +15,7 @@ START = 1_767_600_000.0
 MINUTE = 60.0
 AFTER = 5 * MINUTE
 """Simulated after a cascade has begun, and its counterfactual for as long."""
-CALM = 34 * MINUTE
+CALM = 37 * MINUTE
 """Time before the faults from which a hub learns; only the soak runs simulate it."""
 MAX_SECONDS = 75 * MINUTE
 """Bound of a run without it: the daily peak is an hour after its start."""

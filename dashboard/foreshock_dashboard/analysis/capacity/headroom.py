@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, hourly_means
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
@@ -96,13 +97,19 @@ def hourly_peaks(values: Floats, start: float) -> Floats:
 
     values: by step.
     """
-    values = hourly_means(values)
+    peaks: Floats = hourly_means(values)[hourly_peak_steps(values, start)]
+    return peaks
+
+
+def hourly_peak_steps(values: Floats, start: float) -> NDArray[np.intp]:
+    """The steps at which these hours begin."""
     per_hour = round(3600.0 / FORECAST_STEP_SECONDS)
     before = round(start % 3600.0 / FORECAST_STEP_SECONDS)
-    padded = np.full(-(-(before + len(values)) // per_hour) * per_hour, np.nan)
-    padded[before : before + len(values)] = values
-    maxima: Floats = np.fmax.reduce(padded.reshape(-1, per_hour), axis=1)
-    return maxima
+    padded = np.full(-(-(before + len(values)) // per_hour) * per_hour, -math.inf)
+    padded[before : before + len(values)] = np.nan_to_num(hourly_means(values), nan=-math.inf)
+    hours = padded.reshape(-1, per_hour)
+    steps: NDArray[np.intp] = hours.argmax(axis=1) + per_hour * np.arange(len(hours)) - before
+    return np.maximum(steps, 0)
 
 
 def _limiting(loads: list[LoadForecast]) -> LoadForecast | None:

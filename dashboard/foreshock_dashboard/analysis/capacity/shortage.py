@@ -59,6 +59,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
         room=load.room,
         provisioning_seconds=load.provisioning_seconds,
         basis=basis,
+        max_replicas=load.replicas,
     )
 
 

@@ -99,6 +99,7 @@ class Shortage:
     of the median in the day from `at`, or of the last week, at `peak_at`. replicas: replicas to add to `ready`, or GPUs
     to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
     time from a request to a ready replica; act that long before `at`, or before `earliest` where it is known.
+    max_replicas: those of `safe`, which an autoscaler starts by itself; NaN unknown.
     """
 
     subject: Subject
@@ -114,6 +115,12 @@ class Shortage:
     room: float = math.nan
     provisioning_seconds: float = math.nan
     basis: ShortageBasis = ShortageBasis.FORECAST
+    max_replicas: float = math.nan
+
+    @property
+    def is_autoscaler_limited(self) -> bool:
+        """Whether an autoscaler adds replicas by itself, but too few, and not for lack of room."""
+        return self.max_replicas > self.ready and not self.ready + self.room <= self.max_replicas
 
     @property
     def act_by(self) -> float:

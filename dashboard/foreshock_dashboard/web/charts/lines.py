@@ -43,6 +43,7 @@ UNITS = {
     "ratio": (",.0%", ""),
     "count": (",.3~r", ""),
     "per_second": (",.3~r", " req/s"),
+    "tokens_per_second": (",.3~r", " tokens/s"),
     "watts": (",.0f", " W"),
     "celsius": (",.0f", " °C"),
     "gibibytes": (",.3~r", " GiB"),

@@ -88,7 +88,7 @@ const COLUMNS = [
     hint: "the load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
     cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {
       if (!isNumber(safe)) return CAPACITY_TEXTS.unknown;
-      const at = service && isNumber(replicas) ? ` (${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";
+      const at = service && isNumber(replicas) ? ` (at ${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";
       return h("span", { title: kindName(kind) }, formatValue(safe, unit), h("small", { class: "reference" }, at));
     },
   },
@@ -106,14 +106,14 @@ const COLUMNS = [
   },
   {
     key: "replicas",
-    name: "To add",
+    name: "Needed",
     minor: true,
-    hint: "replicas of a service, GPUs of a pool",
-    cell: ({ replicas, ready }) => {
+    hint: "replicas of a service, GPUs of a pool, at the peak",
+    cell: ({ replicas, ready, max_replicas: most }) => {
       if (!replicas) return null;
-      return isNumber(ready)
-        ? [`+${replicas}`, h("small", { class: "reference" }, ` (${ready} → ${ready + replicas})`)]
-        : `+${replicas}`;
+      if (!isNumber(ready)) return `+${replicas}`;
+      const now = isNumber(most) ? `${ready} ready, autoscaler's maximum ${most}` : `${ready} ready`;
+      return [String(ready + replicas), h("small", { class: "reference" }, ` (${now})`)];
     },
   },
   {

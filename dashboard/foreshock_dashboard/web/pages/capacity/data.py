@@ -19,7 +19,15 @@ from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.capacity_text import act_text, case_text, gone_text, headline, quality_notes
+from foreshock_dashboard.render.capacity_text import (
+    act_text,
+    case_text,
+    gone_text,
+    headline,
+    peak_text,
+    quality_notes,
+)
+from foreshock_dashboard.render.clause import text
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
@@ -106,7 +114,7 @@ class StripRow(Row):
     """A service on its pool, or a whole pool. Loads are shares of the safe load, 1 at the limit; None if unknown.
 
     peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the safe load by hour. shortage_at to
-    room: of its first shortage.
+    room: of its first shortage. max_replicas: the autoscaler's maximum, if it is too low.
     """
 
     service: str | None
@@ -126,6 +134,7 @@ class StripRow(Row):
     shortage_at: float | None
     shortage_basis: ShortageBasis | None
     replicas: int | None
+    max_replicas: float | None
     room: float | None
 
 
@@ -182,7 +191,7 @@ def capacity(
         "ready": True,
         "state": "warning" if first or gone else "healthy",
         "clauses": said,
-        "action": clauses(act_text(first, now)) if first and not gone else [],
+        "action": clauses(text(*act_text(first, now), " ", *peak_text(first, now))) if first and not gone else [],
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
         "rows": [_row(row) for row in rows[:MAX_ROWS]],
@@ -225,6 +234,7 @@ def _row(row: Headroom) -> StripRow:
         shortage_at=number_of_time(short.at if short else None),
         shortage_basis=short.basis if short else None,
         replicas=short.replicas if short else None,
+        max_replicas=number(short.max_replicas) if short and short.is_autoscaler_limited else None,
         room=number(short.room) if short else None,
     )
 

@@ -162,7 +162,7 @@ const peak = (row) => {
   return h(
     "span",
     { class: isOver ? "strip-peak bad" : "strip-peak" },
-    h("small", { class: "narrow-only" }, `${CAPACITY_TEXTS.peak} `),
+    h("small", null, `${CAPACITY_TEXTS.peak} `),
     isNumber(row.peak) && row.safe !== 0 ? formatPercent(row.peak) : "–",
   );
 };

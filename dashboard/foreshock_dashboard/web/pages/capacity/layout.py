@@ -8,8 +8,10 @@ import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
+from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peak_steps
+from foreshock_dashboard.analysis.capacity.shortage import hourly_means
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.capacity_text import no_forecast
@@ -22,8 +24,7 @@ from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of
 from foreshock_dashboard.web.state.parameters import BadParameterError, View
 
 SHOWN_HISTORY_SECONDS = 7 * 86_400.0
-HOUR_SECONDS = 3600.0
-CHART_UNITS = {"req/s": "per_second", "ratio": "ratio"}
+CHART_UNITS = {"req/s": "per_second", "tokens/s": "tokens_per_second", "ratio": "ratio"}
 """Units of charts by those of loads; others are counts."""
 
 
@@ -96,26 +97,28 @@ def _is_chosen(row: Headroom, view: View) -> bool:
 
 
 def figure(row: Headroom, look: Look) -> Json:
-    """The chart of a service: the highest hourly mean that begins in each hour, with the 80% interval as a band."""
+    """The chart of a service: the highest hourly mean that begins in each hour, with the 80% interval as a band.
+
+    Each lies where its hour begins, so that the line crosses the safe load when a shortage begins.
+    """
     load = row.load
     unit = CHART_UNITS.get(LOAD_UNITS[load.kind], "count")
-    history = load.history[-round(SHOWN_HISTORY_SECONDS / (load.times[1] - load.times[0])) :]
-    first = load.start - len(history) * (load.times[1] - load.times[0])
-    before, median = hourly_peaks(history, first), hourly_peaks(load.p50, load.start)
-    low, high = hourly_peaks(load.p10, load.start), hourly_peaks(load.p90, load.start)
-    old, new = _hours(first, len(before)), _hours(load.start, len(median))
-    times: Floats = np.concatenate([old[old < new[0]], new])
-    gap = np.full(len(times) - len(new), math.nan)
-    measured = np.full(len(times), math.nan)
-    measured[: len(before)] = before
-    measured[len(gap) + 1 :] = math.nan  # the hour of the present is both
-    shown = f"safe limit {significant(load.safe)}" if unit != "ratio" else f"safe limit {load.safe:.0%}"
+    shown_steps = round(SHOWN_HISTORY_SECONDS / FORECAST_STEP_SECONDS)
+    old, before = load.history_times[-shown_steps:], load.history[-shown_steps:]
+    past = hourly_peak_steps(before, float(old[0]) if len(old) else load.start)
+    coming = hourly_peak_steps(load.p50, load.start)
+    low, median, high = (hourly_means(values)[coming] for values in (load.p10, load.p50, load.p90))
+    new = load.times[coming]
+    times: Floats = np.concatenate([old[past], new])
+    measured = np.concatenate([hourly_means(before)[past], np.full(len(new), math.nan)])
+    forecast = np.concatenate([np.full(len(past), math.nan), median])
+    shown = f"safe load {significant(load.safe)}" if unit != "ratio" else f"safe load {load.safe:.0%}"
     drawn = lines(
         times,
-        [Line("measured", measured, "data"), Line("forecast", np.concatenate([gap, median]), "link", dash="dash")],
+        [Line("measured", measured, "data"), Line("forecast", forecast, "link", dash="dash")],
         look,
         unit=unit,
-        span=(float(times[0]), float(times[-1]) + HOUR_SECONDS),
+        span=(float(times[0]), float(times[-1])),
         marks=[Mark(load.start, "now", "muted")],
         threshold=Threshold(load.safe, shown) if math.isfinite(load.safe) else None,
         top=float(np.nanmax(high)) if np.isfinite(high).any() else None,
@@ -126,12 +129,6 @@ def figure(row: Headroom, look: Look) -> Json:
         drawn["layout"]["dragmode"] = False
         drawn["layout"]["xaxis"] |= {"fixedrange": True, "tickformat": "%a %-d"}
     return drawn
-
-
-def _hours(start: float, count: int) -> Floats:
-    """Starts of full hours from that of `start` on, Unix seconds."""
-    times: Floats = start - start % HOUR_SECONDS + HOUR_SECONDS * np.arange(count, dtype=np.float64)
-    return times
 
 
 def _band(times: Floats, low: Floats, high: Floats, look: Look) -> list[Json]:

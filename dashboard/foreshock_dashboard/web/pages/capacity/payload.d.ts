@@ -27,6 +27,8 @@ export interface StripRow {
   /** "repeated" where load only exceeded the limit on the last days. */
   shortage_basis: "forecast" | "repeated" | null;
   replicas: number | null;
+  /** The autoscaler's maximum, if it is too low. */
+  max_replicas: number | null;
   room: number | null;
 }
 
