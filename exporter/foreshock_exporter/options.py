@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -226,7 +227,11 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
     )
     parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")
     add_flags(parser, OPTIONS, _help)
-    flags = vars(parser.parse_args(arguments))
+    known, unknown = parser.parse_known_args(arguments)
+    for argument in unknown:
+        near = get_close_matches(argument.split("=")[0], [item.flag for item in OPTIONS], 1)
+        parser.error(f"No such option '{argument}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+    flags = vars(known)
     try:
         return Options(**parse_options(OPTIONS, flags, environ, {}))
     except InvalidOptionError as error:

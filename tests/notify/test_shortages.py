@@ -82,7 +82,7 @@ def test_a_band_that_begins_tonight_does_not_wake_for_a_median_of_another_day() 
     assert [is_due(slow, at(now), HOURS) for now in ("6 05:30", "6 06:00")] == [False, True]
 
 
-SAID, ROOM = "serving/llm-chat exceeds its safe token rate", "pool chat has room for them"
+SAID, ROOM = "serving/llm-chat exceeds its safe limit", "Pool chat has room for them"
 Due = Callable[..., list[OutboxMessage]]
 
 
@@ -110,7 +110,7 @@ def test_a_shortage_is_announced_once_and_ends_in_working_hours(plan: Due) -> No
     assert message.event == "early_warning"
     assert body_of(message).title == "[warning] serving/llm-chat: capacity shortage tomorrow at 10:40 UTC"
     assert body_of(message).text.splitlines() == [
-        f"{SAID} tomorrow at 10:40 UTC (80% interval 10:30 to 10:50 UTC) unless 2 replicas are added; {ROOM}.",
+        f"{SAID} tomorrow at 10:40 UTC (80% interval 10:30 to 10:50 UTC) unless 2 replicas are added. {ROOM}.",
         "Add by tomorrow at 10:20 UTC: a replica takes 8 min to start.",
         "Owner: team-ml",
         "Capacity: http://hub/capacity?service=serving%2Fllm-chat&pool=chat",

@@ -62,57 +62,60 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        (shortage(), f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for 1."),
         (
-            shortage(replicas=1, room=3),
-            f"vllm-70b exceeds its safe load {WHEN} unless 1 replica is added; pool chat has room for it.",
+            shortage(),
+            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
-            shortage(room=2),
-            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for them.",
+            shortage(replicas=1, room=3, max_replicas=math.nan),
+            f"vllm-70b exceeds its safe limit {WHEN} unless 1 replica is added. Pool chat has room for it.",
+        ),
+        (
+            shortage(room=2, max_replicas=math.nan),
+            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for them.",
         ),
         (
             shortage(room=0),
-            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has no room.",
+            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has no room.",
         ),
         (
-            shortage(room=math.nan, pool=""),
-            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; whether its pool has room is unknown.",
+            shortage(room=math.nan, pool="", max_replicas=math.nan),
+            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Room in its pool is unknown.",
         ),
-        (shortage(replicas=0), f"vllm-70b exceeds its safe load {WHEN}."),
+        (shortage(replicas=0), f"vllm-70b exceeds its safe limit {WHEN}."),
         (
             shortage(None, kind=LoadKind.GPU_QUOTA, replicas=3),
             f"Pool chat exceeds its GPU quota {WHEN} unless 3 GPUs are added.",
         ),
         (
             shortage(latest=math.inf),
-            f"vllm-70b exceeds its safe load {OPEN_END} unless 2 replicas are added; pool chat has room for 1.",
+            f"vllm-70b exceeds its safe limit {OPEN_END} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
-            shortage(earliest=-DAY, latest=DAY, room=9),
-            f"vllm-70b exceeds its safe load {DAYS} unless 2 replicas are added; pool chat has room for them.",
+            shortage(earliest=-DAY, latest=DAY, room=9, max_replicas=math.nan),
+            f"vllm-70b exceeds its safe limit {DAYS} unless 2 replicas are added. Pool chat has room for them.",
         ),
         (
-            shortage(max_replicas=5.0, room=8.0),
+            shortage(replicas=3, max_replicas=5.0, room=8.0),
             (
-                f"vllm-70b exceeds its safe load {WHEN} unless its autoscaler's maximum is raised "
-                "from 5 to 6 replicas; pool chat has room for them."
+                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                "from 5 to 6 replicas. Pool chat has room for them."
             ),
         ),
         (
             shortage(max_replicas=5.0, room=1.0),
-            f"vllm-70b exceeds its safe load {WHEN} unless 2 replicas are added; pool chat has room for 1.",
+            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
-            shortage(at=NOW - 60.0, max_replicas=5.0, room=math.nan),
+            shortage(at=NOW - 60.0, replicas=3, max_replicas=5.0, room=math.nan),
             (
-                "vllm-70b exceeds its safe load now. Raise its autoscaler's maximum from 5 to 6 replicas; "
-                "whether pool chat has room is unknown."
+                "vllm-70b exceeds its safe limit now. Raise its autoscaler's maximum from 5 to 6 replicas. "
+                "Room in pool chat is unknown."
             ),
         ),
         (
             shortage(at=NOW - 60.0),
-            "vllm-70b exceeds its safe load now. Add 2 replicas; pool chat has room for 1.",
+            "vllm-70b exceeds its safe limit now. Add 2 replicas. Pool chat has room for only 1.",
         ),
     ],
 )
@@ -123,8 +126,8 @@ def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: s
 def test_a_shortage_that_only_follows_from_the_last_days_is_a_possible_one() -> None:
     """Without an interval, which no quantile supports."""
     assert joined_text(shortage_text(REPEATED, NOW)) == (
-        "vllm-70b may exceed its safe load tomorrow at 10:40 UTC (exceeded on at least 2 of the last 7 days) "
-        "unless 2 replicas are added; pool chat has room for 1."
+        "vllm-70b may exceed its safe limit tomorrow at 10:40 UTC (exceeded on at least 2 of the last 7 days) "
+        "unless 2 replicas are added. Pool chat has room for only 1."
     )
 
 
@@ -140,7 +143,7 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
         (shortage(), "Add by tomorrow at 09:40 UTC: a replica takes 8 min to start."),
         (shortage(at=NOW), "Add now: a replica takes 8 min to start."),
         (
-            shortage(max_replicas=5.0, room=8.0),
+            shortage(replicas=3, max_replicas=5.0, room=8.0),
             "Raise it by tomorrow at 09:40 UTC: a replica takes 8 min to start.",
         ),
         (REPEATED, "Add by tomorrow at 10:30 UTC: a replica takes 8 min to start."),

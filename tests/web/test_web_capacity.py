@@ -162,7 +162,7 @@ def test_a_past_time_has_no_forecast(look: Caller) -> None:
 def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:
     """As OpenAPI describes it; unknown values are null."""
     body = look.get("/api/forecast").json()
-    assert body["summary"].startswith("vllm-70b exceeds its safe load tomorrow at 10:40 UTC")
+    assert body["summary"].startswith("vllm-70b exceeds its safe limit tomorrow at 10:40 UTC")
     assert [row["act_by"] for row in body["shortages"]] == [NOW + DAY + 2400 - 3000 - 480]
     assert [row["service"] for row in body["loads"]] == ["vllm-70b", "embedder", None, "vllm-8b"]
     assert body["loads"][0]["points"] is None
@@ -262,7 +262,7 @@ def test_a_lost_host_takes_its_share_of_the_replicas(look: Caller) -> None:
     assert (rows["vllm-8b"]["safe"], rows["vllm-8b"]["ready"]) == (0.0, 0.0)
     assert set(rows["vllm-8b"]["median"]) == {999}
     assert "".join(part["text"] for part in body["clauses"]) == "vllm-8b has no replica left."
-    assert (rows["embedder"]["safe"], rows["embedder"]["peak"]) == (15.0, pytest.approx(0.96))
+    assert (rows["embedder"]["safe"], rows["embedder"]["peak"]) == (15.0, pytest.approx(0.9))
     world = SCENES["healthy"]().world
     assert world is not None
     assert replicas_on(world, FORECAST, "host-2") == {FORECAST.loads[2].subject: 4.0}

@@ -278,5 +278,6 @@ def test_a_chart_of_the_past_shows_only_what_was_known_then(chart: str, asked: s
     look, given = Look.from_store({}), dict(parse_qsl(asked))
     live = View(NOW - 800, NOW, True, given, "embedder")
     now, then = (json.dumps(CHARTS[chart].draw(hub, seen, look)) for seen in (live, replace(live, live=False)))
-    assert "0.077" not in now
-    assert ("0.2" in now, "0.077" in then) == (True, True) if words == "at most" else (words in now) > (words in then)
+    assert "SLO 77 ms" not in now
+    slos = ("SLO 200 ms" in now, "SLO 77 ms" in then)
+    assert slos == (True, True) if words == "at most" else (words in now) > (words in then)

@@ -462,7 +462,7 @@ def test_a_service_before_its_slo_breach_is_at_risk() -> None:
     result = replace(
         contention_incident(world), cause="overload", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,)
     )
-    seen = replace(snapshot(world, result), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
+    seen = replace(snapshot(world, result), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.05, learned=True),)))
     assert conditions.conditions(seen)[who][:2] == ("warning", "at_risk")
     shown = verdict(seen).payload()["situation"]
     assert shown

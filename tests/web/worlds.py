@@ -11,6 +11,7 @@ import numpy as np
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.explanation import Explanation
+from foreshock_dashboard.model.forecast import Forecast, Load, ServiceSlo
 from foreshock_dashboard.model.incident import (
     Candidate,
     Evidence,
@@ -114,7 +115,7 @@ def healthy_world(rename: dict[str, str] | None = None, hosts: int = 4) -> World
         times=NOW - STEP * np.arange(POINTS - 1, -1, -1.0),
         step=STEP,
         services=services,
-        red=_red(rates, [0.02 + 0.03 * (i % 4) for i in range(len(services))]),
+        red=_red(rates, [(0.02, 0.05, 0.08, 0.05)[i % 4] for i in range(len(services))]),
         edges=edges,
         calls=_red([5.0 + i for i in range(len(edges))], [0.03] * len(edges)),
         server_p95=_waves(len(edges), [0.06] * len(edges), 3),
@@ -149,7 +150,7 @@ def contended(rename: dict[str, str] | None = None) -> World:
     p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.lower_bound.copy()
     failed = red.error_rate.copy()
     late = slice(POINTS - 20, None)
-    rise = np.linspace(1.5, 4.0, 20)
+    rise = np.linspace(1.5, 4.04, 20)
     for who, factor in ((victim, 1.0), (service((rename or {}).get("rag-api", "rag-api")), 0.5)):
         row = world.services.index(who)
         for values in (p50, p95, p99, least):
@@ -294,13 +295,20 @@ def contention_incident(
 def snapshot(
     world: World | None, *incidents: Incident, seq: int = 7, error: str = "", learning: Learning = LEARNED
 ) -> Snapshot:
-    """A tick."""
+    """An evaluation without a forecast."""
     return Snapshot(seq, world, incidents, learning, error)
 
 
+def judged(found: Snapshot) -> Snapshot:
+    """The same with learned SLOs of all services that have requests, and a load: nothing is in breach or overloaded."""
+    serving = (who for who in found.services if str(who) not in ("train-llm", "batch-eval"))
+    slos = tuple(ServiceSlo(who, 0.5, 0.05, learned=True) for who in serving)
+    return replace(found, forecast=Forecast(slos=slos, loads=(Load(service("vllm-70b"), "", 0.55, 0.75),)))
+
+
 SCENES = {
-    "healthy": lambda: snapshot(healthy_world()),
-    "contended": lambda: snapshot(w := contended(), contention_incident(w)),
+    "healthy": lambda: judged(snapshot(healthy_world())),
+    "contended": lambda: judged(snapshot(w := contended(), contention_incident(w))),
     "learning": lambda: snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
     "blind": lambda: snapshot(dark()),
     "half-blind": lambda: snapshot(dim()),

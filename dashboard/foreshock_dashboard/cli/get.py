@@ -113,12 +113,12 @@ SHARED_COLUMNS: tuple[Column, ...] = (
 
 
 def _of_safe(value: float | None, row: Row) -> str | None:
-    """A load as a share of the safe load."""
+    """A load as a share of the safe limit."""
     return None if value is None or not row["safe"] else percent(value / row["safe"])
 
 
 def _peak(row: Row) -> str | None:
-    """`118% (95% to 140%)`, of the safe load."""
+    """`118% (95% to 140%)`, of the safe limit."""
     peak = row["peaks"]["7d"]
     share, low, high = (_of_safe(peak[name], row) for name in ("median", "low", "high"))
     return None if share is None else f"{share} ({low} to {high})"
@@ -135,7 +135,7 @@ def _shortage(row: Row) -> str | None:
 FORECAST_COLUMNS: tuple[Column, ...] = (
     ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
     ("KIND", lambda row: row["kind"]),
-    ("OF SAFE LOAD", lambda row: _of_safe(row["now"], row)),
+    ("OF SAFE LIMIT", lambda row: _of_safe(row["now"], row)),
     ("PEAK IN 7 D (80% INTERVAL)", _peak),
     ("SHORTAGE", _shortage),
     ("TO ADD", lambda row: str(row["replicas_to_add"]) if row["replicas_to_add"] else None),

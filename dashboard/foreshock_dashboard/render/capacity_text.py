@@ -45,7 +45,7 @@ def _day(then: datetime, today: datetime) -> str:
 
 
 def shortage_text(shortage: Shortage, now: float) -> Text:
-    """`llm-chat exceeds its safe load tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
+    """`llm-chat exceeds its safe limit tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
 
     `llm-chat may exceed …` where it only did on the last days. now: Unix seconds.
     """
@@ -75,7 +75,7 @@ def _interval(earliest: float, latest: float, when: Clause, now: float, grain: f
 
 
 def _remedy(shortage: Shortage, *, is_order: bool) -> Text:
-    """`Add 2 replicas; pool chat has room for 1` as an order, else `2 replicas are added; …`; empty if none helps."""
+    """`Add 2 replicas. Pool chat has room for only 1` as an order, else `2 replicas are added. …`; () if none."""
     if shortage.replicas <= 0:
         return ()
     of_service = shortage.subject.service is not None
@@ -89,24 +89,25 @@ def _remedy(shortage: Shortage, *, is_order: bool) -> Text:
         return text(done)
     pool = text("pool ", place(shortage.subject.pool)) if shortage.subject.pool else text("its pool")
     if math.isnan(shortage.room):
-        return text(done, "; whether ", pool, " has room is unknown")
+        return text(done, ". Room in ", pool, " is unknown")
+    pool = text("Pool ", place(shortage.subject.pool)) if shortage.subject.pool else text("Its pool")
     room = max(0, math.floor(shortage.room))
     if room >= shortage.replicas:
-        return text(done, "; ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}")
-    return text(done, "; ", pool, f" has room for {room}" if room else " has no room")
+        return text(done, ". ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}")
+    return text(done, ". ", pool, f" has room for only {room}" if room else " has no room")
 
 
 def act_text(shortage: Shortage, now: float) -> Text:
-    """`Add by today at 09:40 UTC: a replica takes 8 min to start.`; empty where unknown."""
+    """`Add by today at 09:40 UTC: a replica takes 8 min to start.`; empty where unknown. The time is rounded down."""
     if math.isnan(shortage.provisioning_seconds) or shortage.replicas <= 0:
         return ()
-    start, at = elapsed(shortage.provisioning_seconds), moment(shortage.act_by, now)
+    start, at = elapsed(shortage.provisioning_seconds), moment(shortage.act_by - SHORTAGE_GRAIN_SECONDS / 2, now)
     order = "Raise it" if shortage.is_autoscaler_limited else "Add"
     return text(f"{order} by " if at.kind else f"{order} ", at, f": a replica takes {start} to start.")
 
 
 def peak_text(shortage: Shortage, now: float) -> Text:
-    """`Peak 15% above the safe load tomorrow at 14:40 UTC.`; empty for a pool, whose peak is not of its load."""
+    """`Peak 15% above the safe limit tomorrow at 14:40 UTC.`; empty for a pool, whose peak is not of its load."""
     if shortage.subject.service is None or not shortage.peak > shortage.safe > 0:
         return ()
     above = f"{shortage.peak / shortage.safe - 1:.0%}"

@@ -8,16 +8,16 @@ from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 
 LOAD_KINDS: Mapping[LoadKind, str] = {
-    LoadKind.REQUESTS: "requests",
-    LoadKind.TOKENS: "generated tokens",
+    LoadKind.REQUESTS: "requests/s",
+    LoadKind.TOKENS: "generated tokens/s",
     LoadKind.KV_CACHE: "KV cache usage",
     LoadKind.QUEUE: "queued requests",
     LoadKind.GPU_BUSY: "busy GPUs",
     LoadKind.GPU_QUOTA: "GPUs of the quota",
 }
 SAFE_LIMITS: Mapping[LoadKind, str] = {
-    LoadKind.REQUESTS: "safe load",
-    LoadKind.TOKENS: "safe token rate",
+    LoadKind.REQUESTS: "safe limit",
+    LoadKind.TOKENS: "safe limit",
     LoadKind.GPU_QUOTA: "GPU quota",
 }
 """What a shortage exceeds, of the kinds that have a limit."""
@@ -42,7 +42,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "tomorrow": "tomorrow",
     "at": "at",
     "now": "now",
-    "of_safe": "of safe load",
+    "of_safe": "of safe limit",
     "upper": "80% upper bound",
     "no_forecast": "No forecast yet.",
     "no_capacity": "no capacity",

@@ -235,8 +235,8 @@ export const TILE_TEXTS = /** @type {const} */ ({
 });
 
 export const LOAD_KINDS = /** @type {const} */ ({
-  requests: "requests",
-  tokens: "generated tokens",
+  requests: "requests/s",
+  tokens: "generated tokens/s",
   kv_cache: "KV cache usage",
   queue: "queued requests",
   gpu_busy: "busy GPUs",
@@ -248,7 +248,7 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   tomorrow: "tomorrow",
   at: "at",
   now: "now",
-  of_safe: "of safe load",
+  of_safe: "of safe limit",
   upper: "80% upper bound",
   no_forecast: "No forecast yet.",
   no_capacity: "no capacity",

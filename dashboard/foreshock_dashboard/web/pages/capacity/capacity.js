@@ -74,7 +74,7 @@ const COLUMNS = [
     key: "headroom",
     name: "Headroom",
     minor: true,
-    hint: "safe load minus peak; negative in a shortage",
+    hint: "safe limit minus peak; negative in a shortage",
     value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
     cell: ({ peak, safe }) => {
       if (!isNumber(peak) || safe === 0) return null;
@@ -83,7 +83,7 @@ const COLUMNS = [
   },
   {
     key: "safe",
-    name: "Safe load",
+    name: "Safe limit",
     minor: true,
     hint: "the load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
     cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {

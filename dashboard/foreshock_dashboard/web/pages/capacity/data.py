@@ -37,7 +37,7 @@ from foreshock_dashboard.web.state.parameters import BadParameterError, service_
 MAX_ROWS = 60
 """Services and pools with a strip; /api/forecast has all."""
 MAX_PERCENT = 999
-"""Share of the safe load up to which it is shown."""
+"""Share of the safe limit up to which it is shown."""
 
 
 class WhatIf(NamedTuple):
@@ -111,9 +111,9 @@ def _changed(
 
 
 class StripRow(Row):
-    """A service on its pool, or a whole pool. Loads are shares of the safe load, 1 at the limit; None if unknown.
+    """A service on its pool, or a whole pool. Loads are shares of the safe limit, 1 at the limit; None if unknown.
 
-    peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the safe load by hour. shortage_at to
+    peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the safe limit by hour. shortage_at to
     room: of its first shortage. max_replicas: the autoscaler's maximum, if it is too low.
     """
 
@@ -240,7 +240,7 @@ def _row(row: Headroom) -> StripRow:
 
 
 def _share(load: float, safe: float) -> float | None:
-    """The share of the safe load, up to `MAX_PERCENT`, which it also is without any safe load; None if unknown."""
+    """The share of the safe limit, up to `MAX_PERCENT`, which it also is without any safe limit; None if unknown."""
     return number(min(load / safe, MAX_PERCENT / 100) if safe else MAX_PERCENT / 100 + 0 * load)
 
 

@@ -1,4 +1,4 @@
-// A strip of hours for each service: how much of its safe load is expected. One row of color has one meaning.
+// A strip of hours for each service: how much of its safe limit is expected. One row of color has one meaning.
 import { hrefWith, link, navigate, param, serviceHref } from "#web/assets/address.js";
 import { dayName, formatMoment, midnight } from "#web/assets/clock.js";
 import { h, put, requireId, setText } from "#web/assets/dom.js";
@@ -11,7 +11,7 @@ import { CAPACITY_TEXTS } from "#web/assets/words.js";
 /** @typedef {import("#web/pages/capacity/payload.d.ts").StripRow} StripRow */
 
 const HOUR_SECONDS = 3600;
-/** Steps of the color scale up to the safe load. */
+/** Steps of the color scale up to the safe limit. */
 const LEVELS = 9;
 /** Days have short names below this width of a day in pixels. */
 const SHORT_NAME_PIXELS = 70;
@@ -26,7 +26,7 @@ const TOUCH = matchMedia("(hover: none)");
 const drawn = { start: 0, rows: [], hours: [], reading: "" };
 
 /**
- * The color of a share of the safe load.
+ * The color of a share of the safe limit.
  * @param {number | null | undefined} percent
  */
 export const stripColor = (percent) => {
@@ -78,7 +78,7 @@ export const isChosen = ({ service, pool }, i) => {
 export const choose = ({ service, pool }) => navigate(hrefWith({ service, pool: pool || null }), true);
 
 /**
- * What a strip says of an hour: "tomorrow at 11:00: 92% of safe load (80% upper bound 108%)".
+ * What a strip says of an hour: "tomorrow at 11:00: 92% of safe limit (80% upper bound 108%)".
  * @param {StripRow} row
  * @param {number} hour
  * @param {number} start Unix seconds
@@ -147,7 +147,7 @@ const strip = (row, i, start) => {
     "data-strip": i,
     tabindex: "0",
     role: "slider",
-    "aria-label": `${rowName(row)}, share of safe load by hour`,
+    "aria-label": `${rowName(row)}, share of safe limit by hour`,
     "aria-valuemin": "0",
     "aria-valuemax": row.median.length - 1,
     "aria-valuenow": hour,
@@ -171,14 +171,14 @@ const legend = () =>
   h(
     "p",
     { class: "legend strip-legend" },
-    h("span", null, "Of safe load: 0%"),
+    h("span", null, "Of safe limit: 0%"),
     h("span", {
       class: "strip-scale",
       style: `background: ${gradient(Array.from({ length: LEVELS }, (_, i) => (100 * (i + 0.5)) / LEVELS))}`,
       "aria-hidden": "true",
     }),
     h("span", null, "100%"),
-    h("span", { class: "key strip-over" }, "above safe load"),
+    h("span", { class: "key strip-over" }, "above safe limit"),
     h("span", { class: "key strip-bands" }, `thin band: ${CAPACITY_TEXTS.upper}; thick band: median`),
   );
 
