@@ -46,6 +46,10 @@ class History:
         """None."""
         return {}
 
+    def budgets(self) -> dict[Any, Any]:
+        """None."""
+        return {}
+
 
 @pytest.fixture(name="forecaster")
 def _forecaster(monkeypatch: pytest.MonkeyPatch) -> CapacityForecaster:

@@ -56,8 +56,11 @@ test("an hour is read with its upper bound, and an unknown one as such", () => {
   assert.equal(hourText(row, 1, noon, noon), "today at 13:00: unknown");
 });
 
-test("what fills up is a share of its limit, of GPU memory too", () => {
-  const burn = /** @type {any} */ ({ kind: "gpu_memory", value: 0.78, limit: 1, growth: 0.05 / 86_400 });
-  const cells = Object.fromEntries(BURN_COLUMNS.map(({ key, cell }) => [key, key === "at" ? "" : cell?.(burn)]));
-  assert.deepEqual([cells.value, cells.growth], ["78%", "+5.0%"]);
+test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {
+  const cells = (/** @type {object} */ burn) =>
+    BURN_COLUMNS.slice(1).map(({ cell }) => cell?.(/** @type {any} */ (burn)));
+  assert.deepEqual(cells({ unit: "ratio", value: 0.78, growth: 0.05 / 86_400 }), ["78%", "+5.0%"]);
+  assert.deepEqual(cells({ unit: "count", value: 340, growth: 50 / 3600 }), ["340", "+1,200"]);
+  assert.deepEqual(cells({ unit: "s", value: 3.25 * 86_400, growth: -1 }), ["3 d 6 h left", "–"]);
+  assert.deepEqual(cells({ unit: "s", value: -60, growth: -1 }), ["expired", "–"]);
 });

@@ -157,6 +157,9 @@ def test_replicas_must_be_added_early_enough_to_start(short: Shortage, words: st
 
 
 BURN = "Thursday at 14:00 UTC (80% interval 04:00 to Friday at 10:00 UTC)."
+EXPIRES = replace(
+    slow_burn(SlowBurnKind.CERTIFICATE, name="shop.example.com"), earliest=slow_burn().at, latest=slow_burn().at
+)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +168,10 @@ BURN = "Thursday at 14:00 UTC (80% interval 04:00 to Friday at 10:00 UTC)."
         (slow_burn(), f"Host memory of host-3 fills up {BURN}"),
         (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 fills up {BURN}"),
         (slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, ""), f"Open files of vllm-70b reach their limit {BURN}"),
+        (slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, "latency"), f"Error budget of vllm-70b (latency) runs out {BURN}"),
+        (slow_burn(SlowBurnKind.QUEUE, CHAT, ""), f"Queue of vllm-70b doubles {BURN}"),
+        (slow_burn(SlowBurnKind.QUOTA, name="serving/team/cpu"), f"Quota of serving/team/cpu is used up {BURN}"),
+        (EXPIRES, "Certificate of shop.example.com expires Thursday at 14:00 UTC."),
     ],
 )
 def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:

@@ -8,6 +8,7 @@ from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.row import CatalogRow, RateWindows
+from foreshock_dashboard.world.slow_burns import named
 
 WINDOWS = RateWindows(59.0, 29.0)
 PARTS = {
@@ -52,6 +53,14 @@ def test_every_metric_is_documented_with_the_feature_that_needs_it() -> None:
 
         assert f"## {title}\n" in DOCUMENT
         assert table in DOCUMENT, f"the table of {title!r} should be:\n{table}"
+
+
+def test_slow_burns_are_documented() -> None:
+    """They are of the capacity forecast alone, and in no World."""
+    rows = "\n".join(row(reading) for reading in named.readings(WINDOWS).values())
+    table = f"| metric | alternatives | also read | missing without it |\n|---|---|---|---|\n{rows}"
+    assert "## Slow burns\n" in DOCUMENT
+    assert table in DOCUMENT, f"the table of slow burns should be:\n{table}"
 
 
 def test_every_row_of_the_catalog_is_in_a_part() -> None:

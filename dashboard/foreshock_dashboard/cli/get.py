@@ -255,7 +255,7 @@ def forecast(
     move_to: str | None,
     replicas: str | None,
 ) -> None:
-    """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that fill up.
+    """Compare the load forecast for the next 7 days with safe limits, and list shortages and what fills up or runs out.
 
     \b
     Examples:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
-from foreshock_dashboard.analysis.capacity.growth import slow_burns
 from foreshock_dashboard.analysis.capacity.supply import supplies
+from foreshock_dashboard.analysis.slow_burns.burns import slow_burns
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.replay.capacity_history import CapacityHistory
+from foreshock_dashboard.replay.capacity_history import HISTORY_SECONDS, NO_SLOS, CapacityHistory
 from foreshock_dashboard.world.builder import catalog
 
 log = logging.getLogger(__name__)
@@ -35,12 +37,14 @@ CHUNK_RATIO = 4
 
 
 class CapacityForecaster:
-    """Keeps the current forecast. One thread calls `refresh`; all may read `current`."""
+    """Keeps the current forecast. One thread calls `refresh`; all may read `current`. slos: configured ones."""
 
-    def __init__(self, source: MetricSource, memory: Memory, stop: threading.Event) -> None:
+    def __init__(
+        self, source: MetricSource, memory: Memory, stop: threading.Event, slos: Mapping[Service, Slo] = NO_SLOS
+    ) -> None:
         self.current = CapacityForecast()
         self._stop, self._memory = stop, memory
-        self._history = CapacityHistory(source, catalog, memory.chunk_values // CHUNK_RATIO)
+        self._history = CapacityHistory(source, catalog, memory.chunk_values // CHUNK_RATIO, HISTORY_SECONDS, slos)
 
     def refresh(self, now: float, snapshot: Snapshot) -> bool:
         """Forecast from the history up to `now` (Unix seconds); whether it succeeded.
@@ -54,7 +58,7 @@ class CapacityForecaster:
                 if self._stop.wait(PAUSE_SECONDS):
                     return False
             loads, supply = self._history.loads(), supplies(snapshot.world, snapshot.forecast)
-            burns = slow_burns(self._history.end, self._history.uses())
+            burns = slow_burns(self._history.end, self._history.uses(), self._history.budgets())
             self.current = capacity_forecast(self._history.end, loads, supply, burns)
         except SourceError as error:
             self._fail(str(error), now)

@@ -85,7 +85,7 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
         ),
         (
             "resource_full_timestamp_seconds",
-            "Unix time when a slowly growing resource is forecast to reach its limit, by quantile.",
+            "Unix time when what slowly fills up or runs out is forecast to reach its limit, by quantile.",
             ("kind", "resource", "service_name", "service_namespace", "quantile"),
             (series for burn in forecast.slow_burns for series in _full_times(burn)),
         ),

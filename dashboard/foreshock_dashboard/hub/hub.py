@@ -174,7 +174,7 @@ class Hub:
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
-            self._forecaster = CapacityForecaster(clusters, self._memory, self._stop)
+            self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
             loops = {
                 "evaluation": self._evaluate_repeatedly,
                 "maintenance": self._maintain_repeatedly,

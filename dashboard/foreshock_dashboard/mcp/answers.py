@@ -321,10 +321,10 @@ class ShortageRow(TypedDict):
 
 
 class FillingRow(TypedDict):
-    """A resource that fills up."""
+    """What fills up or runs out."""
 
     service: str | None
-    name: Annotated[str, Field(description="host or GPU; empty for a service")]
+    name: Annotated[str, Field(description="of what has no service; SLI of an error budget; else empty")]
     kind: SlowBurnKind
     text: str
     at: Time

@@ -165,7 +165,7 @@ class Tools:
     ) -> Annotated[CallToolResult, CapacityAnswer]:
         """Forecast capacity for 7 days: when services and GPU pools run short, what to add, and by when.
 
-        Also resources that fill up, such as memory and disks. It starts from now; a past time has no forecast.
+        Also what fills up or runs out, such as memory. It starts from now; a past time has no forecast.
         """
         case = {"lost": lost, "move": move, "move_to": move_to, "replicas": "" if replicas is None else str(replicas)}
         case |= {} if traffic == 1 else {"traffic": f"{traffic:g}"}

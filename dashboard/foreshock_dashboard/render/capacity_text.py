@@ -1,4 +1,4 @@
-"""The capacity forecast as sentences: shortages, resources that fill up, and why there is no forecast."""
+"""The capacity forecast as sentences: shortages, what fills up or runs out, and why there is no forecast."""
 
 from __future__ import annotations
 
@@ -115,11 +115,16 @@ def peak_text(shortage: Shortage, now: float) -> Text:
 
 
 def slow_burn_text(burn: SlowBurn, now: float) -> Text:
-    """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`."""
+    """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`.
+
+    `Error budget of cart (latency) runs out …`.
+    """
     name, happens = SLOW_BURNS[burn.kind]
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
-    interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if when.kind else ()
-    return text(f"{name} of ", burn.service or place(burn.name), f" {happens} ", when, interval, ".")
+    is_range = when.kind and burn.earliest < burn.latest
+    interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if is_range else ()
+    of = text(burn.service, f" ({burn.name})" if burn.name else "") if burn.service else text(place(burn.name))
+    return text(f"{name} of ", of, f" {happens} ", when, interval, ".")
 
 
 def headline(forecast: CapacityForecast, now: float) -> Text:

@@ -1,23 +1,30 @@
-"""Load of the last weeks, and uses of the last days, in steps of ten minutes, read piece by piece."""
+"""Load and SLOs of the last weeks, and uses of the last days, in steps of ten minutes, read piece by piece."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.analysis.capacity.growth import GROWING_DAYS, UseKey, observed_uses
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
-from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
+from foreshock_dashboard.analysis.slow_burns.error_budgets import Budget, BudgetKey
+from foreshock_dashboard.analysis.slow_burns.growth import GROWING_DAYS, observed_uses
+from foreshock_dashboard.analysis.slow_burns.resource import Resource, UseKey
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.query import Matrix, MetricSource
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.world.builder import build_world
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, align_down
-from foreshock_dashboard.world.row import Catalog, Readings
+from foreshock_dashboard.world.row import Catalog, RateWindows, Readings
+from foreshock_dashboard.world.slow_burns import named
+from foreshock_dashboard.world.slow_burns.slo_counts import SloCount, slo_catalog, slo_counts
 
 HISTORY_SECONDS = 28 * DAY_SECONDS
 """History that forecasts of load rest on."""
@@ -40,13 +47,16 @@ USES = (
     *("disk_used", "disk_size", "open_files", "max_files", "host_memory_available", "host_memory_size"),
 )
 """Keys of the catalog with uses of resources."""
+LATE_RATIO = 0.05
+"""Share of requests that may take longer than the p95 of an SLO."""
+NO_SLOS: Mapping[Service, Slo] = MappingProxyType({})
 
 
 class CapacityHistory:
-    """Loads of the last weeks, and uses of resources of the last days. One thread reads.
+    """Loads and SLOs of the last weeks, and uses of resources of the last days. One thread reads.
 
-    catalog: the catalog for a rate window in seconds.
-    max_chunk_values: values read at once. seconds: length of the history.
+    catalog: the catalog for a rate window in seconds. max_chunk_values: values read at once. seconds: length of the
+    history. slos: configured ones, whose error budgets are known.
     """
 
     def __init__(
@@ -55,10 +65,27 @@ class CapacityHistory:
         catalog: Callable[[float], Catalog],
         max_chunk_values: int = 1_000_000,
         seconds: float = HISTORY_SECONDS,
+        slos: Mapping[Service, Slo] = NO_SLOS,
     ) -> None:
-        whole = catalog(WINDOW_SECONDS)
-        self._loads = _Series(source, whole, LOADS, observed_loads, seconds, max_chunk_values)
-        self._uses = _Series(source, whole, USES, observed_uses, min(seconds, USE_SECONDS), max_chunk_values)
+        whole, recent = catalog(WINDOW_SECONDS), min(seconds, USE_SECONDS)
+
+        def loads(readings: Readings) -> Mapping[LoadKey, Floats]:
+            return observed_loads(build_world(_completed(readings, whole), FORECAST_STEP_SECONDS))
+
+        def uses(readings: Readings) -> Mapping[UseKey, Floats]:
+            return observed_uses(build_world(_completed(readings, whole), FORECAST_STEP_SECONDS))
+
+        def counts(readings: Readings) -> Mapping[SloCount, Floats]:
+            return slo_counts(readings, {service: slo.seconds for service, slo in slos.items()}, WINDOW_SECONDS)
+
+        of_loads, of_uses = ({key: whole[key] for key in keys} for keys in (LOADS, USES))
+        of_names = named.readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
+        of_slos = slo_catalog(whole, slos) if slos else {}
+        self._slos = slos
+        self._loads = _Series(source, of_loads, loads, seconds, max_chunk_values)
+        self._uses = _Series(source, of_uses, uses, recent, max_chunk_values)
+        self._named = _Series(source, of_names, named.observed, recent, max_chunk_values)
+        self._counts = _Series(source, of_slos, counts, seconds, max_chunk_values)
 
     @property
     def end(self) -> float:
@@ -73,34 +100,58 @@ class CapacityHistory:
         """
         yield from self._loads.read(now)
         yield from self._uses.read(now)
+        yield from self._named.read(now)
+        if self._slos:
+            yield from self._counts.read(now)
 
     def loads(self) -> Mapping[LoadKey, Floats]:
         """Load by subject and kind, shape (times,), single precision, ending at `end`; only those with a value."""
         return self._loads.rows
 
     def uses(self) -> Mapping[UseKey, Floats]:
-        """Used share of the limit by resource, as `loads`, of `USE_SECONDS` at most."""
-        return self._uses.rows
+        """Used share of the limit by resource, as `loads`, of `USE_SECONDS` at most.
+
+        Queues, certificates, and quotas too, in their units; queues of model servers are those of `loads`.
+        """
+        names = {(Resource(None, name), kind): row for (kind, name), row in self._named.rows.items()}
+        queues = {
+            (Resource(subject.service, ""), SlowBurnKind.QUEUE): row
+            for (subject, kind), row in self._loads.rows.items()
+            if kind is LoadKind.QUEUE
+        }
+        return {**self._uses.rows, **names, **queues}
+
+    def budgets(self) -> Mapping[BudgetKey, Budget]:
+        """Error budgets of the configured SLOs that have requests."""
+        found: dict[BudgetKey, Budget] = {}
+        for (service, sli, violations), requests in self._counts.rows.items():
+            slo = self._slos.get(service, self._slos.get(service.local))
+            if slo is None or violations:
+                continue
+            bad = self._counts.rows.get(SloCount(service, sli, violations=True), np.zeros_like(requests))
+            ratio = LATE_RATIO if sli == "latency" else slo.error_rate
+            if ratio > 0:
+                found[service, sli] = Budget(ratio, requests, bad)
+        return found
 
 
 class _Series(Generic[K]):
-    """Rows of a part of the catalog, read piece by piece. observed: the rows of a World by key."""
+    """Rows of a part of the catalog, read piece by piece. observed: the rows of answers by key."""
 
     def __init__(
         self,
         source: MetricSource,
-        whole: Catalog,
-        keys: Sequence[str],
-        observed: Callable[[World], Mapping[K, Floats]],
+        catalog: Catalog,
+        observed: Callable[[Readings], Mapping[K, Floats]],
         seconds: float,
         max_chunk_values: int,
     ) -> None:
-        self._others, self._observed = tuple(key for key in whole if key not in keys), observed
+        self._observed = observed
         self._observer = Observer(
             source,
-            {key: whole[key] for key in keys},
+            catalog,
             FORECAST_STEP_SECONDS,
-            self._completed,
+            dict,
             seconds,
             begin=lambda end: end - seconds,
             max_chunk_values=max_chunk_values,
@@ -112,17 +163,18 @@ class _Series(Generic[K]):
     def read(self, now: float) -> Iterator[float]:
         """As `CapacityHistory.read`."""
         for readings in self._observer.pieces(now):
-            world = build_world(readings, FORECAST_STEP_SECONDS)
-            end = align_down(float(world.times[-1]), FORECAST_STEP_SECONDS)
+            times = next(iter(readings.values())).times
+            end = align_down(float(times[-1]), FORECAST_STEP_SECONDS)
             shift = self._points if self.end == -np.inf else round((end - self.end) / FORECAST_STEP_SECONDS)
-            self.rows = _appended(self.rows, self._observed(world), shift, self._points)
+            self.rows = _appended(self.rows, self._observed(readings), shift, self._points)
             self.end = end
             yield self.end
 
-    def _completed(self, readings: Readings) -> Readings:
-        """With empty answers for the rest of the catalog, and quantiles in place of buckets."""
-        empty = Matrix.empty(readings["up"].times)
-        return QuantileReducer()({**dict.fromkeys(self._others, empty), **readings})
+
+def _completed(readings: Readings, keys: Iterable[str]) -> Readings:
+    """With empty answers for the rest of the keys, and quantiles in place of buckets."""
+    empty = Matrix.empty(next(iter(readings.values())).times)
+    return QuantileReducer()({**dict.fromkeys(keys, empty), **readings})
 
 
 def _appended(known: Mapping[K, Floats], new: Mapping[K, Floats], shift: int, points: int) -> Mapping[K, Floats]:

@@ -24,7 +24,7 @@ NAMESPACE_LABELS = ("namespace", "exported_namespace")
 """`exported_namespace` if the scrape target has a label `namespace` (scrapes without honor_labels)."""
 _STATEFUL_SET_RENAMES = {"statefulset": "deployment"}
 _PENDING = Matcher("phase", "=", "Pending")
-_GPU_REQUESTS = Matcher("resource", "=", "requests.nvidia.com/gpu")
+GPU_REQUESTS = Matcher("resource", "=", "requests.nvidia.com/gpu")
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 """Alphabet of Kubernetes' hashes (k8s.io/apimachinery/pkg/util/rand)."""
 _SUFFIX = re.compile(rf"-(\d+|{_SAFE}{{5}}|{_SAFE}{{6,10}}-{_SAFE}{{5}})$")
@@ -59,7 +59,7 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "ready": row("ready replicas", last("kube_deployment_status_replicas_ready", deployment), also=(ready,)),
         "pending": row("pending pods", last("kube_pod_status_phase", pod, _PENDING)),
-        "quota": row("GPU quotas", last("kube_resourcequota", quota, _GPU_REQUESTS)),
+        "quota": row("GPU quotas", last("kube_resourcequota", quota, GPU_REQUESTS)),
     }
 
 

@@ -147,6 +147,14 @@ def test_load_above_the_limit_on_two_days_is_a_shortage_without_an_interval(
         assert item.act_by == item.at - item.provisioning_seconds
 
 
+def test_bursts_before_the_first_whole_day_of_a_short_history_count() -> None:
+    """Of 42 hours, in the first 15: the next ones are expected at the time of the first, 42 hours later."""
+    load = weeks(1, noise=0.02)[-252:]
+    load[0:6] = load[84:90] = 300.0
+    (found,) = forecast_of(load, safe=250.0).shortages
+    assert (found.basis, found.at) == (ShortageBasis.REPEATED, START + 36 * 600.0)
+
+
 @pytest.mark.parametrize(
     ("safe", "number"),
     [

@@ -7,7 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.samples import Labels, SampleBatch
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
@@ -85,19 +87,20 @@ class Server:
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Prometheus on a free port of loopback, empty at first, for all that write at ever later times."""
-    with _running(tmp_path_factory.mktemp("prometheus")) as server:
+    with running_prometheus(tmp_path_factory.mktemp("prometheus")) as server:
         yield server
 
 
 @pytest.fixture
 def own_prometheus(tmp_path: Path) -> Iterator[Server]:
     """Another one, in which no other test has written anything."""
-    with _running(tmp_path) as server:
+    with running_prometheus(tmp_path) as server:
         yield server
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[Server]:
+def running_prometheus(folder: Path, *flags: str) -> Iterator[Server]:
+    """A Prometheus on the blocks in the folder's `data`, if there are any. flags: its further ones."""
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("prometheus is not installed; `make setup-tests` installs it")
@@ -108,6 +111,7 @@ def _running(folder: Path) -> Iterator[Server]:
         f"--storage.tsdb.path={folder / 'data'}",
         "--web.listen-address=127.0.0.1:0",
         "--web.enable-remote-write-receiver",
+        *flags,
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -117,6 +121,27 @@ def _running(folder: Path) -> Iterator[Server]:
             process.terminate()
             process.stderr.read()
             process.wait(30)
+
+
+Row = tuple[str, Mapping[str, str], Floats]
+"""A metric, its labels, and its values at the times."""
+
+
+def backfill(folder: Path, rows: Sequence[Row], times: Floats, places: NDArray[np.intp] | None = None) -> None:
+    """Write the samples at some places of `times` (all by default) as blocks into the folder's `data`."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed; `make setup-tests` installs it")
+    chosen = np.arange(len(times)) if places is None else places
+    lines = []
+    for name, labels, values in rows:  # each series from its earliest sample on, as OpenMetrics has it
+        head = f"{name}{{{','.join(f'{key}={chr(34)}{value}{chr(34)}' for key, value in labels.items())}}}"
+        lines += [f"{head} {value:.10g} {at:.3f}\n" for value, at in zip(values[chosen], times[chosen], strict=True)]
+    (folder / "part").write_text("".join(lines) + "# EOF\n")
+    # A block of several days takes as long as one of two hours, which are the default.
+    command = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=96h", "openmetrics", "-q"]
+    command += [str(folder / "part"), str(folder / "data")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _address(log: Iterable[str]) -> str:

@@ -77,7 +77,7 @@ def _repeated(exceeded: NDArray[np.bool_]) -> int | None:
     places = np.flatnonzero(exceeded)
     if not len(places) or places[-1] - places[0] < APART_POINTS:
         return None
-    days = exceeded[len(exceeded) % DAY_POINTS :].reshape(-1, DAY_POINTS)
+    days = np.pad(exceeded, (-len(exceeded) % DAY_POINTS, 0)).reshape(-1, DAY_POINTS)
     last = np.flatnonzero(days.any(axis=1))
     return int(days[last[-1]].argmax())
 

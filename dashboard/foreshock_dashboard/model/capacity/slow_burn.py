@@ -1,4 +1,4 @@
-"""Resources that fill up within hours or days."""
+"""Resources that fill up, and what runs out, within hours or days."""
 
 from __future__ import annotations
 
@@ -21,15 +21,25 @@ class SlowBurnKind(StrEnum):
     """Open file descriptors of a service's worst process, share of the limit, 0 to 1."""
     DISK = "disk"
     """Use of a service's fullest volume, 0 to 1."""
+    QUOTA = "quota"
+    """Use of one resource of a namespace's quota, 0 to 1."""
+    ERROR_BUDGET = "error_budget"
+    """Spent share of an SLO's error budget of 30 days, from 0."""
+    QUEUE = "queue"
+    """Requests or messages that wait. The limit is twice as many: a queue has no limit."""
+    CERTIFICATE = "certificate"
+    """Seconds until a certificate expires; the limit is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlowBurn:
     """Something that grows for hours and will reach its limit; values in the unit of `kind`.
 
-    service: None where it is of a host or GPU. name: the host or GPU; "" for a service.
+    service: None where it is of no service. name: the host, GPU, certificate, quota, or message queue, or the SLI of an
+    error budget; "" for another one of a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
-    the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most.
+    the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most;
+    NaN where that has no meaning.
     """
 
     kind: SlowBurnKind

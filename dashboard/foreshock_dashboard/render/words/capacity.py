@@ -35,8 +35,14 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.MEMORY: ("Pod memory", "reaches its limit"),
     SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
     SlowBurnKind.DISK: ("Volume", "fills up"),
+    SlowBurnKind.QUOTA: ("Quota", "is used up"),
+    SlowBurnKind.ERROR_BUDGET: ("Error budget", "runs out"),
+    SlowBurnKind.QUEUE: ("Queue", "doubles"),
+    SlowBurnKind.CERTIFICATE: ("Certificate", "expires"),
 }
-"""What fills up, and what happens to it."""
+"""What fills up or runs out, and what happens to it."""
+BURN_UNITS: Mapping[SlowBurnKind, str] = {SlowBurnKind.QUEUE: "count", SlowBurnKind.CERTIFICATE: "s"}
+"""Units of kinds that are no ratio."""
 CAPACITY_TEXTS: Mapping[str, str] = {
     "today": "today",
     "tomorrow": "tomorrow",
@@ -51,7 +57,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "repeated": "exceeded on at least 2 of the last 7 days",
     "unknown": "unknown",
     "past": "No forecast of a past time. Choose a time range that ends now.",
-    "no_slow_burns": "No resource fills up within 7 days.",
+    "no_slow_burns": "Nothing fills up or runs out within 7 days.",
     "no_limit": "no safe limit known",
     "peak": "peak",
     "point_at_hour": "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",

@@ -257,7 +257,7 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   repeated: "exceeded on at least 2 of the last 7 days",
   unknown: "unknown",
   past: "No forecast of a past time. Choose a time range that ends now.",
-  no_slow_burns: "No resource fills up within 7 days.",
+  no_slow_burns: "Nothing fills up or runs out within 7 days.",
   no_limit: "no safe limit known",
   peak: "peak",
   point_at_hour: "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",

@@ -29,7 +29,7 @@ from foreshock_dashboard.render.capacity_text import (
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.words.capacity import LOAD_UNITS
+from foreshock_dashboard.render.words.capacity import BURN_UNITS, LOAD_UNITS
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -77,11 +77,15 @@ class ShortageJson(Row):
 
 
 class SlowBurnJson(Row):
-    """A resource that fills up. name: its host or GPU, "" for a service. growth: per second. since: of its growth."""
+    """What fills up or runs out. name: of what has no service, or the SLI of an error budget. unit: of the figures.
+
+    growth: per second. since: of its growth.
+    """
 
     kind: SlowBurnKind
     service: str | None
     name: str
+    unit: str
     value: float | None
     limit: float | None
     growth: float | None
@@ -204,12 +208,13 @@ def shortage(item: Shortage, now: float) -> ShortageJson:
 
 
 def slow_burn(item: SlowBurn, now: float) -> SlowBurnJson:
-    """One resource that fills up. now: Unix seconds."""
+    """One slow burn. now: Unix seconds."""
     said = slow_burn_text(item, now)
     return SlowBurnJson(
         kind=item.kind,
         service=str(item.service) if item.service else None,
         name=item.name,
+        unit=BURN_UNITS.get(item.kind, "ratio"),
         value=number(item.value),
         limit=number(item.limit),
         growth=number(item.growth),

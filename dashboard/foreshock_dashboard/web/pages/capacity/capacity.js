@@ -141,6 +141,15 @@ const drawHeadroom = ({ rows = [] }) => {
   });
 };
 
+/** @param {number | null} seconds until the end */
+const timeLeft = (seconds) => (isNumber(seconds) && seconds <= 0 ? "expired" : `${formatValue(seconds, "s")} left`);
+
+/**
+ * @param {number} growth per second
+ * @param {string} unit
+ */
+const perDay = (growth, unit) => (unit === "count" ? Math.round(growth * DAY_SECONDS) : growth * DAY_SECONDS);
+
 /** @type {import("#web/assets/widgets/table.js").Column<SlowBurn>[]} */
 export const BURN_COLUMNS = [
   { key: "at", name: "Forecast", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
@@ -148,15 +157,15 @@ export const BURN_COLUMNS = [
     key: "value",
     name: "Now",
     fixed: true,
-    cell: ({ value, limit }) =>
-      limit === 1 ? formatPercent(value) : `${formatPercent(value)} of ${formatPercent(limit)}`,
+    cell: ({ value, unit }) => (unit === "s" ? timeLeft(value) : formatValue(value, unit)),
   },
   {
     key: "growth",
     name: "Growth per day",
     fixed: true,
     minor: true,
-    cell: ({ growth }) => (isNumber(growth) ? `+${formatPercent(growth * DAY_SECONDS)}` : NOT_KNOWN),
+    cell: ({ growth, unit }) =>
+      isNumber(growth) && unit !== "s" ? `+${formatValue(perDay(growth, unit), unit)}` : NOT_KNOWN,
   },
 ];
 
@@ -166,7 +175,7 @@ const drawSlowBurns = ({ slow_burns: rows = [] }) => {
     setPanelEmpty("slow-burns", CAPACITY_TEXTS.no_slow_burns);
     return;
   }
-  drawTable(byId("slow-burns"), { id: "burns-table", label: "Resources filling up", columns: BURN_COLUMNS, rows });
+  drawTable(byId("slow-burns"), { id: "burns-table", label: "Slow burns", columns: BURN_COLUMNS, rows });
   setPanel("slow-burns", "ready");
 };
 

@@ -32,11 +32,13 @@ export interface StripRow {
   room: number | null;
 }
 
-/** A resource that fills up. */
+/** What fills up or runs out. */
 export interface SlowBurn {
   kind: string;
   service: string | null;
   name: string;
+  /** "ratio", "count", or "s" until the end. */
+  unit: string;
   value: number | null;
   limit: number | null;
   /** Per second. */

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.capacity.growth import Resource, slow_burns
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS
+from foreshock_dashboard.analysis.slow_burns.burns import slow_burns
+from foreshock_dashboard.analysis.slow_burns.resource import Resource
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.signals import network, resources
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
+from foreshock_dashboard.analysis.slow_burns.resource import HORIZON_SECONDS, Resource, UseKey
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
@@ -23,18 +22,6 @@ GROWING_DAYS = 2
 """Days that must each exceed the day before. A single step raises one."""
 MIN_USED_RATIO = 0.3
 """Share of the limit from which growth is reported."""
-HORIZON_SECONDS = 7 * DAY_SECONDS
-"""Time within which the limit must be reached."""
-
-
-class Resource(NamedTuple):
-    """What fills up. service: None for a host or GPU. name: the host or GPU; "" for a service."""
-
-    service: Service | None
-    name: str
-
-
-UseKey = tuple[Resource, SlowBurnKind]
 
 
 def observed_uses(world: World) -> Mapping[UseKey, Floats]:
@@ -60,20 +47,12 @@ def observed_uses(world: World) -> Mapping[UseKey, Floats]:
     return {key: row.astype(np.float64) for key, row in rows.items() if np.isfinite(row).any()}
 
 
-def slow_burns(end: float, uses: Mapping[UseKey, Floats]) -> tuple[SlowBurn, ...]:
-    """Resources that grow from day to day and reach their limit within a week; the earliest first.
+def daily_growth(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
+    """A used share that grows from day to day and reaches its limit within a week.
 
-    end: Unix seconds at which the uses, shares of the limit in steps of `FORECAST_STEP_SECONDS`, end.
-    """
-    found = (_slow_burn(end, key, values) for key, values in uses.items())
-    return tuple(sorted((burn for burn in found if burn), key=lambda burn: burn.at))
-
-
-def _slow_burn(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
-    """None unless nearly all differences to the day before are growth, on both of the last days.
-
-    The difference to the same time of the day before is free of the daily course. A resource that is released at a
-    restart each day does not grow by it.
+    None unless nearly all differences to the day before are growth, on both of the last days. The difference to the
+    same time of the day before is free of the daily course. A resource that is released at a restart each day does not
+    grow by it. end: Unix seconds at which the values, in steps of `FORECAST_STEP_SECONDS`, end.
     """
     known = np.flatnonzero(np.isfinite(values))
     if not len(known) or len(values) - int(known[-1]) > HOUR_POINTS:
