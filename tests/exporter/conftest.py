@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.device import (
+    Activity,
     Counters,
     DeviceError,
     GpuProcess,
@@ -40,6 +41,7 @@ class ScriptedGpu:
     broken_processes: DeviceError | None = None
     broken_utilization: DeviceError | None = None
     counters: Counters | DeviceError = field(default_factory=Counters)
+    activity: Activity | DeviceError | None = field(default_factory=Activity)
     health: Health | DeviceError = field(default_factory=Health)
     samples: list[UtilizationSample] | None = None
     process_samples: list[ProcessUtilization] | None = None
@@ -104,6 +106,9 @@ class ScriptedHost:
 
     def counters(self, gpu: int) -> Counters:
         return _given(self._answering(gpu).counters)
+
+    def activity(self, gpu: int) -> Activity | None:
+        return _given(self._answering(gpu).activity)
 
     def health(self, gpu: int) -> Health:
         return _given(self._answering(gpu).health)

@@ -125,6 +125,7 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     class Hanging:
         count, identity, processes, close = host.count, host.identity, host.processes, host.close
         utilization, counters, health, xids = host.utilization, host.counters, host.health, host.xids
+        activity = host.activity
 
         def read(self, gpu: int) -> Reading:
             if hang.is_set():
@@ -183,7 +184,7 @@ def test_a_driver_that_does_not_let_go_is_left_behind(
     class Clinging:
         count, identity, processes, read = host.count, host.identity, host.processes, host.read
         utilization, counters, health, xids = host.utilization, host.counters, host.health, host.xids
-        process_utilization = host.process_utilization
+        process_utilization, activity = host.process_utilization, host.activity
 
         def close(self) -> None:
             never.wait(60)

@@ -113,6 +113,10 @@ class Double:
         """How many calls hang now."""
         return int(self.journal().blocked)
 
+    def held_samples(self) -> int:
+        """How many GPM samples are allocated now."""
+        return int(self.journal().gpm_samples)
+
     def race(self, gpu: int, times: int) -> None:
         """Let a list grow past the caller's array in so many calls."""
         offset = ctypes.sizeof(layout.State) + layout.Journal.races.offset + 8 * gpu

@@ -12,7 +12,7 @@ CALLS: tuple[str, ...] = tuple(re.findall(r"^\s+X\((\w+)\)", (LIBRARY / "calls.h
 
 MAX_GPUS, MAX_VALUES, MAX_FIELDS, MAX_SAMPLES = 16, 8, 320, 256
 MAX_PROCESS_SAMPLES, MAX_PROCESSES, MAX_INSTANCES = 2048, 64, 7
-MAX_EVENTS, MAX_SINCE, TEXT = 64, 512, 96
+MAX_EVENTS, MAX_SINCE, MAX_GPM, TEXT = 64, 512, 384, 96
 ABSENT = 2**64 - 1
 """The value of an argument that a GPU does not support, and of memory that is not known."""
 KIND_COMPUTE, KIND_GRAPHICS, KIND_MPS = 1, 2, 4
@@ -91,6 +91,18 @@ class Instance(ctypes.Structure):
     )
 
 
+class GpmMetric(ctypes.Structure):
+    """A GPM metric of the GPU or a GPU instance as its integral over time."""
+
+    _fields_ = (("instance", _u32), ("id", _u32), ("code", _i32), ("pad", _u32), ("total", ctypes.c_double))
+
+
+class Gpm(ctypes.Structure):
+    """GPM metrics at a time in seconds."""
+
+    _fields_ = (("time", ctypes.c_double), ("count", _u32), ("pad", _u32), ("at", GpmMetric * MAX_GPM))
+
+
 class Device(ctypes.Structure):
     """Properties and faults of a GPU."""
 
@@ -119,6 +131,7 @@ class Gpu(ctypes.Structure):
         ("samples", Samples),
         ("process_samples", ProcessSamples),
         ("fields", Fields),
+        ("gpm", Gpm),
     )
 
 
@@ -166,6 +179,7 @@ class Journal(ctypes.Structure):
         ("samples", Since * MAX_GPUS),
         ("processes", Since * MAX_GPUS),
         ("races", _i64 * MAX_GPUS),
+        ("gpm_samples", _i64),
         ("blocked", _u64),
         ("misused", _u64),
         ("misused_call", _u64),

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
+from tests.nvml.packing_activity import pack_activity
 from tests.nvml.packing_fields import pack_fields, remapped
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
@@ -25,7 +26,14 @@ CODES: Mapping[Reason, int] = {
 }
 UTILIZATION_CALLS = ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetProcessesUtilizationInfo")
 PROCESS_CALLS = tuple(call for call in layout.CALLS if call.endswith("RunningProcesses_v3"))
-MIG_LACKS = ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetSamples", *UTILIZATION_CALLS, "nvmlDeviceGetRemappedRows")
+MIG_LACKS = (
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetSamples",
+    *UTILIZATION_CALLS,
+    "nvmlDeviceGetRemappedRows",
+    "nvmlDeviceGetEncoderUtilization",
+    "nvmlDeviceGetDecoderUtilization",
+)
 """What no GPU with MIG enabled supports (nvml.h, and remapped rows while instances are active)."""
 REFUSED: Mapping[str, tuple[str, ...]] = {
     "identity": ("nvmlDeviceGetUUID",),
@@ -43,6 +51,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         "nvmlDeviceGetTemperatureV",
         "nvmlDeviceGetClockInfo",
     ),
+    "activity": ("nvmlGpmSampleGet", "nvmlGpmMigSampleGet"),
     "counters": ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetFieldValues"),
     "health": (
         "nvmlDeviceGetMaxClockInfo",
@@ -102,7 +111,8 @@ def state(host: ScriptedHost, dialects: Sequence[Dialect] = (), loading: Loading
     packed = layout.State()
     _pack_host(packed.host, host, loading)
     for index, gpu in enumerate(host.gpus):
-        _pack_gpu(packed.gpus[index], gpu, index, dialects[index] if index < len(dialects) else DEFAULT)
+        dialect = dialects[index] if index < len(dialects) else DEFAULT
+        _pack_gpu(packed.gpus[index], gpu, index, dialect, host.time)
     return packed
 
 
@@ -129,13 +139,15 @@ def _cuda(version: str) -> int:
     return int(major or 0) * 1000 + int(minor or 0) * 10
 
 
-def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) -> None:
+def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect, time: float) -> None:
     identity, device = gpu.identity, to.device
     device.late, device.lost, device.hangs = gpu.fault == "late", gpu.fault == "lost", gpu.fault == "hang"
     device.mig, device.quirks = identity.sharing == "mig", dialect.quirks
     device.uuid, device.name = identity.uuid.encode(), identity.model.encode()
     device.bus_id, device.serial = identity.pci_bus_id.encode(), f"{index:013d}".encode()
     said = _answers(gpu, index)
+    said["nvmlGpmQueryDeviceSupport"] = Said(0, (int(dialect.gpm),))
+    said["nvmlGpmMetricsGet"] = Said(0, () if dialect.gpm_max is None else (dialect.gpm_max,))
     said.update({call: Said(code) for call, code in _refusals(gpu, dialect).items()})
     to.answers = _SILENT
     for call, (code, values) in said.items():
@@ -148,6 +160,7 @@ def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) ->
     _pack_processes(to, gpu)
     _pack_samples(to, gpu)
     pack_fields(to, gpu, dialect)
+    pack_activity(to, gpu, dialect, time)
 
 
 def _refusals(gpu: ScriptedGpu, dialect: Dialect) -> dict[str, int]:
@@ -238,7 +251,7 @@ def _trifles(gpu: ScriptedGpu, index: int) -> dict[str, Said]:
         "nvmlDeviceGetDisplayMode": Said(0, (0,)),
         "nvmlDeviceGetDisplayActive": Said(0, (0,)),
         "nvmlDeviceGetEncoderUtilization": Said(0, (0, 166_666)),
-        "nvmlDeviceGetDecoderUtilization": Said(0, (0, 166_666)),
+        "nvmlDeviceGetDecoderUtilization": Said(0, (30, 166_666)),
         "nvmlDeviceGetBAR1MemoryInfo": Said(0, (128 << 30, 1 << 20)),
         "nvmlDeviceGetPcieThroughput": Said(0, (1000, 2000)),
         "nvmlDeviceGetCurrentClocksEventReasons": Said(0, (0,)),

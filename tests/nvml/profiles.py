@@ -17,6 +17,7 @@ from tests.nvml.dialect import Dialect
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 from foreshock_exporter.model.device import (
+    Activity,
     Counters,
     Health,
     Identity,
@@ -101,6 +102,20 @@ def _counters(age: float, links: int = 0, throttled: tuple[Throttle, ...] = ()) 
         nvlink_transmit_bytes=each.transmit * links if links else None,
         nvlink_receive_bytes=each.receive * links if links else None,
         nvlink_links=dict.fromkeys(range(links), each),
+    )
+
+
+def activity(age: float) -> Activity:
+    """Activity that rises evenly: half of the SMs, 30% of the time on tensors, 40% of the DRAM bandwidth."""
+    return Activity(
+        sm_seconds=0.5 * age,
+        occupancy_seconds=0.25 * age,
+        dram_seconds=0.4 * age,
+        context_switch_seconds=0.01 * age,
+        pipe_seconds={"tensor": 0.3 * age, "tensor_hmma": 0.3 * age, "fp32": 0.05 * age, "integer": 0.1 * age},
+        engine_seconds={"graphics": 0.9 * age, "nvdec": 0.1 * age, "nvjpg": 0.0, "nvofa": 0.0},
+        pcie_transmit_bytes=1e9 * age,
+        pcie_receive_bytes=2e9 * age,
     )
 
 
@@ -206,7 +221,9 @@ def _hopper(time: float, identity: Identity, memory: Reading, clocks: tuple[floa
         pcie_link_generation_max=5,
     )
     throttled: tuple[Throttle, ...] = ("power", "thermal", "sync_boost", "hw_thermal", "power_brake")
-    return ScriptedGpu(identity, reading, _counters(time - START, 18, throttled), health)
+    return ScriptedGpu(
+        identity, reading, _counters(time - START, 18, throttled), health, activity=activity(time - START)
+    )
 
 
 def _h100(time: float) -> ScriptedHost:
@@ -233,8 +250,10 @@ SLOW = {"nvmlDeviceGetPcieThroughput": 0.02}
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("t4", _t4, Dialect(codes=OLD, no_fields=frozenset(range(164, 310)), quirks=layout.QUIRK_SIZE_100)),
-        Profile("a100-mig", _a100, Dialect(no_fields=frozenset(range(269, 310)))),
+        Profile(
+            "t4", _t4, Dialect(codes=OLD, no_fields=frozenset(range(164, 310)), gpm=False, quirks=layout.QUIRK_SIZE_100)
+        ),
+        Profile("a100-mig", _a100, Dialect(no_fields=frozenset(range(269, 310)), gpm=False)),
         Profile("h100", _h100, Dialect(delays=SLOW, pcie_bits=32)),
         Profile("b200", _b200, Dialect(delays=SLOW, nvlink="bytes", all_links=False)),
     )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from foreshock_exporter.model.device import Counters, Health, Identity, ProcessUtilization, Reading, UtilizationSample
+from foreshock_exporter.model.device import (
+    Activity,
+    Counters,
+    Health,
+    Identity,
+    ProcessUtilization,
+    Reading,
+    UtilizationSample,
+)
 from foreshock_exporter.script import driver_view
 from foreshock_exporter.script.events import METHODS, Fault
 from foreshock_exporter.script.gpu import PlayedGpu, sample_windows
@@ -37,6 +45,7 @@ class ScriptedGpu:
     reading: Reading
     counters: Counters
     health: Health
+    activity: Activity = field(default_factory=Activity)
     processes: tuple[ScriptedProcess, ...] = ()
     samples: tuple[UtilizationSample, ...] = ()
     process_samples: tuple[ProcessUtilization, ...] = ()
@@ -71,6 +80,7 @@ def _gpu(state: PlayedGpu, us: int, start_us: int) -> ScriptedGpu:
         reading=driver_view.reading(state, us),
         counters=driver_view.counters(state, us),
         health=driver_view.health(state, us),
+        activity=driver_view.activity(state, us),
         processes=tuple(
             ScriptedProcess(pid, process.service, process.memory_bytes, process.mps, process.instance)
             for pid, process in state.processes.items()

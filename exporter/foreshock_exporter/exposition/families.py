@@ -13,7 +13,7 @@ from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Instance
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
-_Part = Literal["reading", "counters", "health"]
+_Part = Literal["reading", "counters", "health", "activity"]
 _Samples = Callable[[GpuState], Iterable[Any]]
 """Samples of one GPU."""
 
@@ -24,6 +24,12 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
     (metrics.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
     (metrics.GPU_MEMORY_ACTIVE, "reading", "memory_busy_ratio"),
+    (metrics.SM_ACTIVE, "activity", "sm_seconds"),
+    (metrics.SM_OCCUPANCY, "activity", "occupancy_seconds"),
+    (metrics.PIPE_ACTIVE, "activity", "pipe_seconds"),
+    (metrics.DRAM_ACTIVE, "activity", "dram_seconds"),
+    (metrics.ENGINE_ACTIVE, "activity", "engine_seconds"),
+    (metrics.CONTEXT_SWITCH, "activity", "context_switch_seconds"),
     (metrics.GPU_POWER, "reading", "power_watts"),
     (metrics.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
     (metrics.GPU_ENERGY, "counters", "energy_joules"),
@@ -98,14 +104,15 @@ def _unmatched_rule(rule: UnmatchedRule) -> Sample:
 
 
 def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
-    samples: list[Sample] = []
-    for gpu in gpus:
-        value: Any = getattr(getattr(gpu, part), field, None)
-        if isinstance(value, (float, int)):
-            samples.append(Sample(_ids(gpu), value))
-        elif value is not None:
-            samples += [Sample((*_ids(gpu), key), item) for key, item in value.items()]
-    return samples
+    return [sample for gpu in gpus for sample in _samples(_ids(gpu), getattr(getattr(gpu, part), field, None))]
+
+
+def _samples(labels: tuple[str, ...], value: Any) -> list[Sample]:  # noqa: ANN401 - a number, numbers by label, or None
+    if value is None:
+        return []
+    if isinstance(value, (float, int)):
+        return [Sample(labels, value)]
+    return [Sample((*labels, key), item) for key, item in value.items()]
 
 
 def _by_gpu(gpus: Iterable[GpuState], table: Iterable[tuple[Family, _Samples]]) -> Families:
@@ -130,6 +137,16 @@ def _mig_values(gpu: GpuState, field: str) -> Iterator[Sample]:
     for instance in gpu.reading.instances:
         if (value := getattr(instance, field)) is not None:
             yield _mig(gpu, instance, value)
+
+
+def _mig_activity(field: str) -> _Samples:
+    """Samples of a field of `Activity` for each GPU instance."""
+
+    def samples(gpu: GpuState) -> Iterator[Sample]:
+        for instance, activity in gpu.activity.instances.items() if gpu.activity else ():
+            yield from _samples((*_ids(gpu), str(instance)), getattr(activity, field))
+
+    return samples
 
 
 def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> list[Sample]:
@@ -163,8 +180,16 @@ _INFO: tuple[tuple[Family, _Samples], ...] = (
     ),
     (metrics.MIG_MEMORY_USED, lambda gpu: _mig_values(gpu, "memory_used_bytes")),
     (metrics.MIG_MEMORY_TOTAL, lambda gpu: _mig_values(gpu, "memory_total_bytes")),
+    (metrics.MIG_SM_ACTIVE, _mig_activity("sm_seconds")),
+    (metrics.MIG_SM_OCCUPANCY, _mig_activity("occupancy_seconds")),
+    (metrics.MIG_PIPE_ACTIVE, _mig_activity("pipe_seconds")),
+    (metrics.MIG_DRAM_ACTIVE, _mig_activity("dram_seconds")),
+    (metrics.MIG_ENGINE_ACTIVE, _mig_activity("engine_seconds")),
+    (metrics.MIG_CONTEXT_SWITCH, _mig_activity("context_switch_seconds")),
 )
-"""Identity of GPUs and MIG instances. Memory is that of the GPU instance, shared by siblings."""
+"""Identity of GPUs and MIG instances, and values of instances. Memory and activity are those of the GPU instance, which
+siblings share; activity has its ID as label, so that it can be summed.
+"""
 
 _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
     (metrics.NVLINK_PORT_TRANSMIT, lambda gpu: _links(gpu, 0)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from foreshock_exporter.common.log import ProblemLog, log
@@ -15,7 +15,7 @@ from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
 from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.device import Counters, DeviceError, Driver, Health, Identity, Reading
+from foreshock_exporter.model.device import Activity, Counters, DeviceError, Driver, Health, Identity, Reading
 from foreshock_exporter.model.family import label_value
 from foreshock_exporter.model.service import Resolver
 
@@ -27,6 +27,7 @@ RETRY_AFTER_SECONDS = 1.0
 """Delay before a GPU that failed twice in a row is tried again."""
 _PROCESS_METRICS = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
 _COUNTER_FIELDS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
+_ACTIVITY_FIELDS = tuple(part.name for part in fields(Activity) if part.name not in ("instances", "absent"))
 _HEALTH_FIELDS = tuple(part.name for part in fields(Health) if part.name != "absent")
 
 _T = TypeVar("_T")
@@ -56,6 +57,7 @@ class _Session:
     reading: Reading = field(default_factory=Reading)
     counters: Counters | None = None
     health: Health | None = None
+    activity: Activity | None = None
     holdings: dict[ServiceKey, Holding] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -180,13 +182,14 @@ class GpuCollector:
         if state_due:
             session.reading = self._driver.read(self._index)
             self._read_processes(session, time)
+            session.activity = self._read_activity(session)
             session.state_read_at = time
         if state_due or session.fast_wrap:
             counters = self._call_driver(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
             session.fast_wrap = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
-            session.counters = make_monotonic(session.record.counter_states, counters)
+            session.counters = _with_bytes_of(session.activity, make_monotonic(session.record.counter_states, counters))
         if self._options.health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
             health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
@@ -194,6 +197,12 @@ class GpuCollector:
             session.health = make_monotonic(session.record.counter_states, health)
             session.health_read_at = time
         return state_due
+
+    def _read_activity(self, session: _Session) -> Activity | None:
+        activity = self._call_driver(self._driver.activity, "activity")
+        if isinstance(activity, DeviceError):
+            return Activity(absent=dict.fromkeys(_ACTIVITY_FIELDS, activity.reason))
+        return activity and make_monotonic(session.record.counter_states, activity)
 
     def _read_processes(self, session: _Session, time: float) -> None:
         """Update tenants and holdings from the processes that use the GPU."""
@@ -239,6 +248,7 @@ class GpuCollector:
             busy_histogram=record.accumulated.busy_histogram,
             counters=session.counters,
             health=session.health,
+            activity=session.activity,
             sources=dict(record.tenants.sources),
             holdings=session.holdings,
             jobs=record.tenants.jobs,
@@ -252,6 +262,15 @@ def describe(identity: Identity) -> str:
     """UUID, model, and PCI address of a GPU for log messages."""
     parts = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
     return ", ".join(label_value(part) for part in parts if part)
+
+
+def _with_bytes_of(activity: Activity | None, counters: Counters) -> Counters:
+    """Counters with the PCIe bytes of `activity`, for drivers that do not count them (such as R535)."""
+    names = ("pcie_transmit_bytes", "pcie_receive_bytes")
+    missing = [name for name in names if getattr(counters, name) is None and name not in counters.absent]
+    if activity is None or not missing:
+        return counters
+    return replace(counters, **{name: getattr(activity, name) for name in missing})
 
 
 def _due(last: float | None, time: float, interval: float) -> bool:

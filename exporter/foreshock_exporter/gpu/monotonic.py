@@ -6,13 +6,14 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeVar
 
-from foreshock_exporter.model.device import Counters, Health, LinkBytes
+from foreshock_exporter.model.device import Activity, Counters, Health, LinkBytes
 
 MAX_FAST_WRAP = 2.0**33
 """Bytes. A counter that wraps at or below this value is 32-bit, and wraps within a second on a busy link."""
 
-_Part = TypeVar("_Part", Counters, Health)
+_Part = TypeVar("_Part", Activity, Counters, Health)
 _COUNTER_FIELDS = {
+    Activity: frozenset(field.name for field in fields(Activity)) - {"absent"},
     Counters: frozenset(field.name for field in fields(Counters)) - {"wraps", "absent"},
     Health: frozenset({"ecc_errors", "nvlink_errors", "pcie_replays"}),
 }
@@ -47,12 +48,16 @@ def advance(state: CounterState | None, raw: float, wraps: float | None = None) 
 
 def make_monotonic(counter_states: CounterStates, part: _Part) -> _Part:
     """Copy of `part` with monotonic counters. Updates `counter_states`."""
+    return _advance_part(counter_states, (), part)
+
+
+def _advance_part(counter_states: CounterStates, key: tuple[object, ...], part: _Part) -> _Part:
     wraps: Mapping[str, float] = part.wraps if isinstance(part, Counters) else {}
     updates: dict[str, Any] = {}
     for field in _COUNTER_FIELDS[type(part)]:
         value = getattr(part, field)
         if value is not None and value != {}:
-            updates[field] = _advance_value(counter_states, (field,), value, wraps.get(field))
+            updates[field] = _advance_value(counter_states, (*key, type(part).__name__, field), value, wraps.get(field))
     return replace(part, **updates)
 
 
@@ -62,4 +67,6 @@ def _advance_value(counter_states: CounterStates, key: tuple[object, ...], value
         return count.total
     if isinstance(value, LinkBytes):
         return LinkBytes(*(_advance_value(counter_states, (*key, end), item, wraps) for end, item in enumerate(value)))
+    if isinstance(value, Activity):
+        return _advance_part(counter_states, key, value)
     return {name: _advance_value(counter_states, (*key, name), item, wraps) for name, item in value.items()}

@@ -11,7 +11,7 @@ from foreshock_exporter.gpu.driver_samples import BusyHistogram
 from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.tenants import Holding
 from foreshock_exporter.gpu.watchdog import CallKey
-from foreshock_exporter.model.device import Counters, Health, Identity, Reading
+from foreshock_exporter.model.device import Activity, Counters, Health, Identity, Reading
 from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Source
 
@@ -31,6 +31,7 @@ class GpuState:
     busy_histogram: BusyHistogram
     counters: Counters | None = None
     health: Health | None = None
+    activity: Activity | None = None
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
     holdings: Mapping[ServiceKey, Holding] = field(default_factory=dict)
     jobs: Mapping[ServiceKey, tuple[str, ...]] = field(default_factory=dict)

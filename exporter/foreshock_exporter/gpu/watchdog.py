@@ -47,6 +47,9 @@ class WatchedDriver:
     def counters(self, gpu: int) -> device.Counters:
         return self._timed((gpu, "state"), self._driver.counters, gpu)
 
+    def activity(self, gpu: int) -> device.Activity | None:
+        return self._timed((gpu, "state"), self._driver.activity, gpu)
+
     def health(self, gpu: int) -> device.Health:
         return self._timed((gpu, "state"), self._driver.health, gpu)
 

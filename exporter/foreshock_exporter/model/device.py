@@ -16,6 +16,10 @@ Throttle = Literal[
 """Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
 Severity = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
+Pipe = Literal["tensor", "tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
+"""Execution pipes of the SMs; "tensor" is any kind of tensor operation."""
+Engine = Literal["graphics", "nvdec", "nvenc", "nvjpg", "nvofa"]
+"""Engines of the GPU; "graphics" also runs compute work."""
 
 
 class DeviceError(Exception):
@@ -103,6 +107,28 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """Activity of a GPU or GPU instance as integrals over time, which may reset. `absent` as in `Reading`.
+
+    Seconds are shares of 0 to 1, integrated over time: of SMs with work, of warps resident on them, of peak DRAM
+    bandwidth, of time in context switches, and of busy pipes and engines, averaged over the units of a kind.
+    """
+
+    sm_seconds: float | None = None
+    occupancy_seconds: float | None = None
+    dram_seconds: float | None = None
+    context_switch_seconds: float | None = None
+    pipe_seconds: Mapping[Pipe, float] = field(default_factory=dict)
+    engine_seconds: Mapping[Engine, float] = field(default_factory=dict)
+    pcie_transmit_bytes: float | None = None
+    """Bytes since the first reading; only for drivers without `Counters.pcie_transmit_bytes`."""
+    pcie_receive_bytes: float | None = None
+    instances: Mapping[int, Activity] = field(default_factory=dict)
+    """Activity of MIG GPU instances by ID, as shares of the instance."""
+    absent: Mapping[str, Reason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Slowly changing state that distinguishes a failing GPU from a busy one. Counts may reset. `absent` as in
     `Reading`.
@@ -185,6 +211,13 @@ class Driver(Protocol):
 
     def counters(self, gpu: int) -> Counters:
         """Current counters."""
+
+    def activity(self, gpu: int) -> Activity | None:
+        """Activity until now; None before the first interval. At most ten calls per second.
+
+        Raises:
+            DeviceError: "not_supported" if the GPU reports no activity.
+        """
 
     def health(self, gpu: int) -> Health:
         """Current health. Expensive; called every ten seconds."""

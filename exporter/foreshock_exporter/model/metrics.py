@@ -53,6 +53,45 @@ GPU_MEMORY_TOTAL = _gauge("gpu_memory_total_bytes", "Device memory size.")
 GPU_MEMORY_ACTIVE = _gauge(
     "gpu_memory_active_ratio", "Fraction of the last sample during which device memory was read or written, 0 to 1."
 )
+SM_ACTIVE = _counter(
+    "gpu_sm_active_seconds_total", "Seconds of SM activity: the fraction of SMs with work, integrated over time."
+)
+SM_OCCUPANCY = _counter(
+    "gpu_sm_occupancy_seconds_total",
+    "Seconds of SM occupancy: resident warps as a fraction of the maximum, integrated over time.",
+)
+PIPE_ACTIVE = _counter(
+    "gpu_pipe_active_seconds_total",
+    "Seconds during which a pipe was active, averaged over the SMs, by pipe; tensor is any tensor operation.",
+    (*_GPU, "pipe"),
+)
+DRAM_ACTIVE = _counter(
+    "gpu_dram_active_seconds_total",
+    "Seconds of DRAM activity: bandwidth in use as a fraction of the maximum, integrated over time.",
+)
+ENGINE_ACTIVE = _counter(
+    "gpu_engine_active_seconds_total",
+    "Seconds during which an engine was active, averaged over its units, by engine; graphics also runs compute work.",
+    (*_GPU, "engine"),
+)
+CONTEXT_SWITCH = _counter("gpu_context_switch_seconds_total", "Seconds during which the GPU switched between contexts.")
+_MIG = (*_GPU, "gpu_instance")
+MIG_SM_ACTIVE = _counter("gpu_mig_sm_active_seconds_total", "Seconds of SM activity of the GPU instance.", _MIG)
+MIG_SM_OCCUPANCY = _counter("gpu_mig_sm_occupancy_seconds_total", "Seconds of SM occupancy of the GPU instance.", _MIG)
+MIG_PIPE_ACTIVE = _counter(
+    "gpu_mig_pipe_active_seconds_total",
+    "Seconds during which a pipe of the GPU instance was active, by pipe.",
+    (*_MIG, "pipe"),
+)
+MIG_DRAM_ACTIVE = _counter("gpu_mig_dram_active_seconds_total", "Seconds of DRAM activity of the GPU instance.", _MIG)
+MIG_ENGINE_ACTIVE = _counter(
+    "gpu_mig_engine_active_seconds_total",
+    "Seconds during which an engine of the GPU instance was active, by engine.",
+    (*_MIG, "engine"),
+)
+MIG_CONTEXT_SWITCH = _counter(
+    "gpu_mig_context_switch_seconds_total", "Seconds during which the GPU instance switched between contexts.", _MIG
+)
 GPU_POWER = _gauge("gpu_power_watts", "Power draw of the GPU.")
 GPU_POWER_LIMIT = _gauge("gpu_power_limit_watts", "Power limit enforced by the driver.")
 GPU_ENERGY = _counter("gpu_energy_joules_total", "Energy consumed since the driver was loaded.")
@@ -206,6 +245,20 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetUtilizationRates": (GPU_UTILIZATION, GPU_MEMORY_ACTIVE),
     "nvmlDeviceGetSamples, else nvmlDeviceGetUtilizationRates": (GPU_BUSY, GPU_UTILIZATION_SAMPLES),
     "nvmlDeviceGetMemoryInfo_v2": (GPU_MEMORY_USED, GPU_MEMORY_FREE, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL),
+    "GPM metric 2": (SM_ACTIVE,),
+    "GPM metric 3": (SM_OCCUPANCY,),
+    "GPM metrics 4 to 9, 11 to 13": (PIPE_ACTIVE,),
+    "GPM metric 10": (DRAM_ACTIVE,),
+    "GPM metrics 1, 30 to 51, 166 to 169, else nvmlDeviceGet{Decoder,Encoder,Jpg,Ofa}Utilization": (ENGINE_ACTIVE,),
+    "GPM metric 174": (CONTEXT_SWITCH,),
+    "GPM metrics of the GPU instance": (
+        MIG_SM_ACTIVE,
+        MIG_SM_OCCUPANCY,
+        MIG_PIPE_ACTIVE,
+        MIG_DRAM_ACTIVE,
+        MIG_ENGINE_ACTIVE,
+        MIG_CONTEXT_SWITCH,
+    ),
     "nvmlDeviceGetPowerUsage": (GPU_POWER,),
     "nvmlDeviceGetEnforcedPowerLimit": (GPU_POWER_LIMIT,),
     "field 83": (GPU_ENERGY,),
@@ -214,8 +267,8 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetMaxClockInfo": (GPU_CLOCK_MAX,),
     "nvmlDeviceGetApplicationsClock": (GPU_CLOCK_APPLICATION,),
     "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82": (GPU_THROTTLED,),
-    "field 197": (PCIE_TRANSMIT,),
-    "field 198": (PCIE_RECEIVE,),
+    "field 197, else GPM metric 20": (PCIE_TRANSMIT,),
+    "field 198, else GPM metric 21": (PCIE_RECEIVE,),
     "field 94": (PCIE_REPLAYS,),
     "nvmlDeviceGetCurrPcieLinkWidth": (PCIE_WIDTH,),
     "nvmlDeviceGetMaxPcieLinkWidth": (PCIE_WIDTH_MAX,),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from foreshock_exporter.model import device
+from foreshock_exporter.nvml.activity import ActivityReader
 from foreshock_exporter.nvml.counters import read_counters
 from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import ReturnCodes
@@ -30,6 +31,7 @@ class NvmlDriver:
     def __init__(self, library: Library, *, per_link: bool = False) -> None:
         self._library = library
         self._events = XidEvents(library)
+        self._activity = ActivityReader(library)
         self._per_link = per_link
 
     def count(self) -> int:
@@ -75,6 +77,10 @@ class NvmlDriver:
     def counters(self, gpu: int) -> device.Counters:
         with self._query(gpu) as query:
             return read_counters(query, per_link=self._per_link)
+
+    def activity(self, gpu: int) -> device.Activity | None:
+        with self._query(gpu) as query:
+            return self._activity.read(query)
 
     def health(self, gpu: int) -> device.Health:
         with self._query(gpu) as query:

@@ -28,7 +28,7 @@ class XidEvents:
         self._set: Any = None
         self._registered: dict[int, str] = {}  # UUID by address of the handle
         self._refused: dict[int, tuple[float, DeviceError]] = {}
-        library.on_shutdown = self._reset
+        library.before_shutdown(self._reset)
 
     def wait(self, timeout: float) -> Sequence[Xid]:
         """See `Driver.xids`."""

@@ -77,8 +77,11 @@ class Library:
         self._mismatch = False
         self._devices: dict[int, Device] = {}
         self._uuids: dict[int, object] = {}
-        self.on_shutdown: Callable[[], None] = lambda: None
-        """Runs before each shutdown, without calls in flight."""
+        self._before_shutdown: list[Callable[[], None]] = []
+
+    def before_shutdown(self, release: Callable[[], None]) -> None:
+        """Have `release` run before each shutdown, without calls in flight."""
+        self._before_shutdown.append(release)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -270,7 +273,8 @@ class Library:
 
     def _shut_down(self) -> None:
         try:
-            self.on_shutdown()
+            for release in self._before_shutdown:
+                release()
             with suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
         finally:

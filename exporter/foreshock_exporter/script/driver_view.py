@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar, get_args
 
 from foreshock_exporter.model import device
 from foreshock_exporter.script.events import Device
-from foreshock_exporter.script.gpu import MICROSECONDS, PlayedGpu, SampleWindow, power_waves, sample_windows
+from foreshock_exporter.script.gpu import (
+    LOAD_RATIOS,
+    MICROSECONDS,
+    PlayedGpu,
+    SampleWindow,
+    instance_busy,
+    power_waves,
+    sample_windows,
+)
 
 IDLE_SM_CLOCK_HERTZ = 345e6
 """SM clock of an idle H100."""
@@ -19,10 +28,10 @@ _COOL: dict[device.Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory"
 """Idle temperature in °C, and its rise at full load."""
 _MIG_REFUSES = frozenset(("utilization", "process_utilization", "utilization_ratio", "memory_busy_ratio"))
 """Values that NVML does not report for a GPU with MIG."""
-_BLANKS = {device.Reading: device.Reading(), device.Counters: device.Counters(), device.Health: device.Health()}
+_BLANKS = {kind: kind() for kind in (device.Reading, device.Counters, device.Activity, device.Health)}
 
 _Kind = TypeVar("_Kind")
-_Record = TypeVar("_Record", device.Reading, device.Counters, device.Health)
+_Record = TypeVar("_Record", device.Reading, device.Counters, device.Activity, device.Health)
 
 
 def identity(state: PlayedGpu) -> device.Identity:
@@ -105,6 +114,32 @@ def counters(state: PlayedGpu, us: int) -> device.Counters:
             wraps=spec.wraps,
         ),
         spec,
+    )
+
+
+def activity(state: PlayedGpu, us: int) -> device.Activity:
+    """Activity of the GPU, and of its GPU instances in proportion to their load."""
+    busy = {part.gpu_instance: state.total(instance_busy(part.gpu_instance), us) for part in state.device.instances}
+    whole = _activity({name: state.total(f"{name}_seconds", us) for name in LOAD_RATIOS})
+    instances = {
+        part: _activity({name: ratio * seconds for name, ratio in LOAD_RATIOS.items()})
+        for part, seconds in busy.items()
+    }
+    return _without_refused(replace(whole, instances=instances), state.device)
+
+
+def _activity(seconds: Mapping[str, float]) -> device.Activity:
+    """Activity of totals by the names of `LOAD_RATIOS`. Pipes other than the tensor pipe follow the SMs."""
+    sm, tensor = seconds["sm_active"], seconds["tensor_active"]
+    engines: dict[device.Engine, float] = {"graphics": seconds["graphics"], "nvdec": seconds["decoder_active"]}
+    pipes: dict[device.Pipe, float] = {"tensor": tensor, "tensor_hmma": tensor, "fp32": 0.2 * sm, "integer": 0.1 * sm}
+    return device.Activity(
+        sm_seconds=sm,
+        occupancy_seconds=seconds["sm_occupancy"],
+        dram_seconds=seconds["dram_active"],
+        context_switch_seconds=seconds["context_switch"],
+        pipe_seconds=dict.fromkeys(get_args(device.Pipe), 0.0) | pipes,
+        engine_seconds={**engines, "nvjpg": 0.0, "nvofa": 0.0},
     )
 
 

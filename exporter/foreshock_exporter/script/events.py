@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from foreshock_exporter.model.device import Counters, Health, Instance, LinkError, Reading, Severity, Sharing, Throttle
+from foreshock_exporter.model.device import (
+    Activity,
+    Counters,
+    Health,
+    Instance,
+    LinkError,
+    Reading,
+    Severity,
+    Sharing,
+    Throttle,
+)
 from foreshock_exporter.script.readers import (
     Reader,
     ReadError,
@@ -35,14 +46,20 @@ MAX_PID = 2**31 - 1
 
 Fault = Literal["", "hang", "lost", "late"]
 """Fault of a GPU: calls hang, lost from the bus, or not yet present."""
-METHODS = ("utilization", "process_utilization", "read", "counters", "health", "processes", "xids")
+METHODS = ("utilization", "process_utilization", "read", "counters", "activity", "health", "processes", "xids")
 """Driver calls that a GPU can refuse."""
+_NOT_VALUES = {
+    Reading: {"absent"},
+    Counters: {"absent", "wraps"},
+    Activity: {"absent", "instances", "pcie_transmit_bytes", "pcie_receive_bytes"},
+    Health: {"absent"},
+}
 FIELDS = tuple(
     dict.fromkeys(
         field.name
-        for record in (Reading, Counters, Health)
+        for record, others in _NOT_VALUES.items()
         for field in dataclasses.fields(record)
-        if field.name not in ("absent", "wraps")
+        if field.name not in others
     )
 )
 """Single values that a GPU can refuse."""
@@ -91,6 +108,12 @@ class MigInstance:
     compute_instance: int = key(_index, 0, "compute instance")
     profile: str = key(text, "", "such as 1g.10gb")
     memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of the GPU instance")
+
+    @property
+    def slices(self) -> int:
+        """Compute slices of the GPU instance by its profile, such as 3 of 1c.3g.40gb; 1 if unknown."""
+        found = re.search(r"(\d+)g\b", self.profile)
+        return int(found[1]) if found else 1
 
     def now(self, used: float) -> Instance:
         """Instance as driver value."""
@@ -157,6 +180,12 @@ SETTINGS: Mapping[str, tuple[Reader[Wave], str]] = {
     ),
     "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "default: the maximum"),
     "memory_busy_ratio": (_share, "default: 60% of the busy share"),
+    "sm_active_ratio": (_share, "SMs with work; default: 75% of the busy share"),
+    "sm_occupancy_ratio": (_share, "resident warps of the maximum; default: 35% of the busy share"),
+    "tensor_active_ratio": (_share, "activity of the tensor pipe, all of it HMMA; default: 40% of the busy share"),
+    "dram_active_ratio": (_share, "DRAM bandwidth in use of the maximum; default: 50% of the busy share"),
+    "context_switch_ratio": (_share, "time in context switches; default: 0"),
+    "decoder_active_ratio": (_share, "activity of the video decoders; default: 0"),
     "unattributed": (_share, "share of GPU time without a process; default: 0"),
     "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; default: 0"),
     "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; default: 0"),

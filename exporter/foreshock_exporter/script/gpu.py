@@ -19,6 +19,18 @@ SAMPLE_RETENTION_SECONDS = 10.0
 """Time for which the played driver keeps samples."""
 FULL_LOAD_POWER_RATIO = 0.97
 """Power of a busy GPU relative to its limit, without a setting."""
+LOAD_RATIOS: Mapping[str, float] = {
+    "graphics": 1.0,
+    "sm_active": 0.75,
+    "sm_occupancy": 0.35,
+    "tensor_active": 0.4,
+    "dram_active": 0.5,
+    "context_switch": 0.0,
+    "decoder_active": 0.0,
+}
+"""Activity relative to the busy share, without a setting."""
+GPU_SLICES = 7
+"""Compute slices of a GPU with MIG."""
 UNATTRIBUTED_PID = 0
 """PID of the time that no process accounts for."""
 _IDLE = Wave(0.0)
@@ -210,6 +222,14 @@ def power_waves(state: PlayedGpu, shares: Mapping[int, Wave]) -> tuple[Wave, ...
 
 def _rates(state: PlayedGpu, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave, ...]]:
     rates = {"energy_joules": power_waves(state, shares), **{reason: (Wave(1.0),) for reason in state.throttled}}
+    for name, ratio in LOAD_RATIOS.items():
+        setting = state.settings.get(f"{name}_ratio")
+        rates[f"{name}_seconds"] = (setting,) if setting else tuple(share.scaled(ratio) for share in shares.values())
+    instances = {instance.uuid: instance for instance in state.device.instances}
+    for pid, process in state.processes.items():
+        if pid in shares and (instance := instances.get(process.instance)):
+            busy = instance_busy(instance.gpu_instance)
+            rates[busy] = (*rates.get(busy, ()), shares[pid].scaled(GPU_SLICES / instance.slices))
     for way in ("transmit", "receive"):
         for bus in ("pcie", "nvlink"):
             setting = state.settings.get(f"{bus}_{way}_bytes_per_second", _IDLE)
@@ -218,6 +238,11 @@ def _rates(state: PlayedGpu, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave
             link_rate = state.settings.get(f"nvlink_{way}_bytes_per_second", _IDLE).scaled(1 / state.device.nvlinks)
             rates[f"link_{way}_bytes"] = (link_rate,)
     return rates
+
+
+def instance_busy(gpu_instance: int) -> str:
+    """Counter of the busy seconds of a GPU instance."""
+    return f"instance_{gpu_instance}_seconds"
 
 
 def _changed_processes(before: Mapping[int, HeldProcess], action: events.Process) -> dict[int, HeldProcess]:

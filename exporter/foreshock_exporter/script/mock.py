@@ -75,6 +75,9 @@ class ScriptDriver:
         result = driver_view.counters(*self._responsive_gpu(gpu, "counters"))
         return result if self._per_link else replace(result, nvlink_links={})
 
+    def activity(self, gpu: int) -> device.Activity:
+        return driver_view.activity(*self._responsive_gpu(gpu, "activity"))
+
     def health(self, gpu: int) -> device.Health:
         return driver_view.health(*self._responsive_gpu(gpu, "health"))
 

@@ -63,6 +63,11 @@ class SimDriver:
         with self._timeline.present() as now:
             return self._probe(gpu).counters(now)
 
+    def activity(self, gpu: int) -> device.Activity:
+        """Activity of the tensor pipe and DRAM of a GPU; others are not simulated."""
+        with self._timeline.present() as now:
+            return self._probe(gpu).activity(now)
+
     def health(self, gpu: int) -> device.Health:
         """Health of a GPU."""
         with self._timeline.present():
@@ -165,6 +170,11 @@ class _Probe:
             nvlink_transmit_bytes=nvlink,
             nvlink_receive_bytes=nvlink,
         )
+
+    def activity(self, now: float) -> device.Activity:
+        """Activity of the tensor pipe and DRAM until now."""
+        state = self._last if now == self._time else self.gpu.state_at(now)
+        return device.Activity(dram_seconds=state.dram_seconds, pipe_seconds={"tensor": state.tensor_seconds})
 
     def health(self) -> device.Health:
         """Health of the GPU. An uncorrectable ECC error remaps rows; everything else is healthy."""

@@ -61,6 +61,12 @@
     X(nvmlDeviceGetComputeRunningProcesses_v3)       \
     X(nvmlDeviceGetGraphicsRunningProcesses_v3)      \
     X(nvmlDeviceGetMPSComputeRunningProcesses_v3)    \
+    X(nvmlGpmQueryDeviceSupport)                     \
+    X(nvmlGpmSampleAlloc)                            \
+    X(nvmlGpmSampleFree)                             \
+    X(nvmlGpmSampleGet)                              \
+    X(nvmlGpmMigSampleGet)                           \
+    X(nvmlGpmMetricsGet)                             \
     X(nvmlDeviceGetMigMode)                          \
     X(nvmlDeviceGetMaxMigDeviceCount)                \
     X(nvmlDeviceGetMigDeviceHandleByIndex)           \

@@ -19,6 +19,7 @@ enum {
     MAX_INSTANCES = 7,
     MAX_EVENTS = 64,
     MAX_SINCE = 512,
+    MAX_GPM = 384,
     TEXT = 96,
 };
 
@@ -88,6 +89,22 @@ enum {
     QUIRK_WIDE_PROCESSES = 4,  /* _v3 process lists have the wider entries of driver 535, which broke the ABI */
 };
 
+#define WHOLE_GPU UINT32_MAX
+
+/* A GPM metric of the GPU or a GPU instance as its integral over time, in its unit times seconds. */
+struct gpm_metric {
+    uint32_t instance, id;
+    int32_t code;
+    uint32_t pad;
+    double total;
+};
+
+struct gpm {
+    double time;
+    uint32_t count, pad;
+    struct gpm_metric at[MAX_GPM];
+};
+
 struct device {
     uint32_t late, lost, hangs, mig, quirks, pad;
     char uuid[TEXT], name[TEXT], bus_id[TEXT], serial[TEXT];
@@ -101,6 +118,7 @@ struct gpu {
     struct samples samples;
     struct process_samples process_samples;
     struct fields fields;
+    struct gpm gpm;
 };
 
 struct event {
@@ -139,6 +157,7 @@ struct journal {
     _Atomic uint64_t calls[MAX_GPUS + 1][CALL_COUNT]; /* the last row: all of them, and those that name no GPU */
     struct since samples[MAX_GPUS], processes[MAX_GPUS];
     _Atomic int64_t races[MAX_GPUS]; /* set by a test: in so many calls a list grows past the caller's array */
+    _Atomic int64_t gpm_samples;     /* GPM samples allocated and not freed */
     _Atomic uint64_t blocked;        /* calls that hang now */
     _Atomic uint64_t misused;        /* calls with a handle that failed or that no lookup gave, and shutdowns under a call */
     _Atomic uint64_t misused_call;   /* the last of them */
