@@ -126,7 +126,7 @@ def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: s
 def test_a_shortage_that_only_follows_from_the_last_days_is_a_possible_one() -> None:
     """Without an interval, which no quantile supports."""
     assert joined_text(shortage_text(REPEATED, NOW)) == (
-        "vllm-70b may exceed its safe limit tomorrow at 10:40 UTC (exceeded on at least 2 of the last 7 days) "
+        "vllm-70b may exceed its safe limit tomorrow at 10:40 UTC (exceeded in the last 7 days) "
         "unless 2 replicas are added. Pool chat has room for only 1."
     )
 

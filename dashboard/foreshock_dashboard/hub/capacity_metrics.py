@@ -69,7 +69,7 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
         ),
         (
             "repeated_shortage_timestamp_seconds",
-            "Unix time when load may exceed its safe limit, as on at least two of the last seven days.",
+            "Unix time when load may exceed its safe limit, as it did in the last seven days.",
             SUBJECT,
             (
                 (_labels(row.subject), row.shortage.at)

@@ -124,17 +124,17 @@ def test_the_first_peak_above_the_safe_limit_is_a_shortage() -> None:
 @pytest.mark.parametrize(
     ("days_before", "basis"),
     [
-        pytest.param((1,), None, id="one burst"),
-        pytest.param((5,), None, id="one burst days ago"),
+        pytest.param((1,), ShortageBasis.REPEATED, id="one burst"),
+        pytest.param((5,), ShortageBasis.REPEATED, id="one burst days ago"),
         pytest.param((1, 3), ShortageBasis.REPEATED, id="bursts on two days"),
-        pytest.param((1, 9), None, id="bursts of two weeks"),
+        pytest.param((9,), None, id="a burst of the week before"),
     ],
 )
 @pytest.mark.parametrize("hour", [0, 10])
-def test_load_above_the_limit_on_two_days_is_a_shortage_without_an_interval(
+def test_load_above_the_limit_in_the_last_week_is_a_shortage_without_an_interval(
     days_before: tuple[int, ...], basis: ShortageBasis | None, hour: int
 ) -> None:
-    """One burst is no pattern, also where it lies on the border of two days."""
+    """Also where it lies on the border of two days."""
     load = weeks(2, noise=0.02)
     for days in days_before:
         first = len(load) - days * DAY_POINTS + 6 * hour - 3

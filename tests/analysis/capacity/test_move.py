@@ -80,11 +80,24 @@ def test_a_part_stays_where_it_is_and_the_whole_gets_another_pool() -> None:
 
 
 def test_other_services_gain_and_lose_room() -> None:
-    """What an autoscaler may start shrinks with the room, and does not grow with it: its maximum is not known."""
+    """What an autoscaler may start shrinks with the room, and does not grow with it if its maximum is not known."""
     found = after(2.0)
     code, batch = of(found, CODE, "a", LoadKind.TOKENS), of(found, BATCH, "b", LoadKind.TOKENS)
     assert (code.room, code.replicas, code.safe) == (2.0, 2.0, 100.0)
     assert (batch.room, batch.replicas, batch.safe, batch.capacity) == (1.0, 3.0, 150.0, 300.0)
+
+
+def test_autoscalers_use_the_room_that_a_move_frees_up_to_their_maximum() -> None:
+    """Four free GPUs are room for two more replicas; the maximum of the service that moves counts in its new pool."""
+    for most, code_replicas, chat_replicas in ((3.0, 3.0, 4.0), (9.0, 4.0, 6.0)):
+        known = replace(FORECAST, loads=tuple(replace(row, max_replicas=most) for row in FORECAST.loads))
+        found = what_if(known, move=Move(CHAT, "b", 2.0))
+        code, chat = (of(found, who, "a", LoadKind.TOKENS) for who in (CODE, CHAT))
+        assert (code.room, code.replicas, code.safe) == (2.0, code_replicas, 50.0 * code_replicas)
+        assert (chat.room, chat.replicas) == (2.0, chat_replicas)
+    roomy = tuple(replace(row, max_replicas=6.0, gpus_per_replica=row.gpus_per_replica / 2) for row in FORECAST.loads)
+    chat = of(what_if(replace(FORECAST, loads=roomy), move=Move(CHAT, "b")), CHAT, "b", LoadKind.TOKENS)
+    assert (chat.ready, chat.room, chat.replicas, chat.safe) == (4.0, 2.0, 6.0, 600.0)
 
 
 def test_room_of_larger_replicas_is_that_of_whole_free_gpus() -> None:

@@ -70,6 +70,7 @@ def capacity_forecast(
                     room=of.room,
                     provisioning_seconds=of.provisioning_seconds,
                     gpus_per_replica=of.gpus_per_replica,
+                    max_replicas=of.max_replicas,
                 )
             )
     loads.sort(key=lambda load: (load.subject.service or ("", ""), load.subject.pool, load.kind))

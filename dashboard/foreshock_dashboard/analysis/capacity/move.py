@@ -20,8 +20,9 @@ def moved(forecast: CapacityForecast, move: Move) -> CapacityForecast:
     """The forecast after a move, without new shortages. A replica is as fast, and uses as many GPUs, as before.
 
     The assigned GPUs, and the service's part of the busy ones, follow. Free GPUs of the old pool become room for its
-    services, but what their autoscalers may start stays as it is: a lower bound. In the new pool it shrinks with the
-    room. Where the service stays in part, it keeps its old pool, and may grow there.
+    services, and what their autoscalers may start grows with it up to their maximum; in the new pool it shrinks with
+    the room, and the maximum of the service that moves counts there. Where it stays in part, it keeps its old pool, and
+    may grow there.
 
     Raises:
         ImpossibleMoveError: the service has no known replicas, GPUs per replica, or pool, or is in the pool already.
@@ -51,7 +52,7 @@ def moved(forecast: CapacityForecast, move: Move) -> CapacityForecast:
 def _of_service(load: LoadForecast, move: Move, replicas: float, free: float) -> LoadForecast:
     """The load of the service that moves. free: GPUs of the new pool that are free afterwards."""
     if replicas < load.ready:
-        return replace(load, room=load.room + replicas)
+        return _with_room(load, load.room + replicas)
     return _with_room(replace(load, subject=Subject(move.service, move.pool)), free / load.gpus_per_replica)
 
 
@@ -62,8 +63,7 @@ def _of_pool(load: LoadForecast, gpus: float, free: float, busy: LoadForecast | 
     go.
     """
     if load.subject.service is not None:
-        room = free / load.gpus_per_replica
-        return _with_room(load, room) if gpus > 0 else replace(load, room=float(np.floor(room)))
+        return _with_room(load, free / load.gpus_per_replica)
     load = replace(load, room=load.room - gpus)
     if load.kind is LoadKind.GPU_QUOTA:
         return replace(
@@ -83,10 +83,14 @@ def _of_pool(load: LoadForecast, gpus: float, free: float, busy: LoadForecast | 
 
 
 def _with_room(load: LoadForecast, room: float) -> LoadForecast:
-    """The load of a service with room for so many further replicas, which bounds what the autoscaler may start."""
+    """The load of a service with room for so many further replicas, which bounds what the autoscaler may start.
+
+    Where its maximum is unknown, it is what it was.
+    """
     if math.isnan(room):
         return replace(load, room=room)
     room = max(0.0, math.floor(room))
-    replicas = max(load.ready, min(load.replicas, load.ready + room))
+    most = load.replicas if math.isnan(load.max_replicas) else load.max_replicas
+    replicas = max(load.ready, min(most, load.ready + room))
     kept = replicas / load.replicas if load.replicas > 0 else 1.0
     return replace(load, room=room, replicas=replicas, capacity=load.capacity * kept, safe=load.safe * kept)

@@ -15,15 +15,15 @@ LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.GPU_QUOTA)
 """Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all. Nor
 is a full KV cache: servers that cache prefixes fill it by design."""
 APART_POINTS = DAY_POINTS // 2
-"""Least steps between two hours above the limit so that they are of two days."""
+"""Steps by which the median may exceed the limit later than on the day before, and still decide."""
 
 
 def shortage(load: LoadForecast) -> Shortage | None:
     """The first shortage of a forecast; None without one, or where the limit is unknown.
 
-    Either the median exceeds the limit, or load did on two of the last seven days: on real weeks, peaks of the last
-    days predict the next peak better than any path of medians, which hides bursts. One burst is no pattern. Hourly
-    means count, because a peak of minutes is a burst, which safe limits already allow for.
+    Either the median exceeds the limit, or load did in the last seven days: on real weeks, peaks of the last days
+    predict the next peak better than any path of medians, which hides bursts. Hourly means count, because a peak of
+    minutes is a burst, which safe limits already allow for.
     """
     if load.kind not in LIMITED_KINDS or not load.safe > 0:
         return None
@@ -73,13 +73,10 @@ def _peak(values: Floats, at: int) -> tuple[float, int]:
 
 
 def _repeated(exceeded: NDArray[np.bool_]) -> int | None:
-    """The step of the next day at the time at which load last began to exceed; None unless it did on two days."""
-    places = np.flatnonzero(exceeded)
-    if not len(places) or places[-1] - places[0] < APART_POINTS:
-        return None
+    """The step of the next day at the time at which load last began to exceed; None without any."""
     days = np.pad(exceeded, (-len(exceeded) % DAY_POINTS, 0)).reshape(-1, DAY_POINTS)
     last = np.flatnonzero(days.any(axis=1))
-    return int(days[last[-1]].argmax())
+    return int(days[last[-1]].argmax()) if len(last) else None
 
 
 def missing_replicas(load: LoadForecast, peak: float) -> int:

@@ -36,7 +36,7 @@ class Supply:
 
     capacity: load at which `replicas` replicas are full, by kind. safe_ratio: safe share of it. replicas, ready: as in
     `LoadForecast`. room: replicas for which the pool has free GPUs. provisioning_seconds: time until a further
-    replica is ready. gpus_per_replica: as in `LoadForecast`.
+    replica is ready. gpus_per_replica, max_replicas: as in `LoadForecast`.
     """
 
     subject: Subject
@@ -47,6 +47,7 @@ class Supply:
     room: float = math.nan
     provisioning_seconds: float = DEFAULT_DELAY_SECONDS
     gpus_per_replica: float = math.nan
+    max_replicas: float = math.nan
 
 
 def supplies(world: World, forecast: Forecast) -> Mapping[Subject, Supply]:
@@ -91,7 +92,9 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
         if service in server_row and service in loads:
             for kind, rate in _full_rates(world, service, server_row[service], loads[service]).items():
                 full[kind], safe[kind] = rate * replicas, loads[service].safe
-        found[service] = Supply(Subject(service, pool), full, safe, replicas, ready, room, provisioning, per_replica)
+        found[service] = Supply(
+            Subject(service, pool), full, safe, replicas, ready, room, provisioning, per_replica, max_replicas
+        )
     return found
 
 

@@ -51,7 +51,8 @@ class LoadForecast:
     at `start`. capacity: load at which `replicas` replicas are full, or the GPUs or quota of a pool. safe: safe limit.
     replicas: those that both assume: the most that the autoscaler may start and the pool has room for, else those
     ready. ready: those ready now. room: replicas for which the pool has free GPUs. provisioning_seconds: time from a
-    request to a ready replica. gpus_per_replica: GPUs that a replica uses.
+    request to a ready replica. gpus_per_replica: GPUs that a replica uses. max_replicas: the most that the autoscaler
+    may start, whatever the room.
     """
 
     subject: Subject
@@ -68,6 +69,7 @@ class LoadForecast:
     room: float = math.nan
     provisioning_seconds: float = math.nan
     gpus_per_replica: float = math.nan
+    max_replicas: float = math.nan
 
     @property
     def times(self) -> Floats:
@@ -86,7 +88,7 @@ class ShortageBasis(StrEnum):
     FORECAST = "forecast"
     """The median of the forecast exceeds the limit."""
     REPEATED = "repeated"
-    """Load exceeded the limit on at least two of the last seven days."""
+    """Load exceeded the limit in the last seven days."""
 
 
 @dataclass(frozen=True, slots=True)

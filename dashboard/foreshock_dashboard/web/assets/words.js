@@ -254,7 +254,7 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   no_capacity: "no capacity",
   none: "none in 7 days",
   may_be: "may be",
-  repeated: "exceeded on at least 2 of the last 7 days",
+  repeated: "exceeded in the last 7 days",
   unknown: "unknown",
   past: "No forecast of a past time. Choose a time range that ends now.",
   no_slow_burns: "Nothing fills up or runs out within 7 days.",
