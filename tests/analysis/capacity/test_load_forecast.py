@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -110,9 +111,15 @@ GROWING = weeks(2, growth_per_week=1.1)
 """Peaks of 150, 165, and, in the week to come, at least 175."""
 
 
+@cache
+def forecast_of_growing(safe: float, replicas: float = 4.0) -> CapacityForecast:
+    """The same forecast for all tests that differ in the limit alone."""
+    return forecast_of(GROWING, safe, replicas=replicas)
+
+
 def test_the_first_peak_above_the_safe_limit_is_a_shortage() -> None:
     """It says when, how sure, and what to add."""
-    (found,) = forecast_of(GROWING, safe=160.0).shortages
+    (found,) = forecast_of_growing(160.0).shortages
     assert found.subject == Subject(CHAT, "h100")
     assert abs(found.at - START - 8.7 * 3600) < 3600  # 100 · 1.1² · (1 - cos(2πt) / 2) = 160
     assert found.basis is ShortageBasis.FORECAST
@@ -165,12 +172,12 @@ def test_bursts_before_the_first_whole_day_of_a_short_history_count() -> None:
 )
 def test_shortages_need_a_known_limit(safe: float, number: int) -> None:
     """None is claimed without one."""
-    assert len(forecast_of(GROWING, safe).shortages) == number
+    assert len(forecast_of_growing(safe).shortages) == number
 
 
 def test_an_autoscaler_that_may_add_replicas_prevents_what_it_can() -> None:
     """Replicas that the autoscaler adds by itself are not missing; those beyond its maximum are."""
-    (found,) = forecast_of(GROWING, safe=160.0, replicas=6.0).shortages
+    (found,) = forecast_of_growing(160.0, 6.0).shortages
     assert found.replicas == math.ceil(6 * found.peak / 160.0) - 4
 
 
@@ -185,12 +192,12 @@ def test_an_autoscaler_that_may_add_replicas_prevents_what_it_can() -> None:
 )
 def test_what_if(change: Callable[[CapacityForecast], CapacityForecast], shortages: int) -> None:
     """The page asks what more traffic or fewer replicas would do."""
-    assert len(change(forecast_of(GROWING, safe=220.0)).shortages) == shortages
+    assert len(change(forecast_of_growing(220.0)).shortages) == shortages
 
 
 def test_a_lost_replica_is_missing_besides_those_for_the_peak() -> None:
     """Replicas to add count from those that are left."""
-    known = forecast_of(GROWING, safe=160.0)
+    known = forecast_of_growing(160.0)
     (before,), (after,) = known.shortages, what_if(known, replicas_lost={Subject(CHAT, "h100"): 1}).shortages
     assert (after.replicas, after.ready) == (before.replicas + 1, 3.0)
 
@@ -256,6 +263,6 @@ def test_less_than_a_day_of_history_is_reported_with_its_length() -> None:
 
 def test_the_forecast_begins_where_the_history_ends() -> None:
     """On one grid."""
-    (load,) = forecast_of(GROWING, safe=160.0).loads
+    (load,) = forecast_of_growing(160.0).loads
     assert load.history_times[-1] + FORECAST_STEP_SECONDS == load.times[0] == START
     np.testing.assert_allclose(load.history, GROWING[-WEEK_POINTS:])

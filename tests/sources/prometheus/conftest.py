@@ -138,8 +138,8 @@ def backfill(folder: Path, rows: Sequence[Row], times: Floats, places: NDArray[n
         head = f"{name}{{{','.join(f'{key}={chr(34)}{value}{chr(34)}' for key, value in labels.items())}}}"
         lines += [f"{head} {value:.10g} {at:.3f}\n" for value, at in zip(values[chosen], times[chosen], strict=True)]
     (folder / "part").write_text("".join(lines) + "# EOF\n")
-    # A block of several days takes as long as one of two hours, which are the default.
-    command = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=96h", "openmetrics", "-q"]
+    # One block of all takes as long as one of two hours, which are the default.
+    command = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=744h", "openmetrics", "-q"]
     command += [str(folder / "part"), str(folder / "data")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
