@@ -77,7 +77,7 @@ def test_silences_of_a_gpu_pair_and_maintenance_windows_are_created_listed_and_e
 def test_a_hub_that_shows_the_past_has_the_timeline_alone(visit: Open, site: Site) -> None:
     site.hub.snapshot = replace(site.hub.snapshot, bounds=(NOW - 900, NOW))
     page = visit().page
-    page.locator("[data-respond]", has_text="Incident timeline").first.click()
+    page.locator("[data-respond]", has_text="Incident log").first.click()
     page.locator("#respond", has_text="read-only").wait_for()
     assert page.locator("[data-acknowledge], #respond form[data-action]").count() == 0
 

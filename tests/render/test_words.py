@@ -250,13 +250,14 @@ def test_a_headline_has_the_forecast_of_its_service() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == "If llm is down for a short time, retries would keep it overloaded."
+    assert incident_sentence(latent) == "llm would not recover from a short outage: retries would keep it overloaded."
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "If llm is down for more than 31.9 s, retries would keep it overloaded (271% of capacity). Goal: survive 60 s."
+        "llm would not recover from an outage over 31.9 s: retries would keep it overloaded "
+        "(271% of capacity). Goal: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

@@ -76,7 +76,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "If embedder is down for a short time, retries would keep it overloaded (271% of capacity)."
+        "embedder would not recover from a short outage: retries would keep it overloaded (271% of capacity)."
     )
     assert seen.payload()["risks"]
 
@@ -701,11 +701,11 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
     [
         ((0, 0, 0, 14, 0), "All 14 services within SLO"),
         ((0, 0, 0, 5, 1), "5 of 6 services within SLO, 1 without an SLO"),
-        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 healthy, 3 without an SLO"),
-        ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 healthy"),
+        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 within SLO, 3 without an SLO"),
+        ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 within SLO"),
         (
             (0, 0, 0, 10, 3, 1, 2),
-            "10 of 16 services within SLO, 1 with too little traffic to judge, 3 without an SLO, 2 without data",
+            "10 of 16 services within SLO, 1 with too few requests to judge, 3 without an SLO, 2 without data",
         ),
         ((0, 0, 0, 0, 2), "2 services without an SLO"),
     ],

@@ -115,7 +115,7 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     rate[row] = np.nan
     quiet = replace(world, red=replace(world.red, rate=rate))
     assert freshness(quiet).stale_services == ()
-    assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "No traffic"
+    assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "No requests"
     gone = without(quiet, ("busy", "gpu_wait", "memory"))
     assert service("train-llm") in freshness(gone).stale_services
     assert conditions.conditions(snapshot(gone))[service("train-llm")][:2] == ("unknown", "no_data")

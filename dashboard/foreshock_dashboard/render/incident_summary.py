@@ -105,12 +105,12 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down for more than 34 s, retries would keep it overloaded (456% of capacity). Goal: survive …`."""
+    """`llm would not recover from an outage over 34 s: retries would keep it overloaded (456% of …).`"""
     outage, load = _latent_figures(incident)
-    length = f"for more than {_seconds(outage.value)}" if outage else "for a short time"
+    length = f"an outage over {_seconds(outage.value)}" if outage else "a short outage"
     target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
     kept = f" ({percent(load.value)} of capacity)" if load else ""
-    return text("If ", incident.service, f" is down {length}, retries would keep it overloaded{kept}{target}")
+    return text(incident.service, f" would not recover from {length}: retries would keep it overloaded{kept}{target}")
 
 
 def _latent_figures(incident: Incident) -> tuple[Evidence | None, Evidence | None]:

@@ -63,7 +63,7 @@ COURSE: Mapping[str, str] = {
     "when": " when ",
     "breached": " breached its SLO",
     "updated": ", cause updated with evidence since ",
-    "recovering": ", recovering since ",
+    "recovering": ", recovery confirmed ",
     "zone": "Times:",
 }
 """The course of an incident, between its times."""

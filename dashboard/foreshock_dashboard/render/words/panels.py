@@ -62,6 +62,7 @@ TILE_TEXTS: Mapping[str, str] = {
     "all_services": "in all services with an SLO",
     "highest": "Highest",
     "of_capacity": "of capacity",
+    "incoming": "incoming",
     "normal": "normal",
 }
 """Texts of the tiles of the Now page."""
@@ -88,7 +89,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "no_anomalies": "No anomalies in the last",
     "no_counted_anomalies": "No SLO breach and no lasting anomaly in the last",
     "timeline": "Timeline: last",
-    "zoomed": "(zoomed to the incident)",
+    "timeline_of_incident": "Timeline of the incident",
     "next": "next",
     "also_in_breach": "Also in breach:",
     "in_breach": "In breach:",

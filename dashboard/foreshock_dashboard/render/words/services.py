@@ -10,7 +10,7 @@ HEALTHS: Mapping[Health, str] = {
     "ok": "Healthy",
     "warning": "Warning",
     "critical": "Critical",
-    "idle": "No traffic",
+    "idle": "No requests",
     "unknown": "No data",
 }
 STAGES: Mapping[Stage, str] = {
@@ -35,16 +35,16 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "suspected_cause": "Suspected cause",
     "errors": "Errors",
     "slo_breach": "SLO breach",
-    "low_traffic": "Low traffic",
-    "no_traffic": "No traffic",
+    "low_traffic": "Few requests",
+    "no_traffic": "No requests",
     "no_data": "No data",
 }
 SLO_COUNTS: Mapping[str, str] = {
     "breached": "breached",
     "degraded": "degraded",
     "at_risk": "at risk",
-    "within": "healthy",
-    "few": "with too little traffic to judge",
+    "within": "within SLO",
+    "few": "with too few requests to judge",
     "without": "without an SLO",
     "unknown": "without data",
 }

@@ -125,7 +125,7 @@ export interface Action {
   clauses: Clause[];
   /** What it would change, and when. */
   expected: string | null;
-  effect: unknown;
+  effect: { signal: string; entity: string; now: number | null } | null;
   /** What it and the actions before it achieve in the end. */
   outcome: string | null;
   /** Whether it suffices alone; null if unknown. */

@@ -50,7 +50,7 @@ export const HEALTHS = /** @type {const} */ ({
   ok: "Healthy",
   warning: "Warning",
   critical: "Critical",
-  idle: "No traffic",
+  idle: "No requests",
   unknown: "No data",
 });
 
@@ -77,8 +77,8 @@ export const CONDITIONS = /** @type {const} */ ({
   suspected_cause: "Suspected cause",
   errors: "Errors",
   slo_breach: "SLO breach",
-  low_traffic: "Low traffic",
-  no_traffic: "No traffic",
+  low_traffic: "Few requests",
+  no_traffic: "No requests",
   no_data: "No data",
 });
 
@@ -149,7 +149,7 @@ export const COURSE = /** @type {const} */ ({
   when: " when ",
   breached: " breached its SLO",
   updated: ", cause updated with evidence since ",
-  recovering: ", recovering since ",
+  recovering: ", recovery confirmed ",
   zone: "Times:",
 });
 
@@ -175,7 +175,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   no_anomalies: "No anomalies in the last",
   no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
   timeline: "Timeline: last",
-  zoomed: "(zoomed to the incident)",
+  timeline_of_incident: "Timeline of the incident",
   next: "next",
   also_in_breach: "Also in breach:",
   in_breach: "In breach:",
@@ -214,8 +214,8 @@ export const SLO_COUNTS = /** @type {const} */ ({
   breached: "breached",
   degraded: "degraded",
   at_risk: "at risk",
-  within: "healthy",
-  few: "with too little traffic to judge",
+  within: "within SLO",
+  few: "with too few requests to judge",
   without: "without an SLO",
   unknown: "without data",
 });
@@ -231,6 +231,7 @@ export const TILE_TEXTS = /** @type {const} */ ({
   all_services: "in all services with an SLO",
   highest: "Highest",
   of_capacity: "of capacity",
+  incoming: "incoming",
   normal: "normal",
 });
 

@@ -124,8 +124,8 @@ def vitals(
     recent = columns[past:]
     return [
         _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
-        _limited("Worst p95 vs. SLO", "s", _of_service(world, red.p95, recent, slowest)),
-        _limited("Worst error rate vs. SLO", "ratio", _of_service(world, red.error_rate, recent, failing)),
+        _limited("Worst p95 vs. SLO", "s", _of_worst(world, red.p95, recent, slowest, found)),
+        _limited("Worst error rate vs. SLO", "ratio", _of_worst(world, red.error_rate, recent, failing, found)),
         _limited("Highest load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns, incidents), past, incidents),
     ]
@@ -241,12 +241,21 @@ def _columns(world: World, trouble: float, seconds: float) -> tuple[Columns, int
     return np.concatenate([history, spark]), len(history)
 
 
-def _of_service(world: World, values: Floats, columns: Columns, reading: Reading | None) -> Vital:
-    """A reading of a service with its past. values: shape (services, times)."""
+def _of_worst(
+    world: World, values: Floats, columns: Columns, reading: Reading | None, found: Sequence[Reading]
+) -> Vital:
+    """A reading of the worst service, with the past of whichever was the worst then, so that a recovery is seen.
+
+    values: shape (services, times). found: readings, of which those of the same metric count. The past is the most that
+    any service used of its limit, times the limit of the reading.
+    """
     if reading is None:
         return _unknown(columns, "/services")
-    row = list(map(str, world.services)).index(reading.service)
-    return Vital(values[row, columns], f"/services/{quote(reading.service)}", reading=reading)
+    rows = {str(service): row for row, service in enumerate(world.services)}
+    limits = {rows[item.service]: item.limit for item in found if item.metric == reading.metric}
+    usage = values[np.ix_(np.fromiter(limits, np.intp), columns)] / np.fromiter(limits.values(), np.float64)[:, None]
+    past = np.append(_maximum(usage)[:-1] * reading.limit, reading.value)
+    return Vital(past, f"/services/{quote(reading.service)}", reading=reading)
 
 
 def _waits(world: World, columns: Columns, incidents: Sequence[Incident]) -> Vital:

@@ -65,7 +65,7 @@ const expectedText = ({ expected, effect }) => {
 const caution = () => {
   const { simulated, bounds } = live.data ?? {};
   if (!simulated && !bounds && timeRange.isLive()) return null;
-  return h("p", { class: "caution muted" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
+  return h("p", { class: "caution" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
 };
 
 /**

@@ -64,7 +64,7 @@ export const responseLine = (incident, now) => {
     h(
       "button",
       { type: "button", class: "quiet", "data-respond": incident, "data-read-only": isReadOnly },
-      isActive ? "Respond" : "Incident timeline",
+      isActive ? "Respond" : "Incident log",
     ),
   );
 };

@@ -56,8 +56,9 @@ const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 /** @param {Lane} lane */
-const signText = ({ why, slo, sign, until }) => {
-  if (why || slo) return why || slo;
+const signText = ({ why, slo, sign, until, state }) => {
+  const isDegraded = state?.stage === "degraded" && sign !== null; // within its SLO, but beyond its baseline
+  if ((why || slo) && !isDegraded) return why || slo;
   if (!sign) return "";
   const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
   return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;

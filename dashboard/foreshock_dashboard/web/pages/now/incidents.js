@@ -97,19 +97,12 @@ const byEntity = (evidence) => {
 /**
  * @param {NowIncident} incident
  * @param {number} now
- * @param {boolean} isPast whether the values are not the newest ones
  */
-const evidenceTable = ({ service, evidence, affected, evidence_at }, now, isPast) =>
+const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
-    headCells([
-      "Entity",
-      "Signal",
-      isPast ? ["Value at ", timeElement(evidence_at, now)] : "Value",
-      affected.length ? "Baseline" : "Target",
-      "Abnormal since",
-    ]),
+    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Anomalous since"]),
     byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
@@ -135,7 +128,7 @@ const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence
   return h(
     "dl",
     { class: "facts suspects" },
-    first ? fact(cause ? "Suspect" : NOW_TEXTS.candidates, candidateText(first)) : null,
+    first ? fact(cause ? "Suspected cause" : NOW_TEXTS.candidates, candidateText(first)) : null,
     others.length
       ? fact(
           "Less likely",
@@ -210,24 +203,20 @@ const openIncident = (incident, isShown, now, step = 0) => {
         ? h(
             "div",
             null,
-            evidenceTable(incident, now, isPast),
+            isPast
+              ? h(
+                  "p",
+                  { class: "note" },
+                  "Values at ",
+                  timeElement(evidence_at, now),
+                  ", the last time they supported the cause.",
+                )
+              : null,
+            evidenceTable(incident, now),
             isFirstTokenLater(evidence) ? h("p", { class: "note" }, NOW_TEXTS.first_token) : null,
           )
         : null,
-      h(
-        "div",
-        { class: evidence.length ? null : "only" },
-        suspectFacts(incident),
-        isPast
-          ? h(
-              "p",
-              { class: "note" },
-              "Values at ",
-              timeElement(evidence_at, now),
-              ", the last time they supported the cause.",
-            )
-          : null,
-      ),
+      h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),
     ),
   );
 };

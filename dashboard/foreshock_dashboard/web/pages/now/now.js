@@ -57,9 +57,8 @@ const wholeMinutes = (seconds) => formatDuration(Math.max(60, Math.round(seconds
 
 /** @param {NowData} data */
 const timelineTitle = ({ timeline: { start, now, end }, verdict }) =>
-  `${NOW_TEXTS.timeline} ${wholeMinutes(now - start)}` +
-  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "") +
-  (verdict.situation ? ` ${NOW_TEXTS.zoomed}` : "");
+  (verdict.situation ? NOW_TEXTS.timeline_of_incident : `${NOW_TEXTS.timeline} ${wholeMinutes(now - start)}`) +
+  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "");
 
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {

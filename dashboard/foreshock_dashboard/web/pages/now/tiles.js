@@ -21,6 +21,7 @@ import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
 const HIGHEST_LOAD = "Highest load";
+const INCOMING_LOAD = "incoming load";
 const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
@@ -92,10 +93,20 @@ const valueText = (tile) => {
 };
 
 /**
+ * The load without the queue that the actions of an incident lower; null where it is not known.
+ * @param {Tile} tile
+ * @param {NowData["verdict"]["situation"]} [situation]
+ */
+const incomingLoad = ({ who }, situation) =>
+  situation?.incident.actions.find(({ effect }) => effect?.signal === INCOMING_LOAD && effect.entity === who)?.effect
+    ?.now ?? null;
+
+/**
  * @param {Tile} tile
  * @param {boolean} isLearning
+ * @param {number | null} incoming
  */
-const limitText = (tile, isLearning) => {
+const limitText = (tile, isLearning, incoming) => {
   const { name, value, unit, limit, limit_kind, slo, status } = tile;
   if (slo) {
     return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(1)) || withinText(slo);
@@ -104,7 +115,10 @@ const limitText = (tile, isLearning) => {
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.all_services;
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (name === HIGHEST_LOAD && value > 1) return `${TILE_TEXTS.of_capacity}, ${text}`;
+  if (name === HIGHEST_LOAD && value > 1) {
+    const part = isNumber(incoming) ? `; ${TILE_TEXTS.incoming} ${formatLoad(incoming)}` : "";
+    return `${TILE_TEXTS.of_capacity}${part}, ${text}`;
+  }
   if (isRatio(tile)) return `${formatValue(value, unit)}, ${text}`;
   return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
@@ -136,11 +150,12 @@ const otherRange = (seconds) => {
  * @param {Tile} tile
  * @param {string} range of its sparkline, "" for the page's
  * @param {boolean} isLearning
+ * @param {number | null} incoming load
  */
-const tileLink = (tile, range, isLearning) => {
+const tileLink = (tile, range, isLearning, incoming) => {
   const { name, status, href, limit, spark, value: ratio } = tile;
   const title = name === HIGHEST_LOAD ? `${TILE_TEXTS.highest} ${loadName(ratio)}` : name;
-  const [value, note] = [valueText(tile), limitText(tile, isLearning)];
+  const [value, note] = [valueText(tile), limitText(tile, isLearning, incoming)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
   return h(
@@ -168,10 +183,10 @@ const tileLink = (tile, range, isLearning) => {
  * Draw the tiles.
  * @param {NowData} data
  */
-export const drawTiles = ({ tiles, spark_seconds, learning }) => {
+export const drawTiles = ({ tiles, spark_seconds, learning, verdict }) => {
   const range = otherRange(spark_seconds);
   put(
     byId("figures"),
-    tiles.map((tile) => tileLink(tile, range, !learning.done)),
+    tiles.map((tile) => tileLink(tile, range, !learning.done, incomingLoad(tile, verdict.situation))),
   );
 };
