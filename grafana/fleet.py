@@ -109,6 +109,24 @@ GPUS = Row(
             "percentunit", width=8, most=1,
         ),
         Panel(
+            "SM activity",
+            "Share of SMs with work. A GPU counts as busy even if a kernel uses one SM. Hopper and newer.",
+            (Query(rate("gpu_sm_active_seconds_total", HOST), GPU),),
+            "percentunit", width=8, most=1,
+        ),
+        Panel(
+            "Tensor pipe activity",
+            "Share of time in tensor operations, averaged over the SMs. Hopper and newer.",
+            (Query(rate("gpu_pipe_active_seconds_total", f'{HOST},pipe="tensor"'), GPU),),
+            "percentunit", width=8, most=1,
+        ),
+        Panel(
+            "DRAM bandwidth",
+            "Bandwidth of device memory in use, as a share of its maximum. Hopper and newer.",
+            (Query(rate("gpu_dram_active_seconds_total", HOST), GPU),),
+            "percentunit", width=8, most=1,
+        ),
+        Panel(
             "GPU power",
             "Power draw of each GPU.",
             (Query(f"gpu_power_watts{{{HOST}}}", GPU),),

@@ -40,6 +40,7 @@ from foreshock_dashboard.web.pages.fleet.gpu import (
     Xid,
     gpu_detail,
     hardware_health,
+    idle_sms,
     read_hardware,
     read_nvlink,
 )
@@ -220,6 +221,33 @@ def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
     assert (found.corrected, found.uncorrected, found.links) == (5.0, 0.0, 18.0)
     assert math.isnan(found.links_up)
     assert found.throttled == (("hw_thermal", 0.2),)
+
+
+def test_the_activity_of_a_gpu_is_read_where_the_exporter_reports_it() -> None:
+    """SMs, the tensor pipe alone of all pipes, and DRAM bandwidth."""
+    source = Counted(
+        series={
+            "gpu_sm_active_seconds_total": [({"uuid": "GPU-0-0"}, 0.12)],
+            "gpu_pipe_active_seconds_total": [({"pipe": "fp32"}, 0.5), ({"pipe": "tensor"}, 0.04)],
+        }
+    )
+    sm, tensor, dram = read_hardware(source, healthy_world().gpus[0], NOW).activity
+    assert (sm, tensor) == (0.12, 0.04)
+    assert math.isnan(dram)
+
+
+@pytest.mark.parametrize(
+    ("busy", "sm", "sentence"),
+    [
+        (0.92, 0.12, "host-0/gpu-0 is busy 92% of the time, but only 12% of its SMs have work."),
+        (0.92, 0.6, ""),
+        (0.3, 0.05, ""),
+        (0.92, math.nan, ""),
+        (math.nan, 0.1, ""),
+    ],
+)
+def test_a_busy_gpu_with_idle_sms_is_said_in_one_sentence(busy: float, sm: float, sentence: str) -> None:
+    assert idle_sms("host-0/gpu-0", busy, sm) == sentence
 
 
 def test_nvlink_is_both_directions_and_read_only_when_shown() -> None:

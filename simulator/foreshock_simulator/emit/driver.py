@@ -64,7 +64,7 @@ class SimDriver:
             return self._probe(gpu).counters(now)
 
     def activity(self, gpu: int) -> device.Activity:
-        """Activity of the tensor pipe and DRAM of a GPU; others are not simulated."""
+        """Activity of the SMs, the tensor pipe, and DRAM of a GPU; others are not simulated."""
         with self._timeline.present() as now:
             return self._probe(gpu).activity(now)
 
@@ -172,9 +172,13 @@ class _Probe:
         )
 
     def activity(self, now: float) -> device.Activity:
-        """Activity of the tensor pipe and DRAM until now."""
+        """Activity until now. A simulated kernel has work for every SM that it holds."""
         state = self._last if now == self._time else self.gpu.state_at(now)
-        return device.Activity(dram_seconds=state.dram_seconds, pipe_seconds={"tensor": state.tensor_seconds})
+        return device.Activity(
+            sm_seconds=state.busy_seconds,
+            dram_seconds=state.dram_seconds,
+            pipe_seconds={"tensor": state.tensor_seconds},
+        )
 
     def health(self) -> device.Health:
         """Health of the GPU. An uncorrectable ECC error remaps rows; everything else is healthy."""

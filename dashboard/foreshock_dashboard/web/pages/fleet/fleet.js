@@ -40,6 +40,12 @@ const METRICS = {
   nvlink: { name: "NVLink", unit: "B/s" },
   errors: { name: "Errors, 15 min", unit: "count" },
 };
+/** @type {[keyof OpenGpu["activity"], string][]} */
+const ACTIVITY = [
+  ["sm", "SMs active"],
+  ["tensor", "Tensor pipe"],
+  ["dram", "DRAM bandwidth"],
+];
 const METRIC_NAMES = /** @type {Metric[]} */ (Object.keys(METRICS));
 
 let filterTimer = 0;
@@ -170,12 +176,21 @@ const hardwareFacts = ({ throttled_by: reasons, memory_errors: errors, nvlinks }
   ].filter(Boolean);
 };
 
+/**
+ * @param {string} name
+ * @param {number | null} value
+ * @param {string} unit
+ */
+const gpuValue = (name, value, unit) =>
+  h("span", null, h("small", null, name), h("b", null, formatGpuValue(value, unit)));
+
 /** @param {OpenGpu} gpu */
-const gpuValues = ({ values }) =>
-  METRIC_NAMES.filter((metric) => metric !== "nvlink").map((metric) => {
-    const { name, unit } = METRICS[metric];
-    return h("span", null, h("small", null, name), h("b", null, formatGpuValue(values[metric], unit)));
-  });
+const gpuValues = ({ values, activity }) => [
+  ...METRIC_NAMES.filter((metric) => metric !== "nvlink").map((metric) =>
+    gpuValue(METRICS[metric].name, values[metric], METRICS[metric].unit),
+  ),
+  ...ACTIVITY.filter(([key]) => isNumber(activity[key])).map(([key, name]) => gpuValue(name, activity[key], "ratio")),
+];
 
 /** @param {OpenGpu} gpu */
 const gpuPairs = ({ pairs }) =>
@@ -276,6 +291,7 @@ const drawOpenGpu = ({ open: gpu }, now) => {
       ),
     ),
     h("div", { class: "gpu-values" }, gpuValues(gpu)),
+    gpu.idle_sms ? h("p", { class: "idle-sms" }, gpu.idle_sms) : null,
     h("div", { id: "gpu-services" }),
     gpu.allocated.map((item) => h("p", null, allocatedText(item, true))),
     gpu.pairs.length ? h("p", null, "GPU wait: ", gpuPairs(gpu)) : null,

@@ -70,6 +70,8 @@ LAST_VALUE_WINDOW_SECONDS = 299.0
 """Window of last values."""
 XID_HISTORY_SECONDS = 86_399.0
 """Age up to which errors are listed."""
+MIN_BUSY_RATIO, MAX_IDLE_SM_RATIO = 0.8, 0.25
+"""Share of time from which a GPU counts as busy, and share of SMs up to which they count as idle."""
 MAX_GPUS = 1000
 """GPUs whose health is cached."""
 
@@ -87,11 +89,21 @@ class Xid(NamedTuple):
         return XIDS.get(self.number, UNLISTED_XID)
 
 
+class Activity(NamedTuple):
+    """Shares of the last `RATE_WINDOW_SECONDS`, NaN where unknown: SMs with work, time in tensor operations, and DRAM
+    bandwidth in use.
+    """
+
+    sm: float = math.nan
+    tensor: float = math.nan
+    dram: float = math.nan
+
+
 class HardwareHealth(NamedTuple):
     """Health readings of a GPU; NaN where unknown. corrected, uncorrected: memory errors since the driver was loaded.
 
     remap_pending, remap_failed: 1 where a row remapping needs a reset, or failed. links, links_up: NVLinks. throttled:
-    share 0…1 of time by reason, the largest first.
+    share 0…1 of time by reason, the largest first. activity: what the silicon does.
     """
 
     xids: Sequence[Xid] = ()
@@ -102,6 +114,7 @@ class HardwareHealth(NamedTuple):
     links: float = math.nan
     links_up: float = math.nan
     throttled: Sequence[tuple[str, float]] = ()
+    activity: Activity = Activity()
 
 
 class GpuService(Row):
@@ -145,7 +158,8 @@ class GpuDetail(TypedDict, total=False):
     """The side panel of a GPU; for an unknown label `name` and `gpu` alone.
 
     values: the newest value of each metric of the grid. faulty: whether the hardware has a fault, None where unknown.
-    throttled_by: reason and share of time. allocated: containers of whose service no process is seen.
+    throttled_by: reason and share of time. activity: shares by the fields of `Activity`, and idle_sms the sentence on a
+    busy GPU whose SMs are idle, else "". allocated: containers of whose service no process is seen.
     """
 
     name: Required[str]
@@ -166,6 +180,8 @@ class GpuDetail(TypedDict, total=False):
     row_remap: dict[str, float | None]
     nvlinks: dict[str, float | None]
     throttled_by: list[tuple[str, float | None]]
+    activity: dict[str, float | None]
+    idle_sms: str
 
 
 def gpu_row(world: World, label: str) -> int | None:
@@ -211,7 +227,19 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "row_remap": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
         "nvlinks": {"total": number(health.links), "up": number(health.links_up)},
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
+        "activity": {name: number(share) for name, share in health.activity._asdict().items()},
+        "idle_sms": idle_sms(gpu.label, float(newest(world.utilization)[row]), health.activity.sm),
     }
+
+
+def idle_sms(label: str, busy: float, sm: float) -> str:
+    """A sentence on a GPU that is busy while its SMs are idle, else ""; shares 0…1, NaN where unknown.
+
+    A GPU is busy while any kernel runs, even on a single SM.
+    """
+    if not (busy >= MIN_BUSY_RATIO and sm <= MAX_IDLE_SM_RATIO):
+        return ""
+    return f"{label} is busy {percent(busy)} of the time, but only {percent(sm)} of its SMs have work."
 
 
 def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
@@ -278,6 +306,9 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         rows = zip(map(dict, answer.labels), answer.values[:, -1].tolist(), strict=True) if answer.labels else ()
         return {labels.get(by, ""): value for labels, value in rows if math.isfinite(value)}
 
+    def share(metric: str, by: str = "uuid", label: str = gpu.uuid) -> float:
+        return float(np.minimum(1.0, read(metric, by, "rate", RATE_WINDOW_SECONDS).get(label, math.nan)))
+
     def one(metric: str) -> float:
         return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
 
@@ -298,8 +329,11 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         remap_failed=one("gpu_row_remap_failed"),
         links=one("gpu_nvlink_links"),
         links_up=one("gpu_nvlink_links_up"),
-        throttled=tuple(
-            sorted(((why, share) for why, share in throttled.items() if share > 0), key=lambda row: -row[1])
+        throttled=tuple(sorted(((why, part) for why, part in throttled.items() if part > 0), key=lambda row: -row[1])),
+        activity=Activity(
+            sm=share("gpu_sm_active_seconds_total"),
+            tensor=share("gpu_pipe_active_seconds_total", "pipe", "tensor"),
+            dram=share("gpu_dram_active_seconds_total"),
         ),
     )
 

@@ -26,6 +26,10 @@ export interface OpenGpu {
   values: Record<Metric, number | null>;
   throttled_by: [reason: string, share: number][];
   memory_errors: { corrected: number | null; uncorrected: number | null };
+  /** Shares of SMs with work, of time in tensor operations, and of DRAM bandwidth. */
+  activity: { sm: number | null; tensor: number | null; dram: number | null };
+  /** Why busy is not used, or "". */
+  idle_sms: string;
   nvlinks: { up: number | null; total: number | null };
   /** Whether the hardware has a fault; null where unknown. */
   faulty: boolean | null;
