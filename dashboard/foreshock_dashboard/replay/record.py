@@ -16,6 +16,8 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.world.builder import catalog
+from foreshock_dashboard.world.row import RateWindows
+from foreshock_dashboard.world.slow_burns import named
 
 MIN_PIECE_SECONDS = 60.0
 """Shortest part of the range in one request. A metric is read in one request, or in halves where that is too much."""
@@ -72,7 +74,8 @@ def record(
 
 def _selected(source: SampleSource, start: float, end: float, *, known_only: bool) -> Sequence[str]:
     """The metrics to record, sorted; only those that the hub recognizes if the source cannot list its metrics."""
-    known = frozenset(query.series_name for row in catalog(59.0).values() for query in row.queries)
+    rows = {**catalog(59.0), **named.readings(RateWindows(59.0, 29.0))}
+    known = frozenset(query.series_name for row in rows.values() for query in row.queries)
     names = source.names_between(start, end)
     return sorted(known if names is None else names & known if known_only else names)
 

@@ -1,4 +1,4 @@
-"""Values of the capacity forecast: load in hours and days, shortages, and resources that fill up slowly.
+"""Values of the capacity forecast: load in hours and days, shortages, and slow burns.
 
 Imports: `model`.
 """

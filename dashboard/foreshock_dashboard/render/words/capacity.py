@@ -1,4 +1,4 @@
-"""Words of the capacity forecast: kinds of load, units, and resources that fill up."""
+"""Words of the capacity forecast: kinds of load, units, and slow burns."""
 
 from __future__ import annotations
 
