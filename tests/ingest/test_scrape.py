@@ -15,7 +15,7 @@ import pytest
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import TARGET_METRICS, SampleBatch, is_stale
-from foreshock_dashboard.sources.prometheus.scrape import Scraper
+from foreshock_dashboard.sources.prometheus.scrape import STORED_AT_ONCE, Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 
 Start = Callable[..., Scraper]
@@ -241,6 +241,27 @@ def test_a_failing_sink_is_counted_and_its_markers_are_repeated(
     assert caplog.text.count("the disk is full") == 1
     kept.failing = False
     eventually(lambda: kept.stale() == ["leaves"], "the marker")
+
+
+def test_few_pages_are_stored_at_once_however_many_targets_answer(page: Page, eventually: Eventually) -> None:
+    """Parsed samples take many times the memory of a page, and a platform answers all at the same time."""
+    page.body, everyone_answered = "up 1\n", threading.Event()
+    inside: list[str] = []
+    most: list[int] = []
+
+    def sink(batches: Sequence[SampleBatch]) -> None:
+        inside.append(batches[0].target)
+        most.append(len(inside))
+        everyone_answered.wait(30)
+        inside.pop()
+
+    targets = [ScrapeTarget(page.url, "test", {"rack": str(number)}) for number in range(4 * STORED_AT_ONCE)]
+    with closing(Scraper(targets, sink=sink, clock=Clock(), interval=0.05)) as scraper:
+        scraper.start()
+        eventually(lambda: len(page.seen) >= len(targets) and len(inside) >= STORED_AT_ONCE, "an answer of each target")
+        everyone_answered.set()
+        eventually(lambda: all(state.up for state in scraper.states()), "all targets stored")
+    assert max(most) == STORED_AT_ONCE
 
 
 def test_series_that_the_store_refuses_are_offered_again_and_not_remembered(

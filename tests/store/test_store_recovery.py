@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import struct
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -366,6 +367,21 @@ def test_records_in_the_journal_of_a_deleted_wal_are_recovered(
     opened = bench.open(folder=folder)
     assert set(values(opened, 3)) == {0, 1, 2}
     assert opened.stats().corrupt == 1
+
+
+def test_a_first_start_that_was_cut_short_is_no_damage(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exactly before the new WAL has its identity."""
+
+    def identity() -> uuid.UUID:
+        shutil.copytree(bench.path, tmp_path / "cut")
+        return uuid.UUID(int=1)
+
+    monkeypatch.setattr("foreshock_dashboard.store.wal.uuid.uuid4", identity)
+    bench.open()
+    monkeypatch.undo()
+    assert bench.open(folder=tmp_path / "cut").stats().corrupt == 0
 
 
 def test_a_folder_without_wal_and_blocks_is_new(bench: Bench) -> None:

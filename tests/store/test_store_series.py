@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -238,6 +239,25 @@ def test_a_merge_reads_few_rows_at_a_time_however_they_are_spread(
     assert sum(sizes) == 23 * BLOCKS_PER_COMPACTION
     assert max(sizes) == 7
     assert len(sizes) <= 20
+
+
+def test_blocks_are_cut_and_merged_with_few_texts_of_series_in_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them would be the largest part of a hub's peak."""
+    monkeypatch.setattr(samples_format, "SERIES_ROWS", 128)
+    store, peaks = bench.open(CUT_ALWAYS), []
+    names = [(f"m{number % 20}", (("text", f"{number} {'x' * 1_000}"),)) for number in range(3_000)]
+    for n in range(BLOCKS_PER_COMPACTION):
+        store.append_samples([SampleBatch(bench.time + n, "t", tuple(Sample(*name, 1.0) for name in names))])
+        tracemalloc.start()
+        store.maintain()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    (block,) = store._samples.manifest.blocks
+    assert (block.meta.level, block.meta.rows) == (1, BLOCKS_PER_COMPACTION * len(names))
+    assert max(peaks[1:]) < 2 / 3 * 1_000 * len(names)  # the first cut imports modules
+    assert len(names_of(store, "m7", bench.time)) == len(names) / 20
 
 
 def write_block(engine: duckdb.DuckDBPyConnection, folder: Path, samples: list[tuple[str, int]]) -> Path:

@@ -67,8 +67,10 @@ class Wal:
         run("pragma secure_delete = off")  # deleted records are in a block anyway
         if self._max_pages is not None:
             run(f"pragma max_page_count = {self._max_pages:d}")
-        self._connection.executescript(SCHEMA)
+        # One transaction: cut short, tables without an identity would look damaged.
+        self._connection.executescript(f"begin; {SCHEMA}")
         run("insert or ignore into meta values ('identity', ?)", (uuid.uuid4().hex,))
+        run("commit")
         meta: dict[str, str] = dict(run("select key, value from meta").fetchall())
         self.identity, self.recovery = meta["identity"], meta.get("recovery", "")
         self._usable = True

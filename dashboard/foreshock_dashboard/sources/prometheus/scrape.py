@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
@@ -23,6 +24,9 @@ from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, pars
 
 MAX_BODY_BYTES = 32 << 20
 """Largest response, before and after decompression."""
+STORED_AT_ONCE = 4
+"""Scrapes that are parsed and stored at once, each in a dedicated thread. All targets answer at the same time, and
+parsed samples take many times the memory of a page. A thread that has stored something keeps 40 KiB of stack more."""
 
 _HEADERS = {
     "Accept": "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5",
@@ -89,6 +93,7 @@ class Scraper:
             max_body,
         )
         self._refused = refused
+        self._storing = ThreadPoolExecutor(STORED_AT_ONCE, "store scrapes")
         self._client = httpx.Client(trust_env=False)
         self._lock = threading.Lock()
         self._started = self._closed = False
@@ -122,6 +127,7 @@ class Scraper:
                     client,
                     self._sink,
                     self._refused,
+                    self._storing,
                     self._clock,
                     self._timeout,
                     self._max_body,
@@ -151,6 +157,7 @@ class Scraper:
         for scraper in scrapers:
             if scraper.thread:
                 scraper.thread.join(max(deadline - time.monotonic(), 0.0))
+        self._storing.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
     def states(self) -> tuple[ScrapeState, ...]:
@@ -190,6 +197,7 @@ class _TargetScraper:
         client: Callable[[], httpx.Client],
         sink: Sink,
         refused: Refused,
+        storing: ThreadPoolExecutor,
         clock: Clock,
         timeout: float,
         max_body: int,
@@ -199,7 +207,7 @@ class _TargetScraper:
         self.target, self.state = target, ScrapeState(target)
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
-        self._honor_labels, self._refused = honor_labels, refused
+        self._honor_labels, self._refused, self._storing = honor_labels, refused, storing
         self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
         self._series_cache = SeriesCache()
@@ -212,15 +220,23 @@ class _TargetScraper:
     def scrape(self) -> None:
         """Scrape the target once and pass the samples to the sink."""
         now, began = self._clock.now(), time.monotonic()
-        samples: tuple[Sample, ...] = ()
-        error = ""
+        page = error = ""
         try:
-            text = fetch(self._client(), self.target.url, self._timeout, self._max_body)
-            samples = parse(text, self.target.target_labels, self._series_cache, honor_labels=self._honor_labels)
+            page = fetch(self._client(), self.target.url, self._timeout, self._max_body)
         except (ScrapeError, SourceError, ValueError) as failure:
             error = str(failure)
+        self._storing.submit(self._take, page, error, now, began).result()
+
+    def _take(self, page: str, error: str, now: float, began: float) -> None:
+        """Store a page, or the error why there is none. now, began: the begin of the scrape on both clocks."""
         if self.stop.is_set():
             return
+        samples: tuple[Sample, ...] = ()
+        try:
+            if not error:
+                samples = parse(page, self.target.target_labels, self._series_cache, honor_labels=self._honor_labels)
+        except ValueError as failure:
+            error = str(failure)
         up, duration = not error, time.monotonic() - began
         failures = self.state.sink_failures
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import heapq
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, count, repeat
+from itertools import accumulate, chain, count, islice, repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -38,10 +40,8 @@ SAMPLE_COLUMNS = {"metric": "INTEGER", "series": "INTEGER", "time": "BIGINT", "b
 intact in every encoding."""
 SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
-_COPY = """
-copy (select series, time, bits from query_table($table)) to $out
-(format parquet, compression zstd, row_group_size 30720)
-"""
+_PARQUET = "(format parquet, compression zstd, row_group_size {})"
+_SAMPLES_PER_ROW_GROUP = 30_720
 _RANGE = "select series, time, bits from read_parquet($file) where series between $low and $high"
 _SERIES_OF_ROWS = """
 select series from read_parquet($file, file_row_number = true) where file_row_number between $first and $last
@@ -51,7 +51,6 @@ MERGED_ROWS = 250_000
 sort all of them."""
 SERIES_ROWS = 8192
 """Series that are read at once, and a row group of their file."""
-_SERIES = "copy (select id, text from names) to $out (format parquet, compression zstd, row_group_size 8192)"
 _TEXTS = "select text from read_parquet($file) where id between $first and $last order by id"
 
 
@@ -100,45 +99,45 @@ class SampleFormat(BlockFormat[SampleTable]):
         with self.engine.cursor() as cursor:
             rows = cursor.table(table.name).select("series", "time", "bits").fetchnumpy()
             refs, place = np.unique(rows.pop("series"), return_inverse=True)
-            ids, texts = np.full(len(refs), -1, np.int32), list[str]()
+            ids = np.full(len(refs), -1, np.int32)
             metrics = self._index.metric_names(table.metric_refs)
-            for metric in sorted(metrics, key=series_text_prefix):  # so that all texts are sorted, as `merge` needs
-                of_metric, labels = self._index.select(metric, ())
-                places = positions(refs, of_metric)  # of series that other threads add meanwhile: -1
-                ordered = sorted(
-                    (series_text(metric, labels[row]), places[row]) for row in np.flatnonzero(places >= 0).tolist()
-                )
-                ids[[number for _, number in ordered]] = range(len(texts), len(texts) + len(ordered))
-                texts += (text for text, _ in ordered)
+            _write_series(cursor, self._sorted_texts(metrics, refs, ids), folder)
             if missing := int(np.count_nonzero(ids < 0)):
                 raise ValueError(f"{missing} of {len(refs)} series with samples in memory are not in the index")
-            _write_series(cursor, texts, folder)
-            del texts  # before the samples are sorted: both together would be the largest part of the hub's peak
-            cursor.register("ordered", _ordered({"series": ids[place], **rows}))
-            cursor.execute(_COPY, {"table": "ordered", "out": str(folder / SAMPLES_FILE)})
+            with _written_in_parts(cursor, folder / SAMPLES_FILE, _SAMPLES_PER_ROW_GROUP) as write_part:
+                write_part(_ordered({"series": ids[place], **rows}))
         return table.rows, tuple(sorted(metrics))
+
+    def _sorted_texts(self, metrics: frozenset[str], refs: SeriesRefs, ids: SeriesRefs) -> Iterator[str]:
+        """Yield the texts of series, sorted, as `merge` needs them; set `ids` of each of `refs` to its position."""
+        number = 0
+        for metric in sorted(metrics, key=series_text_prefix):
+            of_metric, labels = self._index.select(metric, ())
+            places = positions(refs, of_metric)  # of series that other threads add meanwhile: -1
+            texts = sorted((series_text(metric, labels[row]), row) for row in np.flatnonzero(places >= 0).tolist())
+            ids[places[[row for _, row in texts]]] = range(number, number + len(texts))
+            number += len(texts)
+            yield from (text for text, _ in texts)
 
     def merge(self, sources: list[Path], folder: Path) -> int:
         with self.engine.cursor() as cursor:
             files = [source / SERIES_FILE for source in sources]
             bases = [0, *accumulate(_row_count(cursor, file) for file in files)]
-            texts, new = _merged_texts(cursor, files, bases)
-            _write_series(cursor, texts, folder)
-            count = len(texts)
-            del texts
+            new = np.empty(bases[-1], np.int32)
+            series = _write_merged_series(cursor, files, bases, new, folder)
             samples = [source / SAMPLES_FILE for source in sources]
             total = sum(_row_count(cursor, file) for file in samples)
             ids_of = [*zip(samples, np.split(new, bases[1:-1]), strict=True)]
-            rows_of = np.zeros(count, np.int64)
+            rows_of = np.zeros(series, np.int64)
             for file, ids in ids_of:
                 _add_row_counts(cursor, file, ids, rows_of)
-            cursor.execute("create temp table merged (series integer, time bigint, bits bigint)")
-            for first, end in _parts(rows_of):
-                parts = [_rows_between(cursor, file, ids, first, end) for file, ids in ids_of]
-                cursor.register("part", _ordered({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}))
-                cursor.execute("insert into merged by name select * from part")
-                cursor.unregister("part")
-            merged = copied_rows(cursor.execute(_COPY, {"table": "merged", "out": str(folder / SAMPLES_FILE)}))
+            merged = 0
+            with _written_in_parts(cursor, folder / SAMPLES_FILE, _SAMPLES_PER_ROW_GROUP) as write_part:
+                for first, end in _parts(rows_of):
+                    parts = [_rows_between(cursor, file, ids, first, end) for file, ids in ids_of]
+                    merged += write_part(
+                        _ordered({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+                    )
         if merged != total:
             raise ValueError(f"{merged} of {total} rows were merged, because series of a block have no text")
         return total
@@ -175,10 +174,40 @@ def _distinct(column: NDArray[Any]) -> set[int]:
     return set(np.unique(column).tolist())
 
 
-def _write_series(cursor: duckdb.DuckDBPyConnection, texts: list[str], folder: Path) -> None:
-    cursor.register("names", {"id": np.arange(len(texts), dtype=np.int32), "text": np.array(texts, dtype=object)})
-    cursor.execute(_SERIES, {"out": str(folder / SERIES_FILE)})
-    cursor.unregister("names")  # else it keeps the texts
+@contextmanager
+def _written_in_parts(
+    cursor: duckdb.DuckDBPyConnection, file: Path, row_group_rows: int
+) -> Iterator[Callable[[Columns], int]]:
+    """Give a function that writes the next rows of a Parquet file, and returns their number.
+
+    DuckDB cannot append to a file, so it joins one file of each part, with few rows in memory at a time.
+    """
+    options = _PARQUET.format(row_group_rows)
+    with TemporaryDirectory(dir=file.parent, ignore_cleanup_errors=True) as folder:
+        parts: list[str] = []
+
+        def write(rows: Columns) -> int:
+            parts.append(f"{folder}/{len(parts)}.parquet")
+            cursor.register("part", rows)
+            written = copied_rows(cursor.execute(f"copy (from part) to $out {options}", {"out": parts[-1]}))
+            cursor.unregister("part")  # else it keeps the rows
+            return written
+
+        yield write
+        if len(parts) == 1:
+            Path(parts[0]).rename(file)
+        elif parts:
+            cursor.execute(f"copy (from read_parquet($parts)) to $out {options}", {"parts": parts, "out": str(file)})
+
+
+def _write_series(cursor: duckdb.DuckDBPyConnection, texts: Iterable[str], folder: Path) -> int:
+    """Write the texts of series by ascending id. Return their number."""
+    remaining, first = iter(texts), 0
+    with _written_in_parts(cursor, folder / SERIES_FILE, SERIES_ROWS) as write_part:
+        while part := [*islice(remaining, SERIES_ROWS)]:
+            ids = np.arange(first, first + len(part), dtype=np.int32)
+            first += write_part({"id": ids, "text": np.array(part, dtype=object)})
+    return first
 
 
 def _row_count(cursor: duckdb.DuckDBPyConnection, file: Path) -> int:
@@ -186,35 +215,39 @@ def _row_count(cursor: duckdb.DuckDBPyConnection, file: Path) -> int:
     return int(row[0]) if row else 0
 
 
-def _merged_texts(
-    cursor: duckdb.DuckDBPyConnection, files: list[Path], bases: list[int]
-) -> tuple[list[str], SeriesRefs]:
-    """Return the distinct texts of blocks' series, sorted, and the position of each series' text among them.
+def _write_merged_series(
+    cursor: duckdb.DuckDBPyConnection, files: list[Path], bases: list[int], new: SeriesRefs, folder: Path
+) -> int:
+    """Write the distinct series of blocks, sorted by text. Return their number.
 
-    The series of block i are those from `bases[i]`. A block whose texts are not sorted takes memory for all texts.
+    The series of block i are those from `bases[i]`; `new` becomes the id of each. A block whose texts are not sorted
+    takes memory for all texts.
     """
-    sources = [_texts_of(cursor, file, base) for file, base in zip(files, bases[:-1], strict=True)]
+
+    def sources() -> list[Iterator[tuple[str, int]]]:
+        return [_texts_of(cursor, file, base) for file, base in zip(files, bases[:-1], strict=True)]
+
     try:
-        return _distinct_texts(heapq.merge(*sources), bases[-1])
+        return _write_series(cursor, _distinct_texts(heapq.merge(*sources()), new), folder)
     except _NotSortedError:
-        sources = [_texts_of(cursor, file, base) for file, base in zip(files, bases[:-1], strict=True)]
-        return _distinct_texts(sorted(chain(*sources)), bases[-1])
+        return _write_series(cursor, _distinct_texts(sorted(chain(*sources())), new), folder)
 
 
 class _NotSortedError(Exception):
     """Texts of series are not sorted."""
 
 
-def _distinct_texts(sorted_texts: Iterable[tuple[str, int]], series: int) -> tuple[list[str], SeriesRefs]:
-    """Return the distinct ones of texts, and by the number beside each its position among them."""
-    texts, new = list[str](), np.empty(series, np.int32)
+def _distinct_texts(sorted_texts: Iterable[tuple[str, int]], new: SeriesRefs) -> Iterator[str]:
+    """Yield the distinct ones of texts; set `new[number]`, by the number beside each, to its position among them."""
+    last, found = "", 0  # no text is empty
     for text, number in sorted_texts:
-        if not texts or texts[-1] < text:
-            texts.append(text)
-        elif texts[-1] > text:
+        if last > text:
             raise _NotSortedError
-        new[number] = len(texts) - 1
-    return texts, new
+        found += last < text
+        new[number] = found - 1
+        if last < text:
+            last = text
+            yield text
 
 
 def _add_row_counts(cursor: duckdb.DuckDBPyConnection, file: Path, ids: SeriesRefs, rows_of: NDArray[np.int64]) -> None:
