@@ -62,7 +62,7 @@ def seven_instances(time: float) -> ScriptedHost:
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_a_gpu_has_at_most_60_series_besides_those_of_its_services_and_errors(name: str, host_of: HostOf) -> None:
+def test_a_gpu_has_at_most_80_series_besides_those_of_its_services_and_errors(name: str, host_of: HostOf) -> None:
     """Every series with its index or UUID counts, including those about the exporter."""
     scene = host_of(name)
     for text in played(scene, name):
