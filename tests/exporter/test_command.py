@@ -288,6 +288,7 @@ def test_a_port_in_use_is_named_and_ends_it_with_one() -> None:
     ("arguments", "variables", "names"),
     [
         (["--nvlink"], {}, "--nvlink"),
+        (["--web.listen-addres=:1"], {}, "Did you mean '--web.listen-address'?"),
         (["--web.listen-address=here"], {}, "--web.listen-address"),
         (["--web.listen-address=:70000"], {}, "--web.listen-address"),
         (["--web.telemetry-path=metrics"], {}, "--web.telemetry-path"),

@@ -303,6 +303,19 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     assert result["Worst error rate vs. SLO"]["limit"] == 0.01
 
 
+def test_a_sparkline_shows_the_trouble_of_a_service_that_has_recovered() -> None:
+    """Usage of the SLO of that service, on the scale of the one that is the worst now."""
+    slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
+    failed = contended().red.error_rate.copy()
+    failed[contended().services.index(GATEWAY), -40:-30] = 0.5
+    seen = _seen()
+    assert seen.world
+    world = replace(seen.world, red=replace(seen.world.red, error_rate=failed))
+    tile = _numbers(replace(seen, world=world, forecast=Forecast(slos=slos)))["Worst error rate vs. SLO"]
+    assert (tile["who"], tile["spark"][-1]) == ("embedder", tile["value"])
+    assert max(tile["spark"]) == pytest.approx(0.5 / 0.1 * 0.01)
+
+
 def test_a_baseline_band_needs_history_before_the_sparkline() -> None:
     """Twice the World, the first half of it healthy: what is shown lies above the band."""
     early, late = healthy_world(), contended()
