@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.simulator.scenarios.test_cascades import CALM, START, play, scenario
+from tests.simulator.scenarios.test_cascades import play, scenario
 
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
@@ -36,11 +36,11 @@ def test_a_release_that_is_the_cause_is_named_with_its_version_and_its_time(at: 
 @pytest.mark.slow
 def test_a_neighbor_makes_the_cascade_after_a_harmless_release() -> None:
     """There is none without the batch job, so that the release is not its cause."""
-    spec = scenario(scenario_place("neighbor-release"), 11, CALM)
-    truth, seconds = play(spec, 11, START + CALM)
+    spec, start = scenario(scenario_place("neighbor-release"), 11, whole=False)
+    truth, seconds = play(spec, 11, start)
     assert truth.cascaded
     assert spec.expects.origin in truth.breached
-    assert not play(spec, 11, START + CALM, leave_out=spec.expects.root_cause, until=seconds)[0].cascaded
+    assert not play(spec, 11, start, leave_out=spec.expects.root_cause, until=seconds)[0].cascaded
 
 
 @pytest.mark.soak
