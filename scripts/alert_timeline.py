@@ -48,10 +48,12 @@ class Firing:
     end: float | None
 
 
-def rules_of(folder: Path = ROOT / "alerts") -> list[Rule]:
+def rules_of() -> list[Rule]:
     """All rules, in order."""
     groups = [
-        group for file in sorted(folder.glob("*.rules.yml")) for group in yaml.safe_load(file.read_text())["groups"]
+        group
+        for file in sorted((ROOT / "alerts").glob("*.rules.yml"))
+        for group in yaml.safe_load(file.read_text())["groups"]
     ]
     return [rule for group in groups for rule in group["rules"]]
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 import httpx
@@ -92,10 +92,6 @@ def load(endpoint: str, rate: float, clock: Clock = REAL_TIME) -> Iterator[Path]
             process.wait(10)
 
 
-def _get(path: str, client: httpx.Client) -> httpx.Response:
-    return client.get(path)
-
-
 def counts(counts_file: Path) -> tuple[int, int]:
     """Spans accepted and refused so far."""
     accepted, refused = counts_file.read_text().split() or ("0", "0")
@@ -120,7 +116,7 @@ def main() -> int:
         print(f"{options.gpus} GPUs on {len(targets)} exporters, {options.spans} spans/s, {os.cpu_count()} cores")
         time.sleep(WARM_UP_SECONDS)
         cpu, (accepted, _), started = hub.cpu_seconds(), counts(counts_file), time.monotonic()
-        requests = {path: partial(_get, path) for path in PATHS}
+        requests = {path: methodcaller("get", path) for path in PATHS}
         timings = measure(hub.url, requests, options.seconds, PAUSE_SECONDS)
         took = time.monotonic() - started
         now, refused = counts(counts_file)

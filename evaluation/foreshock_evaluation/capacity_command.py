@@ -14,6 +14,7 @@ from foreshock_evaluation.capacity.accuracy import HORIZONS_HOURS, METHODS, Accu
 from foreshock_evaluation.capacity.announcements import CAPACITY_RATIOS, Announcements, announcements
 from foreshock_evaluation.capacity.announcements import METHODS as METHODS_OF_SHORTAGES
 from foreshock_evaluation.capacity.servegen import RealService, real_services
+from foreshock_evaluation.options import document_text
 from foreshock_evaluation.scores.tables import aligned, between, markdown
 
 DESCRIPTION = """\
@@ -49,16 +50,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
         services = real_services(Path(arguments.servegen), arguments.split, arguments.clients)
     except FileNotFoundError as error:
         raise SettingsError(f"--servegen: {error}. Unpack ServeGen's traces there.") from error
+    page = document_text(arguments.write_docs, "capacity") if arguments.write_docs else ""
     found = [*announcements(services)]
     tables = [_accuracy_table(services, [*accuracies(services)]), _shortage_table(found), _band_table(found)]
     print("\n\n".join(map(aligned, tables)))
-    if arguments.write_docs:
-        path = Path(arguments.write_docs)
-        try:
-            text = between(path.read_text(encoding="utf-8"), "capacity", "\n\n".join(map(markdown, tables)))
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"--write-docs: {path}: {error}") from error
-        path.write_text(text, encoding="utf-8")
+    if page:
+        text = between(page, "capacity", "\n\n".join(map(markdown, tables)))
+        Path(arguments.write_docs).write_text(text, encoding="utf-8")
     return 0
 
 

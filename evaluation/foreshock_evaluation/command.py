@@ -13,9 +13,10 @@ from typing import NamedTuple
 from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import META
-from foreshock_dashboard.settings.option_types import parse_count
+from foreshock_dashboard.settings.option_types import parse_count, split_words
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_evaluation.evaluation import dump_json, summarize
+from foreshock_evaluation.options import document_text
 from foreshock_evaluation.report import document, terminal
 from foreshock_evaluation.scores.outcome import Run
 from foreshock_evaluation.scores.tables import between
@@ -93,7 +94,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     title, tasks, instant, day, classes = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     section = arguments.section or arguments.suite
-    page = _document(arguments.write_docs, section) if arguments.write_docs else ""
+    page = document_text(arguments.write_docs, section) if arguments.write_docs else ""
     began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
     minutes = (time.monotonic() - began) / 60
@@ -145,7 +146,7 @@ def _lab_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
     if not arguments.recordings:
         raise SettingsError("--suite lab: name the folder of the recordings with --recordings DIR (lab/README.md)")
     try:
-        runs = lab_runs(Path(arguments.recordings), _words(arguments.seeds), _words(arguments.scenarios))
+        runs = lab_runs(Path(arguments.recordings), split_words(arguments.seeds), split_words(arguments.scenarios))
     except ValueError as error:
         raise SettingsError(f"--recordings: {error}") from None
     if not runs:
@@ -166,7 +167,7 @@ def _selection(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path
     Raises:
         SettingsError: an option cannot be used, or no run is left.
     """
-    scenarios, seeds = _words(arguments.scenarios), _words(arguments.seeds)
+    scenarios, seeds = split_words(arguments.scenarios), split_words(arguments.seeds)
     if arguments.recordings:
         present: list[tuple[Run, Path | None]] = [
             (run, path)
@@ -189,26 +190,10 @@ def _selection(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path
     return f"Suite {suite.name}: {_runs_text(suite.runs)}", [(run, None) for run in runs], suite.day
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _runs_text(runs: Sequence[Run]) -> str:
     seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
     sizes = " and ".join(sorted({run.size for run in runs}))
     return f"{len(runs)} runs, {len({run.scenario for run in runs})} scenarios, {sizes}, seeds {seeds}"
-
-
-def _document(file: str, name: str) -> str:
-    """The text of a document with the markers of a suite."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        between(text, name, "")
-    except OSError as error:
-        raise SettingsError(f"--write-docs: {file}: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingsError(f"--write-docs: {file} {error}") from None
-    return text
 
 
 def cache_of(folder: str | None) -> Path:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.settings.option_types import parse_count
+from foreshock_dashboard.settings.option_types import parse_count, split_words
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_evaluation.explanations.cross_validation import cross_validation, try_all
 from foreshock_evaluation.explanations.incident import labeled_recordings, read_incident
 from foreshock_evaluation.explanations.questions import Asker
 from foreshock_evaluation.explanations.report import document, dump_json, summarize, terminal
 from foreshock_evaluation.explanations.scoring import SIGNAL_SETS, Answer, Task, score
+from foreshock_evaluation.options import document_text
 from foreshock_evaluation.parallel import run_parallel
 from foreshock_evaluation.scores.tables import aligned, between, markdown
 
@@ -70,9 +71,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
     """
     tasks = _tasks(arguments)
-    signals = _words(arguments.signals) or SIGNAL_SETS
+    signals = split_words(arguments.signals) or SIGNAL_SETS
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
-    page = _document(arguments.write_docs, arguments.section) if arguments.write_docs else ""
+    page = document_text(arguments.write_docs, arguments.section) if arguments.write_docs else ""
     began, bar = time.monotonic(), ProgressBar()
     if arguments.cross_validate:
         tried, failed = run_parallel(try_all, tasks, jobs, bar)
@@ -97,12 +98,12 @@ def _write(arguments: argparse.Namespace, page: str, tables: str) -> None:
 
 
 def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
-    kinds = _words(arguments.kinds)
-    offsets = tuple(parse_flag("--offsets", float, word) for word in _words(arguments.offsets))
-    askers = tuple(asker for asker in ASKERS if asker in _words(arguments.ask))
+    kinds = split_words(arguments.kinds)
+    offsets = tuple(parse_flag("--offsets", float, word) for word in split_words(arguments.offsets))
+    askers = tuple(asker for asker in ASKERS if asker in split_words(arguments.ask))
     if not offsets or not askers:
         raise SettingsError("--offsets, --ask: missing. Name at least one, for example --offsets 0 --ask users.")
-    if unknown := sorted({*_words(arguments.signals)} - {*SIGNAL_SETS}):
+    if unknown := sorted({*split_words(arguments.signals)} - {*SIGNAL_SETS}):
         raise SettingsError(f"--signals: {unknown[0]!r} is not one of {', '.join(SIGNAL_SETS)}")
     found = [
         (str(path.relative_to(folder)), Task(path, offsets, askers, arguments.live, arguments.separate))
@@ -116,19 +117,3 @@ def _tasks(arguments: argparse.Namespace) -> list[tuple[str, Task]]:
             f"--recordings: {', '.join(arguments.recordings)} holds no labeled recording of these. Name another folder."
         )
     return found
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _document(file: str, section: str) -> str:
-    """The text of a document with the markers of a section."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        between(text, section, "")
-    except OSError as error:
-        raise SettingsError(f"--write-docs: {file}: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingsError(f"--write-docs: {file} {error}") from None
-    return text

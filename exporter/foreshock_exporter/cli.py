@@ -70,12 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def steady_clock(
-    wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
-) -> Callable[[], float]:
+def steady_clock() -> Callable[[], float]:
     """Clock in Unix seconds that does not jump when the system clock is set."""
-    offset = wall() - steady()
-    return lambda: steady() + offset
+    offset = time.time() - time.monotonic()
+    return lambda: time.monotonic() + offset
 
 
 def _once(daemon: Daemon, stop: threading.Event) -> int:

@@ -15,6 +15,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.analysis_loop import AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.known_clusters import KnownClusters
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
@@ -76,7 +77,8 @@ class Platform:
         clock = Clock(wall=lambda: self.now)
         known = KnownClusters(self.journal, labels)
         source = ClusterSource(self.store, labels, known.read(self.now))
-        inputs = LoopInputs(source, True, None, identities=self.identities, known_clusters=known)
+        memory = Memory(self.settings.memory_limit)
+        inputs = LoopInputs(source, True, None, memory, identities=self.identities, known_clusters=known)
         self.loop = AnalysisLoop(self.settings, clock, inputs)
         self.notifier = notifier(self.settings, clock, self._folder, Hooks("https://hub.example.com"))
 

@@ -174,15 +174,16 @@ def test_a_journal_that_cannot_be_read_keeps_the_silences_and_stops_no_page(
     other = replace(incident, id="other", service=Service("", "other"))
     silence = entries.silence(NOW, NOW + 600, service=incident.service)
     hub.journal.append("incident", NOW, "dana", silence)
-    assert hub._muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
+    hooks = hub.hooks()
+    assert hooks.muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
 
     def fail(*_: object, **__: object) -> list[Entry]:
         raise SourceError("the disk cannot be read")
 
     hub.journal.append("incident", NOW, "dana", entries.acknowledge(incident.id))
     monkeypatch.setattr(hub.journal, "read", fail)
-    assert hub._muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
-    assert hub._muted(other, NOW + 1) is None
-    assert hub._silences_capacity(incident.service, NOW + 1)
-    assert not hub._silences_capacity(other.service, NOW + 1)
+    assert hooks.muted(incident, NOW + 1) == Mute(NOW + 600, "dana", "")
+    assert hooks.muted(other, NOW + 1) is None
+    assert hooks.silences_capacity(incident.service, NOW + 1)
+    assert not hooks.silences_capacity(other.service, NOW + 1)
     assert len([record for record in caplog.records if "the disk cannot be read" in record.message]) == 1

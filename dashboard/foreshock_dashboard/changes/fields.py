@@ -93,17 +93,17 @@ def checked_choice(values: Object, field: str, options: tuple[Option, ...], othe
     return next(option for option in options if option == text)
 
 
-def checked_service(values: Object, field: str = "service") -> Service | None:
-    """The service in a field; None if it is absent.
+def checked_service(values: Object) -> Service | None:
+    """The service in the field `service`; None if it is absent.
 
     Raises:
         InvalidChangeError: it is no `name` or `namespace/name`.
     """
-    text = checked_text(values, field)
+    text = checked_text(values, "service")
     try:
         return Service.parse(text) if text else None
     except ValueError as error:
-        raise InvalidChangeError(f"{field}: {error}") from None
+        raise InvalidChangeError(f"service: {error}") from None
 
 
 def named_service(text: str, namespace: str = "") -> Service | None:
@@ -114,16 +114,16 @@ def named_service(text: str, namespace: str = "") -> Service | None:
         return None
 
 
-def checked_link(values: Object, field: str = "link") -> str:
-    """The address in a field; "" if it is absent.
+def checked_link(values: Object) -> str:
+    """The address in the field `link`; "" if it is absent.
 
     Raises:
         InvalidChangeError: it is no `http` or `https` address.
     """
-    value = values.get(field)
+    value = values.get("link")
     link = link_of(value)
     if value not in (None, "") and not link:
-        raise InvalidChangeError(f"{field}: not an http or https address of up to {MAX_LINK_CHARS} characters")
+        raise InvalidChangeError(f"link: not an http or https address of up to {MAX_LINK_CHARS} characters")
     return link
 
 

@@ -43,7 +43,6 @@ SETTLE_SECONDS = 2.0
 """Wall-clock delay of an evaluation after its grid point, so that the scrapes and spans of that time have arrived."""
 WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
-DEFAULT_MEMORY = Memory(Settings().memory_limit)
 DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of the histogram of evaluation durations: milliseconds for a few services, seconds for thousands of GPUs."""
 _MAX_INTERVAL_RATIO = 1.2
@@ -56,9 +55,9 @@ class LoopInputs(NamedTuple):
     is_own_store: whether the source is the hub's own store.
     write: appends the hub's own series (Unix seconds, open incidents) to the store, from which the same evaluation
     reads them; None where the hub takes nothing in.
+    memory: limits of the World and of past time ranges.
     bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
     simulated: whether the samples are of a simulated platform.
-    memory: limits of the World and of past time ranges.
     reported: returns the changes of the journal.
     identities, known_clusters: those of open incidents, and of clusters, across restarts; None where the hub is at a
     past time.
@@ -67,9 +66,9 @@ class LoopInputs(NamedTuple):
     source: ClusterSource
     is_own_store: bool
     write: Callable[[float, Sequence[Incident]], None] | None
+    memory: Memory
     bounds: tuple[float, float] | None = None
     simulated: bool = False
-    memory: Memory = DEFAULT_MEMORY
     reported: Callable[[], Sequence[Change]] = tuple
     identities: Identities | None = None
     known_clusters: KnownClusters | None = None

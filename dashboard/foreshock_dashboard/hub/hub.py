@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
@@ -175,15 +175,7 @@ class Hub:
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
-            loops = {
-                "evaluation": self._evaluate_repeatedly,
-                "maintenance": self._maintain_repeatedly,
-                "owners": self._read_owners_repeatedly,
-                "capacity": self._forecast_repeatedly,
-            }
-            if not reads_own_store:
-                loops["season"] = self._load_seasons_repeatedly
-            self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
+            self._threads = self._make_threads(reads_own_store=reads_own_store)
             hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
             access = page_access(settings)
             opened.callback(access.audit.close)
@@ -192,22 +184,36 @@ class Hub:
                 app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure, mcp=settings.mcp)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
-            base = settings.external_url or self.web.url.rstrip("/")
-            hooks = Hooks(
-                base,
-                self._owner,
-                self._muted,
-                self._picture,
-                self._record_notification,
-                self._shortages,
-                self._silences_capacity,
-                settings.working_hours,
-            )
-            self.notifier = notifier(settings, clock, intake.store.path, hooks)
+            self.notifier = notifier(settings, clock, intake.store.path, self.hooks())
             if self.notifier:
                 opened.callback(self.notifier.close)
             opened.callback(self._end_threads)
             self._opened = opened.pop_all()
+
+    def hooks(self) -> Hooks:
+        """What the notifier takes from this hub."""
+        return Hooks(
+            base=self._settings.external_url or self.web.url.rstrip("/"),
+            owner=lambda service: self.ownership(service).owner,
+            muted=self._muted,
+            picture=self._picture,
+            record=self._record_notification,
+            shortages=self._shortages,
+            silences_capacity=lambda service, time: self._known_responses().silences_capacity(service, time),
+            working_hours=self._settings.working_hours,
+        )
+
+    def _make_threads(self, *, reads_own_store: bool) -> Sequence[threading.Thread]:
+        """The threads of the loops; those that read history may take long, and must not delay an evaluation."""
+        loops: dict[str, Callable[[], None]] = {
+            "evaluation": self._evaluate_repeatedly,
+            "maintenance": self._maintain_repeatedly,
+            "owners": self._read_owners_repeatedly,
+            "capacity": lambda: self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot),
+        }
+        if not reads_own_store:
+            loops["season"] = self._load_seasons_repeatedly
+        return [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
 
     def start(self) -> None:
         """Begin to serve, scrape, and evaluate. A hub at a past time evaluates once and takes nothing in."""
@@ -247,18 +253,15 @@ class Hub:
             log.exception("the picture of incident %s could not be drawn", incident_id)
             return None
 
-    def _owner(self, service: Service) -> str:
-        """The owner of a service; "" if unknown."""
-        return self.ownership(service).owner
-
     def _muted(self, incident: Incident, now: float) -> Mute | None:
         """The silence or maintenance window that covers an incident; None without one."""
         silence = self._known_responses().silence_of(incident, now)
         return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
 
-    def _silences_capacity(self, service: Service | None, time: float) -> bool:
-        """Whether a silence covers capacity messages about a service, or a pool (None)."""
-        return self._known_responses().silences_capacity(service, time)
+    def _shortages(self) -> Sequence[Shortage] | None:
+        """Those of the capacity forecast; None where it is not current."""
+        forecast = self.capacity
+        return forecast.shortages if forecast.loads and not forecast.error else None
 
     def _known_responses(self) -> Responses:
         """A journal that cannot be read leaves the silences read before in effect, and stops no notification."""
@@ -330,10 +333,6 @@ class Hub:
             self._owners_read.set()
             self._stop.wait(REFRESH_SECONDS)
 
-    def _forecast_repeatedly(self) -> None:
-        """Forecast hours and days in a dedicated thread: it reads weeks of history."""
-        self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot)
-
     def _end_threads(self) -> None:
         self._stop.set()
         self._loop.end()
@@ -348,11 +347,6 @@ class Hub:
     def snapshot(self) -> Snapshot:
         """Result of the newest evaluation."""
         return self._loop.snapshot
-
-    def _shortages(self) -> Sequence[Shortage] | None:
-        """Those of the capacity forecast; None where it is not current."""
-        forecast = self.capacity
-        return forecast.shortages if forecast.loads and not forecast.error else None
 
     @property
     def capacity(self) -> CapacityForecast:

@@ -19,6 +19,8 @@ from foreshock_dashboard.model.types import Json
 
 log = logging.getLogger(__name__)
 
+TARGET = "foreshock"
+"""Where the derived series come from, in logs and on the status page."""
 MAX_QUEUED_SPANS, MAX_QUEUED_BATCHES = 2048, 8
 """Spans, and batches of them, that are counted together. A second batch takes six sevenths of the time of the first,
 since the processor's caches are warm (scripts/bench_spans.py)."""
@@ -46,13 +48,11 @@ class IngestPipeline:
         self,
         sink: Sink,
         clock: Clock,
-        target: str = "foreshock",
         max_series: int = MAX_SERIES,
         max_pending: int = MAX_PENDING_SPANS,
     ) -> None:
         self._sink = sink
         self._clock = clock
-        self._target = target
         self._metrics = SpanMetrics(
             ttl=10.0 * clock.speed,
             slack=30.0 * clock.speed,
@@ -130,7 +130,7 @@ class IngestPipeline:
             self._collected[name] = (name,)
         ended = sorted(name for key in self._written.keys() - self._collected.keys() for name in self._written[key])
         stale = tuple(Sample(metric, labels, STALE) for metric, labels in ended)
-        return SampleBatch(now, self._target, samples + stale)
+        return SampleBatch(now, TARGET, samples + stale)
 
     def mark_written(self) -> None:
         """Record that the last collected batch is stored. Until then, the next one repeats its staleness markers.

@@ -151,7 +151,7 @@ def counted(count: float, singular: str, plural_form: str = "") -> str:
     return f"{count:,.0f} {plural(count, singular, plural_form)}"
 
 
-def name_list(names: Sequence[str], most: int = 3) -> str:
-    """`a, b, c and 2 more`: up to `most` names, and the number of the others."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def name_list(names: Sequence[str]) -> str:
+    """`a, b, c and 2 more`: up to three names, and the number of the others."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

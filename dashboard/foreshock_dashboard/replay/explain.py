@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
@@ -25,7 +25,7 @@ from foreshock_dashboard.model.explanation import (
     SignalKind,
 )
 from foreshock_dashboard.model.incident import Candidate
-from foreshock_dashboard.model.query import Matrix, MetricSeries, MetricSource, NoDataError, Query, grid
+from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query, grid
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.meta import RecordingError
@@ -163,7 +163,8 @@ def compare(
         SourceError: the source cannot answer.
     """
     window = analysis_window(extent, at, timing.step)
-    rows = signal_rows(read_metrics(source, window), window.baseline_end, window.step)
+    series = read_all_series(source, float(window.times[0]), float(window.times[-1]), window.step)
+    rows = signal_rows(series, window.baseline_end, window.step)
     ranker = SignalRanker(rows, window)
     services = ranker.graph.services
     known = [item for item in services if cluster in ("", item.cluster)]
@@ -223,15 +224,6 @@ def counted(found: Deviations) -> tuple[SignalCount, ...]:
         series[kind] = series.get(kind, 0) + 1
         services.setdefault(kind, set()).update([row.entity] if isinstance(row.entity, Service) else row.entity)
     return tuple(SignalCount(kind, series[kind], len(services[kind])) for kind in SIGNAL_KINDS if kind in series)
-
-
-def read_metrics(source: MetricSource, window: AnalysisWindow) -> Iterator[MetricSeries]:
-    """All series of a source on the grid of the window, as they are sampled.
-
-    Raises:
-        SourceError: the source cannot answer.
-    """
-    yield from read_all_series(source, float(window.times[0]), float(window.times[-1]), window.step)
 
 
 def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWindow:

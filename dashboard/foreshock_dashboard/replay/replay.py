@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,14 +83,14 @@ class ReplayResult:
     learning: Learning
 
 
-def replay_folder(folder: Path, until: float | None = None, progress: Progress = lambda *_: None) -> ReplayResult:
+def replay_folder(folder: Path, until: float | None = None) -> ReplayResult:
     """Replay a recording from its start to `until` (Unix seconds), or to its end.
 
     Raises:
         RecordingError: the folder is no recording, cannot be read, holds no metrics, or begins after `until`.
     """
-    with closing(Recording(folder)) as recording:
-        return replay(recording, until, progress)
+    with Recording(folder) as recording:
+        return replay(recording, until)
 
 
 def replay(

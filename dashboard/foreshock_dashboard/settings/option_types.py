@@ -22,8 +22,9 @@ EXPORTER_PORT = 10_877
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
-def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated text."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def parse_size(text: str) -> int:
@@ -36,7 +37,7 @@ def parse_size(text: str) -> int:
 
 def parse_label_names(text: str) -> tuple[str, ...]:
     """Names of labels, in order."""
-    names = tuple(_split(text))
+    names = split_words(text)
     if bad := [name for name in names if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name)]:
         raise ValueError(f"{bad[0]!r} is not a label name; use letters, digits, and underscores")
     return names
@@ -87,7 +88,7 @@ def url_without_credentials(option: str) -> Callable[[str], str]:
 def parse_alertmanagers(text: str) -> tuple[str, ...]:
     """Comma-separated URLs, see `url_without_credentials`."""
     urls, parse = [], url_without_credentials("--alertmanager-config")
-    for word in _split(text):
+    for word in split_words(text):
         try:
             urls.append(parse(word))
         except ValueError as error:
@@ -104,7 +105,7 @@ class TargetOption(NamedTuple):
 
 def parse_targets(text: str) -> tuple[TargetOption, ...]:
     """Scrape targets from a comma-separated list: `host-1`, `host-1:10877`, or a URL; `SERVICE=` assigns one."""
-    return tuple(map(_target, _split(text)))
+    return tuple(map(_target, split_words(text)))
 
 
 def _target(word: str) -> TargetOption:
@@ -120,7 +121,7 @@ def _with_port(host: str) -> str:
 
 def parse_hosts(text: str) -> tuple[str, ...]:
     """Comma-separated host names or addresses, without ports, in lower case."""
-    words = tuple(dict.fromkeys(_split(text.lower())))
+    words = tuple(dict.fromkeys(split_words(text.lower())))
     if any(not re.fullmatch(r"[\w.\-]{1,253}|\[?[0-9a-f:.]+\]?", word) for word in words):
         raise ValueError("is not a valid host list; use names without ports, such as gpus.example,10.0.0.5")
     return words
@@ -137,7 +138,7 @@ def parse_header(text: str) -> str:
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Comma-separated addresses or CIDR blocks, none of which contains every address."""
     networks = []
-    for word in _split(text):
+    for word in split_words(text):
         try:
             network = ipaddress.ip_network(word)
         except ValueError:
@@ -154,7 +155,7 @@ MAX_ATTRIBUTES = 40
 
 def parse_attributes(text: str) -> tuple[str, ...]:
     """Comma-separated attribute names."""
-    words = tuple(dict.fromkeys(_split(text)))
+    words = tuple(dict.fromkeys(split_words(text)))
     if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
         raise ValueError("is not a valid attribute list; use http.route,hw.id")
     if len(words) > MAX_ATTRIBUTES:
@@ -168,7 +169,7 @@ def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
     The error rate is 1% by default.
     """
     slos = []
-    for word in _split(text):
+    for word in split_words(text):
         name, equals, targets = word.partition("=")
         duration, _, error_rate = (part.strip() for part in targets.partition(":"))
         if not equals or not _service_name(name):
@@ -189,7 +190,7 @@ def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
 def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
     """(service, tier) pairs from text such as `llm-chat=gold, ml/batch-embed=bronze`."""
     tiers: dict[str, str] = {}
-    for word in _split(text):
+    for word in split_words(text):
         name, _, tier = (part.strip() for part in word.partition("="))
         if not _service_name(name) or not tier:
             raise ValueError(
@@ -212,7 +213,7 @@ def parse_role(text: str) -> Role:
 def parse_roles(text: str) -> tuple[tuple[str, Role], ...]:
     """(name, role) pairs from text such as `ada=admin, group:sre=responder`."""
     roles = []
-    for word in _split(text):
+    for word in split_words(text):
         name, equals, role = (part.strip() for part in word.rpartition("="))
         if not equals or not name.removeprefix(GROUP):
             raise ValueError(f"{word!r} is not a valid role; use NAME=ROLE or group:NAME=ROLE, such as ada=admin")

@@ -25,7 +25,7 @@ def queue_wait_seconds(queue: Floats, throughput: Floats) -> Floats:
     return np.where(np.isnan(queue) | np.isnan(throughput), np.nan, seconds)
 
 
-def cusum(z: Floats, drift: float = CUSUM_DRIFT) -> Floats:
+def cusum(z: Floats) -> Floats:
     """One-sided cumulative sums S = max(0, S + z − k) along the last axis (Page, *Biometrika* 1954).
 
     `z` is in scales, shape (..., times). A NaN leaves the sum unchanged.
@@ -34,15 +34,15 @@ def cusum(z: Floats, drift: float = CUSUM_DRIFT) -> Floats:
     running = np.zeros(z.shape[:-1])
     for i in range(z.shape[-1]):
         value = z[..., i]
-        running = np.where(np.isnan(value), running, np.maximum(0.0, running + value - drift))
+        running = np.where(np.isnan(value), running, np.maximum(0.0, running + value - CUSUM_DRIFT))
         sums[..., i] = running
     return sums
 
 
-def change_point(z: Floats, drift: float = CUSUM_DRIFT) -> int:
+def change_point(z: Floats) -> int:
     """Index of the first point of the current excursion of `z`, shape (times,); len(z) without an excursion.
 
     Page's estimate: one past the last point at which the CUSUM was zero.
     """
-    zeros = np.flatnonzero(cusum(z, drift) <= 0)
+    zeros = np.flatnonzero(cusum(z) <= 0)
     return int(zeros[-1]) + 1 if len(zeros) else 0

@@ -18,6 +18,8 @@ from foreshock_dashboard.stats.robust import median
 
 HORIZON_SECONDS = 900.0
 """Longest forecast; a trend of the last minutes says nothing beyond it."""
+MIN_SPREAD = 0.05
+"""Least spread of a trend, in the unit of its values: logarithms."""
 NEAR_SECONDS = 600.0
 """Time within which a crossing is near."""
 QUANTILES = (0.1, 0.2, 0.5, 0.8, 0.9)
@@ -41,12 +43,12 @@ class Trend:
     spread: Floats
 
 
-def fit_trend(values: Floats, step: float, level_over: float = 120.0, floor: float = 0.05) -> Trend:
+def fit_trend(values: Floats, step: float, level_over: float = 120.0) -> Trend:
     """Fit a trend to each row of `values`, shape (rows, times), newest last, `step` seconds apart.
 
     The slope is the least-squares slope shrunk by its standard error, so that noise has none. The error allows for
     autocorrelated points (AR(1), Bartlett's factor (1 + r)/(1 − r)). The level is the median of the last `level_over`
-    seconds. The spread is at least `floor`; NaN for fewer than three points.
+    seconds. The spread is at least `MIN_SPREAD`; NaN for fewer than three points.
     """
     points = values.shape[1]
     known = np.isfinite(values)
@@ -71,7 +73,7 @@ def fit_trend(values: Floats, step: float, level_over: float = 120.0, floor: flo
     return Trend(
         median(values[:, -newest:]),
         np.where(too_short, 0.0, shrunk),
-        np.where(too_short, np.nan, np.maximum(np.sqrt(variance), floor)),
+        np.where(too_short, np.nan, np.maximum(np.sqrt(variance), MIN_SPREAD)),
     )
 
 
@@ -90,14 +92,12 @@ class CrossingForecast:
     seconds: Floats
 
 
-def forecast_crossing(
-    trend: Trend, limit: Floats | float, duration: float, step: float = 10.0, horizon: float = HORIZON_SECONDS
-) -> CrossingForecast:
+def forecast_crossing(trend: Trend, limit: Floats | float, duration: float, step: float = 10.0) -> CrossingForecast:
     """Forecast when the trend exceeds `limit` (in the trend's unit) for `duration` seconds.
 
     A row without a known level has probability 0.
     """
-    ahead = step * np.arange(1, max(1, round(horizon / step)) + 1)
+    ahead = step * np.arange(1, max(1, round(HORIZON_SECONDS / step)) + 1)
     with np.errstate(invalid="ignore"):
         mean = trend.level[:, None] + trend.slope[:, None] * ahead
         z = (mean - np.reshape(limit, (-1, 1))) / trend.spread[:, None]

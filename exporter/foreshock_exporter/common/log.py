@@ -18,9 +18,7 @@ REPEAT_AFTER_SECONDS = 60.0
 class ProblemLog:
     """Logs each problem once when it appears and once when it is resolved."""
 
-    def __init__(self, logger: logging.Logger = log, timer: Callable[[], float] = time.monotonic) -> None:
-        self._logger = logger
-        self._timer = timer
+    def __init__(self) -> None:
         self._reported: dict[str, tuple[str, float]] = {}
 
     def report(self, subject: str, message: str, *, exc_info: bool = False) -> None:
@@ -29,14 +27,14 @@ class ProblemLog:
         A changed message is logged at most once per `REPEAT_AFTER_SECONDS`.
         """
         message_before, reported_at = self._reported.get(subject, ("", float("-inf")))
-        if message_before != message and self._timer() - reported_at >= REPEAT_AFTER_SECONDS:
-            self._reported[subject] = (message, self._timer())
-            self._logger.warning("%s: %s", subject, message, exc_info=exc_info)
+        if message_before != message and time.monotonic() - reported_at >= REPEAT_AFTER_SECONDS:
+            self._reported[subject] = (message, time.monotonic())
+            log.warning("%s: %s", subject, message, exc_info=exc_info)
 
     def resolve(self, subject: str, message: str = "") -> None:
         """Log that `subject` works again, if it had a problem."""
         if self._reported.pop(subject, None) is not None:
-            self._logger.info("%s", message or f"{subject}: works again")
+            log.info("%s", message or f"{subject}: works again")
 
 
 def configure_logging(level: str, form: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,8 +138,8 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def parse_netstat(text: str, where: str, wanted: Collection[str] = metrics.NETSTAT.keys()) -> dict[str, float]:
-    """Parse pairs of lines `Tcp: NAME NAME …` and `Tcp: VALUE VALUE …`; only `wanted` fields are kept.
+def parse_netstat(text: str, where: str) -> dict[str, float]:
+    """Parse pairs of lines `Tcp: NAME NAME …` and `Tcp: VALUE VALUE …`; only fields of `metrics.NETSTAT` are kept.
 
     Raises:
         ValueError: a pair of lines is malformed; the message quotes it.
@@ -153,7 +153,7 @@ def parse_netstat(text: str, where: str, wanted: Collection[str] = metrics.NETST
             raise ValueError(f"{where}: names and values do not match in {pair[:120]!r}")
         protocol = names[0].removesuffix(":")
         for name, value in zip(names[1:], values[1:], strict=True):
-            if (field := f"{protocol}_{name}") in wanted:
+            if (field := f"{protocol}_{name}") in metrics.NETSTAT:
                 counters[field] = _number(value, f"{where}: {field}")
     return counters
 

@@ -90,9 +90,9 @@ class PushReport:
     An unreachable endpoint is logged once for all signals, a refused signal once per signal, and each recovery once.
     """
 
-    def __init__(self, endpoint: str, problems: ProblemLog | None = None) -> None:
+    def __init__(self, endpoint: str) -> None:
         self._endpoint = f"OTLP endpoint {endpoint}"
-        self._problems = problems or ProblemLog()
+        self._problems = ProblemLog()
         self._lock = threading.Lock()
         self._pushed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)
         self._failed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)

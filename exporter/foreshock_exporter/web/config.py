@@ -75,9 +75,9 @@ class WatchedConfig:
         ConfigError: the file is unusable at the start.
     """
 
-    def __init__(self, path: Path | None, problems: ProblemLog | None = None) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._problems = problems or ProblemLog()
+        self._problems = ProblemLog()
         self._passwords = PasswordChecker()
         self._lock = threading.Lock()
         self._versions: dict[Path, _FileVersion] = {}

@@ -31,13 +31,10 @@ class Restartable(Protocol):
 
 
 class Kubelet:
-    """Watches replicas in a thread.
-
-    restarts: whether ended replicas start again. paused: a lock, under which it starts none.
-    """
+    """Watches replicas in a thread. paused: a lock, under which it starts none."""
 
     def __init__(self) -> None:
-        self.restarts, self.paused = True, threading.RLock()
+        self.paused = threading.RLock()
         self._closing = threading.Event()
         self._due: dict[str, float] = {}
         self._delays: dict[str, float] = {}
@@ -54,10 +51,9 @@ class Kubelet:
 
     def _watch(self, replicas: Sequence[Restartable]) -> None:
         while not self._closing.wait(CHECK_SECONDS):
-            if self.restarts:
-                for replica in replicas:
-                    with self.paused:
-                        self.check(replica, time.time())
+            for replica in replicas:
+                with self.paused:
+                    self.check(replica, time.time())
 
     def check(self, replica: Restartable, now: float) -> None:
         """Start a replica if it ended and its delay has passed; now in Unix seconds."""

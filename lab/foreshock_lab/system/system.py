@@ -104,15 +104,6 @@ class System:
 
     # --- parts
 
-    @property
-    def restart_policy(self) -> bool:
-        """Whether a replica that ended by itself starts again."""
-        return self._kubelet.restarts
-
-    @restart_policy.setter
-    def restart_policy(self, restarts: bool) -> None:
-        self._kubelet.restarts = restarts
-
     def service(self, name: str) -> Service:
         """A service, or a store by the names `postgres` and `valkey`.
 

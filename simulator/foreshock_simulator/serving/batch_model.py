@@ -38,7 +38,7 @@ class BatchServer(ModelServer):
         """Accept or reject a request. Generated tokens are not counted."""
         del generated_tokens
         job = Job(self._engine, prompt_tokens, 1, variant)
-        if self._drained is not None or self.worker.stopped:
+        if self.worker.stopped:
             job.reject()
             return job
         self._waiting[job] = None
@@ -62,7 +62,6 @@ class BatchServer(ModelServer):
             del self._waiting[job]
         job.done.fire(False)
         self._start_waiting()
-        self._check_drained()
 
     def _start(self, job: Job) -> None:
         self._admit(job)
@@ -76,7 +75,6 @@ class BatchServer(ModelServer):
         self._prompt_tokens += job.prompt_tokens
         self._succeed(job)
         self._start_waiting()
-        self._check_drained()
 
     def _start_waiting(self) -> None:
         """Start waiting requests within `max_batch`, as far as the loaded variant serves them."""

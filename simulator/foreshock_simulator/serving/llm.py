@@ -67,7 +67,7 @@ class LlmServer(ModelServer):
         job = Job(self._engine, prompt_tokens, generated_tokens)
         too_large = block_count(job.prompt_tokens + job.generated_tokens) > self._kv.total
         queue_full = len(self._waiting) >= self._spec.max_waiting
-        if too_large or queue_full or self._drained is not None or self.worker.stopped:
+        if too_large or queue_full or self.worker.stopped:
             job.reject()
             return job
         self._waiting[job] = None
@@ -89,7 +89,6 @@ class LlmServer(ModelServer):
         else:
             del self._waiting[job]
             job.done.fire(False)
-            self._check_drained()
 
     def stop(self) -> None:
         """Stop at once, with the process; requests in flight fire with False."""
@@ -128,7 +127,6 @@ class LlmServer(ModelServer):
             self._step_run.decode(count, context, steps, self._end)
         else:
             self._step_run.finish()
-            self._check_drained()
 
     def _admit_waiting(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
         waiting = self._waiting

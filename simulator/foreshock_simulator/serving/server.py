@@ -115,7 +115,6 @@ class ModelServer(ABC):
         self._engine, self.worker = engine, worker
         self._waiting: OrderedDict[Job, None] = OrderedDict()  # in order of arrival, preempted requests first
         self._running: dict[Job, None] = {}  # in order of admission
-        self._drained: Signal | None = None
         self._preemptions = self._prompt_tokens = self._generation_tokens = self._success = 0
         self._histograms = {timing: Histogram(bounds) for timing, bounds in BUCKET_BOUNDS.items()}
 
@@ -135,13 +134,6 @@ class ModelServer(ABC):
     def cancel(self, job: Job) -> None:
         """Cancel a request; its resources are free at the next step."""
 
-    def drain(self) -> Signal:
-        """Reject new requests from now on; the signal fires when no request is left."""
-        if self._drained is None:
-            self._drained = Signal(self._engine)
-            self._check_drained()
-        return self._drained
-
     def stop(self) -> None:
         """Stop at once, with the process; requests in flight fire with False."""
         self.worker.stop()
@@ -149,7 +141,6 @@ class ModelServer(ABC):
             job.reject()
         self._running.clear()
         self._waiting.clear()
-        self._check_drained()
 
     def stats(self) -> ModelStats:
         """Counters and gauges at present."""
@@ -185,10 +176,6 @@ class ModelServer(ABC):
             per_token = (seconds - job.first_token_seconds) / (job.generated_tokens - 1)
             self._histograms["request_time_per_output_token"].observe(per_token)
         job.done.fire(True)
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and not self.load:
-            self._drained.fire()
 
 
 def memory_bytes(spec: ModelSpec, gpu: Gpu, slice: int | None = None) -> float:  # noqa: A002 - the word of MIG

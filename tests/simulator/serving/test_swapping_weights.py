@@ -72,11 +72,9 @@ def test_a_cancellation_during_a_swap_delays_no_other_request() -> None:
     jobs = [serving.submit(1, 1, variant) for variant in ("a", "b", "a")]
     engine.run(1.0)
     serving.cancel(jobs[1])
-    drained = serving.drain()
 
     first, _, third = end_times(engine, jobs)
 
     assert jobs[2].done.value is True
     assert third == pytest.approx(first + 2 * SWAP + SECONDS, rel=0.05)
-    assert drained.fired
     assert serving.load == 0

@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import ANOMALOUS_SCALES, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.robust import percentile
 
-ANOMALOUS_SCALES = 2.5
-"""Scales above the baseline at which the confidence in an anomaly is 1 − 1/e."""
 ERROR_RATE_WEIGHT = math.log(2) / 0.05
 """Weight of the error rate: 5 more errors per 100 requests equal a doubled latency."""
 LOAD_LOOKBACK_SECONDS = 300.0
@@ -107,7 +105,7 @@ class Excesses:
 
     def since(self, excess: Excess) -> float:
         """Unix seconds since when the excess exists; infinite without one."""
-        return math.inf if excess.key is None else self.point.since(excess.name, excess.key, ANOMALOUS_SCALES)
+        return math.inf if excess.key is None else self.point.since(excess.name, excess.key)
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
         z = self.point.z(name, key)

@@ -32,6 +32,8 @@ SMOOTHING_POINTS = 3
 MAX_SMOOTHING_SECONDS = 60.0
 """Grid points of the median that is the current value, and the longest time that they span; one lost scrape or slow
 request does not change it, and a fault of a minute is not diluted."""
+ANOMALOUS_SCALES = 2.5
+"""Scales above the baseline from which a signal is anomalous: the confidence in that is 1 − 1/e there."""
 FIRST_LOOKBACK_POINTS = 12
 """Grid points of all rows searched first for the start of an excursion: most signals were normal so recently."""
 
@@ -102,7 +104,7 @@ class EvaluationPoint:
         self.cache = cache or IdentityCache()
         self.utilizations = utilizations or {}
         self._signals: dict[str, SignalAt] = {}
-        self._last_normal: dict[tuple[str, float], list[int]] = {}
+        self._last_normal: dict[str, list[int]] = {}
         self._memo: dict[Callable[[EvaluationPoint], Any], Any] = {}
 
     @property
@@ -165,35 +167,35 @@ class EvaluationPoint:
         signal = SIGNAL_BY_NAME[name]
         return transformed(signal, signal.values(self.world, (rows, self._last(points))))
 
-    def since(self, name: str, key: Key, threshold: float = 2.5, lookback: float = 3600.0) -> float:
-        """Unix seconds since when the signal exceeds `threshold` scales, at most `lookback` seconds ago.
+    def since(self, name: str, key: Key, lookback: float = 3600.0) -> float:
+        """Unix seconds since when the signal exceeds `ANOMALOUS_SCALES`, at most `lookback` seconds ago.
 
-        The current time where it does not exceed the threshold or is unknown.
+        The current time where it does not exceed them or is unknown.
         """
         row = self[name].keys.get(key)
         points = min(self.world.points(lookback), self.column + 1)
         if row is None or not points:
             return self.time
-        searched, lookup = min(FIRST_LOOKBACK_POINTS, points), (name, threshold)
-        if lookup not in self._last_normal:
-            self._last_normal[lookup] = self._last_within(name, ALL_ROWS, threshold, searched).tolist()
-        last = self._last_normal[lookup][row]
+        searched = min(FIRST_LOOKBACK_POINTS, points)
+        if name not in self._last_normal:
+            self._last_normal[name] = self._last_normal_point(name, ALL_ROWS, searched).tolist()
+        last = self._last_normal[name][row]
         if last < 0:
             searched, rows = points, slice(row, row + 1)
-            last = self._last_within(name, rows, threshold, searched).item()
+            last = self._last_normal_point(name, rows, searched).item()
             if last < 0:
                 known = np.isfinite(self.past(name, rows, searched)[0])
                 last = int(known.argmax()) - 1 if known.any() else searched - 1
         return self.time - (searched - 1 - min(last + 1, searched - 1)) * self.world.step
 
-    def first_excess(self, name: str, key: Key, start: float, threshold: float = 2.5) -> float:
-        """Unix seconds from `start` on at which the signal, also smoothed, first exceeds `threshold` scales; or inf."""
+    def first_excess(self, name: str, key: Key, start: float) -> float:
+        """Unix seconds from `start` on at which the signal, also smoothed, first exceeds `ANOMALOUS_SCALES`; or inf."""
         row = self[name].keys.get(key)
         points = min(self.world.points(self.time - start), self.column) + 1
         if row is None or points < 1:
             return math.inf
         rows, smoothing = slice(row, row + 1), smoothing_points(self.world)
-        beyond = ~self._is_normal(name, rows, threshold, points)[0] & np.isfinite(self.past(name, rows, points)[0])
+        beyond = ~self._is_normal(name, rows, points)[0] & np.isfinite(self.past(name, rows, points)[0])
         lasting = moving_median(beyond[None].astype(float), smoothing)[0] > 0.5
         if not lasting.any():
             return math.inf
@@ -201,18 +203,18 @@ class EvaluationPoint:
         first = start_column + int(beyond[start_column:].argmax())
         return self.time - (points - 1 - first) * self.world.step
 
-    def _last_within(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:
-        """Index among the last `points` of the last one within `threshold` scales, by row; −1 for none."""
-        within = self._is_normal(name, rows, threshold, points)
+    def _last_normal_point(self, name: str, rows: slice, points: int) -> NDArray[np.intp]:
+        """Index among the last `points` of the last normal one, by row; −1 for none."""
+        within = self._is_normal(name, rows, points)
         return np.where(within.any(axis=1), points - 1 - within[:, ::-1].argmax(axis=1), -1)
 
-    def _is_normal(self, name: str, rows: slice, threshold: float, points: int) -> NDArray[np.bool_]:
-        """Whether a signal is known and within `threshold` scales at the last `points`; shape (rows, points)."""
+    def _is_normal(self, name: str, rows: slice, points: int) -> NDArray[np.bool_]:
+        """Whether a signal is known and within `ANOMALOUS_SCALES` at the last `points`; shape (rows, points)."""
         signal, values = SIGNAL_BY_NAME[name], self.past(name, rows, points)
         level, scale = self.baselines.of(name).of(signal.keys(self.world))[rows].T.astype(values.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = (values - level[:, None]) / scale[:, None] * (signal.worse or 1)
-            within: NDArray[np.bool_] = ~(deviation > threshold) & np.isfinite(values)
+            within: NDArray[np.bool_] = ~(deviation > ANOMALOUS_SCALES) & np.isfinite(values)
         at = rows, self._last(points)
         if signal.lower_bound is not None and (bound := signal.lower_bound(self.world, at)) is not None:
             within |= is_sampling_noise(self.baselines, signal, self.world, rows, signal.values(self.world, at), bound)

@@ -50,6 +50,8 @@ GPU_UTILIZATION = Threshold(0.6, 0.08)
 """Utilization of its GPUs from which a service is busy."""
 TRIGGER_SECONDS = 900.0
 """Seconds for which what led to retries counts as their cause."""
+GAIN_SECONDS = 300.0
+"""Seconds over which the loop gain is measured."""
 RETRY_LAG_SECONDS = 30.0
 """Seconds from an attempt to its retry: half the rate window, or the timeout if longer."""
 
@@ -162,15 +164,15 @@ def _peak_load(point: EvaluationPoint, rows: Sequence[int]) -> float:
     return float(np.percentile(healthy_load, 99)) if len(healthy_load) else math.nan
 
 
-def loop_gain(point: EvaluationPoint, rows: Sequence[int], seconds: float = 300.0) -> float:
+def loop_gain(point: EvaluationPoint, rows: Sequence[int]) -> float:
     """Loop gain g = λ₀·A′(p)·p′(λ) over edges: retries per second caused by one more attempt per second.
 
     λ: attempts per second; λ₀: first attempts per second; p: probability that an attempt fails; A: attempts per call.
-    Slope of a regression of retries on attempts `RETRY_LAG_SECONDS` before, over the last minutes. Above 1 each wave of
+    Slope of a regression of retries on attempts `RETRY_LAG_SECONDS` before, over `GAIN_SECONDS`. Above 1 each wave of
     retries is larger than the last. NaN without variation.
     """
     world = point.world
-    window = point.window(seconds)
+    window = point.window(GAIN_SECONDS)
     offered = world.calls.rate[list(rows), window]
     with np.errstate(invalid="ignore", divide="ignore"):
         retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, NO_EXCESS, Excesses, anomaly_confidence
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.excess import NO_EXCESS, Excesses, anomaly_confidence
+from foreshock_dashboard.analysis.baseline.point import ANOMALOUS_SCALES, EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import fans_out, tail_only
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Reason, ReasonKind

@@ -25,8 +25,7 @@ _Address = tuple[Service, Callee]
 class PeerAddresses:
     """Services that answer at the addresses that client spans name, learned from complete calls."""
 
-    def __init__(self, limit: int = MAX_ADDRESSES) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._servers: dict[_Address, tuple[Service, ...]] = {}
 
     def record(self, client: ClientSide, server: Service) -> None:
@@ -53,7 +52,7 @@ class PeerAddresses:
         return client.failed if servers is None else bool(servers)
 
     def _store(self, address: _Address, servers: tuple[Service, ...]) -> None:
-        if address not in self._servers and len(self._servers) >= self._limit:
+        if address not in self._servers and len(self._servers) >= MAX_ADDRESSES:
             del self._servers[next(iter(self._servers))]
         self._servers[address] = servers
 

@@ -44,6 +44,8 @@ BASELINE_LEAD_SECONDS = 60.0
 """Distance of the baseline from the first sign."""
 MAX_HISTORIES = 8
 """Histories and baselines of one snapshot that are cached: the pages of one incident share both."""
+MAX_POINTS = 360
+"""Bound of the points of a history, which are thinned out."""
 SIGNALS = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "error_rate", *LEADING_SIGNALS))
 
 
@@ -54,18 +56,16 @@ def service_history(
     onset: float | None = None,
     slo_by_service: Mapping[Service, Slo] | None = None,
     known: Mapping[Service, Stage] = MappingProxyType({}),
-    max_points: int = 360,
     base: Callable[[int], Baselines] | None = None,
 ) -> ServiceHistory:
     """All services from `start` to `end` (Unix seconds), against their baseline before `onset`.
 
     onset: the first sign of the incident, so that lasting trouble does not become the baseline; the end without one.
     slo_by_service: SLOs in use; learned ones by default. known: stages at the end according to the analysis,
-    which count. max_points: bound of the points, which are thinned out. base: cached baselines of
-    `SIGNALS` at a grid point.
+    which count. base: cached baselines of `SIGNALS` at a grid point.
     """
     first, last = np.searchsorted(world.times, start), np.searchsorted(world.times, end, side="right")
-    size = max(1, math.ceil((last - first) / max_points))
+    size = max(1, math.ceil((last - first) / MAX_POINTS))
     columns = slice(int(first + (last - first - 1) % size) if last > first else int(first), int(last), size)
     at = max(0, int(last) - 1)
     if onset is not None:
