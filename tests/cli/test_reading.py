@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,9 @@ from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, request
 
 from foreshock_dashboard.access.tokens import Tokens, token_line
+from foreshock_dashboard.cli.get import SHARED_COLUMNS
 from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.cli.output import table
 from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
@@ -266,3 +269,22 @@ def test_a_table_says_the_cluster_in_words_and_csv_has_the_names(
             assert " in eu" in shown or form == "csv", shown
             if "silence" in command and form == "table":
                 assert "shop/embedder in eu / shop/train-llm" in shown
+
+
+@pytest.mark.parametrize(
+    ("pool", "tiers", "cells"),
+    [
+        (None, {"gold": ["chat"], "": ["batch", "eval"]}, ["host-0/gpu-0", "-", "gold: chat; (none): batch,eval"]),
+        (
+            "eu//chat",
+            {"eu//gold": ["eu//ml/chat"], "eu//": ["eu//batch"]},
+            ["host-0/gpu-0 in eu", "chat in eu", "gold: ml/chat; (none): batch"],
+        ),
+    ],
+)
+def test_a_shared_gpu_has_its_pool_and_tiers_in_words(
+    pool: str | None, tiers: dict[str, list[str]], cells: list[str]
+) -> None:
+    """The name of the GPU says the cluster of them all; without a pool there is none."""
+    row = {"gpu": "eu//host-0/gpu-0" if pool else "host-0/gpu-0", "pool": pool, "tiers": tiers}
+    assert re.split(" {2,}", table([row], SHARED_COLUMNS).splitlines()[1]) == cells

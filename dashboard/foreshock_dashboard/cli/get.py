@@ -75,10 +75,10 @@ GPU_FIELDS = (
 )
 
 
-def _tier(name: str) -> str:
-    """A tier, which may be the services of a cluster without one."""
+def _tier(name: str, gpu: str = "") -> str:
+    """A tier, which may be the services of a cluster without one; gpu: see `_names`."""
     cluster, tier = split_cluster(name)
-    return f"{tier or '(none)'}{f' in {cluster}' if cluster else ''}"
+    return f"{tier or '(none)'}{f' in {cluster}' if cluster not in ('', split_cluster(gpu)[0]) else ''}"
 
 
 POOL_COLUMNS: tuple[Column, ...] = (
@@ -95,20 +95,15 @@ POOL_FIELDS = ("tier", "gpus", "shared", "load", "safe_ratio", "needed", "by", "
 
 
 def _tiers(row: Row) -> str:
-    """The services of each tier."""
-    tiers = row["tiers"].items()
-    return "; ".join(f"{_tier(tier)}: {_names(names, row['gpu'], len(names))}" for tier, names in tiers)
+    """The services of each tier of a GPU."""
+    tiers, gpu = row["tiers"].items(), row["gpu"]
+    return "; ".join(f"{_tier(tier, gpu)}: {_names(names, gpu, len(names))}" for tier, names in tiers)
 
 
 SHARED_COLUMNS: tuple[Column, ...] = (
     ("SHARED GPU", lambda row: in_words(row["gpu"])),
-    ("POOL", lambda row: in_words(row["pool"])),
-    (
-        "TIERS",
-        lambda row: "; ".join(
-            f"{tier or '(none)'}: {_names(names, row['gpu'], len(names))}" for tier, names in row["tiers"].items()
-        ),
-    ),
+    ("POOL", lambda row: in_words(row["pool"]) if row["pool"] else None),
+    ("TIERS", _tiers),
 )
 
 
