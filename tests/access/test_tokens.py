@@ -66,7 +66,7 @@ def test_a_new_token_holds_from_the_next_request_on_and_a_broken_file_changes_no
         ("# nothing\n", "has no tokens"),
         (f"{token_line('a', FIRST)}\n{FIRST}\n", "line 2 is not NAME:sha256:DIGEST. Create it with foreshock token"),
         ("a:sha256:ABCDEF\n", "line 1 is not NAME:sha256:DIGEST"),
-        ("pâté" * 9, "is not ASCII"),
+        ("pâté" * 9, "line 1 is not NAME:sha256:DIGEST"),
     ],
 )
 def test_a_file_without_usable_tokens_is_refused_with_the_remedy(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from foreshock_dashboard.access.audit import AuditLog
+from foreshock_dashboard.access.roles import Roles
+from foreshock_dashboard.access.tokens import Tokens
+from foreshock_dashboard.access.users import Users
+from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.notify.channels import read_channels
+from foreshock_dashboard.owners.services_file import read_services
+from foreshock_dashboard.sources.http_config.reading import read_http_config
+from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 
 
 def test_a_changed_file_is_read_again_and_an_unusable_one_is_logged_once(
@@ -43,3 +54,25 @@ def test_a_changed_file_is_read_again_and_an_unusable_one_is_logged_once(
     path.write_text("4 4 4")
     with pytest.raises(FileError, match="is no number"):
         ReloadingFile([path], read, "nothing")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        Tokens,
+        Users,
+        read_channels,
+        webhook_secret,
+        read_services,
+        read_http_config,
+        lambda path: Oidc(OidcOptions("https://issuer.example", "foreshock", path), Roles(), AuditLog()),
+    ],
+    ids=["tokens", "users", "channels", "webhook secret", "services", "http config", "client secret"],
+)
+def test_a_file_of_any_size_is_refused_without_reading_it_whole(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """A sparse tebibyte, such as a log that the option names by mistake, does not fit into memory."""
+    path = tmp_path / "file"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(FileError, match="is larger than 1 MiB"):
+        read(path)

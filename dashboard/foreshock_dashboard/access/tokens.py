@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, read_bounded_text
 
 PREFIX = "foreshock_"
 """Begins each created token, so that scanners for leaked secrets can recognize one."""
@@ -61,14 +61,8 @@ def _digest(token: str) -> str:
 
 def _read(path: Path) -> Mapping[str, str]:
     """The names of tokens by digest."""
-    try:
-        lines = path.read_text("ascii").splitlines()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path}: is not ASCII text. {REMEDY}") from error
     tokens: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_bounded_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, read_bounded_text
 from foreshock_exporter.web.auth import PasswordChecker, PasswordResult, basic_credentials
 
-MAX_USERS_FILE_BYTES = 262_144
 MAX_BCRYPT_COST = 16
 """A bcrypt cost of 16 takes about 4 s for each attempt; each step doubles it."""
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -49,19 +48,8 @@ class Users:
 
 
 def _users(path: Path) -> Mapping[str, bytes]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_USERS_FILE_BYTES + 1)
-        text = data.decode()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path}: is not UTF-8 text") from error
-    if len(data) > MAX_USERS_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_USERS_FILE_BYTES} bytes. It has one user per line")
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     users: dict[str, bytes] = {}
-    for number, line in lines:
+    for number, line in enumerate(map(str.strip, read_bounded_text(path).splitlines()), 1):
         if not line or line.startswith("#"):
             continue
         user, colon, stored = line.partition(":")

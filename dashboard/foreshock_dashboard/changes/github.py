@@ -21,7 +21,7 @@ from foreshock_dashboard.changes.fields import (
     named_service,
     text_of,
 )
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, read_bounded
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.service import Service
 
@@ -39,10 +39,7 @@ def webhook_secret(path: Path) -> Callable[[], bytes]:
     """
 
     def read() -> bytes:
-        try:
-            secret = path.read_bytes().strip()
-        except OSError as error:
-            raise FileError(f"{path}: cannot be read: {error.strerror}") from None
+        secret = read_bounded(path).strip()
         if len(secret) < MIN_SECRET_BYTES:
             raise FileError(f"{path}: fewer than {MIN_SECRET_BYTES} bytes. Use a random secret, also in GitHub")
         return secret

@@ -12,6 +12,9 @@ from foreshock_dashboard.common.log_on_change import LogOnChange
 
 Value = TypeVar("Value")
 
+MAX_FILE_BYTES = 1 << 20
+"""Of a file of credentials or of a configuration."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -19,16 +22,24 @@ class FileError(Exception):
     """A file of tokens, users or keys cannot be used. The message names it and the remedy."""
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """The content of a file. Raises FileError if it cannot be read or is larger; max_bytes: whole MiB."""
+def read_bounded(path: Path) -> bytes:
+    """The content of a file. Raises FileError if it cannot be read, or is larger than `MAX_FILE_BYTES`."""
     try:
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > max_bytes:
-        raise FileError(f"{path}: is larger than {max_bytes >> 20} MiB. Shorten it")
+    if len(content) > MAX_FILE_BYTES:
+        raise FileError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB. Shorten it")
     return content
+
+
+def read_bounded_text(path: Path) -> str:
+    """The same as text. Raises FileError also if it is not UTF-8."""
+    try:
+        return read_bounded(path).decode()
+    except UnicodeDecodeError:
+        raise FileError(f"{path}: is not UTF-8 text") from None
 
 
 class ReloadingFile(Generic[Value]):

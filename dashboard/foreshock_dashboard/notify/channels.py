@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.common.reloading_file import FileError, read_bounded_text
 from foreshock_dashboard.model.incident import Severity
 from foreshock_dashboard.model.service import Service
 
 MAX_CHANNELS = 50
 """Each has a thread."""
-MAX_FILE_BYTES = 1 << 20
 _LINE = re.compile(r"(?P<schema>[a-zA-Z][\w+-]*)://\S+")
 _NAME = re.compile(r"[\w.-]{1,40}")
 PATTERN_KEYS = ("cluster", "namespace", "service", "owner")
@@ -63,17 +62,8 @@ class Channel:
 
 def read_channels(path: Path) -> tuple[Channel, ...]:
     """The channels of a file. Raises FileError with the number of the line, and without the URL."""
-    try:
-        data = path.read_bytes()[: MAX_FILE_BYTES + 1]
-        text = data.decode()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise FileError(f"{path}: is not UTF-8 text") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB")
     channels: list[Channel] = []
-    for channel in _channels(path, text):
+    for channel in _channels(path, read_bounded_text(path)):
         where = f"{path}: line {channel.line}"
         if any(channel.name == other.name for other in channels):
             raise FileError(f"{where}: a second channel has the name {channel.name!r}; rename one")

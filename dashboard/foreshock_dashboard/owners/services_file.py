@@ -12,7 +12,6 @@ from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, 
 from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.owners.ownership import MAX_TEXT, Ownerships, is_link
 
-MAX_FILE_BYTES = 1 << 20
 MAX_LINKS = 10
 
 
@@ -60,7 +59,7 @@ def read_services(path: Path) -> Ownerships:
     Raises:
         FileError: the file cannot be read, or has another form. The message names the place.
     """
-    text = read_bounded(path, MAX_FILE_BYTES)
+    text = read_bounded(path)
     try:
         content = _File.model_validate(yaml.safe_load(text))
         return {

@@ -14,7 +14,6 @@ from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.common.reloading_file import FileError, read_bounded
 from foreshock_dashboard.sources.http_config.values import FOLDER, MAX_SECRET_BYTES, HttpConfig, one_line
 
-MAX_FILE_BYTES = 1 << 20
 _MAX_TEXT = 200
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -71,7 +70,7 @@ def read_http_config(path: Path) -> HttpConfig:
 
 def read_yaml(path: Path, kind: type[_Model]) -> _Model:
     """Read a YAML file into a model. Raises FileError, which names the place in the file and the remedy."""
-    text = read_bounded(path, MAX_FILE_BYTES)
+    text = read_bounded(path)
     try:
         return validated(path, load_yaml(text) or {}, kind)
     except yaml.YAMLError as error:

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal, Role, Roles
 from foreshock_dashboard.common.pem_files import client_context
-from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile, read_bounded_text
 
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
 OPEN_OIDC_PATHS = frozenset({LOGIN, CALLBACK, LOGOUT})
@@ -266,12 +266,7 @@ def _texts(value: object) -> frozenset[str]:
 
 
 def _read_secret(path: Path) -> str:
-    try:
-        secret = path.read_text("utf-8").strip()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path}: is not UTF-8 text") from error
+    secret = read_bounded_text(path).strip()
     if not secret:
         raise FileError(f"{path}: is empty. Write the client secret to it")
     return secret
