@@ -24,6 +24,7 @@ from tests.web.worlds import (
     span,
 )
 
+from foreshock_dashboard.analysis.incidents.cost import incident_costs
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
@@ -47,7 +48,7 @@ from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import Breach, Recovery
-from foreshock_dashboard.web.pages.now.impact import impact, share_above
+from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
@@ -394,14 +395,19 @@ def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:
     assert impact(world, service("absent"), None, NOW - 100) is None
 
 
-@pytest.mark.parametrize(
-    ("limit", "share"), [(0.0, 1.0), (1.0, 0.75), (2.0, 0.5), (3.0, 0.275), (4.0, 0.05), (5.0, 0.03), (6.0, 0.0)]
-)
-def test_the_share_above_a_limit_is_read_off_the_quantiles(limit: float, share: float) -> None:
-    """Half of the requests take longer than p50, a twentieth longer than p95."""
-    quantiles = [np.array([value]) for value in (2.0, 4.0, 6.0)]
-    assert share_above(limit, *quantiles)[0] == pytest.approx(share)
-    assert share_above(limit, *[np.array([np.nan])] * 3)[0] == 0.0
+def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:
+    """Those to a service that is called from outside, of one range and one SLO."""
+    world, slow, since = healthy_world(), service("gateway"), NOW - 205
+    is_row = np.arange(len(world.services)) == world.services.index(slow)
+    factor = np.where(is_row[:, None] & (world.times > since), 3.0, 1.0)
+    red = replace(world.red, **{name: getattr(world.red, name) * factor for name in ("p50", "p95", "p99")})
+    red = replace(red, error_rate=np.where(factor > 1.0, 0.1, 0.0))
+    world = replace(world, red=red, calls=replace(world.calls, rate=world.calls.rate * 0.0))  # only services report
+    (cost,) = incident_costs(world, since, NOW, None)
+    found = impact(world, slow, ServiceSlo(slow, cost.slo_seconds, 0.01, learned=True), since)
+    assert found
+    assert 0 < found.slow < found.requests - found.failed
+    assert (found.requests, found.slow) == pytest.approx((cost.requests, cost.slowed), abs=0.1)
 
 
 def test_the_reverse_pair_of_an_incident_is_not_in_the_matrix() -> None:

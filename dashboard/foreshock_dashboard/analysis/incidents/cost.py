@@ -56,7 +56,7 @@ def incident_costs(world: World, since: float, until: float, paged: float | None
     costs = []
     for service in ingress_services(world):
         limit = slo_by_service[service].seconds if service in slo_by_service else math.nan
-        served = _quantiles(world.red, world.services.index(service), columns)
+        served = latency_quantiles(world.red, world.services.index(service), columns)
         lost = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, service)]
         total = np.sum(lost, axis=0)
         requests, failed, slowed = total.sum(axis=1).tolist()
@@ -88,13 +88,20 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
     before = before[np.isfinite(before)]
     baseline = float(np.median(before)) if len(before) else 0.0
     failed = requests * np.maximum(np.nan_to_num(red.error_rate[row, columns]) - baseline, 0.0)
-    reported = _quantiles(red, row, columns)
+    reported = latency_quantiles(red, row, columns)
     quantiles = np.where(np.isfinite(reported).all(axis=0), reported, served)
-    slowed = np.minimum(requests * late_ratio(quantiles, limit), requests - failed)
-    return np.stack([requests, failed, slowed])
+    return np.stack([requests, failed, slowed_requests(requests, failed, quantiles, limit)])
 
 
-def _quantiles(red: Red, row: int, columns: slice) -> Floats:
+def slowed_requests(requests: Floats, failed: Floats, quantiles: Floats, limit: float) -> Floats:
+    """Requests that took longer than `limit` seconds at each time, without the failed ones; 0 where it is unknown.
+
+    quantiles: as of `late_ratio`. All others have shape (times,).
+    """
+    return np.minimum(requests * late_ratio(quantiles, limit), requests - failed)
+
+
+def latency_quantiles(red: Red, row: int, columns: slice) -> Floats:
     """Latency quantiles of a row in the order of `QUANTILES`, shape (3, times)."""
     return np.stack([getattr(red, name)[row, columns] for _, name in QUANTILES])
 

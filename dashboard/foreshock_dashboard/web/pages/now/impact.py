@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from foreshock_dashboard.analysis.incidents.cost import latency_quantiles, slowed_requests
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.numbers import Row
 
@@ -37,30 +37,12 @@ def impact(
     if not np.isfinite(rate).any():
         return None
     requests = np.nan_to_num(rate) * world.step
-    failed = np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
-    slow = np.zeros_like(requests)
-    if slo is not None:
-        quantiles = (red.p50[row, columns], red.p95[row, columns], red.p99[row, columns])
-        slow = share_above(slo.seconds, *(values.astype(np.float64) for values in quantiles))
+    failed = requests * np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
+    limit = math.nan if slo is None else slo.seconds
+    slow = slowed_requests(requests, failed, latency_quantiles(red, row, columns), limit)
     return Impact(
         str(service),
         requests=round(float(requests.sum()), 1),
-        failed=round(float((requests * failed).sum()), 1),
-        slow=round(float((requests * (1.0 - failed) * slow).sum()), 1),
+        failed=round(float(failed.sum()), 1),
+        slow=round(float(slow.sum()), 1),
     )
-
-
-def share_above(limit: float, p50: Floats, p95: Floats, p99: Floats) -> Floats:
-    """Share of requests, 0 to 1, that take longer than `limit` seconds; 0 where the quantiles are unknown.
-
-    Linear between the quantiles, which are arrays of one shape, in seconds: all requests take longer than 0 s, half
-    longer than p50, a twentieth longer than p95, and a hundredth longer than p99. Above p99 none is counted.
-    """
-    edges, shares = (np.zeros_like(p50), p50, p95, p99), (1.0, 0.5, 0.05, 0.01)
-    found = np.zeros_like(p50)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for low, high, above_low, above_high in zip(edges, edges[1:], shares, shares[1:], strict=False):
-            within = (low <= limit) & (limit < high)
-            share = above_low + (limit - low) / (high - low) * (above_high - above_low)
-            found = np.where(within, share, found)
-    return found
