@@ -60,12 +60,6 @@ table("a request rate has three digits", format.formatRate, [
   [250.4, "250 req/s"],
   [null, "–"],
 ]);
-table("a ratio of 2 or more is a multiple", format.formatMultiple, [
-  [1.99, "199%"],
-  [2.04, "2.0x"],
-  [12.6, "13x"],
-  [null, "–"],
-]);
 table("a load far above capacity is capped", format.formatLoad, [
   [0.82, "82%"],
   [3, "300%"],

@@ -261,13 +261,13 @@ def test_every_scene_gives_json(scene: str) -> None:
 
 
 def test_lanes_begin_with_the_first_data_of_the_range() -> None:
-    """The page has the time where it is later than the range; a wider World begins earlier."""
+    """Where the data are later than the range; a wider World begins earlier."""
     seen = SCENES["contended"]()
-    assert cascade(seen, NOW - 7200)["earliest"] == NOW - (POINTS - 1) * 10
-    assert cascade(seen, NOW - 600)["earliest"] is None
+    assert cascade(seen, NOW - 7200)["timeline"].start == NOW - (POINTS - 1) * 10
+    assert cascade(seen, NOW - 600)["timeline"].start == NOW - 600
     assert seen.world
     early = replace(seen.world, times=seen.world.times - 4000)
-    assert cascade(seen, NOW - 4500, wide=early)["earliest"] is None
+    assert cascade(seen, NOW - 4500, wide=early)["timeline"].start == NOW - 4500
 
 
 @pytest.mark.parametrize("ago", [1800, 300, 60])

@@ -33,7 +33,6 @@ from foreshock_dashboard.model.incident import (
     Evidence,
     LaterCause,
     Learning,
-    State,
     Summary,
     SuspectedCause,
     Symptom,
@@ -41,13 +40,13 @@ from foreshock_dashboard.model.incident import (
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import Edge, Target, World
+from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
-from foreshock_dashboard.web.pages.now.course import Breach, Recovery
+from foreshock_dashboard.web.pages.now.course import Breach, Recovery, breach, recovery
 from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
@@ -90,11 +89,11 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         for i, before in enumerate((1860, 1200, 900, 180, 0))
     )
 
-    def untracked(*tracked: Service) -> list[str]:
+    def gap(*tracked: Service) -> str:
         world = replace(contended(), change_tracked=frozenset(tracked))
         situation = verdict(snapshot(world, item)).payload()["situation"]
         assert situation
-        return situation["untracked"]
+        return situation["no_changes"]
 
     def listed(*changes: Change) -> list[str]:
         world = replace(contended(), changes=changes)
@@ -102,9 +101,9 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         assert situation
         return ["".join(clause.text for clause in change) for change in situation["changes"]]
 
-    assert untracked() == [str(item.suspect.service), str(item.service)]
+    assert gap() == "train-llm and embedder: no change data, check their deploy logs"
     assert item.suspect.service
-    assert untracked(item.suspect.service) == [str(item.service)]
+    assert gap(item.suspect.service) == "embedder: no change data, check its deploy log; other services: none recorded"
     assert listed() == listed(changes[0]) == []
     assert listed(*changes) == [
         "embedder 1.0 → 1.1, at the first anomaly",
@@ -240,7 +239,7 @@ def test_an_incident_without_an_aggressor_is_described_by_its_cause() -> None:
     alone = replace(contention_incident(contended()), suspect=SuspectedCause(), cause="scale_up_lag")
     seen = snapshot(contended(), alone)
     said = verdict(seen)
-    assert said.headline == "embedder is degraded"
+    assert joined_text(said.clauses) == "embedder is degraded"
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
     assert lists.incidents(seen, "open")["incidents"][0]["suspect"].service is None
 
@@ -297,7 +296,7 @@ def test_the_verdict_says_how_it_is_in_one_sentence(scene: str, state: str, word
     """Each scene has its own first sentence."""
     said = verdict(SCENES[scene]())
     assert said.state == state
-    assert said.headline.startswith(words)
+    assert joined_text(said.clauses).startswith(words)
 
 
 def test_the_headline_stays_while_only_figures_change() -> None:
@@ -306,7 +305,7 @@ def test_the_headline_stays_while_only_figures_change() -> None:
     worse = replace(
         contention_incident(world), confidence=0.5, summary=Summary(Symptom("p95", 0.999, 0.105)), evidence=()
     )
-    assert verdict(snapshot(world, worse)).headline == verdict(SCENES["contended"]()).headline
+    assert verdict(snapshot(world, worse)).clauses == verdict(SCENES["contended"]()).clauses
 
 
 def test_a_summary_links_to_its_evidence() -> None:
@@ -332,7 +331,7 @@ def test_the_headline_has_the_metric_that_uses_most_of_the_slo() -> None:
     quiet = replace(snapshot(healthy_world()), forecast=Forecast(slos=slos))
     history = HistoryCache().get(quiet, healthy_world(), None, NOW - 900)
     said = verdict(quiet, history=replace(history, stages=np.zeros_like(history.stages)))
-    assert (said.state, said.headline) == ("healthy", "No service is breaching its SLO")
+    assert (said.state, joined_text(said.clauses)) == ("healthy", "No service is breaching its SLO")
     assert said.lead == "2 of 12 services within SLO, 10 without an SLO"
     assert said.closest[0].service == "embedder"
 
@@ -346,16 +345,17 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
     history = HistoryCache().get(seen, world, item.since, NOW - 900)
     stages = np.zeros_like(history.stages)
     stages[history.services.index(caller), -9:] = STAGES.index("breached")
-    said = verdict(seen, history=replace(history, stages=stages))
-    assert said.headline == "rag-api is breaching its SLO"
+    history = replace(history, stages=stages)
+    said = verdict(seen, history=history)
+    assert joined_text(said.clauses) == "rag-api is breaching its SLO"
     situation = said.situation
     assert situation
     assert situation["reading"]
     assert situation["origin"]
     assert (situation["reading"].service, situation["origin"].service) == ("rag-api", "embedder")
-    assert situation["breach"] == Breach(float(history.times[-9]), None, earlier=False)
+    assert breach(history, caller, item.since) == Breach(float(history.times[-9]), None, earlier=False)
     recovering = verdict(replace(seen, incidents=(replace(item, state="recovering"),)), history=history)
-    assert recovering.headline == "embedder is recovering"
+    assert joined_text(recovering.clauses) == "embedder is recovering"
 
 
 def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> None:
@@ -367,20 +367,15 @@ def test_a_recovering_incident_says_why_it_recovers_and_when_it_resolves() -> No
     item = replace(contention_incident(world), state="recovering", recovering_since=NOW - 60, since=NOW - 200)
     item = replace(item, suspect=item.suspect._replace(service=origin))
 
-    def recovery(of: World, state: State) -> Json:
-        seen = snapshot(of, replace(item, state=state))
-        situation = verdict(seen, history=HistoryCache().get(seen, of, item.since, NOW - 900)).situation
-        assert situation
-        return {"recovery": situation["recovery"], "resolves": situation["resolves"]}
-
-    assert recovery(fell, "recovering") == {
-        "recovery": [Recovery("embedder", "request rate", 50.0, 5.0)],
-        "resolves": NOW - 60 + RESOLVE_AFTER_SECONDS,
-    }
-    assert recovery(world, "recovering")["recovery"] == []
+    assert recovery(fell, item) == [Recovery("embedder", "request rate", 50.0, 5.0)]
+    seen = snapshot(fell, item)
+    situation = verdict(seen, history=HistoryCache().get(seen, fell, item.since, NOW - 900)).situation
+    assert situation
+    assert [clause.at for clause in situation["action_text"] if clause.at] == [NOW - 60 + RESOLVE_AFTER_SECONDS]
+    assert recovery(world, item) == []
     idle = np.where(np.arange(len(world.services))[:, None] == world.services.index(origin), 0.0, rate)
-    assert recovery(replace(world, red=replace(world.red, rate=idle)), "recovering")["recovery"] == []
-    assert recovery(fell, "firing")["recovery"] == []
+    assert recovery(replace(world, red=replace(world.red, rate=idle)), item) == []
+    assert recovery(fell, replace(item, state="firing")) == []
 
 
 def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:
@@ -501,7 +496,7 @@ def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
 def test_healthy_says_what_it_cannot_see() -> None:
     """A silent exporter must not look like a quiet one."""
     world = replace(healthy_world(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
-    assert "No fresh data from 1 of 1 target: host-9:10877." in verdict(snapshot(world)).detail
+    assert "No fresh data from 1 of 1 target: host-9:10877." in map(joined_text, verdict(snapshot(world)).notes)
 
 
 def test_healthy_does_not_hide_services_that_fail() -> None:
@@ -510,7 +505,7 @@ def test_healthy_does_not_hide_services_that_fail() -> None:
     failed = world.red.error_rate.copy()
     failed[world.services.index(service("auth"))] = 0.2
     said = verdict(snapshot(replace(world, red=replace(world.red, error_rate=failed))))
-    assert (said.state, said.headline) == ("warning", "Elevated errors in 1 service: auth")
+    assert (said.state, joined_text(said.clauses)) == ("warning", "Elevated errors in 1 service: auth")
 
 
 def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:

@@ -28,6 +28,7 @@ from tests.web.worlds import (
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.world import Target, World
+from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.panels.vitals import SloStatus
@@ -61,9 +62,9 @@ def test_blind_is_never_healthy(world: Callable[[], World], whom: str) -> None:
     """Without data on GPU time or on requests, the absence of contention is unknown."""
     said = verdict(snapshot(world()))
     assert said.state == "unknown"
-    assert said.headline == f"No data: no fresh samples from any {whom} since 09:55:00 UTC"
+    assert joined_text(said.clauses) == f"No data: no fresh samples from any {whom} since 09:55:00 UTC"
     assert said.since == NOW - 300
-    assert "within SLO" not in said.headline
+    assert "within SLO" not in joined_text(said.clauses)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
 def test_what_is_watched_is_what_has_data() -> None:
     """Silent GPUs, services and targets are named, not counted, and the sentence claims no more than is seen."""
     said = verdict(snapshot(dim()))
-    assert (said.state, said.headline) == ("healthy", "No incidents: 11 services on 24 GPUs")
-    assert said.detail == (
+    assert (said.state, joined_text(said.clauses)) == ("healthy", "No incidents: 11 services on 24 GPUs")
+    assert tuple(map(joined_text, said.notes)) == (
         "No fresh data from 1 of 4 targets: host-3:10877.",
         "No fresh data from 8 of 32 GPUs: host-3/gpu-0, host-3/gpu-1, host-3/gpu-2 and 5 more.",
         "No fresh data from 1 of 12 services: auth.",
@@ -126,7 +127,7 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     world = without(contended(), GPU_TIME + REQUESTS)
     said = verdict(snapshot(world, contention_incident(world)))
     assert said.state == "critical"
-    assert said.detail[0] == (
+    assert joined_text(said.notes[0]) == (
         "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC"
     )
     assert (
@@ -142,9 +143,9 @@ def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: st
     """One look that fails is no blindness; figures of the past are no healthy."""
     said = verdict(snapshot(healthy_world(), error=UNREACHABLE), NOW + late)
     assert said.state == state
-    assert f"Data is frozen: {UNREACHABLE}" in said.detail
+    assert f"Data is frozen: {UNREACHABLE}" in map(joined_text, said.notes)
     if state == "unknown":
-        assert said.headline == "No data: no fresh samples from any target since 10:00:00 UTC"
+        assert joined_text(said.clauses) == "No data: no fresh samples from any target since 10:00:00 UTC"
 
 
 def test_blind_does_not_turn_into_learning() -> None:
@@ -162,8 +163,11 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
     """It is not the same as a hub without configured targets."""
     world = replace(bare(), targets=(Target("host-0:10877", "foreshock", False, 4.0),))
     said = verdict(snapshot(world))
-    assert (said.state, said.headline) == ("unknown", "No data: nothing received from any GPU or service yet")
-    assert "No fresh data from 1 of 1 target: host-0:10877." in said.detail
+    assert (said.state, joined_text(said.clauses)) == (
+        "unknown",
+        "No data: nothing received from any GPU or service yet",
+    )
+    assert "No fresh data from 1 of 1 target: host-0:10877." in map(joined_text, said.notes)
 
 
 def test_rows_without_data_say_so() -> None:

@@ -39,7 +39,7 @@ from foreshock_dashboard.mcp.answers import (
     Time,
 )
 from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_document
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.types import HEALTH_ORDER, Json
 from foreshock_dashboard.render.incident_text import MAX_LISTED as MAX_CANDIDATES
 from foreshock_dashboard.render.incident_text import cause_label, evidence_text, risk_text
 
@@ -52,7 +52,6 @@ MAX_DETAILS = 12
 MAX_NOTES = 5
 MAX_MARKDOWN = 24_000
 """Characters of a postmortem."""
-HEALTH_ORDER = ("critical", "warning", "unknown", "ok", "idle")
 
 RowType = TypeVar("RowType")
 

@@ -13,6 +13,8 @@ Json = dict[str, Any]
 """A JSON object at the edges of the program."""
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
+HEALTH_ORDER: tuple[Health, ...] = ("critical", "warning", "unknown", "ok", "idle")
+"""The worst first."""
 
 Stage = Literal["healthy", "early_warning", "degraded", "breached"]
 

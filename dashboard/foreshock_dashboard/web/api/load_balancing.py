@@ -16,7 +16,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import breach_bucket, load_name, load_percent, percent
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
 from foreshock_dashboard.web.state.numbers import Row, number
 
@@ -67,8 +67,6 @@ class Headroom(TypedDict):
     replicas: Annotated[list[ReplicaHeadroom], Field(description="each replica, most headroom first")]
 
 
-DEGRADED_PROBABILITY = 0.5
-"""Probability of an SLO breach within ten minutes from which a service is degraded."""
 MAX_RETRY_AFTER_SECONDS = 300.0
 """Longest wait that is advised; by then later evaluations know more."""
 REPLICA_LOAD_SECONDS = 120.0
@@ -105,7 +103,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((item for item in snapshot.forecast.risks if item.service == service), None)
-    if risk and risk.probability >= DEGRADED_PROBABILITY:
+    if risk and risk.probability >= LIKELY_BREACH_PROBABILITY:
         reason = "SLO breach" if risk.p50 <= 0 else f"SLO breach forecast: {breach_bucket(risk.p50)}"
         return Advice("degraded", soon, reason)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]

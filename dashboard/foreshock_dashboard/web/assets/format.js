@@ -145,13 +145,6 @@ export const shownValue = (value, unit) => {
 };
 
 /**
- * A ratio of 2 or more as a multiple, "3.1x", else as a percentage.
- * @param {unknown} ratio
- */
-export const formatMultiple = (ratio) =>
-  isNumber(ratio) && ratio >= 2 ? `${ratio.toFixed(ratio >= 10 ? 0 : 1)}x` : formatPercent(ratio);
-
-/**
  * Load as a ratio of capacity: "82%", "> 3x capacity".
  * @param {unknown} ratio
  */

@@ -86,14 +86,6 @@ class Threshold(NamedTuple):
     name: str
 
 
-class Band(NamedTuple):
-    """A normal range, from `low` to `high` in the unit of the chart."""
-
-    low: float
-    high: float
-    name: str = "baseline"
-
-
 def lines(
     times: Floats,
     candidates: Sequence[Line],
@@ -102,10 +94,8 @@ def lines(
     unit: str,
     span: tuple[float, float],
     marks: Sequence[Mark] = (),
-    band: Band | None = None,
     threshold: Threshold | None = None,
     empty: str = "",
-    note: str = "",
     top: float | None = None,
     legend: bool = False,
     row: int = LEGEND_ROW_LENGTH,
@@ -114,7 +104,7 @@ def lines(
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`; seconds are drawn in milliseconds where all are below
     one. span: Unix seconds of the axis. threshold: drawn as a line with its name. empty: text where no line has a
-    value. note: text over the chart. top: the axis reaches at least this value, in the unit. legend: show the legend
+    value. top: the axis reaches at least this value, in the unit. legend: show the legend
     for a single line too. row: characters of names in a row of the legend.
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
@@ -135,8 +125,6 @@ def lines(
     layout["showlegend"] = 0 < legend_rows <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * legend_rows * layout["showlegend"]
     draw_marks(layout, marks, look, span)
-    layout["shapes"] += [_band_shape(band, factor, look)] if band else []
-    layout["annotations"] += [_annotation(note, look)] if note else []
     if threshold is not None:
         layout["shapes"].append(_threshold_line(threshold.value * factor, look))
         layout["annotations"].append(_threshold_label(threshold, threshold.value * factor, look))
@@ -157,11 +145,7 @@ def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
 def blank(text: str, look: Look) -> Json:
     """Plotly figure with a text in place of data."""
     axes = {axis: {"visible": False, "fixedrange": True} for axis in ("xaxis", "yaxis")}
-    return {"data": [], "layout": _base_layout(look) | axes | {"annotations": [_annotation(text, look)]}}
-
-
-def _annotation(text: str, look: Look) -> Json:
-    return {
+    annotation = {
         "text": escape_label(text, 300),
         "showarrow": False,
         "xref": "paper",
@@ -170,6 +154,7 @@ def _annotation(text: str, look: Look) -> Json:
         "y": 0.5,
         "font": {"size": 14, "color": look.colors["muted"]},
     }
+    return {"data": [], "layout": _base_layout(look) | axes | {"annotations": [annotation]}}
 
 
 def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
@@ -290,18 +275,4 @@ def _threshold_label(threshold: Threshold, value: float, look: Look) -> Json:
         "showarrow": False,
         "text": escape_label(threshold.name),
         "font": {"size": 12, "color": look.colors["crit"]},
-    }
-
-
-def _band_shape(band: Band, factor: float, look: Look) -> Json:
-    return {
-        "type": "rect",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": band.low * factor,
-        "y1": band.high * factor,
-        "fillcolor": look.colors["raised"],
-        "line": {"width": 0},
-        "layer": "below",
     }

@@ -140,7 +140,6 @@ class Cascade(TypedDict, total=False):
     open_incidents: Required[list[IncidentJson]]
     ready: Required[bool]
     unknown_reason: str
-    earliest: float | None
     timeline: Timeline
     services: list[CascadeNode]
     edges: list[list[float | str | None]]
@@ -200,7 +199,6 @@ def cascade(
     return {
         **body,
         "unknown_reason": why_unknown(snapshot),
-        "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
         "timeline": past_lanes(lanes),
         "services": [
             CascadeNode(

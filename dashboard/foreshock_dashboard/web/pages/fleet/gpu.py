@@ -177,7 +177,6 @@ class GpuDetail(TypedDict, total=False):
     faulty: bool | None
     xids: list[XidRow]
     memory_errors: dict[str, float | None]
-    row_remap: dict[str, float | None]
     nvlinks: dict[str, float | None]
     throttled_by: list[tuple[str, float | None]]
     activity: dict[str, float | None]
@@ -224,7 +223,6 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "faulty": faulty,
         "xids": [XidRow(xid.number, xid.info.description, number(xid.events), number(xid.last)) for xid in health.xids],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
-        "row_remap": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
         "nvlinks": {"total": number(health.links), "up": number(health.links_up)},
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
         "activity": {name: number(share) for name, share in health.activity._asdict().items()},

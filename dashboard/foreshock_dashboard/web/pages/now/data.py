@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.types import HEALTH_ORDER, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
@@ -247,19 +247,17 @@ def _affected(row: ServiceFigures) -> bool:
 
 
 def most_affected(
-    rows: list[ServiceFigures], victims: Collection[str] = (), usage: Mapping[str, Reading] | None = None
+    rows: list[ServiceFigures], victims: Collection[str], usage: Mapping[str, Reading]
 ) -> list[ServiceFigures]:
     """Rows sorted by stage, condition, role as an affected service, and the used share of the closest limit."""
     stages: dict[Stage | None, int] = {"breached": 0, "degraded": 1, "early_warning": 2}
-    health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-    closest = {name: reading.usage for name, reading in (usage or {}).items()}
     return sorted(
         rows,
         key=lambda row: (
             stages.get(row.stage, 3),
-            health[row.health],
+            HEALTH_ORDER.index(row.health),
             row.id not in victims,
-            -closest.get(row.id, 0.0),
+            -usage[row.id].usage if row.id in usage else 0.0,
             row.id,
         ),
     )

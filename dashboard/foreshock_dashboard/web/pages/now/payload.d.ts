@@ -31,17 +31,9 @@ export interface Reading {
   status: "critical" | "warning" | "ok" | "unknown";
 }
 
-/** Requests to a service during its SLO breach, else since the first anomaly: an estimate. */
-export interface Impact {
-  service: string;
-  requests: number;
-  failed: number;
-  slow: number;
-}
-
 export interface Situation {
   incident: NowIncident;
-  /** The service of the headline, and of the reading, the impact, and the breach. */
+  /** The service of the headline and of the reading. */
   service: string;
   reading: Reading | null;
   /** The value of the headline beside its limit; "" for a forecast. */
@@ -56,35 +48,17 @@ export interface Situation {
   recovery_text: Clause[];
   /** What to do while it recovers. */
   action_text: Clause[];
-  /** Whether the headline is a forecast; the reading is below it. */
-  is_forecast: boolean;
   /** The reading of the incident's own service, if that is another one. */
   origin: Reading | null;
   origin_text: string;
-  breach: { since: number; until: number | null; earlier: boolean; steady_since: number | null } | null;
   /** Of whichever service. */
   first_breach: { service: string; since: number } | null;
-  impact: Impact | null;
-  /** The worst value of the symptom while the incident recovers. */
-  peak: {
-    metric: Reading["metric"];
-    unit: Reading["unit"];
-    before: number | null;
-    peak: number;
-    limit: number | null;
-  } | null;
-  /** Why the incident recovers. */
-  recovery: { service: string; signal: "request rate" | "ready replicas"; worst: number; now: number }[];
-  /** Unix seconds at which a recovering incident resolves without new symptoms. */
-  resolves: number | null;
   /** Other services that breach their SLO: those that fail most requests first, then the furthest beyond it. */
   breached: { service: string; reading: Reading | null; fails: boolean; figure: string; limit: string }[];
   at_risk: AtRisk[];
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
   change_count: number;
-  /** The suspected and the affected service, where no version is known. */
-  untracked: string[];
   /** Why no changes are listed. */
   no_changes: string;
   /** Further open incidents. */
@@ -93,7 +67,6 @@ export interface Situation {
 
 export interface Verdict {
   state: string;
-  headline: string;
   clauses: Clause[];
   /** The counts behind the headline, without an incident. */
   lead: string;
@@ -103,9 +76,7 @@ export interface Verdict {
   since: number | null;
   situation: Situation | null;
   closest: Reading[];
-  /** Of a healthy platform, Unix seconds. */
   facts: { label: string; clauses: Clause[] }[];
-  healthy_since: { at: number; at_least: boolean; ended: "early_warning" | "incident" | "breach" | null } | null;
   resolved: NowIncident | null;
 }
 

@@ -21,7 +21,6 @@ import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, VERDICTS } from "#web/assets/word
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
-/** @typedef {import("#web/pages/now/payload.d.ts").Impact} Impact */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */

@@ -31,14 +31,12 @@ from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now.course import (
     Breach,
     FirstBreach,
-    Peak,
-    Recovery,
     breach,
     first_breach,
     peak,
     recovery,
 )
-from foreshock_dashboard.web.pages.now.healthy import HealthySince, healthy_since
+from foreshock_dashboard.web.pages.now.healthy import healthy_since
 from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
@@ -95,14 +93,12 @@ class Situation(TypedDict):
     """Details of an open incident.
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
-    furthest beyond its SLO. reading, impact, breach: of that service; reading: the metric of the headline, and below it
-    if the headline is a forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the
-    metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its
-    services. peak: the worst value of its symptom, while it recovers. recovery: why it recovers. resolves: Unix seconds
-    at which it does if it stays so. breached: other services that breach their SLO: those that fail most requests
-    first, then the furthest beyond it. at_risk: services that will breach it, the soonest first. changes: those that
-    may have led to the first anomaly, the newest of change_count. untracked: suspected and affected service, where no
-    version of them is known. others: number of further open incidents.
+    furthest beyond its SLO. reading: the metric of the headline, of that service, and below it if the headline is a
+    forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the metric of the
+    incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its services.
+    breached: other services that breach their SLO: those that fail most requests first, then the furthest beyond it.
+    at_risk: services that will breach it, the soonest first. changes: those that may have led to the first anomaly,
+    the newest of change_count. others: number of further open incidents.
     """
 
     incident: IncidentJson
@@ -115,20 +111,13 @@ class Situation(TypedDict):
     suspected: list[ClauseJson]
     recovery_text: list[ClauseJson]
     action_text: list[ClauseJson]
-    is_forecast: bool
     origin: Reading | None
     origin_text: str
-    breach: Breach | None
-    impact: Impact | None
     first_breach: FirstBreach | None
-    peak: Peak | None
-    recovery: list[Recovery]
-    resolves: float | None
     breached: list[Breached]
     at_risk: list[AtRiskRow]
     changes: list[list[ClauseJson]]
     change_count: int
-    untracked: list[str]
     no_changes: str
     others: int
 
@@ -143,21 +132,18 @@ class Fact(Row):
 class VerdictJson(TypedDict):
     """The verdict as JSON.
 
-    lead: the counts behind the headline without an incident. closest, healthy_since, facts: without an incident; the
-    readings are closest to their limit.
+    lead: the counts behind the headline without an incident. closest, facts: without an incident; the readings are
+    closest to their limit.
     """
 
     state: State
-    headline: str
     clauses: list[ClauseJson]
     lead: str
-    detail: list[str]
     notes: list[list[ClauseJson]]
     risks: list[list[ClauseJson]]
     since: float | None
     situation: Situation | None
     closest: list[Reading]
-    healthy_since: HealthySince | None
     facts: list[Fact]
     resolved: IncidentJson | None
 
@@ -180,34 +166,20 @@ class Verdict:
     since: float | None = None
     situation: Situation | None = None
     closest: tuple[Reading, ...] = ()
-    healthy_since: HealthySince | None = None
     facts: tuple[tuple[str, Text], ...] = ()
     resolved: Incident | None = None
-
-    @property
-    def headline(self) -> str:
-        """The clauses as one sentence."""
-        return joined_text(self.clauses)
-
-    @property
-    def detail(self) -> tuple[str, ...]:
-        """Each note as one text."""
-        return tuple(map(joined_text, self.notes))
 
     def payload(self) -> VerdictJson:
         """As JSON."""
         return {
             "state": self.state,
-            "headline": self.headline,
             "clauses": clauses(self.clauses),
             "lead": self.lead,
-            "detail": list(self.detail),
             "notes": list(map(clauses, self.notes)),
             "risks": list(map(clauses, self.risks)),
             "since": number_of_time(self.since),
             "situation": self.situation,
             "closest": list(self.closest),
-            "healthy_since": self.healthy_since,
             "facts": [Fact(label, clauses(fact)) for label, fact in self.facts],
             "resolved": incident(self.resolved) if self.resolved else None,
         }
@@ -249,7 +221,7 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     found = _without_incident(snapshot, world, history, seen, gaps)
     healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
     facts = healthy_facts(healthy, found.closest, world.time, has_risk=has_risk)
-    return replace(found, healthy_since=healthy, facts=tuple(facts))
+    return replace(found, facts=tuple(facts))
 
 
 _FIRST_STEPS = (
@@ -288,7 +260,7 @@ def _of_incidents(
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
     origin = own if subject != item.service else None
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
-    why, resolves = recovery(world, item), item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
+    resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
     situation: Situation = {
@@ -300,22 +272,15 @@ def _of_incidents(
         "badge_note": state_note,
         "lead": clauses(lead(subject, reading if ahead_of_breach else None, top, lasting, impact_, world.time)),
         "suspected": clauses(suspected(item, world)),
-        "recovery_text": clauses(recovery_text(why)),
+        "recovery_text": clauses(recovery_text(recovery(world, item))),
         "action_text": clauses(recovering_action(resolves)),
-        "is_forecast": ahead_of_breach,
         "origin": origin,
         "origin_text": reading_text(origin) if origin else "",
-        "breach": lasting,
         "first_breach": first_breach(history, (*item.affected, *beyond), item.since) if history else None,
-        "impact": impact_,
-        "peak": top,
-        "recovery": why,
-        "resolves": number_of_time(resolves),
         "breached": breached,
         "at_risk": [row for row in at_risk_next(chosen, stages) if not ahead_of_breach or row.service != str(subject)],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
-        "untracked": untracked,
         "no_changes": "" if changes else no_changes(untracked, len(subjects)),
         "others": len(current) - 1,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NotRequired, Required
+from typing import Any, Literal, Required
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import ConditionKind, Floats, Health, Stage
+from foreshock_dashboard.model.types import HEALTH_ORDER, ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence, joined_text, text
 from foreshock_dashboard.render.incident_summary import cause_name
@@ -79,7 +79,6 @@ class ServicesPage(TypedDict):
     summary: str
     services: list[ServiceLine]
     hidden: int
-    learning_done: NotRequired[bool]
 
 
 class NeighborRow(Row):
@@ -128,16 +127,6 @@ class ServerReplica(Row):
 class ModelServers(Row):
     """The model servers of a service. stale: number of replicas without fresh data."""
 
-    running: float | None
-    waiting: float | None
-    cache: float | None
-    preempted: float | None
-    finished: float | None
-    queued: float | None
-    first_token: float | None
-    per_token: float | None
-    prompt_tokens: float | None
-    generated_tokens: float | None
     replicas: list[ServerReplica]
     stale: int
 
@@ -230,16 +219,9 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
         rows.append(row)
     hidden = max(0, len(rows) - MAX_SERVICES)
     if hidden:
-        rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-        rows = sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
+        rows = sorted(rows, key=lambda row: (HEALTH_ORDER.index(row["health"]), row["id"]))[:MAX_SERVICES]
     summary = f"{slo_summary(slo_status(snapshot, history))}. {cluster_summary(snapshot, history)}".rstrip()
-    return {
-        "ready": True,
-        "summary": summary,
-        "services": rows,
-        "hidden": hidden,
-        "learning_done": snapshot.learning.done,
-    }
+    return {"ready": True, "summary": summary, "services": rows, "hidden": hidden}
 
 
 def _reasons(snapshot: Snapshot) -> Mapping[Service, str]:
@@ -396,11 +378,8 @@ def _model_servers(world: World, service: Service) -> ModelServers | None:
         if replica.service == service
     ]
     reporting = [replica for replica in replicas if replica.requests is not None]
-    queue = (servers.running, servers.waiting, servers.cache, servers.preempted, servers.finished, servers.queued)
-    tokens = (servers.first_token, servers.per_token, servers.prompt_tokens, servers.generated_tokens)
     busiest_first = sorted(reporting, key=lambda replica: (-(replica.requests or 0.0), replica.instance))
-    figures = _newest_of(servers.services.index(service), *queue, *tokens)
-    return ModelServers(*(*figures, busiest_first, len(replicas) - len(reporting)))
+    return ModelServers(busiest_first, len(replicas) - len(reporting))
 
 
 def _capacity(world: World, service: Service) -> Replicas | None:

@@ -24,8 +24,6 @@ from foreshock_dashboard.web.state.numbers import Row, number
 State = Literal["healthy", "warning", "critical", "unknown", "learning", "empty"]
 MAX_TARGETS = 400
 """Targets on the page, the stale ones first."""
-NEARLY_FULL_RATIO = 0.9
-"""Used share from which the store, or the series of spans, is nearly full."""
 MAX_PROBLEM_LENGTH = 80
 """Characters of a problem that the headline has room for."""
 
