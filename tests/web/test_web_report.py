@@ -18,7 +18,8 @@ from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.response.entries import acknowledge
 from foreshock_dashboard.response.fold import fold
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
-from foreshock_dashboard.web.documents.postmortem import find_incident, report
+from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.state.parameters import incident_named
 
 
 def over() -> Incident:
@@ -196,17 +197,17 @@ def test_it_states_detection_breach_response_and_recovery_with_the_time_between(
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:
     """And a name that fits none or several is refused with those that there are."""
     one, two = over(), replace(over(), id="20251125T100000Z-reranker", opened=NOW)
-    assert find_incident(one.id, (one, two)) == one
-    assert find_incident("20251125T10", (one, two)) == two
-    assert find_incident("latest", (one, two)) == two
-    assert find_incident("latest", (one, replace(two, paged=None))) == one
-    assert find_incident("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
-    with pytest.raises(LookupError, match=r"incident '2025' is ambiguous. Known incidents: 2025.*, 2025"):
-        find_incident("2025", (one, two))
-    with pytest.raises(LookupError, match="incident 'x' is unknown"):
-        find_incident("x", (one, two))
-    with pytest.raises(LookupError, match="no incidents"):
-        find_incident("latest", ())
+    assert incident_named(one.id, (one, two)) == one
+    assert incident_named("20251125T10", (one, two)) == two
+    assert incident_named("latest", (one, two)) == two
+    assert incident_named("latest", (one, replace(two, paged=None))) == one
+    assert incident_named("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
+    with pytest.raises(LookupError, match=r"several incidents match '2025'. Known: 2025.*, 2025"):
+        incident_named("2025", (one, two))
+    with pytest.raises(LookupError, match=r"no incident 'x'. Known: 2025.*, 2025"):
+        incident_named("x", (one, two))
+    with pytest.raises(LookupError, match=r"no incident 'latest'. Known: none."):
+        incident_named("latest", ())
 
 
 def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> None:

@@ -9,14 +9,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cachetools import TTLCache
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.access.roles import Principal, Role
 from foreshock_dashboard.common.log_on_change import LogOnChange
 
 Action = Literal["sign_in", "sign_in_failed", "sign_out", "denied", "rate_limited", "download", "change"]
@@ -27,6 +28,7 @@ MAX_TEXT = 200
 """Characters of a principal or request in an event; clients choose both."""
 MAX_FILE_BYTES = 10 * 2**20
 ROTATED_FILES = 5
+NO_PRINCIPAL = Principal("", "")
 
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)  # a higher --log-level must not drop events
@@ -69,6 +71,29 @@ class AuditLog:
         """The newest events, newest first."""
         with self._lock:
             return list(reversed(self._recent))
+
+    def record_request(
+        self,
+        action: Action,
+        scope: Mapping[str, Any],
+        who: Principal = NO_PRINCIPAL,
+        role: Role | None = None,
+        *,
+        status: int = 200,
+        known: bool = True,
+        details: str = "",
+    ) -> None:
+        """Record a request (its ASGI scope), with its details, and the status of the answer; see `record`."""
+        self.record(
+            action,
+            principal=who.name,
+            method=who.method,
+            role="" if role is None else role.name.lower(),
+            address=scope["client"][0] if scope.get("client") else "",
+            request=f"{scope['method']} {scope['path']}{details}",
+            status=status,
+            known=known,
+        )
 
     def record(
         self,

@@ -29,7 +29,7 @@ class Principal:
     """An authenticated user or program."""
 
     name: str
-    method: Literal["token", "password", "proxy", "oidc"]
+    method: Literal["token", "password", "proxy", "oidc", "signature", ""]
     groups: tuple[str, ...] = ()
 
 

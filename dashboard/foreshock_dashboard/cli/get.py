@@ -14,6 +14,8 @@ from foreshock_dashboard.render.clause import in_words, joined, joined_text, pla
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
+from foreshock_dashboard.web.state.change_json import ChangeJson
+from foreshock_dashboard.web.state.lists import GpuRow, ServiceRow, TargetRow, TierRow
 
 FORMATS = ("table", "json", "yaml", "csv")
 GIB = 2**30
@@ -47,10 +49,6 @@ SERVICE_COLUMNS: tuple[Column, ...] = (
     _seconds("p99_seconds"),
     ("GPUS", lambda row: str(len(row["gpus"]))),
 )
-SERVICE_FIELDS = (
-    *("service", "health", "condition", "requests_per_second", "error_rate"),
-    *("p50_seconds", "p95_seconds", "p99_seconds", "gpus"),
-)
 
 
 def _memory(row: Row) -> str | None:
@@ -68,10 +66,6 @@ GPU_COLUMNS: tuple[Column, ...] = (
     ("TEMP", lambda row: None if row["temperature_celsius"] is None else f"{row['temperature_celsius']:.0f} °C"),
     ("SERVICES", lambda row: _names([item["service"] for item in row["services"]], row["gpu"])),
     ("ALLOCATED, NO PROCESS", lambda row: _names([item["pod"] for item in row["allocated"]])),
-)
-GPU_FIELDS = (
-    *("gpu", "host", "index", "uuid", "model", "utilization_ratio", "contended_ratio", "memory_used_bytes"),
-    *("memory_total_bytes", "power_watts", "temperature_celsius", "services", "allocated"),
 )
 
 
@@ -91,7 +85,6 @@ POOL_COLUMNS: tuple[Column, ...] = (
     ("BOUND BY", lambda row: row["by"]),
     ("SERVICES", lambda row: _names(row["services"])),
 )
-POOL_FIELDS = ("tier", "gpus", "shared", "load", "safe_ratio", "needed", "by", "services")
 
 
 def _tiers(row: Row) -> str:
@@ -150,10 +143,7 @@ CHANGE_COLUMNS: tuple[Column, ...] = (
     ("AUTHOR", lambda row: row["author"] or None),
     ("LINK", lambda row: row["link"] or None),
 )
-CHANGE_FIELDS = (
-    *("at", "kind", "service", "host", "setting", "before", "after", "stage", "source", "title", "link", "author"),
-    *("revision", "text"),
-)
+CHANGE_FIELDS = ChangeJson.columns()
 
 TARGET_COLUMNS: tuple[Column, ...] = (
     ("TARGET", lambda row: in_words(row["instance"])),
@@ -161,7 +151,6 @@ TARGET_COLUMNS: tuple[Column, ...] = (
     ("UP", lambda row: None if row["up"] is None else "yes" if row["up"] else "no"),
     ("LAST SAMPLE", lambda row: None if row["age_seconds"] is None else f"{row['age_seconds']:.0f} s ago"),
 )
-TARGET_FIELDS = ("instance", "job", "up", "age_seconds")
 
 
 @click.command(cls=GroupedCommand)
@@ -210,7 +199,7 @@ def services(source: Source, at: str | None, form: str) -> None:
         answer,
         answer["services"],
         SERVICE_COLUMNS,
-        SERVICE_FIELDS,
+        ServiceRow.columns(),
         "No services. Send spans or span metrics to the hub.",
     )
 
@@ -228,7 +217,8 @@ def gpus(source: Source, at: str | None, form: str) -> None:
       foreshock get gpus -o yaml
     """
     answer = source.get("/api/gpus", "gpus", at=at)
-    show(form, answer, answer["gpus"], GPU_COLUMNS, GPU_FIELDS, "No GPUs. Scrape foreshock-exporter on GPU hosts.")
+    empty = "No GPUs. Scrape foreshock-exporter on GPU hosts."
+    show(form, answer, answer["gpus"], GPU_COLUMNS, GpuRow.columns(), empty)
 
 
 @click.command(cls=GroupedCommand)
@@ -289,7 +279,7 @@ def pools(source: Source, at: str | None, form: str) -> None:
       foreshock get pools --from incident -o csv
     """
     answer = source.get("/api/pools", "tiers", "mixed", at=at)
-    show(form, answer, answer["tiers"], POOL_COLUMNS, POOL_FIELDS, "No services on GPUs.")
+    show(form, answer, answer["tiers"], POOL_COLUMNS, TierRow.columns(), "No services on GPUs.")
     if form == "table" and answer["mixed"]:
         click.echo()
         show(form, answer, answer["mixed"], SHARED_COLUMNS, (), "")
@@ -328,7 +318,7 @@ def targets(source: Source, form: str) -> None:
         {"targets": rows},
         rows,
         TARGET_COLUMNS,
-        TARGET_FIELDS,
+        TargetRow.columns(),
         "No scrape targets. Set --targets, --targets-file, or --prometheus-url on the hub.",
     )
 

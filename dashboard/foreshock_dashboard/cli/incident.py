@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import closing
 from html import escape
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -26,8 +27,9 @@ from foreshock_dashboard.render.incident_text import incident_text, suspect_text
 from foreshock_dashboard.render.units import elapsed
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
-from foreshock_dashboard.web.documents.postmortem import LATEST, Report, find_incident, report
+from foreshock_dashboard.web.documents.postmortem import Report, report
 from foreshock_dashboard.web.state.incident_json import VERSION, replayed
+from foreshock_dashboard.web.state.parameters import incident_named
 
 if TYPE_CHECKING:
     from foreshock_dashboard.replay.replay import ReplayResult
@@ -133,17 +135,10 @@ def one_incident(source: Source, wanted: str, at: str | None) -> Json:
         AnswerError: no incident matches, or several do.
     """
     rows = _incidents(source, None, at or "now") if source.recording else incidents_at(source, at)["incidents"]
-    if wanted == LATEST and rows:
-        return max(rows, key=lambda row: (row["paged"] is not None, row["opened"], row["id"]))
-    matches = [row for row in rows if row["id"].startswith(wanted)]
-    exact = [row for row in matches if row["id"] == wanted] or matches
-    if len(exact) == 1:
-        return exact[0]
-    if matches:
-        ids = ", ".join(row["id"] for row in matches)
-        raise AnswerError(f"{source.name}: {wanted!r} matches several incidents: {ids}. Use a longer prefix.")
-    known = f" Known: {', '.join(row['id'] for row in rows)}." if rows else ""
-    raise AnswerError(f"{source.name}: no incident {wanted!r}.{known} For earlier incidents, pass --at TIME.")
+    try:
+        return incident_named(wanted, rows, getitem)
+    except LookupError as error:
+        raise AnswerError(f"{source.name}: {error} For earlier incidents, pass --at TIME.") from None
 
 
 @click.command(cls=GroupedCommand)
@@ -246,7 +241,7 @@ def _report(source: Source, wanted: str, at: str | None) -> Report:
     if source.recording:
         played = play(source.recording, "--at", at)
         try:
-            item = find_incident(wanted, played.final)
+            item = incident_named(wanted, played.final)
         except LookupError as error:
             raise AnswerError(f"{source.name}: {error}") from None
         return report(played.world, item, played.paged.get(item.id))

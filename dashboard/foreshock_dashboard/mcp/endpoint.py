@@ -67,15 +67,11 @@ class Audited:
         request: Request | None = ctx.request
         params = ctx.params or {}
         if request and "principal" in request.scope and params.get("name") in DOWNLOADS:
-            principal, role = request.scope["principal"], request.scope["role"]
-            self._audit.record(
-                "download",
-                principal=principal.name,
-                method=principal.method,
-                role=role.name.lower(),
-                address=request.client.host if request.client else "",
-                request=f"POST {PATH} {params['name']} {json.dumps(params.get('arguments', {}))}",
-                status=404 if isinstance(result, dict) and result.get("isError") else 200,
+            status = 404 if isinstance(result, dict) and result.get("isError") else 200
+            details = f" {params['name']} {json.dumps(params.get('arguments', {}))}"
+            scope = request.scope
+            self._audit.record_request(
+                "download", scope, scope["principal"], scope["role"], status=status, details=details
             )
         return result
 

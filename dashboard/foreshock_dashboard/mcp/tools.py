@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import cleandoc
+from operator import getitem
 from typing import Annotated, Literal, Protocol
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ from foreshock_dashboard.mcp.untrusted import clean_text, cleaned
 from foreshock_dashboard.model import service as model
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.state.parameters import SERVICE, TIME, service_named
+from foreshock_dashboard.web.state.parameters import SERVICE, TIME, incident_named, service_named
 
 NAME, TITLE = "foreshock", "foreshock: GPU observability"
 INSTRUCTIONS = """\
@@ -238,15 +239,10 @@ def _result(answer: Answer) -> CallToolResult:
 
 def _incident(rows: Sequence[Json], wanted: str) -> Json:
     """The incident with an ID or a unique prefix of one. Raises ToolError."""
-    if wanted == "latest" and rows:
-        return max(rows, key=lambda row: (row["paged"] is not None, row["opened"], row["id"]))
-    matches = [row for row in rows if row["id"].startswith(wanted)]
-    exact = [row for row in matches if row["id"] == wanted] or matches
-    if len(exact) == 1:
-        return exact[0]
-    known = ", ".join(row["id"] for row in matches or rows) or "none"
-    problem = "several incidents match" if matches else "no incident"
-    raise ToolError(clean_text(f"{problem} {wanted!r}. Known: {known}. For earlier ones, pass `at`."))
+    try:
+        return incident_named(wanted, rows, getitem)
+    except LookupError as error:
+        raise ToolError(clean_text(f"{error} For earlier ones, pass `at`.")) from None
 
 
 def _service(text: str, names: Iterable[str]) -> str | None:

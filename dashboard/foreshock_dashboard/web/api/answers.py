@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from types import new_class
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
@@ -14,6 +14,8 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.access.audit import AuditEvent
+from foreshock_dashboard.access.roles import Principal
+from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
@@ -125,11 +127,26 @@ def get(
 
 
 def post(
-    api: APIRouter, path: str, summary: str, *payload: type, name: str | None = None, method: str = "POST"
+    api: APIRouter, hub: HubView, path: str, summary: str, *payload: type, name: str | None = None, method: str = "POST"
 ) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Decorator of the function behind a route that changes something. payload: as of `get`."""
+    """Decorator of the function behind a route that changes something; a hub of the past answers 409.
+
+    payload: as of `get`.
+    """
+
+    async def only_live() -> None:
+        if hub.snapshot.bounds is not None:
+            raise HTTPException(409, "this hub shows the past and is read-only. Use the live hub")
+
     model = _answer_model(api, f"{path} {method}", payload)
-    return api.api_route(path, methods=[method], summary=summary, response_model=model, name=name)
+    live = [Depends(only_live)]
+    return api.api_route(path, methods=[method], summary=summary, response_model=model, name=name, dependencies=live)
+
+
+def sender(request: Request) -> str:
+    """The name of the authenticated principal; "" without one."""
+    principal: Principal | None = request.scope.get("principal")
+    return principal.name if principal else ""
 
 
 def _answer_model(api: APIRouter, path: str, payload: tuple[type, ...]) -> object:

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.access.audit import Action, AuditLog
+from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.changes.argocd import argocd_change
 from foreshock_dashboard.changes.cloud_events import STRUCTURED_TYPE, binary_event, deployment_event, structured_event
@@ -25,13 +25,13 @@ from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.api.answers import get_snapshot, post
+from foreshock_dashboard.web.api.answers import get_snapshot, post, sender
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH
 from foreshock_dashboard.web.http.responses import Payload, Responder
 from foreshock_dashboard.web.state.change_json import ChangeJson, Changes, change_row
 from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, Parameters
 
-GITHUB = "github"
+GITHUB = Principal("github", "signature")
 MAX_LISTED = 1000
 _UNSIGNED = "X-Hub-Signature-256: missing or wrong. Sign with the secret of --github-webhook-secret-file"
 
@@ -67,7 +67,7 @@ def add_change_routes(
     @get_snapshot(api, responder, "/changes", "Changes of the last hours, the newest first", Changes)
     def changes(snapshot: Snapshot, past: bool, _query: AsOf) -> Payload:
         world = snapshot.world
-        now = world.time if past and world else hub.now()
+        now = responder.time_of(snapshot, past)
         if past:
             known = world.changes if world else ()
         else:
@@ -82,32 +82,23 @@ def add_change_routes(
         shown = merged_changes([change], service_aliases(hub.snapshot.services))
         return {"change": change_row(shown[0]) if shown else None}
 
-    def read_only() -> None:
-        if hub.snapshot.bounds is not None:
-            raise HTTPException(409, "this hub shows the past and is read-only. Use the live hub")
-
-    def sender(request: Request) -> str:
-        principal: Principal | None = request.scope.get("principal")
-        return principal.name if principal else ""
-
-    @post(api, "/changes", "Report a change, as JSON or as a CloudEvent", ReportedChange, name="report_change")
+    @post(api, hub, "/changes", "Report a change, as JSON or as a CloudEvent", ReportedChange, name="report_change")
     async def report(request: Request, query: Annotated[EnvironmentParameters, Query()]) -> Response:
-        read_only()
         change = _change_or_cloud_event(request, await request.body(), hub.now(), query.environment)
         return responder.json_response(request, hub.snapshot, await keep(change, sender(request)))
 
-    @post(api, "/annotations", "Report a change as a Grafana annotation", AddedAnnotation, name="report_annotation")
+    @post(
+        api, hub, "/annotations", "Report a change as a Grafana annotation", AddedAnnotation, name="report_annotation"
+    )
     async def annotate(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        read_only()
         body = _json(await request.body())
         change = _valid(lambda: annotation(body, hub.now(), hub.snapshot.services))
         kept = await keep(change, sender(request))
         answer = {**kept, "id": hub.journal.newest, "message": "Annotation added"}
         return responder.json_response(request, hub.snapshot, answer)
 
-    @post(api, "/webhooks/argocd", "Receive Argo CD notifications", ReportedChange, name="report_argocd")
+    @post(api, hub, "/webhooks/argocd", "Receive Argo CD notifications", ReportedChange, name="report_argocd")
     async def argocd(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        read_only()
         body = _json(await request.body())
         change = _valid(lambda: argocd_change(body, hub.now()))
         return responder.json_response(request, hub.snapshot, await keep(change, sender(request)))
@@ -117,18 +108,19 @@ def add_change_routes(
         change = _valid(lambda: github_change(event, values, hub.now(), environment))
         return responder.json_response(request, hub.snapshot, await keep(change, by))
 
-    @post(api, GITHUB_PATH.removeprefix("/api"), "Receive webhooks of GitHub", ReportedChange, name="report_github")
+    @post(
+        api, hub, GITHUB_PATH.removeprefix("/api"), "Receive webhooks of GitHub", ReportedChange, name="report_github"
+    )
     async def github(request: Request, query: Annotated[EnvironmentParameters, Query()]) -> Response:
-        read_only()
         body = await request.body()
         if secret is None:
             return await keep_github(request, body, query.environment, sender(request))
         if not has_signature(secret(), body, request.headers.get("x-hub-signature-256", "")):
-            _record(audit, request, "sign_in_failed", 403)
+            audit.record_request("sign_in_failed", request.scope, GITHUB, status=403)
             raise HTTPException(403, _UNSIGNED)
         status = 500
         try:
-            answer = await keep_github(request, body, query.environment, GITHUB)
+            answer = await keep_github(request, body, query.environment, GITHUB.name)
             status = answer.status_code
         except BadParameterError:
             status = 400
@@ -137,19 +129,8 @@ def add_change_routes(
             status = 503
             raise
         finally:
-            _record(audit, request, "change", status)
+            audit.record_request("change", request.scope, GITHUB, status=status)
         return answer
-
-
-def _record(audit: AuditLog, request: Request, action: Action, status: int) -> None:
-    audit.record(
-        action,
-        principal=GITHUB,
-        method="signature",
-        address=request.client.host if request.client else "",
-        request=f"{request.method} {request.url.path}",
-        status=status,
-    )
 
 
 def _change_or_cloud_event(request: Request, body: bytes, now: float, environment: str) -> Change | None:

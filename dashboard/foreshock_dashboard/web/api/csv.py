@@ -18,22 +18,16 @@ from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.state import lists
+from foreshock_dashboard.web.state.capacity_json import HORIZONS, forecast
 from foreshock_dashboard.web.state.parameters import AsOf
 
-_RED = ("requests_per_second", "error_rate", "p50_seconds", "p95_seconds", "p99_seconds")
 MAX_NAME_LENGTH = 40
 """Characters of an unknown name that an error repeats."""
 
 LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]] = {
-    "services": (
-        ("service", "health", "condition", *_RED, "gpus"),
-        lambda snapshot: lists.services(snapshot)["services"],
-    ),
-    "edges": (
-        ("client", "server", "connection", *_RED, "server_p95_seconds", "attempts_per_call"),
-        lambda snapshot: lists.services(snapshot)["edges"],
-    ),
-    "pairs": (("victim", "aggressor", "gpu_wait_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]),
+    "services": (lists.ServiceRow.columns(), lambda snapshot: lists.services(snapshot)["services"]),
+    "edges": (lists.EdgeRow.columns(), lambda snapshot: lists.services(snapshot)["edges"]),
+    "pairs": (lists.PairRow.columns(), lambda snapshot: lists.contention(snapshot)["pairs"]),
     "incidents": (
         (
             *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus"),
@@ -42,11 +36,16 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
         lambda snapshot: lists.incidents(snapshot)["incidents"],
     ),
     "targets": (
-        ("instance", "job", "up", "age_seconds"),
+        lists.TargetRow.columns(),
         lambda snapshot: map(lists.target, snapshot.world.targets) if snapshot.world else (),
     ),
 }
 """Columns and rows of the lists without parameters of their own."""
+FORECAST = (
+    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
+    *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
+    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
+)
 TRACES = (
     *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),
     *("services", "root"),
@@ -78,10 +77,16 @@ def add_csv_routes(
         rows = await traces.listed(query, snapshot.services)
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
+    @get("/forecast", summary="The forecast of each service and pool as CSV", name="csv_forecast")
+    def forecast_(query: Annotated[AsOf, Query()]) -> Response:
+        _, past = responder.snapshot_at(query.at)
+        rows = [] if past else forecast(hub.capacity, hub.now())["loads"]
+        return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(FORECAST, rows), CSV)
+
     @get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if name not in LISTS:
-            known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
+            known = ", ".join(sorted([*LISTS, "forecast", "gpus", "traces"]))
             raise HTTPException(404, f"unknown list {name[:MAX_NAME_LENGTH]!r} (allowed: {known})")
         snapshot, _ = responder.snapshot_at(query.at)
         columns, rows = LISTS[name]

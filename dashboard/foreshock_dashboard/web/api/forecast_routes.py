@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -13,19 +13,10 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
-from foreshock_dashboard.web.api.csv import table
 from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
-from foreshock_dashboard.web.http.responses import CSV, Payload, Responder, download
+from foreshock_dashboard.web.http.responses import Payload, Responder
 from foreshock_dashboard.web.pages.capacity.data import NOTHING, CapacityPage, WhatIf, capacity
-from foreshock_dashboard.web.state.capacity_json import HORIZONS, Forecast, forecast
-from foreshock_dashboard.web.state.parameters import AsOf
-
-COLUMNS = (
-    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
-    *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
-    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
-)
-"""Columns of the CSV."""
+from foreshock_dashboard.web.state.capacity_json import Forecast, forecast
 
 
 def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
@@ -38,20 +29,6 @@ def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
         found = case.applied(hub.capacity, world)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
         return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service, case=case.text))
-
-    described: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
-
-    @api.get(
-        "/csv/forecast",
-        summary="The forecast of each service and pool as CSV",
-        name="csv_forecast",
-        response_class=Response,
-        responses=described,
-    )
-    def csv(query: Annotated[AsOf, Query()]) -> Response:
-        _, past = responder.snapshot_at(query.at)
-        rows = [] if past else forecast(hub.capacity, hub.now())["loads"]
-        return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(COLUMNS, rows), CSV)
 
     @get_snapshot(
         api,

@@ -66,15 +66,40 @@ def add_page_routes(
 ) -> None:
     """Register the routes of the pages' values on `api`."""
     histories = HistoryCache()
+    _add_incident_pages(api, hub, responder, topologies, histories, responses)
+    _add_gpu_pages(api, responder, topologies, readings)
+    _add_service_pages(api, hub, responder, histories)
+
+    @get(
+        api,
+        "/pages/status",
+        "Data health: targets, signals, dropped data, store",
+        status_page.StatusPage,
+        WithAudit,
+        name="page_status",
+    )
+    def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
+        snapshot, past = responder.snapshot_at(query.at)
+        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
+        events = audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
+        return responder.json_response(request, snapshot, {**body, "audit": events})
+
+
+def _add_incident_pages(
+    api: APIRouter,
+    hub: HubView,
+    responder: Responder,
+    topologies: TopologyCache,
+    histories: HistoryCache,
+    responses: ResponseReader,
+) -> None:
+    """The pages with incidents in a time range: Now and Cascade."""
     page = partial(get_snapshot, api, responder)
 
     def with_people(snapshot: Snapshot, past: bool) -> WithResponses:
-        time = snapshot.world.time if past and snapshot.world else hub.now()
+        time = responder.time_of(snapshot, past)
         known = responses.at(time) if past else responses.current()
         return with_responses(snapshot.incidents, known, hub.ownership, time)
-
-    def with_topology(snapshot: Snapshot, past: bool, payload: Payload) -> Payload:
-        return {"topology": topologies.get(snapshot, past)["id"], **payload}
 
     def range_of(text: str, world: World | None) -> tuple[float, float]:
         """Start and end of the time range of a page, Unix seconds."""
@@ -91,20 +116,10 @@ def add_page_routes(
     )
     def now(snapshot: Snapshot, past: bool, query: NowParameters) -> Payload:
         start, end = range_of(query.start, snapshot.world)
-        time = snapshot.world.time if past and snapshot.world else hub.now()
-        capacity = None if past else hub.capacity
-        payload = now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories, end - start, capacity)
+        capacity, topology = None if past else hub.capacity, topologies.get(snapshot, past)["id"]
+        time = responder.time_of(snapshot, past)
+        payload = now_page.now(snapshot, topology, time, histories, end - start, capacity)
         return {**payload, **with_people(snapshot, past)}
-
-    @page(
-        "/pages/contention",
-        "All values of the Contention page",
-        contention_page.ContentionPage,
-        WithTopology,
-        parameters=ContentionParameters,
-    )
-    def page_contention(snapshot: Snapshot, past: bool, query: ContentionParameters) -> Payload:
-        return with_topology(snapshot, past, contention_page.contention(snapshot, query.victim, query.aggressor))
 
     @page(
         "/pages/cascade",
@@ -122,7 +137,23 @@ def add_page_routes(
         body = cascade_page.cascade(
             snapshot, start, query.incident, query.service, wide, histories, zoom=not query.start
         )
-        return with_topology(snapshot, past, {**body, **with_people(snapshot, past)})
+        return {**body, "topology": topologies.get(snapshot, past)["id"], **with_people(snapshot, past)}
+
+
+def _add_gpu_pages(api: APIRouter, responder: Responder, topologies: TopologyCache, readings: GpuReadings) -> None:
+    """The pages of GPUs: Contention and Fleet."""
+    page = partial(get_snapshot, api, responder)
+
+    @page(
+        "/pages/contention",
+        "All values of the Contention page",
+        contention_page.ContentionPage,
+        WithTopology,
+        parameters=ContentionParameters,
+    )
+    def page_contention(snapshot: Snapshot, past: bool, query: ContentionParameters) -> Payload:
+        body = contention_page.contention(snapshot, query.victim, query.aggressor)
+        return {**body, "topology": topologies.get(snapshot, past)["id"]}
 
     @page(
         "/pages/fleet",
@@ -134,9 +165,14 @@ def add_page_routes(
     def page_fleet(snapshot: Snapshot, past: bool, query: FleetParameters) -> Payload:
         nvlink = readings.nvlink(snapshot) if query.selection.needs_nvlink else None
         detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu)) if query.gpu else None
-        return with_topology(snapshot, past, {**fleet_page.fleet(snapshot, query.selection, nvlink), "open": detail})
+        body = fleet_page.fleet(snapshot, query.selection, nvlink)
+        return {**body, "topology": topologies.get(snapshot, past)["id"], "open": detail}
 
-    @page("/pages/services", "All values of the Services page", services_page.ServicesPage)
+
+def _add_service_pages(api: APIRouter, hub: HubView, responder: Responder, histories: HistoryCache) -> None:
+    """The page of services, and that of each."""
+
+    @get_snapshot(api, responder, "/pages/services", "All values of the Services page", services_page.ServicesPage)
     def page_services(snapshot: Snapshot, _past: bool, _: AsOf) -> Payload:
         return services_page.services(snapshot, histories)
 
@@ -155,20 +191,6 @@ def add_page_routes(
             return {**body, "ownership": ownership(hub.ownership(found))}
 
         return await responder.snapshot_response(request, query, payload)
-
-    @get(
-        api,
-        "/pages/status",
-        "Data health: targets, signals, dropped data, store",
-        status_page.StatusPage,
-        WithAudit,
-        name="page_status",
-    )
-    def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        snapshot, past = responder.snapshot_at(query.at)
-        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
-        events = audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
-        return responder.json_response(request, snapshot, {**body, "audit": events})
 
 
 def _service(snapshot: Snapshot, text: str) -> Service:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,6 @@ from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Cause, Incident
 from foreshock_dashboard.model.query import SourceError
@@ -21,7 +21,7 @@ from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.entries import Data
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.response.values import FeedbackVerdict, Silence
-from foreshock_dashboard.web.api.answers import get, post
+from foreshock_dashboard.web.api.answers import get, post, sender
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, time_parameter
 from foreshock_dashboard.web.state.response_json import (
@@ -162,40 +162,55 @@ class ChangedSilence(TypedDict):
     silence: SilenceJson
 
 
-def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader) -> None:
-    """Register the routes on `api`. Those that change something need the role responder (see `access.roles`)."""
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    """What the routes that write entries have in common."""
 
-    def read_only() -> None:
-        if hub.snapshot.bounds is not None:
-            raise HTTPException(409, "this hub shows the past and is read-only. Use the live hub")
+    hub: HubView
+    responder: Responder
+    reader: ResponseReader
 
-    def append(request: Request, body: Body, data: Mapping[str, Any]) -> int:
-        principal: Principal | None = request.scope.get("principal")
+    def append(self, request: Request, body: Body, data: Data) -> int:
+        """Write an entry; the number of it. Raises BadParameterError."""
         try:
-            return hub.journal.append("incident", hub.now(), principal.name if principal else body.by, data)
+            return self.hub.journal.append("incident", self.hub.now(), sender(request) or body.by, data)
         except ValueError as error:
             raise BadParameterError(str(error)) from None
 
-    def incident_of(incident_id: str) -> Incident:
-        read_only()
-        return _found(hub, incident_id)
+    def silence(self, request: Request, body: Period, **target: Any) -> SilenceJson:  # noqa: ANN401 - of `entries.silence`
+        """Write a silence. Raises BadParameterError, and HTTPException where there are too many."""
+        now = self.hub.now()
+        start, end = body.times(now)
+        opened = sum(item.end > now for item in self.reader.current().silences)
+        if opened >= MAX_OPEN_SILENCES:
+            raise HTTPException(409, f"{opened} silences are active or to come (limit {MAX_OPEN_SILENCES}). End some")
+        number = self.append(request, body, entries.silence(start, end, comment=body.comment, **target))
+        return next(silence_row(item) for item in self.reader.current().silences if item.id == number)
 
-    def answer(request: Request, item: Incident) -> Response:
-        body = {"incident": item.id, "response": response(item, reader.current(), hub.now())}
-        return responder.json_response(request, hub.snapshot, body)
+    def answer(self, request: Request, item: Incident) -> Response:
+        """What people did about an incident by now."""
+        body = {"incident": item.id, "response": response(item, self.reader.current(), self.hub.now())}
+        return self.responder.json_response(request, self.hub.snapshot, body)
+
+
+def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader) -> None:
+    """Register the routes on `api`. Those that change something need the role responder (see `access.roles`)."""
+    journal = _Journal(hub, responder, reader)
+    _add_incident_routes(api, hub, journal)
+    _add_silence_routes(api, hub, responder, reader, journal)
+
+
+def _add_incident_routes(api: APIRouter, hub: HubView, journal: _Journal) -> None:
+    """What people do about one incident."""
 
     def add(action: str, summary: str, body_type: type[Body], data: Callable[[Request, Incident, Any], Data]) -> None:
         def route(request: Request, incident: str, body: Body) -> Response:
-            item = incident_of(incident)
-            append(request, body, data(request, item, body))
-            return answer(request, item)
+            item = _found(hub, incident)
+            journal.append(request, body, data(request, item, body))
+            return journal.answer(request, item)
 
         route.__annotations__["body"] = body_type
-        post(api, f"/incidents/{{incident}}/{action}", summary, ChangedResponse, name=f"incident_{action}")(route)
-
-    def assignee(request: Request, body: Assign) -> str:
-        principal: Principal | None = request.scope.get("principal")
-        return body.assignee if body.assignee is not None else principal.name if principal else body.by
+        post(api, hub, f"/incidents/{{incident}}/{action}", summary, ChangedResponse, name=f"incident_{action}")(route)
 
     add(
         "acknowledge",
@@ -207,7 +222,9 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
         "assign",
         "Name the person responsible for an incident",
         Assign,
-        lambda request, item, body: entries.assign(item.id, assignee(request, body)),
+        lambda request, item, body: entries.assign(
+            item.id, (sender(request) or body.by) if body.assignee is None else body.assignee
+        ),
     )
     add("notes", "Add a note to an incident", Note, lambda _, item, body: entries.note(item.id, body.text))
     add(
@@ -217,19 +234,17 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
         lambda _, item, body: entries.feedback(item.id, body.verdict, body.cause, body.service, body.text),
     )
 
-    def silence(request: Request, body: Period, **target: Any) -> SilenceJson:  # noqa: ANN401 - of `entries.silence`
-        start, end = body.times(hub.now())
-        opened = sum(item.end > hub.now() for item in reader.current().silences)
-        if opened >= MAX_OPEN_SILENCES:
-            raise HTTPException(409, f"{opened} silences are active or to come (limit {MAX_OPEN_SILENCES}). End some")
-        number = append(request, body, entries.silence(start, end, comment=body.comment, **target))
-        return next(silence_row(item) for item in reader.current().silences if item.id == number)
-
-    @post(api, "/incidents/{incident}/silence", "Silence one incident until a time", ChangedResponse)
+    @post(api, hub, "/incidents/{incident}/silence", "Silence one incident until a time", ChangedResponse)
     def incident_silence(request: Request, incident: str, body: Period) -> Response:
-        item = incident_of(incident)
-        silence(request, body, incident=item.id)
-        return answer(request, item)
+        item = _found(hub, incident)
+        journal.silence(request, body, incident=item.id)
+        return journal.answer(request, item)
+
+
+def _add_silence_routes(
+    api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader, journal: _Journal
+) -> None:
+    """Silences and maintenance windows."""
 
     @get(api, "/silences", "Silences and maintenance windows, active or to come", Silences, name="silences")
     def listed(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
@@ -242,32 +257,30 @@ def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, read
 
         return responder.json_response(request, hub.snapshot, silences(reader.current(), hub.now(), in_cluster))
 
-    @post(api, "/silences", "Silence an incident, a service, or a GPU pair until a time", ChangedSilence)
+    @post(api, hub, "/silences", "Silence an incident, a service, or a GPU pair until a time", ChangedSilence)
     def silences_(request: Request, body: NewSilence) -> Response:
         if bool(body.incident) == bool(body.service):
             raise BadParameterError("incident, service: pass one of them")
         if body.noisy_neighbor and not body.service:
             raise BadParameterError("noisy_neighbor: pass the affected service as service as well")
         if body.incident:
-            incident_of(body.incident)
-        read_only()
-        row = silence(request, body, incident=body.incident, service=body.service, noisy_neighbor=body.noisy_neighbor)
+            _found(hub, body.incident)
+        target = {"incident": body.incident, "service": body.service, "noisy_neighbor": body.noisy_neighbor}
+        row = journal.silence(request, body, **target)
         return responder.json_response(request, hub.snapshot, {"silence": row})
 
-    @post(api, "/maintenance", "Plan a maintenance window of a service, or of all", ChangedSilence)
+    @post(api, hub, "/maintenance", "Plan a maintenance window of a service, or of all", ChangedSilence)
     def maintenance(request: Request, body: Maintenance) -> Response:
-        read_only()
-        row = silence(request, body, service=body.service, maintenance=True)
+        row = journal.silence(request, body, service=body.service, maintenance=True)
         return responder.json_response(request, hub.snapshot, {"silence": row})
 
-    @post(api, "/silences/{silence_id}", "End a silence or a maintenance window", ChangedSilence, method="DELETE")
+    @post(api, hub, "/silences/{silence_id}", "End a silence or a maintenance window", ChangedSilence, method="DELETE")
     def end_silence(request: Request, silence_id: str) -> Response:
-        read_only()
         known = {str(item.id): item for item in reader.current().silences if item.id and item.end > hub.now()}
         if silence_id not in known:
             raise HTTPException(404, f"no active silence {silence_id[:MAX_NAME]!r}. /api/silences lists all")
         item = known[silence_id]
-        append(request, Body(), entries.end_silence(item.id, item.incident))
+        journal.append(request, Body(), entries.end_silence(item.id, item.incident))
         ended = next(row for row in reader.current().silences if row.id == item.id)
         return responder.json_response(request, hub.snapshot, {"silence": silence_row(ended)})
 

@@ -19,6 +19,7 @@ from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.api import csv, list_routes, page_routes
+from foreshock_dashboard.web.api.analysis_routes import add_analysis_routes, add_load_balancing_routes
 from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, describe_errors, get
 from foreshock_dashboard.web.api.change_routes import add_change_routes
 from foreshock_dashboard.web.api.forecast_routes import add_forecast_routes
@@ -45,7 +46,10 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
     responses = ResponseReader(hub.journal, hub.silenced_until)
     list_routes.add_list_routes(api, hub, responder, topology, responses, version)
+    list_routes.add_report_route(api, hub, responder, responses)
     list_routes.add_trace_routes(api, hub, responder, traces)
+    add_analysis_routes(api, hub, responder)
+    add_load_balancing_routes(api, hub, responder)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
     add_forecast_routes(api, hub, responder)
     csv.add_csv_routes(api, hub, responder, traces, gpus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +34,6 @@ from foreshock_dashboard.web.state.service_history import service_history
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 """Seconds before the first anomaly and after the end that the plots show."""
-LATEST = "latest"
 MAX_LINES = 5
 """Services in one plot."""
 
@@ -99,24 +98,6 @@ def zipped(written: Report, name: str) -> bytes:
         for plot, svg in written.plots.items():
             file.writestr(f"{folder}/{plot}.svg", svg)
     return archive.getvalue()
-
-
-def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
-    """The incident with an id or a unique prefix of one; for `latest`, the newest, preferably one that paged.
-
-    Raises:
-        LookupError: no incident matches, or several do. The message lists the known incidents.
-    """
-    by_id = {incident.id: incident for incident in incidents}
-    if not by_id:
-        raise LookupError("no incidents")
-    if wanted == LATEST:
-        return max(by_id.values(), key=lambda incident: (incident.paged is not None, incident.opened, incident.id))
-    matches = [incident for incident in by_id.values() if incident.id.startswith(wanted)]
-    if wanted in by_id or len(matches) == 1:
-        return by_id.get(wanted) or matches[0]
-    problem = "is ambiguous" if matches else "is unknown"
-    raise LookupError(f"incident {wanted!r} {problem}. Known incidents: {', '.join(sorted(by_id))}")
 
 
 def _summary(

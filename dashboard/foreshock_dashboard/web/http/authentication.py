@@ -112,14 +112,14 @@ class Authenticated:
         method, path = scope["method"], scope["path"]
         role = self._access.roles.of(found)
         if (seconds := self._limit.wait((found.method, found.name))) > 0:
-            self._record("rate_limited", scope, found, role, 429)
+            self._access.audit.record_request("rate_limited", scope, found, role, status=429)
             await self._too_many(found.name, seconds)(scope, receive, send)
         elif role < (required := required_role(method, path)):
-            self._record("denied", scope, found, role, 403)
+            self._access.audit.record_request("denied", scope, found, role, status=403)
             text = f"{found.name} has role {role.name.lower()}, and this needs {required.name.lower()}. See --roles"
             await JSONResponse({"error": text}, 403)(scope, receive, send)
         else:
-            self._record("sign_in", scope, found, role)
+            self._access.audit.record_request("sign_in", scope, found, role)
             scope.update(principal=found, role=role)
             await self._app(scope, receive, self._audited(scope, send, found, role))
 
@@ -164,21 +164,10 @@ class Authenticated:
 
         async def recording(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._record(action, scope, principal, role, message["status"])
+                self._access.audit.record_request(action, scope, principal, role, status=message["status"])
             await send(message)
 
         return recording
-
-    def _record(self, action: Action, scope: Scope, principal: Principal, role: Role, status: int = 200) -> None:
-        self._access.audit.record(
-            action,
-            principal=principal.name,
-            method=principal.method,
-            role=role.name.lower(),
-            address=_peer(scope),
-            request=f"{scope['method']} {scope['path']}",
-            status=status,
-        )
 
     async def _identify(self, scope: Scope) -> Principal | Response:
         """The principal of a request, or the refusal."""
@@ -236,14 +225,9 @@ class Authenticated:
         for scheme in offered:
             answer.headers.append("WWW-Authenticate", scheme)  # one header each: not every browser reads several in one
         if attempted:
-            self._access.audit.record(
-                "sign_in_failed",
-                principal=user,
-                address=_peer(scope),
-                request=f"{scope['method']} {scope['path']}",
-                status=answer.status_code,
-                known=access.basic is not None and user in access.basic,
-            )
+            known = access.basic is not None and user in access.basic
+            who = Principal(user, "")
+            access.audit.record_request("sign_in_failed", scope, who, status=answer.status_code, known=known)
         return answer
 
 

@@ -138,11 +138,11 @@ class Oidc:
         role = self._roles.of(principal)
         request.session.clear()
         if role is Role.NONE:
-            self._record("denied", request, principal, role, 403)
+            self._audit.record_request("denied", request.scope, principal, role, status=403)
             return _page("No role", f"{user} has no role on this hub. Ask its administrator for one (--roles).", 403)
         others = {other: page for other, page in returns.items() if other != state}
         request.session.update(user=user, groups=groups, since=time.time(), next=others)
-        self._record("sign_in", request, principal, role, 200)
+        self._audit.record_request("sign_in", request.scope, principal, role)
         return _uncached(RedirectResponse(target, 303))
 
     async def _claims(self, token: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,7 +163,7 @@ class Oidc:
 
     async def _logout(self, request: Request) -> Response:
         if principal := self.principal(request.session):
-            self._record("sign_out", request, principal, self._roles.of(principal), 200)
+            self._audit.record_request("sign_out", request.scope, principal, self._roles.of(principal))
         request.session.clear()
         return _page("Signed out", "You are signed out of foreshock, but not of the identity provider.", 200)
 
@@ -179,22 +179,8 @@ class Oidc:
         if now - self._logged_at.get(kind, -math.inf) >= LOG_INTERVAL_SECONDS:
             self._logged_at[kind] = now
             _log.warning("login at %s failed: %s: %s", self._options.issuer, kind, str(error)[:MAX_ERROR_CHARACTERS])
-        address = request.client.host if request.client else ""
-        self._audit.record(
-            "sign_in_failed", method="oidc", address=address, request=f"GET {request.url.path}", status=status
-        )
+        self._audit.record_request("sign_in_failed", request.scope, Principal("", "oidc"), status=status)
         return _page("Login failed", "The login failed. The log of the hub has the reason.", status)
-
-    def _record(self, action: Any, request: Request, principal: Principal, role: Role, status: int) -> None:  # noqa: ANN401
-        self._audit.record(
-            action,
-            principal=principal.name,
-            method=principal.method,
-            role=role.name.lower(),
-            address=request.client.host if request.client else "",
-            request=f"GET {request.url.path}",
-            status=status,
-        )
 
 
 class SessionCookie(SessionMiddleware):

@@ -87,6 +87,10 @@ class Responder:
             return newest, False
         return self._hub.at(time), True
 
+    def time_of(self, snapshot: Snapshot, past: bool) -> float:
+        """The time at which a snapshot is shown, Unix seconds: that of its data in time travel, else now."""
+        return snapshot.world.time if past and snapshot.world else self._hub.now()
+
     async def snapshot_response(self, request: Request, parameters: AsOf, make: MakePayload) -> Response:
         """JSON response with the payload of the snapshot at `parameters.at`.
 

@@ -120,13 +120,13 @@ class TierRow(Row):
     """What one tier needs."""
 
     tier: str
-    services: list[str]
     gpus: int
     shared: int
     load: Figure
     safe_ratio: Figure
     needed: int | None
     by: str
+    services: list[str]
 
 
 class MixedGpuRow(Row):
@@ -259,7 +259,7 @@ def pools(world: World | None) -> Pools:
     tiers, mixed = [], []
     for need in tier_needs(world) if world else ():
         services, load, safe = list(map(str, need.services)), number(need.load), number(need.safe)
-        tiers.append(TierRow(need.tier, services, need.used, need.shared, load, safe, need.needed, need.by))
+        tiers.append(TierRow(need.tier, need.used, need.shared, load, safe, need.needed, need.by, services))
     for row in shared_gpus(world) if world else ():
         services_by_tier = {tier: list(map(str, members)) for tier, members in row.tiers.items()}
         mixed.append(MixedGpuRow(row.gpu.label, row.pool or None, services_by_tier))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from typing_extensions import dataclass_transform
@@ -23,6 +23,11 @@ class Row:
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
+
+    @classmethod
+    def columns(cls) -> tuple[str, ...]:
+        """The names of the values, in order."""
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # made one above
 
 
 def rounded(value: float) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_exporter.common.durations import parse_duration
+
+Item = TypeVar("Item")
 
 DEFAULT_RANGE_SECONDS = 1800.0
 MIN_RANGE_SECONDS = 60.0
@@ -174,6 +176,26 @@ def service_named(text: str, known: Collection[Service]) -> Service | None:
     if len(matches) > 1 and named not in matches:
         raise ValueError(f"ambiguous name. Use one of {', '.join(map(str, matches))}")
     return matches[0] if matches else named if "/" in text else None
+
+
+def incident_named(text: str, incidents: Iterable[Item], read: Callable[[Item, str], Any] = getattr) -> Item:
+    """The incident with an ID or a unique prefix of one; for `latest`, the newest, preferably one that paged.
+
+    read: a field of an incident; `operator.getitem` for incidents as JSON.
+
+    Raises:
+        LookupError: no incident matches, or several do. The message lists the known ones.
+    """
+    by_id = {read(item, "id"): item for item in incidents}
+    if text == "latest" and by_id:
+        return max(
+            by_id.values(), key=lambda item: (read(item, "paged") is not None, read(item, "opened"), read(item, "id"))
+        )
+    matches = [text] if text in by_id else [known for known in by_id if known.startswith(text)]
+    if len(matches) == 1:
+        return by_id[matches[0]]
+    problem = "several incidents match" if matches else "no incident"
+    raise LookupError(f"{problem} {text!r}. Known: {', '.join(sorted(matches or by_id)) or 'none'}.")
 
 
 @dataclass(frozen=True, slots=True)
