@@ -11,10 +11,10 @@ from analysis_run import TIME_AXIS, Run
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
-from foreshock_dashboard.analysis.detectors.contention import SQUEEZE_SLOWDOWN, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
+from foreshock_dashboard.analysis.detectors.gpu_contention import SQUEEZE_SLOWDOWN, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, PAGE_PROBABILITY
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, PAGE_PROBABILITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine

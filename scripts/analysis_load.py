@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import request_ra
 from foreshock_dashboard.analysis.baseline.seasonality import LEVEL_BINS, NEIGHBOR_BINS, WEEK_LAGS_DAYS, seasonality
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.baseline.slos import slos
-from foreshock_dashboard.analysis.detectors.kv_cache import REQUEST_LENGTH_GROWTH
+from foreshock_dashboard.analysis.detectors.kv_cache_pressure import REQUEST_LENGTH_GROWTH
 from foreshock_dashboard.analysis.detectors.overload import TOKEN_GROWTH
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
 from foreshock_dashboard.model.types import Floats

@@ -72,7 +72,7 @@ GROUPS = {
     ),
     "store": Group(
         [f"{STORE}/{folder}*.py" for folder in ("", "blocks/", "samples/", "spans/")],
-        [f"tests/store/test_{name}.py" for name in ("retention_clock", "journal", "wal", "sqlite_pages", "head")]
+        [f"tests/store/test_{name}.py" for name in ("trusted_clock", "journal", "wal", "sqlite_pages", "head")]
         + [f"tests/store/test_{name}.py" for name in ("block_dir", "block_store", "disk", "group_commit", "health")]
         + [f"tests/store/test_{name}.py" for name in ("promql_functions", "span_conditions")]
         + [

@@ -12,7 +12,7 @@ import yaml
 
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.render.rules.rule_files import HUB_URL, RUNBOOK_URL
-from foreshock_dashboard.world.gpus import _HARDWARE_XIDS
+from foreshock_dashboard.world.gpus import HARDWARE_XIDS
 from foreshock_exporter.otlp.readings import FATAL_XIDS
 
 Yaml = dict[str, Any]
@@ -267,7 +267,7 @@ def test_xid_errors_have_the_classes_of_exporter_and_hub(alerts: list[Yaml]) -> 
         if rule["alert"].startswith("ForeshockGPUXID")
     )
     assert critical == FATAL_XIDS
-    assert others == FATAL_XIDS | set(map(int, _HARDWARE_XIDS.value.split("|"))) | {63, 92}
+    assert others == FATAL_XIDS | set(map(int, HARDWARE_XIDS.value.split("|"))) | {63, 92}
 
 
 def _seconds(duration: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.ingest.service_graph import call_sides
-from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
+from foreshock_dashboard.ingest.service_graph.call_pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_dashboard.ingest.service_graph.call_pairing import ServiceGraph
 from foreshock_dashboard.ingest.service_graph.increments import GraphUpdate
-from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.service_graph.pending import MAX_INTERNAL_DEPTH
 from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS_PER_SPAN, Fallback
 from foreshock_dashboard.model.span import Span, Status

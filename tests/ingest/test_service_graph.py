@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_dashboard.ingest.service_graph.call_pairing import MAX_LINKS, MAX_SERVER_LINKS, ServiceGraph
 from foreshock_dashboard.ingest.service_graph.increments import Unpaired
-from foreshock_dashboard.ingest.service_graph.pairing import MAX_LINKS, MAX_SERVER_LINKS, ServiceGraph
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Link, Span, Status
 

@@ -13,7 +13,7 @@ from tests.recording.platform import START, Value, counter, openmetrics, raised,
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.replay.explain import _shares
+from foreshock_dashboard.replay.explain import normalized
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock
@@ -262,12 +262,12 @@ def test_a_cluster_limits_causes_and_names_without_one(tmp_path: Path, foreshock
 def test_the_candidates_of_a_cluster_share_all_suspicion_among_them() -> None:
     """Those of other clusters are left out, and their shares with them."""
     payment, cart = Service("eu//shop", "payment"), Service("eu//shop", "cart")
-    assert [item.score for item in _shares([Candidate(payment, 0.6), Candidate(cart, 0.2)])] == [
+    assert [item.score for item in normalized([Candidate(payment, 0.6), Candidate(cart, 0.2)])] == [
         pytest.approx(0.75),
         pytest.approx(0.25),
     ]
-    assert _shares([Candidate(cart, 0.0)]) == (Candidate(cart, 0.0),)
-    assert _shares([]) == ()
+    assert normalized([Candidate(cart, 0.0)]) == (Candidate(cart, 0.0),)
+    assert normalized([]) == ()
 
 
 def test_a_new_image_of_a_suspect_is_named_as_evidence(explain: Explain) -> None:

@@ -22,7 +22,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Store, StoreError, StoreLimits
 from foreshock_dashboard.store.blocks.block_meta import contiguous_ranges
 from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.retention_clock import TRUSTED_AFTER_SECONDS
+from foreshock_dashboard.store.trusted_clock import TRUSTED_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

@@ -18,7 +18,7 @@ import pytest
 from tests.store.conftest import CUT_ALWAYS
 from tests.store.snapshots import SnapshotDisk
 
-from foreshock_dashboard.store import Store, StoreError, damaged_sqlite, sqlite_pages, wal_recovery
+from foreshock_dashboard.store import Store, StoreError, sqlite_file, sqlite_pages, wal_recovery
 from foreshock_dashboard.store.sqlite_pages import Pages, read_journal
 from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE, Wal
 
@@ -451,7 +451,7 @@ def test_a_wal_that_cannot_be_read_for_now_is_left_alone(
     bench: Bench, scrape: Scrape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process has locked it: that is no damage."""
-    monkeypatch.setattr(damaged_sqlite, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0)
     store = bench.open()
     store.append_samples([scrape(0)])
     store.close()

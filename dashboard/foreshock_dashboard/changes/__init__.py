@@ -1,4 +1,4 @@
-"""Changes of the platform: what values over time show.
+"""Changes of the platform: reported by delivery tools, or shown by labels and values over time.
 
 Imports: `common`, `model`.
 """

@@ -237,7 +237,7 @@ def _own_forecast(incident: Incident) -> float | None:
 
 
 def _stage_by_symptom(symptom: Symptom | None) -> Stage:
-    """The stage of a service by its symptom alone, as of an incident of an earlier version."""
+    """The stage of a service by its symptom alone: a resolved incident has no other."""
     if symptom is None:
         return "early_warning"
     if symptom.value > symptom.slo:

@@ -6,9 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.analysis.incidents.change_cause import recent_changes
-from foreshock_dashboard.analysis.incidents.changed_suspects import with_changes
-from foreshock_dashboard.analysis.incidents.retrospective import retrospective
+from foreshock_dashboard.analysis.incidents.change_cause import recent_changes, with_changes
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, window_around
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_CANDIDATES, MIN_BASELINE_POINTS
@@ -34,6 +32,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.earlier_windows import was_less_anomalous
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
+from foreshock_dashboard.replay.retrospective import retrospective
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world, catalog
@@ -111,13 +110,13 @@ def explain(
     baseline, analyzed = _compared_times(compared.window)
     ranked, shown = ranking.candidates, recent_changes(compared.changes, *analyzed)
     if cluster and compared.target is None:
-        ranked = _shares(item for item in ranked if item.service.cluster == cluster)
+        ranked = normalized(item for item in ranked if item.service.cluster == cluster)
         shown = tuple(change for change in shown if _may_be_in(change, cluster))
     strong, weak = (ranked, ()) if ranking.passed else ((), ranked[:MAX_WEAK_CANDIDATES])
     return Explanation(compared.target, at, strong, weak, signals, tuple(missing), baseline, analyzed, shown)
 
 
-def _shares(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def normalized(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """The candidates with their shares of the suspicion of them all."""
     kept = tuple(candidates)
     total = sum(item.score for item in kept) or 1.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.simulated.endpoints import RenderPage
-from foreshock_dashboard.simulated.occupancy import OccupancySpans
+from foreshock_dashboard.simulated.occupancy_spans import OccupancySpans
 from foreshock_dashboard.simulated.recorder import to_span
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse

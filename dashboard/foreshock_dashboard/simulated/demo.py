@@ -22,7 +22,7 @@ from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
 from foreshock_dashboard.simulated.load_history import load_history, token_counts
-from foreshock_dashboard.simulated.occupancy import OccupancySpans
+from foreshock_dashboard.simulated.occupancy_spans import OccupancySpans
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter

@@ -12,7 +12,7 @@ from foreshock_dashboard.ingest.span_metrics.registry import Series
 from foreshock_dashboard.model.samples import STALE, labels_of
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.simulated.occupancy import OccupancySpans
+from foreshock_dashboard.simulated.occupancy_spans import OccupancySpans
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.gpu.collector import GpuOptions

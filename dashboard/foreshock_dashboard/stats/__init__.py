@@ -1,4 +1,4 @@
-"""Mathematics without a domain: robust statistics, quantiles, regression, change points, random walks.
+"""Mathematics of arrays: robust statistics, quantiles, regression, change points, queues, random walks.
 
 Imports: `model`.
 """

@@ -7,9 +7,9 @@ Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
 
 from foreshock_dashboard.store.blocks.disk import StoreError, StoreLocked
 from foreshock_dashboard.store.blocks.limits import StoreLimits
-from foreshock_dashboard.store.compactor import Retention
 from foreshock_dashboard.store.health import StoreStats
 from foreshock_dashboard.store.journal import Journal, JournalStats
+from foreshock_dashboard.store.retention import Retention
 from foreshock_dashboard.store.store import Store
 
 __all__ = ["Journal", "JournalStats", "Retention", "Store", "StoreError", "StoreLimits", "StoreLocked", "StoreStats"]

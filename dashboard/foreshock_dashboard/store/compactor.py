@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,27 +14,15 @@ from foreshock_dashboard.store.blocks.block_meta import WalRange, contiguous_ran
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.group_commit import GroupCommit
 from foreshock_dashboard.store.health import Health
-from foreshock_dashboard.store.retention_clock import RetentionClock
+from foreshock_dashboard.store.retention import Retention, expire
 from foreshock_dashboard.store.samples.format import SampleTable, series_in
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.table import SpanTable
+from foreshock_dashboard.store.trusted_clock import TrustedClock
 from foreshock_dashboard.store.wal import Wal
 
 MAX_UNMERGED_BLOCKS = 60
 """New blocks of a kind that wait for memory before they are merged: those of two hours without load."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Age limits of samples and spans, and the size limit of all blocks. The first one reached applies."""
-
-    metrics_seconds: float = 15 * 86_400
-    spans_seconds: float = 2 * 86_400
-    max_bytes: int = 10 << 30
-
-    def __post_init__(self) -> None:
-        if not (self.metrics_seconds > 0 and self.spans_seconds > 0 and self.max_bytes > 0):
-            raise ValueError(f"retention must be positive: {self}")
 
 
 class Compactor:
@@ -51,7 +38,7 @@ class Compactor:
         wal: Wal,
         commits: GroupCommit,
         health: Health,
-        clock: RetentionClock,
+        clock: TrustedClock,
         retention: Retention,
     ) -> None:
         self.lock = threading.Lock()
@@ -136,22 +123,5 @@ class Compactor:
             trim_malloc()
 
     def _apply_retention(self) -> None:
-        newest = newest_time(self._stores)
-        reference = None if newest is None else self._clock.reference(newest)
-        if reference is not None:
-            for store, seconds in (
-                (self._samples, self._retention.metrics_seconds),
-                (self._spans, self._retention.spans_seconds),
-            ):
-                self.expired += store.expire(round((reference - seconds) * store.block_format.second))
-        while True:
-            sizes = {store: sum(meta.bytes for meta in store.blocks()) for store in self._stores}
-            if sum(sizes.values()) <= self._retention.max_bytes:
-                return
-            self.expired += max(sizes, key=lambda store: sizes[store]).drop_oldest()
-
-
-def newest_time(stores: Sequence[BlockStore[Any]]) -> float | None:
-    """Return the time of the newest data in Unix seconds; None without data."""
-    times = [newest / store.block_format.second for store in stores if (newest := store.newest()) is not None]
-    return max(times, default=None)
+        for blocks in expire(self._samples, self._spans, self._retention, self._clock):
+            self.expired += blocks

@@ -24,10 +24,10 @@ from isal import isal_zlib
 from foreshock_dashboard.common.clock import Now, since_boot
 from foreshock_dashboard.model.journal import Entry, Kind
 from foreshock_dashboard.store.blocks.disk import Disk, StoreError, file_id, remedy
-from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS, replace_damaged, sqlite_problem
 from foreshock_dashboard.store.folder import read_format
-from foreshock_dashboard.store.retention_clock import RetentionClock
+from foreshock_dashboard.store.sqlite_file import durable_connection, replace_damaged, sqlite_problem
 from foreshock_dashboard.store.sqlite_pages import Pages
+from foreshock_dashboard.store.trusted_clock import TrustedClock
 from foreshock_dashboard.store.wal_recovery import has_bad_sectors
 
 JOURNAL_FILE = "journal.sqlite"
@@ -94,7 +94,7 @@ class Journal:
         limits: JournalLimits = JournalLimits(),  # noqa: B008 - frozen
         disk: Disk | None = None,
     ) -> None:
-        self._limits, self._lock, self._clock = limits, threading.Lock(), RetentionClock(now, monotonic)
+        self._limits, self._lock, self._clock = limits, threading.Lock(), TrustedClock(now, monotonic)
         self._expired, self._recovery, self._error = 0, "", ""
         self._newest = 0
         self._path = folder / JOURNAL_FILE if folder else None
@@ -197,7 +197,7 @@ class Journal:
     def _expire(self, kind: str, added: int, newest: float) -> tuple[tuple[int, int], int]:
         """Delete the oldest entries of a kind beyond its limits, except the newest one, which has `added` bytes.
 
-        An entry is old only by a trusted clock (see `RetentionClock`), so that a wrong one deletes nothing. Returns the
+        An entry is old only by a trusted clock (see `TrustedClock`), so that a wrong one deletes nothing. Returns the
         rows and bytes left, and the number deleted.
         """
         rows, size = self._usage.get(kind, (0, 0))
@@ -217,18 +217,9 @@ class Journal:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    """Open a journal for synchronous appends: https://www.sqlite.org/pragma.html#pragma_synchronous."""
-    connection = sqlite3.connect(
-        path or ":memory:", isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
-    )
-    for pragma in (
-        f"page_size = {PAGE_BYTES}",
-        "journal_mode = wal",
-        "synchronous = full",
-        "secure_delete = on",  # a recovery finds no expired entry
-        "temp_store = memory",
-    ):
-        connection.execute(f"pragma {pragma}")
+    """Open a journal; None keeps it in memory."""
+    connection = durable_connection(path, PAGE_BYTES)
+    connection.execute("pragma secure_delete = on")  # a recovery finds no expired entry
     connection.executescript(_SCHEMA)
     return connection
 

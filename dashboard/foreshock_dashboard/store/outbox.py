@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.store.blocks.disk import StoreError
-from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS, sqlite_problem
+from foreshock_dashboard.store.sqlite_file import durable_connection, sqlite_problem
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +82,8 @@ class Outbox:
 
     def _open(self) -> dict[Key, OutboxMessage]:
         self._path.touch(0o600)
-        self._connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
-        )
+        self._connection = durable_connection(self._path, PAGE_BYTES)
         run = self._connection.execute
-        run("pragma journal_mode = wal")
-        run("pragma synchronous = full")
         run(SCHEMA)
         rows = [OutboxMessage(*row) for row in run("select * from messages order by at")]
         return {row.key: row._replace(waiting=bool(row.waiting)) for row in rows}

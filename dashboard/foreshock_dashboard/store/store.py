@@ -24,17 +24,18 @@ from foreshock_dashboard.store.blocks.disk import Disk, StoreError, remedy
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.blocks.format import RowBatch
 from foreshock_dashboard.store.blocks.limits import StoreLimits
-from foreshock_dashboard.store.compactor import Compactor, Retention
+from foreshock_dashboard.store.compactor import Compactor
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
 from foreshock_dashboard.store.health import Health, StoreStats
-from foreshock_dashboard.store.retention_clock import RetentionClock
+from foreshock_dashboard.store.retention import Retention
 from foreshock_dashboard.store.samples.format import SampleFormat, sample_rows, unpack_samples
 from foreshock_dashboard.store.samples.queries import SampleReader
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.format import SpanFormat
 from foreshock_dashboard.store.spans.queries import SpanReader
+from foreshock_dashboard.store.trusted_clock import TrustedClock
 from foreshock_dashboard.store.wal_recovery import open_wal
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Store(MetricSource):
         self._commits = GroupCommit(path, self._wal, stores, self._health, limits.max_head_bytes)
         self._replay_wal(stores)
         self._wal.forget_recovery()
-        self._clock = RetentionClock(now, monotonic)
+        self._clock = TrustedClock(now, monotonic)
         self._compactor = Compactor(
             samples=self._samples,
             spans=self._spans,

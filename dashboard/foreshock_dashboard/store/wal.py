@@ -16,7 +16,7 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from foreshock_dashboard.store.blocks.disk import StoreError, file_id
-from foreshock_dashboard.store.damaged_sqlite import BUSY_SECONDS
+from foreshock_dashboard.store.sqlite_file import durable_connection
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""
@@ -54,16 +54,10 @@ class Wal:
 
     def _open(self) -> None:
         self._usable = False
-        self._connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
-        )
+        self._connection = durable_connection(self.path, PAGE_BYTES)
         run = self._connection.execute
-        run(f"pragma page_size = {PAGE_BYTES:d}")
-        run("pragma journal_mode = wal")
         run(f"pragma wal_autocheckpoint = {_CHECKPOINT_BYTES // PAGE_BYTES:d}")
-        run("pragma synchronous = full")
         run("pragma journal_size_limit = 67108864")
-        run("pragma temp_store = memory")
         run("pragma secure_delete = off")  # deleted records are in a block anyway
         if self._max_pages is not None:
             run(f"pragma max_page_count = {self._max_pages:d}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_meta import WalRange
 from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.damaged_sqlite import replace_damaged, sqlite_problem
+from foreshock_dashboard.store.sqlite_file import replace_damaged, sqlite_problem
 from foreshock_dashboard.store.sqlite_pages import Pages
 from foreshock_dashboard.store.wal import (
     DELETED_KEY,

@@ -48,7 +48,7 @@ _SM_CLOCK = Matcher("clock", "=", "sm")
 _UNCORRECTED = Matcher("error_type", "=", "uncorrected")
 _ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
 """Throttle reasons of insufficient cooling or power. The power limit and idling are normal."""
-_HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
+HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
 """XID errors except those caused by applications or limited to one (NVIDIA's XID catalog)."""
 BYTES_PER_MIB = 2.0**20
 
@@ -109,7 +109,7 @@ def readings(windows: RateWindows) -> Catalog:
             "thermal and power throttling",
             rate("gpu_throttled_seconds_total", GPU_LABELS, _ABNORMAL_THROTTLING),
         ),
-        "gpu_errors": row("GPU errors", rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS), also=(ecc, dcgm_ecc)),
+        "gpu_errors": row("GPU errors", rate("gpu_xid_errors_total", GPU_LABELS, HARDWARE_XIDS), also=(ecc, dcgm_ecc)),
         "gpu_lost": row("lost GPUs", last("gpu_lost", GPU_LABELS)),
         "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
         "gpu_wait": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),

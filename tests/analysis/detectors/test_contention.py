@@ -14,8 +14,8 @@ from tests.analysis.detectors.platform import texts
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.contention import gpu_contention, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.gpu_contention import gpu_contention, predicted_slowdown
 from foreshock_dashboard.model.types import Floats
 
 Kit = Any

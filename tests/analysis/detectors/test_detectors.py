@@ -40,7 +40,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
-from foreshock_dashboard.analysis.detectors.kv_cache import _limit_batch, kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.kv_cache_pressure import kv_cache_pressure, limit_batch
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.outage import outage
@@ -268,7 +268,7 @@ def test_without_a_count_of_running_requests_no_batch_is_limited() -> None:
     """The scrape that has the cache may lack it."""
     case = next(case for case in CASES if case.cause == "kv_cache_pressure")
     preempting = {("preempted", LLM): since(NOW, 0, 0.3), ("running", LLM): since(NOW, 20, math.nan)}
-    assert _limit_batch(point({**case.changes, **preempting}), LLM) == ()
+    assert limit_batch(point({**case.changes, **preempting}), LLM) == ()
 
 
 def _differs(changes: Changes, index: int) -> bool:

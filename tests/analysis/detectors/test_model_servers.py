@@ -31,10 +31,10 @@ from tests.analysis.detectors.test_detectors import NOW, STORM, WAITS, slow
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
-from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.gpu_contention import gpu_contention
+from foreshock_dashboard.analysis.detectors.kv_cache_pressure import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.overload import (
     drained_shares,
     edge_growth,

@@ -9,7 +9,8 @@ from tests.analysis.detectors.test_detectors import NOW, slow
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MAX_UNOBSERVED_STRENGTH
 from foreshock_dashboard.analysis.detectors.overload import overload
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, propagates
+from foreshock_dashboard.analysis.incidents.caller_impact import propagates
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.analysis.detectors.test_detectors import NOW, slow
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding
-from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.kv_cache_pressure import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation

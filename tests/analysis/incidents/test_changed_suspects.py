@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from foreshock_dashboard.analysis.incidents.changed_suspects import with_changes
+from foreshock_dashboard.analysis.incidents.change_cause import with_changes
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Candidate

@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.detectors.finding import evidence_of
 from foreshock_dashboard.analysis.incidents.candidates import as_in_evidence, with_present_growth
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.incidents.evidence import _since_first_excess, with_first_sign
+from foreshock_dashboard.analysis.incidents.evidence import since_first_excess, with_first_sign
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate, Incident
@@ -31,16 +31,16 @@ def test_a_signal_is_evidence_since_it_first_left_its_normal_range_in_the_incide
     now = point({("rate", FRONT): surge(5, 15), ("edge_rate", IN): surge(5, 15), ("p95", FRONT): surge(8, 80)})
     rows = (evidence_of(now, "rate", FRONT), evidence_of(now, "edge_rate", IN), evidence_of(now, "p95", FRONT))
     assert [row.since for row in rows] == [START + AGAIN * STEP] * 3
-    found = _since_first_excess(rows, (FRONT, IN), now, START + 250 * STEP)
+    found = since_first_excess(rows, (FRONT, IN), now, START + 250 * STEP)
     assert [row.since for row in found] == [START + FIRST * STEP] * 3
-    later = _since_first_excess(rows, (FRONT, IN), now, START + 280 * STEP)
+    later = since_first_excess(rows, (FRONT, IN), now, START + 280 * STEP)
     assert all(row.since == START + AGAIN * STEP for row in later)  # the rise before the incident does not count
 
 
 def test_signals_of_other_services_keep_their_onset() -> None:
     now = point({("rate", LLM): surge(5, 15), ("edge_rate", ASK): surge(5, 15)})
     rows = (evidence_of(now, "rate", LLM), evidence_of(now, "edge_rate", ASK))
-    assert _since_first_excess(rows, (FRONT,), now, START + 250 * STEP) == rows
+    assert since_first_excess(rows, (FRONT,), now, START + 250 * STEP) == rows
 
 
 def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:

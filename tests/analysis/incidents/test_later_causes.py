@@ -12,9 +12,9 @@ from tests.analysis.conftest import last_state
 from tests.analysis.platforms import START
 
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.incidents.content import _lasting_confidence
+from foreshock_dashboard.analysis.incidents.content import lasting_confidence
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.incidents.lifecycle import State, TrackedIncident, _began, _reported, states
+from foreshock_dashboard.analysis.incidents.lifecycle import State, TrackedIncident, cause_onset, reported_group, states
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Cause, Evidence, Incident, LaterCause, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -47,7 +47,7 @@ def test_a_cause_begins_with_the_first_finding_of_it_about_a_member(
     """The symptoms that it shares with an older cause say nothing about its beginning."""
     slow = Evidence("p95 latency", 9.0, 1.0, "s", 40.0, "chat")
     after = replace(PAGED, cause="scale_up_lag", service=SEARCH, suspect=suspect, evidence=(slow,))
-    assert _began(after, frozenset({CHAT, SEARCH}), findings) == pytest.approx(began, nan_ok=True)
+    assert cause_onset(after, frozenset({CHAT, SEARCH}), findings) == pytest.approx(began, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_confidence_in_what_was_paged_does_not_fall_when_the_cause_ends(
     paged: float | None, cause: Cause, confidence: float
 ) -> None:
     before = replace(PAGED, paged=paged, confidence=0.95)
-    assert _lasting_confidence(before, (CHAT, cause, before.suspect.service), 0.25) == confidence
+    assert lasting_confidence(before, (CHAT, cause, before.suspect.service), 0.25) == confidence
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_cause_that_replaces_what_was_paged_has_no_later_cause_beside_it(platf
     before = replace(PAGED, confidence=0.95, later=LaterCause(CHAT, "hardware", SuspectedCause(CHAT), 130.0))
     group = TrackedIncident(frozenset({CHAT}), 9, 9, 0.0, 900.0, disagreeing_points=60, incident=before)
     after = replace(before, cause="dependency", suspect=SuspectedCause(OTHER))
-    assert _reported(group, before, after, Evaluation(point, {}, ())).incident == replace(after, later=None)
+    assert reported_group(group, before, after, Evaluation(point, {}, ())).incident == replace(after, later=None)
 
 
 @pytest.mark.parametrize(("confidence", "later"), [(0.49, None), (0.5, "change")])
@@ -170,7 +170,7 @@ def test_a_later_cause_is_stated_from_medium_confidence(
     before = replace(PAGED, service=LLM, confidence=0.95, suspect=SuspectedCause(OTHER))
     group = TrackedIncident(frozenset({LLM}), 9, 9, 0.0, 900.0, disagreeing_points=200, incident=before)
     after = replace(before, cause="change", suspect=SuspectedCause(LLM, change=DEPLOY), confidence=confidence)
-    incident = _reported(group, before, after, Evaluation(point, {}, ())).incident
+    incident = reported_group(group, before, after, Evaluation(point, {}, ())).incident
     assert incident is not None
     assert incident.cause == "gpu_contention"
     assert (incident.later and incident.later.cause) == later

@@ -13,7 +13,7 @@ from tests.conftest import Golden
 from tests.simulator.calls.stand import ROUTE, InfiniteServers, Stand, call, flow, service
 
 from foreshock_dashboard.ingest.otlp.gen_ai import llm_request
-from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
+from foreshock_dashboard.ingest.service_graph.call_pairing import ServiceGraph
 from foreshock_dashboard.model.span import Kind, Span
 from foreshock_simulator.core.engine import Process
 from foreshock_simulator.core.names import ServiceName

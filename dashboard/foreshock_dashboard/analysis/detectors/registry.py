@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
-from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding, counted
+from foreshock_dashboard.analysis.detectors.gpu_contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.hardware import hardware
-from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.kv_cache_pressure import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.detectors.network import network

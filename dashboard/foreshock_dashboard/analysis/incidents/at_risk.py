@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.caller_impact import AFFECTED_Z, lacks_baseline
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS
-from foreshock_dashboard.analysis.incidents.triage import AFFECTED_Z, IncidentCandidate, lacks_baseline
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service

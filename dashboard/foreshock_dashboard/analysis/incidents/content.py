@@ -15,8 +15,9 @@ from foreshock_dashboard.analysis.incidents.candidates import as_in_evidence, wi
 from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS, present_evidence, with_first_sign
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, IncidentCandidate, best_finding
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked
 from foreshock_dashboard.model.incident import Cause, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -102,7 +103,7 @@ def updated_incident(
     if len(evidence) + (suspected.change is not None) < 2:
         confidence = min(confidence, MAX_LONE_CONFIDENCE)
     evidence = with_first_sign(evidence, incident, point)
-    confidence = _lasting_confidence(incident, (origin, cause, suspected.service), confidence)
+    confidence = lasting_confidence(incident, (origin, cause, suspected.service), confidence)
     onsets = [item.since for item in evidence if math.isfinite(item.since)]
     since = min([*onsets, *([incident.since] if incident.evidence else ())], default=incident.since)
     known = tuple(as_in_evidence(with_present_growth(item, point), evidence, since) for item in known)
@@ -130,9 +131,7 @@ def updated_incident(
     return with_summary(with_actions(updated, actions, evaluation), evaluation)
 
 
-def _lasting_confidence(
-    incident: Incident, reported: tuple[Service, Cause, Service | None], confidence: float
-) -> float:
+def lasting_confidence(incident: Incident, reported: tuple[Service, Cause, Service | None], confidence: float) -> float:
     """The confidence in a service's cause and suspected cause: after the page it never falls while they stay the same.
 
     The end of a cause is no evidence against it.

@@ -36,7 +36,7 @@ def present_evidence(
     signaling: list[Service | Edge] = [candidate.origin, *candidate.affected_callers, suspected]
     signaling += point.calls_to(suspected)
     evidence = _lasting(_present(finding, candidate, point), incident.evidence)
-    return _since_first_excess(evidence, signaling, point, incident.since)
+    return since_first_excess(evidence, signaling, point, incident.since)
 
 
 def _present(finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
@@ -58,7 +58,7 @@ def _lasting(evidence: Sequence[Evidence], before: Sequence[Evidence]) -> tuple[
     return tuple(item._replace(since=onset) for item, onset in zip(evidence, onsets, strict=True))
 
 
-def _since_first_excess(
+def since_first_excess(
     evidence: Sequence[Evidence], keys: Iterable[Service | Edge], point: EvaluationPoint, start: float
 ) -> tuple[Evidence, ...]:
     """The evidence, signals of `keys` since they first left their normal range after `start`.

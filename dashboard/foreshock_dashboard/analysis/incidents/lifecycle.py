@@ -26,13 +26,9 @@ from foreshock_dashboard.analysis.incidents.content import (
 )
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
-from foreshock_dashboard.analysis.incidents.triage import (
-    FINDING_STRENGTH,
-    IncidentCandidate,
-    best_finding,
-    incident_candidates,
-)
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding, incident_candidates
 from foreshock_dashboard.analysis.root_cause.parameters import Duration
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
@@ -281,7 +277,7 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
     page = firing.paging_points >= for_points
     opened = before or opened_incident(candidate, evaluation.point)
     after = updated_incident(opened, candidate, evaluation, page=page)
-    return replace(firing, incident=after) if before is None else _reported(firing, before, after, evaluation)
+    return replace(firing, incident=after) if before is None else reported_group(firing, before, after, evaluation)
 
 
 def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> TrackedIncident | None:
@@ -304,7 +300,9 @@ def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> Tracke
     )
 
 
-def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluation: Evaluation) -> TrackedIncident:
+def reported_group(
+    group: TrackedIncident, before: Incident, after: Incident, evaluation: Evaluation
+) -> TrackedIncident:
     """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it.
 
     A cause that is not known to have begun by the page does not explain what was paged. One that began later and has
@@ -315,7 +313,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
         return replace(group, incident=after, disagreeing_points=0)
     support = _support(before, evaluation.findings)
-    began = _began(after, group.members, evaluation.findings)
+    began = cause_onset(after, group.members, evaluation.findings)
     is_unexplained = before.paged is not None and before.confidence_level != "low" and not began <= before.paged
     disproved = after.confidence >= PROVED_STRENGTH and support is None
     switch = LATER_SWITCH if is_unexplained else PAGED_SWITCH if before.paged is not None and not disproved else SWITCH
@@ -341,7 +339,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)
 
 
-def _began(incident: Incident, members: Set[Service], findings: Sequence[Finding]) -> float:
+def cause_onset(incident: Incident, members: Set[Service], findings: Sequence[Finding]) -> float:
     """Unix seconds at which the cause of an incident began, by the findings about its members; NaN if unknown."""
     if incident.suspect.change is not None:
         return incident.suspect.change.at

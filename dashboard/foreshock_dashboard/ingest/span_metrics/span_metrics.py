@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
+from foreshock_dashboard.ingest.service_graph.call_pairing import ServiceGraph
 from foreshock_dashboard.ingest.service_graph.call_sides import HTTP_CODES
-from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.addresses import AddressCounter
 from foreshock_dashboard.ingest.span_metrics.counters import (

@@ -46,7 +46,7 @@ KEPT_BATCH_RATIO = 0.9
 EVIDENCE_SIGNALS = ("held", "cache", "preempted", "waiting", "prompt", "generated")
 
 
-def _limit_batch(point: EvaluationPoint, service: Service) -> tuple[Action, ...]:
+def limit_batch(point: EvaluationPoint, service: Service) -> tuple[Action, ...]:
     """Run a tenth fewer requests at once while the cache preempts some: the rest waits, and no work is repeated.
 
     Preemptions are known of vLLM alone, so its option is (docs.vllm.ai, Optimization and Tuning, Preemption).
@@ -101,7 +101,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
                 Action(
                     "limit_length", client, requests=longer, effect=of_signal(point, "cache", service, used / growth)
                 ),
-                *(_limit_batch(point, service) if PREEMPTION_RATE.confidence(preemptions) > 0.5 else ()),
+                *(limit_batch(point, service) if PREEMPTION_RATE.confidence(preemptions) > 0.5 else ()),
                 add_replicas(point, service, load),
             ),
         )

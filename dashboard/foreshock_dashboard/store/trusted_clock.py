@@ -14,7 +14,7 @@ TRUSTED_AFTER_SECONDS = 3600.0
 """Time without a jump after which the wall clock is trusted: at the start, and after a jump."""
 
 
-class RetentionClock:
+class TrustedClock:
     """Compares the wall clock with the monotonic clock.
 
     A clock that is set wrong by an NTP step or an empty battery would expire the whole history at once. Nothing expires

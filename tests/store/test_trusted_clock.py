@@ -11,7 +11,7 @@ import pytest
 
 from foreshock_dashboard.common.clock import Clock, since_boot
 from foreshock_dashboard.store import Retention, Store
-from foreshock_dashboard.store.retention_clock import JUMP_SECONDS, TRUSTED_AFTER_SECONDS, RetentionClock
+from foreshock_dashboard.store.trusted_clock import JUMP_SECONDS, TRUSTED_AFTER_SECONDS, TrustedClock
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -32,9 +32,9 @@ class Clocks:
         self.wall += seconds
         self.steady += seconds
 
-    def retention(self) -> RetentionClock:
+    def retention(self) -> TrustedClock:
         """A retention clock that reads both, an hour after the start."""
-        clock = RetentionClock(lambda: self.wall, lambda: self.steady)
+        clock = TrustedClock(lambda: self.wall, lambda: self.steady)
         self.pass_time(TRUSTED_AFTER_SECONDS)
         assert clock.reference(1e12) == self.wall
         return clock
@@ -109,7 +109,7 @@ def test_slow_corrections_of_the_clock_are_no_jump() -> None:
 def test_nothing_expires_in_the_first_hour(caplog: pytest.LogCaptureFixture) -> None:
     """The clock may be wrong since before the start. That is normal and no problem to report, unless it jumps."""
     clocks = Clocks()
-    clock = RetentionClock(lambda: clocks.wall, lambda: clocks.steady)
+    clock = TrustedClock(lambda: clocks.wall, lambda: clocks.steady)
     clocks.pass_time(TRUSTED_AFTER_SECONDS - 1)
     assert clock.reference(1e12) is None
     assert (clock.paused, caplog.text) == ("", "")
@@ -159,7 +159,7 @@ def test_a_suspended_machine_is_no_jump(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(time, "clock_gettime", clock)
     for monotonic in (since_boot, Clock().monotonic):
-        clock_of_store = RetentionClock(lambda: T + boot[0], monotonic)
+        clock_of_store = TrustedClock(lambda: T + boot[0], monotonic)
         boot[0] += TRUSTED_AFTER_SECONDS
         assert clock_of_store.reference(1e12) is not None
         boot[0] += 8 * 3600

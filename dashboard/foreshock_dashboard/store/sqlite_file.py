@@ -1,4 +1,4 @@
-"""Damaged SQLite files: what is wrong with one, before anything is written to it, and its replacement."""
+"""SQLite files: their connection, what is wrong with a damaged one before it is written to, and its replacement."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ BUSY_SECONDS = 5.0
 """Time to wait for another process that reads the file, such as a backup."""
 _ENVIRONMENT_ERRORS = ("BUSY", "LOCKED", "NOMEM", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM", "AUTH")
 """SQLite's errors that say nothing about the content of the file."""
+
+
+def durable_connection(path: Path | None, page_bytes: int) -> sqlite3.Connection:
+    """A connection for any thread, whose commits survive power loss; None keeps the data in memory.
+
+    See https://www.sqlite.org/pragma.html#pragma_synchronous. page_bytes: page size of a new file.
+    """
+    connection = sqlite3.connect(
+        path or ":memory:", isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+    )
+    for pragma in (f"page_size = {page_bytes:d}", "journal_mode = wal", "synchronous = full", "temp_store = memory"):
+        connection.execute(f"pragma {pragma}")
+    return connection
 
 
 def sqlite_problem(

@@ -1,0 +1,69 @@
+"""When trouble is an early warning, and when it is worth a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.caller_impact import (
+    AFFECTED_Z,
+    explains,
+    has_known_callers,
+    is_noticeable,
+)
+from foreshock_dashboard.model.incident import Cause
+from foreshock_dashboard.model.service import Service
+
+EARLY_WARNING_PROBABILITY = 0.3
+"""Chance of an SLO breach from which a service belongs to an incident candidate."""
+PAGE_PROBABILITY = 0.6
+"""Chance of an SLO breach from which a candidate with a firm finding pages."""
+FINDING_STRENGTH = 0.5
+"""Strength from which a finding is firm."""
+CONTENTION_SEVERITY = 1.25
+"""Severity from which a cause pages before the SLO breach: a quarter more time than at baseline."""
+OUTAGE_SEVERITY = 2.0
+"""Severity of a cause that takes a service down by itself."""
+PAGING_CAUSES: frozenset[Cause] = frozenset({"gpu_contention", "hardware", "network", "kv_cache_pressure"})
+"""Causes that page although no caller is affected."""
+
+
+def causes_outage(
+    point: EvaluationPoint, origin: Service, affected_callers: Sequence[Service], cause: Finding | None
+) -> bool:
+    """Whether a cause takes a service down by itself. Of a dependency, its callers have to show it."""
+    if cause is None or not (cause.urgent and cause.severity >= OUTAGE_SEVERITY and cause.strength >= FINDING_STRENGTH):
+        return False
+    if cause.cause != "dependency":
+        return True
+    is_observed = cause.down or is_noticeable(point, origin)
+    return is_observed and (bool(affected_callers) or (cause.down and not has_known_callers(point, origin)))
+
+
+def is_worth_a_page(
+    point: EvaluationPoint,
+    risks: Mapping[Service, ServiceRisk],
+    origin: Service,
+    affected_callers: Sequence[Service],
+    cause: Finding | None,
+) -> bool:
+    """Whether a candidate without urgency is worth a page: callers are affected, or are about to be."""
+    risk = risks.get(origin)
+    if risk is None:
+        return False
+    explained = (
+        cause is not None
+        and cause.strength >= FINDING_STRENGTH
+        and cause.cause in PAGING_CAUSES
+        and request_count(point, origin) >= MIN_REQUESTS
+    )
+    if risk.breached:
+        return explained or bool(affected_callers) or not point.upstream[origin]
+    breaching = (caller for caller in affected_callers if caller in risks and risks[caller].breached)
+    if any(explains(point, origin, caller) for caller in breaching):
+        return True  # it has no SLO, or several calls of a request add up
+    is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
+    return explained and (is_severe or risk.probability >= PAGE_PROBABILITY)
