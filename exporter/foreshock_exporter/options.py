@@ -226,7 +226,7 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")
-    add_flags(parser, OPTIONS, _help)
+    add_flags(parser, OPTIONS)
     known, unknown = parser.parse_known_args(arguments)
     for argument in unknown:
         near = get_close_matches(argument.split("=")[0], [item.flag for item in OPTIONS], 1)
@@ -236,7 +236,3 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
         return Options(**parse_options(OPTIONS, flags, environ, {}))
     except InvalidOptionError as error:
         parser.error(f"{error.source} {error}")
-
-
-def _help(item: Option) -> str:
-    return f"{item.help} (default: {item.default})" if item.default and item.metavar else item.help

@@ -35,8 +35,9 @@ from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import stamp
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.capacity.data import WhatIf, capacity
+from foreshock_dashboard.web.pages.capacity.data import capacity
 from foreshock_dashboard.web.pages.capacity.layout import PAGE
+from foreshock_dashboard.web.pages.capacity.what_if import WhatIf
 from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.state.capacity_json import forecast
 from foreshock_dashboard.web.state.parameters import View

@@ -15,7 +15,7 @@ from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.explanation_text import below, heading
-from foreshock_dashboard.render.incident_text import printable
+from foreshock_dashboard.render.units import printable
 from foreshock_dashboard.render.words.incidents import NO_REASON
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.settings.times import parse_time

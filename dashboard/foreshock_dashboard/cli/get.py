@@ -11,8 +11,7 @@ from foreshock_dashboard.cli.source import Source, at_option, reads_source
 from foreshock_dashboard.model.capacity.load import ShortageBasis
 from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
-from foreshock_dashboard.render.incident_text import utc_timestamp
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.units import duration, percent, utc_timestamp
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
 from foreshock_dashboard.web.state.change_json import ChangeJson
 from foreshock_dashboard.web.state.lists import GpuRow, ServiceRow, TargetRow, TierRow

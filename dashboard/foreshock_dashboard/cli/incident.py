@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import re
 import sys
 from contextlib import closing
-from html import escape
 from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +12,6 @@ from urllib.parse import quote
 
 import click
 import numpy as np
-from markdown_it import MarkdownIt
 
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import Column, plain, show
@@ -23,11 +19,12 @@ from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_words
-from foreshock_dashboard.render.incident_text import incident_text, suspect_text, utc_timestamp
-from foreshock_dashboard.render.units import elapsed
+from foreshock_dashboard.render.incident_text import incident_text, suspect_text
+from foreshock_dashboard.render.units import elapsed, utc_timestamp
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.documents.postmortem import Report, report
+from foreshock_dashboard.web.documents.report_forms import embedded, html, linked, without_plots
 from foreshock_dashboard.web.state.incident_json import VERSION, replayed
 from foreshock_dashboard.web.state.parameters import incident_named
 
@@ -38,10 +35,6 @@ HOUR_SECONDS = 3600.0
 MAX_HOURS = 48
 """Longest time range; each past hour is evaluated again."""
 NOT_FOUND = 404
-STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "td,th{padding:4px 12px;text-align:left}svg{max-width:100%}"
-)
 
 INCIDENT_COLUMNS: tuple[Column, ...] = (
     ("SEVERITY", lambda row: row["severity"]),
@@ -249,41 +242,14 @@ def _report(source: Source, wanted: str, at: str | None) -> Report:
     return Report(str(answer["markdown"]), {str(name): str(svg) for name, svg in answer["plots"].items()})
 
 
-def linked(written: Report, output_file: Path) -> tuple[str, dict[Path, str]]:
-    """The Markdown with links to the plots, and the plots by file."""
-    markdown, files = written.markdown, {}
-    for name, svg in written.plots.items():
-        path = output_file.with_name(f"{output_file.stem}-{name}.svg")
-        markdown = markdown.replace(f"]({name}.svg)", f"]({quote(path.name)})")
-        files[path] = svg
-    return markdown, files
-
-
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def _for_output(written: Report) -> str:
-    """The Markdown with each plot as a data URI (RFC 2397), or without plots for a terminal."""
-    markdown = written.markdown
-    if is_terminal():
-        click.echo(f"{len(written.plots)} plots omitted. Pass --output-file FILE to save them.", err=True)
-        return re.sub(r"!\[[^\]]*\]\([^)]*\.svg\)\n+", "", markdown)
-    for name, svg in written.plots.items():
-        data = base64.b64encode(svg.encode()).decode()
-        markdown = markdown.replace(f"]({name}.svg)", f"](data:image/svg+xml;base64,{data})")
-    return markdown
-
-
-def html(written: Report) -> str:
-    """The report as one HTML document with the plots inside."""
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(written.markdown)
-    for name, svg in written.plots.items():
-        alt = name.replace("-", " ")
-        body = body.replace(f'<img src="{name}.svg" alt="{alt}" />', svg[svg.index("<svg") :])
-    title = escape(written.markdown.splitlines()[0].removeprefix("# "))
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
-        f"<style>{STYLE}</style>\n<body>\n{body}</body></html>\n"
-    )
+    """The Markdown with its plots inside, or without them for a terminal."""
+    if not is_terminal():
+        return embedded(written)
+    click.echo(f"{len(written.plots)} plots omitted. Pass --output-file FILE to save them.", err=True)
+    return without_plots(written)

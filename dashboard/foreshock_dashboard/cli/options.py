@@ -11,7 +11,7 @@ import click
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_past, parse_port, parse_url
-from foreshock_dashboard.settings.settings import OPTIONS, SettingsError, describe
+from foreshock_dashboard.settings.settings import OPTIONS, SettingsError
 from foreshock_exporter.common.durations import parse_duration
 
 EXIT_FINDINGS = 3
@@ -86,7 +86,7 @@ def hub_settings(*names: str, config: bool = True) -> Callable[[Function], Funct
                 default=None,
                 multiple=bool(item.separator),
                 metavar=item.metavar or None,
-                help=describe(item),
+                help=item.description,
             )(function)
         if not config:
             return function

@@ -12,7 +12,7 @@ import yaml
 
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.incident_text import printable
+from foreshock_dashboard.render.units import printable
 
 MISSING = "-"
 """Cell of a table for no data; an empty cell in CSV, null in JSON."""

@@ -16,7 +16,8 @@ from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import change_line, incident_text, state_changes, utc_timestamp
+from foreshock_dashboard.render.incident_text import change_line, incident_text, state_changes
+from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.replay.record import record
 from foreshock_dashboard.replay.replay import ReplayResult
 from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag

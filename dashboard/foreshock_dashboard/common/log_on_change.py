@@ -16,12 +16,12 @@ class LogOnChange:
         self._logger, self._level, self._recovered = logger, level, recovered
         self._message = ""
 
-    def update(self, message: str, error: BaseException | None = None) -> None:
-        """Set the message; "" ends the condition. The traceback of `error` is logged with the message."""
+    def update(self, message: str) -> None:
+        """Set the message; "" ends the condition."""
         previous, self._message = self._message, message
         if message == previous:
             return
         if message:
-            self._logger.log(self._level, "%s", message, exc_info=error)
+            self._logger.log(self._level, "%s", message)
         elif self._recovered:
             self._logger.info("%s", self._recovered.replace("{}", previous))

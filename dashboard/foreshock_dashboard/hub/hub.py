@@ -12,13 +12,14 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.capacity import CapacityForecaster
+from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.known_clusters import KnownClusters
-from foreshock_dashboard.hub.listeners import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
@@ -120,7 +121,7 @@ class Hub:
             if settings.at is None and recording is None:
                 record_options(self.journal, watched_options(settings, __version__), clock.now())
             self._change_log = ChangeLog(self.journal)
-            self._responses, self._responses_problem = ResponseReader(self.journal), ""
+            self._responses, self._responses_log = ResponseReader(self.journal), LogOnChange(log, logging.ERROR)
             with naming("--services-file"):
                 self._owners = OwnerDirectory(settings.services_file)
             self._owners_read = threading.Event()  # before, an alert would lack its owner, and later be another one
@@ -268,10 +269,9 @@ class Hub:
         try:
             responses, problem = self._responses.current(), ""
         except SourceError as error:
-            responses, problem = self._responses.known, str(error)
-        if problem and problem != self._responses_problem:
-            log.error("silences cannot be read; those read before stay in effect: %s", problem)
-        self._responses_problem = problem
+            responses = self._responses.known
+            problem = f"silences cannot be read; those read before stay in effect: {error}"
+        self._responses_log.update(problem)
         return responses
 
     def _record_notification(self, now: float, data: Json) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.units import utc_timestamp
 
 log = logging.getLogger(__name__)
 

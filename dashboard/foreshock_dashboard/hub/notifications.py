@@ -10,8 +10,8 @@ from pathlib import Path
 
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.factories import http_config
 from foreshock_dashboard.hub.intake import naming
-from foreshock_dashboard.hub.listeners import http_config
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing

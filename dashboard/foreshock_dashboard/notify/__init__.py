@@ -1,4 +1,6 @@
 """Notifications of incidents and capacity shortages: alerts to Alertmanager, messages to channels by a durable outbox.
 
+A receiver is a peer, which is one Alertmanager, or a channel, which is one Apprise URL of the file of channels.
+
 Imports: `common`, `model`, `render`, `settings`, `sources`, `store`.
 """

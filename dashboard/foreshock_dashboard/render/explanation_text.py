@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_words
-from foreshock_dashboard.render.incident_text import utc_timestamp
-from foreshock_dashboard.render.units import counted
+from foreshock_dashboard.render.units import counted, utc_timestamp
 from foreshock_dashboard.render.words.signals import SIGNAL_KINDS, UNKNOWN_WITHOUT
 
 MAX_CHANGES = 3

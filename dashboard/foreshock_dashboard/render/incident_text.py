@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
-from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, elapsed, rate, significant
+from foreshock_dashboard.render.units import (
+    breach_bucket,
+    breach_interval,
+    clock,
+    duration,
+    elapsed,
+    printable,
+    rate,
+    significant,
+    utc_timestamp,
+)
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES, UNCERTAIN
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
-
-
-def utc_timestamp(seconds: float) -> str:
-    """Unix seconds as text: `2026-01-05 08:41:20 UTC`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
@@ -141,11 +145,6 @@ def evidence_text(evidence: Json) -> str:
     )
     since = "" if evidence["since"] is None else f" since {clock(evidence['since'])}"
     return f"{name}: {value} (baseline {baseline}){since}"
-
-
-def printable(text: str) -> str:
-    """Text from the network without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def risk_line(risk: AtRisk) -> str:

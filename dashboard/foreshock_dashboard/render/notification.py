@@ -12,8 +12,7 @@ from foreshock_dashboard.render.capacity_text import act_text, moment, shortage_
 from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
-from foreshock_dashboard.render.incident_text import printable
-from foreshock_dashboard.render.units import clock, elapsed
+from foreshock_dashboard.render.units import clock, elapsed, printable
 
 MENTION = "@\u200b"
 """An at sign that no chat service takes for a mention: names from telemetry must not call a whole channel."""
@@ -89,24 +88,29 @@ def shortage_message(shortage: Shortage, now: float, base: str, owner: str = "")
         f"{key}={quote(str(value), safe='')}" for key, value in (("service", service or ""), ("pool", pool))
     )
     lines = [
-        printable(said).replace("@", MENTION),
-        printable(action).replace("@", MENTION),
-        printable(f"Owner: {owner}" if owner else "").replace("@", MENTION),
+        _safe(said),
+        _safe(action),
+        _safe(f"Owner: {owner}" if owner else ""),
         f"Capacity: {base}/capacity?{query}",
         f"Runbook: {base}/runbooks/ForeshockCapacityShortage",
     ]
     name = in_words(service) if service else f"pool {in_words(pool)}"
     title = f"[warning] {name}: capacity shortage {joined_text(text(moment(shortage.at, now)))}"
-    return MessageText(printable(title).replace("@", MENTION), "\n".join(filter(None, lines)))
+    return MessageText(_safe(title), "\n".join(filter(None, lines)))
 
 
 def no_shortage_message(name: str, base: str) -> MessageText:
     """The end of such a warning. name: of the service or pool."""
     title = f"[resolved] {in_words(name)}: no capacity shortage forecast"
-    return MessageText(printable(title).replace("@", MENTION), f"Capacity: {base}/capacity")
+    return MessageText(_safe(title), f"Capacity: {base}/capacity")
 
 
 def _message(title: str, lines: list[str], incident_id: str, base: str, runbook: str = "") -> MessageText:
     links = [f"Incident: {incident_url(base, incident_id)}", f"Runbook: {runbook}" if runbook else ""]
-    shown = [printable(line).replace("@", MENTION) for line in lines if line]
-    return MessageText(printable(title).replace("@", MENTION), "\n".join([*shown, *filter(None, links)]))
+    shown = [_safe(line) for line in lines if line]
+    return MessageText(_safe(title), "\n".join([*shown, *filter(None, links)]))
+
+
+def _safe(text: str) -> str:
+    """Text from the network without control characters and without mentions."""
+    return printable(text).replace("@", MENTION)

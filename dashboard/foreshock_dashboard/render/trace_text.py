@@ -12,7 +12,7 @@ from textwrap import wrap
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_words
-from foreshock_dashboard.render.units import counted, percent
+from foreshock_dashboard.render.units import counted, percent, printable
 
 WIDTH = 100
 """Largest number of columns."""
@@ -144,20 +144,20 @@ def _shade(share: float) -> str:
 def _end(trace: Json) -> Iterator[str]:
     for note in (trace["clock_note"], trace["note"]):
         if note:
-            yield from wrap(_printable(note), WIDTH)
+            yield from wrap(printable(note), WIDTH)
     if trace["lanes"]:
         yield "* service of the trace; · fewer than two services active; GPU wait is an upper bound"
     if trace["lanes_error"]:
-        yield _printable(f"GPU wait unknown: {trace['lanes_error']}")
+        yield printable(f"GPU wait unknown: {trace['lanes_error']}")
     if trace["lanes_left_out"]:
         yield f"GPU samples of {counted(trace['lanes_left_out'], 'minute')} were not read"
     if not trace["lanes_settled"]:
         yield "GPU wait not final: the last GPU samples are still arriving"
     if note := trace["lanes_note"]:
-        yield _printable(f"GPU wait unknown: {note}")
+        yield printable(f"GPU wait unknown: {note}")
     elif not trace["lanes"]:
         yield "no span ran on a shared GPU"
-    yield from wrap(_printable(trace["sentence"]), WIDTH)
+    yield from wrap(printable(trace["sentence"]), WIDTH)
 
 
 def _time(seconds: float) -> str:
@@ -166,10 +166,6 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1000:,.0f} ms" if abs(seconds) < 10 else f"{seconds:,.1f} s"
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _cut(text: str, room: int = WIDTH) -> str:
-    text = _printable(text)
+    text = printable(text)
     return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"

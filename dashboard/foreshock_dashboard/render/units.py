@@ -26,6 +26,11 @@ def clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
+def utc_timestamp(seconds: float) -> str:
+    """Unix seconds as text: `2026-01-05 08:41:20 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def duration(seconds: float, more: int = 0) -> str:
     """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `594 s`; then as `elapsed`.
 
@@ -155,3 +160,8 @@ def name_list(names: Sequence[str]) -> str:
     """`a, b, c and 2 more`: up to three names, and the number of the others."""
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def printable(text: str) -> str:
+    """Text from the network without control characters, which a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -29,7 +29,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.replay.earlier_windows import was_less_anomalous
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.replay.retrospective import retrospective

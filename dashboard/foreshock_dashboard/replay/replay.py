@@ -17,7 +17,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.clusters import ClusterSource

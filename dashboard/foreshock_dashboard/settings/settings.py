@@ -339,11 +339,6 @@ SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?=|_PORT(_\d+_(TCP|UDP|SCT
 """Variables that Kubernetes sets for each service of a namespace: FORESHOCK_HUB_PORT_8050_TCP_ADDR."""
 
 
-def describe(item: Option) -> str:
-    """Help text of an option: what it is, its default in brackets."""
-    return f"{item.help} (default: {item.default})" if item.default and item.metavar else item.help
-
-
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
     """Flags override environment variables, then the YAML file, then defaults. `fixed` overrides all.
 

@@ -59,6 +59,11 @@ class Option(NamedTuple):
     name: str = ""
     variable: str = ""
 
+    @property
+    def description(self) -> str:
+        """What the help text says: `help`, and the default in brackets."""
+        return f"{self.help} (default: {self.default})" if self.default and self.metavar else self.help
+
 
 def option(
     parse: Callable[[str], Any],
@@ -100,12 +105,12 @@ def options_of(cls: type, prefix: str) -> Iterator[Option]:
         yield declared._replace(name=item.name, flag=flag, key=key, variable=prefix + key.upper())
 
 
-def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option], describe: Callable[[Option], str]) -> None:
-    """Add the flags, by group; their texts are parsed by `parse_options`. describe: the help text of an option."""
+def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add the flags, by group; their texts are parsed by `parse_options`."""
     for group, items in groupby(options, key=lambda item: item.group):
         target = parser.add_argument_group(group) if group else parser
         for item in items:
-            text = describe(item).replace("%", "%%")
+            text = item.description.replace("%", "%%")
             if not item.metavar:
                 target.add_argument(item.flag, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
             elif item.separator:

@@ -14,7 +14,7 @@ from foreshock_dashboard.cli.output import document
 from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.incident_text import printable, utc_timestamp
+from foreshock_dashboard.render.units import printable, utc_timestamp
 from foreshock_dashboard.response.values import FeedbackVerdict
 
 FORMATS = ("text", "json", "yaml")

@@ -19,7 +19,7 @@ from foreshock_dashboard.cli.respond.incident import (
 from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import joined, joined_text, place
-from foreshock_dashboard.render.incident_text import utc_timestamp
+from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.settings.settings import SettingsError
 
 

@@ -15,7 +15,8 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
 from foreshock_dashboard.web.http.responses import Payload, Responder
-from foreshock_dashboard.web.pages.capacity.data import NOTHING, CapacityPage, WhatIf, capacity
+from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
+from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.state.capacity_json import Forecast, forecast
 
 

@@ -21,7 +21,8 @@ from foreshock_dashboard.web.api.parameters import (
     ReportParameters,
 )
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
-from foreshock_dashboard.web.documents.postmortem import report, zipped
+from foreshock_dashboard.web.documents.postmortem import report
+from foreshock_dashboard.web.documents.report_forms import zipped
 from foreshock_dashboard.web.http.responses import ZIP, Payload, Responder, download
 from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.pages.traces.lists import Exemplars, TraceReads, exemplar_query

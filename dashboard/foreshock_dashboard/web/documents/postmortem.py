@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,9 +20,9 @@ from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_t
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import cause_name, incident_sentence, later_clauses
-from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
+from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
-from foreshock_dashboard.render.units import clock, duration, elapsed
+from foreshock_dashboard.render.units import clock, duration, elapsed, utc_timestamp
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
@@ -87,17 +84,6 @@ def report(
         f"_{'Simulated platform. ' if world.simulated else ''}Times are UTC. Values are {incident.quality}._",
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
-
-
-def zipped(written: Report, name: str) -> bytes:
-    """A report as one file: a ZIP archive of a folder with the Markdown and its plots beside it."""
-    folder = re.sub(r"[^\w.-]", "_", name)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(f"{folder}/report.md", written.markdown)
-        for plot, svg in written.plots.items():
-            file.writestr(f"{folder}/{plot}.svg", svg)
-    return archive.getvalue()
 
 
 def _summary(

@@ -19,7 +19,7 @@ from foreshock_dashboard.render.units import significant
 from foreshock_dashboard.render.words.capacity import LOAD_UNITS
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines, stamp
-from foreshock_dashboard.web.pages.capacity.data import WhatIf
+from foreshock_dashboard.web.pages.capacity.what_if import WhatIf
 from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import BadParameterError, View
 
