@@ -7,7 +7,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -20,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.nvml.double import Double
 
 from bench_gpus import GPUS
-from bench_process import BIN, MeasuredProcess
+from bench_process import BIN, MeasuredProcess, free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def exporters(sink: str) -> Iterator[tuple[str, float, bool, list[str]]]:
 @contextmanager
 def running(name: str, period: float, peer: bool, command: Sequence[str], double: Double) -> Iterator[Running]:
     """Start an exporter over the library, and wait until it has metrics of all GPUs."""
-    port = free_port()
+    port = free_ports(1)[0]
     address = (
         ["--bind-address", "127.0.0.1", "--port", str(port)] if peer else ["--web.listen-address", f"127.0.0.1:{port}"]
     )
@@ -122,13 +121,6 @@ def _has_metrics(exporter: Running, process: subprocess.Popen[bytes]) -> bool:
             pass
         time.sleep(0.1)
     return False
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Sink(BaseHTTPRequestHandler):

@@ -1,12 +1,15 @@
-"""A fixture that makes spans, for the tests of stores and of trace sources."""
+"""Spans for the tests of stores, of trace sources, and of ingest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
+from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Kind, Span, Status
 
 T0 = 1_790_000_000
 """Unix seconds around which the spans of these tests lie."""
@@ -52,3 +55,8 @@ def span() -> MakeSpan:
         )
 
     return make
+
+
+def as_sent(spans: Sequence[Span]) -> Sequence[Span]:
+    """Spans as a receiver decodes them."""
+    return decode_spans(encode_spans(spans), attribute_reader(TRACE_KEYS)).spans

@@ -32,6 +32,7 @@ def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) 
     shipped = {file.name: file.read_text() for file in root.glob("alerts/*.yml")}
     assert {name: text.replace(HUB, "http://127.0.0.1:8050") for name, text in files.items()} == shipped
     assert sum(text.count(HUB) for text in files.values()) > 8  # anchors repeat them
+    assert {f"{group}.rules.yml" for group in (*GROUPS, "services")} == {name for name in files if ".rules." in name}
 
 
 def test_rules_of_several_clusters_read_and_link_to_the_cluster_of_the_alert(

@@ -53,7 +53,8 @@ def resets(series: Yaml) -> bool:
 @pytest.fixture(scope="module")
 def fired(root: Path) -> list[tuple[set[str], list[Yaml]]]:
     """Of each case: the alerts that fire in it, and its series."""
-    cases = [case for file in root.glob("alerts/tests/*.yml") for case in yaml.safe_load(file.read_text())["tests"]]
+    files = root.glob("tests/alerts/cases/*.yml")
+    cases = [case for file in files for case in yaml.safe_load(file.read_text())["tests"]]
     return [
         ({check["alertname"] for check in case.get("alert_rule_test", []) if check.get("exp_alerts")},
          case["input_series"])

@@ -37,8 +37,8 @@ def names(alerts: list[Yaml]) -> set[str]:
 
 @pytest.fixture(scope="session")
 def cases(root: Path) -> list[Yaml]:
-    """Every case of alerts/tests."""
-    files = sorted(root.glob("alerts/tests/*.yml"))
+    """Every case of tests/alerts/cases."""
+    files = sorted(root.glob("tests/alerts/cases/*.yml"))
     return [case for file in files for case in yaml.safe_load(file.read_text())["tests"]]
 
 
@@ -49,8 +49,8 @@ def test_prometheus_accepts_the_rules_without_duplicates(root: Path, tool: Calla
 
 
 def test_every_unit_test_of_the_rules_passes(root: Path, tool: Callable[..., str]) -> None:
-    """`promtool test rules` on all of alerts/tests."""
-    files = sorted(root.glob("alerts/tests/*.yml"))
+    """`promtool test rules` on all of tests/alerts/cases."""
+    files = sorted(root.glob("tests/alerts/cases/*.yml"))
     assert files
     out = tool("promtool", "test", "rules", *files)
     assert out.count("SUCCESS") == len(files)
@@ -77,7 +77,7 @@ def test_the_healthy_day_has_every_metric_that_a_rule_reads(
     rules: list[Yaml], root: Path, asks: Callable[[str], Any]
 ) -> None:
     """Else a rule would be inactive because it has no data."""
-    day = (root / "alerts/tests/day.yml").read_text()
+    day = (root / "tests/alerts/cases/day.yml").read_text()
     there = set(re.findall(r"series: '([\w:]+)", day))
     recorded = {rule["record"] for rule in rules if "record" in rule}
     asked = {metric for rule in rules for metric, _ in asks(rule["expr"]).selectors} - recorded

@@ -7,7 +7,8 @@ from pathlib import Path
 import bcrypt
 from playwright.sync_api import Browser, expect
 from tests.browser.site import Site
-from tests.web.oidc import SECRET, free_port, provider
+from tests.ports import free_port
+from tests.web.oidc import SECRET, provider
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.audit import AuditLog

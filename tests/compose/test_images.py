@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.conftest import Eventually
+from tests.ports import free_port, free_ports
 
 ENVIRONMENT = {
     **os.environ,
@@ -120,14 +120,6 @@ def written(running: str) -> list[str]:
     return [path for path in changes if not path.startswith(mounts) and path not in ("/var", "/var/lib")]
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def answers(url: str) -> bool:
     """Whether a GET gives 200."""
     try:
@@ -218,7 +210,7 @@ def test_the_demo_shows_its_incident_and_writes_nothing(eventually: Eventually) 
 @pytest.mark.usefixtures("layers")
 def test_the_hub_keeps_spans_in_its_volume_and_writes_nothing_else(eventually: Eventually) -> None:
     """A second container with the volume has the spans of the first."""
-    pages, otlp, grpc = (free_port() for _ in range(3))
+    pages, otlp, grpc = free_ports(3)
     volume, trace = f"foreshock-test-{secrets.token_hex(4)}", secrets.token_hex(16)
     arguments = ("serve", f"--port={pages}", f"--otlp-http-port={otlp}", f"--otlp-grpc-port={grpc}")
     store = "--store-path=/var/lib/foreshock/store"

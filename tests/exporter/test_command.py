@@ -301,6 +301,10 @@ def test_a_port_in_use_is_named_and_ends_it_with_one() -> None:
         (["--otlp.endpoint=localhost:4318"], {}, "--otlp.endpoint"),
         (["--otlp.interval=0.1"], {}, "--otlp.interval"),
         ([], {"FORESHOCK_EXPORTER_COLLECTOR_XID": "perhaps"}, "FORESHOCK_EXPORTER_COLLECTOR_XID"),
+        (["--pool="], {}, "argument --pool: '' names no pool"),
+        (["--pool=a", "--pool=b"], {}, "argument --pool: 'a' and 'b' both apply to all GPUs"),
+        (["--pool=a=0", "--pool=b=0"], {}, "argument --pool: GPU 0 is listed twice"),
+        ([], {"FORESHOCK_EXPORTER_POOL": "a=0;b=0"}, "variable FORESHOCK_EXPORTER_POOL: GPU 0 is listed twice"),
     ],
 )
 def test_a_wrong_option_is_named(

@@ -87,25 +87,6 @@ def test_the_flag_may_be_given_again_and_wins_over_the_variable(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "says"),
-    [
-        (["--pool="], {}, "argument --pool: '' names no pool"),
-        (["--pool=a", "--pool=b"], {}, "argument --pool: 'a' and 'b' both apply to all GPUs"),
-        (["--pool=a=0", "--pool=b=0"], {}, "argument --pool: GPU 0 is listed twice"),
-        ([], {"FORESHOCK_EXPORTER_POOL": "a=0;b=0"}, "variable FORESHOCK_EXPORTER_POOL: GPU 0 is listed twice"),
-    ],
-)
-def test_wrong_pools_end_the_command_with_two(
-    arguments: list[str], environ: dict[str, str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also where only two flags together are wrong."""
-    with pytest.raises(SystemExit) as ended:
-        parse(arguments, environ)
-    assert ended.value.code == 2
-    assert says in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
     ("rules", "found"),
     [
         ("chat", {"GPU-a": "chat", "GPU-b": "chat", "GPU-c": "chat"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.exporter.whole.exposition import Values, from_openmetrics, from_text, refused_by_promtool
+from tests.exporter.whole.exposition import Values, from_openmetrics, from_text, metrics_address, refused_by_promtool
 from tests.gpu.card import gpus, implausible, unexplained, value
 from tests.gpu.cuda import NAME
 from tests.gpu.prediction import gained, prediction
@@ -38,18 +37,10 @@ def serving(log: Path, *arguments: str) -> Iterator[str]:
     with log.open("wb") as said:
         running = subprocess.Popen([COMMAND, "--web.listen-address=127.0.0.1:0", *arguments], stderr=said)
     try:
-        yield _address(running, log)
+        yield metrics_address(running, log)
     finally:
         running.terminate()
         running.wait(30)
-
-
-def _address(running: subprocess.Popen[bytes], log: Path) -> str:
-    while running.poll() is None:
-        if found := re.search(r"listens on (http://127\.0\.0\.1:\d+/metrics)", log.read_text()):
-            return found[1]
-        time.sleep(0.02)
-    pytest.fail(f"the exporter ended: {log.read_text()}")
 
 
 def ask(address: str, accept: str = "text/plain") -> bytes:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import httpx
 import pytest
 import yaml
 from tests.hub.process import BIN, HubProcess, Process
+from tests.ports import free_port, free_ports
 
 Start = Callable[..., HubProcess]
 
@@ -77,27 +76,17 @@ def _demo(processes: list[Process], eventually: Callable[..., None], tmp_path: P
     return start
 
 
-def _free() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
-
-
 @pytest.fixture(name="free_address")
 def _free_address() -> str:
     """A `host:port` at which nothing listens."""
-    return _free()
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(name="free_addresses")
 def _free_addresses() -> Callable[[int], list[str]]:
     """Different `host:port` at which nothing listens."""
 
-    def addresses(count: int) -> list[str]:
-        with ExitStack() as opened:
-            servers = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-            return [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
-
-    return addresses
+    return lambda count: [f"127.0.0.1:{port}" for port in free_ports(count)]
 
 
 class _Html(BaseHTTPRequestHandler):
@@ -137,7 +126,7 @@ def _prometheus(
         config.write_text(
             yaml.safe_dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
         )
-        address = _free()
+        address = f"127.0.0.1:{free_port()}"
         processes.append(
             Process(
                 [
@@ -166,7 +155,7 @@ def _mock_exporter(processes: list[Process], eventually: Callable[..., None]) ->
     """Start a mock exporter with flags; gives its `host:port` once it is ready."""
 
     def start(*flags: str) -> str:
-        address = _free()
+        address = f"127.0.0.1:{free_port()}"
         command = [str(BIN / "foreshock-exporter"), "--mock", f"--web.listen-address={address}", *flags]
         processes.append(Process(command))
 

@@ -12,15 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.hub.process import HubProcess
+from tests.ports import free_port
 
 GATEWAY = Path(__file__).parents[1] / "ingest" / "real_service.py"
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
-
-
-def free_port() -> int:
-    """A port on which nothing listens: the services start before the hub, which has to know their addresses."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(name="start")

@@ -31,7 +31,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 from opentelemetry.sdk.resources import Resource
-from tests.web.oidc import free_port
+from tests.ports import free_port
 
 from foreshock_dashboard.ingest.otlp.metrics.names import label_name, metric_name
 from foreshock_dashboard.ingest.otlp.metrics.reader import MetricsReader

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.ports import free_port
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import SampleBatch, is_stale
@@ -23,14 +23,6 @@ from foreshock_dashboard.sources.prometheus.text_format import parse
 Eventually = Callable[[Callable[[], bool], str], None]
 NODE_EXPORTER = shutil.which("prometheus-node-exporter")
 EXPORTER = Path(sys.executable).with_name("foreshock-exporter")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import httpx
 import pytest
+from tests.ports import free_port
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import TARGET_METRICS, SampleBatch, is_stale
@@ -85,10 +85,7 @@ def scrape(kept: Kept) -> Iterator[Start]:
 @pytest.fixture
 def closed_port() -> int:
     """A port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_port()
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -6,23 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from tests.spans import as_sent
 
-from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
-from foreshock_dashboard.ingest.otlp.decode import decode_spans
-from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.span_metrics.addresses import MAX_PLACES
 from foreshock_dashboard.ingest.span_metrics.names import ADDRESSES
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Span
+from foreshock_dashboard.model.span import AttributeValue, Span
 
 Make = Callable[..., Span]
 Arrive = Callable[[Sequence[Span]], Sequence[Span]]
 Values = dict[str, AttributeValue]
-
-
-def as_sent(spans: Sequence[Span]) -> Sequence[Span]:
-    """Spans as a receiver decodes them."""
-    return decode_spans(encode_spans(spans), attribute_reader(TRACE_KEYS)).spans
 
 
 def labels_at(spans: Sequence[Span], now: float) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from tests.spans import as_sent
 
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.otlp.decode import decode_spans
@@ -14,15 +15,10 @@ from foreshock_dashboard.ingest.span_metrics.counters import MAX_EXCEPTION_TYPES
 from foreshock_dashboard.ingest.span_metrics.names import EXCEPTIONS, RESPONSES, VERSIONS
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Event, Kind, Span
+from foreshock_dashboard.model.span import AttributeValue, Event, Kind, Span
 
 Make = Callable[..., Span]
 Arrive = Callable[[Sequence[Span]], Sequence[Span]]
-
-
-def as_sent(spans: Sequence[Span]) -> Sequence[Span]:
-    """Spans as a receiver decodes them."""
-    return decode_spans(encode_spans(spans), attribute_reader(TRACE_KEYS)).spans
 
 
 def as_sent_without_search(spans: Sequence[Span]) -> Sequence[Span]:

@@ -1,8 +1,9 @@
-"""Asks an app over ASGI, without a socket."""
+"""Asks an app over ASGI, without a socket; with which credentials, and what its schema says."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class Caller:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, path, content=content, headers=headers)
+
+
+def basic(user: str, password: str) -> str:
+    """An Authorization header with a password."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def answer_schema(document: Mapping[str, Any], path: str) -> Mapping[str, Any]:

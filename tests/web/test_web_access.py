@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import hmac
 import ipaddress
@@ -18,6 +17,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
+from tests.web.caller import basic
 from tests.web.roles import ROLES, events
 
 from foreshock_dashboard.access.audit import AuditLog
@@ -40,11 +40,6 @@ from foreshock_dashboard.web.http.oidc import (
 
 ADA, BOB, EVE = (f"Bearer {name}-0123456789abcdef" for name in ("ada", "bob", "eve"))
 PAGE = {"accept": "text/html,*/*"}
-
-
-def basic(user: str, password: str) -> str:
-    """An Authorization header with a password."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @pytest.fixture

@@ -134,12 +134,18 @@ def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller
         ("/api/traces/00000000000000000000000000000099", 404, "unknown trace 00000000000000000000000000000099"),
         ("/api/traces/nonsense", 400, "not a hexadecimal number"),
         ("/api/services?x=1", 400, "unknown parameter 'x' (allowed: at)"),
+        ("/api/health/absent", 404, "unknown service absent. /api/services lists all"),
+        ("/api/health/prod/embedder", 404, "unknown service prod/embedder"),
+        ("/api/health/prod/", 400, "has no name"),
+        ("/api/health/embedder?x=1", 400, "unknown parameter 'x'"),
+        ("/api/headroom?service=absent", 404, "unknown service absent"),
+        ("/api/headroom?servce=embedder", 400, "unknown parameter 'servce'"),
         ("/api/nothing", 404, "unknown address GET /api/nothing. /api/openapi.json lists all"),
         ("/api", 404, "unknown address GET /api."),
     ],
 )
 def test_errors_are_json(caller: Caller, path: str, status: int, words: str) -> None:
-    """An unknown address below /api is never a page."""
+    """An unknown address below /api is never a page, and an unknown service is not called ok."""
     answer = caller.get(path)
     assert answer.status_code == status
     assert words in answer.json()["error"]

@@ -16,7 +16,7 @@ import bcrypt
 import httpx
 import pytest
 from fastapi import FastAPI
-from tests.web.caller import Caller
+from tests.web.caller import Caller, basic
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.audit import AuditLog
@@ -38,11 +38,6 @@ ADDRESSES = (
     "/", "/traces", "/nowhere", "/api", "/api/now", "/api/nothing", "/api/openapi.json", "/metrics", "/theme.css",
     "/assets/base.js", "/_dash-layout", "/_dash-dependencies", "/healthz/", "//healthz",
 )  # fmt: skip
-
-
-def basic(user: str, password: str) -> str:
-    """An Authorization header."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @pytest.fixture(scope="module")

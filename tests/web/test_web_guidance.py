@@ -110,24 +110,6 @@ def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeH
     assert "Retry-After" not in caller.get("/api/health/embedder").headers
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "words"),
-    [
-        ("/api/health/absent", 404, "unknown service absent. /api/services lists all"),
-        ("/api/health/prod/embedder", 404, "unknown service prod/embedder"),
-        ("/api/health/prod/", 400, "has no name"),
-        ("/api/health/embedder?x=1", 400, "unknown parameter 'x'"),
-        ("/api/headroom?service=absent", 404, "unknown service absent"),
-        ("/api/headroom?servce=embedder", 400, "unknown parameter 'servce'"),
-    ],
-)
-def test_an_unknown_service_is_not_called_ok(caller: Caller, path: str, status: int, words: str) -> None:
-    """404 distinguishes a misspelled name from a service that is ok."""
-    answer = caller.get(path)
-    assert answer.status_code == status
-    assert words in answer.json()["error"]
-
-
 def test_a_service_with_a_namespace_is_found_with_and_without_it() -> None:
     """As everywhere."""
     world = healthy_world()

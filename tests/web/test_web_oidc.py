@@ -17,7 +17,8 @@ import httpx
 import pytest
 from itsdangerous import TimestampSigner
 from tests.browser.site import Site
-from tests.web.oidc import SECRET, Provider, free_port, provider
+from tests.ports import free_port
+from tests.web.oidc import SECRET, Provider, provider
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.access.audit import AuditLog

@@ -1,13 +1,17 @@
-"""Parsed expositions and series counts per GPU."""
+"""Parsed expositions, series counts per GPU, and where a started exporter serves its metrics."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
@@ -100,3 +104,12 @@ def _series_of(names: Counter[str], services: int) -> SeriesOf:
         instances=beginning("gpu_mig_"),
         links=beginning("gpu_nvlink_port_"),
     )
+
+
+def metrics_address(running: subprocess.Popen[bytes], log: Path) -> str:
+    """The address of its metrics that a starting exporter logs."""
+    while running.poll() is None:
+        if found := re.search(r"listens on (http://127\.0\.0\.1:\d+/metrics)", log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    pytest.fail(f"the exporter ended: {log.read_text()}")

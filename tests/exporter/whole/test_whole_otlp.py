@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from tests.exporter.whole.exposition import Values, from_text
+from tests.exporter.whole.exposition import Values, from_text, metrics_address
 from tests.exporter.whole.receiver import Receiver, attributes, receiving
 
 from foreshock_exporter.exporter import Exporter
@@ -59,18 +58,10 @@ def pushing(endpoint: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes],
     with log.open("wb") as values:
         running = subprocess.Popen([*line, "--otlp.interval=1"], stderr=values, env=kept)
     try:
-        yield running, _address(running, log)
+        yield running, metrics_address(running, log)
     finally:
         running.terminate()
         running.wait(30)
-
-
-def _address(running: subprocess.Popen[bytes], log: Path) -> str:
-    while running.poll() is None:
-        if found := re.search(r"listens on (http://127\.0\.0\.1:\d+/metrics)", log.read_text()):
-            return found[1]
-        time.sleep(0.02)
-    pytest.fail(f"the exporter ended: {log.read_text()}")
 
 
 def scrape(address: str) -> Values:

@@ -17,7 +17,8 @@ import httpx
 import pytest
 import trustme
 from tests.conftest import Eventually
-from tests.web.oidc import Provider, free_port, provider
+from tests.ports import free_port
+from tests.web.oidc import Provider, provider
 
 PASSWORD = "p:ss wörd"  # noqa: S105
 

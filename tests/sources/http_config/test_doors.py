@@ -13,8 +13,9 @@ import httpx
 import pytest
 import trustme
 from tests.conftest import Eventually
+from tests.ports import free_port
 from tests.sources.http_config.conftest import PASSWORD, Guard, Request, Secured, answers, process
-from tests.web.oidc import SECRET, Provider, free_port
+from tests.web.oidc import SECRET, Provider
 
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.common.clock import Clock

@@ -11,9 +11,9 @@ import cramjam
 import httpx
 import pytest
 from tests.conftest import Eventually
+from tests.ports import free_port
 from tests.sources.http_config.conftest import answers, process
 from tests.sources.prometheus.conftest import snappy, write_request
-from tests.web.oidc import free_port
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import STALE, Sample, SampleBatch, is_stale, labels_of

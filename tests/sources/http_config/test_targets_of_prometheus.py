@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from tests.conftest import Eventually
+from tests.ports import free_port
 from tests.sources.http_config.conftest import answers, process
-from tests.web.oidc import free_port
 
 from foreshock_dashboard.sources.discovery.relabel import relabeled
 from foreshock_dashboard.sources.discovery.scrape_config import ScrapeConfig, read_targets_file
