@@ -19,7 +19,17 @@ const saysWhen = (age, step) => {
   main.innerHTML = '<section class="panel"><div id="evidence"></div></section>';
   const suspect = { service: "train-llm", gpus: [] };
   const times = { since: NOW - 900, opened: NOW - 800, paged: null, resolved: null, evidence_at: NOW - age };
-  const lists = { affected: ["embedder"], actions: [], evidence: [], candidates: [], at_risk: [], summary_clauses: [] };
+  const p95 = {
+    entity: "embedder",
+    signal: "p95",
+    name: "p95",
+    value: 0.4,
+    baseline: 0.1,
+    unit: "s",
+    since: NOW - 900,
+  };
+  const evidence = [p95];
+  const lists = { affected: ["embedder"], actions: [], evidence, candidates: [], at_risk: [], summary_clauses: [] };
   const state = { id: "a", service: "embedder", severity: "critical", state: "firing", cause: "gpu_contention" };
   const incident = { ...state, ...times, ...lists, suspect, confidence: 0.9, confidence_level: "high" };
   const data = { open_incidents: [incident], resolved: [], learning: { done: true }, verdict: {}, step };
