@@ -117,7 +117,7 @@ GPUS = Row(
         Panel(
             "Tensor pipe activity",
             "Share of time in tensor operations, averaged over the SMs. Hopper and newer.",
-            (Query(rate("gpu_pipe_active_seconds_total", f'{HOST},pipe="tensor"'), GPU),),
+            (Query(rate("gpu_tensor_active_seconds_total", HOST), GPU),),
             "percentunit", width=8, most=1,
         ),
         Panel(

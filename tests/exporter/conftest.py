@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -107,7 +107,7 @@ class ScriptedHost:
     def counters(self, gpu: int) -> Counters:
         return _given(self._answering(gpu).counters)
 
-    def activity(self, gpu: int) -> Activity | None:
+    def activity(self, gpu: int, instances: Collection[int]) -> Activity | None:  # noqa: ARG002 - the script has them
         return _given(self._answering(gpu).activity)
 
     def health(self, gpu: int) -> Health:

@@ -14,7 +14,6 @@ from foreshock_exporter.model.device import Activity, Engine, Pipe
 WHOLE_GPU = 0xFFFFFFFF
 PIPES: Mapping[int, Pipe] = {
     4: "integer",
-    5: "tensor",
     6: "tensor_dfma",
     7: "tensor_hmma",
     8: "tensor_dmma",
@@ -57,6 +56,7 @@ def _metrics(activity: Activity) -> Iterator[Metric]:
     seconds = {
         2: activity.sm_seconds,
         3: activity.occupancy_seconds,
+        5: activity.tensor_seconds,
         10: activity.dram_seconds,
         174: activity.context_switch_seconds,
         **{metric: activity.pipe_seconds.get(pipe) for metric, pipe in PIPES.items()},

@@ -24,9 +24,19 @@ THROTTLES: Mapping[int, Throttle] = {
 }
 """Throttled time, ns, by field."""
 LATE_THROTTLES: tuple[Throttle, ...] = ("thermal", "hw_thermal", "power_brake")
-"""In fields 269 to 271 since driver 580.82, in 251 to 253 since 575, and in none before (releases of nvidia-ml-py)."""
+RELEASES: Mapping[tuple[int, ...], tuple[int, ...]] = {
+    (570, 172): (),
+    (575, 51): (251, 252, 253),
+    (580, 65): (251, 252, 253),
+    (580, 82): (269, 270, 271),
+    (580, 126): (269, 270, 271),
+    (590, 48): (269, 270, 271),
+}
+"""Fields of `LATE_THROTTLES` by the driver of a release of nvidia-ml-py: its NVML_FI_DEV_CLOCKS_EVENT_REASON_
+SW_THERM_SLOWDOWN, HW_THERM_SLOWDOWN, and HW_POWER_BRAKE_SLOWDOWN.
+"""
 POWER_SMOOTHING = 40
-"""What the fields say that mean power smoothing instead."""
+"""Value of those of the fields that mean power smoothing in a release."""
 ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
 """Errors by field: since the driver was loaded, and ever."""
 LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
@@ -87,11 +97,13 @@ def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
 
 
 def _late_throttles(gpu: ScriptedGpu) -> Iterator[FieldValue]:
+    """Those of the last release up to the driver's; without one, none."""
     version = tuple(map(int, gpu.identity.driver_version.split(".")))
-    first = 269 if version >= (580, 82) else 251 if version >= (575,) else None
-    for id_ in (251, 252, 253, 269, 270, 271) if version >= (570,) else ():
-        if first is not None and first <= id_ < first + 3:
-            yield FieldValue(id_, 0, _times(gpu.counters.throttled_seconds.get(LATE_THROTTLES[id_ - first]), 1e9))
+    release = max((known for known in RELEASES if known <= version), default=None)
+    late = dict(zip(RELEASES[release], LATE_THROTTLES, strict=False)) if release else {}
+    for id_ in {id_ for ids in RELEASES.values() for id_ in ids} if release else ():
+        if id_ in late:
+            yield FieldValue(id_, 0, _times(gpu.counters.throttled_seconds.get(late[id_]), 1e9))
         else:
             yield FieldValue(id_, 0, POWER_SMOOTHING, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
 

@@ -13,6 +13,7 @@ from tests.conftest import Golden
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.double import Double
+from tests.nvml.packing_fields import RELEASES
 from tests.nvml.profiles import PROFILES, START, samples
 from tests.nvml.scene import Scene, SceneOf, read, total
 from tests.nvml.scripted import ScriptedHost
@@ -182,19 +183,19 @@ def test_the_wider_process_entries_of_driver_535_are_not_misread(scene_of: Scene
     assert sorted(seen["gpu_service_memory_used_bytes"].values()) == [2.0**31, 2.0**33]
 
 
-@pytest.mark.parametrize(
-    ("driver", "reasons"),
-    [
-        ("570.172.08", {"power", "thermal", "sync_boost"}),
-        ("575.51.03", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
-        ("580.65.06", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
-        ("580.82.07", {"power", "thermal", "sync_boost", "hw_thermal", "power_brake"}),
-    ],
-)
+def test_the_newest_throttle_fields_are_those_of_the_installed_release_of_nvidia_ml_py() -> None:
+    kinds = ("SW_THERM_SLOWDOWN", "HW_THERM_SLOWDOWN", "HW_POWER_BRAKE_SLOWDOWN")
+    ids = tuple(getattr(pynvml, f"NVML_FI_DEV_CLOCKS_EVENT_REASON_{kind}") for kind in kinds)
+    assert RELEASES[max(RELEASES)] == ids
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_throttled_time_is_never_read_from_fields_of_power_smoothing(
-    driver: str, reasons: set[str], scene_of: SceneOf
+    release: tuple[int, ...], scene_of: SceneOf
 ) -> None:
     """Fields 251 to 253 and 269 to 271 changed places with those of power smoothing, twice."""
+    driver = ".".join(map(str, (*release, 0)))
+    reasons = {"power", "thermal", "sync_boost"} | ({"hw_thermal", "power_brake"} if RELEASES[release] else set())
     scene = scene_of("b200")
 
     def at(time: float) -> ScriptedHost:

@@ -224,11 +224,11 @@ def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
 
 
 def test_the_activity_of_a_gpu_is_read_where_the_exporter_reports_it() -> None:
-    """SMs, the tensor pipe alone of all pipes, and DRAM bandwidth."""
+    """SMs, the tensor pipe, and DRAM bandwidth."""
     source = Counted(
         series={
             "gpu_sm_active_seconds_total": [({"uuid": "GPU-0-0"}, 0.12)],
-            "gpu_pipe_active_seconds_total": [({"pipe": "fp32"}, 0.5), ({"pipe": "tensor"}, 0.04)],
+            "gpu_tensor_active_seconds_total": [({"uuid": "GPU-0-0"}, 0.04)],
         }
     )
     sm, tensor, dram = read_hardware(source, healthy_world().gpus[0], NOW).activity

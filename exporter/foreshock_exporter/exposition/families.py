@@ -10,7 +10,7 @@ from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.gpu.watchdog import CALLS
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.device import Instance
+from foreshock_exporter.model.device import Activity, Instance
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 _Part = Literal["reading", "counters", "health", "activity"]
@@ -26,6 +26,7 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.GPU_MEMORY_ACTIVE, "reading", "memory_busy_ratio"),
     (metrics.SM_ACTIVE, "activity", "sm_seconds"),
     (metrics.SM_OCCUPANCY, "activity", "occupancy_seconds"),
+    (metrics.TENSOR_ACTIVE, "activity", "tensor_seconds"),
     (metrics.PIPE_ACTIVE, "activity", "pipe_seconds"),
     (metrics.DRAM_ACTIVE, "activity", "dram_seconds"),
     (metrics.ENGINE_ACTIVE, "activity", "engine_seconds"),
@@ -56,6 +57,16 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
 """Families that map to one field: a number, or numbers by one additional label."""
+_MIG_ACTIVITY: tuple[tuple[Family, str], ...] = (
+    (metrics.MIG_SM_ACTIVE, "sm_seconds"),
+    (metrics.MIG_SM_OCCUPANCY, "occupancy_seconds"),
+    (metrics.MIG_TENSOR_ACTIVE, "tensor_seconds"),
+    (metrics.MIG_PIPE_ACTIVE, "pipe_seconds"),
+    (metrics.MIG_DRAM_ACTIVE, "dram_seconds"),
+    (metrics.MIG_ENGINE_ACTIVE, "engine_seconds"),
+    (metrics.MIG_CONTEXT_SWITCH, "context_switch_seconds"),
+)
+"""Families of a field of `Activity` of each GPU instance: shares of the instance, of which a sum means nothing."""
 
 
 def snapshot_families(snapshot: Snapshot) -> Families:
@@ -84,6 +95,7 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
             metrics.MIG_POOL_INFO,
             [_mig(gpu, part, 1.0, pools[part.uuid]) for gpu, part in instances if part.uuid in pools],
         ),
+        *((family, _mig_activity(gpus, field)) for family, field in _MIG_ACTIVITY),
         *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
         *_by_gpu(gpus, _ACTIVITY),
         (metrics.CALL_AGE, [*_calls(snapshot)]),
@@ -139,14 +151,17 @@ def _mig_values(gpu: GpuState, field: str) -> Iterator[Sample]:
             yield _mig(gpu, instance, value)
 
 
-def _mig_activity(field: str) -> _Samples:
-    """Samples of a field of `Activity` for each GPU instance."""
+def _mig_activity(gpus: Iterable[GpuState], field: str) -> list[Sample]:
+    return [
+        sample
+        for gpu in gpus
+        for instance, activity in _instances(gpu).items()
+        for sample in _samples((*_ids(gpu), str(instance)), getattr(activity, field))
+    ]
 
-    def samples(gpu: GpuState) -> Iterator[Sample]:
-        for instance, activity in gpu.activity.instances.items() if gpu.activity else ():
-            yield from _samples((*_ids(gpu), str(instance)), getattr(activity, field))
 
-    return samples
+def _instances(gpu: GpuState) -> Mapping[int, Activity]:
+    return gpu.activity.instances if gpu.activity else {}
 
 
 def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> list[Sample]:
@@ -154,10 +169,11 @@ def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> lis
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:
-    """Each missing metric of this GPU with the reason."""
+    """Each missing metric of this GPU, or of one of its GPU instances, with the reason."""
+    parts = [(family, getattr(gpu, part), field) for family, part, field in _VALUES]
+    parts += [(family, part, field) for family, field in _MIG_ACTIVITY for part in _instances(gpu).values()]
     reasons = dict(gpu.absent)
-    for family, name, field in _VALUES:
-        part: Any = getattr(gpu, name)
+    for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
     return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
@@ -180,16 +196,8 @@ _INFO: tuple[tuple[Family, _Samples], ...] = (
     ),
     (metrics.MIG_MEMORY_USED, lambda gpu: _mig_values(gpu, "memory_used_bytes")),
     (metrics.MIG_MEMORY_TOTAL, lambda gpu: _mig_values(gpu, "memory_total_bytes")),
-    (metrics.MIG_SM_ACTIVE, _mig_activity("sm_seconds")),
-    (metrics.MIG_SM_OCCUPANCY, _mig_activity("occupancy_seconds")),
-    (metrics.MIG_PIPE_ACTIVE, _mig_activity("pipe_seconds")),
-    (metrics.MIG_DRAM_ACTIVE, _mig_activity("dram_seconds")),
-    (metrics.MIG_ENGINE_ACTIVE, _mig_activity("engine_seconds")),
-    (metrics.MIG_CONTEXT_SWITCH, _mig_activity("context_switch_seconds")),
 )
-"""Identity of GPUs and MIG instances, and values of instances. Memory and activity are those of the GPU instance, which
-siblings share; activity has its ID as label, so that it can be summed.
-"""
+"""Identity of GPUs and MIG instances. Memory is that of the GPU instance, which siblings share."""
 
 _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
     (metrics.NVLINK_PORT_TRANSMIT, lambda gpu: _links(gpu, 0)),

@@ -199,9 +199,11 @@ class GpuCollector:
         return state_due
 
     def _read_activity(self, session: _Session) -> Activity | None:
-        activity = self._call_driver(self._driver.activity, "activity")
+        instances = {instance.gpu_instance for instance in session.reading.instances}
+        activity = self._call_driver(lambda gpu: self._driver.activity(gpu, instances), "activity")
         if isinstance(activity, DeviceError):
-            return Activity(absent=dict.fromkeys(_ACTIVITY_FIELDS, activity.reason))
+            absent = Activity(absent=dict.fromkeys(_ACTIVITY_FIELDS, activity.reason))
+            return replace(absent, instances=dict.fromkeys(instances, absent))
         return activity and make_monotonic(session.record.counter_states, activity)
 
     def _read_processes(self, session: _Session, time: float) -> None:
@@ -265,12 +267,14 @@ def describe(identity: Identity) -> str:
 
 
 def _with_bytes_of(activity: Activity | None, counters: Counters) -> Counters:
-    """Counters with the PCIe bytes of `activity`, for drivers that do not count them (such as R535)."""
+    """Counters with the PCIe bytes of `activity`, or its reasons, for drivers that do not count them (such as R535)."""
     names = ("pcie_transmit_bytes", "pcie_receive_bytes")
     missing = [name for name in names if getattr(counters, name) is None and name not in counters.absent]
     if activity is None or not missing:
         return counters
-    return replace(counters, **{name: getattr(activity, name) for name in missing})
+    reasons = {name: activity.absent[name] for name in missing if name in activity.absent}
+    values = {name: getattr(activity, name) for name in missing}
+    return replace(counters, **values, absent={**counters.absent, **reasons})
 
 
 def _due(last: float | None, time: float, interval: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, ParamSpec, TypeVar
 
 from foreshock_exporter.model import device
@@ -47,8 +47,8 @@ class WatchedDriver:
     def counters(self, gpu: int) -> device.Counters:
         return self._timed((gpu, "state"), self._driver.counters, gpu)
 
-    def activity(self, gpu: int) -> device.Activity | None:
-        return self._timed((gpu, "state"), self._driver.activity, gpu)
+    def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
+        return self._timed((gpu, "state"), self._driver.activity, gpu, instances)
 
     def health(self, gpu: int) -> device.Health:
         return self._timed((gpu, "state"), self._driver.health, gpu)

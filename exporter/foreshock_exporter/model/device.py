@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -16,8 +16,8 @@ Throttle = Literal[
 """Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
 Severity = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
-Pipe = Literal["tensor", "tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
-"""Execution pipes of the SMs; "tensor" is any kind of tensor operation."""
+Pipe = Literal["tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
+"""Execution pipes of the SMs."""
 Engine = Literal["graphics", "nvdec", "nvenc", "nvjpg", "nvofa"]
 """Engines of the GPU; "graphics" also runs compute work."""
 
@@ -110,12 +110,14 @@ class Counters:
 class Activity:
     """Activity of a GPU or GPU instance as integrals over time, which may reset. `absent` as in `Reading`.
 
-    Seconds are shares of 0 to 1, integrated over time: of SMs with work, of warps resident on them, of peak DRAM
-    bandwidth, of time in context switches, and of busy pipes and engines, averaged over the units of a kind.
+    Seconds are shares of 0 to 1, integrated over time: of SMs with work, of warps resident on them, of any tensor
+    operations, of peak DRAM bandwidth, of time in context switches, and of busy pipes and engines, averaged over the
+    units of a kind.
     """
 
     sm_seconds: float | None = None
     occupancy_seconds: float | None = None
+    tensor_seconds: float | None = None
     dram_seconds: float | None = None
     context_switch_seconds: float | None = None
     pipe_seconds: Mapping[Pipe, float] = field(default_factory=dict)
@@ -212,11 +214,13 @@ class Driver(Protocol):
     def counters(self, gpu: int) -> Counters:
         """Current counters."""
 
-    def activity(self, gpu: int) -> Activity | None:
-        """Activity until now; None before the first interval. At most ten calls per second.
+    def activity(self, gpu: int, instances: Collection[int]) -> Activity | None:
+        """Activity until now, with that of these MIG GPU instances; None before the first interval.
+
+        At most ten calls per second.
 
         Raises:
-            DeviceError: "not_supported" if the GPU reports no activity.
+            DeviceError: "not_supported" if neither the GPU nor an instance reports activity.
         """
 
     def health(self, gpu: int) -> Health:

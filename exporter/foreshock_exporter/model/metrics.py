@@ -60,9 +60,13 @@ SM_OCCUPANCY = _counter(
     "gpu_sm_occupancy_seconds_total",
     "Seconds of SM occupancy: resident warps as a fraction of the maximum, integrated over time.",
 )
+TENSOR_ACTIVE = _counter(
+    "gpu_tensor_active_seconds_total",
+    "Seconds during which the tensor pipe was active with any kind of operation, averaged over the SMs.",
+)
 PIPE_ACTIVE = _counter(
     "gpu_pipe_active_seconds_total",
-    "Seconds during which a pipe was active, averaged over the SMs, by pipe; tensor is any tensor operation.",
+    "Seconds during which a pipe was active, averaged over the SMs, by pipe.",
     (*_GPU, "pipe"),
 )
 DRAM_ACTIVE = _counter(
@@ -78,6 +82,11 @@ CONTEXT_SWITCH = _counter("gpu_context_switch_seconds_total", "Seconds during wh
 _MIG = (*_GPU, "gpu_instance")
 MIG_SM_ACTIVE = _counter("gpu_mig_sm_active_seconds_total", "Seconds of SM activity of the GPU instance.", _MIG)
 MIG_SM_OCCUPANCY = _counter("gpu_mig_sm_occupancy_seconds_total", "Seconds of SM occupancy of the GPU instance.", _MIG)
+MIG_TENSOR_ACTIVE = _counter(
+    "gpu_mig_tensor_active_seconds_total",
+    "Seconds during which the tensor pipe of the GPU instance was active with any kind of operation.",
+    _MIG,
+)
 MIG_PIPE_ACTIVE = _counter(
     "gpu_mig_pipe_active_seconds_total",
     "Seconds during which a pipe of the GPU instance was active, by pipe.",
@@ -247,13 +256,15 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetMemoryInfo_v2": (GPU_MEMORY_USED, GPU_MEMORY_FREE, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL),
     "GPM metric 2": (SM_ACTIVE,),
     "GPM metric 3": (SM_OCCUPANCY,),
-    "GPM metrics 4 to 9, 11 to 13": (PIPE_ACTIVE,),
+    "GPM metric 5": (TENSOR_ACTIVE,),
+    "GPM metrics 4, 6 to 9, 11 to 13": (PIPE_ACTIVE,),
     "GPM metric 10": (DRAM_ACTIVE,),
     "GPM metrics 1, 30 to 51, 166 to 169, else nvmlDeviceGet{Decoder,Encoder,Jpg,Ofa}Utilization": (ENGINE_ACTIVE,),
     "GPM metric 174": (CONTEXT_SWITCH,),
     "GPM metrics of the GPU instance": (
         MIG_SM_ACTIVE,
         MIG_SM_OCCUPANCY,
+        MIG_TENSOR_ACTIVE,
         MIG_PIPE_ACTIVE,
         MIG_DRAM_ACTIVE,
         MIG_ENGINE_ACTIVE,
@@ -266,7 +277,7 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetClockInfo": (GPU_CLOCK,),
     "nvmlDeviceGetMaxClockInfo": (GPU_CLOCK_MAX,),
     "nvmlDeviceGetApplicationsClock": (GPU_CLOCK_APPLICATION,),
-    "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82": (GPU_THROTTLED,),
+    "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82 (assumed from 580.66 on)": (GPU_THROTTLED,),
     "field 197, else GPM metric 20": (PCIE_TRANSMIT,),
     "field 198, else GPM metric 21": (PCIE_RECEIVE,),
     "field 94": (PCIE_REPLAYS,),

@@ -31,7 +31,8 @@ _FIXED: Quantities = {
 }
 _THROTTLE_FIELDS = (((580, 82), (269, 270, 271)), ((575,), (251, 252, 253)))
 """Fields of software thermal slowdown, hardware thermal slowdown, and power brake, by the first driver that has them.
-Under other drivers these ids mean power smoothing (nvidia-ml-py 12.570.172, 12.575.51, 13.580.65, 13.580.82).
+Under other drivers these ids mean power smoothing (nvidia-ml-py 12.570.172, 12.575.51, 13.580.65, 13.580.82). That
+drivers between 580.65 and 580.82 are like the former is an assumption.
 """
 _NVLINK = {"transmit": (138, 202), "receive": (139, 204)}
 """Field ids of data without protocol overhead: in KiB up to Hopper, in bytes with NVLink 5."""
@@ -42,7 +43,7 @@ def read_counters(query: DeviceQuery, *, per_link: bool) -> Counters:
     """Current counters; unsupported ones are None.
 
     Raises:
-        DeviceError: no counter is supported.
+        DeviceError: the driver's version, on which the fields depend, is unknown.
     """
     links = link_count(query)
     values = {**query.field_values("counters", partial(_quantities, query, links, per_link=per_link))}
@@ -74,7 +75,7 @@ def absent_fields(values: Mapping[str, FieldValue | Reason]) -> dict[str, Reason
 
 
 def _quantities(query: DeviceQuery, links: int, *, per_link: bool) -> Quantities:
-    quantities = {**_FIXED, **_throttles(to_text(query.system_value("nvmlSystemGetDriverVersion")))}
+    quantities = {**_FIXED, **_throttles(to_text(query.library.call("nvmlSystemGetDriverVersion")))}
     for direction, (kib, bytes_) in _NVLINK.items() if links else ():  # some drivers return 0 for a GPU without links
         quantities[f"nvlink_{direction}_bytes"] = (
             FieldSource(kib, _KIB, (ALL_LINKS_SCOPE,)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -78,9 +78,9 @@ class NvmlDriver:
         with self._query(gpu) as query:
             return read_counters(query, per_link=self._per_link)
 
-    def activity(self, gpu: int) -> device.Activity | None:
+    def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
         with self._query(gpu) as query:
-            return self._activity.read(query)
+            return self._activity.read(query, instances)
 
     def health(self, gpu: int) -> device.Health:
         with self._query(gpu) as query:

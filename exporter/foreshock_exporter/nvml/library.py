@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import DeviceError
-from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes
+from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes, is_fatal
 from foreshock_exporter.nvml.field_values import FieldQuery
 from foreshock_exporter.nvml.samples import Capacity, Function
 
@@ -32,6 +32,8 @@ class Device:
     """Handle of a GPU and the state that belongs to it."""
 
     handle: Any
+    is_valid: bool = True
+    """Whether the handle may be used; otherwise it is looked up again first."""
     links: int | None = None
     field_queries: dict[str, FieldQuery] = field(default_factory=dict)
     capacities: defaultdict[str, Capacity] = field(default_factory=lambda: defaultdict(Capacity))
@@ -63,11 +65,11 @@ class Library:
         self.nvml = nvml
         self.codes = ReturnCodes(nvml)
         self.timer = timer
-        self._problems = problems or ProblemLog()
+        self.problems = problems or ProblemLog()
         self._maps = maps
         self._bound = bound
         self._bound_at_opening: frozenset[str] = frozenset()
-        self._gpu_count = 0
+        self.gpu_count = 0
         self._lock = threading.Lock()
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._in_flight = 0
@@ -99,7 +101,7 @@ class Library:
         if admission == "opens":
             self._initialize()
         elif admission == "stuck":
-            self._problems.report("NVML", "cannot be reopened: a call has not returned")
+            self.problems.report("NVML", "cannot be reopened: a call has not returned")
 
     def end_call(self) -> None:
         """Uncount a call; the last one shuts NVML down if due."""
@@ -118,7 +120,7 @@ class Library:
         if shuts_down:
             self._shut_down()
         elif calls_left:
-            self._problems.report("NVML", f"stays open until the calls in flight return ({calls_left})")
+            self.problems.report("NVML", f"stays open until the calls in flight return ({calls_left})")
 
     def needs_restart(self) -> bool:
         """Whether only a new process can use the driver.
@@ -132,15 +134,19 @@ class Library:
     def count(self) -> int:
         """Number of GPUs; requires a session. Raises DeviceError.
 
-        When it changes, all handles are looked up again, because indexes may shift. NVML lists the GPUs bound at its
+        When it changes, all handles are looked up again, because indexes may shift, and those of GPUs that are gone are
+        discarded. NVML lists the GPUs bound at its
         initialization; if others are bound since, NVML is reinitialized once no other call is in flight.
         """
         count = int(self.call("nvmlDeviceGetCount"))
         bound = _entries(self._bound)
         with self._lock:
-            if count != self._gpu_count:
-                self._devices.clear()
-                self._gpu_count = count
+            if count != self.gpu_count:
+                for gpu, device in self._devices.copy().items():
+                    device.is_valid = False
+                    if gpu >= count:
+                        self._devices.pop(gpu, None)
+                self.gpu_count = count
             if bound != self._bound_at_opening and self._last_attempt is not None:
                 now = self.timer()
                 is_due = now - self._last_attempt >= RETRY_SECONDS and self._gone_since is None
@@ -150,17 +156,16 @@ class Library:
 
     def is_closed(self) -> bool:
         """Whether there is no driver, as far as known."""
-        return self._state == "closed" or (self._state == "opening" and self._gpu_count == 0)
+        return self._state == "closed" or (self._state == "opening" and self.gpu_count == 0)
 
     def refresh_handle(self, gpu: int) -> None:
         """Look up the handle of a GPU; a new handle discards the state of the old one. Raises DeviceError."""
-        handle = self.call("nvmlDeviceGetHandleByIndex", gpu)
-        device = self._devices.get(gpu)
-        if device is None or address(device.handle) != address(handle):
-            self._devices[gpu] = Device(handle)
+        self._set_handle(gpu, self.call("nvmlDeviceGetHandleByIndex", gpu))
 
     def set_uuid(self, gpu: int, uuid: object) -> None:
-        """Bind the index to the GPU with this UUID."""
+        """Bind the index to the GPU with this UUID. Discards the state of another GPU."""
+        if self._uuids.get(gpu, uuid) != uuid:
+            self._devices.pop(gpu, None)
         self._uuids[gpu] = uuid
 
     def device(self, gpu: int) -> Device:
@@ -170,13 +175,12 @@ class Library:
             DeviceError: there is no such GPU, or the index now belongs to another UUID than that of `set_uuid`.
         """
         device = self._devices.get(gpu)
-        if device is None:
-            device = Device(self.call("nvmlDeviceGetHandleByIndex", gpu))
-            uuid = self._uuids.get(gpu)
-            if uuid is not None and self.call("nvmlDeviceGetUUID", device.handle) != uuid:
-                raise DeviceError("not_found", f"index {gpu} now refers to another GPU, which is identified again")
-            self._devices[gpu] = device
-        return device
+        if device is not None and device.is_valid:
+            return device
+        handle, uuid = self.call("nvmlDeviceGetHandleByIndex", gpu), self._uuids.get(gpu)
+        if uuid is not None and self.call("nvmlDeviceGetUUID", handle) != uuid:
+            raise DeviceError("not_found", f"index {gpu} now refers to another GPU, which is identified again")
+        return self._set_handle(gpu, handle)
 
     def function(self, name: str) -> Function:
         """Function of the C library. Raises DeviceError "not_supported" if this driver lacks it."""
@@ -207,19 +211,33 @@ class Library:
             raise self.failure(error.value, gpu, None if error.value == expected_code else device) from error
 
     def failure(self, code: int, gpu: int | None = None, device: Device | None = None) -> DeviceError:
-        """Error of a return code. Discards the device if the code invalidates its handle."""
+        """Error of a return code. Has the handle looked up again if the code invalidates it.
+
+        If the GPU is lost, or timed out, its state is discarded as well.
+        """
         message = f"NVML: {self.nvml.NVMLError(code)}"
+        is_gone = code in self.codes.driver_gone
+        error = DriverGoneError("driver", message) if is_gone else DeviceError(self.codes.reason(code), message)
         if device is not None and gpu is not None and code not in self.codes.handle_valid:
             with self._lock:
-                if self._devices.get(gpu) is device:
+                device.is_valid = False
+                if is_fatal(error) and self._devices.get(gpu) is device:
                     del self._devices[gpu]
-        if code not in self.codes.driver_gone:
-            return DeviceError(self.codes.reason(code), message)
+        if not is_gone:
+            return error
         with self._lock:
             self._mismatch = code == self.codes.mismatch
             if self._gone_since is None:
                 self._gone_since = self.timer()
-        return DriverGoneError("driver", message)
+        return error
+
+    def _set_handle(self, gpu: int, handle: Any) -> Device:  # noqa: ANN401 - an opaque pointer of NVML
+        """Device with this handle: the known one, with its state, if it has the same."""
+        device = self._devices.get(gpu)
+        if device is None or address(device.handle) != address(handle):
+            device = self._devices[gpu] = Device(handle)
+        device.is_valid = True
+        return device
 
     def _admit(self) -> Literal["enters", "opens", "stuck"]:
         """Count the call, or reserve initialization for it. Requires the lock.
@@ -250,7 +268,7 @@ class Library:
             self.nvml.nvmlInit()
             opened = True
         except self.nvml.NVMLError as error:
-            self._problems.report(
+            self.problems.report(
                 "NVML", f"no NVIDIA driver ({error}); continuing without GPUs, next try in {RETRY_SECONDS:g} s"
             )
             self._mismatch = error.value == self.codes.mismatch
@@ -262,7 +280,7 @@ class Library:
                     self._in_flight += 1
                     self._bound_at_opening = bound
                     self._gone_since, self._mismatch = None, False
-        self._problems.resolve("NVML")
+        self.problems.resolve("NVML")
 
     def _claim_shutdown(self) -> bool:
         """Whether the caller must shut NVML down. Requires the lock."""

@@ -129,13 +129,14 @@ def activity(state: PlayedGpu, us: int) -> device.Activity:
 
 
 def _activity(seconds: Mapping[str, float]) -> device.Activity:
-    """Activity of totals by the names of `LOAD_RATIOS`. Pipes other than the tensor pipe follow the SMs."""
+    """Activity of totals by the names of `LOAD_RATIOS`. Tensor work is HMMA; other pipes follow the SMs."""
     sm, tensor = seconds["sm_active"], seconds["tensor_active"]
     engines: dict[device.Engine, float] = {"graphics": seconds["graphics"], "nvdec": seconds["decoder_active"]}
-    pipes: dict[device.Pipe, float] = {"tensor": tensor, "tensor_hmma": tensor, "fp32": 0.2 * sm, "integer": 0.1 * sm}
+    pipes: dict[device.Pipe, float] = {"tensor_hmma": tensor, "fp32": 0.2 * sm, "integer": 0.1 * sm}
     return device.Activity(
         sm_seconds=sm,
         occupancy_seconds=seconds["sm_occupancy"],
+        tensor_seconds=tensor,
         dram_seconds=seconds["dram_active"],
         context_switch_seconds=seconds["context_switch"],
         pipe_seconds=dict.fromkeys(get_args(device.Pipe), 0.0) | pipes,

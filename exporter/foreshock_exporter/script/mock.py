@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class ScriptDriver:
         result = driver_view.counters(*self._responsive_gpu(gpu, "counters"))
         return result if self._per_link else replace(result, nvlink_links={})
 
-    def activity(self, gpu: int) -> device.Activity:
+    def activity(self, gpu: int, instances: Collection[int]) -> device.Activity:  # noqa: ARG002 - the script has them
         return driver_view.activity(*self._responsive_gpu(gpu, "activity"))
 
     def health(self, gpu: int) -> device.Health:

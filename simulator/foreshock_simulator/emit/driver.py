@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -63,8 +63,8 @@ class SimDriver:
         with self._timeline.present() as now:
             return self._probe(gpu).counters(now)
 
-    def activity(self, gpu: int) -> device.Activity:
-        """Activity of the SMs, the tensor pipe, and DRAM of a GPU; others are not simulated."""
+    def activity(self, gpu: int, instances: Collection[int]) -> device.Activity:  # noqa: ARG002 - none are simulated
+        """Activity of the SMs, the tensor cores, and DRAM of a GPU; others are not simulated."""
         with self._timeline.present() as now:
             return self._probe(gpu).activity(now)
 
@@ -176,8 +176,8 @@ class _Probe:
         state = self._last if now == self._time else self.gpu.state_at(now)
         return device.Activity(
             sm_seconds=state.busy_seconds,
+            tensor_seconds=state.tensor_seconds,
             dram_seconds=state.dram_seconds,
-            pipe_seconds={"tensor": state.tensor_seconds},
         )
 
     def health(self) -> device.Health:

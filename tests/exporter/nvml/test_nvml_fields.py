@@ -38,6 +38,14 @@ def test_counters_are_in_base_units_with_their_wrap_values(driver: Open) -> None
     )  # fmt: skip
 
 
+def test_a_version_of_the_driver_that_is_unknown_once_costs_no_field_later(driver: Open) -> None:
+    adapter, fake = driver({"nvmlSystemGetDriverVersion": "UNKNOWN"}, field_values=dict(HOPPER))
+    with pytest.raises(DeviceError):
+        adapter.counters(0)
+    fake.errors.clear()
+    assert adapter.counters(0).throttled_seconds["hw_thermal"] == 0.5
+
+
 def test_counters_take_one_call_without_unsupported_fields(driver: Open) -> None:
     adapter, fake = driver(field_values=dict(HOPPER))
     first, second = adapter.counters(0), adapter.counters(0)

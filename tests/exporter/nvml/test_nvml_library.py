@@ -157,6 +157,20 @@ def test_a_gpu_that_takes_the_place_of_another_is_seen_when_it_is_identified(dri
     assert fake.calls[-1] == ("nvmlDeviceGetSamples", 5)
 
 
+def test_the_state_of_a_gpu_is_kept_after_an_unexpected_code_but_not_for_another_gpu(driver: Open) -> None:
+    """The number of NVLinks is looked up once per GPU."""
+    adapter, fake = driver({"nvmlDeviceGetPowerUsage": "UNKNOWN"}, field_values={(91, 0): (1, 2)})
+    adapter.identity(0)
+    for _ in range(3):
+        adapter.counters(0)
+        adapter.read(0)
+    assert fake.requested_fields.count([(91, 0)]) == 1
+    fake.answers["nvmlDeviceGetUUID"] = "GPU-other"
+    adapter.identity(0)
+    adapter.counters(0)
+    assert fake.requested_fields.count([(91, 0)]) == 2
+
+
 def test_nvml_is_opened_again_for_a_gpu_that_was_bound_since(tmp_path: Path, clock: list[float]) -> None:
     """An open NVML goes on naming those that were there when it was opened."""
     (tmp_path / "0000:1b:00.0").mkdir()

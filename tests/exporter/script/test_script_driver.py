@@ -128,12 +128,12 @@ def test_activity_follows_the_load_unless_the_script_sets_it(play: Play) -> None
     """Integrals over time: SMs work for 75% of the busy time, then a setting of 10% takes its place."""
     stage = play(*SHARED, '{"at": 2, "gpu": 0, "set": {"sm_active_ratio": 0.1, "context_switch_ratio": 0.2}}')
 
-    before = stage.to(2.0).activity(0)
+    before = stage.to(2.0).activity(0, ())
     assert (before.sm_seconds, before.engine_seconds["graphics"]) == pytest.approx((0.75 * 0.9 * 2, 0.9 * 2))
-    after = stage.to(5.0).activity(0)
+    after = stage.to(5.0).activity(0, ())
     assert after.sm_seconds == pytest.approx(0.75 * 0.9 * 2 + 0.1 * 3)
     assert after.context_switch_seconds == pytest.approx(0.2 * 3)
-    assert after.pipe_seconds["tensor"] == after.pipe_seconds["tensor_hmma"] == pytest.approx(0.4 * (0.9 * 2 + 0.3 * 3))
+    assert after.tensor_seconds == after.pipe_seconds["tensor_hmma"] == pytest.approx(0.4 * (0.9 * 2 + 0.3 * 3))
 
 
 def test_activity_of_a_gpu_instance_is_that_of_its_processes_as_a_share_of_its_slices(play: Play) -> None:
@@ -144,7 +144,7 @@ def test_activity_of_a_gpu_instance_is_that_of_its_processes_as_a_share_of_its_s
         '{"gpu": 0, "process": {"pid": 7, "sm": 0.2, "instance": "MIG-a"}}',
         '{"gpu": 0, "process": {"pid": 8, "sm": 0.1, "instance": "MIG-b"}}',
     )
-    busy = {at: part.engine_seconds["graphics"] for at, part in stage.to(10.0).activity(0).instances.items()}
+    busy = {at: part.engine_seconds["graphics"] for at, part in stage.to(10.0).activity(0, ()).instances.items()}
     assert busy == pytest.approx({2: 7.0, 5: 0.0})
 
 
@@ -153,9 +153,9 @@ def test_a_gpu_before_hopper_refuses_activity_and_another_one_value(play: Play) 
         '{"gpu": 0, "device": {"refuses": ["activity"]}}', '{"gpu": 1, "device": {"refuses": ["dram_seconds"]}}'
     )
     driver = stage.to(1.0)
-    assert refusal(lambda: driver.activity(0))[0] == "not_supported"
-    assert driver.activity(1).dram_seconds is None
-    assert driver.activity(1).sm_seconds == 0.0
+    assert refusal(lambda: driver.activity(0, ()))[0] == "not_supported"
+    assert driver.activity(1, ()).dram_seconds is None
+    assert driver.activity(1, ()).sm_seconds == 0.0
 
 
 def test_links_are_separate_only_on_request(play: Play) -> None:

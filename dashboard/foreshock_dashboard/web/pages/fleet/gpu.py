@@ -304,8 +304,8 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         rows = zip(map(dict, answer.labels), answer.values[:, -1].tolist(), strict=True) if answer.labels else ()
         return {labels.get(by, ""): value for labels, value in rows if math.isfinite(value)}
 
-    def share(metric: str, by: str = "uuid", label: str = gpu.uuid) -> float:
-        return float(np.minimum(1.0, read(metric, by, "rate", RATE_WINDOW_SECONDS).get(label, math.nan)))
+    def share(metric: str) -> float:
+        return float(np.minimum(1.0, read(metric, "uuid", "rate", RATE_WINDOW_SECONDS).get(gpu.uuid, math.nan)))
 
     def one(metric: str) -> float:
         return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
@@ -330,7 +330,7 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         throttled=tuple(sorted(((why, part) for why, part in throttled.items() if part > 0), key=lambda row: -row[1])),
         activity=Activity(
             sm=share("gpu_sm_active_seconds_total"),
-            tensor=share("gpu_pipe_active_seconds_total", "pipe", "tensor"),
+            tensor=share("gpu_tensor_active_seconds_total"),
             dram=share("gpu_dram_active_seconds_total"),
         ),
     )
