@@ -45,15 +45,15 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in (
         "Critical · firing",
         "embedder is degraded",
-        "embedder has been in breach for 3 min (since 18:57:00).",
+        "embedder has been in breach since 18:57:00 (3 min).",
         "About 120 of its 3,400 requests since then have failed.",
-        "Started 18:56:50 (3 min 13 s ago), paged 18:57:30.",
+        "Started 18:56:50 (3 min 13 s ago) → paged 18:57:30",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of the 4 GPUs of embedder) high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
     expect(verdict.locator(".fact", has_text="At risk next")).to_contain_text("likely within 5 min: gateway")
-    expect(verdict.locator(".fact li a").first).to_have_attribute("title", "gateway, 80% interval: 60 s to 9 min")
+    expect(verdict.locator(".chips li a").first).to_have_attribute("title", "gateway, 80% interval: 60 s to 9 min")
     expect(verdict.locator(".also")).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
     assert links["train-llm"] == "/services/train-llm?from=now-1h"

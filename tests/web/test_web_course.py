@@ -13,10 +13,10 @@ from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
-from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since
+from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged
-from foreshock_dashboard.web.panels.timeline import chosen_incidents, timeline
+from foreshock_dashboard.web.panels.timeline import Lane, chosen_incidents, timeline
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
@@ -60,6 +60,20 @@ def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> N
     failing = peak(world, item, ServiceSlo(EMBEDDER, 60.0, 0.001, learned=False))
     assert failing is not None
     assert failing.metric == "error rate"
+
+
+def test_what_is_over_has_the_worst_value_that_it_had() -> None:
+    """p95 of the embedder rises in the last 20 points; before them it is lower."""
+    world = contended()
+    slo, times = ServiceSlo(EMBEDDER, 0.2, 1.0, learned=False), world.times
+
+    def lane(*points: int) -> Lane:
+        return Lane("embedder", "affected", 1, 0.0, "", [[*(float(times[point]) for point in points), 2]], None, None)
+
+    (before,), (after,) = (peaks(world, (slo,), [lane(*points)]) for points in ((-40, -30), (-40, -1)))
+    assert (after.metric, after.limit) == ("p95", 0.2)
+    assert before.value < 0.15 < after.value
+    assert peaks(world, (), [lane(-40, -1)]) == []
 
 
 def test_a_platform_is_healthy_since_the_last_breach_or_incident() -> None:

@@ -9,7 +9,7 @@ from tests.web.worlds import contended, contention_incident
 
 from foreshock_dashboard.model.incident import State
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.web.pages.now.course import Breach, Peak
 from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.pages.now.sentences import (
@@ -21,7 +21,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
     lead,
     no_changes,
 )
-from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact
+from foreshock_dashboard.web.pages.now.verdict import Breached, breached_row, by_impact, outage_first
 from foreshock_dashboard.web.panels.limits import Reading
 
 T = 1_767_600_000.0
@@ -34,14 +34,14 @@ ENDED = Breach(T - 300, T - 60, earlier=False)
 @pytest.mark.parametrize(
     ("breached", "words"),
     [
-        (Breach(T - 190, None, earlier=False), "llm has been in breach for 3 min 10 s (since 07:56:50 UTC)"),
+        (Breach(T - 190, None, earlier=False), "llm has been in breach since 07:56:50 UTC (3 min 10 s)"),
         (Breach(T - 5, None, earlier=False), "llm has been in breach since 07:59:55 UTC (just now)"),
-        (Breach(T - 1800, None, earlier=True), "llm has been in breach for over 30 min (since before 07:30:00 UTC)"),
+        (Breach(T - 1800, None, earlier=True), "llm has been in breach since before 07:30:00 UTC (over 30 min)"),
         (
             Breach(T - 300, None, False, T - 190, 30.0),
-            "llm has been in breach for 3 min 10 s (since 07:56:50 UTC), after a breach of 30 s at 07:55:00 UTC",
+            "llm has been in breach since 07:56:50 UTC (3 min 10 s), after a breach of 30 s",
         ),
-        (ENDED, "llm was in breach for 4 min (from 07:55:00 UTC to 07:59:00 UTC)"),
+        (ENDED, "llm was in breach for 4 min, until 07:59:00 UTC"),
     ],
     ids=["lasting", "new", "older than the history", "with a pause", "over"],
 )
@@ -79,6 +79,20 @@ def test_services_that_fail_most_requests_stand_before_those_further_beyond_thei
         ("down", True, "error rate 90%", "SLO 1.6%"),
         ("slow", False, "p95 12.0 s", "SLO 100 ms"),
     ]
+
+
+def test_the_headline_begins_with_a_service_that_fails_entirely() -> None:
+    def row(error_rate: float) -> list[Breached]:
+        return [breached_row(LLM, [Reading("llm", "error rate", error_rate, 0.01, "SLO", "ratio", 99.0, "critical")])]
+
+    headline, others = outage_first(text("db is down"), Service("", "db"), row(1.0))
+    assert (joined_text(headline), others) == ("llm fails 100% of requests; db is in breach", [])
+    assert joined_text(outage_first(text("db is down"), Service("", "db"), row(0.9))[0]) == "db is down"
+
+
+def test_a_learned_slo_and_lost_replicas_are_named() -> None:
+    assert headline_figure(P95, None, learned=True) == "p95 8.42 s (learned SLO 13.2 s)"
+    assert joined_text(lead(LLM, None, None, None, None, T, replicas=(4, 6))) == "4 of 6 replicas ready. "
 
 
 @pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load including queue 217%")])

@@ -201,7 +201,8 @@ def test_a_recovery_says_whether_the_noisy_neighbor_is_at_its_normal_share(share
     rows = [row for row, (gpu, name) in enumerate(world.tenants) if name == TRAIN and gpu in item.suspect.gpus]
     busy[np.ix_(np.array(rows), columns)], busy[rows, -1] = 0.6, share
     found = recovery(replace(world, busy=busy), item)
-    assert joined_text(recovery_text(found)) == f"train-llm {words} of GPU time"
+    assert joined_text(recovery_text(found)).startswith(f"train-llm {words} of GPU time")
+    assert found[0].since == (world.times[-1] if share < 0.5 else None)
 
 
 def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> None:

@@ -45,6 +45,7 @@ ReasonKind = Literal[
     "gpu_share",
     "idle_gpus",
     "lost_capacity",
+    "more_tokens",
     "recurring_load",
     "short_outage",
     "unexplained",

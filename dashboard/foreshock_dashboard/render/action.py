@@ -77,12 +77,12 @@ def action_expected(action: Action) -> str:
 def action_outcome(action: Action) -> str:
     """What an action and those before it achieve together, once the queue, if any, is drained; "" if unknown.
 
-    As in `After both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains; shed …`.
+    As in `Do both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains; shed …`.
     """
     if action.outcome is None:
         return ""
-    steps = "both steps" if action.kind in ("shed_load", "cancel_abandoned") else "that"
-    change = f"After {steps}: {joined_text(_change(action.outcome._replace(subject='')))}"
+    steps = "Do both steps" if action.kind in ("shed_load", "cancel_abandoned") else "After that"
+    change = f"{steps}: {joined_text(_change(action.outcome._replace(subject='')))}"
     if not _known(action.drain_seconds):
         return change
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))

@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Evalua
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit, safe_limits
-from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import median, nan_mean
 
@@ -37,6 +37,10 @@ class Backlog(NamedTuple):
     def drain_seconds(self, load: float) -> float:
         """Seconds until healthy servers have served the queue while requests arrive at `load`; infinite from 1 on."""
         return self.queued * self.load / self.arrivals / (1 - load) if load < 1 else math.inf
+
+
+MIN_MORE_TOKENS = 1.1
+"""Tokens of arriving requests over their baseline from which they are why restored capacity does not suffice."""
 
 
 class _Outcome(TypedDict, total=False):
@@ -95,7 +99,9 @@ def relieved(
         return tuple(changed), ()
     effect = improvement(ARRIVING_LOAD, service, "ratio", load, kept, limit, "safe_limit")
     end = _outcome(point, service, queue, kept) if is_restored else {}
-    return tuple(changed), (Action("shed_load", service, amount=1 - kept / load, effect=effect, **end),)
+    tokens = point.ratio("tokens", service)
+    more = Reason("more_tokens", service, value=tokens) if is_restored and tokens >= MIN_MORE_TOKENS else None
+    return tuple(changed), (Action("shed_load", service, amount=1 - kept / load, effect=effect, reason=more, **end),)
 
 
 def _outcome(point: EvaluationPoint, service: Service, queue: Backlog, load: float) -> _Outcome:

@@ -56,15 +56,14 @@ COURSE: Mapping[str, str] = {
     "anomaly_and_warning": "Started with an early warning ",
     "vulnerable": "Vulnerable since ",
     "ago": " ago",
-    "warning": ", early warning ",
-    "breach": ", first SLO breach ",
-    "paged": ", paged ",
+    "warning": " → early warning ",
+    "breach": " → first SLO breach ",
+    "paged": " → paged ",
     "of": " for ",
     "when": " when ",
     "breached": " breached its SLO",
     "updated": ", cause updated with evidence since ",
-    "recovering": ", recovery confirmed ",
-    "zone": "Times:",
+    "recovering": " → recovery confirmed ",
 }
 """The course of an incident, between its times."""
 EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged", "recovering": "Recovery"}

@@ -130,6 +130,10 @@ export interface Action {
   outcome: string | null;
   /** Whether it suffices alone; null if unknown. */
   enough: boolean | null;
+  /** Why it is recommended. */
+  why: string | null;
+  /** Whether an SLO breach is forecast before it takes effect. */
+  too_late: boolean;
   /** For a shell. */
   command: string | null;
   /** Ends a stopgap. */

@@ -17,7 +17,10 @@ MAX_BREACH_SECONDS = 1800.0
 
 
 class AtRiskRow(Row):
-    """A service that is expected to breach its SLO. state: `degraded` where it is that already, else ""."""
+    """A service that is expected to breach its SLO.
+
+    state: of one that is degraded already: `degraded`, on Now `p95 48 ms, SLO 50 ms`; else "".
+    """
 
     service: str
     state: str

@@ -46,20 +46,21 @@ def readings(snapshot: Snapshot, stages: Mapping[Service, Stage | None]) -> list
         p95, failed = newest.get(slo.service, (None, None))
         breached = stages.get(slo.service) == "breached"
         if p95 is not None and slo.seconds > 0:
-            found.append(_reading(slo.service, "p95", p95, slo.seconds, "s", breached))
+            found.append(reading(slo.service, "p95", p95, slo.seconds, "s", breached))
         if failed is not None and slo.error_rate > 0:
-            found.append(_reading(slo.service, "error rate", failed, slo.error_rate, "ratio", breached))
+            found.append(reading(slo.service, "error rate", failed, slo.error_rate, "ratio", breached))
     found += [
-        _reading(load.service, "load", load.ratio, load.safe, "ratio", True)
+        reading(load.service, "load", load.ratio, load.safe, "ratio", True)
         for load in snapshot.forecast.loads
         if math.isfinite(load.ratio) and load.safe > 0
     ]
     return found
 
 
-def _reading(
+def reading(
     service: Service, metric: Metric, value: float, limit: float, unit: Literal["s", "ratio"], lasting: bool
 ) -> Reading:
+    """A value beside its limit. lasting: whether a breach of the SLO lasts."""
     usage = value / limit
     status: Status = "ok" if usage <= 1 else "warning"
     if usage > 1 and lasting and (metric != "load" or value > 1):

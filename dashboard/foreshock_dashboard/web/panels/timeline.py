@@ -207,7 +207,7 @@ def timeline(
     slos: Mapping[tuple[str, str], str] = MappingProxyType({}),
     rows: Sequence[ServiceFigures] = (),
 ) -> Timeline:
-    """Lanes in the order of the first anomaly: suspected causes, then affected services, then those at risk.
+    """Lanes: suspected causes, affected services in the order of the first anomaly, then those at risk by forecast.
 
     start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. slos: by
     service and metric, its value beside its SLO; "" stands for the metric that breaches it. Times in Unix seconds;
@@ -252,15 +252,23 @@ def timeline(
             lanes.append(lane)
         lane.until = number_of_time(item.recovering_since)
         lane.part, lane.why, lane.first = "suspect", suspicion(item), round(min(lane.first, first_sign(item)), 3)
-    last = len(place) + 1
-    lanes.sort(key=lambda lane: (_PARTS.index(lane.part), place.get(lane.service, last), lane.first, lane.service))
+    for service, risk in risks.items():
+        if service not in affected and service not in suspects and _soon(risk):
+            lanes.append(_lane(service, world.time, risks, "at_risk"))
+    last, soonest = len(place) + 1, {str(service): risk.p50 for service, risk in risks.items()}
+    lanes.sort(
+        key=lambda lane: (
+            _PARTS.index(lane.part),
+            place.get(lane.service, last),
+            soonest.get(lane.service, math.inf) if lane.part == "at_risk" else 0.0,
+            lane.first,
+            lane.service,
+        )
+    )
     further = count(last)
     for lane in lanes:
         if lane.part == "affected":
             lane.order = place.get(lane.service) or next(further)
-    for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
-        if service not in affected and service not in suspects and _soon(risk):
-            lanes.append(_lane(service, world.time, risks, "at_risk"))
     present = {str(sign.service) for sign in history.signs}
     states = {row.id: LaneState(row.health, row.condition, row.word, row.stage) for row in rows}
     for lane in lanes:

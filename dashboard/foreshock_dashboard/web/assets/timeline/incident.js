@@ -55,9 +55,17 @@ const commandRows = ({ command, revert_command: revert, how }) => {
   ];
 };
 
-/** @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action */
-const expectedText = ({ expected, effect }) => {
+const WHEN = ", takes effect ";
+
+/**
+ * What an action changes and when; of an alternative with the same effect, when.
+ * @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action
+ * @param {string} [same] what the first action changes, and when
+ */
+const expectedText = ({ expected, effect }, same = "") => {
   if (!expected) return null;
+  const [change, when] = expected.split(WHEN);
+  if (effect && when && change === same.split(WHEN)[0]) return `${ACTION_TEXTS.same_effect}${WHEN}${when}`;
   return unbroken(effect ? `${ACTION_TEXTS.expected} ${expected}` : capitalized(expected));
 };
 
@@ -78,11 +86,14 @@ export const actionCard = (
   actions,
   title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one,
   isOptional = false,
-) =>
-  h(
+) => {
+  const [first, ...others] = actions;
+  const joint = isOptional ? null : others.find(({ outcome }) => outcome)?.outcome;
+  return h(
     "div",
     { class: actions[0]?.enough === false ? "action steps" : "action" },
     h("div", { class: "action-head" }, h("h2", null, title), actions.some(({ command }) => command) ? caution() : null),
+    joint ? h("p", { class: "outcome" }, unbroken(`${joint}.`)) : null,
     actions.length
       ? h(
           "ol",
@@ -99,18 +110,27 @@ export const actionCard = (
                 isOptional && !action.effect
                   ? ACTION_TEXTS.no_effect +
                       (actions.some(({ outcome }) => outcome) ? ` ${ACTION_TEXTS.both_steps}` : "")
-                  : expectedText(action),
-                !i && !isOptional && action.enough === false && actions.length > 1
-                  ? [". ", h("b", null, ACTION_TEXTS.next_step)]
+                  : expectedText(action, i ? (first?.expected ?? "") : ""),
+                !i && !isOptional && action.enough === false && others.length
+                  ? [
+                      ". ",
+                      others[0]?.why ? `${others[0].why}. ` : null,
+                      joint ? null : h("b", null, ACTION_TEXTS.next_step),
+                    ]
                   : null,
               ),
-              action.outcome ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null,
-              commandRows(action),
+              action.outcome && action.outcome !== joint
+                ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`))
+                : null,
+              i && action.too_late && action.command
+                ? h("details", null, h("summary", null, ACTION_TEXTS.commands), commandRows(action))
+                : commandRows(action),
             ),
           ),
         )
       : h("p", null, ACTION_TEXTS.none),
   );
+};
 
 /** A breach and a page this close are one event. */
 const SAME_EVENT_SECONDS = 15;
@@ -124,8 +144,8 @@ const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breache
 /** @typedef {{ affected: readonly string[], paged_service: string | null, evidence: readonly Onset[] }} Details */
 
 /**
- * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago), early warning
- * 08:40:40, paged 08:44:10 for serving/gateway". Evidence that began after the page is that of a later cause.
+ * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago) → early warning
+ * 08:40:40 → paged 08:44:10 for serving/gateway". Evidence that began after the page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service

@@ -63,7 +63,8 @@ class Peak(Row):
 class Recovery(Row):
     """A figure that returns from its worst value of an incident: request rate (req/s), ready replicas, or GPU time.
 
-    GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value.
+    GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value;
+    since: Unix seconds from which on it is.
     """
 
     service: str
@@ -71,6 +72,7 @@ class Recovery(Row):
     worst: float
     now: float
     is_back: bool = True
+    since: float | None = None
 
 
 def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
@@ -165,6 +167,15 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
     return found
 
 
+def lost_replicas(world: World, item: Incident) -> tuple[int, int] | None:
+    """Ready replicas of an incident's service now, and the most since shortly before it; None unless some are lost."""
+    if item.state != "firing" or not world.capacity or item.service not in world.capacity.services:
+        return None
+    start = int(np.searchsorted(world.times, item.since - BEFORE_SECONDS))
+    ready = _known(world.capacity.ready[world.capacity.services.index(item.service), start:])
+    return (round(float(ready[-1])), round(float(ready.max()))) if len(ready) and ready[-1] < ready.max() else None
+
+
 def _gpu_time(world: World, item: Incident) -> list[Recovery]:
     """The GPU time of a noisy neighbor on the GPUs of the incident, beside its share there before it."""
     suspect, columns = item.suspect, slice(int(np.searchsorted(world.times, item.since)), None)
@@ -174,10 +185,12 @@ def _gpu_time(world: World, item: Incident) -> list[Recovery]:
     values = world.busy[rows, columns].astype(np.float64)
     if item.cause != "gpu_contention" or not before or not values.size or not np.isfinite(values[:, -1]).all():
         return []
-    mean = _known(values.mean(axis=0))
-    now, worst = float(mean[-1]), float(mean.max())
-    is_back = now - before[0] <= MAX_RECOVERED_GROWTH * (worst - before[0])
-    return [Recovery(str(suspect.service), "GPU time", rounded(worst), rounded(now), is_back)]
+    mean = values.mean(axis=0)
+    now, worst = float(mean[-1]), float(np.nanmax(mean))
+    above = np.flatnonzero(mean - before[0] > MAX_RECOVERED_GROWTH * (worst - before[0]))
+    is_back = not len(above) or above[-1] < len(mean) - 1
+    since = float(world.times[columns][above[-1] + 1]) if is_back and len(above) else None
+    return [Recovery(str(suspect.service), "GPU time", rounded(worst), rounded(now), is_back, since)]
 
 
 def _known(values: Floats) -> Floats:

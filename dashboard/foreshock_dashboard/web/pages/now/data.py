@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import HEALTH_ORDER, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
-from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances
+from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances, peaks
 from foreshock_dashboard.web.pages.now.sentences import reading_text, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged, readings
@@ -176,10 +176,14 @@ def now(
         slos=slos,
         rows=rows,
     )
-    in_lanes: set[str] = set()
-    if verdict_.situation:  # the services of the timeline, then those affected beside the incident
-        in_lanes = {lane.service for lane in lanes.lanes}
-        rows = sorted(rows, key=lambda row: row.id not in in_lanes)
+    if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
+        past = {row.service: f"peak {reading_text(row)}" for row in peaks(world, snapshot.forecast.slos, lanes.lanes)}
+        for lane in lanes.lanes:
+            lane.slo = past.get(lane.service, lane.slo)
+    in_lanes: dict[str, int] = {}
+    if verdict_.situation:  # the services of the timeline, in its order, then those affected beside the incident
+        in_lanes = {lane.service: i for i, lane in enumerate(lanes.lanes)}
+        rows = sorted(rows, key=lambda row: in_lanes.get(row.id, len(in_lanes)))
     wanted = sum(row.id in in_lanes or _affected(row) for row in rows)
     shown = min(len(rows), MAX_ROWS, max(1 if verdict_.situation else MIN_ROWS, wanted))
     uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)

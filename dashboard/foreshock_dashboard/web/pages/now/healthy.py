@@ -12,6 +12,8 @@ from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.panels.limits import Reading, reading
+from foreshock_dashboard.web.panels.timeline import Lane
 from foreshock_dashboard.web.state.numbers import Row
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
@@ -89,4 +91,24 @@ def exceedances(world: World, slos: Sequence[ServiceSlo], seconds: float) -> lis
                     MIN_REQUESTS,
                 )
             )
+    return found
+
+
+def peaks(world: World, slos: Sequence[ServiceSlo], lanes: Sequence[Lane]) -> list[Reading]:
+    """The worst p95 or error rate of services during their lanes, whichever used more of its SLO."""
+    found = []
+    slo_by_service = {str(slo.service): slo for slo in slos}
+    for lane in lanes:
+        slo = slo_by_service.get(lane.service)
+        edges = [edge for start, end, _ in lane.intervals for edge in (start, end) if edge is not None]
+        if slo is None or slo.service not in world.services or not edges:
+            continue
+        first, last = np.searchsorted(world.times, (min(edges), max(edges))).tolist()
+        row, columns = world.services.index(slo.service), slice(first, last + 1)
+        during = (np.nan_to_num(values[row, columns]) for values in (world.red.p95, world.red.error_rate))
+        p95, failed = (float(values.max(initial=0.0)) for values in during)
+        if failed * slo.seconds > p95 * slo.error_rate:
+            found.append(reading(slo.service, "error rate", failed, slo.error_rate, "ratio", lasting=False))
+        elif slo.seconds > 0:
+            found.append(reading(slo.service, "p95", p95, slo.seconds, "s", lasting=False))
     return found

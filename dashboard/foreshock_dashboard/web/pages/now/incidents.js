@@ -86,12 +86,13 @@ const isFirstTokenLater = (evidence) =>
   );
 
 /**
- * The evidence with that of each entity together, in the order in which they first appear.
+ * The evidence by time, with that of each entity together.
  * @param {readonly Evidence[]} evidence
  */
 const byEntity = (evidence) => {
-  const entities = [...new Set(evidence.map(({ entity }) => entity))];
-  return entities.flatMap((name) => evidence.filter(({ entity }) => entity === name));
+  const sorted = evidence.toSorted((one, other) => (one.since ?? 0) - (other.since ?? 0));
+  const entities = [...new Set(sorted.map(({ entity }) => entity))];
+  return entities.flatMap((name) => sorted.filter(({ entity }) => entity === name));
 };
 
 /**
@@ -102,7 +103,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
-    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Anomalous since"]),
+    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
     byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));

@@ -44,9 +44,9 @@ def _value_and_limit(reading: Reading) -> tuple[str, str]:
     return apart(reading.value, reading.limit, partial(value_text, reading))
 
 
-def reading_text(reading: Reading) -> str:
-    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`."""
-    return f"{figure_text(reading)} ({limit_text(reading)})"
+def reading_text(reading: Reading, *, learned: bool = False) -> str:
+    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. learned: whether its SLO is."""
+    return f"{figure_text(reading)} ({'learned ' if learned and reading.metric != 'load' else ''}{limit_text(reading)})"
 
 
 def figure_text(reading: Reading) -> str:
@@ -60,10 +60,10 @@ def limit_text(reading: Reading) -> str:
     return f"{reading.limit_kind} {_value_and_limit(reading)[1]}"
 
 
-def headline_figure(reading: Reading, peak: Peak | None) -> str:
+def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False) -> str:
     """The figure of the headline; of a recovery, beside the baseline and the worst value."""
     if peak is None or peak.metric != reading.metric or peak.before is None:
-        return reading_text(reading)
+        return reading_text(reading, learned=learned)
     before, worst = value_text(reading, peak.before), value_text(reading, peak.peak)
     return f"{reading.metric} {value_text(reading, reading.value)} (baseline {before}, peak {worst})"
 
@@ -83,17 +83,21 @@ def lead(
     breached: Breach | None,
     impact: Impact | None,
     now: float,
+    *,
+    learned: bool = False,
+    replicas: tuple[int, int] | None = None,
 ) -> Text:
-    """How bad an incident is: the SLO breach of a service, and the requests it cost.
+    """How bad an incident is: the SLO breach of a service, the requests it cost, and the replicas that it lost.
 
-    reading: of a forecast. now: Unix seconds.
+    reading: of a forecast. now: Unix seconds. learned: whether the SLO is. replicas: ready now, and before.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
-        text(reading_text(reading)) if reading else (),
+        text(reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(service, breached, now) if breached else (),
         impact_text(impact, breached) if impact else (),
+        text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
 
@@ -103,20 +107,19 @@ def _peak_value(peak: Peak, value: float) -> str:
 
 
 def breach_text(service: Service, breached: Breach, now: float) -> Text:
-    """How long an SLO is breached: `llm has been in breach for 3 min (since 08:46:50), after a 30 s breach at …`."""
+    """How long an SLO is breached: `llm has been in breach since 08:46:50 (3 min), after a breach of 30 s`."""
     before, over = ("before ", "over ") if breached.earlier else ("", "")
     start = text(before, time(breached.since))
     if breached.until is not None:
         length = f"{over}{elapsed(breached.until - breached.since)}"
-        return text(service, f" was in breach for {length} (from ", start, " to ", time(breached.until), ")")
-    if breached.steady_since is not None:
-        length, first = elapsed(now - breached.steady_since), elapsed(breached.first_seconds)
-        steady = text(service, f" has been in breach for {length} (since ", time(breached.steady_since), ")")
-        return text(steady, f", after a breach of {over}{first}{', since ' if over else ' at '}", start)
-    seconds = now - breached.since
-    if not breached.earlier and seconds < JUST_NOW_SECONDS:
-        return text(service, " has been in breach since ", start, " (just now)")
-    return text(service, f" has been in breach for {over}{elapsed(seconds)} (since ", start, ")")
+        return text(service, f" was in breach for {length}, until ", time(breached.until))
+    steady = breached.steady_since
+    length = elapsed(now - (breached.since if steady is None else steady))
+    if steady is not None:
+        earlier = f", after a breach of {over}{elapsed(breached.first_seconds)}"
+        return text(service, " has been in breach since ", time(steady), f" ({length}){earlier}")
+    is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
+    return text(service, " has been in breach since ", start, f" ({'just now' if is_new else over + length})")
 
 
 def impact_text(impact: Impact, breached: Breach | None) -> Text:
@@ -138,9 +141,10 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
 
 def recovery_text(found: Sequence[Recovery]) -> Text:
     """What has returned to normal, or not yet: `product/assistant back to 8 req/s (peak 14 req/s)`."""
-    parts: list[str | Clause] = []
+    parts: list[str | Clause | Text] = []
     for row in found:
-        parts += ["; " if parts else "", Clause(row.service, "service", (row.service,)), f" {_recovered(row)}"]
+        since = (" since ", time(row.since)) if row.since is not None else ()
+        parts += ["; " if parts else "", Clause(row.service, "service", (row.service,)), f" {_recovered(row)}", *since]
     return text(*parts)
 
 

@@ -95,6 +95,7 @@ export const drawServices = ({ services, hidden, verdict, open_incidents, spark_
   const range = formatDuration(spark_seconds);
   const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
   const title = verdict.closest.length ? NOW_TEXTS.closest : NOW_TEXTS.services;
+  requireId("services-panel").classList.toggle("repeats", Boolean(verdict.situation)); // of the timeline, on a phone
   setText(requireId("services-title"), verdict.situation ? NOW_TEXTS.affected : title);
   if (!services.length) {
     setPanelEmpty("services", EMPTY.services);

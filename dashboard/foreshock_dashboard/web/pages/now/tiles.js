@@ -4,6 +4,7 @@ import { byId, h, put } from "#web/assets/dom.js";
 import {
   formatDuration,
   formatLoad,
+  formatPercent,
   formatValue,
   isNumber,
   loadName,
@@ -50,8 +51,7 @@ const countsText = (slo, states) =>
     .join(", ");
 
 /** @param {SloStatus} slo */
-const withinText = (slo) =>
-  countsText(slo, ["within", "few", "without", "unknown"]) + (slo.learned ? `. ${TILE_TEXTS.learned}` : "");
+const withinText = (slo) => countsText(slo, ["within", "few", "without", "unknown"]);
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
@@ -88,7 +88,7 @@ const valueText = (tile) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
-  if (isRatio(tile)) return `${formatRatio(shownRatio(tile))} SLO`;
+  if (isRatio(tile)) return ratioText(shownRatio(tile));
   return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
@@ -124,11 +124,13 @@ const limitText = (tile, isLearning, incoming) => {
 };
 
 /**
- * How many times a limit: "0.67x", "1.67x", "21x"; never "1x" beyond it.
+ * How much of its SLO a value is: "67% of SLO", "1.67x SLO", "21x SLO"; never "1x" beyond it.
  * @param {number} ratio
  */
-const formatRatio = (ratio) =>
-  `${ratio >= 10 ? ratio.toFixed(0) : (ratio > 1 ? Math.max(1.01, ratio) : ratio).toFixed(2)}x`;
+const ratioText = (ratio) => {
+  if (ratio <= 1) return `${formatPercent(ratio)} of SLO`;
+  return `${ratio >= 10 ? ratio.toFixed(0) : Math.max(1.01, ratio).toFixed(2)}x SLO`;
+};
 
 /**
  * The sign of a tile: hollow while services are only at risk.
@@ -164,6 +166,7 @@ const tileLink = (tile, range, isLearning, incoming) => {
       class: `figure ${status}${tile.slo ? " states" : ""}`,
       href: withRange(href),
       "data-go": true,
+      title: tile.slo?.learned ? TILE_TEXTS.learned : null,
       "aria-label": [`${title}: ${value}`, who, note].filter(Boolean).join(", "),
     },
     h("span", { class: "figure-row figure-name" }, title, chart && range ? h("span", null, range) : null),

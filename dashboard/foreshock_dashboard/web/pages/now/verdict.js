@@ -64,19 +64,23 @@ const situationFacts = (situation, risks, now) => {
   const followUps = actions.filter(({ kind }) => kind !== "restart");
   return [
     h(
-      "p",
-      { class: "lead" },
-      courseOf(incident, now, first_breach?.service === situation.service ? null : first_breach),
-      isRecovering && incident.recovering_since
-        ? [COURSE.recovering, timeElement(incident.recovering_since, now)]
-        : null,
-      `. ${COURSE.zone} ${zoneName()}.`,
+      "dl",
+      { class: "facts times" },
+      fact(
+        `${NOW_TEXTS.times} (${zoneName()})`,
+        courseOf(incident, now, first_breach?.service === situation.service ? null : first_breach),
+        isRecovering && incident.recovering_since
+          ? [COURSE.recovering, timeElement(incident.recovering_since, now)]
+          : null,
+      ),
     ),
-    h("p", { class: "lead" }, linked(lead)),
-    breached.length ? breachedServices(breached, (reading?.usage ?? 0) > 1) : null,
     h(
       "dl",
       { class: "facts" },
+      fact(NOW_TEXTS.impact, linked(lead)),
+      breached.length
+        ? fact((reading?.usage ?? 0) > 1 ? NOW_TEXTS.also_in_breach : NOW_TEXTS.in_breach, breachedServices(breached))
+        : null,
       causeFact(suspected, incident),
       ownerFact([incident.service, incident.suspect.service]),
       origin ? fact("Origin", serviceLink(origin.service), ` ${origin_text}`) : null,
@@ -91,7 +95,9 @@ const situationFacts = (situation, risks, now) => {
       fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk)),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
-    risks.length ? h("p", { class: "note risk" }, h("b", null, `${NOW_TEXTS.latent_risk} `), latentRisks(risks)) : null,
+    risks.length
+      ? h("details", { class: "note risk" }, h("summary", null, NOW_TEXTS.latent_risk), latentRisks(risks))
+      : null,
   ];
 };
 
@@ -111,32 +117,26 @@ const followUpText = ([first, ...others]) => {
 /**
  * The other services in breach, those that fail most requests in bold.
  * @param {Situation["breached"]} breached
- * @param {boolean} isFurther whether the headline's service is in breach
  */
-const breachedServices = (breached, isFurther) =>
+const breachedServices = (breached) =>
   h(
-    "div",
-    { class: "lead also" },
-    isFurther ? NOW_TEXTS.also_in_breach : NOW_TEXTS.in_breach,
-    h(
-      "ul",
-      null,
-      breached
-        .slice(0, MAX_NAMED_SERVICES)
-        .map(({ service, fails, figure, limit }) =>
-          h(
-            "li",
-            null,
-            serviceLink(service),
-            " ",
-            h(fails ? "b" : "span", null, unbroken(figure)),
-            h("span", { class: "reference" }, limit ? ` (${unbroken(limit)})` : null),
-          ),
+    "ul",
+    { class: "also" },
+    breached
+      .slice(0, MAX_NAMED_SERVICES)
+      .map(({ service, fails, figure, limit }) =>
+        h(
+          "li",
+          null,
+          serviceLink(service),
+          " ",
+          h(fails ? "b" : "span", null, unbroken(figure)),
+          h("span", { class: "reference" }, limit ? ` (${unbroken(limit)})` : null),
         ),
-      breached.length > MAX_NAMED_SERVICES
-        ? h("li", null, link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} ${NOW_TEXTS.more}`))
-        : null,
-    ),
+      ),
+    breached.length > MAX_NAMED_SERVICES
+      ? h("li", null, link(pageHref("/services"), `${breached.length - MAX_NAMED_SERVICES} ${NOW_TEXTS.more}`))
+      : null,
   );
 
 /** @param {Situation} situation */

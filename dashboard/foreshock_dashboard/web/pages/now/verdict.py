@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import recent_change_clauses
-from foreshock_dashboard.render.clause import Text, joined_text, listed, place, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
@@ -33,6 +33,7 @@ from foreshock_dashboard.web.pages.now.course import (
     FirstBreach,
     breach,
     first_breach,
+    lost_replicas,
     peak,
     recovery,
 )
@@ -70,6 +71,8 @@ State = Literal["critical", "warning", "recovering", "healthy", "unknown", "lear
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MIN_FAILING_RATIO = 0.5
 """Error rate from which a service fails most of its requests."""
+MIN_OUTAGE_RATIO = 0.995
+"""Error rate from which a service fails entirely: shown as 100%."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -253,6 +256,8 @@ def _of_incidents(
     beyond = [service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service)]
     lasting = breach(history, subject, item.since) if history else None
     breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
+    if breaches_slo and breached and reading and (reading.metric == "p95" or reading.value < MIN_OUTAGE_RATIO):
+        headline, breached = outage_first(headline, subject, breached)
     impact_ = _impact(snapshot, world, subject, lasting, item.since)
     top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
     state_word, state_note = badge(item, lasting)
@@ -260,6 +265,8 @@ def _of_incidents(
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
     origin = own if subject != item.service else None
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
+    slo = _slos(snapshot).get(subject)
+    learned = slo is not None and slo.learned
     resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
@@ -267,10 +274,21 @@ def _of_incidents(
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
-        "figure": headline_figure(reading, top) if reading and not ahead_of_breach else "",
+        "figure": headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else "",
         "badge": state_word,
         "badge_note": state_note,
-        "lead": clauses(lead(subject, reading if ahead_of_breach else None, top, lasting, impact_, world.time)),
+        "lead": clauses(
+            lead(
+                subject,
+                reading if ahead_of_breach else None,
+                top,
+                lasting,
+                impact_,
+                world.time,
+                learned=learned,
+                replicas=lost_replicas(world, item),
+            )
+        ),
         "suspected": clauses(suspected(item, world)),
         "recovery_text": clauses(recovery_text(recovery(world, item))),
         "action_text": clauses(recovering_action(resolves)),
@@ -278,7 +296,11 @@ def _of_incidents(
         "origin_text": reading_text(origin) if origin else "",
         "first_breach": first_breach(history, (*item.affected, *beyond), item.since) if history else None,
         "breached": breached,
-        "at_risk": [row for row in at_risk_next(chosen, stages) if not ahead_of_breach or row.service != str(subject)],
+        "at_risk": [
+            with_metric(row, found)
+            for row in at_risk_next(chosen, stages)
+            if not ahead_of_breach or row.service != str(subject)
+        ],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
         "no_changes": "" if changes else no_changes(untracked, len(subjects)),
@@ -305,6 +327,24 @@ def breached_row(service: Service, found: list[Reading]) -> Breached:
     reading = rate if fails else worst(found, *SLO_METRICS, service=service)
     texts = (figure_text(reading), limit_text(reading)) if reading else ("", "")
     return Breached(str(service), reading, fails, *texts)
+
+
+def with_metric(row: AtRiskRow, found: list[Reading]) -> AtRiskRow:
+    """The row of a service at risk that is degraded already, with its metric closest to the SLO."""
+    reading = worst([item for item in found if item.service == row.service], *SLO_METRICS)
+    return replace(row, state=f"{figure_text(reading)}, {limit_text(reading)}") if row.state and reading else row
+
+
+def outage_first(headline: Text, subject: Service, breached: list[Breached]) -> tuple[Text, list[Breached]]:
+    """The headline with a service that fails entirely before its subject, and the other services in breach.
+
+    As in `product/assistant fails 100% of requests; serving/llm is in breach`.
+    """
+    first, *others = breached
+    if first.reading is None or first.reading.metric != "error rate" or first.reading.value < MIN_OUTAGE_RATIO:
+        return headline, breached
+    name = Clause(first.service, "service", (first.service,))
+    return text(name, " fails 100% of requests; ", subject, " is in breach"), others
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:
