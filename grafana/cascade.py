@@ -136,7 +136,7 @@ FORECAST = Row(
                     named(
                         f"min by ({BY_SERVICE}) ((foreshock_forecast_shortage_timestamp_seconds"
                         f'{{{SERVICE},quantile="0.5"}} or '
-                        f"foreshock_forecast_repeated_shortage_timestamp_seconds{{{SERVICE}}}) - time())"
+                        f"foreshock_forecast_recent_shortage_timestamp_seconds{{{SERVICE}}}) - time())"
                     ),
                     "{{service}}",
                 ),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
-from tests.web.forecasts import EMBEDDER, FORECAST, REPEATED
+from tests.web.forecasts import EMBEDDER, FORECAST, RECENT
 from tests.web.worlds import NOW
 
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
@@ -105,7 +105,7 @@ _MODEL: Mapping[str, AttributeValue] = {
 }  # fmt: skip
 
 
-_CAPACITY = replace(FORECAST, shortages=(*FORECAST.shortages, replace(REPEATED, subject=Subject(EMBEDDER, ""))))
+_CAPACITY = replace(FORECAST, shortages=(*FORECAST.shortages, replace(RECENT, subject=Subject(EMBEDDER, ""), room=8.0)))
 CHANGE = Change(NOW, "deployment", _CHAT, "h", "s", "1", "2", "canary", "api", "t", "https://ci.example", "ada")
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 from tests.grafana.promql import filled, levels, selectors
-from tests.web.forecasts import EMBEDDER, FORECAST, REPEATED
+from tests.web.forecasts import EMBEDDER, FORECAST, RECENT
 from tests.web.worlds import NOW
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS
@@ -131,7 +131,9 @@ def _reported(at: float) -> str:
 
 def _forecast() -> str:
     """A capacity forecast as the hub's page has it: the scenario is shorter than the history that one needs."""
-    forecast = replace(FORECAST, shortages=(*FORECAST.shortages, replace(REPEATED, subject=Subject(EMBEDDER, ""))))
+    forecast = replace(
+        FORECAST, shortages=(*FORECAST.shortages, replace(RECENT, subject=Subject(EMBEDDER, ""), room=8.0))
+    )
     samples = [sample for family in capacity_families(forecast, NOW) for sample in family.samples]
     return "".join(f"{series_text(each.name, tuple(each.labels.items()))} {each.value}\n" for each in samples)
 

@@ -31,6 +31,7 @@ class History:
 
     end = 1_767_571_200.0
     error: Exception | None = None
+    slow_burns_error = ""
 
     def read(self, now: float) -> Iterator[float]:
         """One piece."""

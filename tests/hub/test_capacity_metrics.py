@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.web.forecasts import DAY, FORECAST, NOT_YET, REPEATED, shortage
+from tests.web.forecasts import DAY, FORECAST, NOT_YET, RECENT, shortage, slow_burn
 from tests.web.worlds import NOW
 
 from foreshock_dashboard.hub.capacity_metrics import capacity_families
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.service import Service
 
 Series = dict[tuple[str, ...], float]
@@ -73,12 +74,27 @@ def test_a_shortage_has_its_time_and_remedy() -> None:
     assert series(late, "shortage_replicas", "service_name", "pool") == {("vllm-70b", "chat"): 2.0}
 
 
-def test_a_repeated_shortage_is_apart_from_forecast_ones() -> None:
+def test_the_maximum_of_an_autoscaler_is_exported_where_it_is_what_to_raise() -> None:
+    """Alerts name it in place of replicas to add."""
+    limited = replace(FORECAST, shortages=(shortage(max_replicas=4.0, room=8.0),))
+    assert series(limited, "shortage_max_replicas", "service_name", "pool") == {("vllm-70b", "chat"): 5.0}
+    assert series(FORECAST, "shortage_max_replicas", "service_name") == {}
+
+
+def test_a_certificate_of_several_clusters_names_its_cluster_once() -> None:
+    """As a label of the namespace, from which the exposition makes `cluster`."""
+    burn = slow_burn(SlowBurnKind.CERTIFICATE, name="eu//shop.example.com")
+    cluster = CapacityForecast(computed_at=NOW, slow_burns=(burn,))
+    times = series(cluster, "resource_full_timestamp_seconds", "service_namespace", "resource")
+    assert [*times] == [("eu//", "shop.example.com")]
+
+
+def test_a_recent_shortage_is_apart_from_forecast_ones() -> None:
     """It follows from no quantile."""
-    repeated = replace(FORECAST, shortages=(REPEATED,))
-    assert series(repeated, "shortage_timestamp_seconds", "service_name") == {}
-    assert series(repeated, "repeated_shortage_timestamp_seconds", "service_name") == {("vllm-70b",): REPEATED.at}
-    assert series(FORECAST, "repeated_shortage_timestamp_seconds", "service_name") == {}
+    recent = replace(FORECAST, shortages=(RECENT,))
+    assert series(recent, "shortage_timestamp_seconds", "service_name") == {}
+    assert series(recent, "recent_shortage_timestamp_seconds", "service_name") == {("vllm-70b",): RECENT.at}
+    assert series(FORECAST, "recent_shortage_timestamp_seconds", "service_name") == {}
 
 
 def test_a_resource_that_fills_up_has_its_time() -> None:

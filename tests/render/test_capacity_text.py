@@ -14,7 +14,7 @@ from tests.web.forecasts import (
     IDLE,
     NONE_SHORT,
     NOT_YET,
-    REPEATED,
+    RECENT,
     UNREADABLE,
     YOUNG,
     shortage,
@@ -103,6 +103,20 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
             ),
         ),
         (
+            shortage(max_replicas=3.0, room=5.0),
+            (
+                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                "from 3 to 5 replicas. Pool chat has room for them."
+            ),
+        ),
+        (
+            shortage(replicas=5, max_replicas=5.0, room=3.0),
+            (
+                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                "from 5 to 8 replicas. Pool chat has room for only 6 in all."
+            ),
+        ),
+        (
             shortage(max_replicas=5.0, room=1.0),
             f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
@@ -125,7 +139,7 @@ def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: s
 
 def test_a_shortage_that_only_follows_from_the_last_days_is_a_possible_one() -> None:
     """Without an interval, which no quantile supports."""
-    assert joined_text(shortage_text(REPEATED, NOW)) == (
+    assert joined_text(shortage_text(RECENT, NOW)) == (
         "vllm-70b may exceed its safe limit tomorrow at 10:40 UTC (exceeded in the last 7 days) "
         "unless 2 replicas are added. Pool chat has room for only 1."
     )
@@ -137,6 +151,11 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
     assert joined_text(note) == "The forecast is 2 h old: Prometheus refuses connections."
 
 
+def test_slow_burns_that_could_not_be_read_are_noted() -> None:
+    (note,) = quality_notes(replace(FORECAST, slow_burns_error="x509_cert_not_after: too many series"), NOW)
+    assert joined_text(note) == "Slow burns may be missing: x509_cert_not_after: too many series"
+
+
 @pytest.mark.parametrize(
     ("short", "words"),
     [
@@ -146,7 +165,7 @@ def test_a_forecast_that_is_not_updated_has_its_age() -> None:
             shortage(replicas=3, max_replicas=5.0, room=8.0),
             "Raise it by tomorrow at 09:40 UTC: a replica takes 8 min to start.",
         ),
-        (REPEATED, "Add by tomorrow at 10:30 UTC: a replica takes 8 min to start."),
+        (RECENT, "Add by tomorrow at 10:30 UTC: a replica takes 8 min to start."),
         (shortage(provisioning_seconds=math.nan), ""),
         (shortage(replicas=0), ""),
     ],
@@ -168,9 +187,13 @@ EXPIRES = replace(
         (slow_burn(), f"Host memory of host-3 fills up {BURN}"),
         (slow_burn(SlowBurnKind.GPU_MEMORY, name="host-3/gpu-0"), f"GPU memory of host-3/gpu-0 fills up {BURN}"),
         (slow_burn(SlowBurnKind.FILE_DESCRIPTORS, CHAT, ""), f"Open files of vllm-70b reach their limit {BURN}"),
-        (slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, "latency"), f"Error budget of vllm-70b (latency) runs out {BURN}"),
+        (
+            replace(slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, "latency"), period_seconds=14.9 * DAY),
+            f"Error budget of vllm-70b (latency, 15 days) runs out {BURN}",
+        ),
         (slow_burn(SlowBurnKind.QUEUE, CHAT, ""), f"Queue of vllm-70b doubles {BURN}"),
-        (slow_burn(SlowBurnKind.QUOTA, name="serving/team/cpu"), f"Quota of serving/team/cpu is used up {BURN}"),
+        (slow_burn(SlowBurnKind.QUOTA, name="serving/team/cpu"), f"Quota of serving/team/cpu fills up {BURN}"),
+        (replace(EXPIRES, at=NOW - 2 * DAY), "Certificate of shop.example.com expired 2 d ago."),
         (EXPIRES, "Certificate of shop.example.com expires Thursday at 14:00 UTC."),
     ],
 )

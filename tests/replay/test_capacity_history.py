@@ -27,6 +27,9 @@ SERVER = labels_of({**SERVICE, "job": "x", "instance": "chat-0:8000", "model_nam
 TARGET = {"job": "gpu", "instance": "host-1:9400"}
 GPU = labels_of({**TARGET, "uuid": "GPU-1"})
 NODE = labels_of({"job": "node", "instance": "host-1:9100"})
+EXPIRY = "probe_ssl_earliest_cert_expiry"
+PROBE = labels_of({"job": "blackbox", "instance": "https://shop.example.com"})
+CERTIFICATE = "shop.example.com", SlowBurnKind.CERTIFICATE
 
 
 def scrapes() -> Iterator[SampleBatch]:
@@ -49,6 +52,7 @@ def scrapes() -> Iterator[SampleBatch]:
                 Sample("gpu_memory_total_bytes", GPU, 80e9),
                 Sample("node_memory_MemAvailable_bytes", NODE, 25e9),
                 Sample("node_memory_MemTotal_bytes", NODE, 100e9),
+                Sample(EXPIRY, PROBE, END + 2 * DAY_SECONDS),
             ),
         )
 
@@ -63,15 +67,17 @@ def _store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 class Failing:
-    """A source that cannot answer from the second request on."""
+    """A source that cannot answer while it fails, or for one metric. refused: its name, "" for none."""
 
     def __init__(self, source: Store) -> None:
-        self._source, self.fails = source, False
+        self._source, self.fails, self.refused = source, False, ""
 
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """As the source."""
         if self.fails:
             raise SourceError("the source is away")
+        if self.refused in [query.series_name for query in queries]:
+            raise SourceError(f"{self.refused}: too many series")
         return iter([*self._source.fetch_all(queries, start, end, step)])
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
@@ -128,9 +134,30 @@ def test_uses_are_of_the_last_days_only_and_as_those_of_a_whole_read(store: Stor
         history = CapacityHistory(store, catalog, seconds=days * DAY_SECONDS)
         list(history.read(END))
         uses = {(key.name, kind): row for (key, kind), row in history.uses().items()}
+        assert len(uses.pop(CERTIFICATE)) == days * 144, "four weeks show renewals"
         assert {len(row) for row in uses.values()} == {min(days, 3) * 144}
         row = uses["host-1/gpu-0", SlowBurnKind.GPU_MEMORY]
         np.testing.assert_allclose(row[-hours * 6 + 1 : -10 * 6 - 1], 0.5)
         np.testing.assert_allclose(row[-10 * 6 + 1 :], 0.75)
         np.testing.assert_allclose(uses["host-1", SlowBurnKind.HOST_MEMORY][-hours * 6 + 1 :], 0.75)
         assert history.end == END
+
+
+def test_what_is_no_load_may_fail(store: Store) -> None:
+    """Loads go on, and what is not read is missing, with the reason, until it is read again."""
+    source = Failing(store)
+    history = CapacityHistory(source, catalog, seconds=DAYS * DAY_SECONDS)
+    list(history.read(END - 2 * 3600))
+    source.refused = EXPIRY
+    list(history.read(END))
+    assert (history.end, history.slow_burns_error) == (END, f"{EXPIRY}: too many series")
+    uses = {(key.name, kind): row for (key, kind), row in history.uses().items()}
+    assert np.isfinite(history.loads()[Subject(WHO, ""), LoadKind.REQUESTS][-2])
+    assert np.isfinite(uses["host-1", SlowBurnKind.HOST_MEMORY][-1])
+    assert np.isnan(uses[CERTIFICATE][-12:]).all()
+    np.testing.assert_allclose(uses[CERTIFICATE][-13], 2 * DAY_SECONDS + 2 * 3600)
+    source.refused = ""
+    list(history.read(END))
+    uses = {(key.name, kind): row for (key, kind), row in history.uses().items()}
+    assert not history.slow_burns_error
+    np.testing.assert_allclose(uses[CERTIFICATE][-1], 2 * DAY_SECONDS)

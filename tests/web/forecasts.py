@@ -101,7 +101,7 @@ def shortage(
     )
 
 
-REPEATED = replace(shortage(), earliest=math.nan, latest=math.nan, basis=ShortageBasis.REPEATED)
+RECENT = replace(shortage(), earliest=math.nan, latest=math.nan, basis=ShortageBasis.RECENT)
 """A shortage that only follows from the last days."""
 
 

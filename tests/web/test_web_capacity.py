@@ -18,7 +18,7 @@ from tests.web.forecasts import (
     FORECAST,
     NONE_SHORT,
     NOT_YET,
-    REPEATED,
+    RECENT,
     SMALL,
     UNREADABLE,
     YOUNG,
@@ -31,7 +31,7 @@ from foreshock_dashboard.analysis.capacity.headroom import headrooms, hourly_pea
 from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
 from foreshock_dashboard.analysis.capacity.shortage import shortage as first_shortage
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import LoadKind
+from foreshock_dashboard.model.capacity.load import LoadKind, Shortage
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import stamp
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -108,14 +108,14 @@ def test_a_red_hour_and_a_shortage_are_one_thing() -> None:
         assert (max(row.median) > 100, row.peak > 1, bool(short)) == (is_short,) * 3
 
 
-def test_a_repeated_shortage_is_marked() -> None:
+def test_a_recent_shortage_is_marked() -> None:
     """On the page, in the API, and in CSV."""
-    found = replace(FORECAST, shortages=(REPEATED,))
-    assert page(found)["rows"][0].shortage_basis == "repeated"
+    found = replace(FORECAST, shortages=(RECENT,))
+    assert page(found)["rows"][0].shortage_basis == "recent"
     answer = forecast(found, NOW)
     short, load = answer["shortages"][0], answer["loads"][0]
-    assert (short.basis, short.earliest, load.shortage_basis) == ("repeated", None, "repeated")
-    assert short.act_by == REPEATED.at - 480.0
+    assert (short.basis, short.earliest, load.shortage_basis) == ("recent", None, "recent")
+    assert short.act_by == RECENT.at - 480.0
 
 
 def test_a_case_is_computed_once() -> None:
@@ -151,6 +151,28 @@ def test_the_state_of_the_headline(forecast: CapacityForecast, state: str) -> No
     """Without a forecast, the page says why in place of rows."""
     found = page(forecast)
     assert (found["state"], bool(found.get("rows"))) == (state, state == "healthy")
+
+
+def test_a_shortage_says_when_to_act_and_how_high_its_peak_is() -> None:
+    """A pool has neither, and a service without a known start time the peak alone."""
+
+    def action(short: Shortage) -> str:
+        return "".join(clause.text for clause in page(replace(FORECAST, shortages=(short,)))["action"])
+
+    assert action(shortage()).startswith("Add by tomorrow at 09:40 UTC: a replica takes 8 min to start. Peak 15% above")
+    assert action(shortage(provisioning_seconds=math.nan)).startswith("Peak 15% above")
+    assert page(replace(FORECAST, shortages=(shortage(None, provisioning_seconds=math.nan),)))["action"] == []
+
+
+def test_an_autoscaler_at_its_maximum_is_what_to_raise() -> None:
+    """On the page and in the API, also while it has started all that it may."""
+    load = replace(FORECAST.loads[0], replicas=4.0, ready=4.0, room=5.0, max_replicas=4.0)
+    (short,) = first_shortages((load,))
+    limited = replace(FORECAST, loads=(load,), shortages=(short,))
+    (row,), answer = page(limited)["rows"], forecast(limited, NOW)
+    assert (row.max_replicas, answer["loads"][0].max_replicas, answer["shortages"][0].max_replicas) == (4.0,) * 3
+    assert "autoscaler's maximum is raised from 4 to 5 replicas" in answer["summary"]
+    assert page(FORECAST)["rows"][0].max_replicas is None
 
 
 def test_a_past_time_has_no_forecast(look: Caller) -> None:

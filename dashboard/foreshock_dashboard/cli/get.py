@@ -115,8 +115,25 @@ def _shortage(row: Row) -> str | None:
     """The time of the first shortage; `may be` where it only follows from the last days."""
     if row["shortage_at"] is None:
         return None
-    prefix = f"{CAPACITY_TEXTS['may_be']} " if row["shortage_basis"] == ShortageBasis.REPEATED else ""
+    prefix = f"{CAPACITY_TEXTS['may_be']} " if row["shortage_basis"] == ShortageBasis.RECENT else ""
     return prefix + utc_timestamp(row["shortage_at"])
+
+
+def _needed(row: Row) -> str | None:
+    """`9 (4 ready)`, or `9 (4 ready, autoscaler's maximum 6)` where that is what to raise."""
+    if not row["replicas_to_add"]:
+        return None
+    if row["ready"] is None:
+        return f"+{row['replicas_to_add']}"
+    most = "" if row["max_replicas"] is None else f", autoscaler's maximum {row['max_replicas']:g}"
+    return f"{row['ready'] + row['replicas_to_add']:g} ({row['ready']:g} ready{most})"
+
+
+def _room(row: Row) -> str | None:
+    """Replicas that fit, with those ready; free GPUs of a pool."""
+    if row["room"] is None:
+        return None
+    return f"{row['room'] + (row['ready'] or 0 if row['service'] else 0):.0f}"
 
 
 FORECAST_COLUMNS: tuple[Column, ...] = (
@@ -125,13 +142,13 @@ FORECAST_COLUMNS: tuple[Column, ...] = (
     ("OF SAFE LIMIT", lambda row: _of_safe(row["now"], row)),
     ("PEAK IN 7 D (80% INTERVAL)", _peak),
     ("SHORTAGE", _shortage),
-    ("TO ADD", lambda row: str(row["replicas_to_add"]) if row["replicas_to_add"] else None),
-    ("ROOM", lambda row: None if row["room"] is None else f"{row['room']:.0f}"),
+    ("NEEDED", _needed),
+    ("ROOM", _room),
 )
 FORECAST_FIELDS = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
     *("peaks.24h.median", "peaks.24h.high", "peaks.7d.median", "peaks.7d.high", "peaks.7d.at"),
-    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
+    *("shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
 )
 
 CHANGE_COLUMNS: tuple[Column, ...] = (

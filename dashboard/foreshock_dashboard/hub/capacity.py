@@ -59,7 +59,10 @@ class CapacityForecaster:
                     return False
             loads, supply = self._history.loads(), supplies(snapshot.world, snapshot.forecast)
             burns = slow_burns(self._history.end, self._history.uses(), self._history.budgets())
-            self.current = capacity_forecast(self._history.end, loads, supply, burns)
+            forecast = capacity_forecast(self._history.end, loads, supply, burns)
+            if (missing := self._history.slow_burns_error) and missing != self.current.slow_burns_error:
+                log.warning("slow burns: %s", missing)
+            self.current = replace(forecast, slow_burns_error=missing)
         except SourceError as error:
             self._fail(str(error), now)
             return False

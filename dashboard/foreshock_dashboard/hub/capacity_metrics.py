@@ -68,13 +68,13 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
             (series for row in rows for series in _shortage_times(row)),
         ),
         (
-            "repeated_shortage_timestamp_seconds",
+            "recent_shortage_timestamp_seconds",
             "Unix time when load may exceed its safe limit, as it did in the last seven days.",
             SUBJECT,
             (
                 (_labels(row.subject), row.shortage.at)
                 for row in rows
-                if row.shortage and row.shortage.basis is ShortageBasis.REPEATED
+                if row.shortage and row.shortage.basis is ShortageBasis.RECENT
             ),
         ),
         (
@@ -82,6 +82,16 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
             "Replicas of a service, or GPUs of a pool, to add to prevent the forecast shortage.",
             SUBJECT,
             ((_labels(row.subject), float(row.shortage.replicas)) for row in rows if row.shortage),
+        ),
+        (
+            "shortage_max_replicas",
+            "Autoscaler's maximum that prevents the forecast shortage; only where the maximum is what to raise.",
+            SUBJECT,
+            (
+                (_labels(row.subject), row.shortage.ready + row.shortage.replicas)
+                for row in rows
+                if row.shortage and row.shortage.is_autoscaler_limited
+            ),
         ),
         (
             "resource_full_timestamp_seconds",
@@ -131,7 +141,7 @@ def _shortage_times(row: Headroom) -> Iterator[Row]:
 def _full_times(burn: SlowBurn) -> Iterator[Row]:
     name, namespace, resource = _labels(Subject(burn.service, burn.name))
     for quantile, at in zip(QUANTILES, (burn.earliest, burn.at, burn.latest), strict=True):
-        yield (burn.kind.value, resource, name, namespace, quantile), at
+        yield (burn.kind.value, split_cluster(resource)[1], name, namespace, quantile), at
 
 
 def _labels(subject: Subject) -> tuple[str, str, str]:

@@ -309,7 +309,7 @@ class ShortageRow(TypedDict):
     text: str
     basis: Annotated[
         ShortageBasis,
-        Field(description="forecast: the median exceeds the limit; repeated: it may, as on the last days"),
+        Field(description="forecast: the median exceeds the limit; recent: it may, as load did in the last seven days"),
     ]
     at: Time
     earliest: Annotated[Time, Field(description="start of the 80% interval; null: unknown")]

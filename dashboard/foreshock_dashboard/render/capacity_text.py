@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
 from foreshock_dashboard.model.capacity.load import Shortage, ShortageBasis, Subject
 from foreshock_dashboard.model.capacity.move import Move
-from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.units import counted, elapsed
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMITS, SLOW_BURNS
@@ -52,15 +53,15 @@ def shortage_text(shortage: Shortage, now: float) -> Text:
     service = shortage.subject.service
     who = text(service) if service else text("Pool ", place(shortage.subject.pool))
     when = moment(shortage.at, now)
-    is_repeated = shortage.basis is ShortageBasis.REPEATED
-    verb = "may exceed" if is_repeated else "exceeds"
+    is_recent = shortage.basis is ShortageBasis.RECENT
+    verb = "may exceed" if is_recent else "exceeds"
     exceeds = text(who, f" {verb} its {SAFE_LIMITS[shortage.kind]} ", when)
     if not when.kind:
         return text(exceeds, ". " if shortage.replicas > 0 else "", *_remedy(shortage, is_order=True), ".")
-    reason = text(f" ({CAPACITY_TEXTS['repeated']})")
+    reason = text(f" ({CAPACITY_TEXTS['recent']})")
     interval = _interval(shortage.earliest, shortage.latest, when, now, SHORTAGE_GRAIN_SECONDS)
     unless = " unless " if shortage.replicas > 0 else ""
-    return text(exceeds, reason if is_repeated else interval, unless, *_remedy(shortage, is_order=False), ".")
+    return text(exceeds, reason if is_recent else interval, unless, *_remedy(shortage, is_order=False), ".")
 
 
 def _interval(earliest: float, latest: float, when: Clause, now: float, grain: float) -> Text:
@@ -94,6 +95,8 @@ def _remedy(shortage: Shortage, *, is_order: bool) -> Text:
     room = max(0, math.floor(shortage.room))
     if room >= shortage.replicas:
         return text(done, ". ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}")
+    if shortage.is_autoscaler_limited:
+        return text(done, ". ", pool, f" has room for only {shortage.ready + room:g} in all")
     return text(done, ". ", pool, f" has room for only {room}" if room else " has no room")
 
 
@@ -117,13 +120,17 @@ def peak_text(shortage: Shortage, now: float) -> Text:
 def slow_burn_text(burn: SlowBurn, now: float) -> Text:
     """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`.
 
-    `Error budget of cart (latency) runs out …`.
+    `Error budget of cart (latency, 30 days) runs out …`, `Certificate of shop.example.com expired 2 d ago.`
     """
     name, happens = SLOW_BURNS[burn.kind]
+    days = "" if math.isnan(burn.period_seconds) else f", {counted(round(burn.period_seconds / DAY_SECONDS), 'day')}"
+    detail = f"{burn.name}{days}"
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
     is_range = when.kind and burn.earliest < burn.latest
     interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if is_range else ()
-    of = text(burn.service, f" ({burn.name})" if burn.name else "") if burn.service else text(place(burn.name))
+    of = text(burn.service, f" ({detail})" if detail else "") if burn.service else text(place(burn.name))
+    if burn.kind is SlowBurnKind.CERTIFICATE and burn.at < now:
+        return text(f"{name} of ", of, f" {CAPACITY_TEXTS['expired']} {elapsed(now - burn.at)} ago.")
     return text(f"{name} of ", of, f" {happens} ", when, interval, ".")
 
 
@@ -171,11 +178,13 @@ def no_forecast(forecast: CapacityForecast) -> str:
 
 
 def quality_notes(forecast: CapacityForecast, now: float) -> tuple[Text, ...]:
-    """What limits the forecast: its age after a failure, and a short history. now: Unix seconds."""
+    """What limits the forecast: its age after a failure, unread data, and a short history. now: Unix seconds."""
     notes = []
     if forecast.loads and forecast.error:
         notes.append(text(f"The forecast is {elapsed(now - forecast.computed_at)} old: {forecast.error}"))
     if forecast.loads and forecast.history_hours < FULL_WEEKS_HOURS:
         have = elapsed(forecast.history_hours * 3600)
         notes.append(text(f"Based on {have} of history; weekly patterns need 14 d."))
+    if forecast.slow_burns_error:
+        notes.append(text(f"Slow burns may be missing: {forecast.slow_burns_error}"))
     return tuple(notes)

@@ -58,9 +58,9 @@ def _clauses(parts: Iterable[str | Service | Clause | Text]) -> Iterable[Clause]
             yield from part
 
 
-def joined(services: Iterable[Service | Clause], separator: str = " and ") -> Text:
-    """Services, or other names, with a separator between them."""
-    parts = [part for service in services for part in (separator, service)]
+def joined(texts: Iterable[Service | Clause | Text], separator: str = " and ") -> Text:
+    """Services, other names, or texts, with a separator between them."""
+    parts = [part for item in texts for part in (separator, item)]
     return text(*parts[1:])
 
 

@@ -1,21 +1,21 @@
-"""Load and SLOs of the last weeks, and uses of the last days, in steps of ten minutes, read piece by piece."""
+"""Loads, SLOs, and certificates of the last weeks, and uses of the last days, in steps of ten minutes, in pieces."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
-from foreshock_dashboard.analysis.slow_burns.error_budgets import Budget, BudgetKey
+from foreshock_dashboard.analysis.slow_burns.error_budgets import PERIOD_POINTS, Budget, BudgetKey
 from foreshock_dashboard.analysis.slow_burns.growth import GROWING_DAYS, observed_uses
 from foreshock_dashboard.analysis.slow_burns.resource import Resource, UseKey
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind
-from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
-from foreshock_dashboard.model.query import Matrix, MetricSource
+from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO, SlowBurnKind
+from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
@@ -27,7 +27,7 @@ from foreshock_dashboard.world.slow_burns import named
 from foreshock_dashboard.world.slow_burns.slo_counts import SloCount, slo_catalog, slo_counts
 
 HISTORY_SECONDS = 28 * DAY_SECONDS
-"""History that forecasts of load rest on."""
+"""History that forecasts of load, and certificates, rest on: it shows the renewals of those that live for weeks."""
 USE_SECONDS = (GROWING_DAYS + 1) * DAY_SECONDS
 """History that the growth of resources rests on. There are more of these than of loads: several for each GPU."""
 WINDOW_SECONDS = FORECAST_STEP_SECONDS - 1.0
@@ -47,16 +47,14 @@ USES = (
     *("disk_used", "disk_size", "open_files", "max_files", "host_memory_available", "host_memory_size"),
 )
 """Keys of the catalog with uses of resources."""
-LATE_RATIO = 0.05
-"""Share of requests that may take longer than the p95 of an SLO."""
 NO_SLOS: Mapping[Service, Slo] = MappingProxyType({})
 
 
 class CapacityHistory:
-    """Loads and SLOs of the last weeks, and uses of resources of the last days. One thread reads.
+    """Loads, SLOs, and certificates of the last weeks, and uses of resources of the last days. One thread reads.
 
     catalog: the catalog for a rate window in seconds. max_chunk_values: values read at once. seconds: length of the
-    history. slos: configured ones, whose error budgets are known.
+    history, but of SLOs, which is that of their budget. slos: configured ones, whose error budgets are known.
     """
 
     def __init__(
@@ -79,13 +77,16 @@ class CapacityHistory:
             return slo_counts(readings, {service: slo.seconds for service, slo in slos.items()}, WINDOW_SECONDS)
 
         of_loads, of_uses = ({key: whole[key] for key in keys} for keys in (LOADS, USES))
-        of_names = named.readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
+        of_names = dict(named.readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS)))
+        of_certificates = {metric: of_names.pop(metric) for metric in named.certificate_metrics()}
         of_slos = slo_catalog(whole, slos) if slos else {}
         self._slos = slos
         self._loads = _Series(source, of_loads, loads, seconds, max_chunk_values)
         self._uses = _Series(source, of_uses, uses, recent, max_chunk_values)
         self._named = _Series(source, of_names, named.observed, recent, max_chunk_values)
-        self._counts = _Series(source, of_slos, counts, seconds, max_chunk_values)
+        self._certificates = _Series(source, of_certificates, named.observed, seconds, max_chunk_values)
+        self._counts = _Series(source, of_slos, counts, PERIOD_POINTS * FORECAST_STEP_SECONDS, max_chunk_values)
+        self.slow_burns_error = ""
 
     @property
     def end(self) -> float:
@@ -95,14 +96,21 @@ class CapacityHistory:
     def read(self, now: float) -> Iterator[float]:
         """Read what is new up to `now`, in pieces, each of which yields the Unix seconds up to which it reads.
 
+        What is not a load may fail, `slow_burns_error` says why; the next call goes on where it ended.
+
         Raises:
-            SourceError: the source could not answer; earlier pieces stay.
+            SourceError: the source could not answer for loads; earlier pieces stay.
         """
         yield from self._loads.read(now)
-        yield from self._uses.read(now)
-        yield from self._named.read(now)
+        self.slow_burns_error = ""
+        optional: list[_Series[Any]] = [self._uses, self._named, self._certificates]
         if self._slos:
-            yield from self._counts.read(now)
+            optional.append(self._counts)
+        for series in optional:
+            try:
+                yield from series.read(now)
+            except SourceError as error:
+                self.slow_burns_error = str(error)
 
     def loads(self) -> Mapping[LoadKey, Floats]:
         """Load by subject and kind, shape (times,), single precision, ending at `end`; only those with a value."""
@@ -113,22 +121,27 @@ class CapacityHistory:
 
         Queues, certificates, and quotas too, in their units; queues of model servers are those of `loads`.
         """
-        names = {(Resource(None, name), kind): row for (kind, name), row in self._named.rows.items()}
+        names = {
+            (Resource(None, name), kind): row
+            for series in (self._named, self._certificates)
+            for (kind, name), row in series.rows_until(self.end).items()
+        }
         queues = {
             (Resource(subject.service, ""), SlowBurnKind.QUEUE): row
             for (subject, kind), row in self._loads.rows.items()
             if kind is LoadKind.QUEUE
         }
-        return {**self._uses.rows, **names, **queues}
+        return {**self._uses.rows_until(self.end), **names, **queues}
 
     def budgets(self) -> Mapping[BudgetKey, Budget]:
         """Error budgets of the configured SLOs that have requests."""
         found: dict[BudgetKey, Budget] = {}
-        for (service, sli, violations), requests in self._counts.rows.items():
+        counts = self._counts.rows_until(self.end)
+        for (service, sli, violations), requests in counts.items():
             slo = self._slos.get(service, self._slos.get(service.local))
             if slo is None or violations:
                 continue
-            bad = self._counts.rows.get(SloCount(service, sli, violations=True), np.zeros_like(requests))
+            bad = counts.get(SloCount(service, sli, violations=True), np.zeros_like(requests))
             ratio = LATE_RATIO if sli == "latency" else slo.error_rate
             if ratio > 0:
                 found[service, sli] = Budget(ratio, requests, bad)
@@ -159,6 +172,12 @@ class _Series(Generic[K]):
         self._points = round(seconds / FORECAST_STEP_SECONDS)
         self.rows: Mapping[K, Floats] = {}  # single precision: 4,032 values each for four weeks
         self.end = -np.inf
+
+    def rows_until(self, end: float) -> Mapping[K, Floats]:
+        """The rows up to Unix seconds, which are later where the last read failed: what is missing is NaN."""
+        if self.end in (end, -np.inf):
+            return self.rows
+        return _appended(self.rows, {}, round((end - self.end) / FORECAST_STEP_SECONDS), self._points)
 
     def read(self, now: float) -> Iterator[float]:
         """As `CapacityHistory.read`."""

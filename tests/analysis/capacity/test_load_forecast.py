@@ -131,9 +131,9 @@ def test_the_first_peak_above_the_safe_limit_is_a_shortage() -> None:
 @pytest.mark.parametrize(
     ("days_before", "basis"),
     [
-        pytest.param((1,), ShortageBasis.REPEATED, id="one burst"),
-        pytest.param((5,), ShortageBasis.REPEATED, id="one burst days ago"),
-        pytest.param((1, 3), ShortageBasis.REPEATED, id="bursts on two days"),
+        pytest.param((1,), ShortageBasis.RECENT, id="one burst"),
+        pytest.param((5,), ShortageBasis.RECENT, id="one burst days ago"),
+        pytest.param((1, 3), ShortageBasis.RECENT, id="bursts on two days"),
         pytest.param((9,), None, id="a burst of the week before"),
     ],
 )
@@ -159,7 +159,7 @@ def test_bursts_before_the_first_whole_day_of_a_short_history_count() -> None:
     load = weeks(1, noise=0.02)[-252:]
     load[0:6] = load[84:90] = 300.0
     (found,) = forecast_of(load, safe=250.0).shortages
-    assert (found.basis, found.at) == (ShortageBasis.REPEATED, START + 36 * 600.0)
+    assert (found.basis, found.at) == (ShortageBasis.RECENT, START + 36 * 600.0)
 
 
 @pytest.mark.parametrize(

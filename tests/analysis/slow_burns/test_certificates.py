@@ -46,10 +46,32 @@ def test_a_short_lived_certificate_whose_renewal_is_late_is_reported() -> None:
     assert burn.at == pytest.approx(END + 0.2 * DAY, abs=60)
 
 
+def days_of(weeks: int) -> Floats:
+    """Times before the end, in days."""
+    times: Floats = np.arange(weeks * 7 * DAY_POINTS) / DAY_POINTS - 7.0 * weeks
+    return times
+
+
+@pytest.mark.parametrize(
+    ("life", "every"),
+    [pytest.param(160 / 24, 107 / 24, id="short-lived"), (10.0, 20 / 3), (20.0, 40 / 3)],
+)
+def test_a_certificate_that_lives_for_days_is_not_reported_before_each_renewal(life: float, every: float) -> None:
+    """Four weeks show a renewal, at two thirds of its life; one that is late is reported."""
+    for since in np.arange(0.0, every, 0.25):
+        age = days_of(4) + 1 / DAY_POINTS + since
+        held = np.where(age > 0, age, age % every)
+        assert slow_burns(END, {KEY: (life - held) * DAY}) == (), since
+    age = days_of(4) + 1 / DAY_POINTS + every + 0.25
+    (burn,) = slow_burns(END, {KEY: (life - np.where(age > 0, age, age % every)) * DAY})
+    assert burn.at == pytest.approx(END + (life - every - 0.25) * DAY, abs=60)
+
+
 @pytest.mark.parametrize(
     "left",
     [
         pytest.param(expires(8), id="in more than a week"),
+        pytest.param(expires(-8), id="more than a week ago"),
         pytest.param(rotated(1.0, 0.5, 0.3), id="renewed every half day"),
         pytest.param(np.where(DAYS > -0.2, np.nan, expires(3)), id="no data any more"),
         pytest.param(np.full(len(DAYS), np.nan), id="no data"),

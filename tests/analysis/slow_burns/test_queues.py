@@ -40,11 +40,26 @@ def test_a_queue_that_does_not_drain_doubles() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "hours"),
+    [
+        pytest.param(np.exp(1.2 * np.maximum(0.0, HOURS + 6)) - 1, 2.6, id="exponential"),
+        pytest.param(3 * np.maximum(0.0, HOURS + 8) ** 2, 4.5, id="quadratic"),
+    ],
+)
+def test_a_queue_that_grows_ever_faster_doubles_at_its_last_rate(values: Floats, hours: float) -> None:
+    """A retry storm, or a consumer that slows down with its backlog."""
+    (burn,) = slow_burns(END, {KEY: values})
+    assert (burn.at - END) / 3600 == pytest.approx(hours, abs=0.5)
+    assert burn.earliest <= burn.at <= burn.latest
+
+
+@pytest.mark.parametrize(
     "values",
     [
         pytest.param(PEAK + NOISE, id="as long as at each peak"),
         pytest.param(grown(3), id="three hours"),
         pytest.param(grown(6, 1), id="a handful of requests"),
+        pytest.param(np.minimum(grown(6), 200) + HOURS / 10, id="it has stopped growing"),
         pytest.param(np.where((HOURS > -2.5) & (HOURS < -2), 0.0, grown(6)), id="it drained between"),
         pytest.param(np.where(HOURS < -12, np.nan, grown(6)), id="less than a day before it grew"),
         pytest.param(np.where(HOURS > -2, np.nan, grown(6)), id="no data any more"),

@@ -29,11 +29,11 @@ def shortage(load: LoadForecast) -> Shortage | None:
         return None
     low, median, high = (hourly_means(values) for values in (load.p10, load.p50, load.p90))
     past = hourly_means(load.history)
-    expected, again = first_step(median > load.safe), _repeated(past > load.safe)
+    expected, again = first_step(median > load.safe), _recent(past > load.safe)
     if expected is not None and (again is None or expected < again + APART_POINTS):
         at, basis = expected, ShortageBasis.FORECAST
     elif again is not None:
-        at, basis = again, ShortageBasis.REPEATED
+        at, basis = again, ShortageBasis.RECENT
     else:
         return None
     peak, peak_at = _peak(median, at)
@@ -59,7 +59,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
         room=load.room,
         provisioning_seconds=load.provisioning_seconds,
         basis=basis,
-        max_replicas=load.replicas,
+        max_replicas=load.max_replicas,
     )
 
 
@@ -72,7 +72,7 @@ def _peak(values: Floats, at: int) -> tuple[float, int]:
     return float(day[place]), at + place
 
 
-def _repeated(exceeded: NDArray[np.bool_]) -> int | None:
+def _recent(exceeded: NDArray[np.bool_]) -> int | None:
     """The step of the next day at the time at which load last began to exceed; None without any."""
     days = np.pad(exceeded, (-len(exceeded) % DAY_POINTS, 0)).reshape(-1, DAY_POINTS)
     last = np.flatnonzero(days.any(axis=1))

@@ -27,6 +27,7 @@ from foreshock_dashboard.analysis.forecast.breach import (
 )
 from foreshock_dashboard.analysis.forecast.exhaustion import exhaustion
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
+from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -45,8 +46,6 @@ MAX_SLOWER_SHARE = 0.8
 within the noise of its few requests."""
 MIN_KNOWN_SHARE = 0.999
 """Share of a service's requests that are of known operations, from which the others are an error of rounding."""
-SLOW_SHARE_ALLOWED = 0.05
-"""Share of requests that may be slower than the SLO of p95."""
 MAX_SLOW_PROBABILITY = 0.9
 """Largest probability of a breach by slow requests: until more are slow, there is none."""
 MIN_SLOW_REQUESTS = 3.0
@@ -214,10 +213,10 @@ def _slow_requests(
     p99 = median(red.p99[:, recent].astype(np.float64))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         beyond = np.log(limit / p95) / np.log(p99 / p95)
-        share = SLOW_SHARE_ALLOWED * (0.01 / SLOW_SHARE_ALLOWED) ** beyond
+        share = LATE_RATIO * (0.01 / LATE_RATIO) ** beyond
         rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))
     for row in rows.tolist():
         past = red.p99[row, baseline_columns(point.world, point.column)].astype(np.float64)
         known = past[np.isfinite(past)]
         if len(known) and p99[row] > ANOMALOUS_TAIL_RATIO * np.quantile(known, NORMAL_TAIL_QUANTILE):
-            yield row, likely(min(MAX_SLOW_PROBABILITY, float(share[row]) / SLOW_SHARE_ALLOWED))
+            yield row, likely(min(MAX_SLOW_PROBABILITY, float(share[row]) / LATE_RATIO))

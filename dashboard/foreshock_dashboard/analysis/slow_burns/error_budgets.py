@@ -1,7 +1,8 @@
 """Error budgets of SLOs that run out within a week at the present burn rate.
 
 Burn rate and windows: Beyer et al., The Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts",
-those of a ticket. A rate of 1 spends the budget of 30 days in 30 days.
+those of a ticket. A rate of 1 spends the budget of 30 days in 30 days. Where less is known, the budget is that of the
+known days: requests and violations count over the same period.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 PERIOD_POINTS = 30 * DAY_POINTS
-"""Steps of the rolling 30 days that a budget is for."""
+"""Steps of the rolling 30 days that a budget is for, where as much is known."""
+MIN_PERIOD_POINTS = 7 * DAY_POINTS
+"""Fewest steps of a budget. The burn of a day or two would spend one of a few days at once."""
 MIN_VIOLATIONS = 10.0
 """Fewest violations in the long window, as in the alerts: one failure of a quiet night is an extreme burn rate."""
 MIN_KNOWN_RATIO = 0.5
@@ -42,7 +45,8 @@ WINDOWS = (Window(3.0, DAY_POINTS, 2 * HOUR_POINTS), Window(1.0, 3 * DAY_POINTS,
 class Budget(NamedTuple):
     """An SLO with its history.
 
-    ratio: share of requests that may violate it. requests, violations: per second in steps of `FORECAST_STEP_SECONDS`.
+    ratio: share of requests that may violate it. requests, violations: per second in steps of `FORECAST_STEP_SECONDS`;
+    NaN is unknown.
     """
 
     ratio: float
@@ -62,14 +66,18 @@ def error_budgets(end: float, budgets: Mapping[BudgetKey, Budget]) -> Iterator[S
 
 
 def _burn(end: float, service: Service, sli: str, budget: Budget) -> SlowBurn | None:
-    known = np.isfinite(budget.requests)
-    requests = np.where(known, budget.requests, 0.0).astype(np.float64) * FORECAST_STEP_SECONDS
-    violations = np.where(known, np.nan_to_num(budget.violations), 0.0).astype(np.float64) * FORECAST_STEP_SECONDS
+    known = np.isfinite(budget.requests[-PERIOD_POINTS:])
+    period = len(known) - int(known.argmax()) if known.any() else 0
+    if period < MIN_PERIOD_POINTS:
+        return None
+    known = known[-period:]
+    requests = np.where(known, budget.requests[-period:], 0.0).astype(np.float64) * FORECAST_STEP_SECONDS
+    violations = np.where(known, np.nan_to_num(budget.violations[-period:]), 0.0).astype(np.float64)
+    violations *= FORECAST_STEP_SECONDS
     window = next((item for item in WINDOWS if _burns(item, budget.ratio, requests, violations, known)), None)
     if window is None:
         return None
-    # Requests of 30 days, where less is known: the same rate.
-    allowed = budget.ratio * requests.sum() / known.sum() * PERIOD_POINTS
+    allowed = budget.ratio * requests.sum()
     of_window = violations[-window.long :][known[-window.long :]]
     parts = of_window[len(of_window) % SPREAD_POINTS :].reshape(-1, SPREAD_POINTS).mean(axis=1)
     per_step = float(of_window.mean())
@@ -84,7 +92,7 @@ def _burn(end: float, service: Service, sli: str, budget: Budget) -> SlowBurn | 
         kind=SlowBurnKind.ERROR_BUDGET,
         service=service,
         name=sli,
-        value=float(violations[-PERIOD_POINTS:].sum() / allowed),
+        value=float(violations.sum() / allowed),
         limit=1.0,
         growth=per_step * per_second,
         slowest=slowest * per_second,
@@ -93,6 +101,7 @@ def _burn(end: float, service: Service, sli: str, budget: Budget) -> SlowBurn | 
         earliest=end + (at if earliest is None else earliest) * FORECAST_STEP_SECONDS,
         latest=math.inf if latest is None else end + latest * FORECAST_STEP_SECONDS,
         since=end - window.long * FORECAST_STEP_SECONDS,
+        period_seconds=period * FORECAST_STEP_SECONDS,
     )
 
 
@@ -100,20 +109,18 @@ def _burns(window: Window, ratio: float, requests: Floats, violations: Floats, k
     """Whether both windows exceed the burn rate, with enough violations and data."""
     if violations[-window.long :].sum() < MIN_VIOLATIONS or known[-window.long :].mean() < MIN_KNOWN_RATIO:
         return False
-    if len(known) < MIN_KNOWN_RATIO * window.long:
-        return False
     totals = [requests[-points:].sum() for points in (window.long, window.short)]
     bad = [violations[-points:].sum() for points in (window.long, window.short)]
     return all(count > window.burn_rate * ratio * total > 0 for count, total in zip(bad, totals, strict=True))
 
 
 def _spent_at(violations: Floats, per_step: float, allowed: float) -> int | None:
-    """Steps from now until the violations of the last 30 days are all that is allowed; None if not within a week.
+    """Steps from now until the violations of a period are all that is allowed; None if not within a week.
 
-    per_step: violations in each step to come. Those that are 30 days old leave the sum.
+    violations: of the last period, of a week or more. per_step: in each step to come. Those that are a period old leave
+    the sum.
     """
-    kept = np.concatenate([np.zeros(max(0, PERIOD_POINTS - len(violations))), violations])[-PERIOD_POINTS:]
-    left = np.concatenate([[0.0], np.cumsum(kept[:FORECAST_POINTS])])
-    spent = kept.sum() - left + per_step * np.arange(FORECAST_POINTS + 1)
+    left = np.concatenate([[0.0], np.cumsum(violations[:FORECAST_POINTS])])
+    spent = violations.sum() - left + per_step * np.arange(FORECAST_POINTS + 1)
     places = np.flatnonzero(spent >= allowed)
     return int(places[0]) if len(places) else None

@@ -14,7 +14,8 @@ from foreshock_dashboard.model.types import Floats
 GROWING_HOURS = 4
 """Hours of which each must be longer at its shortest than the hour before: a queue that drains between is none."""
 MIN_RISE_RATIO = 0.2
-"""Least rise of each of these hours over their median: chance also raises an idle queue."""
+"""Least rise of each of these hours over their median, or over the next rise where that is less: chance also raises an
+idle queue, and growth may be exponential."""
 MIN_WAITING = 10.0
 """Fewest that wait now. Less is chance."""
 MAX_GROWTH = 2.0
@@ -25,7 +26,7 @@ def growing_queue(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
     """A queue that has grown for hours, and doubles within a week at this rate; else None.
 
     It must be longer than in any hour before it began to grow, of which a day must be known: a queue that comes with
-    the daily peak is as long on most days.
+    the daily peak is as long on most days. One that grows ever faster goes on as in the last hour.
 
     end: Unix seconds at which the values, numbers that wait in steps of `FORECAST_STEP_SECONDS`, end.
     """
@@ -43,9 +44,13 @@ def growing_queue(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
         return None
     if value <= np.nanmax(np.nanmedian(before, axis=1)):
         return None
-    if rises[-GROWING_HOURS:].min() < MIN_RISE_RATIO * np.median(rises[-GROWING_HOURS:]):
+    last = rises[-GROWING_HOURS:]
+    if (last < MIN_RISE_RATIO * np.fmin(np.append(last[1:], np.nan), np.median(last))).any():
         return None
-    slowest, growth, fastest = (np.quantile(rises[-GROWING_HOURS:], (0.1, 0.5, 0.9)) / 3600).tolist()
+    rates = np.quantile(last, (0.1, 0.5, 0.9))
+    if (np.diff(last) > 0).all():
+        rates[1:] = last[-1]
+    slowest, growth, fastest = (rates / 3600).tolist()
     left = (MAX_GROWTH - 1) * value
     if left / growth > HORIZON_SECONDS:
         return None

@@ -19,6 +19,7 @@ class CapacityForecast:
     computed_at: Unix seconds; NaN before the first forecast. history_hours: longest history that any forecast rests
     on. With less than `MIN_HISTORY_HOURS` there are no loads. missing: kinds of load that no service reports.
     error: why the history could not be read when last tried, "" if it could; the forecast then is an older one.
+    slow_burns_error: why some slow burns may be missing, or "".
     loads: by service or pool, then kind. shortages, slow_burns: the earliest first.
     """
 
@@ -29,6 +30,7 @@ class CapacityForecast:
     loads: tuple[LoadForecast, ...] = ()
     shortages: tuple[Shortage, ...] = ()
     slow_burns: tuple[SlowBurn, ...] = ()
+    slow_burns_error: str = ""
 
     @property
     def is_known(self) -> bool:

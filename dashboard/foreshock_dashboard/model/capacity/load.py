@@ -87,7 +87,7 @@ class ShortageBasis(StrEnum):
 
     FORECAST = "forecast"
     """The median of the forecast exceeds the limit."""
-    REPEATED = "repeated"
+    RECENT = "recent"
     """Load exceeded the limit in the last seven days."""
 
 
@@ -96,12 +96,12 @@ class Shortage:
     """The first time at which load is expected to exceed its safe limit. Times in Unix seconds.
 
     at: when the median exceeds it, or the time of the day at which load last did, by `basis`. earliest, latest: when
-    the upper and the lower end of the 80% band exceed it; NaN for a repeated shortage, which follows from no quantile.
+    the upper and the lower end of the 80% band exceed it; NaN for a recent shortage, which follows from no quantile.
     `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest hourly mean
     of the median in the day from `at`, or of the last week, at `peak_at`. replicas: replicas to add to `ready`, or GPUs
     to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
     time from a request to a ready replica; act that long before `at`, or before `earliest` where it is known.
-    max_replicas: those of `safe`, which an autoscaler starts by itself; NaN unknown.
+    max_replicas: the most that the autoscaler may start, whatever the room; NaN unknown, or without one.
     """
 
     subject: Subject
@@ -121,8 +121,8 @@ class Shortage:
 
     @property
     def is_autoscaler_limited(self) -> bool:
-        """Whether an autoscaler adds replicas by itself, but too few, and not for lack of room."""
-        return self.max_replicas > self.ready and not self.ready + self.room <= self.max_replicas
+        """Whether the autoscaler's maximum is what to raise: it is too low, and the pool has room for more."""
+        return self.max_replicas < self.ready + self.replicas and not self.ready + self.room <= self.max_replicas
 
     @property
     def act_by(self) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from foreshock_dashboard.model.service import Service
+
+LATE_RATIO = 0.05
+"""Share of requests that may take longer than the p95 of an SLO."""
 
 
 class SlowBurnKind(StrEnum):
@@ -24,7 +28,7 @@ class SlowBurnKind(StrEnum):
     QUOTA = "quota"
     """Use of one resource of a namespace's quota, 0 to 1."""
     ERROR_BUDGET = "error_budget"
-    """Spent share of an SLO's error budget of 30 days, from 0."""
+    """Spent share of an SLO's error budget of a period, from 0."""
     QUEUE = "queue"
     """Requests or messages that wait. The limit is twice as many: a queue has no limit."""
     CERTIFICATE = "certificate"
@@ -39,7 +43,7 @@ class SlowBurn:
     error budget; "" for another one of a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
     the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most;
-    NaN where that has no meaning.
+    NaN where that has no meaning. period_seconds: of an error budget.
     """
 
     kind: SlowBurnKind
@@ -54,3 +58,4 @@ class SlowBurn:
     earliest: float
     latest: float
     since: float
+    period_seconds: float = math.nan

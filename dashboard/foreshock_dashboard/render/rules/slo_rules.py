@@ -13,12 +13,11 @@ from typing import Any
 import yaml
 
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
+from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
 from foreshock_dashboard.model.query import promql_string
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.rules.by_cluster import by_cluster
 
-LATE_RATIO = 0.05
-"""Ratio of requests that may take longer than the p95 of an SLO."""
 SloTarget = tuple[str, float, float]
 """Name of a service, `name` or `namespace/name`; its p95 in seconds; ratio (0 to 1) of requests that may fail."""
 Rule = Mapping[str, object]

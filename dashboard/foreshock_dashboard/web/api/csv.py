@@ -44,7 +44,7 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
 FORECAST = (
     *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
     *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
-    *("shortage_at", "shortage_basis", "replicas_to_add", "room"),
+    *("shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
 )
 TRACES = (
     *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),

@@ -52,7 +52,8 @@ class PeakJson(Row):
 class ShortageJson(Row):
     """The first time at which load exceeds its safe limit, or may (basis). earliest, latest: of the 80% band.
 
-    replicas: to add, or GPUs of a pool. room: replicas for which the pool has free GPUs. act_by: when to add them.
+    replicas: to add, or GPUs of a pool. max_replicas: the autoscaler's maximum, if it is too low. room: replicas for
+    which the pool has free GPUs. act_by: when to add them.
     """
 
     service: str | None
@@ -68,6 +69,7 @@ class ShortageJson(Row):
     safe: Figure
     ready: float | None
     replicas: int
+    max_replicas: float | None
     room: float | None
     provisioning_seconds: float | None
     act_by: Time
@@ -79,7 +81,7 @@ class ShortageJson(Row):
 class SlowBurnJson(Row):
     """What fills up or runs out. name: of what has no service, or the SLI of an error budget. unit: of the figures.
 
-    growth: per second. since: of its growth.
+    growth: per second. since: of its growth. period_seconds: of an error budget.
     """
 
     kind: SlowBurnKind
@@ -93,6 +95,7 @@ class SlowBurnJson(Row):
     earliest: Time
     latest: Time
     since: Time
+    period_seconds: float | None
     text: str
     clauses: list[ClauseJson]
 
@@ -111,7 +114,8 @@ class LoadJson(Row):
     """A service on its pool, or a whole pool, by the kind of load whose limit decides.
 
     now: the newest measured value. capacity, safe: for `replicas` replicas, of which `ready` are ready now.
-    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. shortage_basis: of it.
+    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. shortage_basis: of it. max_replicas: the
+    autoscaler's maximum, if it is too low.
     points: of the selected service.
     """
 
@@ -128,6 +132,7 @@ class LoadJson(Row):
     shortage_at: Time
     shortage_basis: ShortageBasis | None
     replicas_to_add: int
+    max_replicas: float | None
     room: float | None
     points: Points | None
 
@@ -198,6 +203,7 @@ def shortage(item: Shortage, now: float) -> ShortageJson:
         safe=number(item.safe),
         ready=number(item.ready),
         replicas=item.replicas,
+        max_replicas=number(item.max_replicas) if item.is_autoscaler_limited else None,
         room=number(item.room),
         provisioning_seconds=number(item.provisioning_seconds),
         act_by=number_of_time(item.act_by),
@@ -222,6 +228,7 @@ def slow_burn(item: SlowBurn, now: float) -> SlowBurnJson:
         earliest=number_of_time(item.earliest),
         latest=number_of_time(item.latest),
         since=number_of_time(item.since),
+        period_seconds=number(item.period_seconds),
         text=joined_text(said),
         clauses=clauses(said),
     )
@@ -243,6 +250,7 @@ def _load(row: Headroom, at: float, *, with_points: bool) -> LoadJson:
         shortage_at=number_of_time(row.shortage.at if row.shortage else None),
         shortage_basis=row.shortage.basis if row.shortage else None,
         replicas_to_add=row.shortage.replicas if row.shortage else 0,
+        max_replicas=number(row.shortage.max_replicas) if row.shortage and row.shortage.is_autoscaler_limited else None,
         room=number(row.shortage.room) if row.shortage else None,
         points=_points(load) if with_points else None,
     )

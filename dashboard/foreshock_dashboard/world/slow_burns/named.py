@@ -47,7 +47,8 @@ NAMED = (
     Named(SlowBurnKind.QUEUE, "kafka_consumergroup_lag", (("consumergroup", "topic"),), "consumer lag of Kafka"),
 )
 """Exporters: blackbox_exporter, x509-certificate-exporter, cert-manager, kube-state-metrics, the RabbitMQ plugin
-rabbitmq_prometheus (queues by object), and kafka_exporter. Certificates are gauges in Unix seconds."""
+rabbitmq_prometheus (queues by object), and kafka_exporter. Certificates are gauges in Unix seconds; cert-manager says 0
+before one is issued, and blackbox_exporter a time before 1970 without any."""
 _SCHEME = re.compile("^[a-z][a-z0-9+.-]*://")
 
 
@@ -58,6 +59,11 @@ _NO_GPUS = Matcher("resource", "!=", GPU_REQUESTS.value)
 def readings(windows: RateWindows) -> Catalog:
     """Readings by metric."""
     return {item.metric: row(item.lost, _query(windows, item)) for item in NAMED}
+
+
+def certificate_metrics() -> frozenset[str]:
+    """The metrics of certificates."""
+    return frozenset(item.metric for item in NAMED if item.kind is SlowBurnKind.CERTIFICATE)
 
 
 def _query(windows: RateWindows, item: Named) -> Query:
@@ -72,10 +78,11 @@ def _query(windows: RateWindows, item: Named) -> Query:
 def observed(found: Readings) -> Mapping[tuple[SlowBurnKind, str], Floats]:
     """Rows by kind and name: seconds until a certificate expires, used share of a quota, and messages in a queue.
 
-    Of several certificates of one name, such as those of a chain, the first to expire counts.
+    Of several certificates of one name, such as those of a chain, the first to expire counts. found: of some or all of
+    `NAMED`.
     """
     rows: dict[tuple[SlowBurnKind, str], Floats] = {}
-    for item in NAMED:
+    for item in (item for item in NAMED if item.metric in found):
         matrix = found[item.metric]
         if item.kind is SlowBurnKind.QUOTA:
             rows |= _shares(item, matrix)
@@ -83,7 +90,7 @@ def observed(found: Readings) -> Mapping[tuple[SlowBurnKind, str], Floats]:
         for labels, values in zip(matrix.labels, matrix.values, strict=True):
             key = item.kind, _name(item, dict(labels))
             if item.kind is SlowBurnKind.CERTIFICATE:
-                values = values - matrix.times
+                values = np.where(values > 0, values - matrix.times, np.nan)
             if key[1]:
                 rows[key] = np.fmin(rows.get(key, np.full_like(values, np.nan)), values)
     return rows

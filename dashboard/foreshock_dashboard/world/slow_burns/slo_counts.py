@@ -19,6 +19,8 @@ from foreshock_dashboard.world.row_math import service_of
 Sli = Literal["latency", "availability"]
 KEYS = ("served", "served_failed", "served_seconds")
 """Keys of the catalog."""
+MIXED_RATIO = 0.99
+"""Count of a bucket over that of a lower one, below which only some of the servers have it."""
 _NAMES = ("service_name", "service")
 """Labels with the name of a service."""
 
@@ -54,6 +56,9 @@ def _of_services(row: CatalogRow, names: str) -> CatalogRow:
 def slo_counts(found: Readings, targets: Mapping[Service, float], window: float) -> Mapping[SloCount, Floats]:
     """Rates per second of requests, and of those that fail, or take longer than the bucket of the target.
 
+    Servers may get other buckets: at each time, the bucket is the first from the target on that all of them have then.
+    Without one, the time is unknown.
+
     Args:
         targets: p95 in seconds by service. One without a cluster is of every cluster.
         window: seconds that the buckets cover.
@@ -70,13 +75,23 @@ def slo_counts(found: Readings, targets: Mapping[Service, float], window: float)
             buckets.setdefault(of, {})[float(dict(labels)["le"])] = values / window
     for service, by_bound in buckets.items():
         target = _target(service, targets)
-        bound = min((bound for bound in by_bound if target is not None and bound >= target), default=math.inf)
-        if target is None or math.inf not in by_bound or math.isinf(bound):
+        if target is None or math.inf not in by_bound or not any(target <= bound < math.inf for bound in by_bound):
             continue
-        total = by_bound[math.inf]
-        rows[SloCount(service, "latency", violations=False)] = total
-        rows[SloCount(service, "latency", violations=True)] = np.maximum(total - np.nan_to_num(by_bound[bound]), 0.0)
+        total = by_bound.pop(math.inf)
+        within = _within(target, by_bound)
+        rows[SloCount(service, "latency", violations=False)] = np.where(np.isfinite(within), total, np.nan)
+        rows[SloCount(service, "latency", violations=True)] = np.maximum(total - within, 0.0)
     return rows
+
+
+def _within(target: float, by_bound: Mapping[float, Floats]) -> Floats:
+    """Requests up to the target by time; NaN where no bucket says so. by_bound: cumulative rates of finite buckets."""
+    lower, within = (np.full_like(next(iter(by_bound.values())), start) for start in (0.0, np.nan))
+    for bound, values in sorted(by_bound.items()):
+        if bound >= target:
+            within = np.where(np.isnan(within) & (values >= MIXED_RATIO * lower), values, within)
+        lower = np.fmax(lower, values)
+    return within
 
 
 def _by_service(matrix: Matrix) -> Iterator[tuple[Service, Floats]]:

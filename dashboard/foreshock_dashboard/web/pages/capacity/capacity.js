@@ -95,13 +95,14 @@ const COLUMNS = [
   {
     key: "shortage_at",
     name: "First shortage",
-    cell: ({ shortage_at: at, shortage_basis: basis, peak, safe, replicas }) => {
+    cell: ({ shortage_at: at, shortage_basis: basis, peak, safe, replicas, ready, max_replicas: most }) => {
       if (safe === 0) return CAPACITY_TEXTS.now;
       const when = momentCell(at);
       if (!when) return isNumber(peak) ? CAPACITY_TEXTS.none : null;
-      const added = replicas ? h("small", { class: "narrow-only" }, ` add ${replicas}`) : "";
-      if (basis !== "repeated") return [when, added];
-      return [h("span", { title: CAPACITY_TEXTS.repeated }, `${CAPACITY_TEXTS.may_be} `, when), added];
+      const order = isNumber(most) ? ` raise maximum to ${(ready ?? 0) + (replicas ?? 0)}` : ` add ${replicas}`;
+      const added = replicas ? h("small", { class: "narrow-only" }, order) : "";
+      if (basis !== "recent") return [when, added];
+      return [h("span", { title: CAPACITY_TEXTS.recent }, `${CAPACITY_TEXTS.may_be} `, when), added];
     },
   },
   {
@@ -121,10 +122,11 @@ const COLUMNS = [
     name: "Room in pool",
     minor: true,
     text: true,
-    hint: "replicas that fit into the free GPUs and the quota of the pool",
-    cell: ({ replicas, room, pool }) => {
+    hint: "replicas that fit into the GPUs and the quota of the pool, with those ready; free GPUs of a pool",
+    cell: ({ service, replicas, ready, room, pool }) => {
       if (!replicas) return null;
-      return `${isNumber(room) ? room : CAPACITY_TEXTS.unknown}${pool ? ` in ${inWords(pool)}` : ""}`;
+      const fitting = isNumber(room) ? room + (service ? (ready ?? 0) : 0) : CAPACITY_TEXTS.unknown;
+      return `${fitting}${pool ? ` in ${inWords(pool)}` : ""}`;
     },
   },
 ];

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import LoadKind, ShortageBasis
+from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.capacity_text import (
@@ -19,7 +19,7 @@ from foreshock_dashboard.render.capacity_text import (
     peak_text,
     quality_notes,
 )
-from foreshock_dashboard.render.clause import text
+from foreshock_dashboard.render.clause import joined
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
@@ -113,7 +113,7 @@ def capacity(
         "ready": True,
         "state": "warning" if first or gone else "healthy",
         "clauses": said,
-        "action": clauses(text(*act_text(first, now), " ", *peak_text(first, now))) if first and not gone else [],
+        "action": _action(first, now) if first and not gone else [],
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
         "rows": [_row(row) for row in rows[:MAX_ROWS]],
@@ -124,6 +124,11 @@ def capacity(
         "pools": pools,
         "case": case.text,
     }
+
+
+def _action(first: Shortage, now: float) -> list[ClauseJson]:
+    """When to act, and how high the peak is; empty where neither is known."""
+    return clauses(joined(filter(None, (act_text(first, now), peak_text(first, now))), " "))
 
 
 def _movable(forecast: CapacityForecast) -> list[MovableRow]:

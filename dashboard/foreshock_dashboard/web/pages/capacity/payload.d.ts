@@ -24,8 +24,8 @@ export interface StripRow {
   upper: (number | null)[];
   /** Of the first shortage. */
   shortage_at: number | null;
-  /** "repeated" where load only exceeded the limit on the last days. */
-  shortage_basis: "forecast" | "repeated" | null;
+  /** "recent" where load only exceeded the limit on the last days. */
+  shortage_basis: "forecast" | "recent" | null;
   replicas: number | null;
   /** The autoscaler's maximum, if it is too low. */
   max_replicas: number | null;
