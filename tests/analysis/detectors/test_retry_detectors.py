@@ -154,7 +154,7 @@ def test_a_retry_risk_depends_on_the_load(load: float, least: float, most: float
         ),
         pytest.param(
             0.5, {**HEALTHY, ("attempts", ASK): lambda i: 2.0 if i % 40 == 0 else 1.0},
-            "After both steps: survivable outage 28.1 s → at least 120 s (60 s needed).",
+            "Do both steps: survivable outage 28.1 s → at least 120 s (60 s needed).",
             id="a retry budget and cancellation together",
         ),
     ],
