@@ -173,7 +173,7 @@ def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
     analyzed = Load(LLM, "", 9.0, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
     drawn = draw(PAGE, "cascade-load", replace(snapshot(crowded), forecast=Forecast(loads=(analyzed,))))
     line = drawn["data"][0]
-    assert line["name"] == "load (cut off at 3x capacity)"
+    assert line["name"] == "load (clipped at 3x capacity)"
     assert max(line["y"]) == 3.0
     assert drawn["layout"]["showlegend"]
 

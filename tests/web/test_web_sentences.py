@@ -86,7 +86,7 @@ def test_the_headline_begins_with_a_service_that_fails_entirely() -> None:
         return [breached_row(LLM, [Reading("llm", "error rate", error_rate, 0.01, "SLO", "ratio", 99.0, "critical")])]
 
     headline, others = outage_first(text("db is down"), Service("", "db"), row(1.0))
-    assert (joined_text(headline), others) == ("llm fails 100% of requests; db is in breach", [])
+    assert (joined_text(headline), others) == ("llm is failing 100% of requests; db is in breach", [])
     assert joined_text(outage_first(text("db is down"), Service("", "db"), row(0.9))[0]) == "db is down"
 
 

@@ -295,7 +295,7 @@ def pools(source: Source, at: str | None, form: str) -> None:
       foreshock get pools --from incident -o csv
     """
     answer = source.get("/api/pools", "tiers", "mixed", at=at)
-    show(form, answer, answer["tiers"], POOL_COLUMNS, TierRow.columns(), "No services on GPUs.")
+    show(form, answer, answer["tiers"], POOL_COLUMNS, TierRow.columns(), "No services are using a GPU.")
     if form == "table" and answer["mixed"]:
         click.echo()
         show(form, answer, answer["mixed"], SHARED_COLUMNS, (), "")

@@ -51,7 +51,7 @@ def revert_command(action: Action) -> str | None:
 def how_to(action: Action) -> str:
     """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
     if action.kind == "pause" and action_command(action) and not revert_command(action):
-        return "Roll back to the READY count that it prints"
+        return "To roll back, scale to the count after the slash in READY"
     if action.kind in ("drain_gpus", "move_off_gpus"):
         return "Until rollback, no new pods start on these hosts" if action_command(action) else ""
     share = percent(action.amount) if action.amount > 0 else "some"

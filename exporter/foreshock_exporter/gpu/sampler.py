@@ -63,7 +63,7 @@ class Sampler:
         self._check_pools()
         if count == 0 and self._expected > 0:
             self._problems.report(
-                "GPU driver", f"no GPU responds, but the host has {self._expected}; check nvidia-smi and dmesg"
+                "GPU driver", f"no GPU is responding, but the host has {self._expected}; check nvidia-smi and dmesg"
             )
             return False
         self._problems.resolve("GPU driver")

@@ -92,7 +92,7 @@ INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "counters/symbol_error": ("symbol_error", "Symbol errors on any lane"),
     "counters/link_error_recovery": ("link_error_recovery", "Times the link recovered from an error state"),
     "counters/link_downed": ("link_downed", "Times the link failed to recover and went down"),
-    "counters/local_link_integrity_errors": ("local_link_integrity_errors", "Times local errors exceeded a threshold"),
+    "counters/local_link_integrity_errors": ("local_link_integrity_errors", "Local physical errors above a threshold"),
     "counters/excessive_buffer_overrun_errors": ("excessive_buffer_overrun_errors", "Consecutive buffer overruns"),
     "counters/VL15_dropped": ("vl15_dropped", "Management packets dropped for lack of resources"),
     "counters_ext/port_rcv_data_64": ("legacy_data_received_bytes", "Bytes received (kernel < 4.5)"),

@@ -63,7 +63,7 @@ COURSE: Mapping[str, str] = {
     "when": " when ",
     "breached": " breached its SLO",
     "updated": ", cause updated with evidence since ",
-    "recovering": " → recovery confirmed ",
+    "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""
 EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged", "recovering": "Recovery"}

@@ -89,8 +89,8 @@ class ReportParameters(AsOf):
 class ContentionParameters(AsOf):
     """`/api/pages/contention`."""
 
-    victim: str = Field("", description="of the pair that is open")
-    aggressor: str = Field("", description="of the pair that is open")
+    victim: str = Field("", description="of the selected pair")
+    aggressor: str = Field("", description="of the selected pair")
 
 
 class ExemplarParameters(Parameters):

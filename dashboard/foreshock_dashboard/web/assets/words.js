@@ -151,7 +151,7 @@ export const COURSE = /** @type {const} */ ({
   when: " when ",
   breached: " breached its SLO",
   updated: ", cause updated with evidence since ",
-  recovering: " → recovery confirmed ",
+  recovering: " → recovering since ",
 });
 
 export const NOW_TEXTS = /** @type {const} */ ({
@@ -167,7 +167,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   reduce_risk: "To reduce the latent risk (optional)",
   open_for: "open for",
   last_data: "Last data",
-  first_token: "p95 covers completed requests. p95 time to first token covers requests that returned a first token.",
+  first_token: "p95 covers finished requests, failed ones too. p95 time to first token covers those that returned one.",
   changes: "around the first anomaly:",
   more: "more",
   all_services: "All services:",
@@ -176,7 +176,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   no_anomalies: "No anomalies in the last",
   no_counted_anomalies: "No SLO breach and no lasting anomaly in the last",
   timeline: "Timeline: last",
-  timeline_of_incident: "Timeline of the incident",
+  timeline_of_incident: "Incident timeline",
   next: "next",
   times: "Times",
   impact: "Impact",

@@ -111,7 +111,7 @@ def load(hub: HubView, view: View, look: Look) -> Json:
         laws = {service: analyzed.law} if analyzed and analyzed.law else {}
         values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
         cut_off = bool((values > MAX_LOAD).any())
-        name = f"load (cut off at {MAX_LOAD:.0f}x capacity)" if cut_off else "load"
+        name = f"load (clipped at {MAX_LOAD:.0f}x capacity)" if cut_off else "load"
         series.append(Line(name, np.minimum(values, MAX_LOAD), "data"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
     safe = analyzed.safe if analyzed else math.nan

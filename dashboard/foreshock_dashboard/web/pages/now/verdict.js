@@ -237,7 +237,14 @@ export const drawVerdict = ({ verdict }, now) => {
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(
     byId("verdict-state"),
-    h("span", { class: "chip" }, h("span", null, words)),
+    h(
+      "span",
+      { class: "chip" },
+      h("span", null, words),
+      situation
+        ? h("span", { class: "narrow-only" }, ` · ${unbroken(formatDuration(now - situation.incident.since))}`)
+        : null,
+    ),
     situation ? [responseLine(situation.incident.id, now), links(situation)] : null,
   );
   put(

@@ -338,13 +338,13 @@ def with_metric(row: AtRiskRow, found: list[Reading]) -> AtRiskRow:
 def outage_first(headline: Text, subject: Service, breached: list[Breached]) -> tuple[Text, list[Breached]]:
     """The headline with a service that fails entirely before its subject, and the other services in breach.
 
-    As in `product/assistant fails 100% of requests; serving/llm is in breach`.
+    As in `product/assistant is failing 100% of requests; serving/llm is in breach`.
     """
     first, *others = breached
     if first.reading is None or first.reading.metric != "error rate" or first.reading.value < MIN_OUTAGE_RATIO:
         return headline, breached
     name = Clause(first.service, "service", (first.service,))
-    return text(name, " fails 100% of requests; ", subject, " is in breach"), others
+    return text(name, " is failing 100% of requests; ", subject, " is in breach"), others
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:
