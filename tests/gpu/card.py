@@ -11,7 +11,7 @@ from foreshock_exporter.model.family import Family
 
 EVENTS = frozenset({metrics.XID_ERRORS, metrics.XID_LAST})
 """Absent until something happens."""
-PARTS = frozenset({metrics.MIG_INFO, metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY_TOTAL})
+PARTS = frozenset(family for family in metrics.FAMILIES if family.name.startswith("gpu_mig_"))
 """Only of a GPU that is divided."""
 REQUESTED = frozenset(
     {

@@ -210,7 +210,7 @@ def test_a_report_is_written_with_plots_beside_it_or_embedded(
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("nothing",), "incident 'nothing' is unknown"), (("latest", "--output-file", "meta.json"), "exists")],
+    [(("nothing",), "no incident 'nothing'"), (("latest", "--output-file", "meta.json"), "exists")],
 )
 def test_a_report_that_cannot_be_written_names_the_reason(
     starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
