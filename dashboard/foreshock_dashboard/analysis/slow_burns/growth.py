@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.signals import network, resources
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
-from foreshock_dashboard.analysis.slow_burns.resource import HORIZON_SECONDS, Resource, UseKey
+from foreshock_dashboard.analysis.slow_burns.resource import Resource, UseKey, at_rates
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.types import Floats
@@ -65,25 +64,9 @@ def daily_growth(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
         return None
     if not min(np.quantile(day, 0.1) for day in days) > 0:
         return None
-    slowest, growth, fastest = (np.quantile(np.concatenate(days), (0.1, 0.5, 0.9)) / DAY_SECONDS).tolist()
-    left = max(0.0, 1.0 - value)
-    if left / growth > HORIZON_SECONDS:
-        return None
-    (service, name), kind = key
-    return SlowBurn(
-        kind=kind,
-        service=service,
-        name=name,
-        value=value,
-        limit=1.0,
-        growth=growth,
-        slowest=slowest,
-        fastest=fastest,
-        at=end + left / growth,
-        earliest=end + left / fastest,
-        latest=end + left / slowest if math.isfinite(left / slowest) else math.inf,
-        since=end - (len(values) - _grows_from(values)) * FORECAST_STEP_SECONDS,
-    )
+    rates = np.quantile(np.concatenate(days), (0.1, 0.5, 0.9)) / DAY_SECONDS
+    since = end - (len(values) - _grows_from(values)) * FORECAST_STEP_SECONDS
+    return at_rates(end, key, value, 1.0, rates, since)
 
 
 def _grows_from(values: Floats) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
-from foreshock_dashboard.analysis.slow_burns.resource import HORIZON_SECONDS, UseKey
+from foreshock_dashboard.analysis.slow_burns.resource import UseKey, at_rates
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
 from foreshock_dashboard.model.types import Floats
 
@@ -50,22 +48,4 @@ def growing_queue(end: float, key: UseKey, values: Floats) -> SlowBurn | None:
     rates = np.quantile(last, (0.1, 0.5, 0.9))
     if (np.diff(last) > 0).all():
         rates[1:] = last[-1]
-    slowest, growth, fastest = (rates / 3600).tolist()
-    left = (MAX_GROWTH - 1) * value
-    if left / growth > HORIZON_SECONDS:
-        return None
-    (service, name), kind = key
-    return SlowBurn(
-        kind=kind,
-        service=service,
-        name=name,
-        value=value,
-        limit=MAX_GROWTH * value,
-        growth=growth,
-        slowest=slowest,
-        fastest=fastest,
-        at=end + left / growth,
-        earliest=end + left / fastest,
-        latest=end + left / slowest if math.isfinite(left / slowest) else math.inf,
-        since=end - (len(hours) - begin) * 3600.0,
-    )
+    return at_rates(end, key, value, MAX_GROWTH * value, rates / 3600.0, end - (len(hours) - begin) * 3600.0)
