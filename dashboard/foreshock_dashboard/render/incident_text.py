@@ -49,11 +49,21 @@ def change_line(time: float, item: Incident) -> str:
 
 def suspected_cause(suspect: SuspectedCause) -> str:
     """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
-    edge = text(suspect.edge[0], " -> ", suspect.edge[1]) if suspect.edge else ()
-    host = edge or text(place(suspect.host))
-    service = text(suspect.service) if suspect.service else host
-    where = text("pool ", place(suspect.pool)) if suspect.pool else host
-    return joined_text(text(service, " on ", where) if service and where and where != service else service or where)
+    edge = f"{suspect.edge[0]} -> {suspect.edge[1]}" if suspect.edge else ""
+    return _suspect(str(suspect.service or ""), edge, suspect.pool, suspect.host)
+
+
+def suspect_text(suspect: Json) -> str:
+    """The JSON of a suspected cause as text, as `suspected_cause`."""
+    return _suspect(*(suspect[name] or "" for name in ("service", "edge", "pool", "host")))
+
+
+def _suspect(service: str, edge: str, pool: str, host: str) -> str:
+    """Service, and pool or host; calls between two services, `shop/cart -> shop/db`, stand for both."""
+    if edge or service == host:
+        return in_words(edge or host)
+    where = text("pool " if pool else "", place(pool or host))
+    return joined_text(text(place(service), " on " if service and (pool or host) else "", where))
 
 
 def incident_text(incident: Json) -> str:
@@ -61,6 +71,8 @@ def incident_text(incident: Json) -> str:
     cascading = ", cascading" if incident["cascading"] else ""
     level = CONFIDENCE_LEVELS[incident["confidence_level"]]
     affected = joined_text(joined(map(Service.parse, incident["affected"]), ", "))
+    breached = joined_text(joined((place(risk["service"]) for risk in incident["at_risk"] if _is_breached(risk)), ", "))
+    at_risk = [risk for risk in incident["at_risk"] if not _is_breached(risk)]
     change = incident["suspect"]["change"]
     lines = [
         f"{in_words(incident['service'])}: {incident['severity']}, {incident['state']}{cascading}",
@@ -71,7 +83,8 @@ def incident_text(incident: Json) -> str:
         *([f"  Change: {change['text']}, {utc_timestamp(change['at'])}"] if change else []),
         *(line for action in incident["actions"] for line in _action_lines(action)),
         *([f"  Affected: {affected}"] if affected else []),
-        *(f"  {_labeled_risk(risk)}" for risk in incident["at_risk"][:MAX_LISTED]),
+        *([f"  In SLO breach: {breached}"] if breached else []),
+        *(f"  At risk: {risk_text(risk)}" for risk in at_risk[:MAX_LISTED]),
         *(f"  Candidate: {candidate_text(candidate)}" for candidate in incident["candidates"][:MAX_LISTED]),
         *(f"  Evidence: {evidence_text(evidence)}" for evidence in incident["evidence"]),
         f"  ID: {incident['id']}",
@@ -84,14 +97,6 @@ def _course(incident: Json) -> str:
     opened, paged, resolved = (incident[name] for name in ("opened", "paged", "resolved"))
     page = "no page sent" if paged is None else f"paged after {elapsed(paged - opened)}"
     return f"{page}, {'ongoing' if resolved is None else f'resolved after {elapsed(resolved - opened)}'}"
-
-
-def suspect_text(suspect: Json) -> str:
-    """The JSON of a suspected cause as text, as far as known: `ml/batch-embed on pool chat`."""
-    acts = suspect["edge"] or suspect["host"] or ""
-    what, where = suspect["service"] or acts, suspect["pool"] or acts
-    parts = place(what), " on " if what and where else "", "pool " if suspect["pool"] else "", place(where)
-    return in_words(acts) if what == where == acts else joined_text(text(*parts))
 
 
 def _action_lines(action: Json) -> Iterator[str]:
@@ -124,11 +129,10 @@ def risk_text(risk: Json) -> str:
     return f"{in_words(risk['service'])} ({breach_bucket(middle)}, {breach_interval(low, high)})"
 
 
-def _labeled_risk(risk: Json) -> str:
-    """A service at risk with its label; one that breaches its SLO already is no longer at risk."""
+def _is_breached(risk: Json) -> bool:
+    """Whether a service at risk is in breach of its SLO already."""
     median = risk["breach_seconds"]["p50"]
-    is_breached = median is not None and median <= 0
-    return f"In SLO breach: {in_words(risk['service'])}" if is_breached else f"At risk: {risk_text(risk)}"
+    return median is not None and bool(median <= 0)
 
 
 def candidate_text(candidate: Json) -> str:
