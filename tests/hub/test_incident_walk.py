@@ -83,6 +83,7 @@ def test_an_incident_is_sent_before_the_breach_acknowledged_on_a_phone_and_in_it
         (tmp_path / "channels").write_text(f"json://{hook.address}/ severity=warning name=chat service=llm-chat\n")
         process = demo(
             *("--scenario", str(tmp_path / "paused.yaml"), "--speed", "5", "--alertmanager-url", alertmanager),
+            *("--alertmanager-early-warnings", "true"),
             *("--auth-basic-file", str(tmp_path / "users"), "--roles", "dana=responder"),
             *("--notify-file", str(tmp_path / "channels")),
         )

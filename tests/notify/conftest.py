@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Notifier]]:
             file.write_text("\n".join(lines))
             timing = Timing(time.time, time.monotonic, random.random, time.time)
             peers = [Alertmanager(url) for url in urls]
-            made = Notifier(Outbox(folder), file, peers, timing, Hooks(BASE, **hooks))
+            made = Notifier(Outbox(folder), file, peers, timing, Hooks(BASE, **hooks), early_alerts=True)
             opened.callback(made.close)
             made.start()
             return made

@@ -19,13 +19,13 @@ BASE = "https://hub.example.com"
 ROOT = Path(__file__).parents[2]
 
 
-def posted(*incidents: Incident, now: float = NOW, owner: str = "") -> list[Json]:
+def posted(*incidents: Incident, now: float = NOW, owner: str = "", early: bool = True) -> list[Json]:
     """The alerts at a time."""
 
     def labels(state: Incident, severity: Severity) -> dict[str, str]:
         return alert_labels(state, severity, lambda _: owner)
 
-    return alerts(incidents, now, lambda time: time, 300.0, BASE, labels)
+    return alerts(incidents, now, lambda time: time, 300.0, BASE, labels, early=early)
 
 
 def test_an_open_incident_is_an_alert_that_ends_unless_it_is_renewed() -> None:
@@ -68,6 +68,13 @@ def test_the_page_ends_the_alert_of_the_early_warning() -> None:
     ended, page = posted(incident())
     assert ended["labels"] == early["labels"]
     assert ended["endsAt"] == page["startsAt"]
+
+
+def test_without_early_warnings_pages_and_latent_risks_are_posted() -> None:
+    """An early warning comes twice a day for each service."""
+    latent = warning(summary=Summary(latent=True), opened=NOW - LATENT_SECONDS)
+    assert posted(warning(), early=False) == []
+    assert posted(incident(), latent, early=False) == posted(incident(), latent)[1:]
 
 
 def test_the_end_is_posted_for_a_while() -> None:

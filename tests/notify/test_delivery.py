@@ -54,7 +54,7 @@ class Hub:
         )
         self.timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
         self.outbox = Outbox(self._folder)
-        self.notifier = Notifier(self.outbox, self._file, (), self.timing, hooks)
+        self.notifier = Notifier(self.outbox, self._file, (), self.timing, hooks, early_alerts=True)
         ((_, self.delivery),) = self.notifier._deliveries.values()
 
     def restart(self) -> None:

@@ -37,7 +37,8 @@ def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> No
         outbox = opened.enter_context(closing(Outbox(folder)))
         timing = Timing(clock.now, time.monotonic, random.random, time.time, clock.speed)
         with naming("--notify-file"):
-            made = Notifier(outbox, settings.notify_file, peers, timing, hooks)
+            early = settings.alertmanager_early_warnings
+            made = Notifier(outbox, settings.notify_file, peers, timing, hooks, early_alerts=early)
         opened.pop_all()  # the notifier closes them
         return made
 

@@ -27,17 +27,27 @@ ToWall = Callable[[float], float]
 
 
 def alerts(
-    incidents: Iterable[Incident], now: float, to_wall: ToWall, valid: float, base: str, labels: Labels
+    incidents: Iterable[Incident],
+    now: float,
+    to_wall: ToWall,
+    valid: float,
+    base: str,
+    labels: Labels,
+    *,
+    early: bool = True,
 ) -> list[Json]:
     """The alerts of open incidents, and the ends of those that are over.
 
-    now: time of the hub. valid: seconds until an alert ends unless it is posted again. base: URL of the hub.
+    now: time of the hub. valid: seconds until an alert ends unless it is posted again. base: URL of the hub. early:
+    whether early warnings are alerts; latent risks always are.
     """
     listed = []
     for incident in incidents:
         if incident.is_open and not is_worth_sending(incident, now):
             continue
         for severity, start, end in _periods(incident):
+            if severity == "warning" and not (early or incident.summary.latent):
+                continue
             if end is None:
                 ends_at = to_wall(now) + valid
             elif now - end <= RESEND_RESOLVED_SECONDS:

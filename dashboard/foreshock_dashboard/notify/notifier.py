@@ -66,6 +66,7 @@ class Notifier:
 
     Args:
         file: channels, see `channels`; read again when it changes.
+        early_alerts: whether Alertmanagers get early warnings.
 
     Raises:
         FileError: the file cannot be used.
@@ -78,8 +79,11 @@ class Notifier:
         alertmanagers: Sequence[Alertmanager],
         timing: Timing,
         hooks: Hooks,
+        *,
+        early_alerts: bool = False,
     ) -> None:
         self.alertmanagers = tuple(alertmanagers)
+        self._early_alerts = early_alerts
         self._outbox, self._timing, self._hooks = outbox, timing, hooks
         self._incidents: tuple[Incident, ...] | None = None
         self._complete = False
@@ -144,7 +148,9 @@ class Notifier:
         listed, notified = list[Json](), list[Incident]()
         for incident in self._incidents or ():
             with self._isolated(ALERTMANAGER, incident.id):
-                found = alerts((incident,), now, timing.to_wall, VALID_SECONDS, base, self._first_labels)
+                found = alerts(
+                    (incident,), now, timing.to_wall, VALID_SECONDS, base, self._first_labels, early=self._early_alerts
+                )
                 listed += found
                 if found and not (incident.is_open and self._hooks.muted(incident, now)):
                     notified.append(incident)

@@ -256,6 +256,9 @@ class Settings:
     alertmanager_config: Path | None = _notifications(
         Path, None, "like --prometheus-config, but for Alertmanager", "FILE"
     )
+    alertmanager_early_warnings: bool = _notifications(
+        types.parse_bool, "false", "post early warnings to Alertmanager as well, about two a day for each service"
+    )
     notify_file: Path | None = _notifications(
         Path,
         None,
