@@ -1,4 +1,4 @@
-"""Reports of an evaluation: text tables for a terminal, and Markdown for docs/internals/evaluation.md."""
+"""Reports of an evaluation: text tables for a terminal, and Markdown for docs/internals/evaluation/."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def terminal(evaluation: Evaluation, *, runs: bool) -> str:
 
 
 def document(evaluation: Evaluation, *, runs: bool = False) -> str:
-    """Generated part of docs/internals/evaluation.md; with a line for each run if `runs`."""
+    """Generated part of a page of docs/internals/evaluation/; with a line for each run if `runs`."""
     return _laid_out(evaluation, markdown, "\n\n", runs=runs) + f"\n\n{_late(evaluation)}"
 
 

@@ -165,7 +165,7 @@ def terminal(report: Report, *, runs: bool) -> str:
 
 
 def document(report: Report) -> str:
-    """Generated part of docs/internals/evaluation.md."""
+    """Generated part of a page of docs/internals/evaluation/."""
     return _laid_out(report, markdown, "\n\n", runs=False)
 
 

@@ -1,8 +1,8 @@
 """Median forecast of load: a day and a week profile, corrected by the present level.
 
 A weighted mean of simple seasonal forecasts, each the same for all services: weights fitted to every service by itself
-were less accurate on real weeks, as were models of the ETS and MSTL families (docs/internals/evaluation.md). All values
-are logarithms of load, so that a correction is a ratio.
+were less accurate on real weeks, as were models of the ETS and MSTL families
+(docs/internals/evaluation/capacity.md). All values are logarithms of load, so that a correction is a ratio.
 """
 
 from __future__ import annotations
