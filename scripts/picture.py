@@ -48,7 +48,7 @@ TAKEN = (
     Picture("now-390", *NEIGHBOR, "/", narrow=True),
     Picture("contention", *NEIGHBOR, PAIR, whole=True),
     Picture("fleet", *NEIGHBOR, "/fleet"),
-    Picture("trace", *NEIGHBOR, "/traces?order=gpu_wait", first="#list tbody a"),
+    Picture("trace", *NEIGHBOR, "/traces?service=serving/gateway&order=gpu_wait", first="#list tbody a"),
     Picture("service", *NEIGHBOR, "/services/serving/llm-chat"),
     Picture("cascade", *OUTAGE, "/cascade", whole=True),
     Picture("status", *OUTAGE, "/status"),

@@ -9,6 +9,7 @@ from tests.web.worlds import contended, contention_incident
 
 from foreshock_dashboard.model.incident import State
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.change import no_changes
 from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.web.pages.now.course import Breach, Peak
 from foreshock_dashboard.web.pages.now.impact import Impact
@@ -19,7 +20,6 @@ from foreshock_dashboard.web.pages.now.sentences import (
     headline_figure,
     impact_text,
     lead,
-    no_changes,
 )
 from foreshock_dashboard.web.pages.now.verdict import Breached, breached_row, by_impact, outage_first
 from foreshock_dashboard.web.panels.limits import Reading
@@ -124,6 +124,6 @@ def test_the_badge_says_whether_a_recovering_service_breached(
 
 
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
-    assert no_changes((), 2) == "None in the 30 min before the first anomaly"
-    assert no_changes(("a", "b"), 2) == "a and b: no change data, check their deploy logs"
-    assert no_changes(("a",), 2) == "a: no change data, check its deploy log; other services: none recorded"
+    assert no_changes((), 2, "30 min before the first anomaly") == "None in the 30 min before the first anomaly"
+    assert no_changes(("a", "b"), 2, "") == "a and b: no change data, check their deploy logs"
+    assert no_changes(("a",), 2, "") == "a: no change data, check its deploy log; other services: none recorded"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change, ChangeKind, ChangeSource, Stage
-from foreshock_dashboard.render.clause import Text, joined_text, place, text
+from foreshock_dashboard.render.clause import Text, joined, joined_text, place, text
 from foreshock_dashboard.render.units import elapsed
 
 CHANGE_SIGN = "Δ"
@@ -107,3 +107,12 @@ def change_before_clauses(change: Change, since: float) -> Text:
     done = "rolled back" if change.stage == "rollback" else DONE.get(change.kind, "changed")
     subject = (change.service,) if change.service else (place(change.host),)
     return text(*subject, f" {what}".rstrip(), f", {done} {_when(change, since)}")
+
+
+def no_changes(untracked: Sequence[str], services: int, during: str) -> str:
+    """That no change is known in a time. untracked: those of the services whose changes are not known."""
+    if not untracked:
+        return f"None in the {during}"
+    log = "its deploy log" if len(untracked) == 1 else "their deploy logs"
+    gap = f"{joined_text(joined(map(place, untracked)))}: no change data, check {log}"
+    return gap if len(untracked) == services else f"{gap}; other services: none recorded"

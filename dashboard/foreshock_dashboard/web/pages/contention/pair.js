@@ -86,7 +86,7 @@ export const drawPairGpus = (pair) => {
 export const drawPairChanges = (pair) => {
   if (!pair) return;
   if (!pair.changes.length) {
-    setPanelEmpty("pair-changes", "No changes of either service.");
+    setPanelEmpty("pair-changes", `${pair.no_changes}.`);
     return;
   }
   put(byId("pair-changes"), changeList(pair.changes, live.time));

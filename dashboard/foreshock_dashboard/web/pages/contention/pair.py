@@ -10,6 +10,7 @@ from foreshock_dashboard.model.incident import ConfidenceLevel, Incident, Qualit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.change import no_changes
 from foreshock_dashboard.render.clause import Text, in_words, joined_text, place, text
 from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
@@ -69,6 +70,7 @@ class PairDetail(Row):
     ratio: share of time, 0 to 1, that the victim waits on the aggressor, mean over `gpus`; None for no data.
     gpus: the GPUs that both use, of an open incident only its own, the longest wait first. summary: the pair in one
     sentence, whole and in clauses that link to their evidence. changes: of both services and of the whole platform.
+    no_changes: what is known where there are none.
     """
 
     victim: str
@@ -79,6 +81,7 @@ class PairDetail(Row):
     summary_clauses: list[ClauseJson]
     incident: PairIncident | None
     changes: list[ChangeMark]
+    no_changes: str
 
 
 def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> PairDetail:
@@ -108,7 +111,11 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     ratio, opened = pair.ratio if pair else None, _incident(incident) if incident else None
     both = {service for service in services if service}
     changes = change_mark_rows(world.changes, world.time - CHANGES_SECONDS, world.time, both) if world else []
-    return PairDetail(victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened, changes)
+    untracked = sorted(str(service) for service in both if world and service not in world.change_tracked)
+    none = no_changes(untracked, len(both), "last 3 h")
+    return PairDetail(
+        victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened, changes, none
+    )
 
 
 def _incident(item: Incident) -> PairIncident:

@@ -51,6 +51,7 @@ export interface OpenPair {
   ratio: number | null;
   incident: PairIncident | null;
   changes: ChangeMark[];
+  no_changes: string;
   gpus: { gpu: string; wait: number | null; victim_busy: number | null; aggressor_busy: number | null }[];
 }
 

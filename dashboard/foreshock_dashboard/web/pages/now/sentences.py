@@ -7,7 +7,7 @@ from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, place, text, time
+from foreshock_dashboard.render.clause import Clause, Text, text, time
 from foreshock_dashboard.render.units import (
     apart,
     duration,
@@ -183,15 +183,6 @@ def healthy_facts(
         reading = closest[0]
         name = Clause(reading.service, "service", (reading.service,))
         yield "Closest to its limit", text(name, f" {reading_text(reading)}")
-
-
-def no_changes(untracked: Sequence[str], services: int) -> str:
-    """That no change is known. untracked: those of the services whose changes are not known."""
-    if not untracked:
-        return "None in the 30 min before the first anomaly"
-    log = "its deploy log" if len(untracked) == 1 else "their deploy logs"
-    gap = f"{joined_text(joined(map(place, untracked)))}: no change data, check {log}"
-    return gap if len(untracked) == services else f"{gap}; other services: none recorded"
 
 
 def uncounted_text(found: Exceedance) -> Text:

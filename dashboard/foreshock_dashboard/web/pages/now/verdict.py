@@ -17,7 +17,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.change import recent_change_clauses
+from foreshock_dashboard.render.change import no_changes, recent_change_clauses
 from foreshock_dashboard.render.clause import Clause, Text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
@@ -46,7 +46,6 @@ from foreshock_dashboard.web.pages.now.sentences import (
     healthy_facts,
     lead,
     limit_text,
-    no_changes,
     reading_text,
     recovering_action,
     recovery_text,
@@ -303,7 +302,7 @@ def _of_incidents(
         ],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
-        "no_changes": "" if changes else no_changes(untracked, len(subjects)),
+        "no_changes": "" if changes else no_changes(untracked, len(subjects), "30 min before the first anomaly"),
         "others": len(current) - 1,
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
