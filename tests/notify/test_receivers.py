@@ -7,8 +7,10 @@ import contextlib
 import random
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -83,18 +85,34 @@ def hanging() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_dead_channels_delay_neither_an_evaluation_nor_the_others(
-    hanging: str, hook: Webhook, start: Callable[..., Notifier], eventually: Eventually
+@pytest.fixture
+def dying() -> Iterator[str]:
+    """The address of a server that closes each connection amid its answer."""
+
+    class Dying(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_dead_receivers_delay_neither_an_evaluation_nor_the_others(
+    hanging: str, dying: str, hook: Webhook, start: Callable[..., Notifier], eventually: Eventually
 ) -> None:
-    """One hangs, one refuses connections, one answers with an error."""
+    """Alertmanagers and channels that hang, die amid an answer, or refuse; one channel answers with an error."""
+    urls = (f"http://{hanging}", f"http://{dying}", "http://127.0.0.1:9")
     failing = "json://127.0.0.1:9/secret-path name=refused"
-    hub = start("hub", f"json://{hanging} name=hanging", failing, f"json://{hook.address} name=alive")
+    hub = start("hub", f"json://{hanging} name=hanging", failing, f"json://{hook.address} name=alive", urls=urls)
     begin = time.perf_counter()
     hub.observe((incident(),), complete=True)
     assert time.perf_counter() - begin < 0.1
     eventually(lambda: len(hook.posted) == 1, "the message on the channel that works")
-    eventually(lambda: hub.stats()[1].error != "", "the error of the one that refuses")
-    eventually(lambda: [item.waiting for item in hub.stats()] == [1, 1, 0], "the outcome of the one that works")
+    eventually(lambda: all(hub.stats()[row].error for row in (1, 2, 4)), "the errors of those that die or refuse")
+    eventually(lambda: [item.waiting for item in hub.stats()[3:]] == [1, 1, 0], "the outcome of the one that works")
     stats = {item.name: item for item in hub.stats()}
     assert stats["alive"].outcomes == {"sent": 1, "failed": 0, "dropped": 0}
     assert "secret-path" not in stats["refused"].error

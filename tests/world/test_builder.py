@@ -186,6 +186,19 @@ def test_history_shrinks_to_fit_the_memory_but_not_below_the_minimum(room: float
     assert lengths[-1] == points
 
 
+def test_history_shrinks_before_the_first_sample_of_a_figure_takes_memory_for_it() -> None:
+    """The history before it has no samples, but takes as much from then on."""
+    times = 1_800_000_000.0 + STEP * np.arange(500, dtype=np.float64)
+    gpus = tuple(labels_of({"job": "exporter", "instance": "h:1", "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50))
+    known = {"gpu": np.ones((50, 500)), "utilization": np.where(times < times[400], np.nan, np.ones((50, 500)))}
+    found = {key: Matrix(times, gpus, known[key]) if key in known else Matrix.empty(times) for key in catalog(59.0)}
+    growing, condense = WorldBuilder(STEP, 6000.0, np.float32, 300 * 50 * 4), QuantileReducer()
+
+    lengths = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 500, 10)]
+
+    assert lengths[39:42] == [400, 310, 301]
+
+
 def test_a_figure_takes_memory_from_its_first_sample_until_its_last_is_dropped() -> None:
     """Its values are those of an array of NaN all the time."""
     buffer, expected = ColumnBuffer(2, 3, np.dtype(np.float32)), np.full((2, 3), np.nan, np.float32)

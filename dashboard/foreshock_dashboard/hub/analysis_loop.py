@@ -116,7 +116,7 @@ class AnalysisLoop:
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure
             log.exception("evaluation failed")
             self._fail(f"the last evaluation failed: {error}; the log has the details")
-        gc.collect(0)  # HTTP clients leave each response, whole pages of metrics, in a reference cycle
+        gc.collect(1)  # HTTP clients leave each response in a reference cycle, which is in generation 1 by now
         self._inputs.memory.has_room(0)  # else memory is made free
         self.evaluation_seconds = time.perf_counter() - begin
         self.durations.observe(self.evaluation_seconds)

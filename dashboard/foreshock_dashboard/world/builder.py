@@ -128,8 +128,9 @@ class WorldBuilder:
             self._operations,
             self._resources,
         )
-        self._times = self._times[len(self._times) - self._sections.columns :]  # without those dropped for new rows
         growth = [columns for part in parts for columns in part.columns(readings)]
+        self._sections.make_room(sum(section.first_bytes(figures) for section, figures in growth))
+        self._times = self._times[len(self._times) - self._sections.columns :]  # without those dropped to make room
         for section, figures in growth:
             section.grow(len(self._times), figures)
         extended = np.concatenate([self._times, times])

@@ -155,13 +155,23 @@ class Section(Generic[Key]):
         self.forget()
         self._rebuild_layout(np.array(numbers, np.int64))
 
+    def first_bytes(self, figures: Mapping[str, Floats]) -> int:
+        """Bytes of one column of those figures that get their first sample: their earlier columns take memory, too."""
+        return len(self.keys) * sum(
+            self._dtype_of(block).itemsize
+            for name, block in figures.items()
+            if not (name in self.figures and self.figures[name].value_bytes) and not np.isnan(block).all()
+        )
+
     def grow(self, points: int, figures: Mapping[str, Floats]) -> None:
         """Append columns to figures that have `points` columns already."""
         for name, block in figures.items():
             if name not in self.figures:
-                dtype = min(self._sections.dtype, block.dtype, key=lambda dtype: dtype.itemsize)
-                self.figures[name] = ColumnBuffer(len(self.keys), points, dtype)
+                self.figures[name] = ColumnBuffer(len(self.keys), points, self._dtype_of(block))
             self.figures[name].append(block)
+
+    def _dtype_of(self, block: Floats) -> np.dtype[Any]:
+        return min(self._sections.dtype, block.dtype, key=lambda dtype: dtype.itemsize)
 
     @property
     def row_bytes(self) -> int:

@@ -38,6 +38,7 @@ _CompressionError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 SAMPLE_COLUMNS = {"metric": "INTEGER", "series": "INTEGER", "time": "BIGINT", "bits": "BIGINT"}
 """DuckDB types of the columns. `time` is in ms; `bits` is the bit pattern of the float64, which keeps staleness markers
 intact in every encoding."""
+_BLOCK_COLUMNS = ("series", "time", "bits")
 SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
 _PARQUET = "(format parquet, compression zstd, row_group_size {})"
@@ -46,10 +47,10 @@ _RANGE = "select series, time, bits from read_parquet($file) where series betwee
 _SERIES_OF_ROWS = """
 select series from read_parquet($file, file_row_number = true) where file_row_number between $first and $last
 """
-MERGED_ROWS = 250_000
+MERGED_ROWS = 100_000
 """Rows that are merged at once, or those of one series if it has more: DuckDB would need a hundred bytes for each to
 sort all of them."""
-SERIES_ROWS = 8192
+SERIES_ROWS = 4096
 """Series that are read at once, and a row group of their file."""
 _TEXTS = "select text from read_parquet($file) where id between $first and $last order by id"
 
@@ -97,15 +98,16 @@ class SampleFormat(BlockFormat[SampleTable]):
 
     def write(self, table: SampleTable, folder: Path) -> tuple[int, tuple[str, ...]]:
         with self.engine.cursor() as cursor:
-            rows = cursor.table(table.name).select("series", "time", "bits").fetchnumpy()
-            refs, place = np.unique(rows.pop("series"), return_inverse=True)
+            rows = cursor.table(table.name).select(*_BLOCK_COLUMNS).fetchnumpy()
+            refs = np.unique(rows["series"])
             ids = np.full(len(refs), -1, np.int32)
             metrics = self._index.metric_names(table.metric_refs)
             _write_series(cursor, self._sorted_texts(metrics, refs, ids), folder)
             if missing := int(np.count_nonzero(ids < 0)):
                 raise ValueError(f"{missing} of {len(refs)} series with samples in memory are not in the index")
+            rows["series"] = ids[np.searchsorted(refs, rows["series"])]
             with _written_in_parts(cursor, folder / SAMPLES_FILE, _SAMPLES_PER_ROW_GROUP) as write_part:
-                write_part(_ordered({"series": ids[place], **rows}))
+                write_part(_ordered(rows))
         return table.rows, tuple(sorted(metrics))
 
     def _sorted_texts(self, metrics: frozenset[str], refs: SeriesRefs, ids: SeriesRefs) -> Iterator[str]:
@@ -135,9 +137,8 @@ class SampleFormat(BlockFormat[SampleTable]):
             with _written_in_parts(cursor, folder / SAMPLES_FILE, _SAMPLES_PER_ROW_GROUP) as write_part:
                 for first, end in _parts(rows_of):
                     parts = [_rows_between(cursor, file, ids, first, end) for file, ids in ids_of]
-                    merged += write_part(
-                        _ordered({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-                    )
+                    rows = {name: np.concatenate([part.pop(name) for part in parts]) for name in _BLOCK_COLUMNS}
+                    merged += write_part(_ordered(rows))
         if merged != total:
             raise ValueError(f"{merged} of {total} rows were merged, because series of a block have no text")
         return total
@@ -165,9 +166,9 @@ def _series_of(cursor: duckdb.DuckDBPyConnection, table: SampleTable) -> SeriesR
 
 
 def _ordered(columns: Columns) -> Columns:
-    """Sort samples by series and time. Of equal times, the first to arrive stays the first."""
+    """Move samples out of `columns`, by series and time. Of equal times, the first to arrive stays the first."""
     order = np.lexsort((columns["time"], columns["series"]))
-    return {name: column[order] for name, column in columns.items()}
+    return {name: columns.pop(name)[order] for name in _BLOCK_COLUMNS}
 
 
 def _distinct(column: NDArray[Any]) -> set[int]:
