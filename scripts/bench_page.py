@@ -26,6 +26,8 @@ from playwright.sync_api import Browser, sync_playwright
 from bench_platform import STEP, Platform, Size
 from bench_process import MeasuredProcess
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.cost.prices import NO_PRICES
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
@@ -90,6 +92,7 @@ class Stage:
         self.traces = self.metrics = EmptySource()
         self.journal = Journal(None, now=self.now)
         self.capacity = CapacityForecast()
+        self.cost, self.prices = CostLedger(), NO_PRICES
         self.tick()
 
     def tick(self) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast, Load, ServiceSlo
 from foreshock_dashboard.model.incident import (
@@ -423,6 +425,8 @@ class FakeHub:
     silenced: Mapping[str, float | None] = field(default_factory=dict)
     owners: dict[Service, Ownership] = field(default_factory=dict)
     capacity: CapacityForecast = field(default_factory=CapacityForecast)
+    cost: CostLedger = field(default_factory=CostLedger)
+    prices: Prices = NO_PRICES
 
     def silenced_until(self) -> Mapping[str, float | None]:
         """What the test gives."""

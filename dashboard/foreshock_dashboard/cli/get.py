@@ -11,8 +11,10 @@ from foreshock_dashboard.cli.source import Source, at_option, reads_source
 from foreshock_dashboard.model.capacity.load import ShortageBasis
 from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
-from foreshock_dashboard.render.units import duration, percent, utc_timestamp
+from foreshock_dashboard.render.units import duration, percent, significant, utc_timestamp
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
+from foreshock_dashboard.render.words.cost import HOLDINGS
+from foreshock_dashboard.web.pages.cost.cost_json import GROUPINGS, CostRowJson
 from foreshock_dashboard.web.state.change_json import ChangeJson
 from foreshock_dashboard.web.state.lists import GpuRow, ServiceRow, TargetRow, TierRow
 
@@ -151,6 +153,32 @@ FORECAST_FIELDS = (
     *("shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
 )
 
+
+def _hours(head: str, key: str) -> Column:
+    return head, lambda row: None if row[key] is None else significant(row[key])
+
+
+COST_COLUMNS: tuple[Column, ...] = (
+    ("HOLDER", lambda row: in_words(row["name"]) if row["name"] else HOLDINGS[row["holding"]]),
+    ("POOL", lambda row: in_words(row["pool"]) if row["pool"] else None),
+    ("OWNER", lambda row: row["owner"] or None),
+    ("GPUS", lambda row: None if row["gpus"] is None else significant(row["gpus"])),
+    _hours("GPU-HOURS", "gpu_hours"),
+    _hours("BUSY", "busy_gpu_hours"),
+    _hours("WAITING", "waiting_gpu_hours"),
+    _hours("IDLE", "idle_gpu_hours"),
+    _hours("ENERGY (KWH)", "energy_kwh"),
+    ("COST", lambda row: None if row["cost"] is None else f"{row['cost']:,.2f}"),
+    ("OF IDLE", lambda row: None if row["idle_cost"] is None else f"{row['idle_cost']:,.2f}"),
+)
+SAVING_COLUMNS: tuple[Column, ...] = (
+    ("SAVING", lambda row: row["text"]),
+    ("ACTION", lambda row: row["action"]),
+    _hours("GPU-HOURS/D", "gpu_hours_per_day"),
+    ("COST/D", lambda row: None if row["money_per_day"] is None else f"{row['money_per_day']:,.2f}"),
+    ("QUALITY", lambda row: row["quality"]),
+)
+
 CHANGE_COLUMNS: tuple[Column, ...] = (
     ("TIME", lambda row: utc_timestamp(row["at"])),
     ("KIND", lambda row: row["kind"]),
@@ -278,6 +306,36 @@ def forecast(
             *answer["notes"],
         ]
         click.echo("\n" + "\n".join(said))
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+@click.option("--range", "length", metavar="DURATION", help="length of the time range, 1h to 30d (default: 24h)")
+@click.option("--by", type=click.Choice(GROUPINGS), default="service", show_default=True, help="what a row is")
+def cost(source: Source, at: str | None, form: str, length: str | None, by: str) -> None:
+    """Show who holds GPU time, how much of it is busy, waiting, and idle, what it costs, and what can be saved.
+
+    Prices come from the hub's --prices.
+
+    \b
+    Examples:
+      foreshock get cost
+      foreshock get cost --range 7d --by owner
+      foreshock get cost -o json | jq -r '.savings[] | select(.command) | .command'
+    """
+    answer = source.get("/api/cost", "rows", "savings", at=at, range=length, by=by)
+    rows, savings = answer["rows"], answer["savings"]
+    show(form, answer, rows, COST_COLUMNS, CostRowJson.columns(), answer["reason"])
+    if form == "table" and rows:
+        said = [answer["split"], answer["summary"], *answer["notes"]]
+        click.echo("\n" + "\n".join(said))
+        if savings:
+            click.echo()
+            show(form, answer, savings, SAVING_COLUMNS, (), "")
+        for command in (row["command"] for row in savings if row["command"]):
+            click.echo(f"  {command}")
 
 
 @click.command(cls=GroupedCommand)

@@ -16,6 +16,7 @@ from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.capacity import CapacityForecaster
+from foreshock_dashboard.hub.cost import CostAccountant
 from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
@@ -26,6 +27,8 @@ from foreshock_dashboard.hub.self_metrics import change_samples, incident_sample
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import Shortage
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -46,6 +49,7 @@ from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.response.fold import Responses
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
+from foreshock_dashboard.settings.prices_file import prices_file
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
@@ -176,6 +180,9 @@ class Hub:
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
+            self._accountant = CostAccountant(clusters, self._memory, self._stop)
+            with naming("--prices"):
+                self._prices = prices_file(settings.prices) if settings.prices else None
             self._threads = self._make_threads(reads_own_store=reads_own_store)
             hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
             access = page_access(settings)
@@ -210,6 +217,7 @@ class Hub:
             "evaluation": self._evaluate_repeatedly,
             "maintenance": self._maintain_repeatedly,
             "owners": self._read_owners_repeatedly,
+            "cost": lambda: self._accountant.refresh_repeatedly(self._clock),
             "capacity": lambda: self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot),
         }
         if not reads_own_store:
@@ -352,6 +360,16 @@ class Hub:
     def capacity(self) -> CapacityForecast:
         """The newest forecast of hours and days."""
         return self._forecaster.current
+
+    @property
+    def cost(self) -> CostLedger:
+        """The newest ledger of GPU time; a hub of the past reads it at the first request."""
+        return self._accountant.ledger if self._settings.at is None else self._accountant.at(self._settings.at)
+
+    @property
+    def prices(self) -> Prices:
+        """Those of the price file; none without one."""
+        return self._prices.current() if self._prices else NO_PRICES
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds)."""

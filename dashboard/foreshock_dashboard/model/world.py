@@ -123,6 +123,7 @@ class World:
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and gpu_wait as ratios 0…1 of time, memory in bytes.
     allocations: containers with a GPU of whose service no process is seen on it: idle, or hidden processes.
+    allocated: all containers with a GPU whose service is known, or taken to be their workload.
     gpu_wait_pairs: ratio 0…1 of time that a service waited on a neighbor on the GPU (an upper bound of waiting).
     model_servers, capacity, network, hardware, resources: None where nothing reports them.
     unjoined: model servers that belong to no service with requests or GPU time.
@@ -161,6 +162,7 @@ class World:
     missing: tuple[str, ...] = ()
     simulated: bool = False
     allocations: tuple[GpuAllocation, ...] = ()
+    allocated: tuple[GpuAllocation, ...] = ()
     model_servers: ModelServers | None = None
     unjoined: tuple[UnjoinedServer, ...] = ()
     capacity: Capacity | None = None

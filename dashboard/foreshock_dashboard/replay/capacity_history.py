@@ -68,10 +68,10 @@ class CapacityHistory:
         whole, recent = catalog(WINDOW_SECONDS), min(seconds, USE_SECONDS)
 
         def loads(readings: Readings) -> Mapping[LoadKey, Floats]:
-            return observed_loads(build_world(_completed(readings, whole), FORECAST_STEP_SECONDS))
+            return observed_loads(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
 
         def uses(readings: Readings) -> Mapping[UseKey, Floats]:
-            return observed_uses(build_world(_completed(readings, whole), FORECAST_STEP_SECONDS))
+            return observed_uses(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
 
         def counts(readings: Readings) -> Mapping[SloCount, Floats]:
             return slo_counts(readings, {service: slo.seconds for service, slo in slos.items()}, WINDOW_SECONDS)
@@ -190,7 +190,7 @@ class _Series(Generic[K]):
             yield self.end
 
 
-def _completed(readings: Readings, keys: Iterable[str]) -> Readings:
+def completed(readings: Readings, keys: Iterable[str]) -> Readings:
     """With empty answers for the rest of the keys, and quantiles in place of buckets."""
     empty = Matrix.empty(next(iter(readings.values())).times)
     return QuantileReducer()({**dict.fromkeys(keys, empty), **readings})

@@ -1,4 +1,4 @@
 """Options of the hub and how their text is parsed.
 
-Imports: `access`, `common`, `foreshock_exporter.common`.
+Imports: `access`, `common`, `foreshock_exporter.common`, `model`.
 """

@@ -243,6 +243,9 @@ class Settings:
     services_file: Path | None = _analysis(
         Path, None, "owner, tier, and links of each service, YAML; reloaded on change", "FILE"
     )
+    prices: Path | None = _analysis(
+        Path, None, "prices of GPU-hours by pool and GPU model, YAML; reloaded on change", "FILE"
+    )
     at: float | None = _analysis(
         types.parse_past, None, "time travel: serve the state as of this time", "TIME", shown="now"
     )

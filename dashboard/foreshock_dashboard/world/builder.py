@@ -173,6 +173,7 @@ class WorldBuilder:
         gpus, calls = self._gpus, self._calls
         now = float(self._times[-1])
         collected = self._changes.collected(now, known)
+        allocations = gpus.allocations(self._of_workloads.of_pod)
         return World(
             times=self._times,
             step=self._step,
@@ -192,7 +193,8 @@ class WorldBuilder:
             operation_red=self._operations.red(),
             targets=self._sections.targets.fresh_targets(gpus.targets(), since, now),
             missing=missing,
-            allocations=gpus.allocations(self._of_workloads.of_pod),
+            allocations=allocations.idle,
+            allocated=allocations.every,
             simulated=self._last_simulated > max(now - SIMULATED_FLAG_POINTS * self._step, since - self._step),
             model_servers=self._serving.model_servers(),
             unjoined=self._serving.unjoined(),

@@ -6,6 +6,7 @@ The metrics are those of foreshock-exporter, otherwise of dcgm-exporter.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -118,6 +119,13 @@ def readings(windows: RateWindows) -> Catalog:
     }
 
 
+class Allocations(NamedTuple):
+    """See `World`."""
+
+    idle: tuple[GpuAllocation, ...]
+    every: tuple[GpuAllocation, ...]
+
+
 class GpuRows:
     """Rows of GPUs, tenants, and GPU-wait pairs. `workload` maps the labels of a pod to its workload."""
 
@@ -173,10 +181,11 @@ class GpuRows:
         keys = ((split_cluster(gpu.host)[0], gpu.uuid) for gpu in self.gpus.keys)
         return tuple(pools.get(key, "") for key in keys) if pools else ()
 
-    def allocations(self, service_of_pod: Callable[[str, str], Service | None]) -> tuple[GpuAllocation, ...]:
-        """Containers with a GPU of whose service no process is seen on it, by GPU and pod.
+    def allocations(self, service_of_pod: Callable[[str, str], Service | None]) -> Allocations:
+        """Containers with a GPU, by GPU and pod: those of whose service no process is seen on it, and all.
 
-        None on a GPU with a process of a service that no allocation explains: it may be theirs.
+        None on a GPU with a process of a service that no allocation explains: it may be theirs. Among all, a container
+        without a known service has its workload as the service.
         """
         pods = {
             (gpu, labels.get("k8s_namespace_name", ""), labels["k8s_pod_name"], labels.get("k8s_container_name", ""))
@@ -185,12 +194,12 @@ class GpuRows:
         }
         for _, namespace, pod, _ in pods:
             service_of_pod(namespace, pod)  # all names are known before any is joined by its name alone
-        owners: dict[GpuAllocation, set[Service]] = {}
+        owners: dict[GpuAllocation, tuple[Service, ...]] = {}
         given: dict[Gpu, set[Service]] = {}
         for gpu, namespace, pod, container in pods:
             service = service_of_pod(namespace, pod)
             named = Service(namespace, self._workload({"namespace": namespace, "pod": pod}))
-            of = {named, service} if service else {named}
+            of: tuple[Service, ...] = (service, named) if service else (named,)
             owners[GpuAllocation(gpu, namespace, pod, container, service)] = of
             given.setdefault(gpu, set()).update(of)
         seen: dict[Gpu, set[Service]] = {}
@@ -200,12 +209,15 @@ class GpuRows:
             for number in np.flatnonzero(known).tolist():
                 tenant = self.tenants.keys[number]
                 seen.setdefault(tenant.gpu, set()).add(tenant.service)
-        idle = (
-            item
-            for item, of in owners.items()
-            if not of & seen.get(item.gpu, set()) and seen.get(item.gpu, set()) <= given[item.gpu]
-        )
-        return tuple(sorted(idle, key=lambda item: (gpu_order(item.gpu), item[1:4])))
+        idle, every = [], []
+        for item, of in owners.items():
+            here = seen.get(item.gpu, set())
+            used = next((service for service in of if service in here), None)
+            if used or here <= given[item.gpu]:
+                every.append(item._replace(service=used or of[0]))
+            if not used and here <= given[item.gpu]:
+                idle.append(item)
+        return Allocations(*(tuple(sorted(items, key=_allocation_order)) for items in (idle, every)))
 
     def targets(self) -> frozenset[Address]:
         """Targets that report GPUs."""
@@ -233,6 +245,10 @@ class GpuRows:
         if not name or "dcgm-exporter" in name:
             return None
         return Service(labels.get("exported_namespace") or labels.get("namespace", ""), name)
+
+
+def _allocation_order(item: GpuAllocation) -> tuple[object, ...]:
+    return (gpu_order(item.gpu), *item[1:4])
 
 
 def _gpu_first(key: Tenant | GpuWaitPair) -> tuple[object, ...]:

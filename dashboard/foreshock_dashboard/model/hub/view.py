@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.cost.prices import Prices
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.model.query import MetricSource
@@ -30,6 +32,14 @@ class HubView(Protocol):
     @property
     def capacity(self) -> CapacityForecast:
         """The newest forecast of hours and days; an empty one before the first."""
+
+    @property
+    def cost(self) -> CostLedger:
+        """The ledger of GPU time; empty before the first read."""
+
+    @property
+    def prices(self) -> Prices:
+        """Prices of GPU-hours."""
 
     @property
     def metrics(self) -> MetricSource:

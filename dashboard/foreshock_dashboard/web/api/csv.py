@@ -86,7 +86,7 @@ def add_csv_routes(
     @get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if name not in LISTS:
-            known = ", ".join(sorted([*LISTS, "forecast", "gpus", "traces"]))
+            known = ", ".join(sorted([*LISTS, "cost", "forecast", "gpus", "traces"]))
             raise HTTPException(404, f"unknown list {name[:MAX_NAME_LENGTH]!r} (allowed: {known})")
         snapshot, _ = responder.snapshot_at(query.at)
         columns, rows = LISTS[name]

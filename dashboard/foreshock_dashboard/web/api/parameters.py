@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from foreshock_dashboard.web.pages.cost.cost_json import GROUPINGS
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, METRICS, Selection
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
 from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, decimal, one_of, refused, whole
+from foreshock_exporter.common.durations import parse_duration
 
 MAX_FILTER_LENGTH = 80
 MAX_CSV_TRACES = 1000
 MAX_TRAFFIC_FACTOR = 3.0
 MAX_MOVED_REPLICAS = 10_000
+MAX_COST_SECONDS = 30 * 86_400.0
 INCIDENT_STATES = ("open", "resolved")
 
 
@@ -52,6 +55,24 @@ class ForecastParameters(CaseParameters):
 
 class CapacityParameters(AsOf, CaseParameters):
     """`/api/pages/capacity`."""
+
+
+def _cost_range(text: str) -> float:
+    seconds = parse_duration(text)
+    if not 3600 <= seconds <= MAX_COST_SECONDS:
+        raise ValueError("not a duration from 1h to 30d")
+    return seconds
+
+
+class CostParameters(AsOf):
+    """`/api/cost`."""
+
+    range: Annotated[float, BeforeValidator(_cost_range), WithJsonSchema({"type": "string"})] = Field(
+        86_400.0, description="length of the time range, 1h to 30d; default 24h"
+    )
+    by: Annotated[str, AfterValidator(one_of(GROUPINGS, f"unknown grouping. Use one of {', '.join(GROUPINGS)}"))] = (
+        Field("service", description=f"what a row is: {', '.join(GROUPINGS)}; default service")
+    )
 
 
 class IncidentsParameters(AsOf):

@@ -22,6 +22,7 @@ from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.analysis_routes import add_analysis_routes, add_load_balancing_routes
 from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, describe_errors, get
 from foreshock_dashboard.web.api.change_routes import add_change_routes
+from foreshock_dashboard.web.api.cost_routes import add_cost_routes
 from foreshock_dashboard.web.api.forecast_routes import add_forecast_routes
 from foreshock_dashboard.web.api.response_routes import add_response_routes
 from foreshock_dashboard.web.http.authentication import Access
@@ -52,6 +53,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     add_load_balancing_routes(api, hub, responder)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
     add_forecast_routes(api, hub, responder)
+    add_cost_routes(api, hub, responder)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
     add_response_routes(api, hub, responder, responses)
     add_change_routes(api, hub, responder, audit, access.webhook_secret)

@@ -12,6 +12,8 @@ import numpy as np
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.cost.prices import Prices
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.hub.view import HubView
@@ -38,6 +40,7 @@ class OneCluster(HubView):
         self._lock = threading.Lock()
         self._newest: tuple[Snapshot, Snapshot] | None = None
         self._capacity: tuple[CapacityForecast, CapacityForecast] | None = None
+        self._cost: tuple[CostLedger, CostLedger] | None = None
 
     @property
     def cluster(self) -> str:
@@ -61,6 +64,20 @@ class OneCluster(HubView):
             if self._capacity is None or self._capacity[0] is not whole:
                 self._capacity = whole, capacity_of(whole, self._cluster)
             return self._capacity[1]
+
+    @property
+    def cost(self) -> CostLedger:
+        """See `HubView.cost`."""
+        whole = self._hub.cost
+        with self._lock:
+            if self._cost is None or self._cost[0] is not whole:
+                self._cost = whole, whole.of_cluster(self._cluster)
+            return self._cost[1]
+
+    @property
+    def prices(self) -> Prices:
+        """See `HubView.prices`."""
+        return self._hub.prices
 
     @property
     def metrics(self) -> MetricSource:
@@ -177,6 +194,7 @@ def world_of(world: World, clusters: Collection[str]) -> World:
         operation_red=_taken(world.operation_red, operations),
         targets=tuple(target for target in world.targets if has_name(target.instance)),
         allocations=tuple(item for item in world.allocations if has_name(item.gpu.host)),
+        allocated=tuple(item for item in world.allocated if has_name(item.gpu.host)),
         unjoined=tuple(server for server in world.unjoined if has(server.replica.service)),
         model_servers=world.model_servers and _model_servers(world.model_servers, has),
         capacity=world.capacity and _capacity(world.capacity, has, has_name),

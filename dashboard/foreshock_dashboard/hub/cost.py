@@ -1,0 +1,73 @@
+"""The hub's ledger of GPU time: brought up to date every ten minutes in a dedicated thread, apart from evaluations."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.memory import Memory
+from foreshock_dashboard.model.cost.ledger import CostLedger
+from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.replay.cost_history import STEP_SECONDS, CostHistory
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0
+"""Time of the hub until the next attempt after a failure."""
+PAUSE_SECONDS = 0.2
+"""Wall-clock time between two pieces of history, in which evaluations go on."""
+PAST_HOURS = 24
+"""Hours that a hub of the past reads."""
+CHUNK_RATIO = 4
+"""The values that an evaluation may read at once, over those of a piece of history."""
+
+
+class CostAccountant:
+    """Keeps the ledger. One thread calls `refresh`; all may read `ledger`."""
+
+    def __init__(self, source: MetricSource, memory: Memory, stop: threading.Event) -> None:
+        self._stop, self._source, self._most = stop, source, memory.chunk_values // CHUNK_RATIO
+        self._lock = threading.Lock()
+        self._history = CostHistory(source, self._most)
+
+    @property
+    def ledger(self) -> CostLedger:
+        """The newest one; empty before the first read."""
+        return self._history.ledger
+
+    def at(self, time: float) -> CostLedger:
+        """The ledger of the day before `time` (Unix seconds), for a hub of the past."""
+        with self._lock:
+            if math.isnan(self.ledger.computed_at) and not self.ledger.error:
+                self._history = CostHistory(self._source, self._most, PAST_HOURS)
+                self.refresh(time)
+        return self.ledger
+
+    def refresh(self, now: float) -> bool:
+        """Read what is new up to `now` (Unix seconds); whether it succeeded. A failure becomes the ledger's error."""
+        try:
+            for _ in self._history.read(now):
+                if self._stop.wait(PAUSE_SECONDS):
+                    return False
+        except SourceError as error:
+            self._fail(str(error))
+            return False
+        except Exception as error:  # the accounts must not end their thread: the next attempt may succeed
+            log.exception("the cost accounts failed")
+            self._fail(f"the cost accounts failed: {error}; the log has the details")
+            return False
+        return True
+
+    def refresh_repeatedly(self, clock: Clock) -> None:
+        """Refresh after each step of the accounts until the hub stops."""
+        while not self._stop.is_set():
+            succeeded = self.refresh(clock.now())
+            seconds = STEP_SECONDS - clock.now() % STEP_SECONDS if succeeded else RETRY_SECONDS
+            self._stop.wait(max(clock.wall_seconds(seconds), 1.0))
+
+    def _fail(self, error: str) -> None:
+        if error != self.ledger.error:
+            log.warning("cost accounts: %s", error)
+        self._history.fail(error)

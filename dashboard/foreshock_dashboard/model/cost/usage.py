@@ -1,0 +1,55 @@
+"""How the GPUs of an hour were held and used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Gpu
+
+Flags = NDArray[np.bool_]
+
+
+class Holder(NamedTuple):
+    """A service that holds a GPU, or a part of it.
+
+    gpu: its row. weight: containers with which it shares what has no fixed fraction. fraction: of the GPU, 0 to 1, of
+    its MIG instances; NaN without any. is_process_seen: whether its processes were seen on the GPU.
+    """
+
+    gpu: int
+    service: Service
+    weight: float
+    fraction: float
+    is_process_seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUsage:
+    """GPUs by step, shape (gpus, steps), and their holders, shape (holders, steps). NaN is unknown.
+
+    step: seconds. pool: of each GPU, "" where unknown. present: whether the GPU reported. utilization, sm_active:
+    shares of time, 0 to 1. watts: mean power. shows_allocations, shows_processes: whether the GPU's exporter would show
+    a container that holds it, and a process. held: whether the holder held it. busy, waiting: shares of time, 0 to 1.
+    memory: used share of the GPU's memory, 0 to 1.
+    """
+
+    step: float
+    gpus: tuple[Gpu, ...]
+    pool: tuple[str, ...]
+    present: Flags = field(repr=False)
+    utilization: Floats = field(repr=False)
+    watts: Floats = field(repr=False)
+    sm_active: Floats = field(repr=False)
+    shows_allocations: Flags = field(repr=False)
+    shows_processes: Flags = field(repr=False)
+    holders: tuple[Holder, ...]
+    held: Flags = field(repr=False)
+    busy: Floats = field(repr=False)
+    waiting: Floats = field(repr=False)
+    memory: Floats = field(repr=False)

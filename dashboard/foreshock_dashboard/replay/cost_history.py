@@ -1,0 +1,121 @@
+"""The ledger of GPU time from a source: the newest hours first, each read once it is over, in steps of ten minutes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from foreshock_dashboard.analysis.cost.account import account
+from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostLedger
+from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError
+from foreshock_dashboard.replay.capacity_history import completed
+from foreshock_dashboard.replay.gpu_usage import JOINED, gpu_usage, readings
+from foreshock_dashboard.world.builder import build_world, catalog
+from foreshock_dashboard.world.observer import MetricNameCache, NamedMetricSource, align_down, fetch_catalog
+from foreshock_dashboard.world.row import RateWindows, Readings
+
+STEP_SECONDS = 600.0
+"""Grid of the accounts. Increases of counters are exact whatever it is; holders are seen once a step."""
+WINDOW_SECONDS = STEP_SECONDS - 1.0
+"""Rate window of a step, which is no multiple of a scrape interval."""
+HOUR_POINTS = round(HOUR_SECONDS / STEP_SECONDS)
+MAX_CHUNK_HOURS = 24
+MAX_EMPTY_HOURS = 48
+"""Hours without data after which older ones are not read: the source keeps no more."""
+
+
+class CostHistory:
+    """The hours of a source. One thread reads; others may take `ledger`. max_chunk_values: values read at once."""
+
+    def __init__(self, source: MetricSource, max_chunk_values: int = 1_000_000, hours: int = MAX_LEDGER_HOURS) -> None:
+        self.ledger = CostLedger()
+        self._source, self._max_chunk_values, self._most = source, max_chunk_values, hours
+        self._all = catalog(WINDOW_SECONDS, WINDOW_SECONDS)
+        extra = readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
+        self._catalog = {**{key: self._all[key] for key in JOINED}, **extra}
+        wanted = frozenset(query.series_name for row in self._catalog.values() for query in row.queries)
+        self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
+        self._read: set[float] = set()  # starts of the hours that are over and read
+        self._chunk_hours = 1
+
+    def read(self, now: float) -> Iterator[float]:
+        """Read the present hour again, and unread ones before it, in pieces; each yields the start of its first hour.
+
+        now: Unix seconds.
+
+        Raises:
+            SourceError: the source could not answer; earlier pieces stay.
+        """
+        end = align_down(now, STEP_SECONDS)
+        present = math.ceil(end / HOUR_SECONDS) * HOUR_SECONDS - HOUR_SECONDS
+        oldest = present - (self._most - 1) * HOUR_SECONDS
+        kept = {start: hour for start, hour in self.ledger.hours.items() if start >= oldest}
+        self.ledger = replace(self.ledger, hours=kept)
+        last = present  # end of the hours to read, their starts included
+        empty = 0
+        while last >= oldest:
+            while last in self._read and last >= oldest:
+                empty = 0 if last in self.ledger.hours else empty + 1
+                last -= HOUR_SECONDS
+            first = last
+            while first > max(oldest, last - (self._chunk_hours - 1) * HOUR_SECONDS) and (
+                first - HOUR_SECONDS not in self._read
+            ):
+                first -= HOUR_SECONDS
+            if last < oldest or empty >= MAX_EMPTY_HOURS:
+                break
+            hours = self._hours(first, min(end, last + HOUR_SECONDS))
+            is_empty = not hours
+            self._read |= {first + i * HOUR_SECONDS for i in range(round((last - first) / HOUR_SECONDS) + 1)}
+            over = end - STEP_SECONDS  # a step later, so that late samples count
+            self._read -= {start for start in self._read if start < oldest or start + HOUR_SECONDS > over}
+            unread = sum(oldest + i * HOUR_SECONDS not in self._read for i in range(self._most - 1))
+            self.ledger = CostLedger(now, end, {**self.ledger.hours, **hours}, unread)
+            empty = empty + round((last - first) / HOUR_SECONDS) + 1 if is_empty else 0
+            last = first - HOUR_SECONDS
+            yield first
+        self.ledger = replace(self.ledger, computed_at=now, end=end, unread_hours=0, error="")
+
+    def fail(self, error: str) -> None:
+        """Keep the ledger with an error."""
+        self.ledger = replace(self.ledger, error=error)
+
+    def _hours(self, first: float, end: float) -> dict[float, CostHour]:
+        """The hours from `first` to `end` (Unix seconds) that have data, by start."""
+        start = first + STEP_SECONDS
+        if start > end:
+            return {}
+        names = self._names.between(first, end) if self._names else None
+        try:
+            answers, _ = fetch_catalog(self._source, self._catalog, start, end, STEP_SECONDS, names)
+        except SourceError:
+            self._chunk_hours = 1  # the request may have been too large
+            raise
+        series = max(1, sum(map(len, answers.values())))
+        self._chunk_hours = max(1, min(MAX_CHUNK_HOURS, self._max_chunk_values // (series * HOUR_POINTS)))
+        times = next(iter(answers.values())).times
+        found = {}
+        for column in range(0, len(times), HOUR_POINTS):
+            hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all)
+            if len(hour.keys):
+                found[first + column * STEP_SECONDS] = hour
+        return found
+
+
+def account_readings(found: Readings, whole: Iterable[str]) -> CostHour:
+    """The accounts of the readings of an hour. whole: the keys of the World's catalog."""
+    world = build_world(completed(found, whole), STEP_SECONDS)
+    return account(gpu_usage(world, found))
+
+
+def _columns(answers: Readings, first: int, after: int) -> Readings:
+    """Some grid points of all answers, without series that have no sample there."""
+    cut = {}
+    for key, matrix in answers.items():
+        values = matrix.values[:, first:after]
+        alive = np.flatnonzero(~np.isnan(values).all(axis=1)).tolist()
+        cut[key] = Matrix(matrix.times[first:after], tuple(matrix.labels[i] for i in alive), values[alive])
+    return cut

@@ -1,0 +1,35 @@
+"""API routes of the cost of GPU time."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from foreshock_dashboard.common.csv_text import csv_text
+from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.web.api.answers import get
+from foreshock_dashboard.web.api.parameters import CostParameters
+from foreshock_dashboard.web.http.responses import CSV, Responder, download
+from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostReports, CostRowJson, cost
+from foreshock_dashboard.web.state.parameters import time_parameter
+
+
+def add_cost_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+    """Register the routes on `api`."""
+    reports = CostReports(hub)
+
+    def found(query: CostParameters) -> Cost:
+        until = time_parameter("at", query.at, hub.now(), math.inf)
+        return cost(hub, reports.get(query.range, until), query.by)
+
+    @get(api, "/cost", "GPU time allocated, busy, waiting, and idle; what it costs; and what can be saved", Cost)
+    def cost_(request: Request, query: Annotated[CostParameters, Query()]) -> Response:
+        return responder.json_response(request, hub.snapshot, found(query))
+
+    @api.get("/csv/cost", summary="The rows of /api/cost as CSV", name="csv_cost", response_class=Response)
+    def csv_cost(query: Annotated[CostParameters, Query()]) -> Response:
+        body = csv_text(CostRowJson.columns(), found(query)["rows"]).encode()
+        return download(f"foreshock-cost-{hub.now():.0f}.csv", body, CSV)
