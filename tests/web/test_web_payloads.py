@@ -47,7 +47,7 @@ from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import Breach, Recovery, breach, recovery
-from foreshock_dashboard.web.pages.now.impact import impact
+from foreshock_dashboard.web.pages.now.impact import entry_services, impact
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
@@ -274,11 +274,11 @@ def test_a_service_in_slo_breach_is_not_healthy() -> None:
     assert conditions.condition(service("auth"), (), 5.0, 0.06, slo_usage=6.0)[:2] == ("critical", "errors")
 
 
-def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -> None:
+def test_the_affected_service_and_the_suspected_cause_have_words_of_their_own() -> None:
     """The condition of any other service follows its own values."""
     state = conditions.conditions(SCENES["contended"]())
     assert state[service("embedder")][:2] == ("critical", "affected")
-    assert state[service("train-llm")][:2] == ("warning", "noisy_neighbor")
+    assert state[service("train-llm")][:2] == ("warning", "suspected_cause")
     assert state[service("auth")][:2] == ("ok", "healthy")
 
 
@@ -382,12 +382,21 @@ def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:
     """Failed requests are not counted as slow again; the share that is slower comes from the quantiles."""
     world = contended()
     row = world.services.index(service("embedder"))
-    result = impact(world, service("embedder"), ServiceSlo(service("embedder"), 0.001, 0.01, learned=False), NOW - 100)
+    who = service("embedder")
+    result = impact(world, (who,), {who: ServiceSlo(who, 0.001, 0.01, learned=False)}, NOW - 100 + STEP)
     assert result
     requests = float(world.red.rate[row, -10:].sum()) * STEP
     assert result.requests == pytest.approx(requests, rel=0.01)
     assert result.failed + result.slow == pytest.approx(requests, rel=0.02)
-    assert impact(world, service("absent"), None, NOW - 100) is None
+    assert impact(world, (service("absent"),), {}, NOW - 100) is None
+
+
+def test_a_request_that_passes_through_several_services_counts_at_the_first_one() -> None:
+    world = contended()
+    edges = (Edge(service("rag-api"), service("embedder")), Edge(service("web"), service("rag-api")))
+    called = replace(world, edges=edges)
+    assert entry_services(called, (service("embedder"), service("rag-api"))) == (service("rag-api"),)
+    assert entry_services(called, (service("embedder"), service("web"))) == (service("embedder"), service("web"))
 
 
 def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:
@@ -399,7 +408,7 @@ def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:
     red = replace(red, error_rate=np.where(factor > 1.0, 0.1, 0.0))
     world = replace(world, red=red, calls=replace(world.calls, rate=world.calls.rate * 0.0))  # only services report
     (cost,) = incident_costs(world, since, NOW, None)
-    found = impact(world, slow, ServiceSlo(slow, cost.slo_seconds, 0.01, learned=True), since)
+    found = impact(world, (slow,), {slow: ServiceSlo(slow, cost.slo_seconds, 0.01, learned=True)}, since)
     assert found
     assert 0 < found.slow < found.requests - found.failed
     assert (found.requests, found.slow) == pytest.approx((cost.requests, cost.slowed), abs=0.1)
@@ -445,14 +454,6 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     alone = verdict(SCENES["contended"]()).payload()["situation"]
     assert alone
     assert alone["at_risk"] == []
-
-
-def test_without_gpu_contention_the_suspect_is_no_noisy_neighbor() -> None:
-    """It is the suspected cause."""
-    asked = replace(contention_incident(contended()), cause="overload")
-    state = conditions.conditions(snapshot(contended(), asked))
-    assert state[service("embedder")][:2] == ("critical", "affected")
-    assert state[service("train-llm")][:2] == ("warning", "suspected_cause")
 
 
 def test_a_service_before_its_slo_breach_is_at_risk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -38,8 +39,8 @@ ENDED = Breach(T - 300, T - 60, earlier=False)
         (Breach(T - 5, None, earlier=False), "llm has been in breach since 07:59:55 UTC (just now)"),
         (Breach(T - 1800, None, earlier=True), "llm has been in breach since before 07:30:00 UTC (over 30 min)"),
         (
-            Breach(T - 300, None, False, T - 190, 30.0),
-            "llm has been in breach since 07:56:50 UTC (3 min 10 s), after a breach of 30 s",
+            Breach(T - 300, None, earlier=False, steady_since=T - 190),
+            "llm has been in breach again since 07:56:50 UTC (3 min 10 s)",
         ),
         (ENDED, "llm was in breach for 4 min, until 07:59:00 UTC"),
     ],
@@ -59,13 +60,24 @@ def test_a_breach_is_dated_by_what_lasts(breached: Breach, words: str) -> None:
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
-    assert joined_text(impact_text(Impact("llm", 2800.0, failed, slow), None)) == words
+    assert joined_text(impact_text(Impact((LLM,), 2800.0, failed, slow), LLM, None)) == words
 
 
 def test_the_cost_of_a_breach_that_is_over_is_in_the_past() -> None:
-    assert joined_text(impact_text(Impact("llm", 2800.0, 1.0, 0.0), ENDED)) == (
-        "About 1 of its 2,800 requests failed in that time"
-    )
+    cost = Impact((LLM,), 2800.0, 1.0, 0.0, T - 300, T - 60)
+    assert joined_text(impact_text(cost, LLM, ENDED)) == "About 1 of its 2,800 requests failed in that time"
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        (math.inf, "About 900 of 1,200 requests to cart and web have failed since 07:55:00 UTC"),
+        (T - 60, "About 900 of 1,200 requests to cart and web failed from 07:55:00 UTC to 07:59:00 UTC"),
+    ],
+)
+def test_the_cost_at_the_entry_names_it_and_its_time(until: float, words: str) -> None:
+    cost = Impact((Service("", "cart"), Service("", "web")), 1200.0, 900.0, 0.0, T - 300, until)
+    assert joined_text(impact_text(cost, LLM, ENDED)) == words
 
 
 def test_services_that_fail_most_requests_stand_before_those_further_beyond_their_slo() -> None:

@@ -23,7 +23,6 @@ ConditionKind = Literal[
     "affected",
     "recovering",
     "at_risk",
-    "noisy_neighbor",
     "suspected_cause",
     "errors",
     "slo_breach",

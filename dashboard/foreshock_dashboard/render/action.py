@@ -232,6 +232,7 @@ def _fields(action: Action) -> dict[str, Any]:
         "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
         "total": action.total,
         "exceeded": action.maximum if action.exceeds_maximum else None,
+        "safe_load": action.effect.limit if action.effect and action.effect.limit_kind == "safe_limit" else None,
     }
 
 

@@ -29,6 +29,7 @@ CHANGED = world(
     {
         ("p95", LLM): since(160, 8, 30),
         ("edge_p95", ANSWER): since(160, 8.1, 31),
+        ("busy", TENANTS[0]): since(160, 0.2, 0.6),
         ("busy", TENANTS[1]): since(160, 0.6, 0.2),
         ("gpu_wait_by", GPU_WAIT_PAIRS[0]): since(160, 0.02, 0.6),
         ("clock", GPUS[0]): since(160, 1, 0.6),
@@ -38,13 +39,13 @@ CHANGED = world(
     }
 )
 OF_IT = [
-    ("p95", LLM), ("edge_p95", ANSWER), ("busy", TENANTS[1]), ("gpu_wait_by", GPU_WAIT_PAIRS[0]), ("clock", GPUS[0]),
-    ("nic", "host-1"),
+    ("p95", LLM), ("edge_p95", ANSWER), ("busy", TENANTS[1]), ("busy", TENANTS[0]), ("gpu_wait_by", GPU_WAIT_PAIRS[0]),
+    ("clock", GPUS[0]), ("nic", "host-1"),
 ]  # fmt: skip
 OF_OTHERS = [("p95", CODER), ("nic", "host-3")]
 
 
-@pytest.mark.parametrize(("name", "key"), OF_IT, ids=[name for name, _ in OF_IT])
+@pytest.mark.parametrize(("name", "key"), OF_IT, ids=[f"{name} of {key}" for name, key in OF_IT])
 def test_the_state_during_an_incident_does_not_become_the_baseline(name: str, key: object) -> None:
     """A GPU that is throttled for an hour stays anomalous."""
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())

@@ -29,8 +29,9 @@ def relearned(
 ) -> Learned:
     """Learn again if `LEARN_SECONDS` have passed. What concerns `frozen` services stays, if it is known.
 
-    So the state during a long incident does not become the baseline. A latent risk freezes nothing: it may last for
-    days, and the first batching law of a service rests on few loads.
+    So the state during a long incident does not become the baseline, nor does the share that a noisy neighbor takes of
+    their GPUs. A latent risk freezes nothing: it may last for days, and the first batching law of a service rests on
+    few loads.
     """
     time = float(world.times[at])
     if known.baselines.levels and time // LEARN_SECONDS == known.baselines.time // LEARN_SECONDS:
@@ -56,6 +57,8 @@ def _concerns(key: Hashable, concerned: Set[Hashable]) -> bool:
     """Whether a key is one of the concerned services, GPUs, and hosts, or an edge, tenant, or GPU-wait pair of one."""
     if isinstance(key, Edge):
         return key.client in concerned or key.server in concerned
-    if isinstance(key, GpuWaitPair | Tenant):
-        return (key.affected if isinstance(key, GpuWaitPair) else key.service) in concerned
+    if isinstance(key, GpuWaitPair):
+        return key.affected in concerned
+    if isinstance(key, Tenant):
+        return key.service in concerned or key.gpu in concerned
     return key in concerned

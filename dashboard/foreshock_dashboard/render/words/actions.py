@@ -40,7 +40,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
     "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
-    "[ until new replicas are ready ({until_seconds:due})]",
+    "[ until new replicas are ready ({until_seconds:due})| until load is below {safe_load:percent}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
@@ -99,6 +99,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "several": "Actions",
     "none": "No mitigation identified.",
     "alternative": "Or:",
+    "also": "And:",
     "expected": "Expected:",
     "copy": "Copy",
     "copy_revert": "Copy rollback",

@@ -31,7 +31,6 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "affected": "Affected",
     "recovering": "Recovering",
     "at_risk": "At risk",
-    "noisy_neighbor": "Noisy neighbor",
     "suspected_cause": "Suspected cause",
     "errors": "Errors",
     "slo_breach": "SLO breach",

@@ -233,8 +233,8 @@ export interface Timeline {
   lanes: Lane[];
   hidden: number;
   changes: ChangeMark[];
-  /** When an incident warned or paged, Unix seconds. */
-  events: { at: number; kind: "warning" | "paged" }[];
+  /** When an incident warned or paged, or the last one began to recover, Unix seconds. */
+  events: { at: number; kind: "warning" | "paged" | "recovering" }[];
 }
 
 export type { Health, Stage };

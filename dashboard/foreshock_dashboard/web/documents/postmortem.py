@@ -152,7 +152,8 @@ def _breaches(
         if spans:
             p95 = world.red.p95[world.services.index(service), np.searchsorted(world.times, history.times)]
             known = history.times[np.isfinite(p95)].tolist()
-            within = next((time for time in known if time > spans[-1].end), None)
+            is_over = history.now()[service] != "breached"
+            within = next((time for time in known if is_over and time >= spans[-1].end), None)
             found.append(Breach(spans[0].start, service, within, max(known, default=spans[-1].end)))
     return sorted(found)
 

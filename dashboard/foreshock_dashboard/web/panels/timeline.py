@@ -14,6 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.panels.neighbor_time import neighbor_time
 from foreshock_dashboard.web.panels.suspected_cause import suspicion
 from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, ServiceFigures, open_incidents
@@ -88,8 +89,8 @@ class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
     slo: during a breach the metric that is furthest beyond its SLO, else that of the sign beside its SLO. part: at_risk
-    is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which its recovery
-    began, of a suspected cause. state: None where it is not known.
+    is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which a suspected
+    cause ended, None while it lasts. state: None where it is not known.
     """
 
     service: str
@@ -106,10 +107,10 @@ class Lane:
 
 
 class TimelineEvent(Row):
-    """When an incident warned or paged, Unix seconds."""
+    """When an incident warned or paged, or the last one began to recover, Unix seconds."""
 
     at: float
-    kind: Literal["warning", "paged"]
+    kind: Literal["warning", "paged", "recovering"]
 
 
 class Timeline(Row):
@@ -152,6 +153,13 @@ def _with_risks(snapshot: Snapshot, chosen: ChosenIncidents) -> ChosenIncidents:
 def first_sign(incident: Incident) -> float:
     """Unix seconds of the first anomaly of an incident."""
     return min(incident.since, incident.opened)
+
+
+def _cause_end(world: World, incident: Incident) -> float | None:
+    """Unix seconds at which the cause of an incident ended: of a noisy neighbor, when its GPU time was normal again."""
+    if incident.recovering_since is None or (found := neighbor_time(world, incident)) is None:
+        return incident.recovering_since
+    return (found.since or incident.recovering_since) if found.is_back else None
 
 
 def _end(incident: Incident) -> float:
@@ -250,7 +258,7 @@ def timeline(
             row = evidence.get(str(service))
             lane.sign = row and _sign(row.name, row.entity, row.since, row.value, row.baseline, row.unit)
             lanes.append(lane)
-        lane.until = number_of_time(item.recovering_since)
+        lane.until = number_of_time(_cause_end(world, item))
         lane.part, lane.why, lane.first = "suspect", suspicion(item), round(min(lane.first, first_sign(item)), 3)
     for service, risk in risks.items():
         if service not in affected and service not in suspects and _soon(risk):
@@ -283,9 +291,12 @@ def timeline(
 
 
 def _events(chosen: ChosenIncidents) -> list[TimelineEvent]:
-    """When the incidents warned and paged; a page without an early warning before it has no warning."""
+    """When the incidents warned and paged, and when all of them recovered; a page may have no early warning before."""
     warned = [TimelineEvent(item.opened, "warning") for item in chosen.incidents if item.opened != item.paged]
     found = warned + [TimelineEvent(item.paged, "paged") for item in chosen.incidents if item.paged is not None]
+    recovered = [item.recovering_since for item in chosen.incidents if item.recovering_since is not None]
+    if recovered and len(recovered) == len(chosen.incidents):
+        found.append(TimelineEvent(max(recovered), "recovering"))
     return sorted(found, key=lambda event: event.at)
 
 

@@ -205,7 +205,8 @@ def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
 def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJson:
     """The tile of the longest wait with its baseline; beyond the normal range it is a warning.
 
-    The pair of a firing incident has the color of its severity, as in the matrix. incidents: the worst first.
+    The pair of a firing incident has the color of its severity, as in the matrix, and the baseline of its evidence,
+    which does not move. incidents: the worst first.
     """
     value = float(vital.values[-1]) if len(vital.values) else math.nan
     history, limit, most = vital.values[:past], math.nan, math.nan
@@ -215,8 +216,9 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJso
         most = limit + BAND_SCALES * float(baseline.scale[0])
     status: Status = "unknown" if math.isnan(value) else "warning" if value > most else "ok"
     pairs = {_pair(item.service, item.suspect.service): item for item in reversed(incidents)}
-    if (item := pairs.get(vital.who)) and item.state == "firing" and status != "unknown":
-        status = item.severity
+    if item := pairs.get(vital.who):
+        limit = next((row.baseline for row in item.evidence if in_words(row.entity) == vital.who), limit)
+        status = item.severity if item.state == "firing" and status != "unknown" else status
     kind = "" if math.isnan(limit) else "baseline"
     spark = list(map(number, vital.values[past:].tolist()))
     mean = f"mean of {vital.gpus} GPUs" if vital.gpus > 1 else "1 GPU"

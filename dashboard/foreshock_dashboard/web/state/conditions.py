@@ -190,8 +190,8 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
             is_early = incident.severity == "warning" or incident.stage == "early_warning"
             early = soon or (is_early and not breached)
             return Condition("critical" if grave else "warning", "at_risk" if early else affected)
-    if suspected := [item for item in incidents if item.stated_suspect.service == service and item.state == "firing"]:
-        return Condition("warning", "noisy_neighbor" if suspected[0].cause == "gpu_contention" else "suspected_cause")
+    if any(item.stated_suspect.service == service and item.state == "firing" for item in incidents):
+        return Condition("warning", "suspected_cause")
     ahead = any(
         risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk
     )

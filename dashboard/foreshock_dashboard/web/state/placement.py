@@ -104,6 +104,8 @@ def contended_time(world: World) -> Floats:
     return np.minimum(newest(world.contended), np.clip(newest(world.utilization), 0.0, 1.0))
 
 
+MIN_CONTENDED_RATIO = 0.1
+"""Share of time from which a GPU counts as contended."""
 MIN_WAIT_RATIO = 0.005
 """Share of time from which a wait is worth a line."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +49,7 @@ class Sign(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A time in one stage, Unix seconds. end: time of its last point."""
+    """A time in one stage, Unix seconds. end: time of the first point after it, or of the last point of all."""
 
     start: float
     end: float
@@ -83,10 +82,11 @@ class ServiceHistory:
 
     def intervals(self, service: Service) -> tuple[Interval, ...]:
         """The intervals in which a service was not healthy."""
-        row = self.stages[self.services.index(service)].tolist()
-        intervals = []
-        for stage, points in groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1]):
-            times = [time for time, _ in points]
-            if stage > 0:
-                intervals.append(Interval(times[0], times[-1], STAGES[stage]))
-        return tuple(intervals)
+        row, times = self.stages[self.services.index(service)], self.times
+        starts = np.flatnonzero(np.diff(row, prepend=-2)).tolist()
+        ends = [*starts[1:], len(times) - 1]
+        return tuple(
+            Interval(float(times[start]), float(times[end]), STAGES[row[start]])
+            for start, end in zip(starts, ends, strict=False)
+            if row[start] > 0
+        )

@@ -77,6 +77,13 @@ const caution = () => {
 };
 
 /**
+ * How an action relates to the first one: a further step, or an alternative.
+ * @param {number} i its place
+ * @param {number} steps place of the last action that is needed beside the first
+ */
+const relation = (i, steps) => (i <= steps ? ACTION_TEXTS.also : ACTION_TEXTS.alternative);
+
+/**
  * The recommended actions against an incident, in order of their time to effect, with their commands.
  * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
  * @param {string} [title]
@@ -89,6 +96,13 @@ export const actionCard = (
 ) => {
   const [first, ...others] = actions;
   const joint = isOptional ? null : others.find(({ outcome }) => outcome)?.outcome;
+  const steps =
+    first?.enough === false
+      ? Math.max(
+          1,
+          actions.findLastIndex(({ outcome }) => outcome),
+        )
+      : 0;
   return h(
     "div",
     { class: actions[0]?.enough === false ? "action steps" : "action" },
@@ -102,7 +116,7 @@ export const actionCard = (
             h(
               "li",
               null,
-              i && actions[0]?.enough ? h("span", { class: "muted" }, `${ACTION_TEXTS.alternative} `) : null,
+              i && typeof first?.enough === "boolean" ? h("span", { class: "muted" }, `${relation(i, steps)} `) : null,
               h("b", null, clausesText(action.clauses)),
               h(
                 "p",

@@ -20,7 +20,6 @@ export const CHANGE_SIGN = "Δ";
 const CONDITION_SIGNS = {
   affected: "△",
   at_risk: AT_RISK_SIGN,
-  noisy_neighbor: SUSPECT_SIGN,
   suspected_cause: SUSPECT_SIGN,
   recovering: RECOVERING_SIGN,
 };

@@ -86,7 +86,7 @@ const partText = (lane) => {
 };
 
 /** @param {Lane} lane */
-const isSuspectState = ({ state }) => state?.condition === "noisy_neighbor" || state?.condition === "suspected_cause";
+const isSuspectState = ({ state }) => state?.condition === "suspected_cause";
 
 /**
  * Whether an anomaly of a service has been seen, or its breach is only expected.
@@ -178,7 +178,9 @@ const legend = (data) => {
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
-    hasPart("suspect") ? entry(SUSPECT_SIGN, "lane-dots", CONDITIONS.suspected_cause) : null,
+    hasPart("suspect")
+      ? h("span", { class: "lane-key cause" }, hiddenSign(SUSPECT_SIGN), ` ${CONDITIONS.suspected_cause}`)
+      : null,
     hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
     [
       ...new Map(lanes.filter(({ part }) => part === "at_risk").map((lane) => [laneState(lane).word, lane])).values(),
@@ -194,6 +196,7 @@ const legend = (data) => {
           )
         : null,
     ),
+    phases(data).map(([, , kind]) => h("span", { class: `lane-key phase ${kind}` }, TIMELINE_TEXTS[kind])),
     forecasts.length
       ? h(
           "span",
@@ -307,13 +310,12 @@ const picture = (data, width) => {
     return left + ((within - data.start) / (data.end - data.start)) * (right - left);
   };
   const scale = { x, left, right, now: x(data.now), label };
-  const recovered = recoveryOf(data);
-  const events = [
-    ...data.events.map(({ at, kind }) => ({ at, name: EVENTS[kind], isBefore: kind === "warning" })),
-    ...(recovered === null
-      ? []
-      : [{ at: recovered, name: EVENTS.recovering, isBefore: scale.now - x(recovered) < EVENT_WIDTH }]),
-  ].filter(({ at }) => at >= data.start);
+  const events = data.events
+    .filter(({ at }) => at >= data.start)
+    .map(({ at, kind }) => {
+      const isNearNow = kind === "recovering" && scale.now - x(at) < EVENT_WIDTH;
+      return { at, name: EVENTS[kind], isBefore: kind === "warning" || isNearNow };
+    });
   const hasForecast = data.lanes.some((lane) => lane.forecast);
   const top = AXIS_HEIGHT + (events.length || hasForecast ? EVENTS_HEIGHT : 0);
   const rows = new Map(data.lanes.map((lane, i) => [lane.service, top + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
@@ -369,25 +371,16 @@ const picture = (data, width) => {
 };
 
 /**
- * When the last of the incidents began to recover, Unix seconds; null before.
- * @param {Timeline} data
- */
-const recoveryOf = ({ lanes, now }) => {
-  const recoveries = lanes.flatMap(({ until }) => until ?? []);
-  return recoveries.length ? Math.min(now, Math.max(...recoveries)) : null;
-};
-
-/**
  * The time from the detection of the incidents to their recovery, and from there to now, in Unix seconds.
  * @param {Timeline} data
- * @returns {[from: number, to: number, kind: string][]}
+ * @returns {[from: number, to: number, kind: "firing" | "recovering"][]}
  */
 const phases = (data) => {
   const { start, now, events } = data;
   const [detected] = events;
   if (!detected) return [];
-  const recovered = recoveryOf(data) ?? now;
-  return /** @type {[number, number, string][]} */ ([
+  const recovered = Math.min(now, events.find(({ kind }) => kind === "recovering")?.at ?? now);
+  return /** @type {[number, number, "firing" | "recovering"][]} */ ([
     [Math.max(start, detected.at), recovered, "firing"],
     [Math.max(start, recovered), now, "recovering"],
   ]).filter(([from, to]) => to > from);

@@ -23,6 +23,7 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
+import { MIN_CONTENDED_RATIO } from "#web/assets/gpu_grid/grid_overlay.js";
 import { live } from "#web/assets/state.js";
 import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
@@ -42,7 +43,6 @@ const MAX_RANKED_GPUS = 8;
 const MAX_GROUPS = 8;
 const PARTS = /** @type {const} */ (["uncontended", "contended", "idle"]);
 const PART_NAMES = { uncontended: "busy, uncontended", contended: "busy, contended", idle: "idle" };
-const MIN_CONTENDED_RATIO = 0.005;
 
 /** The newest values, for a click that changes only their order. @type {ContentionData | null} */
 let shown = null;

@@ -14,11 +14,15 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
-from foreshock_dashboard.web.state.placement import allocated, contended_time, gpus_in_incidents, placement
+from foreshock_dashboard.web.state.placement import (
+    MIN_CONTENDED_RATIO,
+    allocated,
+    contended_time,
+    gpus_in_incidents,
+    placement,
+)
 
 ERROR_WINDOW_SECONDS = 900.0
-MIN_CONTENDED_RATIO = 0.1
-"""Share of time from which a GPU counts as contended."""
 MIN_THROTTLED_RATIO = 0.05
 """Share of time from which a GPU counts as throttled."""
 MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0

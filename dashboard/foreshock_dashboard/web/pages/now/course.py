@@ -8,23 +8,21 @@ from typing import Literal
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import GPU_SHARE
 from foreshock_dashboard.analysis.baseline.point import smoothing_points
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Tenant, World
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.runs import moving_median
 from foreshock_dashboard.web.panels.limits import Metric
+from foreshock_dashboard.web.panels.neighbor_time import neighbor_time
 from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS
 from foreshock_dashboard.web.state.numbers import Row, number, rounded
 from foreshock_dashboard.web.state.stages import Interval, ServiceHistory
 
 MAX_RECOVERED_RATIO = 0.7
 """Request rate over its peak below which load explains a recovery."""
-MAX_RECOVERED_GROWTH = 0.25
-"""Share of its growth up to which the GPU time of a noisy neighbor counts as normal again."""
 BEFORE_SECONDS = 900.0
 """Time before the first anomaly whose median is the value that a symptom rose from."""
 
@@ -33,14 +31,13 @@ class Breach(Row):
     """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
 
     earlier: whether it began before `since`, which is then the first time that was looked at. steady_since: the start
-    of what lasts, where the service was within its SLO for a while since the first breach, which took first_seconds.
+    of what lasts, where the service was within its SLO for a while since the first breach.
     """
 
     since: float
     until: float | None
     earlier: bool
     steady_since: float | None = None
-    first_seconds: float = 0.0
 
 
 class FirstBreach(Row):
@@ -88,7 +85,6 @@ def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | 
         None if lasts else round(until, 3),
         earlier=bool(since <= history.times[0]),
         steady_since=round(breached[-1].start, 3) if paused else None,
-        first_seconds=round(breached[0].end - breached[0].start, 3) if paused else 0.0,
     )
 
 
@@ -153,7 +149,10 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
     """Why an incident recovers: less GPU time or a lower request rate of the suspected cause, more ready replicas."""
     if item.state != "recovering":
         return []
-    found = _gpu_time(world, item)
+    time, found = neighbor_time(world, item), []
+    if time is not None:
+        name, worst, now = str(item.suspect.service), rounded(time.worst), rounded(time.now)
+        found.append(Recovery(name, "GPU time", worst, now, time.is_back, time.since))
     columns = slice(int(np.searchsorted(world.times, item.since)), None)
     service = item.suspect.service or item.service
     if service in world.services:
@@ -174,23 +173,6 @@ def lost_replicas(world: World, item: Incident) -> tuple[int, int] | None:
     start = int(np.searchsorted(world.times, item.since - BEFORE_SECONDS))
     ready = _known(world.capacity.ready[world.capacity.services.index(item.service), start:])
     return (round(float(ready[-1])), round(float(ready.max()))) if len(ready) and ready[-1] < ready.max() else None
-
-
-def _gpu_time(world: World, item: Incident) -> list[Recovery]:
-    """The GPU time of a noisy neighbor on the GPUs of the incident, beside its share there before it."""
-    suspect, columns = item.suspect, slice(int(np.searchsorted(world.times, item.since)), None)
-    tenants = {Tenant(gpu, suspect.service) for gpu in suspect.gpus if suspect.service is not None}
-    rows = [row for row, tenant in enumerate(world.tenants) if tenant in tenants]
-    before = [row.baseline for row in item.evidence if row.name == GPU_SHARE and row.entity == str(suspect.service)]
-    values = world.busy[rows, columns].astype(np.float64)
-    if item.cause != "gpu_contention" or not before or not values.size or not np.isfinite(values[:, -1]).all():
-        return []
-    mean = values.mean(axis=0)
-    now, worst = float(mean[-1]), float(np.nanmax(mean))
-    above = np.flatnonzero(mean - before[0] > MAX_RECOVERED_GROWTH * (worst - before[0]))
-    is_back = not len(above) or above[-1] < len(mean) - 1
-    since = float(world.times[columns][above[-1] + 1]) if is_back and len(above) else None
-    return [Recovery(str(suspect.service), "GPU time", rounded(worst), rounded(now), is_back, since)]
 
 
 def _known(values: Floats) -> Floats:

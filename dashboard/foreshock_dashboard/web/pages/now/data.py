@@ -33,7 +33,13 @@ from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incide
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, whole_percents
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, contended_time, gpus_in_incidents, pairs
+from foreshock_dashboard.web.state.placement import (
+    MIN_CONTENDED_RATIO,
+    MIN_WAIT_RATIO,
+    contended_time,
+    gpus_in_incidents,
+    pairs,
+)
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MIN_ROWS, MAX_ROWS = 5, 8
@@ -56,13 +62,14 @@ class Cell(Row):
 
 
 class Matrix(Row):
-    """Victims as rows, aggressors as columns. jobs: victims without requests."""
+    """Victims as rows, aggressors as columns. jobs: victims without requests. other_gpus: contended, but in no cell."""
 
     victims: list[str]
     jobs: list[str]
     aggressors: list[str]
     cells: list[list[Cell | None]]
     hidden: int
+    other_gpus: int
 
 
 class ServiceLine(ServiceFigures):
@@ -243,7 +250,10 @@ def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
             cells[row][column] = Cell(pair.ratio, [gpu.label for gpu in pair.measured_gpus])
     jobs = [str(service) for service in rows if service not in serving]
     hidden = max(len(victims) - len(rows), len(aggressors) - len(columns))
-    return Matrix(list(map(str, rows)), jobs, list(map(str, columns)), cells, hidden)
+    shown = {gpu for row in cells for cell in row if cell for gpu in cell.gpus}
+    contended = zip(world.gpus, contended_time(world).tolist(), strict=True)
+    other = sum(ratio >= MIN_CONTENDED_RATIO and gpu.label not in shown for gpu, ratio in contended)
+    return Matrix(list(map(str, rows)), jobs, list(map(str, columns)), cells, hidden, other)
 
 
 def _affected(row: ServiceFigures) -> bool:

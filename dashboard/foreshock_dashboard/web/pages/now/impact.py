@@ -1,8 +1,10 @@
-"""The requests to a service that an SLO breach or an incident has cost so far. Pure."""
+"""The requests that SLO breaches or an incident have cost so far. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,39 +12,52 @@ from foreshock_dashboard.analysis.incidents.cost import latency_quantiles, slowe
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.state.numbers import Row
 
 
-class Impact(Row):
-    """An estimate: requests to a service in a time range, and those of them that failed or were too slow."""
+class Impact(NamedTuple):
+    """An estimate: requests to services in a time range, and those of them that failed or were too slow.
 
-    service: str
+    since, until: Unix seconds; until is infinite while they breach their SLO.
+    """
+
+    services: tuple[Service, ...]
     requests: float
     failed: float
     slow: float
+    since: float = math.nan
+    until: float = math.inf
+
+
+def entry_services(world: World, services: Collection[Service]) -> tuple[Service, ...]:
+    """The services that none of the others calls: a request that passes through several is counted there, once."""
+    called = {edge.server for edge in world.edges if {edge.client, edge.server} <= {*services} and len({*edge[:2]}) > 1}
+    return tuple(sorted({*services} - called))
 
 
 def impact(
-    world: World, service: Service, slo: ServiceSlo | None, since: float, until: float = math.inf
+    world: World,
+    services: Collection[Service],
+    slos: Mapping[Service, ServiceSlo],
+    since: float,
+    until: float = math.inf,
 ) -> Impact | None:
-    """Requests from `since` to `until` (Unix seconds), integrated over the request rate; None where that is unknown.
+    """Requests from `since` to before `until` (Unix seconds), integrated over the rates; None where all are unknown.
 
     Failed requests are not counted as slow too. Without an SLO none is slow.
     """
-    if service not in world.services:
-        return None
-    row, red = world.services.index(service), world.red
-    columns = slice(*np.searchsorted(world.times, (since, until), side="right").tolist())
-    rate = red.rate[row, columns].astype(np.float64)
-    if not np.isfinite(rate).any():
-        return None
-    requests = np.nan_to_num(rate) * world.step
-    failed = requests * np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
-    limit = math.nan if slo is None else slo.seconds
-    slow = slowed_requests(requests, failed, latency_quantiles(red, row, columns), limit)
-    return Impact(
-        str(service),
-        requests=round(float(requests.sum()), 1),
-        failed=round(float(failed.sum()), 1),
-        slow=round(float(slow.sum()), 1),
-    )
+    red, total = world.red, np.zeros(3)
+    columns = slice(*np.searchsorted(world.times, (since, until)).tolist())
+    known = [
+        service
+        for service in services
+        if service in world.services and np.isfinite(red.rate[world.services.index(service), columns]).any()
+    ]
+    for service in known:
+        row = world.services.index(service)
+        requests = np.nan_to_num(red.rate[row, columns].astype(np.float64)) * world.step
+        failed = requests * np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
+        limit = slos[service].seconds if service in slos else math.nan
+        slow = slowed_requests(requests, failed, latency_quantiles(red, row, columns), limit)
+        total += requests.sum(), failed.sum(), slow.sum()
+    asked, lost, late = np.round(total, 1).tolist()
+    return Impact(tuple(known), asked, lost, late, since, until) if known else None

@@ -16,7 +16,7 @@ import {
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, STATES } from "#web/assets/words.js";
+import { CONFIDENCE_LEVELS, EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -26,6 +26,7 @@ const MAX_CANDIDATES = 4;
 /** Share of all suspicion from which a further suspect is named. */
 const MIN_SCORE = 0.2;
 const MAX_ACTIONS = 2;
+const GPU_WAIT = "GPU wait";
 /** Age of the evidence of a firing incident from which its time is shown: so long, and more than two evaluations. */
 const STALE_SECONDS = 60;
 
@@ -75,15 +76,23 @@ const targetText = (value, target, unit) =>
   `${(value ?? 0) < (target ?? 0) ? "≥" : "≤"} ${formatValue(target, unit).replace(".0 ", " ")}`;
 
 /**
- * Whether a service's time to first token is longer than its requests take, which needs an explanation.
+ * What explains values that seem to contradict each other.
  * @param {readonly Evidence[]} evidence
  */
-const isFirstTokenLater = (evidence) =>
-  evidence.some(
-    ({ metric, entity, value }) =>
-      metric === "first_token" &&
-      evidence.some((other) => other.metric === "p95" && other.entity === entity && (value ?? 0) > (other.value ?? 0)),
-  );
+const evidenceNotes = (evidence) => {
+  const isBeyond = (/** @type {string} */ metric, /** @type {string} */ other) =>
+    evidence.some((row) =>
+      evidence.some(
+        (than) =>
+          row.metric === metric && than.metric === other && row.entity === than.entity && row.value > than.value,
+      ),
+    );
+  return [
+    isBeyond("first_token", "p95") ? NOW_TEXTS.first_token : "",
+    isBeyond("waiting", "flight") ? NOW_TEXTS.flight : "",
+    evidence.some(({ signal }) => signal === GPU_WAIT) ? NOW_TEXTS.gpu_wait : "",
+  ].filter(Boolean);
+};
 
 /**
  * The evidence by time, with that of each entity together.
@@ -136,7 +145,11 @@ const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence
           others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
         )
       : null,
-    fact("Confidence", h("span", { title: formatPercent(confidence) }, confidence_level), ` (${QUALITIES[quality]})`),
+    fact(
+      "Confidence",
+      h("span", { class: "level", title: formatPercent(confidence) }, CONFIDENCE_LEVELS[confidence_level]),
+    ),
+    fact("Data quality", QUALITIES[quality]),
     suspect.gpus.length
       ? fact(
           "GPUs",
@@ -208,13 +221,13 @@ const openIncident = (incident, isShown, now, step = 0) => {
               ? h(
                   "p",
                   { class: "note" },
-                  "Values at ",
+                  `${NOW_TEXTS.values_at} `,
                   timeElement(evidence_at, now),
-                  ", the last time they supported the cause.",
+                  isLatent ? "." : NOW_TEXTS.past_values,
                 )
               : null,
             evidenceTable(incident, now),
-            isFirstTokenLater(evidence) ? h("p", { class: "note" }, NOW_TEXTS.first_token) : null,
+            evidenceNotes(evidence).map((note) => h("p", { class: "note" }, note)),
           )
         : null,
       h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),

@@ -4,6 +4,7 @@ import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.
 import { inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { MATRIX_AXES, waitCell } from "#web/assets/widgets/wait_cell.js";
+import { NOW_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
@@ -21,7 +22,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
   requireId("matrix-panel").hidden = !matrix?.victims.length;
   setPanel("matrix", "ready");
   if (!matrix?.victims.length) return;
-  const { victims, aggressors, cells, jobs, hidden } = matrix;
+  const { victims, aggressors, cells, jobs, hidden, other_gpus: others } = matrix;
   const label = shortLabels([...new Set([...victims, ...aggressors])]);
   const statuses = new Map(
     open_incidents.map((item) => [pairKey(item.service, String(item.suspect.service)), incidentStatus(item)]),
@@ -61,6 +62,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
       "p",
       { class: "note" },
       "Share of time (upper bound). ",
+      others ? `${NOW_TEXTS.other_gpus} ${others}. ` : null,
       link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs"),
     ),
   );

@@ -116,6 +116,8 @@ export interface Matrix {
   /** Services that answer no requests. */
   jobs: string[];
   hidden: number;
+  /** Contended GPUs that no cell counts. */
+  other_gpus: number;
 }
 
 export interface ServiceRow {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined, listed, text, time
 from foreshock_dashboard.render.units import (
     apart,
     duration,
@@ -96,7 +97,7 @@ def lead(
         text(reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(service, breached, now) if breached else (),
-        impact_text(impact, breached) if impact else (),
+        impact_text(impact, service, breached) if impact else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
@@ -107,7 +108,7 @@ def _peak_value(peak: Peak, value: float) -> str:
 
 
 def breach_text(service: Service, breached: Breach, now: float) -> Text:
-    """How long an SLO is breached: `llm has been in breach since 08:46:50 (3 min), after a breach of 30 s`."""
+    """How long an SLO is breached: `llm has been in breach again since 08:46:50 (3 min)`."""
     before, over = ("before ", "over ") if breached.earlier else ("", "")
     start = text(before, time(breached.since))
     if breached.until is not None:
@@ -116,27 +117,34 @@ def breach_text(service: Service, breached: Breach, now: float) -> Text:
     steady = breached.steady_since
     length = elapsed(now - (breached.since if steady is None else steady))
     if steady is not None:
-        earlier = f", after a breach of {over}{elapsed(breached.first_seconds)}"
-        return text(service, " has been in breach since ", time(steady), f" ({length}){earlier}")
+        return text(service, " has been in breach again since ", time(steady), f" ({length})")
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
     return text(service, " has been in breach since ", start, f" ({'just now' if is_new else over + length})")
 
 
-def impact_text(impact: Impact, breached: Breach | None) -> Text:
+def impact_text(impact: Impact, service: Service, breached: Breach | None) -> Text:
     """The requests that failed or were too slow: `About 1,300 of its 2,800 requests since then have been too slow`.
 
-    Counted since the first breach, or without one since the start of the incident, which stand before.
+    Those to a service itself are counted since its breach, or without one since the start of the incident, which stand
+    before; those to others since a time: `About 900 of 1,200 requests to shop/cart have failed since 08:46:50`.
     """
-    bad = impact.failed + impact.slow
-    who = f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of its {estimate(impact.requests)} requests"
+    bad, is_own = impact.failed + impact.slow, impact.services == (service,)
+    of = f"its {estimate(impact.requests)} requests" if is_own else f"{estimate(impact.requests)} requests to "
+    who = text(
+        f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of {of}",
+        () if is_own else (joined if len(impact.services) == 2 else listed)(impact.services),
+    )
     kind = "failed" if impact.slow < 1 <= bad else "slow" if impact.failed < 1 <= bad else ""
-    if breached and breached.until is not None:
+    if math.isfinite(impact.until):
         were = {"failed": "failed", "slow": "were too slow"}.get(kind, "failed or were too slow")
-        return text(f"{who} {were} in that time")
+        during = " in that time" if is_own else text(" from ", time(impact.since), " to ", time(impact.until))
+        return text(who, f" {were}", during)
     been = {"failed": "failed", "slow": "been too slow"}.get(kind, "failed or been too slow")
     has = "has" if estimate(bad) in ("0", "1") else "have"
+    if not is_own:
+        return text(who, f" {has} {been} since ", time(impact.since))
     since = "the start" if not breached else "then" if breached.steady_since is None else "the first breach"
-    return text(f"{who} since {since} {has} {been}")
+    return text(who, f" since {since} {has} {been}")
 
 
 def recovery_text(found: Sequence[Recovery]) -> Text:

@@ -59,7 +59,7 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
  */
 const serviceRow = (service, suspects, range) => {
   const { id, health, condition: kind, stage, rate, error_rate, spark, slo, note } = service;
-  const isTagged = suspects.has(id) && kind !== "noisy_neighbor" && kind !== "suspected_cause";
+  const isTagged = suspects.has(id) && kind !== "suspected_cause";
   const isBreached = stage === "breached";
   return h(
     "tr",

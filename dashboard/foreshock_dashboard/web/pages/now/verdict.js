@@ -225,6 +225,13 @@ const suspectText = ({ incident, suspected }) => {
 };
 
 /**
+ * Since when an incident is in its state, Unix seconds.
+ * @param {Situation} situation
+ */
+const ageOf = ({ incident: { state, since, recovering_since: recovering } }) =>
+  (state === "recovering" && recovering) || since;
+
+/**
  * Draw the verdict.
  * @param {NowData} data
  * @param {number} now
@@ -240,10 +247,11 @@ export const drawVerdict = ({ verdict }, now) => {
     h(
       "span",
       { class: "chip" },
-      h("span", null, words),
+      h("span", null, situation?.badge ?? words),
       situation
-        ? h("span", { class: "narrow-only" }, ` · ${unbroken(formatDuration(now - situation.incident.since))}`)
+        ? h("span", { class: "narrow-only" }, unbroken(` for ${formatDuration(now - ageOf(situation))}`))
         : null,
+      note,
     ),
     situation ? [responseLine(situation.incident.id, now), links(situation)] : null,
   );

@@ -29,7 +29,6 @@ from foreshock_dashboard.render.incident_summary import (
 from foreshock_dashboard.render.units import counted, minutes_of, plural
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now.course import (
-    Breach,
     FirstBreach,
     breach,
     first_breach,
@@ -38,7 +37,7 @@ from foreshock_dashboard.web.pages.now.course import (
     recovery,
 )
 from foreshock_dashboard.web.pages.now.healthy import healthy_since
-from foreshock_dashboard.web.pages.now.impact import Impact, impact
+from foreshock_dashboard.web.pages.now.impact import Impact, entry_services, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     figure_text,
@@ -53,7 +52,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
-from foreshock_dashboard.web.panels.timeline import chosen_incident
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incident
 from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
@@ -196,8 +195,14 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), notes=(text(_FIRST_STEPS),))
-    risks = tuple(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected)
+    risks = tuple(map(_latent_risk, (item for item in open_incidents(snapshot) if not item.affected)))
     return replace(_verdict(snapshot, world, now, history), risks=risks)
+
+
+def _latent_risk(item: Incident) -> Text:
+    """A latent risk in a sentence, with the time of its values."""
+    at = text(" Values at ", time(item.evidence_at), ".") if item.evidence_at is not None else ()
+    return text(summary_clauses(item), at)
 
 
 def _verdict(snapshot: Snapshot, world: World, now: float | None, history: ServiceHistory | None) -> Verdict:
@@ -257,7 +262,7 @@ def _of_incidents(
     breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
     if breaches_slo and breached and reading and (reading.metric == "p95" or reading.value < MIN_OUTAGE_RATIO):
         headline, breached = outage_first(headline, subject, breached)
-    impact_ = _impact(snapshot, world, subject, lasting, item.since)
+    cost = _impact(snapshot, world, history, subject, chosen)
     top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
     state_word, state_note = badge(item, lasting)
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
@@ -282,7 +287,7 @@ def _of_incidents(
                 reading if ahead_of_breach else None,
                 top,
                 lasting,
-                impact_,
+                cost,
                 world.time,
                 learned=learned,
                 replicas=lost_replicas(world, item),
@@ -351,10 +356,21 @@ def by_impact(row: Breached) -> tuple[bool, float]:
     return not row.fails, -row.reading.usage if row.reading else 0.0
 
 
-def _impact(snapshot: Snapshot, world: World, service: Service, breached: Breach | None, onset: float) -> Impact | None:
-    """Requests to a service during its SLO breach; without one since the onset of the incident (Unix seconds)."""
-    since, until = (breached.since - world.step, breached.until or math.inf) if breached else (onset, math.inf)
-    return impact(world, service, _slos(snapshot).get(service), since, until)
+def _impact(
+    snapshot: Snapshot, world: World, history: ServiceHistory | None, subject: Service, chosen: ChosenIncidents
+) -> Impact | None:
+    """Requests to the services in breach that no other one in breach calls, during their breaches.
+
+    Without a breach, requests to the subject since the onset of the incident.
+    """
+    (item,), slos = chosen.incidents, _slos(snapshot)
+    services = tuple(filter(chosen.may_have, history.anomalous_services())) if history else ()
+    breaches = {service: found for service in services if history and (found := breach(history, service, item.since))}
+    entries = [breaches[service] for service in entry_services(world, breaches)]
+    if not entries:
+        return impact(world, (subject,), slos, item.since)
+    until = max(math.inf if found.until is None else found.until for found in entries)
+    return impact(world, entry_services(world, breaches), slos, min(found.since for found in entries), until)
 
 
 def _without_incident(
