@@ -113,6 +113,26 @@ def test_a_slower_service_that_waits_more_is_pressed(platforms: Kit) -> None:
     assert finding.severity == pytest.approx(0.9 / 0.4, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("share", "p95", "is_likely"),
+    [
+        pytest.param(0.68, 0.4, False, id="it lost some GPU time"),
+        pytest.param(0.80, 0.52, False, id="it is somewhat slower"),
+        pytest.param(0.68, 0.52, True, id="both"),
+    ],
+)
+def test_lost_gpu_time_and_slower_requests_add_up(platforms: Kit, share: float, p95: float, *, is_likely: bool) -> None:
+    shares = {(n, "llm"): platforms.windowed(0.80, share) for n in (1, 2)}
+    grown = platforms.windowed(0.18, 0.30)
+    platform = shared(
+        platforms,
+        services={"llm": platforms.Served(p95=platforms.step(0.4, p95))},
+        busy={**shares, **{(n, "batch"): grown for n in (1, 2)}},
+        gpu_wait={(n, "llm", "batch"): grown for n in (1, 2)},
+    )
+    assert (likely_finding(platforms, gpu_contention(platform.point(later=8))) is not None) == is_likely
+
+
 def light(kit: Kit, **changes: object) -> Kit:
     """`llm` has a fiftieth of a GPU, too little for a measured wait, becomes slow, and `batch` fills the GPU."""
     given: dict[str, object] = {

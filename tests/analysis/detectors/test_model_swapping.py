@@ -65,6 +65,15 @@ def test_a_queue_shows_waiting_before_durations(platforms: Kit) -> None:
     assert finding.strength > 0.5
 
 
+@pytest.mark.parametrize(("p99", "is_found"), [(1.0, True), (0.1, False)], ids=["50 times slower", "5 times slower"])
+def test_the_slowest_requests_show_waiting_before_p95(platforms: Kit, p99: float, *, is_found: bool) -> None:
+    """Fewer than one in twenty waits so far."""
+    tail = platforms.Served(rate=platforms.step(10.0, 14.0), p95=0.02, p99=platforms.step(0.02, p99))
+    services = {name: platforms.Served() for name in ("search", "ingest")} | {"embedder": tail}
+    found = [*model_swapping(thrashing(platforms, services=services).point(later=4))]
+    assert [(str(item.suspect.service), item.evidence[0].name) for item in found] == [("ingest", "p99")] * is_found
+
+
 def test_a_queue_without_a_known_median_is_no_evidence(platforms: Kit) -> None:
     """There is no finding."""
     unknown = thrashing(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import with_forecast
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
@@ -53,3 +55,26 @@ def test_a_caller_without_a_symptom_breaches_by_its_own_trend_and_after_the_orig
 
     assert medians[model] == 300.0
     assert earliest <= medians[gateway] <= latest
+
+
+@pytest.mark.parametrize(
+    ("minutes", "earliest", "latest"),
+    [
+        pytest.param(math.inf, 60.0, 160.0, id="still growing: when it takes the time that the SLO leaves"),
+        pytest.param(2.0, 30.0, 50.0, id="no longer growing: after the delay between services"),
+    ],
+)
+def test_a_caller_endures_a_slower_callee_until_its_slo_is_used_up(
+    platforms: Kit, minutes: float, earliest: float, latest: float
+) -> None:
+    """p95 of the callee doubles every minute and is 1 s after five; the caller has 1.6 s left."""
+    callee = platforms.Served(p95=lambda i: 0.03 * 2 ** min(max(0, i - 240) / 6, minutes))
+    services, calls = {"front": platforms.Served(), "store": callee}, {("front", "store"): callee}
+    point = platforms.Platform(services, calls).point(30)
+    front, store = map(platforms.service, ("front", "store"))
+    own = {front: replace(risk(0.0, NEVER), slo=Slo(2.0, 0.01)), store: replace(risk(1.0, 0.0), breached=True)}
+    incident = Incident("1", "warning", "firing", "dependency", store, since=point.time, opened=point.time)
+
+    medians = {item.service: item.p50 for item in with_forecast(incident, Evaluation(point, own, ())).at_risk}
+
+    assert earliest <= medians[front] <= latest

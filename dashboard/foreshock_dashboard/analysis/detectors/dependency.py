@@ -26,6 +26,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     MAX_SEVERITY,
     MAX_UNOBSERVED_STRENGTH,
     MIN_STRENGTH,
+    TENFOLD_Z,
     WORSE_Z,
     Finding,
     degradation,
@@ -81,7 +82,8 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
         observed = {caller: affects(point, caller, edges) for caller in callers}
         largest = max(observed.values(), default=degradation(point, callee) if not callers else 0.0)
-        strength = min(strength, max(largest, MAX_UNOBSERVED_STRENGTH))
+        harms = point.z("p95", callee) >= TENFOLD_Z
+        strength = min(strength, max(largest, MAX_FORECAST_STRENGTH if harms else MAX_UNOBSERVED_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
         severity = _severity(point, callee, edges)
         since = min(

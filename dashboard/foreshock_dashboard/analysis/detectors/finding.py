@@ -23,6 +23,9 @@ from foreshock_dashboard.stats.threshold import Threshold, confidence
 EXTREME_Z = 4.0
 """Scales above the baseline at which an excursion is as likely real as noise: a Gaussian exceeds it once in 30,000
 points."""
+TENFOLD_Z = 20.0
+"""Scales above the baseline at which latency is about ten times as long: p95 then harms callers, and
+p99 shows a wait before p95 does."""
 MIN_STRENGTH = 0.1
 """Strength below which there is no finding."""
 MAX_UNOBSERVED_STRENGTH = 0.45

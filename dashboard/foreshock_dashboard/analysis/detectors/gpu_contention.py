@@ -1,9 +1,10 @@
 """GPU contention: a service is slowed, or is about to be, by a noisy neighbor on its GPUs.
 
-Either of two signs is enough. Squeezed: the neighbor's share of a full GPU grows and the service's falls, although its
-request rate does not. A batching server is then slower by its baseline share over its current share, a scrape or two
-later, before any histogram moves. Pressed: the service is slower, waits longer for the neighbor than at baseline, and
-the neighbor takes more. The wait of a service that is too light for the exporter is not measured. Its estimate is the
+Either of two signs is enough, and weaker ones add up, as they are measured apart: the strength follows the root of the
+sum of their squares. Squeezed: the neighbor's share of a full GPU grows and the service's falls, although its request
+rate does not. A batching server is then slower by its baseline share over its current share, a scrape or two later,
+before any histogram moves. Pressed: the service is slower, waits longer for the neighbor than at baseline, and the
+neighbor takes more. The wait of a service that is too light for the exporter is not measured. Its estimate is the
 growth of the neighbor's share of full GPUs: a request finds the GPU taken for that share of the time. The neighbor is
 chosen by its share of the growth, weighted by a non-negative regression: correlation would pick whichever shares the
 common load.
@@ -116,14 +117,15 @@ def _suspects(point: EvaluationPoint, sharing: GpuShares) -> list[Service]:
 
     A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
     """
+    least = math.sqrt(2) * MIN_STRENGTH  # of the larger of two signs that add up
     weight = np.where(sharing.baseline > MIN_SHARE_CHANGE, sharing.baseline, 0.0)
-    has_grown = sharing.now - sharing.baseline > 2 * MIN_STRENGTH * BUSY_GROWTH
+    has_grown = sharing.now - sharing.baseline > least * BUSY_GROWTH
     beside = sharing.by_service(sharing.neighbors(has_grown)) > 0
     slowdowns = weight * _slower(sharing.baseline, sharing.now, sharing.full)
     with np.errstate(invalid="ignore", divide="ignore"):
         lost = sharing.by_service(slowdowns) / sharing.by_service(weight)
     z = np.array([[point.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
-    worse = (lost - 1 >= 2 * MIN_STRENGTH * (SQUEEZE_SLOWDOWN - 1)) | (z >= 2 * MIN_STRENGTH * PRESSED_Z).any(axis=0)
+    worse = (lost - 1 >= least * (SQUEEZE_SLOWDOWN - 1)) | (z >= least * PRESSED_Z).any(axis=0)
     suspects = sorted(sharing.services[row] for row in np.flatnonzero(beside & worse))
     return [
         service
@@ -168,7 +170,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> F
         pair.wait_growth / WAIT_GROWTH,
         pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,
     )
-    strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
+    strength = worst.share * min(1.0, math.hypot(squeezed, pressed) / 2)
     if strength < MIN_STRENGTH:
         return None
     predicted = squeeze if squeezed > 0 else 1.0

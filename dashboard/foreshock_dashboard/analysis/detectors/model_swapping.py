@@ -25,7 +25,7 @@ from foreshock_dashboard.analysis.baseline.excess import (
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import TENFOLD_Z, Finding
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -61,9 +61,8 @@ def model_swapping(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that wait with idle GPUs since a caller sent more."""
     excesses = Excesses(point)
     for service in sorted(point.tenant_rows):
-        if (point.z("p95", service) >= WAIT_Z or point.z("queued", service) >= WAIT_Z) and (
-            finding := _finding(excesses, service)
-        ):
+        waits = point.z("p95", service) >= WAIT_Z or point.z("queued", service) >= WAIT_Z
+        if (waits or point.z("p99", service) >= TENFOLD_Z) and (finding := _finding(excesses, service)):
             yield finding
 
 
@@ -123,8 +122,13 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
 
 
 def _slowdown(point: EvaluationPoint, service: Service) -> Slowdown:
-    """The surest sign of waiting: latency, or time in the queue over a known median latency."""
+    """The surest sign of waiting: latency, or time in the queue over a known median latency.
+
+    While fewer than 5% of the requests wait, only p99 shows it.
+    """
     slow = slowdown(point, service)
+    if not slow.z >= WAIT_Z and point.z("p99", service) >= TENFOLD_Z:
+        slow = Slowdown("p99", point.ratio("p99", service), point.z("p99", service))
     queued = point.value("queued", service) - point.level("queued", service)
     waits = Slowdown("queued", 1 + queued / point.level("p50", service), point.z("queued", service))
     surer = waits.z > slow.z or not math.isfinite(slow.z)

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from foreshock_dashboard.analysis.forecast.propagation import MEDIAN_INDEX, PropagatedRisk
+import numpy as np
+
+from foreshock_dashboard.analysis.forecast.breach import NEVER, forecast, trend_window
+from foreshock_dashboard.analysis.forecast.propagation import DELAY_RATIOS, MEDIAN_INDEX, PropagatedRisk
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import AFFECTED_Z, lacks_baseline
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
@@ -58,8 +61,8 @@ def near_at_risk(origin: Service, evaluation: Evaluation, updated: Mapping[Servi
 def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -> list[tuple[float, ...]]:
     """Seconds until each breach, by `level_crossing.QUANTILES`, given where a propagated risk is observed.
 
-    A service without a symptom is as far from its breach as its own trend shows, if it has one, and breaches no sooner
-    than the services with a symptom.
+    A service without a symptom is as far from its breach as its own trend shows, else as the trend of a callee that
+    breaches its SLO already, if there is one, and breaches no sooner than the services with a symptom.
     """
     point, own = evaluation.point, evaluation.own
     observed = [
@@ -72,11 +75,31 @@ def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -
     for risk, seen in zip(risks, observed, strict=True):
         seconds = risk.seconds
         if not seen:
-            trend = own[risk.service].seconds if risk.service in own else seconds
-            seconds = trend if trend[MEDIAN_INDEX] < math.inf else seconds
+            trends = (own[risk.service].seconds if risk.service in own else seconds, _endured_seconds(risk, evaluation))
+            seconds = next((trend for trend in trends if trend[MEDIAN_INDEX] < math.inf), seconds)
             seconds = tuple(map(max, seconds, floor)) if floor else seconds
         found.append(seconds)
     return found
+
+
+def _endured_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[float, ...]:
+    """Seconds until a callee that breaches its SLO takes all the time that the SLO of its caller leaves, by its trend.
+
+    Infinite without such a callee, and where it does not become slower. As uncertain as other delays between services.
+    """
+    point, callee, caller = evaluation.point, risk.through, evaluation.own.get(risk.service)
+    origin = evaluation.own.get(callee) if callee is not None else None
+    if callee is None or origin is None or not origin.breached or caller is None or caller.slo is None:
+        return NEVER.seconds
+    calls = [point.value("edge_rate", edge) for edge in point.calls_to(callee) if edge.client == risk.service]
+    per_request = max(1.0, sum(calls) / point.value("rate", risk.service))
+    limit = point.value("p95", callee) + (caller.slo.seconds - point.value("p95", risk.service)) / per_request
+    if not limit > 0:
+        return NEVER.seconds
+    row = point["p95"].keys[callee]
+    logs = np.log(np.maximum(point.world.red.p95[row : row + 1, trend_window(point)].astype(np.float64), 1e-9))
+    (crossing,) = forecast(logs, math.log(limit), point.world.step)
+    return tuple((crossing.seconds[MEDIAN_INDEX] * DELAY_RATIOS).tolist())
 
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import EXTREME_Z, TENFOLD_Z, Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import (
     AFFECTED_Z,
@@ -16,6 +19,7 @@ from foreshock_dashboard.analysis.incidents.caller_impact import (
 )
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.stats.robust import median
 
 EARLY_WARNING_PROBABILITY = 0.3
 """Chance of an SLO breach from which a service belongs to an incident candidate."""
@@ -27,6 +31,8 @@ CONTENTION_SEVERITY = 1.25
 """Severity from which a cause pages before the SLO breach: a quarter more time than at baseline."""
 OUTAGE_SEVERITY = 2.0
 """Severity of a cause that takes a service down by itself."""
+WORSENING_SECONDS, WORSENING_RATIO = 120.0, 1.5
+"""Time in which p95 of a service that is slow already grows by this ratio, if it becomes slower and slower."""
 PAGING_CAUSES: frozenset[Cause] = frozenset({"gpu_contention", "hardware", "network", "kv_cache_pressure"})
 """Causes that page although no caller is affected."""
 
@@ -61,9 +67,23 @@ def is_worth_a_page(
         and request_count(point, origin) >= MIN_REQUESTS
     )
     if risk.breached:
-        return explained or bool(affected_callers) or not point.upstream[origin]
+        worsens = becomes_slower(point, origin) and is_noticeable(point, origin)
+        return explained or worsens or bool(affected_callers) or not point.upstream[origin]
     breaching = (caller for caller in affected_callers if caller in risks and risks[caller].breached)
     if any(explains(point, origin, caller) for caller in breaching):
         return True  # it has no SLO, or several calls of a request add up
     is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
     return explained and (is_severe or risk.probability >= PAGE_PROBABILITY)
+
+
+def becomes_slower(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a service is about ten times as slow after it became slower for minutes.
+
+    Callers that were patient so far will not be. After a step they wait, or show at once that they do not.
+    """
+    level, scale = point.level_and_scale("p95", service)
+    logs = point.history("p95", service, WORSENING_SECONDS)
+    third = len(logs) // 3
+    first, last = median(np.stack([logs[:third], logs[len(logs) - third :]]))
+    was_slow, is_tenfold = first - level >= EXTREME_Z * scale, last - level >= TENFOLD_Z * scale
+    return bool(was_slow and is_tenfold and last - first >= math.log(WORSENING_RATIO))

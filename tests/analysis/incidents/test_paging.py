@@ -1,0 +1,55 @@
+"""A slow service whose callers do not show it: it pages once it becomes slower and slower."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from tests.analysis.platforms import Course, Platform, Served, service, step
+
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, is_worth_a_page
+
+STORE = service("store")
+BREACHED = ServiceRisk(
+    breached=True, probability=1.0, near_probability=1.0, seconds=(0.0,) * 5, overloaded=False, utilization=None
+)
+
+
+def doubling(seconds: float, minutes: float) -> Callable[[int], float]:
+    """p95 that doubles every minute from `Platform.at` on, for some minutes."""
+    return lambda i: seconds * 2 ** min(max(0, i - Platform.at) / 6, minutes)
+
+
+@pytest.mark.parametrize(
+    ("p95", "minutes", "is_page"),
+    [
+        pytest.param(doubling(0.03, math.inf), 5, True, id="ten times as slow, and still growing"),
+        pytest.param(doubling(0.03, math.inf), 2, False, id="four times as slow"),
+        pytest.param(doubling(0.03, 5), 9, False, id="no longer growing: its callers are patient"),
+        pytest.param(step(0.03, 1.0), 1, False, id="a step: its callers have not answered yet"),
+        pytest.param(step(0.03, 1.0), 9, False, id="a step that they endure"),
+        pytest.param(doubling(0.001, math.inf), 5, False, id="too short to be felt"),
+        pytest.param(0.03, 5, False, id="as before"),
+    ],
+)
+def test_a_service_that_becomes_slower_and_slower_pages_before_its_callers(
+    p95: Course, minutes: int, *, is_page: bool
+) -> None:
+    store = Served(p95=p95)
+    platform = Platform({"front": Served(), "store": store}, {("user", "front"): Served(), ("front", "store"): store})
+    assert is_worth_a_page(platform.point(6 * minutes), {STORE: BREACHED}, STORE, (), None) == is_page
+
+
+@pytest.mark.parametrize(
+    ("p95", "is_stated"), [(0.1, False), (1.0, True)], ids=["three times slower", "30 times slower"]
+)
+def test_a_callee_that_is_slower_by_far_is_a_stated_cause_before_its_callers_show_it(
+    p95: float, *, is_stated: bool
+) -> None:
+    store = Served(p95=step(0.03, p95))
+    platform = Platform({"front": Served(), "store": store}, {("user", "front"): Served(), ("front", "store"): store})
+    (finding,) = (item for item in dependency(platform.point()) if item.service == STORE)
+    assert (finding.strength >= FINDING_STRENGTH) == is_stated
