@@ -16,6 +16,7 @@ from foreshock_dashboard.world.observer import (
     align_down,
     fold_start,
 )
+from foreshock_dashboard.world.row import Producer
 
 NOW = 1_800_000_003.0
 STEP = 10.0
@@ -268,3 +269,13 @@ def test_the_list_of_metrics_is_renewed_once_a_minute_while_it_is_stable() -> No
     listed = [first + later for later in (10, 20, 40, 80, 140, 150, 160, 180)]
     assert source.ranges[1:] == [(end - 59.0, end) for end in listed]
     assert min(start for metric, start, _ in source.queries if metric == "gpu_info") == first + 140
+
+
+def test_standard_labels_are_made_of_those_of_the_answer() -> None:
+    """At 100,000 series, new pairs for each evaluation would be the largest part of its memory."""
+    answer = Matrix.of(grid(0, 0, 1), {labels_of({"a": "1", "b": "2"}): np.ones(1)})
+    (labels,) = answer.labels
+    assert Producer(Query("m")).standard(answer).labels[0] is labels
+    (renamed,) = Producer(Query("m"), {"a": "c"}).standard(answer).labels
+    assert renamed == labels_of({"b": "2", "c": "1"})
+    assert renamed[0] is labels[1]

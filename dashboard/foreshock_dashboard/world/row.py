@@ -51,20 +51,24 @@ class Producer:
         infinite = np.isinf(matrix.values)
         finite = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
         for labels, values in zip(matrix.labels, finite, strict=True):
-            pairs = self._renamed(labels)
-            if pairs is not None:
-                key, scaled = labels_of(pairs), values * self.scale
+            key = self._renamed(labels)
+            if key is not None:
+                scaled = values * self.scale
                 rows[key] = nan_sum(rows[key], scaled) if key in rows else scaled
         return Matrix.of(matrix.times, rows)
 
-    def _renamed(self, labels: Labels) -> LabelMap | None:
+    def _renamed(self, labels: Labels) -> Labels | None:
+        """Standard labels, of the pairs of `labels` where they are equal: new ones of all series take many MiB."""
         pairs = {self.labels.get(name, name): value for name, value in labels}
         if "le" in pairs and self.le_scale != 1.0:
             pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
-        if self.relabel is None:
-            return pairs
-        relabeled = self.relabel(pairs)
-        return relabeled if relabeled is None or "le" not in pairs else {**relabeled, "le": pairs["le"]}
+        if self.relabel is not None:
+            relabeled = self.relabel(pairs)
+            if relabeled is None:
+                return None
+            pairs = {**relabeled, "le": pairs["le"]} if "le" in pairs else {**relabeled}
+        renamed, own = labels_of(pairs), dict(zip(labels, labels, strict=True))
+        return labels if renamed == labels else tuple(own.get(pair, pair) for pair in renamed)
 
 
 @dataclass(frozen=True, slots=True)
