@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import Open, Scheme, Site, assert_accessible_and_fits, at_each_width, ready
+from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
 
@@ -56,6 +57,22 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     expect(page).to_have_url(re.compile("service=embedder"))
     expect(page.locator("#chosen-service")).to_have_value("1")
     assert_accessible_and_fits(page)
+
+
+def test_idle_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:
+    """By service or another grouping; at each width the page is accessible and fits."""
+    site.hub.cost, site.hub.prices = LEDGER, PRICES
+    page = visit("/cost").page
+    ready(page)
+    expect(page.locator("#cost-headline")).to_have_text("Up to USD 96.00 per day can be saved (50% of GPU cost).")
+    row = page.locator("#savings tbody tr").first
+    expect(row).to_contain_text("ml/notebook has 1 idle GPU: no kernel for 1 d.")
+    expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))
+    for _ in at_each_width(page):
+        assert_accessible_and_fits(page)
+    page.get_by_label("Group by").select_option("pool")
+    expect(page).to_have_url(re.compile("by=pool"))
+    expect(page.locator("#gpu-time")).to_contain_text("spare")
 
 
 def test_a_service_moves_to_another_pool_by_the_controls(visit: Open, site: Site) -> None:

@@ -18,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 from mcp.types import TextContent
 from tests.mcp.conftest import Agent, Serve
+from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST
 from tests.web.worlds import NOW, SCENES, FakeHub
 
@@ -34,7 +35,7 @@ from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_SCHEMA_BYTES = 32 * 1024
+MAX_SCHEMA_BYTES = 36 * 1024
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "list_incidents": {"state": "all"},
     "explain_incident": {"incident": "latest"},
@@ -45,6 +46,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     "rank_root_causes": {"service": "embedder"},
     "get_postmortem": {"incident": "latest"},
     "forecast_capacity": {"service": "vllm-70b"},
+    "get_gpu_cost": {"by": "owner"},
 }
 """Every tool with arguments."""
 INITIALIZE = {
@@ -67,7 +69,7 @@ INJECTION = (
 def hub() -> FakeHub:
     """A hub that sees train-llm starve embedder, which tests only read."""
     candidates = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
-    seen = FakeHub(SCENES["contended"](), candidates=candidates, capacity=FORECAST)
+    seen = FakeHub(SCENES["contended"](), candidates=candidates, capacity=FORECAST, cost=LEDGER, prices=PRICES)
     seen.owners[Service("", "embedder")] = Ownership("search-team")
     return seen
 
@@ -224,6 +226,16 @@ def test_the_next_shortage_says_what_to_add_and_by_when(url: str) -> None:
     assert len(more["shortages"]) > len(found["shortages"])
     some = Agent(url).answer("forecast_capacity", move="vllm-8b", move_to="batch", replicas=1)
     assert some["case"].startswith("What if: 1 replica of vllm-8b moved to pool batch.")
+
+
+def test_idle_gpus_come_with_the_command_that_releases_them(url: str) -> None:
+    """Unknown is null."""
+    found = Agent(url).answer("get_gpu_cost")
+    assert found["summary"] == "Up to USD 96.00 per day can be saved (50% of GPU cost)."
+    first = found["savings"][0]
+    assert (first["service"], first["quality"], first["money_per_day"]) == ("ml/notebook", "measured", 48)
+    assert first["command"].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
+    assert {row["holding"]: row["idle_gpu_hours"] for row in found["rows"]}["unknown"] is None
 
 
 def test_time_ranges_are_compared_signal_by_signal(url: str) -> None:

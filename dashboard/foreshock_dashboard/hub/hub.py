@@ -15,8 +15,8 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.capacity import CapacityForecaster
-from foreshock_dashboard.hub.cost import CostAccountant
+from foreshock_dashboard.hub.capacity import CHUNK_RATIO, CapacityForecaster
+from foreshock_dashboard.hub.cost.accountant import CostAccountant
 from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
@@ -37,6 +37,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.notify.peer import Mute
 from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
@@ -58,6 +59,7 @@ from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.picture import incident_picture
+from foreshock_dashboard.web.pages.cost.cost_json import CostReports
 from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
@@ -180,7 +182,8 @@ class Hub:
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
-            self._accountant = CostAccountant(clusters, self._memory, self._stop)
+            self._accountant = CostAccountant(clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop)
+            self._cost_reports = CostReports(self)
             with naming("--prices"):
                 self._prices = prices_file(settings.prices) if settings.prices else None
             self._threads = self._make_threads(reads_own_store=reads_own_store)
@@ -433,6 +436,8 @@ class Hub:
             time=self.now(),
             snapshot=self.snapshot,
             capacity=self.capacity,
+            cost=self._cost_reports.get(DAY_SECONDS),
+            prices=self.prices,
             evaluation_seconds=self._loop.evaluation_seconds,
             durations=self._loop.durations,
             store=self.store.stats(),

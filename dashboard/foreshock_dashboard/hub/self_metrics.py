@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS, change_labels
 from foreshock_dashboard.hub.capacity_metrics import capacity_families
+from foreshock_dashboard.hub.cost.metrics import cost_families
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.change import REPORT_SOURCES, Change
@@ -111,6 +112,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
     yield from capacity_families(stats.capacity, stats.time)
+    yield from cost_families(stats.cost, stats.prices, stats.snapshot.world)
     yield _gauge(
         CHANGE_METRIC,
         "Unix time of the change; covers up to 50 changes in the last hour, newest first.",

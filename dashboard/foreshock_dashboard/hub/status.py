@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 
 from prometheus_client import Histogram
@@ -12,6 +13,8 @@ from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
+from foreshock_dashboard.model.cost.report import CostReport
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.channel_state import ChannelStats
@@ -31,7 +34,7 @@ class HubStats:
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
     discovery: jobs of the targets file.
     changes: reported ones. channels: receivers of notifications. outbox_error: why messages are not durable, "" if they
-    are.
+    are. cost: that of the last 24 h.
     """
 
     version: str
@@ -53,6 +56,8 @@ class HubStats:
     outbox_error: str = ""
     cluster_labels: tuple[str, ...] = ()
     capacity: CapacityForecast = field(default_factory=CapacityForecast)
+    cost: CostReport = CostReport(math.nan, math.nan, 0.0, "")
+    prices: Prices = NO_PRICES
 
 
 def status_json(stats: HubStats) -> Json:

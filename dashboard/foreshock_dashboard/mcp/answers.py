@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.capacity.load import ShortageBasis
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.change import Stage
+from foreshock_dashboard.model.cost.ledger import Holding
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 from foreshock_dashboard.model.types import ConditionKind, Health
 from foreshock_dashboard.web.state.comparison import Entity
@@ -20,6 +21,8 @@ Ratio = Annotated[float | None, Field(description="0 to 1; null: unknown")]
 PerSecond = Annotated[float | None, Field(description="requests per second; null: unknown")]
 Figure = Annotated[float | None, Field(description="in `unit`; null: unknown")]
 StatedCause = Annotated[Cause | None, Field(description="null at low confidence: check the candidates first")]
+GpuHours = Annotated[float | None, Field(description="null: unknown")]
+Money = Annotated[float | None, Field(description="in `currency`; null: no price")]
 Omitted = Annotated[int, Field(description="rows left out because the answer is bounded")]
 
 
@@ -339,4 +342,42 @@ class CapacityAnswer(Answer):
     notes: list[str]
     shortages: Annotated[list[ShortageRow], Field(description="the earliest first")]
     slow_burns: Annotated[list[FillingRow], Field(description="the earliest first")]
+    omitted: Omitted
+
+
+class HolderRow(TypedDict):
+    """GPU-hours in the time range."""
+
+    name: Annotated[str, Field(description="empty: see `holding`")]
+    holding: Holding
+    pool: str
+    gpu_hours: GpuHours
+    busy_gpu_hours: GpuHours
+    idle_gpu_hours: GpuHours
+    cost: Money
+
+
+class SavingRow(TypedDict):
+    """An action that saves GPU time, of a service or a pool. sampled: upper bound."""
+
+    service: str | None
+    pool: str
+    gpu_hours_per_day: GpuHours
+    money_per_day: Money
+    quality: Quality
+    text: str
+    action: str
+    command: str | None
+
+
+class CostAnswer(Answer):
+    """GPU time and its cost. reason: why there is none."""
+
+    summary: str
+    split: str
+    reason: str
+    notes: list[str]
+    currency: str
+    rows: Annotated[list[HolderRow], Field(description="the dearest first")]
+    savings: Annotated[list[SavingRow], Field(description="the largest first")]
     omitted: Omitted

@@ -17,11 +17,13 @@ from foreshock_dashboard.mcp.answers import (
     ChangeRow,
     ComparedAnswerRow,
     ComparedRange,
+    CostAnswer,
     EvidenceRow,
     FillingRow,
     GpuAnswerRow,
     GpuList,
     GpuShareRow,
+    HolderRow,
     IncidentExplanation,
     IncidentList,
     IncidentRow,
@@ -32,6 +34,7 @@ from foreshock_dashboard.mcp.answers import (
     Postmortem,
     RangeComparison,
     RootCauses,
+    SavingRow,
     ServiceAnswerRow,
     ServiceList,
     ShortageRow,
@@ -241,6 +244,16 @@ def postmortem(answer: Json) -> Postmortem:
     """Of `/api/report`."""
     text = "\n".join(line for line in answer["markdown"].split("\n") if not line.startswith("!["))
     return {**_envelope(answer), "id": answer["id"], "markdown": clean_document(text, MAX_MARKDOWN)}
+
+
+def cost(answer: Json) -> CostAnswer:
+    """Of `/api/cost`."""
+    rows, omitted = _first(answer["rows"], partial(_row, HolderRow))
+    savings = [
+        _row(SavingRow, row, command=None if row["command"] is None else clean_command(row["command"]))
+        for row in answer["savings"]
+    ]
+    return _row(CostAnswer, answer, **_envelope(answer), rows=rows, savings=savings, omitted=omitted)
 
 
 def capacity(answer: Json) -> CapacityAnswer:

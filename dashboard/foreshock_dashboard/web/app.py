@@ -39,6 +39,7 @@ from foreshock_dashboard.web.http.security import (
 from foreshock_dashboard.web.pages.capacity import layout as capacity
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
+from foreshock_dashboard.web.pages.cost import layout as cost
 from foreshock_dashboard.web.pages.fleet import layout as fleet
 from foreshock_dashboard.web.pages.now import layout as now
 from foreshock_dashboard.web.pages.services import layout as services
@@ -52,6 +53,7 @@ PAGES: tuple[Page, ...] = (
     cascade.PAGE,
     fleet.PAGE,
     capacity.PAGE,
+    cost.PAGE,
     traces.PAGE,
     services.PAGE,
     services.ONE,

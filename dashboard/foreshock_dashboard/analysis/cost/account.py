@@ -37,7 +37,8 @@ def account(usage: GpuUsage) -> CostHour:
     joules, activity = usage.watts * usage.step, np.minimum(usage.sm_active, usage.utilization)
     of_rest = np.where(is_busy, 0.0, rest / usage.step)
     known = np.isfinite(busy)
-    seconds, waits = np.nan_to_num(busy) * usage.step, np.nan_to_num(waiting) * usage.step
+    seconds = np.nan_to_num(busy) * usage.step
+    waits = np.minimum(np.nan_to_num(waiting) * usage.step, (allocated - seconds).clip(0.0))
     has_sm = known & np.isfinite(activity[gpu]) & is_busy[gpu]
     figures = {
         Figure.ALLOCATED: allocated,

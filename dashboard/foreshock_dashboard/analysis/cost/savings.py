@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from foreshock_dashboard.model.cost.ledger import CostKey, Figure, Holding
-from foreshock_dashboard.model.cost.report import Quality, Saving, SavingKind
+from foreshock_dashboard.model.cost.report import Saving, SavingKind
+from foreshock_dashboard.model.incident import Quality
 from foreshock_dashboard.model.types import Floats
 
 MAX_SAVINGS = 10
@@ -36,13 +37,18 @@ MIG_PROFILES = ((1, 1 / 8), (2, 2 / 8), (3, 4 / 8))
 def savings(
     keys: Sequence[CostKey], hours: Floats, covered: Floats, hourly: Mapping[CostKey, float]
 ) -> tuple[Saving, ...]:
-    """The largest savings, by money where it is known, then by GPU-hours.
+    """The largest savings, by money where it is known, then by GPU-hours; GPU wait comes last, as it frees no GPU.
 
     hours: figures by key, hour, and figure. covered: seconds with data of each hour. hourly: prices of GPU-hours.
     """
     found = [item for i, key in enumerate(keys) for item in _of_line(key, hours[i], covered, hourly[key])]
-    found.sort(key=lambda item: (-np.nan_to_num(item.money_per_day), -item.gpus, item.key.pool, str(item.key.service)))
+    found.sort(key=_order)
     return tuple(found[:MAX_SAVINGS])
+
+
+def _order(item: Saving) -> tuple[object, ...]:
+    amounts = -float(np.nan_to_num(item.money_per_day)), -item.gpu_hours_per_day
+    return item.kind is SavingKind.SEPARATE, *amounts, item.key.pool, str(item.key.service)
 
 
 def _of_line(key: CostKey, hours: Floats, covered: Floats, hourly: float) -> Iterator[Saving]:

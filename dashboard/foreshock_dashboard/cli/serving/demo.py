@@ -16,7 +16,7 @@ from foreshock_simulator.scenarios.platforms.topology import SIZES
 MAX_SPEED = 60.0
 HUB_OPTIONS = (
     "host", "port", "allow_unauthenticated", "auth_basic_file", "roles", "external_url", "alertmanager_url",
-    "alertmanager_early_warnings", "notify_file",
+    "alertmanager_early_warnings", "notify_file", "prices",
 )  # fmt: skip
 """Options of `foreshock serve` that the demo has as well, but not from the environment: a demo must not page."""
 

@@ -42,7 +42,8 @@ class Figure(IntEnum):
     """A figure of a line in an hour, in GPU-seconds unless stated otherwise.
 
     ALLOCATED: held. KNOWN: the part of it whose use is known; BUSY, WAITING, IDLE, and UNUSED are of that part. BUSY: a
-    kernel ran, which may be more than what is held of a shared GPU. WAITING: an upper bound. IDLE: held, neither busy
+    kernel ran, which may be more than what is held of a shared GPU. WAITING: the rest of what is
+    held at most, an upper bound. IDLE: held, neither busy
     nor waiting. UNUSED: held in steps without any kernel. JOULES: energy, by busy share. POWERED: GPU-seconds with
     known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with known SM activity, and its integral. MEMORY: the highest
     used share of a GPU's memory, 0 to 1. INFERRED: held as far as processes show, without allocation data.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 from foreshock_dashboard.model.cost.ledger import CostKey
-
-Quality = Literal["measured", "sampled", "inferred"]
+from foreshock_dashboard.model.incident import Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ COST_TEXTS: Mapping[str, str] = {
     "no_pool": "no pool",
     "no_savings": "No savings found in this time range.",
     "no_price": "no price",
+    "unknown_use": "unknown",
     "measured": "from allocations and counters",
     "sampled": "upper bound from samples",
     "inferred": "no data on allocations, or an estimate",

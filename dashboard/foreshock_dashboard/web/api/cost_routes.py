@@ -14,6 +14,7 @@ from foreshock_dashboard.web.api.answers import get
 from foreshock_dashboard.web.api.parameters import CostParameters
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostReports, CostRowJson, cost
+from foreshock_dashboard.web.pages.cost.data import CostPage, cost_page
 from foreshock_dashboard.web.state.parameters import time_parameter
 
 
@@ -28,6 +29,10 @@ def add_cost_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
     @get(api, "/cost", "GPU time allocated, busy, waiting, and idle; what it costs; and what can be saved", Cost)
     def cost_(request: Request, query: Annotated[CostParameters, Query()]) -> Response:
         return responder.json_response(request, hub.snapshot, found(query))
+
+    @get(api, "/pages/cost", "All values of the Cost page", CostPage)
+    def page_cost(request: Request, query: Annotated[CostParameters, Query()]) -> Response:
+        return responder.json_response(request, hub.snapshot, cost_page(found(query)))
 
     @api.get("/csv/cost", summary="The rows of /api/cost as CSV", name="csv_cost", response_class=Response)
     def csv_cost(query: Annotated[CostParameters, Query()]) -> Response:

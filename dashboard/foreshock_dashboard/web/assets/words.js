@@ -276,3 +276,28 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   tap_hour: "Tap an hour to read it and to show its chart.",
   what_if: "What if",
 });
+
+export const HOLDINGS = /** @type {const} */ ({
+  service: "service",
+  unallocated: "unallocated",
+  unknown: "unknown use",
+});
+
+export const GROUPINGS = /** @type {const} */ ({
+  service: "service and pool",
+  namespace: "namespace",
+  owner: "owner",
+  pool: "pool",
+});
+
+export const COST_TEXTS = /** @type {const} */ ({
+  no_owner: "no owner",
+  no_namespace: "no namespace",
+  no_pool: "no pool",
+  no_savings: "No savings found in this time range.",
+  no_price: "no price",
+  unknown_use: "unknown",
+  measured: "from allocations and counters",
+  sampled: "upper bound from samples",
+  inferred: "no data on allocations, or an estimate",
+});

@@ -8,6 +8,7 @@ import { copy } from "#web/assets/widgets/toast.js";
 import { capacity } from "#web/pages/capacity/capacity.js";
 import { cascade } from "#web/pages/cascade/cascade.js";
 import { contention } from "#web/pages/contention/contention.js";
+import { cost } from "#web/pages/cost/cost.js";
 import { fleet } from "#web/pages/fleet/fleet.js";
 import { now } from "#web/pages/now/now.js";
 import { service } from "#web/pages/services/service.js";
@@ -28,7 +29,7 @@ import { startSilences } from "#web/shell/silences.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
 
 /** By the `data-page` that a page's layout has. */
-const PAGES = { now, contention, cascade, fleet, capacity, traces, services, service, status };
+const PAGES = { now, contention, cascade, fleet, capacity, cost, traces, services, service, status };
 
 /** Draw what of the frame depends on the time range. */
 const drawFrame = () => {

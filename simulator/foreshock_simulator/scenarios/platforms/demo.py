@@ -22,7 +22,7 @@ _REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-
 
 
 def demo(hosts: tuple[HostSpec, ...], topology: Topology) -> PlatformSpec:
-    """Fourteen services and tenants on four hosts with eight GPUs each."""
+    """Fifteen services and tenants on four hosts with eight GPUs each."""
     front, back = ("host-1", "host-2"), ("host-3", "host-4")
     embed = PoolSpec("embed", _places(front, 4, 5), slots=2)
     chat_places, chat_quota = (*_places(front, 0, 1), *_places(front, 7)), 4 + round(2 * topology.spare)
@@ -48,7 +48,8 @@ def demo(hosts: tuple[HostSpec, ...], topology: Topology) -> PlatformSpec:
         replace(catalog().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
         replace(catalog().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
-    platform = PlatformSpec(hosts, pools, tuple(services), (*tenants, *mig_tenants(pools)))
+    idle = replace(catalog().tenant("notebook"), places=(Place("host-3", 6),))  # last: random numbers depend on order
+    platform = PlatformSpec(hosts, pools, tuple(services), (*tenants, *mig_tenants(pools), idle))
     flows = flows_of(platform, ExtraServices(), topology, random_stream(0, "topology/demo"))
     return replace(platform, flows=flows)
 

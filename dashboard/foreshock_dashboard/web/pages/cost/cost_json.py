@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
 from foreshock_dashboard.model.cost.prices import Prices
-from foreshock_dashboard.model.cost.report import CostReport, CostRow, Quality, Saving, SavingKind
+from foreshock_dashboard.model.cost.report import CostReport, CostRow, Saving, SavingKind
 from foreshock_dashboard.model.hub.view import HubView
+from foreshock_dashboard.model.incident import Quality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.cost_text import (
@@ -107,6 +108,7 @@ class Cost(TypedDict):
     reason: str
     notes: list[str]
     total: CostRowJson | None
+    unallocated: Annotated[CostRowJson | None, Field(description="of all pools; null: none")]
     rows: Annotated[list[CostRowJson], Field(description="the dearest first")]
     savings: Annotated[list[SavingJson], Field(description="at most 10, the largest first")]
 
@@ -146,7 +148,8 @@ def cost(hub: HubView, report: CostReport, by: str = "service") -> Cost:
         groups.setdefault(_group(row, by, lambda service: hub.ownership(service).owner), []).append(row)
     rows = [_row(group, items, report.seconds, hub) for group, items in groups.items()]
     rows.sort(key=lambda row: (-(row.cost or 0.0), -(row.gpu_hours or 0.0), row.name, row.pool))
-    whole = _Group("", Holding.SERVICE, "")
+    whole, unallocated = _Group("", Holding.SERVICE, ""), _Group("", Holding.UNALLOCATED, "")
+    free = [row for row in report.rows if row.key.holding is Holding.UNALLOCATED]
     return {
         "start": number_of_time(report.start),
         "end": number_of_time(report.end),
@@ -159,6 +162,7 @@ def cost(hub: HubView, report: CostReport, by: str = "service") -> Cost:
         "reason": reason,
         "notes": quality_notes(report, hub.cost) if not reason else [],
         "total": None if reason else _row(whole, report.rows, report.seconds, hub),
+        "unallocated": _row(unallocated, free, report.seconds, hub) if free else None,
         "rows": rows,
         "savings": [_saving(saving, hub) for saving in report.savings],
     }

@@ -7,7 +7,6 @@ import math
 import threading
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.replay.cost_history import STEP_SECONDS, CostHistory
@@ -20,15 +19,13 @@ PAUSE_SECONDS = 0.2
 """Wall-clock time between two pieces of history, in which evaluations go on."""
 PAST_HOURS = 24
 """Hours that a hub of the past reads."""
-CHUNK_RATIO = 4
-"""The values that an evaluation may read at once, over those of a piece of history."""
 
 
 class CostAccountant:
-    """Keeps the ledger. One thread calls `refresh`; all may read `ledger`."""
+    """Keeps the ledger. One thread calls `refresh`; all may read `ledger`. max_chunk_values: as of `CostHistory`."""
 
-    def __init__(self, source: MetricSource, memory: Memory, stop: threading.Event) -> None:
-        self._stop, self._source, self._most = stop, source, memory.chunk_values // CHUNK_RATIO
+    def __init__(self, source: MetricSource, max_chunk_values: int, stop: threading.Event) -> None:
+        self._stop, self._source, self._most = stop, source, max_chunk_values
         self._lock = threading.Lock()
         self._history = CostHistory(source, self._most)
 
