@@ -41,16 +41,17 @@ class Picture:
 
 
 NEIGHBOR, OUTAGE = ("noisy-neighbor", "2026-01-05T08:43:50Z"), ("outage", "2026-01-05T08:45:30Z")
+WARNED, BREACHED = ("noisy-neighbor", "2026-01-05T08:41:30Z"), ("noisy-neighbor", "2026-01-05T08:56:00Z")
 PAIR = "/contention?victim=serving/llm-chat&aggressor=ml/batch-embed"
 TAKEN = (
-    Picture("now-light", *NEIGHBOR, "/"),
-    Picture("now-dark", *NEIGHBOR, "/", "dark"),
-    Picture("now-390", *NEIGHBOR, "/", narrow=True),
+    Picture("now-light", *WARNED, "/"),
+    Picture("now-dark", *WARNED, "/", "dark"),
+    Picture("now-390", *WARNED, "/", narrow=True),
     Picture("contention", *NEIGHBOR, PAIR, whole=True),
     Picture("fleet", *NEIGHBOR, "/fleet"),
     Picture("trace", *NEIGHBOR, "/traces?service=serving/gateway&order=gpu_wait", first="#list tbody a"),
     Picture("service", *NEIGHBOR, "/services/serving/llm-chat"),
-    Picture("cascade", *OUTAGE, "/cascade", whole=True),
+    Picture("cascade", *BREACHED, "/cascade", whole=True),
     Picture("status", *OUTAGE, "/status"),
 )
 

@@ -47,7 +47,7 @@ from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import Breach, Recovery, breach, recovery
-from foreshock_dashboard.web.pages.now.impact import entry_services, impact
+from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import trace_json as traces_json
@@ -391,12 +391,18 @@ def test_what_an_incident_has_cost_is_integrated_over_its_requests() -> None:
     assert impact(world, (service("absent"),), {}, NOW - 100) is None
 
 
-def test_a_request_that_passes_through_several_services_counts_at_the_first_one() -> None:
-    world = contended()
-    edges = (Edge(service("rag-api"), service("embedder")), Edge(service("web"), service("rag-api")))
-    called = replace(world, edges=edges)
-    assert entry_services(called, (service("embedder"), service("rag-api"))) == (service("rag-api"),)
-    assert entry_services(called, (service("embedder"), service("web"))) == (service("embedder"), service("web"))
+def test_a_request_that_passes_through_several_services_counts_where_it_came_in() -> None:
+    """The embedder is called by rag-api alone, the model server by chat-api, too."""
+    world, entry, inner, shared = contended(), *map(service, ("rag-api", "embedder", "vllm-70b"))
+    cost = {
+        services: impact(world, services, {}, NOW - 100) for services in ((entry,), (entry, inner), (entry, shared))
+    }
+    assert cost[entry, inner] == cost[(entry,)]
+    alone, both = cost[(entry,)], cost[entry, shared]
+    assert alone
+    assert both
+    assert both.services == (entry, shared)
+    assert both.requests > alone.requests
 
 
 def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:

@@ -71,8 +71,8 @@ def test_the_cost_of_a_breach_that_is_over_is_in_the_past() -> None:
 @pytest.mark.parametrize(
     ("until", "words"),
     [
-        (math.inf, "About 900 of 1,200 requests to cart and web have failed since 07:55:00 UTC"),
-        (T - 60, "About 900 of 1,200 requests to cart and web failed from 07:55:00 UTC to 07:59:00 UTC"),
+        (math.inf, "About 900 of 1,200 requests that came in at cart and web have failed since 07:55:00 UTC"),
+        (T - 60, "About 900 of 1,200 requests that came in at cart and web failed from 07:55:00 UTC to 07:59:00 UTC"),
     ],
 )
 def test_the_cost_at_the_entry_names_it_and_its_time(until: float, words: str) -> None:

@@ -355,7 +355,8 @@ class MapPicture {
       ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, errors ${formatPercent(service.error_rate)}`
       : "";
     const order = service?.order ? `${service.order} in order of first anomaly, ` : "";
-    const name = `${inWords(node.id)}: ${isSuspect ? "suspected cause, " : order}${word}${values}`;
+    const role = isSuspect ? "suspected cause, " : order;
+    const name = `${inWords(node.id)}: ${sign === SUSPECT_SIGN ? "" : role}${word}${values}`;
     const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 36) / 7.6));
     const valueText = truncate(nodeValueText(service, word, this.data.at_risk), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];

@@ -11,6 +11,7 @@ import numpy as np
 from foreshock_dashboard.analysis.incidents.cost import latency_quantiles, slowed_requests
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 
@@ -28,12 +29,6 @@ class Impact(NamedTuple):
     until: float = math.inf
 
 
-def entry_services(world: World, services: Collection[Service]) -> tuple[Service, ...]:
-    """The services that none of the others calls: a request that passes through several is counted there, once."""
-    called = {edge.server for edge in world.edges if {edge.client, edge.server} <= {*services} and len({*edge[:2]}) > 1}
-    return tuple(sorted({*services} - called))
-
-
 def impact(
     world: World,
     services: Collection[Service],
@@ -41,23 +36,29 @@ def impact(
     since: float,
     until: float = math.inf,
 ) -> Impact | None:
-    """Requests from `since` to before `until` (Unix seconds), integrated over the rates; None where all are unknown.
+    """Requests that come in at some services from `since` to before `until` (Unix seconds); None without any.
 
-    Failed requests are not counted as slow too. Without an SLO none is slow.
+    They are integrated over the rates. Calls from one of the services to another are left out, so that a request that
+    passes through several counts once. Failed requests are not counted as slow too. Without an SLO none is slow.
     """
-    red, total = world.red, np.zeros(3)
-    columns = slice(*np.searchsorted(world.times, (since, until)).tolist())
-    known = [
-        service
-        for service in services
-        if service in world.services and np.isfinite(red.rate[world.services.index(service), columns]).any()
-    ]
-    for service in known:
+    columns, inner = slice(*np.searchsorted(world.times, (since, until)).tolist()), frozenset(services)
+    found: dict[Service, Floats] = {}
+    for service in sorted(inner & {*world.services}):
         row = world.services.index(service)
-        requests = np.nan_to_num(red.rate[row, columns].astype(np.float64)) * world.step
-        failed = requests * np.nan_to_num(red.error_rate[row, columns].astype(np.float64))
+        calls = [(edge.client, at) for at, edge in enumerate(world.edges) if edge.server == service != edge.client]
+        used = [(client, at) for client, at in calls if np.nansum(world.calls.rate[at, columns]) > 0]
+        outer = [(world.calls, at) for client, at in used if client not in inner]
+        rows = outer if len(outer) < len(used) else [(world.red, row)]
+        served = latency_quantiles(world.red, row, columns)
         limit = slos[service].seconds if service in slos else math.nan
-        slow = slowed_requests(requests, failed, latency_quantiles(red, row, columns), limit)
-        total += requests.sum(), failed.sum(), slow.sum()
-    asked, lost, late = np.round(total, 1).tolist()
-    return Impact(tuple(known), asked, lost, late, since, until) if known else None
+        for red, counted in rows:
+            requests = np.nan_to_num(red.rate[counted, columns].astype(np.float64)) * world.step
+            failed = requests * np.nan_to_num(red.error_rate[counted, columns].astype(np.float64))
+            slow = slowed_requests(requests, failed, served, limit)
+            sums = np.array([requests.sum(), failed.sum(), slow.sum()])
+            found[service] = found.get(service, np.zeros(3)) + sums
+    known = {service: sums for service, sums in found.items() if sums[0] > 0}
+    if not known:
+        return None
+    asked, lost, late = np.round(sum(known.values(), np.zeros(3)), 1).tolist()
+    return Impact(tuple(known), asked, lost, late, since, until)

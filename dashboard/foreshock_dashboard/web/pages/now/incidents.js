@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatValue, inWords } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatValue, inWords, uncapitalized } from "#web/assets/format.js";
 import {
   actionCard,
   causeText,
@@ -188,17 +188,14 @@ const openIncident = (incident, isShown, now, step = 0) => {
   const isLatent = !affected.length;
   const age = evidence_at ? now - evidence_at : 0;
   const isPast = age > Math.max(STALE_SECONDS, 2 * step) || (age > 0 && state !== "firing");
-  return h(
-    "li",
-    { "data-severity": !isLatent && state === "firing" ? severity : "inactive" },
+  const body = [
     h(
       "p",
       { class: "warning-head" },
       isShown
         ? [serviceLink(service), ` ${NOW_TEXTS.incident} (`, shownState(incident), ")"]
         : [
-            incidentState(incident),
-            " ",
+            isLatent ? null : [incidentState(incident), " "],
             serviceLink(service),
             h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
           ],
@@ -217,13 +214,13 @@ const openIncident = (incident, isShown, now, step = 0) => {
         ? h(
             "div",
             null,
-            isPast
+            isPast && !isLatent
               ? h(
                   "p",
                   { class: "note" },
                   `${NOW_TEXTS.values_at} `,
                   timeElement(evidence_at, now),
-                  isLatent ? "." : NOW_TEXTS.past_values,
+                  NOW_TEXTS.past_values,
                 )
               : null,
             evidenceTable(incident, now),
@@ -232,7 +229,11 @@ const openIncident = (incident, isShown, now, step = 0) => {
         : null,
       h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),
     ),
-  );
+  ];
+  if (!isLatent) return h("li", { "data-severity": state === "firing" ? severity : "inactive" }, body);
+  const time = evidence_at ? [` · ${uncapitalized(NOW_TEXTS.values_at)} `, timeElement(evidence_at, now)] : null;
+  const summary = [incidentState(incident), ` ${inWords(service)}`, h("span", { class: "muted" }, time)];
+  return h("li", { "data-severity": "inactive" }, h("details", null, h("summary", null, summary), body));
 };
 
 /**

@@ -126,13 +126,17 @@ def impact_text(impact: Impact, service: Service, breached: Breach | None) -> Te
     """The requests that failed or were too slow: `About 1,300 of its 2,800 requests since then have been too slow`.
 
     Those to a service itself are counted since its breach, or without one since the start of the incident, which stand
-    before; those to others since a time: `About 900 of 1,200 requests to shop/cart have failed since 08:46:50`.
+    before; those to others since a time: `About 900 of 1,200 requests that came in at web have failed since 08:46:50`.
     """
     bad, is_own = impact.failed + impact.slow, impact.services == (service,)
-    of = f"its {estimate(impact.requests)} requests" if is_own else f"{estimate(impact.requests)} requests to "
+    of = (
+        f"its {estimate(impact.requests)} requests"
+        if is_own
+        else f"{estimate(impact.requests)} requests that came in at "
+    )
     who = text(
         f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of {of}",
-        () if is_own else (joined if len(impact.services) == 2 else listed)(impact.services),
+        () if is_own else _named(impact.services),
     )
     kind = "failed" if impact.slow < 1 <= bad else "slow" if impact.failed < 1 <= bad else ""
     if math.isfinite(impact.until):
@@ -145,6 +149,13 @@ def impact_text(impact: Impact, service: Service, breached: Breach | None) -> Te
         return text(who, f" {has} {been} since ", time(impact.since))
     since = "the start" if not breached else "then" if breached.steady_since is None else "the first breach"
     return text(who, f" since {since} {has} {been}")
+
+
+def _named(services: Sequence[Service]) -> Text:
+    """`a, b and c`; `a, b, c and 2 more`."""
+    if len(services) in (2, 3):
+        return text(joined(services[:-1], ", "), " and ", services[-1])
+    return listed(services)
 
 
 def recovery_text(found: Sequence[Recovery]) -> Text:

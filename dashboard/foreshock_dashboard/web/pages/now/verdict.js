@@ -251,7 +251,7 @@ export const drawVerdict = ({ verdict }, now) => {
       situation
         ? h("span", { class: "narrow-only" }, unbroken(` for ${formatDuration(now - ageOf(situation))}`))
         : null,
-      note,
+      note ? h("span", { class: "badge-note" }, note) : null,
     ),
     situation ? [responseLine(situation.incident.id, now), links(situation)] : null,
   );

@@ -37,7 +37,7 @@ from foreshock_dashboard.web.pages.now.course import (
     recovery,
 )
 from foreshock_dashboard.web.pages.now.healthy import healthy_since
-from foreshock_dashboard.web.pages.now.impact import Impact, entry_services, impact
+from foreshock_dashboard.web.pages.now.impact import Impact, impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     figure_text,
@@ -359,18 +359,19 @@ def by_impact(row: Breached) -> tuple[bool, float]:
 def _impact(
     snapshot: Snapshot, world: World, history: ServiceHistory | None, subject: Service, chosen: ChosenIncidents
 ) -> Impact | None:
-    """Requests to the services in breach that no other one in breach calls, during their breaches.
+    """Requests that came in at the services in breach, since the first of them was, up to when the last one is not.
 
     Without a breach, requests to the subject since the onset of the incident.
     """
     (item,), slos = chosen.incidents, _slos(snapshot)
     services = tuple(filter(chosen.may_have, history.anomalous_services())) if history else ()
-    breaches = {service: found for service in services if history and (found := breach(history, service, item.since))}
-    entries = [breaches[service] for service in entry_services(world, breaches)]
-    if not entries:
+    found = {
+        service: breached for service in services if history and (breached := breach(history, service, item.since))
+    }
+    if not found:
         return impact(world, (subject,), slos, item.since)
-    until = max(math.inf if found.until is None else found.until for found in entries)
-    return impact(world, entry_services(world, breaches), slos, min(found.since for found in entries), until)
+    until = max(math.inf if breached.until is None else breached.until for breached in found.values())
+    return impact(world, tuple(found), slos, min(breached.since for breached in found.values()), until)
 
 
 def _without_incident(
