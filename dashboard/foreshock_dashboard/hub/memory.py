@@ -26,7 +26,7 @@ RESERVE_RATIO = 1 / 4
 and a block that is cut or merged."""
 TIGHT_RATIO = 3 / 2
 """Room below which caches are dropped, and recent data is written to blocks; in reserves."""
-SERIES_BYTES = 1152
+SERIES_BYTES = 984
 """Share of the memory for data per series in memory: 0.17 KB for its names in the scraper and the index, and the rest
 for its samples in the head and in the history of the analysis, and while they are written and read."""
 QUERY_SAMPLE_BYTES = 128
