@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from foreshock_dashboard.analysis.cost.account import account
-from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostLedger
+from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostKey, CostLedger
 from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError
 from foreshock_dashboard.replay.capacity_history import completed
 from foreshock_dashboard.replay.gpu_usage import JOINED, gpu_usage, readings
@@ -40,6 +40,8 @@ class CostHistory:
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._read: set[float] = set()  # starts of the hours that are over and read
         self._chunk_hours = 1
+        self._keys: dict[CostKey, CostKey] = {}
+        self._last_keys: tuple[CostKey, ...] = ()
 
     def read(self, now: float) -> Iterator[float]:
         """Read the present hour again, and unread ones before it, in pieces; each yields the start of its first hour.
@@ -101,8 +103,15 @@ class CostHistory:
         for column in range(0, len(times), HOUR_POINTS):
             hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all)
             if len(hour.keys):
-                found[first + column * STEP_SECONDS] = hour
+                found[first + column * STEP_SECONDS] = replace(hour, keys=self._interned(hour.keys))
         return found
+
+    def _interned(self, keys: tuple[CostKey, ...]) -> tuple[CostKey, ...]:
+        """Equal keys as one object: hundreds of hours have the same."""
+        known = tuple(self._keys.setdefault(key, key) for key in keys)
+        if known != self._last_keys:
+            self._last_keys = known
+        return self._last_keys
 
 
 def account_readings(found: Readings, whole: Iterable[str]) -> CostHour:

@@ -64,8 +64,8 @@ def test_who_held_and_used_a_day_of_gpu_time(store: Store) -> None:
         (SavingKind.SHRINK, None),
         (SavingKind.RELEASE, NOTEBOOK),
         (SavingKind.RELEASE, EMBED),
-        (SavingKind.SEPARATE, CHAT),
         (SavingKind.SHRINK, None),
+        (SavingKind.SEPARATE, CHAT),
     ]
 
 

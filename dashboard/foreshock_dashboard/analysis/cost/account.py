@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,30 +55,51 @@ def account(usage: GpuUsage) -> CostHour:
         Figure.SM_ACTIVE: np.where(has_sm, np.nan_to_num(part * activity[gpu]) * usage.step, 0.0),
         Figure.INFERRED: np.where(usage.shows_allocations[gpu][:, None], 0.0, allocated),
     }
-    lines: dict[CostKey, Floats] = {}
-    for i, holder in enumerate(usage.holders):
-        line = _line(lines, usage, Holding.SERVICE, holder.service, holder.gpu)
-        for figure, values in figures.items():
-            line[figure] += values[i].sum()
-        line[Figure.MEMORY] = max(line[Figure.MEMORY], np.nan_to_num(usage.memory[i]).max(initial=0.0))
+    lines = _Lines(usage)
+    rows = [lines.row(Holding.SERVICE, holder.service, holder.gpu) for holder in usage.holders]
+    lines.add(rows, figures)
+    if rows:
+        np.maximum.at(lines.values[:, Figure.MEMORY], rows, np.nan_to_num(usage.memory).max(axis=1))
     for holding, mine in ((Holding.UNALLOCATED, is_free), (Holding.UNKNOWN, ~is_free)):
-        left, power = np.where(mine, rest, 0.0), np.where(mine, np.nan_to_num(of_rest * joules), 0.0)
-        for row in np.flatnonzero(left.sum(axis=1)).tolist():
-            line = _line(lines, usage, holding, None, row)
-            line[Figure.ALLOCATED] += left[row].sum()
-            line[Figure.JOULES] += power[row].sum()
-            line[Figure.POWERED] += left[row][np.isfinite(joules[row])].sum()
-            line[Figure.INFERRED] += 0.0 if usage.shows_allocations[row] else left[row].sum()
-            if holding is Holding.UNALLOCATED:
-                line[[Figure.KNOWN, Figure.IDLE, Figure.UNUSED]] += left[row].sum()
-    keys = tuple(key for key, line in lines.items() if line[Figure.ALLOCATED] > 0)
-    values = np.array([lines[key] for key in keys]).reshape(len(keys), len(Figure))
-    return CostHour(float(usage.present.any(axis=0).sum()) * usage.step, keys, values)
+        left = np.where(mine, rest, 0.0)
+        gpus = np.flatnonzero(left.sum(axis=1))
+        left, power, watts = left[gpus], np.where(mine, of_rest * joules, 0.0)[gpus], joules[gpus]
+        of_use = left if holding is Holding.UNALLOCATED else np.zeros_like(left)
+        lines.add(
+            [lines.row(holding, None, row) for row in gpus.tolist()],
+            {
+                Figure.ALLOCATED: left,
+                Figure.KNOWN: of_use,
+                Figure.IDLE: of_use,
+                Figure.UNUSED: of_use,
+                Figure.JOULES: np.nan_to_num(power),
+                Figure.POWERED: np.where(np.isfinite(watts), left, 0.0),
+                Figure.INFERRED: np.where(usage.shows_allocations[gpus][:, None], 0.0, left),
+            },
+        )
+    kept = [(key, row) for key, row in lines.rows.items() if lines.values[row, Figure.ALLOCATED] > 0]
+    values: Floats = np.zeros((len(kept), len(Figure)), np.float32)
+    values[:] = lines.values[[row for _, row in kept]]
+    return CostHour(float(usage.present.any(axis=0).sum()) * usage.step, tuple(key for key, _ in kept), values)
 
 
-def _line(lines: dict[CostKey, Floats], usage: GpuUsage, holding: Holding, service: Service | None, gpu: int) -> Floats:
-    key = CostKey(holding, service, usage.pool[gpu], usage.gpus[gpu].model)
-    return lines.setdefault(key, np.zeros(len(Figure)))
+class _Lines:
+    """Lines of an hour. rows: their rows in `values`, shape (lines, figures)."""
+
+    def __init__(self, usage: GpuUsage) -> None:
+        self._usage = usage
+        self.rows: dict[CostKey, int] = {}
+        self.values: Floats = np.zeros((len(usage.holders) + 2 * len(usage.gpus), len(Figure)))
+
+    def row(self, holding: Holding, service: Service | None, gpu: int) -> int:
+        """The row of a line, which may be new."""
+        key = CostKey(holding, service, self._usage.pool[gpu], self._usage.gpus[gpu].model)
+        return self.rows.setdefault(key, len(self.rows))
+
+    def add(self, rows: list[int], figures: Mapping[Figure, Floats]) -> None:
+        """Add figures, each of shape (rows, steps), to lines."""
+        for figure, values in figures.items():
+            np.add.at(self.values[:, figure], np.array(rows, np.intp), values.sum(axis=1))
 
 
 def _by_gpu(usage: GpuUsage, gpu: Index, values: Floats) -> Floats:

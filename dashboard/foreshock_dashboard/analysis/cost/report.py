@@ -12,6 +12,9 @@ from foreshock_dashboard.model.cost.prices import Prices
 from foreshock_dashboard.model.cost.report import CostReport, CostRow
 from foreshock_dashboard.model.types import Floats
 
+MAX_SAVING_HOURS = 168
+"""Hours that savings rest on, at the end of the time range."""
+
 
 def cost_report(ledger: CostLedger, seconds: float, prices: Prices, until: float = math.inf) -> CostReport:
     """The last `seconds` of a ledger, in whole hours: every line with its price, the dearest first, and savings.
@@ -25,12 +28,20 @@ def cost_report(ledger: CostLedger, seconds: float, prices: Prices, until: float
     starts = sorted(start for start in ledger.hours if first <= start <= newest)
     hours = [ledger.hours[start] for start in starts]
     row = {key: i for i, key in enumerate(dict.fromkeys(key for hour in hours for key in hour.keys))}
-    cube = np.zeros((len(row), len(hours), len(Figure)))
-    for column, hour in enumerate(hours):
-        cube[[row[key] for key in hour.keys], column] = hour.values
+    sums: Floats = np.zeros((len(row), len(Figure)))
+    cube: Floats = np.zeros((len(row), min(len(hours), MAX_SAVING_HOURS), len(Figure)), np.float32)
+    keys: tuple[CostKey, ...] = ()
+    for column, hour in enumerate(hours, cube.shape[1] - len(hours)):
+        if hour.keys is not keys:
+            keys, lines = hour.keys, np.array([row[key] for key in hour.keys], np.intp)
+        memory = np.maximum(sums[lines, Figure.MEMORY], hour.values[:, Figure.MEMORY])
+        sums[lines] += hour.values
+        sums[lines, Figure.MEMORY] = memory
+        if column >= 0:
+            cube[lines, column] = hour.values
     covered = np.array([hour.seconds for hour in hours])
     hourly = {key: prices.hourly(key.pool, key.model) for key in row}
-    rows = [_row(key, cube[i], hourly[key]) for key, i in row.items()]
+    rows = [_row(key, sums[i], hourly[key]) for key, i in row.items()]
     rows.sort(key=lambda item: (-np.nan_to_num(item.money), -item.allocated, item.key.pool, str(item.key.service)))
     return CostReport(
         start=starts[0],
@@ -38,14 +49,13 @@ def cost_report(ledger: CostLedger, seconds: float, prices: Prices, until: float
         seconds=float(covered.sum()),
         currency=prices.currency,
         rows=tuple(rows),
-        savings=savings(tuple(row), cube, covered, hourly),
+        savings=savings(tuple(row), cube, covered[-cube.shape[1] :], hourly),
         unread=ledger.unread_hours > 0 and newest - first > (len(hours) - 1) * HOUR_SECONDS,
     )
 
 
-def _row(key: CostKey, hours: Floats, hourly: float) -> CostRow:
-    """A line over hours, shape (hours, figures)."""
-    sums = hours.sum(axis=0)
+def _row(key: CostKey, sums: Floats, hourly: float) -> CostRow:
+    """sums: figures of a line, shape (figures,)."""
     allocated, known, powered, sm_busy = (
         float(sums[figure]) for figure in (Figure.ALLOCATED, Figure.KNOWN, Figure.POWERED, Figure.SM_BUSY)
     )
@@ -63,7 +73,7 @@ def _row(key: CostKey, hours: Floats, hourly: float) -> CostRow:
         unused=used(Figure.UNUSED),
         joules=float(sums[Figure.JOULES]) if powered > 0 else math.nan,
         sm_active=float(sums[Figure.SM_ACTIVE]) / sm_busy if sm_busy > 0 else math.nan,
-        memory=float(hours[:, Figure.MEMORY].max()) or math.nan,
+        memory=float(sums[Figure.MEMORY]) or math.nan,
         inferred=float(sums[Figure.INFERRED]),
         hourly=hourly,
     )

@@ -53,6 +53,7 @@ def _order(item: Saving) -> tuple[object, ...]:
 
 def _of_line(key: CostKey, hours: Floats, covered: Floats, hourly: float) -> Iterator[Saving]:
     """hours: figures of a line, shape (hours, figures)."""
+    hours = hours.astype(np.float64)
     sums = hours.sum(axis=0)
     quality: Quality = "inferred" if sums[Figure.INFERRED] > 0 else "measured"
     if key.holding is Holding.UNKNOWN or not covered.sum() > 0:
