@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,7 @@ from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.gpu.snapshot import GpuSnapshot
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver
+from foreshock_exporter.model.xid import KernelMessage
 from foreshock_exporter.options import Options
 from foreshock_exporter.web.connections import Connections
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from foreshock_exporter.otlp.pusher import OtlpPusher
 
 Now = Callable[[], float]
+Messages = Callable[[], Sequence[KernelMessage]]
+"""Messages of the kernel since the last call."""
 
 
 class Host(NamedTuple):
@@ -34,7 +37,7 @@ class Host(NamedTuple):
 
     `unattributed` is the reason why no process can be attributed, or "". `expected` is the number of GPUs on the PCI
     bus. `outdated` returns whether only a new process can use the driver. `join_keys` returns the join keys of a
-    process.
+    process. `kernel_log` is None if it is off or not readable.
     """
 
     driver: Driver
@@ -46,6 +49,7 @@ class Host(NamedTuple):
     unattributed: str = ""
     outdated: Callable[[], bool] = lambda: False
     join_keys: JoinKeys = host_join_keys
+    kernel_log: Messages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def build(options: Options, now: Now) -> Daemon:
         mock=options.mock is not None,
         host=collectors,
         xid=options.xid,
+        kernel_log=host.kernel_log,
         extra=lambda: [*connections.families(), *(push.families() if push else ())],
     )
     return Daemon(exporter, push, connections, host.outdated)
@@ -175,7 +180,23 @@ def _real(options: Options) -> Host:
         unattributed="" if shows_pids else "pid_namespace",
         outdated=driver.needs_restart,
         join_keys=partial(join_keys, options.procfs),
+        kernel_log=_kernel_log(options),
     )
+
+
+def _kernel_log(options: Options) -> Messages | None:
+    from foreshock_exporter.host.kernel_log import KernelLog
+
+    if not options.xid or options.kernel_log == "off":
+        return None
+    kernel_log = KernelLog(options.kmsg)
+    try:
+        kernel_log()
+    except OSError as error:
+        if options.kernel_log == "auto":
+            log.info("%s", error)
+            return None
+    return kernel_log
 
 
 def _collectors(options: Options) -> dict[str, Collector]:

@@ -21,6 +21,7 @@ from foreshock_exporter.gpu.watchdog import CallKey, WatchedDriver
 from foreshock_exporter.model.device import DeviceError, Driver
 from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Resolver
+from foreshock_exporter.model.xid import KernelMessage
 
 Now = Callable[[], float]
 Collector = Callable[[], Families]
@@ -31,7 +32,7 @@ STALE_AFTER_SECONDS = 10.0
 HUNG_AFTER_SECONDS = 3.0
 """Duration after which a driver call in flight is logged as hung."""
 HOST_INTERVAL_SECONDS = 1.0
-"""Interval between runs of the host collectors and counts of the GPUs."""
+"""Interval between runs of the host collectors, reads of the kernel log, and counts of the GPUs."""
 XID_WAIT_SECONDS = 0.2
 """Timeout of one wait for XID errors; `close` takes up to this long."""
 XID_RETRY_SECONDS = 5.0
@@ -39,7 +40,7 @@ XID_RETRY_SECONDS = 5.0
 
 
 COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure", "pod_resources"))
-"""Collectors that a scrape may select. XID errors and health belong to `gpu`."""
+"""Collectors that a scrape may select. XID errors, the kernel log, and health belong to `gpu`."""
 
 
 class Exporter:
@@ -52,6 +53,7 @@ class Exporter:
         now: Unix seconds of a clock that never jumps; may be virtual.
         mock: whether the readings are simulated.
         host: host collectors by name; each fails alone.
+        kernel_log: messages of the kernel since its last call. Raises OSError with a message for the log.
         extra: additional families, for example those of the OTLP pusher.
         timer: monotonic clock in seconds, for durations and staleness.
         wall: Unix seconds for timestamps; `now` by default.
@@ -69,6 +71,7 @@ class Exporter:
         mock: bool = False,
         host: Mapping[str, Collector] | None = None,
         xid: bool = True,
+        kernel_log: Callable[[], Sequence[KernelMessage]] | None = None,
         extra: Collector | None = None,
         timer: Now = time.perf_counter,
         wall: Now | None = None,
@@ -78,6 +81,7 @@ class Exporter:
         self._sampler = Sampler(self._driver, resolver, self._problems, gpus)
         self._host = dict(host or {})
         self._collects_xids = xid
+        self._kernel_log = kernel_log
         self._extra = extra
         self._now = now
         self._timer = timer
@@ -106,6 +110,8 @@ class Exporter:
             self._collect_gpu(collector, at)
         if self._collects_xids:
             self._collect_xids()
+        if self._kernel_log is not None:
+            self._collect_kernel_log()
 
     def snapshot(self) -> Snapshot:
         """Latest values. While threads run, values older than `STALE_AFTER_SECONDS` are left out."""
@@ -165,6 +171,8 @@ class Exporter:
             self._start_thread(name, partial(self._collect_host, name), slow_period)
         if self._collects_xids:
             self._start_thread("xid", lambda _: self._wait_for_xids(), 0.0)
+        if self._kernel_log is not None:
+            self._start_thread("kernel_log", lambda _: self._collect_kernel_log(), HOST_INTERVAL_SECONDS)
 
     def close(self, timeout: float = 0.5) -> None:
         """Stop the threads and close the driver. A thread in a hung call is abandoned after `timeout` seconds."""
@@ -232,6 +240,19 @@ class Exporter:
         self._problems.resolve("XID errors")
         self._record_run("xid", "xid", True, began)
         return bool(self._sampler.collectors)
+
+    def _collect_kernel_log(self) -> None:
+        """Count the errors that the kernel logged; on failure, none."""
+        began = self._timer()
+        try:
+            messages = self._kernel_log() if self._kernel_log else ()
+        except OSError as error:
+            self._problems.report("kernel log", str(error))
+            self._record_run("kernel_log", "kernel_log", False, began)
+            return
+        self._sampler.add_kernel_messages(messages, self._wall())
+        self._problems.resolve("kernel log")
+        self._record_run("kernel_log", "kernel_log", True, began)
 
     def _collect_host(self, name: str, _: float = 0.0) -> None:
         """Run a host collector; its families are empty if it fails."""

@@ -132,6 +132,7 @@ class Options:
         "SOCKET",
         flag="--path.pod-resources",
     )
+    kmsg: Path = _host(Path, "/dev/kmsg", "kernel log of the host", "FILE", flag="--path.kmsg")
     host_id: str = _host(str, "", "host.id of this host (default: machine ID)", "ID", flag="--host.id")
     host_name: str = _host(str, "", "name of this host (default: host name)", "NAME", flag="--host.name")
     host: str = _collector(
@@ -161,6 +162,13 @@ class Options:
     )
     health: bool = _collects("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
     xid: bool = _collects("true", "XID errors", flag="--collector.xid")
+    kernel_log: str = _collector(
+        one_of(HOST_MODES),
+        "auto",
+        "services that cause XID errors, and NVSwitch errors, from the kernel log: on, off, or auto (on if readable)",
+        "MODE",
+        flag="--collector.kernel-log",
+    )
     nvlink_per_link: bool = _collects("false", "bytes per NVLink", flag="--collector.nvlink.per-link")
     period: float = _collector(
         _duration_between(MIN_PERIOD, MAX_PERIOD),

@@ -205,6 +205,24 @@ def test_the_kubelet_is_read_where_it_runs(
     assert any(name == "gpu_allocation_info" for name, _ in found) == (success == 1.0)
 
 
+@pytest.mark.parametrize(
+    ("mode", "exists", "success", "says"),
+    [("auto", True, 1.0, ""), ("auto", False, None, "set --path.kmsg"), ("on", False, 0.0, "set --path.kmsg"),
+     ("off", False, None, "")],
+)  # fmt: skip
+def test_the_kernel_log_is_read_where_it_is_readable(
+    mode: str, exists: bool, success: float | None, says: str, tmp_path: Path, series: Callable[[bytes], Series]
+) -> None:
+    """One that is not readable is logged once, and is a failure only where the option requires it."""
+    if exists:
+        os.mkfifo(tmp_path / "kmsg")
+    ran = once("--once", *FAST, f"--collector.kernel-log={mode}", f"--path.kmsg={tmp_path / 'kmsg'}")
+    collector = frozenset({("collector", "kernel_log")})
+    assert series(ran.stdout).get(("foreshock_exporter_collector_success", collector)) == success
+    assert ran.stderr.decode().count("kmsg cannot be read") == bool(says)
+    assert says in ran.stderr.decode()
+
+
 def test_a_served_host_is_scraped_and_its_counters_grow(
     eventually: Eventually, series: Callable[[bytes], Series]
 ) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from foreshock_exporter.gpu import xids
 from foreshock_exporter.gpu.collector import HEALTH_INTERVAL_SECONDS
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.gpu.sampler import MAX_XID_KINDS, Sampler
+from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.utilization import MAX_PROCESS_WAIT_SECONDS
 from foreshock_exporter.model.device import (
@@ -219,7 +220,7 @@ def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:
     host.reported = [Xid("GPU-0", number) for number in range(200)]
     sampler.collect_xids(lambda: 1.0, 0.0)
     found = {xid.xid: xid.times for xid in sampler.snapshot(lambda lane: True, {}).xids}
-    assert (len(found), found["other"], sum(found.values())) == (MAX_XID_KINDS + 1, 200 - MAX_XID_KINDS, 200)
+    assert (len(found), found["other"], sum(found.values())) == (xids.MAX_XID_KINDS + 1, 200 - xids.MAX_XID_KINDS, 200)
 
 
 def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> None:

@@ -26,6 +26,23 @@ from foreshock_exporter.options import parse
 SHIPPED_URL = "http://127.0.0.1:8050"
 
 
+def test_the_kernel_log_is_read_by_a_privileged_container_only_on_request(template: Template) -> None:
+    """Kubernetes refuses a privileged container that sets allowPrivilegeEscalation to false."""
+    values = {"exporter": {"kernelLog": {"enabled": True}}, "hub": {"enabled": False}}
+    pod, container = next(workloads(template(values=values)))
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "kmsg"]
+    assert volume["hostPath"] == {"path": "/dev/kmsg", "type": "CharDevice"}
+    assert {"name": "kmsg", "mountPath": "/dev/kmsg", "readOnly": True} in container["volumeMounts"]
+    assert container["securityContext"] == {
+        "runAsUser": 0,
+        "runAsNonRoot": False,
+        "privileged": True,
+        "readOnlyRootFilesystem": True,
+    }
+    options = parse([str(word) for word in container["args"] if not word.startswith(("--host", "--path"))], {})
+    assert options.kernel_log == "on"
+
+
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]], fleet: str) -> None:
     """Not root, no capability, no gain, nothing writable but volumes; limits; an API token only to find pods."""

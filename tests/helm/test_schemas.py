@@ -22,6 +22,7 @@ EVERYTHING: Yaml = {
     "exporter": {
         "attribution": {"environment": True},
         "podResources": {"enabled": True},
+        "kernelLog": {"enabled": True},
         "pools": [{"name": "chat", "nodeSelector": {"pool": "chat"}}],
         "webConfigSecret": "exporter-web",
         "affinity": {"nodeAffinity": {}},

@@ -212,3 +212,21 @@ def test_one_function_that_fails_costs_one_gpu_at_most_and_its_handle_is_not_use
         assert after["gpus_present"][()] == 2, function
         assert after["gpu_power_watts"].keys() == {("0", "GPU-0"), ("1", "GPU-1")}, function
         assert not scene.double.misused(), function
+
+
+def test_field_values_that_time_out_cost_only_their_own_metrics(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    hosts(scene, "", "")
+    scene.run(12.0, 0.5)
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetFieldValues": 10}), Dialect())
+    scene.run(12.0, 0.5)
+    during = scene.scrape()
+    assert during["gpus_present"][()] == 2
+    assert ("0", "GPU-0") in during["gpu_power_watts"]
+    assert ("0", "GPU-0") not in during["gpu_nvlink_transmit_bytes_total"]
+    assert ("0", "gpu_nvlink_transmit_bytes_total", "timeout", "GPU-0") in during[
+        "foreshock_exporter_metric_unavailable"
+    ]
+    scene.double.dialects = ()
+    scene.run(12.0, 0.5)
+    assert ("0", "GPU-0") in scene.scrape()["gpu_nvlink_transmit_bytes_total"]

@@ -88,6 +88,15 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
         (metrics.GPU_LOST, [Sample((gpu.gpu, uuid, gpu.pci_bus_id), gone) for uuid, (gpu, gone) in lost.items()]),
         (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in snapshot.xids]),
         (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in snapshot.xids]),
+        (
+            metrics.SERVICE_XID_ERRORS,
+            [
+                Sample((*count[:2], service.name, service.namespace, service.source, count.xid), count.times)
+                for count in snapshot.service_xids
+                for service in (count.service,)
+            ],
+        ),
+        (metrics.NVSWITCH_SXID_ERRORS, [Sample(labels, times) for labels, times in snapshot.sxids.items()]),
         (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in pools.items() if uuid in lost]),
         (metrics.POOL_UNMATCHED, [_unmatched_rule(rule) for rule in snapshot.unmatched_rules]),
         *_by_gpu(gpus, _INFO),

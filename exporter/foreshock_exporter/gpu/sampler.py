@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from foreshock_exporter.common.log import ProblemLog, log
-from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions, GpuRecord, describe
+from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions, GpuRecord
 from foreshock_exporter.gpu.pools import MismatchReason, PoolMember, UnmatchedRule, assigned_pools, unmatched_rules
-from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, XidCount
+from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState
 from foreshock_exporter.gpu.watchdog import CallKey
+from foreshock_exporter.gpu.xids import XidCounter
 from foreshock_exporter.model.device import DeviceError, Driver, Identity
 from foreshock_exporter.model.service import Resolver
+from foreshock_exporter.model.xid import KernelMessage
 
-MAX_XID_KINDS = 16
-"""Distinct XIDs counted per GPU; NVIDIA documents about 170."""
-OTHER_XIDS = "other"
-"""Label value of the remaining XIDs."""
 _MISMATCH_MESSAGES: dict[MismatchReason, str] = {
     "not_found": "this host has no such GPU; nvidia-smi -L lists those that it has",
     "overruled": "another --pool names the UUID of this GPU, and that holds; leave one of them out",
@@ -36,7 +34,7 @@ class Sampler:
         self._pools = options.pools
         self._unmatched_rules: tuple[UnmatchedRule, ...] = ()
         self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
-        self._xids: dict[tuple[str, str], XidCount] = {}
+        self._xids = XidCounter(self._records)
         self._new_collector: Callable[[int], GpuCollector] = lambda index: GpuCollector(
             index, driver, resolver, self._records, self._problems, options
         )
@@ -82,14 +80,12 @@ class Sampler:
         Raises:
             DeviceError: the driver does not report XIDs.
         """
-        for uuid, xid in self._driver.xids(timeout):
-            gpu = self._records.get(uuid)
-            index = gpu.identity.gpu if gpu else ""
-            log.warning("GPU %s (%s): the driver reports XID %d", index, describe(gpu.identity) if gpu else uuid, xid)
-            kinds = sum(counted_uuid == uuid for counted_uuid, _ in self._xids)
-            kind = str(xid) if (uuid, str(xid)) in self._xids or kinds < MAX_XID_KINDS else OTHER_XIDS
-            times = self._xids[uuid, kind].times if (uuid, kind) in self._xids else 0
-            self._xids[uuid, kind] = XidCount(index, uuid, kind, times + 1, wall())
+        for event in self._driver.xids(timeout):
+            self._xids.add_event(event, wall())
+
+    def add_kernel_messages(self, messages: Iterable[KernelMessage], now: float) -> None:
+        """Count the errors in messages of the kernel, read at the Unix time `now`."""
+        self._xids.add_messages(messages, now)
 
     def _check_pools(self) -> None:
         """Log rules without effect. Does nothing before the driver lists GPUs."""
@@ -124,7 +120,9 @@ class Sampler:
             expected=max(self._expected, len(records)),
             gpus=tuple(states.values()),
             lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in records.items()},
-            xids=tuple(self._xids.copy().values()),
+            xids=self._xids.counts(),
+            service_xids=self._xids.by_service(),
+            sxids=self._xids.sxids(),
             call_ages=call_ages,
             pools=assigned_pools(
                 self._pools, [_pool_member(gpu.identity, states.get(uuid)) for uuid, gpu in records.items()]

@@ -13,7 +13,7 @@ from foreshock_exporter.gpu.tenants import Holding
 from foreshock_exporter.gpu.watchdog import CallKey
 from foreshock_exporter.model.device import Activity, Counters, Health, Identity, Reading
 from foreshock_exporter.model.family import Families
-from foreshock_exporter.model.service import Source
+from foreshock_exporter.model.service import AttributedService, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,31 @@ class XidCount(NamedTuple):
     last: float
 
 
+class ServiceXidCount(NamedTuple):
+    """Number of errors with an XID that a process of the service reported."""
+
+    gpu: str
+    uuid: str
+    service: AttributedService
+    xid: str
+    times: int
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
     """GPUs of the host.
 
     `lost` has, by UUID, the identity of every GPU ever seen and whether it is lost. `call_ages` are seconds of calls in
-    flight. `pools` are by UUID of a GPU or MIG instance.
+    flight. `pools` are by UUID of a GPU or MIG instance. `sxids` are numbers of errors of NVSwitches by PCI address,
+    SXID, and severity.
     """
 
     expected: int
     gpus: tuple[GpuState, ...]
     lost: Mapping[str, tuple[Identity, bool]] = field(default_factory=dict)
     xids: tuple[XidCount, ...] = ()
+    service_xids: tuple[ServiceXidCount, ...] = ()
+    sxids: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     call_ages: Mapping[CallKey, float] = field(default_factory=dict)
     pools: Mapping[str, str] = field(default_factory=dict)
     unmatched_rules: tuple[UnmatchedRule, ...] = ()

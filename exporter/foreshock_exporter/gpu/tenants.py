@@ -52,6 +52,10 @@ class Tenants:
         """Services with processes at the last update."""
         return [_key(service) for service in self._by_pid.values()]
 
+    def service_of(self, pid: int) -> AttributedService | None:
+        """Service of a process that uses the GPU, or did before the last update. Thread-safe."""
+        return self._by_pid.get(pid) or self._ended.get(pid)
+
     def update(self, pids: Iterable[int], time: float) -> None:
         """Set the current processes. A process that has just ended keeps its service once more."""
         before = self._by_pid

@@ -143,6 +143,16 @@ XID_ERRORS = _counter(
     (*_GPU, "xid"),
 )
 XID_LAST = _gauge("gpu_xid_last_timestamp_seconds", "Unix time of the last XID error.", (*_GPU, "xid"))
+SERVICE_XID_ERRORS = _counter(
+    "gpu_service_xid_errors_total",
+    "XID errors that the kernel log attributes to a process of the service, since the exporter started.",
+    (*_SERVICE, "xid"),
+)
+NVSWITCH_SXID_ERRORS = _counter(
+    "nvswitch_sxid_errors_total",
+    "SXID errors of the NVSwitch since the exporter started, by severity (fatal or non-fatal).",
+    ("pci_bus_id", "sxid", "severity"),
+)
 GPUS_EXPECTED = _gauge(
     "gpus_expected", "GPUs expected on this host: all GPUs on the PCI bus or seen so far, including lost ones.", ()
 )
@@ -294,7 +304,8 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetNvLinkState": (NVLINK_LINKS_UP,),
     "nvmlDeviceGetTotalEccErrors, volatile": (ECC_ERRORS,),
     "nvmlDeviceGetRemappedRows": (REMAPPED_ROWS, ROW_REMAP_PENDING, ROW_REMAP_FAILED),
-    "nvmlEventSetWait_v2": (XID_ERRORS, XID_LAST),
+    "nvmlEventSetWait_v2, /dev/kmsg": (XID_ERRORS, XID_LAST),
+    "/dev/kmsg": (SERVICE_XID_ERRORS, NVSWITCH_SXID_ERRORS),
     "nvmlDeviceGetCount, /sys/bus/pci/devices": (GPUS_EXPECTED,),
     "nvmlDeviceGetHandleByIndex": (GPUS_PRESENT, GPU_LOST),
     "nvmlDeviceGetProcessUtilization": (SERVICE_BUSY, SERVICE_WAIT, SERVICE_WAIT_BY_AGGRESSOR),

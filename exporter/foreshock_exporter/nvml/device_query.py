@@ -57,7 +57,11 @@ class DeviceQuery:
     def field_values(self, subject: str, quantities: Callable[[], Quantities]) -> Mapping[str, FieldValue | Reason]:
         """Values of quantities, or reasons why they failed. Unsupported quantities are missing.
 
-        `subject` identifies the query, which is narrowed to the supported fields. Raises as `optional`.
+        `subject` identifies the query, which is narrowed to the supported fields. A timeout is the reason of these
+        values alone: the call asks several units of the GPU, of which one may be slow while the GPU responds.
+
+        Raises:
+            DeviceError: the GPU is lost, or the driver is gone.
         """
         try:
             function = self.library.function("nvmlDeviceGetFieldValues")
@@ -69,7 +73,8 @@ class DeviceQuery:
             if code != self.library.codes.success:
                 raise self.library.failure(code, self.gpu, device)
         except DeviceError as error:
-            self._record_failure((), error)
+            if error.reason != "timeout":
+                self._record_failure((), error)
             return {} if error.reason == "not_supported" else dict.fromkeys(quantities(), error.reason)
         return values
 
