@@ -15,7 +15,7 @@ from foreshock_exporter.common.log import log
 from foreshock_exporter.common.option_table import InvalidOptionError
 from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
-from foreshock_exporter.gpu.collector import GpuOptions
+from foreshock_exporter.gpu.collector import AerErrors, GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.gpu.snapshot import GpuSnapshot
 from foreshock_exporter.model.device import Driver
@@ -37,7 +37,7 @@ class Host(NamedTuple):
 
     `unattributed` is the reason why no process can be attributed, or "". `expected` is the number of GPUs on the PCI
     bus. `outdated` returns whether only a new process can use the driver. `join_keys` returns the join keys of a
-    process. `kernel_log` is None if it is off or not readable.
+    process. `aer_errors` are PCIe errors of a GPU. `kernel_log` is None if it is off or not readable.
     """
 
     driver: Driver
@@ -50,6 +50,7 @@ class Host(NamedTuple):
     outdated: Callable[[], bool] = lambda: False
     join_keys: JoinKeys = host_join_keys
     kernel_log: Messages | None = None
+    aer_errors: AerErrors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def build(options: Options, now: Now) -> Daemon:
         unattributed=host.unattributed,
         observe=push.observe if push else None,
         pools=options.pools,
+        aer_errors=host.aer_errors,
     )
     collectors = dict(host.collectors)
     if not options.mock and (allocations := _pod_resources(options, lambda: exporter.snapshot().gpus)):
@@ -150,7 +152,7 @@ def _mock(script: str, options: Options, now: Now) -> Host:
 def _real(options: Options) -> Host:
     from foreshock_exporter.attribution.container import shows_host_pids
     from foreshock_exporter.attribution.service_resolver import ProcResolver
-    from foreshock_exporter.host.pci import nvidia_gpus
+    from foreshock_exporter.host.pci import aer_errors, nvidia_gpus
     from foreshock_exporter.nvml import nvml_driver
 
     name = options.host_name or host_name(options.rootfs)
@@ -181,6 +183,7 @@ def _real(options: Options) -> Host:
         outdated=driver.needs_restart,
         join_keys=partial(join_keys, options.procfs),
         kernel_log=_kernel_log(options),
+        aer_errors=partial(aer_errors, options.sysfs),
     )
 
 

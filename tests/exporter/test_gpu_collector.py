@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from foreshock_exporter.gpu import xids
-from foreshock_exporter.gpu.collector import HEALTH_INTERVAL_SECONDS
+from foreshock_exporter.gpu.collector import HEALTH_INTERVAL_SECONDS, GpuOptions
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.utilization import MAX_PROCESS_WAIT_SECONDS
 from foreshock_exporter.model.device import (
+    AerSeverity,
     Counters,
     DeviceError,
     Health,
@@ -213,6 +214,27 @@ def test_errors_of_a_gpu_are_counted_by_number_also_after_it_is_lost(host: Scrip
         ("0", "79", 2, 1234.5),
         ("0", "31", 1, 1234.5),
     ]
+
+
+def test_pcie_errors_of_the_kernel_never_decrease(host: ScriptedHost) -> None:
+    """They restart at 0 if the GPU is removed from the bus and found again."""
+    counts = iter([{"correctable": 3.0}, {"correctable": 1.0}, {}])
+    asked: list[str] = []
+
+    def aer_errors(pci_bus_id: str) -> Mapping[AerSeverity, float]:
+        asked.append(pci_bus_id)
+        return cast("Mapping[AerSeverity, float]", next(counts))
+
+    sampler = Sampler(host, host.resolve, options=GpuOptions(aer_errors=aer_errors))
+    found = []
+    for _ in range(3):
+        sampler.sample(host.time)
+        (state,) = sampler.snapshot(lambda lane: True, {}).gpus
+        assert state.health is not None
+        found.append(state.health.pcie_aer_errors)
+        host.time += HEALTH_INTERVAL_SECONDS
+    assert found == [{"correctable": 3.0}, {"correctable": 4.0}, {}]
+    assert set(asked) == {"0000:00:00.0"}
 
 
 def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:

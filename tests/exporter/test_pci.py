@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.host.pci import nvidia_gpus
+from foreshock_exporter.host.pci import aer_errors, nvidia_gpus
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -53,3 +53,18 @@ def test_every_card_counts_once_and_an_unreadable_device_not_at_all(tree: Tree) 
 
 def test_a_host_without_a_pci_bus_does_not_know(tree: Tree) -> None:
     assert nvidia_gpus(tree({"class/net/lo/operstate": ""})) is None
+
+
+def test_pcie_errors_are_the_totals_of_the_device(tree: Tree) -> None:
+    """As the kernel writes them: a line for each kind, and the total. A severity without its file is absent."""
+    folder = "bus/pci/devices/0000:3b:00.0"
+    root = tree(
+        {
+            f"{folder}/aer_dev_correctable": "RxErr 2\nBadTLP 3\nBadDLLP 0\nTOTAL_ERR_COR 5\n",
+            f"{folder}/aer_dev_nonfatal": "Undefined 0\nTOTAL_ERR_NONFATAL 0\n",
+            f"{folder}/aer_dev_fatal": "garbage\nTOTAL_ERR_FATAL x\n",
+        }
+    )
+    assert aer_errors(root, "00000000:3B:00.0") == {"correctable": 5.0, "nonfatal": 0.0}
+    assert aer_errors(root, "00000000:AF:00.0") == {}
+    assert aer_errors(root, "") == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
@@ -12,7 +12,7 @@ from tests.nvml.packing_activity import pack_activity
 from tests.nvml.packing_fields import pack_fields, remapped
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
-from foreshock_exporter.model.device import Reason
+from foreshock_exporter.model.device import Health, MemoryLocation, Reason, Severity
 
 NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8
@@ -57,6 +57,8 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         "nvmlDeviceGetMaxClockInfo",
         "nvmlDeviceGetApplicationsClock",
         "nvmlDeviceGetTotalEccErrors",
+        "nvmlDeviceGetMemoryErrorCounter",
+        "nvmlDeviceGetGpuFabricInfoV",
         "nvmlDeviceGetRemappedRows",
         "nvmlDeviceGetNvLinkState",
         "nvmlDeviceGetNvLinkErrorCounter",
@@ -217,6 +219,16 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
         "nvmlDeviceGetTotalEccErrors": _pack_values(
             [corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"
         ),
+        "nvmlDeviceGetMemoryErrorCounter": _pack_values(
+            [
+                health.ecc_location_errors.get((location, severity))
+                for location in get_args(MemoryLocation)[:2]
+                for severity in get_args(Severity)
+            ],
+            absent,
+            "ecc_location_errors",
+        ),
+        "nvmlDeviceGetGpuFabricInfoV": _fabric(health),
         "nvmlDeviceGetEccMode": Said(0, (1, 1)) if health.ecc_errors else Said(CODES["not_supported"]),
         "nvmlDeviceGetRemappedRows": _pack_values(remapped(gpu), absent, "remapped_rows"),
         "nvmlDeviceGetNvLinkState": Said(0, (links, up)) if links else Said(CODES["not_supported"]),
@@ -265,6 +277,17 @@ def _pack_values(values: Iterable[float | None], absent: Mapping[str, Reason], n
     if all(value == layout.ABSENT for value in known):
         return Said(CODES[absent.get(name, "not_supported")])
     return Said(0, known)
+
+
+def _fabric(health: Health) -> Said:
+    """State and result of the registration; state 0 where the GPU has no fabric."""
+    states = {
+        "not_started": (1, 0),
+        "in_progress": (2, 0),
+        "completed": (3, 0),
+        "failed": (3, pynvml.NVML_ERROR_UNKNOWN),
+    }
+    return Said(0, next((states[state] for state in health.fabric_state), (0, 0)))
 
 
 def _clocks(hertz: Mapping[Literal["sm", "memory"], float], absent: Mapping[str, Reason], name: str) -> Said:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.scripted import ScriptedGpu
 
-from foreshock_exporter.model.device import LinkBytes, LinkError, Severity, Throttle
+from foreshock_exporter.model.device import LinkBytes, LinkError, MemoryLocation, RecoveryAction, Severity, Throttle
 
 ALL_LINKS = 0xFFFFFFFF
 """The scope of a sum over all links."""
@@ -39,6 +39,21 @@ POWER_SMOOTHING = 40
 """Value of those of the fields that mean power smoothing in a release."""
 ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
 """Errors by field: since the driver was loaded, and ever."""
+RETIRED_PAGES: Mapping[int, Severity] = {29: "corrected", 30: "uncorrected"}
+ECC_LOCATIONS: Mapping[int, tuple[MemoryLocation, Severity]] = {
+    7: ("l1", "corrected"),
+    8: ("l1", "uncorrected"),
+    9: ("l2", "corrected"),
+    10: ("l2", "uncorrected"),
+    11: ("dram", "corrected"),
+    12: ("dram", "uncorrected"),
+    13: ("register_file", "corrected"),
+    14: ("register_file", "uncorrected"),
+    15: ("texture", "corrected"),
+    16: ("texture", "uncorrected"),
+    17: ("cbu", "uncorrected"),
+}
+"""Errors since the driver was loaded, by field."""
 LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
     "kib": {161: "replay", 162: "recovery", 163: "crc"},
     "bytes": {295: "replay", 215: "recovery", 208: "crc"},
@@ -79,6 +94,13 @@ def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
     health, counters, reading = gpu.health, gpu.counters, gpu.reading
     for id_, severity in ECC.items():
         yield FieldValue(id_, 0, health.ecc_errors.get(severity))
+    for id_, place in ECC_LOCATIONS.items():
+        yield FieldValue(id_, 0, health.ecc_location_errors.get(place))
+    for id_, severity in RETIRED_PAGES.items():
+        yield FieldValue(id_, 0, health.retired_pages.get(severity), uint)
+    yield FieldValue(31, 0, health.page_retirement_pending, uint)
+    actions = get_args(RecoveryAction)
+    yield FieldValue(230, 0, next((actions.index(action) for action in health.recovery_action), None), uint)
     for id_, reason in THROTTLES.items():
         yield FieldValue(id_, 0, _times(counters.throttled_seconds.get(reason), 1e9))
     yield from _late_throttles(gpu)

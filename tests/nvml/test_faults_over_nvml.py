@@ -13,7 +13,7 @@ from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene, SceneOf, total
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost
 
-from foreshock_exporter.model.device import UtilizationSample
+from foreshock_exporter.model.device import FabricState, UtilizationSample
 from foreshock_exporter.script.events import Fault
 from foreshock_exporter.script.playback import ScriptedXid
 
@@ -230,3 +230,16 @@ def test_field_values_that_time_out_cost_only_their_own_metrics(scene_of: SceneO
     scene.double.dialects = ()
     scene.run(12.0, 0.5)
     assert ("0", "GPU-0") in scene.scrape()["gpu_nvlink_transmit_bytes_total"]
+
+
+@pytest.mark.parametrize("state", ["not_started", "in_progress", "completed", "failed"])
+def test_the_fabric_has_one_state(state: FabricState, scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+
+    def at(time: float) -> ScriptedHost:
+        gpu = PROFILES["h100"].at(time).gpus[0]
+        return ScriptedHost(time, (replace(gpu, health=replace(gpu.health, fabric_state={state: 1.0})),))
+
+    scene.at = at
+    scene.run(1.0, 0.5)
+    assert [labels[1] for labels in scene.scrape()["gpu_fabric_state"]] == [state]

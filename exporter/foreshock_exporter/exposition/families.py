@@ -52,11 +52,17 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.NVLINK_LINKS, "health", "nvlink_links"),
     (metrics.NVLINK_LINKS_UP, "health", "nvlink_links_up"),
     (metrics.ECC_ERRORS, "health", "ecc_errors"),
+    (metrics.ECC_LOCATION_ERRORS, "health", "ecc_location_errors"),
+    (metrics.RETIRED_PAGES, "health", "retired_pages"),
+    (metrics.PAGE_RETIREMENT_PENDING, "health", "page_retirement_pending"),
+    (metrics.RECOVERY_ACTION, "health", "recovery_action"),
+    (metrics.FABRIC_STATE, "health", "fabric_state"),
+    (metrics.PCIE_AER_ERRORS, "health", "pcie_aer_errors"),
     (metrics.REMAPPED_ROWS, "health", "remapped_rows"),
     (metrics.ROW_REMAP_PENDING, "health", "row_remap_pending"),
     (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
-"""Families that map to one field: a number, or numbers by one additional label."""
+"""Families that map to one field: a number, or numbers by additional labels."""
 _MIG_ACTIVITY: tuple[tuple[Family, str], ...] = (
     (metrics.MIG_SM_ACTIVE, "sm_seconds"),
     (metrics.MIG_SM_OCCUPANCY, "occupancy_seconds"),
@@ -133,7 +139,7 @@ def _samples(labels: tuple[str, ...], value: Any) -> list[Sample]:  # noqa: ANN4
         return []
     if isinstance(value, (float, int)):
         return [Sample(labels, value)]
-    return [Sample((*labels, key), item) for key, item in value.items()]
+    return [Sample((*labels, *((key,) if isinstance(key, str) else key)), item) for key, item in value.items()]
 
 
 def _by_gpu(gpus: Iterable[GpuState], table: Iterable[tuple[Family, _Samples]]) -> Families:

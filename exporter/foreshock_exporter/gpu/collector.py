@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -15,7 +15,16 @@ from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
 from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.device import Activity, Counters, DeviceError, Driver, Health, Identity, Reading
+from foreshock_exporter.model.device import (
+    Activity,
+    AerSeverity,
+    Counters,
+    DeviceError,
+    Driver,
+    Health,
+    Identity,
+    Reading,
+)
 from foreshock_exporter.model.family import label_value
 from foreshock_exporter.model.service import Resolver
 
@@ -32,6 +41,8 @@ _HEALTH_FIELDS = tuple(part.name for part in fields(Health) if part.name != "abs
 
 _T = TypeVar("_T")
 Observe = Callable[[Observation], None]
+AerErrors = Callable[[str], Mapping[AerSeverity, float]]
+"""PCIe errors by severity of the device at a PCI address as in `Identity`; empty if the kernel has none."""
 
 
 @dataclass(slots=True)
@@ -72,6 +83,7 @@ class GpuOptions:
         unattributed: reason why no process can be attributed, as a label value, or "".
         observe: callback for each fast sample with services, called from any thread.
         pools: pool rules.
+        aer_errors: PCIe errors of a GPU, counted by the kernel.
     """
 
     expected: int = 0
@@ -79,6 +91,7 @@ class GpuOptions:
     unattributed: str = ""
     observe: Observe | None = None
     pools: Pools = field(default_factory=Pools)
+    aer_errors: AerErrors | None = None
 
 
 class GpuCollector:
@@ -194,6 +207,8 @@ class GpuCollector:
             health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH_FIELDS, health.reason))
+            if self._options.aer_errors is not None:
+                health = replace(health, pcie_aer_errors=self._options.aer_errors(session.record.identity.pci_bus_id))
             session.health = make_monotonic(session.record.counter_states, health)
             session.health_read_at = time
         return state_due

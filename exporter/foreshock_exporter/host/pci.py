@@ -1,11 +1,15 @@
-"""Number of NVIDIA GPUs on the PCI bus, whether or not their driver works."""
+"""NVIDIA GPUs on the PCI bus, whether or not their driver works: their number, and their PCIe errors."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast, get_args
 
 from foreshock_exporter.host.network import read_text
+from foreshock_exporter.model.device import AerSeverity
+from foreshock_exporter.model.xid import pci_address
 
 _NVIDIA_VENDOR = "0x10de"
 _GPU_CLASSES = ("0x0300", "0x0302")
@@ -25,6 +29,25 @@ def nvidia_gpus(sysfs: Path) -> int | None:
     except OSError:
         return None
     return sum(_is_gpu(folder / name) for name in names)
+
+
+def aer_errors(sysfs: Path, pci_bus_id: str) -> Mapping[AerSeverity, float]:
+    """Errors by severity that a device reported by PCIe Advanced Error Reporting (AER) since boot.
+
+    The files aer_dev_* have a line for each kind of error and one for the total (Linux, Documentation/ABI/testing/
+    sysfs-bus-pci-devices-aer_stats). They are missing without AER, as in most virtual machines.
+    """
+    address = pci_address(pci_bus_id)
+    if address is None:
+        return {}
+    folder = sysfs / "bus" / "pci" / "devices" / "{:04x}:{:02x}:{:02x}.0".format(*address)
+    totals: dict[AerSeverity, float] = {}
+    for severity in cast("tuple[AerSeverity, ...]", get_args(AerSeverity)):
+        for line in (read_text(folder / f"aer_dev_{severity}") or "").splitlines():
+            name, _, count = line.partition(" ")
+            if name.startswith("TOTAL_ERR_") and count.strip().isdecimal():
+                totals[severity] = float(count)
+    return totals
 
 
 def _is_gpu(device: Path) -> bool:

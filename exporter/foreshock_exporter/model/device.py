@@ -16,6 +16,24 @@ Throttle = Literal[
 """Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
 Severity = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
+MemoryLocation = Literal["dram", "sram", "l1", "l2", "register_file", "texture", "cbu"]
+"""Memories with ECC. On Ampere and newer, "sram" contains all others but "dram"."""
+RecoveryAction = Literal[
+    "none",
+    "gpu_reset",
+    "node_reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "recover_imex_domain",
+    "bus_reset",
+    "system_reboot",
+    "other",
+]
+"""NVML_GPU_RECOVERY_ACTION_… in the order of their numbers, and any later one."""
+FabricState = Literal["not_started", "in_progress", "completed", "failed"]
+"""Registration of the GPU with the NVLink fabric; "failed" is completed with an error."""
+AerSeverity = Literal["correctable", "nonfatal", "fatal"]
+"""Severities of PCIe Advanced Error Reporting."""
 Pipe = Literal["tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
 """Execution pipes of the SMs."""
 Engine = Literal["graphics", "nvdec", "nvenc", "nvjpg", "nvofa"]
@@ -139,6 +157,15 @@ class Health:
     clock_max_hertz: Mapping[Clock, float] = field(default_factory=dict)
     clock_application_hertz: Mapping[Clock, float] = field(default_factory=dict)
     ecc_errors: Mapping[Severity, float] = field(default_factory=dict)
+    ecc_location_errors: Mapping[tuple[MemoryLocation, Severity], float] = field(default_factory=dict)
+    retired_pages: Mapping[Severity, float] = field(default_factory=dict)
+    """Retired memory pages; before Ampere."""
+    page_retirement_pending: bool | None = None
+    recovery_action: Mapping[RecoveryAction, float] = field(default_factory=dict)
+    """The action that the driver requests, with the value 1."""
+    fabric_state: Mapping[FabricState, float] = field(default_factory=dict)
+    """The present state, with the value 1."""
+    pcie_aer_errors: Mapping[AerSeverity, float] = field(default_factory=dict)
     remapped_rows: Mapping[Severity, float] = field(default_factory=dict)
     row_remap_pending: bool | None = None
     row_remap_failed: bool | None = None

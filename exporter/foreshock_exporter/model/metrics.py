@@ -134,6 +134,30 @@ ECC_ERRORS = _counter(
     "ECC memory errors since the driver was loaded, by type (corrected or uncorrected).",
     (*_GPU, "error_type"),
 )
+ECC_LOCATION_ERRORS = _counter(
+    "gpu_ecc_location_errors_total",
+    "ECC memory errors since the driver was loaded, by memory and type. Memories overlap, so do not sum them.",
+    (*_GPU, "location", "error_type"),
+)
+RETIRED_PAGES = _gauge(
+    "gpu_retired_pages", "Retired memory pages, by error type; GPUs before Ampere.", (*_GPU, "error_type")
+)
+PAGE_RETIREMENT_PENDING = _gauge(
+    "gpu_page_retirement_pending", "1 if a page retirement is pending until the next GPU reset, else 0."
+)
+RECOVERY_ACTION = _gauge(
+    "gpu_recovery_action",
+    "Recovery action that the driver requests, none if the GPU is healthy; always 1.",
+    (*_GPU, "action"),
+)
+FABRIC_STATE = _gauge(
+    "gpu_fabric_state", "State of the registration of the GPU with the NVLink fabric; always 1.", (*_GPU, "state")
+)
+PCIE_AER_ERRORS = _counter(
+    "gpu_pcie_aer_errors_total",
+    "PCIe errors that the GPU reported since boot by Advanced Error Reporting, by severity.",
+    (*_GPU, "severity"),
+)
 REMAPPED_ROWS = _gauge("gpu_remapped_rows", "Remapped memory rows, by error type.", (*_GPU, "error_type"))
 ROW_REMAP_PENDING = _gauge("gpu_row_remap_pending", "1 if a row remap is pending until the next GPU reset, else 0.")
 ROW_REMAP_FAILED = _gauge("gpu_row_remap_failed", "1 if a row remap has failed, else 0.")
@@ -303,6 +327,12 @@ _FAMILIES_BY_SOURCE = {
     "field 91": (NVLINK_LINKS,),
     "nvmlDeviceGetNvLinkState": (NVLINK_LINKS_UP,),
     "nvmlDeviceGetTotalEccErrors, volatile": (ECC_ERRORS,),
+    "fields 7 to 17; nvmlDeviceGetMemoryErrorCounter, volatile": (ECC_LOCATION_ERRORS,),
+    "fields 29, 30": (RETIRED_PAGES,),
+    "field 31": (PAGE_RETIREMENT_PENDING,),
+    "field 230": (RECOVERY_ACTION,),
+    "nvmlDeviceGetGpuFabricInfoV": (FABRIC_STATE,),
+    "/sys/bus/pci/devices/*/aer_dev_*": (PCIE_AER_ERRORS,),
     "nvmlDeviceGetRemappedRows": (REMAPPED_ROWS, ROW_REMAP_PENDING, ROW_REMAP_FAILED),
     "nvmlEventSetWait_v2, /dev/kmsg": (XID_ERRORS, XID_LAST),
     "/dev/kmsg": (SERVICE_XID_ERRORS, NVSWITCH_SXID_ERRORS),

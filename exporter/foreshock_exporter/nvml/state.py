@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast, get_args
 
-from foreshock_exporter.model.device import Clock, DeviceError, Health, LinkError, Reading, Sensor, Severity
+from foreshock_exporter.model.device import (
+    Clock,
+    DeviceError,
+    FabricState,
+    Health,
+    LinkError,
+    MemoryLocation,
+    Reading,
+    RecoveryAction,
+    Sensor,
+    Severity,
+)
 from foreshock_exporter.nvml.counters import (
     absent_fields,
     count_links_up,
@@ -26,6 +38,17 @@ _LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay"
 """Field ids up to Hopper, then their NVLink 5 equivalents: received packets with errors, and link recoveries. Blocks
 resent by the physical layer (field 295) are normal and not counted.
 """
+
+_ECC_FIELDS: Mapping[MemoryLocation, Mapping[Severity, int]] = {
+    "l1": {"corrected": 7, "uncorrected": 8},
+    "l2": {"corrected": 9, "uncorrected": 10},
+    "dram": {"corrected": 11, "uncorrected": 12},
+    "register_file": {"corrected": 13, "uncorrected": 14},
+    "texture": {"corrected": 15, "uncorrected": 16},
+    "cbu": {"uncorrected": 17},
+}
+_FABRIC_STATES: Mapping[int, FabricState] = {1: "not_started", 2: "in_progress", 3: "completed"}
+"""NVML_GPU_FABRIC_STATE_…; 0 is a GPU without a fabric."""
 
 
 def read_state(query: DeviceQuery) -> Reading:
@@ -107,10 +130,20 @@ def read_health(query: DeviceQuery) -> Health:
         or (None,) * 4
     )
     present_values = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
+    pending = present_values.get("page_retirement_pending")
     return Health(
         clock_max_hertz=_max_clock(query),
         clock_application_hertz=_application_clock(query),
         ecc_errors=_ecc_errors(query),
+        ecc_location_errors=_ecc_location_errors(query, present_values),
+        retired_pages={
+            severity: present_values[name]
+            for severity in _severities()
+            if (name := f"retired_pages/{severity}") in present_values
+        },
+        page_retirement_pending=None if pending is None else bool(pending),
+        recovery_action=_recovery_action(present_values.get("recovery_action")),
+        fabric_state=_fabric_state(query),
         remapped_rows=_without_none(dict(zip(_severities(), rows[:2], strict=True))),
         row_remap_pending=None if rows[2] is None else bool(rows[2]),
         row_remap_failed=None if rows[3] is None else bool(rows[3]),
@@ -131,7 +164,16 @@ def read_health(query: DeviceQuery) -> Health:
 
 
 def _quantities(links: int) -> Quantities:
-    quantities: dict[str, tuple[FieldSource, ...]] = {"pcie_replays": (FieldSource(94),)}
+    quantities: dict[str, tuple[FieldSource, ...]] = {
+        "pcie_replays": (FieldSource(94),),
+        "retired_pages/corrected": (FieldSource(29),),
+        "retired_pages/uncorrected": (FieldSource(30),),
+        "page_retirement_pending": (FieldSource(31),),
+        "recovery_action": (FieldSource(230),),
+    }
+    for location, fields in _ECC_FIELDS.items():
+        for severity, field in fields.items():
+            quantities[f"ecc_location_errors/{location}/{severity}"] = (FieldSource(field),)
     for kind, (field, *newer_fields) in _LINK_ERRORS.items() if links else ():
         newer_sources = [source for newer in newer_fields for source in total_or_per_link_sources(newer, links)]
         quantities[f"nvlink_errors/{kind}"] = (*per_link_source(field, links), *newer_sources)
@@ -147,6 +189,55 @@ def _ecc_errors(query: DeviceQuery) -> dict[Severity, float]:
         for kind in kinds
     ]
     return _without_none(dict(zip(_severities(), counts, strict=True)))
+
+
+def _ecc_location_errors(
+    query: DeviceQuery, fields: Mapping[str, float]
+) -> dict[tuple[MemoryLocation, Severity], float]:
+    """Errors by memory since the driver was loaded: by field, and for SRAM, which has no field, by a call."""
+    nvml = query.library.nvml
+    counts: dict[tuple[MemoryLocation, Severity], float] = {
+        (location, severity): fields[name]
+        for location, severities in _ECC_FIELDS.items()
+        for severity in severities
+        if (name := f"ecc_location_errors/{location}/{severity}") in fields
+    }
+    locations: Mapping[MemoryLocation, int] = {"dram": 2, "sram": 7}  # NVML_MEMORY_LOCATION_…
+    kinds = (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+    for location, number in locations.items():
+        for severity, kind in zip(_severities(), kinds, strict=True):
+            if (location, severity) not in counts:
+                count = query.optional(
+                    "nvmlDeviceGetMemoryErrorCounter",
+                    kind,
+                    nvml.NVML_VOLATILE_ECC,
+                    number,
+                    expected_code=query.library.codes.invalid_argument,
+                )
+                if count is not None:
+                    counts[location, severity] = float(count)
+    return counts
+
+
+def _recovery_action(number: float | None) -> dict[RecoveryAction, float]:
+    if number is None:
+        return {}
+    actions = cast("tuple[RecoveryAction, ...]", get_args(RecoveryAction))
+    return {actions[min(int(number), len(actions) - 1)]: 1.0}
+
+
+def _fabric_state(query: DeviceQuery) -> dict[FabricState, float]:
+    """State of the registration with the fabric manager; empty without a fabric, and with older drivers."""
+    structure = getattr(query.library.nvml, "c_nvmlGpuFabricInfoV_t", None)
+    if structure is None:
+        return {}
+    info = structure()
+    if query.optional("nvmlDeviceGetGpuFabricInfoV", ctypes.byref(info), fields=("fabric_state",)) is None:
+        return {}
+    state = _FABRIC_STATES.get(info.state)
+    if state == "completed" and info.status != query.library.codes.success:
+        state = "failed"
+    return {} if state is None else {state: 1.0}
 
 
 def _severities() -> tuple[Severity, ...]:

@@ -110,6 +110,29 @@ def test_health_has_memory_errors_links_and_clocks(driver: Open) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("number", "action"), [(0, "none"), (1, "gpu_reset"), (4, "drain_and_reset"), (7, "system_reboot"), (99, "other")]
+)
+def test_the_recovery_action_is_named(number: int, action: str, driver: Open) -> None:
+    assert driver(field_values={(230, 0): (1, number)})[0].health(0).recovery_action == {action: 1.0}
+
+
+def test_memory_errors_have_their_location_and_pages_their_retirement(driver: Open) -> None:
+    """The driver has the fields of one generation, and SRAM by a call."""
+    fields = {(11, 0): (3, 4), (12, 0): (3, 0), (17, 0): (3, 1), (29, 0): (1, 2), (30, 0): (1, 0), (31, 0): (1, 1)}
+    health = driver(
+        field_values=fields, nvmlDeviceGetMemoryErrorCounter=lambda _handle, kind, _life, where: 10 * where + kind
+    )[0].health(0)
+    assert health.ecc_location_errors == {
+        ("dram", "corrected"): 4.0,
+        ("dram", "uncorrected"): 0.0,
+        ("cbu", "uncorrected"): 1.0,
+        ("sram", "corrected"): 70.0,
+        ("sram", "uncorrected"): 71.0,
+    }
+    assert (health.retired_pages, health.page_retirement_pending) == ({"corrected": 2.0, "uncorrected": 0.0}, True)
+
+
 def test_health_of_a_gpu_without_ecc_and_nvlink_leaves_them_out(driver: Open) -> None:
     health = driver(
         {"nvmlDeviceGetTotalEccErrors": "NOT_SUPPORTED", "nvmlDeviceGetRemappedRows": "NOT_SUPPORTED",

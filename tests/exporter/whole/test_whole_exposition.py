@@ -21,7 +21,7 @@ from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.model.device import Instance
 
-MOST = 80
+MOST = 90
 """Series of a GPU by the design, besides 4 for each service on it and one for each pair of which one may stall."""
 OF_A_XID, OF_AN_INSTANCE, OF_A_LINK = 2, 3, 2
 """Series for each kind of error that was reported, each MIG instance, and each NVLink where it is enabled."""

@@ -45,6 +45,8 @@
     X(nvmlDeviceGetViolationStatus)                  \
     X(nvmlDeviceGetEccMode)                          \
     X(nvmlDeviceGetTotalEccErrors)                   \
+    X(nvmlDeviceGetMemoryErrorCounter)               \
+    X(nvmlDeviceGetGpuFabricInfoV)                   \
     X(nvmlDeviceGetRemappedRows)                     \
     X(nvmlDeviceGetPcieThroughput)                   \
     X(nvmlDeviceGetPcieReplayCounter)                \

@@ -134,6 +134,35 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorTyp
     return code;
 }
 
+/* Value 2 * (SRAM, not DRAM) + severity, since the driver was loaded; no other location. */
+nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, nvmlMemoryErrorType_t severity,
+                                             nvmlEccCounterType_t lifetime, nvmlMemoryLocation_t location,
+                                             unsigned long long *count)
+{
+    if (lifetime != NVML_VOLATILE_ECC || (location != NVML_MEMORY_LOCATION_DRAM && location != NVML_MEMORY_LOCATION_SRAM))
+        return NVML_ERROR_NOT_SUPPORTED;
+    uint64_t value;
+    unsigned int at = (location == NVML_MEMORY_LOCATION_SRAM ? 2 : 0) + severity;
+    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetMemoryErrorCounter, at, 1, &value);
+    if (code == NVML_SUCCESS)
+        *count = value;
+    return code;
+}
+
+/* Values: state, and result of the registration. */
+nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *info)
+{
+    if (info->version != nvmlGpuFabricInfo_v2)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    uint64_t value[2];
+    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetGpuFabricInfoV, 0, 2, value);
+    if (code == NVML_SUCCESS) {
+        info->state = (nvmlGpuFabricState_t)value[0];
+        info->status = (nvmlReturn_t)value[1];
+    }
+    return code;
+}
+
 nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *corrected, unsigned int *uncorrected,
                                        unsigned int *pending, unsigned int *failure)
 {
