@@ -12,8 +12,7 @@ import yaml
 
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.render.rules.rule_files import HUB_URL, RUNBOOK_URL
-from foreshock_dashboard.world.gpus import HARDWARE_XIDS
-from foreshock_exporter.otlp.readings import FATAL_XIDS
+from foreshock_exporter.model.xid_catalog import xids_of
 
 Yaml = dict[str, Any]
 
@@ -259,15 +258,15 @@ def test_a_cause_fires_no_later_than_its_effects_and_no_shorter(alerts: list[Yam
     )
 
 
-def test_xid_errors_have_the_classes_of_exporter_and_hub(alerts: list[Yaml]) -> None:
-    """Critical ones as in the exporter; those of applications, which fire nothing, as in the hub."""
+def test_xid_errors_have_the_severities_of_the_catalog(alerts: list[Yaml]) -> None:
+    """Fatal ones are critical; those of applications, and informational ones, fire nothing."""
     critical, others = (
         set(map(int, re.findall(r"\d+", re.findall(r'xid[!=]~"([^"(]+)"', rule["expr"])[0])))
         for rule in alerts
         if rule["alert"].startswith("ForeshockGPUXID")
     )
-    assert critical == FATAL_XIDS
-    assert others == FATAL_XIDS | set(map(int, HARDWARE_XIDS.value.split("|"))) | {63, 92}
+    assert critical == xids_of("fatal")
+    assert others == xids_of("fatal") | xids_of("application") | xids_of("informational")
 
 
 def _seconds(duration: str) -> int:

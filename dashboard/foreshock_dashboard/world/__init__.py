@@ -1,4 +1,4 @@
 """Constructor of the World: reads the query catalog on the evaluation grid and builds arrays by entity.
 
-Imports: `changes`, `common`, `model`, `stats`.
+Imports: `changes`, `common`, `foreshock_exporter.model`, `model`, `stats`.
 """

@@ -35,6 +35,7 @@ from foreshock_dashboard.world.row_math import (
 )
 from foreshock_dashboard.world.section import Growth, Section, Sections
 from foreshock_dashboard.world.targets import Address, target_of
+from foreshock_exporter.model.xid_catalog import xids_of
 
 TENANT_LABELS = (*GPU_LABELS, *SERVICE_LABELS)
 NEIGHBOR_LABELS = ("aggressor_name", "aggressor_namespace")
@@ -49,8 +50,8 @@ _SM_CLOCK = Matcher("clock", "=", "sm")
 _UNCORRECTED = Matcher("error_type", "=", "uncorrected")
 _ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
 """Throttle reasons of insufficient cooling or power. The power limit and idling are normal."""
-HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
-"""XID errors except those caused by applications or limited to one (NVIDIA's XID catalog)."""
+HARDWARE_XIDS = Matcher("xid", "!~", "|".join(map(str, sorted(xids_of("application")))))
+"""XID errors except those caused by applications or limited to one."""
 BYTES_PER_MIB = 2.0**20
 
 GPU_GAUGES = ("utilization", "contended", "memory_used", "memory_total", "power", "temperature")

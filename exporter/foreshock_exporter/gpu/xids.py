@@ -21,6 +21,7 @@ from foreshock_exporter.model.xid import (
     parse_xid,
     pci_address,
 )
+from foreshock_exporter.model.xid_catalog import xid_info
 
 MAX_XID_KINDS = 16
 """Distinct XIDs counted per GPU; NVIDIA documents about 170."""
@@ -60,7 +61,7 @@ class XidCounter:
     def add_event(self, event: Xid, now: float) -> None:
         """Count an NVML event at the Unix time `now`."""
         index, description = self._describe(event.uuid)
-        log.warning("GPU %s (%s): the driver reports XID %d", index, description, event.xid)
+        log.warning("GPU %s (%s): the driver reports XID %s", index, description, _described(event.xid))
         with self._lock:
             self._count(event.uuid, index, str(event.xid), now).events += 1
 
@@ -102,10 +103,10 @@ class XidCounter:
             if service is not None:
                 self._count_service(index, uuid, service, self._kind(uuid, str(error.xid)))
         log.warning(
-            "GPU %s (%s): the kernel logs XID %d%s%s",
+            "GPU %s (%s): the kernel logs XID %s%s%s",
             index,
             description or "PCI {:04x}:{:02x}:{:02x}".format(*error.address),
-            error.xid,
+            _described(error.xid),
             "" if error.pid is None else f", process {error.pid} {label_value(error.process)}".rstrip(),
             "" if service is None else f", service {service.namespace}/{service.name}",
         )
@@ -155,3 +156,9 @@ class XidCounter:
             del self._services[next(iter(self._services))]
         times = 1 if before is None else before.times + 1
         self._services[uuid, service, kind] = ServiceXidCount(index, uuid, service, kind, times)
+
+
+def _described(xid: int) -> str:
+    """Number of an XID, with its name and the first action."""
+    info = xid_info(xid)
+    return f"{xid} ({info.name}; action: {info.action})"

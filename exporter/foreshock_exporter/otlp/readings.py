@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, cast
 
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.model.xid_catalog import xids_of
 
 State = Literal["ok", "degraded", "failed", "predicted_failure"]
 STATES: tuple[State, ...] = ("ok", "degraded", "failed", "predicted_failure")
@@ -21,10 +22,7 @@ XID_ACTIVE_SECONDS = 600.0
 """Time for which an XID error affects the state."""
 MIN_THROTTLED_RATIO = 0.1
 """Share of time at which a throttled GPU is degraded."""
-FATAL_XIDS = frozenset({46, 48, 62, 64, 79, 95, 110, 119, 120, 140, 143})
-"""XID errors that require a reset of the GPU or a restart of the host (NVIDIA's XID catalog)."""
-APPLICATION_XIDS = frozenset({8, 13, 31, 43, 45, 68, 94, 109})
-"""XID errors caused by an application or limited to it (NVIDIA's XID catalog)."""
+_FATAL_XIDS, _APPLICATION_XIDS = xids_of("fatal"), xids_of("application")
 _FAULT_REASONS = frozenset({"thermal", "hw_thermal", "power_brake", "reliability", "board_limit"})
 """Throttle reasons of a GPU with insufficient cooling or power; the power limit and idling are normal."""
 THROTTLE_WINDOW_SECONDS = 5.0
@@ -234,14 +232,14 @@ def hardware_state(
         throttled: share 0 to 1 of recent time, by reason.
     """
     recent = {xid for xid, age in xids.items() if age <= XID_ACTIVE_SECONDS}
-    if lost or recent & FATAL_XIDS:
+    if lost or recent & _FATAL_XIDS:
         return "failed"
     if row_remap_failed:
         return "predicted_failure"
     throttled_by_fault = any(
         share >= MIN_THROTTLED_RATIO for reason, share in throttled.items() if reason in _FAULT_REASONS
     )
-    if row_remap_pending or recent - APPLICATION_XIDS or throttled_by_fault:
+    if row_remap_pending or recent - _APPLICATION_XIDS or throttled_by_fault:
         return "degraded"
     return "ok"
 

@@ -29,40 +29,7 @@ from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Allocated, allocated
-
-
-class XidInfo(NamedTuple):
-    """NVIDIA's description of an XID, and whether it is a fault of the GPU, not of an application."""
-
-    description: str
-    hardware: bool = True
-
-
-XIDS: Mapping[int, XidInfo] = {
-    8: XidInfo("GPU stopped processing", hardware=False),
-    13: XidInfo("Graphics Engine Exception", hardware=False),
-    31: XidInfo("GPU memory page fault", hardware=False),
-    43: XidInfo("GPU stopped processing", hardware=False),
-    45: XidInfo("Preemptive cleanup, due to previous errors", hardware=False),
-    46: XidInfo("GPU stopped processing"),
-    48: XidInfo("Double Bit ECC Error"),
-    61: XidInfo("Internal micro-controller breakpoint/warning"),
-    62: XidInfo("Internal micro-controller halt"),
-    63: XidInfo("ECC page retirement or row remapping recording event"),
-    64: XidInfo("ECC page retirement or row remapper recording failure"),
-    68: XidInfo("NVDEC0 Exception", hardware=False),
-    74: XidInfo("NVLINK Error"),
-    79: XidInfo("GPU has fallen off the bus"),
-    92: XidInfo("High single-bit ECC error rate"),
-    94: XidInfo("Contained ECC error", hardware=False),
-    95: XidInfo("Uncontained ECC error"),
-    109: XidInfo("Context Switch Timeout Error", hardware=False),
-    119: XidInfo("GSP RPC Timeout"),
-    120: XidInfo("GSP Error"),
-}
-"""By number, after NVIDIA's XID catalog (docs.nvidia.com/deploy/xid-errors)."""
-UNLISTED_XID = XidInfo("see NVIDIA's XID catalog")
-
+from foreshock_exporter.model.xid_catalog import XidInfo, xid_info
 
 RATE_WINDOW_SECONDS = 119.0
 """Window of rates."""
@@ -86,7 +53,7 @@ class Xid(NamedTuple):
     @property
     def info(self) -> XidInfo:
         """The entry of the catalog."""
-        return XIDS.get(self.number, UNLISTED_XID)
+        return xid_info(self.number)
 
 
 class Activity(NamedTuple):
@@ -221,7 +188,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         ],
         "health": health_text,
         "faulty": faulty,
-        "xids": [XidRow(xid.number, xid.info.description, number(xid.events), number(xid.last)) for xid in health.xids],
+        "xids": [XidRow(xid.number, xid.info.name, number(xid.events), number(xid.last)) for xid in health.xids],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
         "nvlinks": {"total": number(health.links), "up": number(health.links_up)},
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
@@ -248,7 +215,7 @@ def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str
     faults = []
     if lost_flags(world)[row] > 0:
         faults.append("lost, GPU has fallen off the bus")
-    faults += [f"XID {xid.number} ({xid.info.description})" for xid in health.xids if xid.info.hardware]
+    faults += [f"XID {xid.number} ({xid.info.name})" for xid in health.xids if xid.info.severity != "application"]
     if health.uncorrected > 0:
         faults.append(f"{counted(health.uncorrected, 'uncorrectable ECC error')}")
     if health.remap_failed > 0:
