@@ -46,7 +46,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Critical · firing",
         "embedder is degraded",
         "embedder has been in breach since 18:57:00 (3 min).",
-        "About 2 of 740 requests that came in at rag-api have failed since 18:58:10.",
+        "About 2 of 1,100 requests that came in at rag-api have failed since 18:57:00.",
         "Started 18:56:50 (3 min 13 s ago) → paged 18:57:30",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of the 4 GPUs of embedder) high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
@@ -101,7 +101,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     page = visit("/cascade").page
     _ready(page)
     expect(page.get_by_label("embedder: 1 in order of first anomaly, SLO breach")).to_be_visible()
-    expect(page.get_by_label("train-llm: Suspected cause")).to_be_visible()
+    expect(page.locator("#map").get_by_label("train-llm: Suspected cause")).to_be_visible()
     expect(page.locator("#map .step.gpu title")).to_have_text("train-llm → embedder: GPU contention")
     expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
     expect(page.locator("#map .step.forecast title").first).to_contain_text("SLO breach likely within 5 min")
