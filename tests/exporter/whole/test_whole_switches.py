@@ -23,9 +23,12 @@ from foreshock_exporter.script.playback import ScriptedXid
 from foreshock_exporter.web.server import serve
 
 HEALTH = {
+    "foreshock_exporter_metric_unavailable",
     "gpu_clock_application_hertz",
     "gpu_clock_max_hertz",
     "gpu_ecc_errors",
+    "gpu_ecc_location_errors",
+    "gpu_fabric_state",
     "gpu_nvlink_errors",
     "gpu_nvlink_links",
     "gpu_nvlink_links_up",
@@ -34,10 +37,12 @@ HEALTH = {
     "gpu_pcie_link_width",
     "gpu_pcie_link_width_max",
     "gpu_pcie_replays",
+    "gpu_recovery_action",
     "gpu_remapped_rows",
     "gpu_row_remap_failed",
     "gpu_row_remap_pending",
 }
+"""With the reasons of missing metrics: an H100 lacks only some of its health, such as retired pages."""
 OURS: Mapping[str, Callable[[str], bool]] = {
     "network": lambda family: family.startswith("node_network_"),
     "infiniband": lambda family: family.startswith("node_infiniband_"),
