@@ -108,7 +108,7 @@ class XidCounter:
             description or "PCI {:04x}:{:02x}:{:02x}".format(*error.address),
             _described(error.xid),
             "" if error.pid is None else f", process {error.pid} {label_value(error.process)}".rstrip(),
-            "" if service is None else f", service {service.namespace}/{service.name}",
+            "" if service is None else f", service {'/'.join(filter(None, (service.namespace, service.name)))}",
         )
 
     def _add_sxid(self, error: LoggedSxid, text: str) -> None:
