@@ -74,6 +74,19 @@ def test_rules_watch_the_jobs_that_were_named(tmp_path: Path) -> None:
     assert set(re.findall(r'job="([^"]+)"', rules)) == {"monitoring/hub", "monitoring/exporter"}
 
 
+def test_an_operator_gets_all_rules_but_that_of_early_warnings(tmp_path: Path) -> None:
+    """Its Alertmanager has no route that keeps them from notifying."""
+    (text,) = written(tmp_path / "operator", "--operator").values()
+    files = {name: file for name, file in written(tmp_path / "files").items() if name.endswith(".rules.yml")}
+    shipped = [group for file in files.values() for group in yaml.safe_load(file)["groups"]]
+    names, given = (
+        [rule.get("alert") or rule["record"] for group in groups for rule in group["rules"]]
+        for groups in (shipped, yaml.safe_load(text)["spec"]["groups"])
+    )
+    assert sorted(given) == sorted(name for name in names if name != "ForeshockEarlyWarning")
+    assert len(given) == len(names) - 1
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_each_group_can_be_left_out_and_the_others_still_have_what_they_read(group: str, tmp_path: Path) -> None:
     """Also the file of a group that was written before."""

@@ -41,5 +41,6 @@ def neighbor_time(world: World, item: Incident) -> NeighborTime | None:
     now, worst = float(mean[-1]), float(np.nanmax(mean))
     above = np.flatnonzero(mean - before[0] > MAX_RECOVERED_GROWTH * (worst - before[0]))
     is_back = not len(above) or above[-1] < len(mean) - 1
-    since = float(world.times[columns][above[-1] + 1]) if is_back and len(above) else None
+    normal = np.flatnonzero(np.isfinite(mean[above[-1] + 1 :])) if is_back and len(above) else np.array([], int)
+    since = float(world.times[columns][above[-1] + 1 + normal[0]]) if len(normal) else None
     return NeighborTime(worst, now, is_back, since)
