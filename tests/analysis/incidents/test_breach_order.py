@@ -58,18 +58,20 @@ def test_a_caller_without_a_symptom_breaches_by_its_own_trend_and_after_the_orig
 
 
 @pytest.mark.parametrize(
-    ("minutes", "earliest", "latest"),
+    ("minutes", "requests", "earliest", "latest"),
     [
-        pytest.param(math.inf, 60.0, 160.0, id="still growing: when it takes the time that the SLO leaves"),
-        pytest.param(2.0, 30.0, 50.0, id="no longer growing: after the delay between services"),
+        pytest.param(math.inf, 10.0, 60.0, 160.0, id="still growing: when it takes the time that the SLO leaves"),
+        pytest.param(2.0, 10.0, 30.0, 50.0, id="no longer growing: after the delay between services"),
+        pytest.param(math.inf, 0.0, 30.0, 50.0, id="a caller without requests any more: the same"),
     ],
 )
 def test_a_caller_endures_a_slower_callee_until_its_slo_is_used_up(
-    platforms: Kit, minutes: float, earliest: float, latest: float
+    platforms: Kit, minutes: float, requests: float, earliest: float, latest: float
 ) -> None:
     """p95 of the callee doubles every minute and is 1 s after five; the caller has 1.6 s left."""
     callee = platforms.Served(p95=lambda i: 0.03 * 2 ** min(max(0, i - 240) / 6, minutes))
-    services, calls = {"front": platforms.Served(), "store": callee}, {("front", "store"): callee}
+    caller = platforms.Served(rate=lambda i: 10.0 if i < 240 else requests)
+    services, calls = {"front": caller, "store": callee}, {("front", "store"): callee}
     point = platforms.Platform(services, calls).point(30)
     front, store = map(platforms.service, ("front", "store"))
     own = {front: replace(risk(0.0, NEVER), slo=Slo(2.0, 0.01)), store: replace(risk(1.0, 0.0), breached=True)}

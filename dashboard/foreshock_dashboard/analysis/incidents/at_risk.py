@@ -91,8 +91,11 @@ def _endured_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[floa
     origin = evaluation.own.get(callee) if callee is not None else None
     if callee is None or origin is None or not origin.breached or caller is None or caller.slo is None:
         return NEVER.seconds
+    requests = point.value("rate", risk.service)
+    if not requests > 0:
+        return NEVER.seconds
     calls = [point.value("edge_rate", edge) for edge in point.calls_to(callee) if edge.client == risk.service]
-    per_request = max(1.0, sum(calls) / point.value("rate", risk.service))
+    per_request = max(1.0, sum(calls) / requests)
     limit = point.value("p95", callee) + (caller.slo.seconds - point.value("p95", risk.service)) / per_request
     if not limit > 0:
         return NEVER.seconds
