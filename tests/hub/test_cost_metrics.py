@@ -1,22 +1,23 @@
-"""Cost of the last 24 h as Prometheus metrics, and OpenCost's names where it has them."""
+"""Cost of the last 24 h as Prometheus metrics."""
 
 from __future__ import annotations
 
+import pytest
 from tests.web.costs import LEDGER, PRICES
-from tests.web.worlds import healthy_world
 
 from foreshock_dashboard.analysis.cost.report import cost_report
-from foreshock_dashboard.hub.cost.metrics import cost_families
-from foreshock_dashboard.model.cost.prices import NO_PRICES, Price, Prices
+from foreshock_dashboard.hub.cost import metrics
+from foreshock_dashboard.hub.cost.metrics import LINE, cost_families
+from foreshock_dashboard.ingest.span_metrics.registry import OTHER
+from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
 
-WORLD = healthy_world()
 Series = dict[tuple[str, ...], float]
 
 
 def series(name: str, *labels: str, prices: Prices = PRICES) -> Series:
     """The values of a metric by these labels."""
     report = cost_report(LEDGER, 86_400.0, prices)
-    found = next(family for family in cost_families(report, prices, WORLD) if family.name == name)
+    found = next(family for family in cost_families(report) if family.name == name)
     return {tuple(sample.labels[label] for label in labels): sample.value for sample in found.samples}
 
 
@@ -49,12 +50,12 @@ def test_money_is_exported_with_prices_only() -> None:
     assert series("foreshock_cost_saving_idle_seconds", *labels)["release", "notebook"] == 86_400
 
 
-def test_hosts_have_the_price_of_their_gpus_under_opencosts_names() -> None:
-    """With its labels; none without a price table, and no price where it is unknown."""
-    prices = Prices("USD", {WORLD.gpus[0].model: Price(2.5)})
-    hosts = {gpu.host for gpu in WORLD.gpus}
+def test_lines_beyond_the_limit_are_one_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with the least GPU-hours; the sum stays."""
+    whole = series("foreshock_cost_allocated_gpu_seconds", *LINE)
+    monkeypatch.setattr(metrics, "MAX_LINES", 2)
+    limited = series("foreshock_cost_allocated_gpu_seconds", *LINE)
 
-    assert series("node_gpu_hourly_cost", "instance", "node", prices=prices) == {(host, host): 2.5 for host in hosts}
-    assert sum(series("node_gpu_count", "node", prices=prices).values()) == len(WORLD.gpus)
-    assert series("node_gpu_count", "node", prices=NO_PRICES) == {}
-    assert series("node_gpu_hourly_cost", "node", prices=Prices("USD", {"other": Price(1.0)})) == {}
+    assert len(limited) == 3
+    assert limited[(OTHER,) * len(LINE)] == 2 * 86_400
+    assert sum(limited.values()) == sum(whole.values())

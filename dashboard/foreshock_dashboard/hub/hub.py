@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 from foreshock_dashboard import __version__
+from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
@@ -16,7 +17,7 @@ from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.capacity import CHUNK_RATIO, CapacityForecaster
-from foreshock_dashboard.hub.cost.accountant import CostAccountant
+from foreshock_dashboard.hub.cost.ledger_reader import CostLedgerReader
 from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
@@ -59,7 +60,6 @@ from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.picture import incident_picture
-from foreshock_dashboard.web.pages.cost.cost_json import CostReports
 from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
@@ -182,8 +182,7 @@ class Hub:
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
-            self._accountant = CostAccountant(clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop)
-            self._cost_reports = CostReports(self)
+            self._cost_reader = CostLedgerReader(clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop)
             with naming("--prices"):
                 self._prices = prices_file(settings.prices) if settings.prices else None
             self._threads = self._make_threads(reads_own_store=reads_own_store)
@@ -220,7 +219,7 @@ class Hub:
             "evaluation": self._evaluate_repeatedly,
             "maintenance": self._maintain_repeatedly,
             "owners": self._read_owners_repeatedly,
-            "cost": lambda: self._accountant.refresh_repeatedly(self._clock),
+            "cost": lambda: self._cost_reader.refresh_repeatedly(self._clock),
             "capacity": lambda: self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot),
         }
         if not reads_own_store:
@@ -367,7 +366,7 @@ class Hub:
     @property
     def cost(self) -> CostLedger:
         """The newest ledger of GPU time; a hub of the past reads it at the first request."""
-        return self._accountant.ledger if self._settings.at is None else self._accountant.at(self._settings.at)
+        return self._cost_reader.ledger if self._settings.at is None else self._cost_reader.at(self._settings.at)
 
     @property
     def prices(self) -> Prices:
@@ -436,8 +435,7 @@ class Hub:
             time=self.now(),
             snapshot=self.snapshot,
             capacity=self.capacity,
-            cost=self._cost_reports.get(DAY_SECONDS),
-            prices=self.prices,
+            cost=cost_report(self.cost, DAY_SECONDS, self.prices),
             evaluation_seconds=self._loop.evaluation_seconds,
             durations=self._loop.durations,
             store=self.store.stats(),

@@ -112,7 +112,7 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
     yield from capacity_families(stats.capacity, stats.time)
-    yield from cost_families(stats.cost, stats.prices, stats.snapshot.world)
+    yield from cost_families(stats.cost)
     yield _gauge(
         CHANGE_METRIC,
         "Unix time of the change; covers up to 50 changes in the last hour, newest first.",

@@ -13,7 +13,6 @@ from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.change import Change
-from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
 from foreshock_dashboard.model.cost.report import CostReport
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -57,7 +56,6 @@ class HubStats:
     cluster_labels: tuple[str, ...] = ()
     capacity: CapacityForecast = field(default_factory=CapacityForecast)
     cost: CostReport = CostReport(math.nan, math.nan, 0.0, "")
-    prices: Prices = NO_PRICES
 
 
 def status_json(stats: HubStats) -> Json:

@@ -1,4 +1,4 @@
-"""The running accounts of GPU time: their thread, and their metrics.
+"""The hub's ledger of GPU time: its thread, and its metrics.
 
-Imports: `common`, `model`, `replay`.
+Imports: `common`, `ingest`, `model`, `replay`.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time as wall
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.cost.ledger import CostLedger
@@ -21,13 +22,14 @@ PAST_HOURS = 24
 """Hours that a hub of the past reads."""
 
 
-class CostAccountant:
+class CostLedgerReader:
     """Keeps the ledger. One thread calls `refresh`; all may read `ledger`. max_chunk_values: as of `CostHistory`."""
 
     def __init__(self, source: MetricSource, max_chunk_values: int, stop: threading.Event) -> None:
         self._stop, self._source, self._most = stop, source, max_chunk_values
         self._lock = threading.Lock()
         self._history = CostHistory(source, self._most)
+        self._retry_at = -math.inf  # of the monotonic clock, for a hub of the past
 
     @property
     def ledger(self) -> CostLedger:
@@ -35,11 +37,13 @@ class CostAccountant:
         return self._history.ledger
 
     def at(self, time: float) -> CostLedger:
-        """The ledger of the day before `time` (Unix seconds), for a hub of the past."""
+        """The ledger of the day before `time` (Unix seconds), for a hub of the past; read once, a failure again."""
         with self._lock:
-            if math.isnan(self.ledger.computed_at) and not self.ledger.error:
+            is_read = math.isfinite(self.ledger.computed_at) and not self.ledger.error
+            if not is_read and wall.monotonic() >= self._retry_at:
                 self._history = CostHistory(self._source, self._most, PAST_HOURS)
                 self.refresh(time)
+                self._retry_at = wall.monotonic() + RETRY_SECONDS
         return self.ledger
 
     def refresh(self, now: float) -> bool:
@@ -51,14 +55,14 @@ class CostAccountant:
         except SourceError as error:
             self._fail(str(error))
             return False
-        except Exception as error:  # the accounts must not end their thread: the next attempt may succeed
-            log.exception("the cost accounts failed")
-            self._fail(f"the cost accounts failed: {error}; the log has the details")
+        except Exception as error:  # must not end the thread: the next attempt may succeed
+            log.exception("reading GPU time failed")
+            self._fail(f"reading GPU time failed: {error}; the log has the details")
             return False
         return True
 
     def refresh_repeatedly(self, clock: Clock) -> None:
-        """Refresh after each step of the accounts until the hub stops."""
+        """Refresh after each step of the ledger until the hub stops."""
         while not self._stop.is_set():
             succeeded = self.refresh(clock.now())
             seconds = STEP_SECONDS - clock.now() % STEP_SECONDS if succeeded else RETRY_SECONDS
@@ -66,5 +70,5 @@ class CostAccountant:
 
     def _fail(self, error: str) -> None:
         if error != self.ledger.error:
-            log.warning("cost accounts: %s", error)
+            log.warning("cost: %s", error)
         self._history.fail(error)
