@@ -216,7 +216,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
     page.get_by_text("GPUs as a table").click()
     expect(page.locator("#grid-table tbody tr").first).to_contain_text("no datano data")
-    expect(page.locator("#services tbody .state")).to_have_text(["? No data"] * 8)
+    expect(page.locator("#services tbody .state")).to_have_text(["? No data"] * 10)
     expect(page.locator("#evidence-message")).to_contain_text("Incidents are not detected without fresh data.")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown .value")).to_have_text(["No data"] * 12)
@@ -298,7 +298,7 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     page = visit().page
     expect(page.locator("#matrix td.critical")).to_have_count(1)
     expect(page.locator("#matrix td.wait:not(.critical)").first).to_contain_text("60%")
-    expect(page.locator("#matrix .note")).to_contain_text("Share of time (upper bound)")
+    expect(page.locator("#matrix .note")).to_contain_text("GPU wait: share of time, upper bound")
     name = "embedder waits on train-llm up to 46% of the time, 2 GPUs, in a critical incident"
     page.get_by_role("link", name=name).click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))

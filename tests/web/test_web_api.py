@@ -32,7 +32,17 @@ ADDRESSES = (
     "traces/1",
 )
 OTHERS = (
-    *("annotations", "audit", "changes", "compare", "explain", "forecast", "health/{service}", "report/{incident}"),
+    *(
+        "annotations",
+        "audit",
+        "changes",
+        "compare",
+        "cost",
+        "explain",
+        "forecast",
+        "health/{service}",
+        "report/{incident}",
+    ),
     *("user", "webhooks/argocd", "webhooks/github"),
 )
 RESPONSES = (

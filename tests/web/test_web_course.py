@@ -11,7 +11,7 @@ from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.course import FirstBreach, breach, first_breach, peak
+from foreshock_dashboard.web.pages.now.course import Breach, breach, peak, whole_breach
 from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged
@@ -29,21 +29,20 @@ def staged(world: World, *spans: tuple[str, slice, Stage]) -> ServiceHistory:
     return ServiceHistory(world.times, world.services, stages, ())
 
 
-def test_a_breach_with_a_pause_has_the_start_of_what_lasts() -> None:
+def test_a_breach_with_a_pause_began_before_it() -> None:
     world = contended()
     times = world.times.tolist()
     history = staged(world, ("embedder", slice(10, 13), "breached"), ("embedder", slice(20, None), "breached"))
     found = breach(history, EMBEDDER, times[5])
     assert found is not None
-    assert (found.since, found.until, found.steady_since) == (times[10], None, times[20])
+    assert (found.since, found.until) == (times[10], None)
 
 
-def test_the_first_breach_may_be_that_of_another_service() -> None:
-    world = contended()
-    history = staged(world, ("embedder", slice(20, 25), "breached"), ("rag-api", slice(12, 14), "breached"))
-    onset = float(world.times[5])
-    assert first_breach(history, (EMBEDDER, CALLER), onset) == FirstBreach("rag-api", float(world.times[12]))
-    assert first_breach(history, (), onset) is None
+def test_the_breaches_of_an_incident_last_from_the_first_to_the_end_of_the_last_of_any_service() -> None:
+    lasting, ended = Breach("embedder", 20.0, None, earlier=False), Breach("rag-api", 12.0, 14.0, earlier=False)
+    assert whole_breach([lasting, ended]) == Breach("rag-api", 12.0, None, earlier=False)
+    assert whole_breach([ended, replace(lasting, until=25.0)]) == replace(ended, until=25.0)
+    assert whole_breach([]) is None
 
 
 def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> None:
@@ -139,7 +138,7 @@ def test_what_is_said_of_an_incident_names_no_service_of_another_one() -> None:
     assert situation is not None
     assert situation["incident"]["id"] == first.id
     assert {row.service for row in situation["breached"]} == {"rag-api", "auth"}
-    assert situation["first_breach"] == FirstBreach("rag-api", float(world.times[-12]))
+    assert situation["first_breach"] == Breach("rag-api", float(world.times[-12]), None, earlier=False)
     assert situation["at_risk"] == []
     lanes = {
         item.id: {lane.service for lane in timeline(world, first.since, history, chosen).lanes}

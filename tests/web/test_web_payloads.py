@@ -101,9 +101,9 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         assert situation
         return ["".join(clause.text for clause in change) for change in situation["changes"]]
 
-    assert gap() == "train-llm and embedder: no change data, check their deploy logs"
+    assert gap() == "Deploys of train-llm and embedder are not tracked: check their deploy logs"
     assert item.suspect.service
-    assert gap(item.suspect.service) == "embedder: no change data, check its deploy log; other services: none recorded"
+    assert gap(item.suspect.service) == "Deploys of embedder are not tracked: check its deploy log. Others: no changes"
     assert listed() == listed(changes[0]) == []
     assert listed(*changes) == [
         "embedder 1.0 → 1.1, at the first anomaly",
@@ -353,7 +353,7 @@ def test_while_the_service_of_an_incident_is_within_its_slo_the_breaching_caller
     assert situation["reading"]
     assert situation["origin"]
     assert (situation["reading"].service, situation["origin"].service) == ("rag-api", "embedder")
-    assert breach(history, caller, item.since) == Breach(float(history.times[-9]), None, earlier=False)
+    assert breach(history, caller, item.since) == Breach(str(caller), float(history.times[-9]), None, earlier=False)
     recovering = verdict(replace(seen, incidents=(replace(item, state="recovering"),)), history=history)
     assert joined_text(recovering.clauses) == "embedder is recovering"
 
@@ -713,7 +713,7 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
         ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 within SLO"),
         (
             (0, 0, 0, 10, 3, 1, 2),
-            "10 of 16 services within SLO, 1 with too few requests to judge, 3 without an SLO, 2 without data",
+            "10 of 16 services within SLO, 1 with low traffic, 3 without an SLO, 2 without data",
         ),
         ((0, 0, 0, 0, 2), "2 services without an SLO"),
     ],

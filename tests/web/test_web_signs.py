@@ -184,12 +184,11 @@ def test_a_suspicion_is_the_anomalous_signal_or_a_reason_with_a_figure(changes: 
 def test_a_noisy_neighbor_has_its_gpus_among_those_of_the_service_and_its_growth_there() -> None:
     world = contended()
     item = replace(contention_incident(world), evidence=(SHARE,))
-    on, rise = "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1", ", which rose from 18% to 41% of GPU time"
-    assert joined_text(suspected(item, world)) == f"{on} (of the 4 GPUs of embedder){rise} there"
+    rise = "GPU contention: train-llm rose from 18% to 41% of GPU time"
+    gpus = "host-0/gpu-0 and host-0/gpu-1 (of the 4 GPUs of embedder)"
+    assert joined_text(suspected(item, world)) == f"{rise} on {gpus}"
     on_all = replace(item, suspect=item.suspect._replace(gpus=world.gpus[:4]), state="recovering")
-    assert joined_text(suspected(on_all, world)) == (
-        f"GPU contention: train-llm on 4 GPUs on 1 host{rise} there during the incident"
-    )
+    assert joined_text(suspected(on_all, world)) == (f"{rise} during the incident on 4 GPUs on 1 host")
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.2, "back to 20%"), (0.6, "still at 60%")])
@@ -297,7 +296,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
     assert len(wait["spark"]) == 45
-    assert result["Highest load"]["value"] is None
+    assert result["Highest request load"]["value"] is None
     assert result["SLO status"]["slo"].breached == 1
     p95 = result["Worst p95 vs. SLO"]
     assert (p95["who"], p95["limit"], p95["limit_kind"], p95["status"]) == ("embedder", 0.2, "SLO", "critical")
@@ -340,6 +339,6 @@ def test_a_baseline_band_needs_history_before_the_sparkline() -> None:
 def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
-    result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest load"]
+    result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest request load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(healthy_world(), np.arange(3), {}).shape == (0, 3)

@@ -77,7 +77,7 @@ def action_expected(action: Action) -> str:
 def action_outcome(action: Action) -> str:
     """What an action and those before it achieve together, once the queue, if any, is drained; "" if unknown.
 
-    As in `Do both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains; shed …`.
+    As in `Do both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains. Until then …`.
     """
     if action.outcome is None:
         return ""
@@ -86,7 +86,9 @@ def action_outcome(action: Action) -> str:
     if not _known(action.drain_seconds):
         return change
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
-    errors = "; shed requests count as errors" if action.kind == "shed_load" else ""
+    errors = ""
+    if action.kind == "shed_load" and action.amount > 0:
+        errors = f". Until then {percent(action.amount)} of requests fail; callers recover afterwards"
     return f"{change} in about {minutes} min, once the queue drains{errors}"
 
 
@@ -232,6 +234,7 @@ def _fields(action: Action) -> dict[str, Any]:
         "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
         "total": action.total,
         "exceeded": action.maximum if action.exceeds_maximum else None,
+        "queue": "the queue" if _known(action.drain_seconds) else None,
         "safe_load": action.effect.limit if action.effect and action.effect.limit_kind == "safe_limit" else None,
     }
 

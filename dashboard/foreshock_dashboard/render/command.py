@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.render.words.actions import HOW_TO
 
@@ -51,11 +52,12 @@ def revert_command(action: Action) -> str | None:
 def how_to(action: Action) -> str:
     """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
     if action.kind == "pause" and action_command(action) and not revert_command(action):
-        return "To roll back, scale to the count after the slash in READY"
+        return "To roll back, scale to the number of replicas that the first command shows"
     if action.kind in ("drain_gpus", "move_off_gpus"):
         return "Until rollback, no new pods start on these hosts" if action_command(action) else ""
+    service = in_words(str(action.service)) if action.service else "the service"
     share = percent(action.amount) if action.amount > 0 else "some"
-    return HOW_TO.get(action.kind, "").format(share=share)
+    return HOW_TO.get(action.kind, "").format(share=share, service=service)
 
 
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:

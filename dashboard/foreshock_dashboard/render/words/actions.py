@@ -40,7 +40,8 @@ ACTIONS: Mapping[ActionKind, str] = {
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
     "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
-    "[ until new replicas are ready ({until_seconds:due})| until load is below {safe_load:percent}]",
+    "[ until new replicas are ready ({until_seconds:due})| until {queue} is empty"
+    "| until incoming load is below {safe_load:percent}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
@@ -91,7 +92,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
     "restore_timeout": "On the client, set the timeout back in its configuration",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
-    "shed_load": "At the gateway, return HTTP 503 for {share} of incoming requests (Istio fault.abort, Envoy fault)",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only (Istio or Envoy fault)",
 }
 """Where and how to take the actions without a command, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {

@@ -43,7 +43,7 @@ SLO_COUNTS: Mapping[str, str] = {
     "degraded": "degraded",
     "at_risk": "at risk",
     "within": "within SLO",
-    "few": "with too few requests to judge",
+    "few": "with low traffic",
     "without": "without an SLO",
     "unknown": "without data",
 }

@@ -213,6 +213,17 @@ export const formatInterval = (low, high) => {
 };
 
 /**
+ * When an event is forecast: "in about 3 min (80%: 40 s to 11 min)", "imminent".
+ * @param {import("#web/assets/payload.d.ts").Percentiles} seconds
+ * @param {string} [note] in the brackets, too
+ */
+export const formatForecast = ({ p10, p50, p90 }, note = "") => {
+  const median = isNumber(p50) && p50 < 60 ? "imminent" : `in about ${formatTimeToEvent(p50)}`;
+  const notes = [isNumber(p10) ? `80%: ${formatInterval(p10, p90)}` : "", note].filter(Boolean);
+  return notes.length ? `${median} (${notes.join("; ")})` : median;
+};
+
+/**
  * A number of things: "1 GPU", "2 GPUs".
  * @param {number} count
  * @param {string} noun

@@ -28,9 +28,9 @@ def suspected(item: Incident, world: World) -> Text:
     suspect, own = item.suspect, item.suspect.service in (None, item.service)
     cause = cause_name(item)
     reason = f", {'its ' if own_signal else ''}{why}" if why else ""
-    if own_signal and own_signal.name == GPU_SHARE:
-        before, after = percent(own_signal.baseline), percent(own_signal.value)
-        reason = f", which rose from {before} to {after} of GPU time there{_past(item)}"
+    if own_signal and own_signal.name == GPU_SHARE and suspect.service and suspect.gpus:
+        rise = f" rose from {percent(own_signal.baseline)} to {percent(own_signal.value)} of GPU time"
+        return text(f"{cause}: ", suspect.service, f"{rise}{_past(item)} on ", _gpus(item, world))
     if suspect.change is not None:
         return text(f"{cause}: ", suspect_clauses(item), reason)
     parts: list[str | Service | Clause] = [cause]
@@ -73,6 +73,8 @@ def _gpus(item: Incident, world: World) -> Text:
     affected = len({tenant.gpu for tenant in world.tenants if tenant.service == item.service})
     if item.cause != "gpu_contention" or affected <= len(item.suspect.gpus):
         return text(gpus)
+    if len(item.suspect.gpus) > MAX_GPUS:
+        return text(gpus._replace(text=f"{len(item.suspect.gpus)} of the {affected} GPUs"), " of ", item.service)
     return text(gpus, f" (of the {affected} GPUs of ", item.service, ")")
 
 

@@ -24,7 +24,7 @@ from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory
 
-MAX_LANES = 8
+MAX_LANES = 10
 """Lanes on the Now page; the Cascade page has the rest."""
 LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
 """Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
@@ -218,7 +218,8 @@ def timeline(
     """Lanes: suspected causes, affected services in the order of the first anomaly, then those at risk by forecast.
 
     start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. slos: by
-    service and metric, its value beside its SLO; "" stands for the metric that breaches it. Times in Unix seconds;
+    service and metric, its value beside its SLO; "" stands for the metric that breaches it, "SLO" for that which is
+    closest to it. Times in Unix seconds;
     stages are indexes into `stages`. rows: the services with their state.
     """
     place = {service: i for i, service in enumerate(order, 1)}
@@ -283,7 +284,8 @@ def timeline(
         lane.state = states.get(lane.service)
         is_past = lane.part != "suspect" and lane.service not in firing and lane.service not in present
         sign = "p95" if is_past else lane.sign.text if lane.sign and not lane.until else ""
-        lane.slo = slos.get((lane.service, "")) or slos.get((lane.service, sign), "")
+        names = ("", sign, *(("SLO",) if lane.part != "suspect" else ()))
+        lane.slo = next((shown for name in names if (shown := slos.get((lane.service, name)))), "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     changes = change_mark_rows(world.changes, start, world.time)

@@ -126,7 +126,7 @@ def vitals(
         _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
         _limited("Worst p95 vs. SLO", "s", _of_worst(world, red.p95, recent, slowest, found)),
         _limited("Worst error rate vs. SLO", "ratio", _of_worst(world, red.error_rate, recent, failing, found)),
-        _limited("Highest load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
+        _limited("Highest request load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns, incidents), past, incidents),
     ]
 

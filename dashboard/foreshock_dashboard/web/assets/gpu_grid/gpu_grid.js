@@ -194,7 +194,7 @@ class GpuGrid {
       h("span", null, `${title} ${formatGridValue(low, unit)}`),
       h("span", { class: "ramp" }),
       h("span", null, formatGridValue(high, unit)),
-      showsContention(layout, view) ? entry("contended", "contended (share of time)") : null,
+      showsContention(layout, view) ? entry("contended", "contended: several services busy, share of time") : null,
       view.marked.size ? entry(`marked ${view.markStatus}`, "in an open incident") : null,
       /** @type {GpuFault[]} */ (Object.keys(FAULTS))
         .filter((fault) => faults.has(fault))

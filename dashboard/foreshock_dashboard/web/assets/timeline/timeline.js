@@ -3,9 +3,8 @@ import { link, serviceHref } from "#web/assets/address.js";
 import { formatTimestamp, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
-  formatBucket,
   formatDuration,
-  formatInterval,
+  formatForecast,
   formatValue,
   inWords,
   isNumber,
@@ -25,13 +24,24 @@ import {
   serviceState,
   stateOf,
 } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, EMPTY, EVENTS, PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
+import {
+  CONDITIONS,
+  EMPTY,
+  EVENTS,
+  PAST_STAGES,
+  ROLES,
+  SEVERITIES,
+  STAGES,
+  TIMELINE_TEXTS,
+} from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 /** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 
+/** The states of incidents, as their chip names them, by the event that they begin with. */
+const PHASES = { warning: SEVERITIES.warning, paged: SEVERITIES.critical, recovering: CONDITIONS.recovering };
 const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
 /** Above the lanes, with the labels of the time axis. */
@@ -45,7 +55,7 @@ const AXIS_TEXT_Y = 14;
 /** Of the row of changes without a lane, below the lanes. */
 const CHANGES_HEIGHT = 24;
 /** Right of the lanes, without and with labels of forecasts. */
-const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 120];
+const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 150];
 const MIN_PICTURE_WIDTH = 600;
 /** Of the column with the names and their signals, in pixels, and as a share of the picture. */
 const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
@@ -53,11 +63,13 @@ const NAME_LEFT = 28;
 const NAME_CHARACTER_WIDTH = 7.4;
 const SIGN_CHARACTER_WIDTH = 6.3;
 const MAX_TICKS = 8;
+const MARK_WIDTH = 14;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 /** @param {Lane} lane */
 const signText = ({ why, slo, sign, until, state }) => {
-  const isDegraded = state?.stage === "degraded" && sign !== null; // within its SLO, but beyond its baseline
+  // within its SLO, but beyond its baseline: the same metric beside that
+  const isDegraded = state?.stage === "degraded" && sign !== null && slo.startsWith(sign.text);
   if ((why || slo) && !isDegraded) return why || slo;
   if (!sign) return "";
   const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
@@ -65,9 +77,7 @@ const signText = ({ why, slo, sign, until, state }) => {
 };
 
 /** @param {LaneForecast} forecast */
-const forecastText = ({ p10, p50, p90 }) =>
-  `${TIMELINE_TEXTS.breach} ${formatBucket(p50)}` +
-  (isNumber(p10) ? ` (${TIMELINE_TEXTS.interval} ${formatInterval(p10, p90)})` : "");
+const forecastText = (forecast) => `${TIMELINE_TEXTS.breach} ${formatForecast(forecast)}`;
 
 /**
  * The state of a service, as on all pages.
@@ -196,7 +206,7 @@ const legend = (data) => {
           )
         : null,
     ),
-    phases(data).map(([, , kind]) => h("span", { class: `lane-key phase ${kind}` }, TIMELINE_TEXTS[kind])),
+    phases(data).map(([, , kind]) => h("span", { class: `lane-key phase ${kind}` }, PHASES[kind])),
     forecasts.length
       ? h(
           "span",
@@ -371,19 +381,18 @@ const picture = (data, width) => {
 };
 
 /**
- * The time from the detection of the incidents to their recovery, and from there to now, in Unix seconds.
+ * The states of the incidents, from each of their events to the next one, in Unix seconds.
  * @param {Timeline} data
- * @returns {[from: number, to: number, kind: "firing" | "recovering"][]}
+ * @returns {[from: number, to: number, kind: "warning" | "paged" | "recovering"][]}
  */
-const phases = (data) => {
-  const { start, now, events } = data;
-  const [detected] = events;
-  if (!detected) return [];
-  const recovered = Math.min(now, events.find(({ kind }) => kind === "recovering")?.at ?? now);
-  return /** @type {[number, number, "firing" | "recovering"][]} */ ([
-    [Math.max(start, detected.at), recovered, "firing"],
-    [Math.max(start, recovered), now, "recovering"],
-  ]).filter(([from, to]) => to > from);
+const phases = ({ start, now, events }) => {
+  const firsts = events.filter(({ kind }, i) => events.findIndex((event) => event.kind === kind) === i);
+  return firsts
+    .map(
+      ({ at, kind }, i) => /** @type {const} */ ([Math.max(start, at), Math.min(now, firsts[i + 1]?.at ?? now), kind]),
+    )
+    .filter(([from, to]) => to > from)
+    .map(([from, to, kind]) => [from, to, kind]);
 };
 
 /**
@@ -453,7 +462,7 @@ const laneStrip = (lane, data, y, scale) => {
       }),
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
-    markedIntervals(lane, data).map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
+    stageMarks(lane, data, y, x),
   );
 };
 
@@ -465,6 +474,23 @@ const laneStrip = (lane, data, y, scale) => {
 const markedIntervals = ({ intervals }, { start }) => {
   const shown = intervals.filter(([, end]) => end >= start);
   return shown.filter(([, , stage], i) => (shown[i - 1]?.[2] ?? -1) < stage);
+};
+
+/**
+ * The marks of a lane; one that the next would hide stands before it.
+ * @param {Lane} lane
+ * @param {Timeline} data
+ * @param {number} y of the lane's middle
+ * @param {(unix: number) => number} x
+ */
+const stageMarks = (lane, data, y, x) => {
+  let next = Number.POSITIVE_INFINITY;
+  return markedIntervals(lane, data)
+    .toReversed()
+    .map(([start, , stage]) => {
+      next = Math.min(x(start), next - MARK_WIDTH);
+      return stageMark(data.stages[stage] ?? "healthy", next, y);
+    });
 };
 
 /**
@@ -523,7 +549,9 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    s("text", { x: end + 13, y: y - 3, class: "lane-label" }, TIMELINE_TEXTS.breach),
-    s("text", { x: end + 13, y: y + 11, class: "lane-label" }, formatBucket(forecast.p50)),
+    formatForecast(forecast)
+      .replace(" (", "\n(")
+      .split("\n")
+      .map((line, i) => s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line)),
   );
 };

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -28,23 +29,15 @@ BEFORE_SECONDS = 900.0
 
 
 class Breach(Row):
-    """The SLO breach of a service during an incident, Unix seconds; until: None while it lasts.
+    """The SLO breaches of a service during an incident, from the first to the last; until: None while one lasts.
 
-    earlier: whether it began before `since`, which is then the first time that was looked at. steady_since: the start
-    of what lasts, where the service was within its SLO for a while since the first breach.
+    In Unix seconds. earlier: whether the first began before `since`, which is then the first time that was looked at.
     """
-
-    since: float
-    until: float | None
-    earlier: bool
-    steady_since: float | None = None
-
-
-class FirstBreach(Row):
-    """The first SLO breach of an incident, Unix seconds."""
 
     service: str
     since: float
+    until: float | None
+    earlier: bool
 
 
 class Peak(Row):
@@ -73,29 +66,27 @@ class Recovery(Row):
 
 
 def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
-    """The SLO breach of a service from the onset of an incident (Unix seconds) on; None without one."""
+    """The SLO breaches of a service from the onset of an incident (Unix seconds) on; None without one."""
     breached = _breached(history, service, onset)
     if not breached:
         return None
     since, until = breached[0].start, breached[-1].end
     lasts = history.now()[service] == "breached"
-    paused = lasts and len(breached) > 1
     return Breach(
+        str(service),
         round(since, 3),
         None if lasts else round(until, 3),
         earlier=bool(since <= history.times[0]),
-        steady_since=round(breached[-1].start, 3) if paused else None,
     )
 
 
-def first_breach(history: ServiceHistory, services: Iterable[Service], onset: float) -> FirstBreach | None:
-    """The first SLO breach of some services from the onset of an incident (Unix seconds) on."""
-    starts = [(found[0].start, service) for service in services if (found := _breached(history, service, onset))]
-    return min((FirstBreach(str(service), round(start, 3)) for start, service in starts), key=_since, default=None)
-
-
-def _since(first: FirstBreach) -> tuple[float, str]:
-    return first.since, first.service
+def whole_breach(breaches: Collection[Breach]) -> Breach | None:
+    """The SLO breaches of an incident as one: of the service that was first, until none lasts; None without any."""
+    if not breaches:
+        return None
+    ends = [found.until for found in breaches]
+    until = None if None in ends else max(end for end in ends if end is not None)
+    return replace(min(breaches, key=lambda found: (found.since, found.service)), until=until)
 
 
 def _breached(history: ServiceHistory, service: Service, onset: float) -> list[Interval]:
@@ -108,10 +99,11 @@ def _breached(history: ServiceHistory, service: Service, onset: float) -> list[I
     ]
 
 
-def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:
+def peak(world: World, item: Incident, slo: ServiceSlo | None, metric: Metric | None = None) -> Peak | None:
     """The worst p95 or error rate of an incident's service since the first anomaly, smoothed as in the analysis.
 
     Of the two, the one that comes closest to its SLO, or goes furthest beyond it; without an SLO that of the symptom.
+    metric: the one to take instead.
     """
     if item.service not in world.services:
         return None
@@ -121,7 +113,7 @@ def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:
         _peak(world, item, "p95", "s", world.red.p95[row], slo.seconds if slo else math.nan),
         _peak(world, item, "error rate", "ratio", world.red.error_rate[row], slo.error_rate if slo else math.nan),
     ]
-    known = [each for each in found if each is not None]
+    known = [each for each in found if each is not None and metric in (None, each.metric)]
     reported = "error rate" if symptom is not None and symptom.signal == "error_rate" else "p95"
     return max(known, key=lambda each: (_usage(each), each.metric == reported), default=None)
 

@@ -17,10 +17,11 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
 from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances, peaks
-from foreshock_dashboard.web.pages.now.sentences import reading_text, too_few_text, uncounted_text
+from foreshock_dashboard.web.pages.now.sentences import closest_before, reading_text, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged, readings
 from foreshock_dashboard.web.panels.timeline import (
+    MAX_LANES,
     Timeline,
     affected_order,
     chosen_incidents,
@@ -42,7 +43,7 @@ from foreshock_dashboard.web.state.placement import (
 )
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
-MIN_ROWS, MAX_ROWS = 5, 8
+MIN_ROWS, MAX_ROWS = 5, MAX_LANES
 """Bounds of the services on the page, those of an incident and then the most affected first; Services has all."""
 MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the Contention page has all."""
@@ -168,6 +169,7 @@ def now(
     usage = {reading.service: reading for reading in usage_by_service}
     slo_rows = [row for row in usage_by_service if row.metric != "load"]
     slos = {(row.service, str(row.metric)): reading_text(row) for row in slo_rows}
+    slos |= {(row.service, "SLO"): reading_text(row) for row in slo_rows}
     slos |= {(row.service, ""): reading_text(row) for row in slo_rows if row.status == "critical"}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
     closest = {item.service: item for item in _by_usage(judged(world, list(usage.values())))}
@@ -184,11 +186,14 @@ def now(
         rows=rows,
     )
     if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
-        past = {row.service: f"peak {reading_text(row)}" for row in peaks(world, snapshot.forecast.slos, lanes.lanes)}
+        worst = peaks(world, snapshot.forecast.slos, lanes.lanes)
+        past = {row.service: f"peak {reading_text(row)}" for row in worst}
+        closest_fact = closest_before(max(worst, key=lambda row: row.usage, default=None), world.time - start)
+        shared["verdict"] = replace(verdict_, facts=(*verdict_.facts, *closest_fact)).payload()
         for lane in lanes.lanes:
             lane.slo = past.get(lane.service, lane.slo)
     in_lanes: dict[str, int] = {}
-    if verdict_.situation:  # the services of the timeline, in its order, then those affected beside the incident
+    if verdict_.situation:  # the services of the timeline, in its order, then others in trouble
         in_lanes = {lane.service: i for i, lane in enumerate(lanes.lanes)}
         rows = sorted(rows, key=lambda row: in_lanes.get(row.id, len(in_lanes)))
     wanted = sum(row.id in in_lanes or _affected(row) for row in rows)

@@ -16,17 +16,16 @@ from foreshock_dashboard.model.world import World
 
 
 class Impact(NamedTuple):
-    """An estimate: requests to services in a time range, and those of them that failed or were too slow.
+    """An estimate: requests to services in a time range, and those that failed or were too slow.
 
-    since, until: Unix seconds; until is infinite while they breach their SLO.
+    limit: of one service, its SLO in seconds, else NaN.
     """
 
     services: tuple[Service, ...]
     requests: float
     failed: float
     slow: float
-    since: float = math.nan
-    until: float = math.inf
+    limit: float = math.nan
 
 
 def impact(
@@ -61,4 +60,6 @@ def impact(
     if not known:
         return None
     asked, lost, late = np.round(sum(known.values(), np.zeros(3)), 1).tolist()
-    return Impact(tuple(known), asked, lost, late, since, until)
+    (service, *others) = known
+    limit = slos[service].seconds if service in slos and not others else math.nan
+    return Impact(tuple(known), asked, lost, late, limit)

@@ -30,18 +30,21 @@ const GPU_WAIT = "GPU wait";
 /** Age of the evidence of a firing incident from which its time is shown: so long, and more than two evaluations. */
 const STALE_SECONDS = 60;
 
-/** @param {NowIncident} incident */
-const incidentLinks = (incident) => {
+/**
+ * @param {NowIncident} incident
+ * @param {boolean} isShown its summary is the verdict, which has the other links
+ */
+const incidentLinks = (incident, isShown = false) => {
   const { id, service, resolved } = incident;
   const range = resolved ? incidentRange(incident) : null;
   const params = { incident: id, ...(range?.from && range.to ? { from: range.from, to: range.to } : {}) };
   return h(
     "span",
     { class: "links" },
-    link(pageHref("/cascade", params), "Cascade"),
+    isShown ? null : link(pageHref("/cascade", params), "Cascade"),
     slowestTracesLink(service, "Slowest traces"),
-    resolved ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
-    h("a", { href: reportHref(id), download: "" }, "Report"),
+    resolved || isShown ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
+    isShown ? null : h("a", { href: reportHref(id), download: "" }, "Report"),
   );
 };
 
@@ -95,6 +98,19 @@ const evidenceNotes = (evidence) => {
 };
 
 /**
+ * The services in breach that no evidence is of, and where their values are.
+ * @param {readonly Evidence[]} evidence
+ * @param {NowData["verdict"]["situation"]} situation
+ */
+const breachedNote = (evidence, situation) => {
+  const entities = new Set(evidence.map(({ entity }) => entity));
+  const others = (situation?.breached ?? []).map(({ service }) => service).filter((service) => !entities.has(service));
+  return others.length
+    ? `${NOW_TEXTS.also_in_breach}: ${others.map(inWords).join(", ")}. ${NOW_TEXTS.see_services}`
+    : "";
+};
+
+/**
  * The evidence by time, with that of each entity together.
  * @param {readonly Evidence[]} evidence
  */
@@ -133,15 +149,18 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
  * The suspects, the likeliest first: their rank is shown, and their score, which is no probability, in the tooltip.
  * @param {NowIncident} incident
  */
-const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence, quality }) => {
-  const [first, ...others] = candidates.slice(0, MAX_CANDIDATES).filter(({ score }, i) => !i || score >= MIN_SCORE);
+const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence, quality, affected, at_risk }) => {
+  const suffering = new Set([...affected, ...at_risk.map(({ service }) => service)]);
+  const [first, ...others] = candidates
+    .slice(0, MAX_CANDIDATES)
+    .filter(({ service, score }, i) => !i || (score >= MIN_SCORE && !suffering.has(service)));
   return h(
     "dl",
     { class: "facts suspects" },
     first ? fact(cause ? "Suspected cause" : NOW_TEXTS.candidates, candidateText(first)) : null,
-    others.length
+    others.length && confidence_level !== "high"
       ? fact(
-          "Less likely",
+          "Other suspects",
           others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
         )
       : null,
@@ -179,11 +198,12 @@ const shownState = ({ severity, state }) =>
 
 /**
  * @param {NowIncident} incident
- * @param {boolean} isShown its summary is the verdict already
+ * @param {NowData["verdict"]["situation"]} situation of the verdict, which has its summary already; else null
  * @param {number} now
  * @param {number} [step] seconds between evaluations
  */
-const openIncident = (incident, isShown, now, step = 0) => {
+const openIncident = (incident, situation, now, step = 0) => {
+  const isShown = situation !== null;
   const { severity, state, service, affected, actions, evidence, evidence_at } = incident;
   const isLatent = !affected.length;
   const age = evidence_at ? now - evidence_at : 0;
@@ -200,7 +220,7 @@ const openIncident = (incident, isShown, now, step = 0) => {
             h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
           ],
       " ",
-      incidentLinks(incident),
+      incidentLinks(incident, isShown),
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
     isShown || isLatent ? null : responseLine(incident.id, now),
@@ -224,7 +244,9 @@ const openIncident = (incident, isShown, now, step = 0) => {
                 )
               : null,
             evidenceTable(incident, now),
-            evidenceNotes(evidence).map((note) => h("p", { class: "note" }, note)),
+            [...evidenceNotes(evidence), breachedNote(evidence, situation)].map((note) =>
+              note ? h("p", { class: "note" }, note) : null,
+            ),
           )
         : null,
       h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),
@@ -248,12 +270,12 @@ export const drawIncidents = ({ open_incidents, resolved, learning, verdict, ste
     setPanelEmpty("evidence", EMPTY.incidents + isLearning + isUnknown);
     return;
   }
-  const shown = verdict.situation?.incident.id;
+  const { situation } = verdict;
   const [latent, affecting] = [false, true].map((affects) =>
     open_incidents.filter(({ affected }) => affected.length > 0 === affects),
   );
   const open = [...(affecting ?? []), ...(latent ?? [])].map((incident) =>
-    openIncident(incident, incident.id === shown, now, step),
+    openIncident(incident, situation?.incident.id === incident.id ? situation : null, now, step),
   );
   const ended = resolved.map((incident) => resolvedIncident(incident, now));
   put(byId("evidence"), h("ul", { class: "incident-list" }, open, ended));

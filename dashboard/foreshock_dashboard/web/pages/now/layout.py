@@ -32,7 +32,7 @@ def layout() -> Component:
                     panel("services", "Services", wide=True),
                     panel("evidence", "Evidence", wide=True),
                     panel("grid", "GPU utilization"),
-                    panel("matrix", "GPU contention"),
+                    panel("matrix", "GPU wait"),
                 ],
                 className="panels now-panels",
             ),

@@ -57,13 +57,13 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
   );
   put(
     byId("matrix"),
-    scrollTable("GPU contention", { class: "matrix" }, head, rows),
+    scrollTable("GPU wait", { class: "matrix" }, head, rows),
     h(
       "p",
       { class: "note" },
-      "Share of time (upper bound). ",
+      "GPU wait: share of time, upper bound. ",
       others ? `${NOW_TEXTS.other_gpus} ${others}. ` : null,
-      link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs"),
+      h("span", { class: "unbroken" }, link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs")),
     ),
   );
 };

@@ -58,7 +58,7 @@ const wholeMinutes = (seconds) => formatDuration(Math.max(60, Math.round(seconds
 /** @param {NowData} data */
 const timelineTitle = ({ timeline: { start, now, end }, verdict }) =>
   (verdict.situation ? NOW_TEXTS.timeline_of_incident : `${NOW_TEXTS.timeline} ${wholeMinutes(now - start)}`) +
-  (end > now ? `, ${NOW_TEXTS.next} ${wholeMinutes(end - now)}` : "");
+  (end > now ? ` and ${wholeMinutes(end - now)} ${NOW_TEXTS.and_forecast}` : "");
 
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const now = {

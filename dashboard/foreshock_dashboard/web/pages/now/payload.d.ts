@@ -15,6 +15,7 @@ export interface Evidence {
 
 export interface NowIncident extends Incident {
   evidence: Evidence[];
+  at_risk: { service: string }[];
   candidates: { service: string; score: number; why: string | null }[];
 }
 

@@ -62,11 +62,11 @@ def limit_text(reading: Reading) -> str:
 
 
 def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False) -> str:
-    """The figure of the headline; of a recovery, beside the baseline and the worst value."""
-    if peak is None or peak.metric != reading.metric or peak.before is None:
+    """The figure of the headline; of what is over, after its worst value: `p95 peaked at 281 s, now 8.77 s (SLO …)`."""
+    if peak is None or peak.metric != reading.metric:
         return reading_text(reading, learned=learned)
-    before, worst = value_text(reading, peak.before), value_text(reading, peak.peak)
-    return f"{reading.metric} {value_text(reading, reading.value)} (baseline {before}, peak {worst})"
+    now, limit = _value_and_limit(reading)
+    return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({reading.limit_kind} {limit})"
 
 
 def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
@@ -78,7 +78,6 @@ def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
 
 
 def lead(
-    service: Service,
     reading: Reading | None,
     peak: Peak | None,
     breached: Breach | None,
@@ -88,16 +87,17 @@ def lead(
     learned: bool = False,
     replicas: tuple[int, int] | None = None,
 ) -> Text:
-    """How bad an incident is: the SLO breach of a service, the requests it cost, and the replicas that it lost.
+    """How bad an incident is: its SLO breaches, the requests that they cost, and the replicas that its service lost.
 
-    reading: of a forecast. now: Unix seconds. learned: whether the SLO is. replicas: ready now, and before.
+    reading: of a forecast. breached: from the first breach to the end of the last one, of whichever services. now: Unix
+    seconds. learned: whether the SLO is. replicas: ready now, and before.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
         text(reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
-        breach_text(service, breached, now) if breached else (),
-        impact_text(impact, service, breached) if impact else (),
+        breach_text(breached, now) if breached else (),
+        impact_text(impact, breached) if impact else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
@@ -107,48 +107,28 @@ def _peak_value(peak: Peak, value: float) -> str:
     return duration(value) if peak.unit == "s" else percent(value)
 
 
-def breach_text(service: Service, breached: Breach, now: float) -> Text:
-    """How long an SLO is breached: `llm has been in breach again since 08:46:50 (3 min)`."""
+def breach_text(breached: Breach, now: float) -> Text:
+    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min)`."""
     before, over = ("before ", "over ") if breached.earlier else ("", "")
-    start = text(before, time(breached.since))
     if breached.until is not None:
         length = f"{over}{elapsed(breached.until - breached.since)}"
-        return text(service, f" was in breach for {length}, until ", time(breached.until))
-    steady = breached.steady_since
-    length = elapsed(now - (breached.since if steady is None else steady))
-    if steady is not None:
-        return text(service, " has been in breach again since ", time(steady), f" ({length})")
+        return text(f"SLO breach for {length}, {before}", time(breached.since), " to ", time(breached.until))
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
-    return text(service, " has been in breach since ", start, f" ({'just now' if is_new else over + length})")
+    length = "just now" if is_new else over + elapsed(now - breached.since)
+    return text(f"SLO breach since {before}", time(breached.since), f" ({length})")
 
 
-def impact_text(impact: Impact, service: Service, breached: Breach | None) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of its 2,800 requests since then have been too slow`.
+def impact_text(impact: Impact, breached: Breach | None) -> Text:
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46%) to llm were too slow`.
 
-    Those to a service itself are counted since its breach, or without one since the start of the incident, which stand
-    before; those to others since a time: `About 900 of 1,200 requests that came in at web have failed since 08:46:50`.
+    They are counted since the first breach, which stands before, or without one since the start of the incident.
     """
-    bad, is_own = impact.failed + impact.slow, impact.services == (service,)
-    of = (
-        f"its {estimate(impact.requests)} requests"
-        if is_own
-        else f"{estimate(impact.requests)} requests that came in at "
-    )
-    who = text(
-        f"{f'About {estimate(bad)}' if bad >= 1 else 'None'} of {of}",
-        () if is_own else _named(impact.services),
-    )
-    kind = "failed" if impact.slow < 1 <= bad else "slow" if impact.failed < 1 <= bad else ""
-    if math.isfinite(impact.until):
-        were = {"failed": "failed", "slow": "were too slow"}.get(kind, "failed or were too slow")
-        during = " in that time" if is_own else text(" from ", time(impact.since), " to ", time(impact.until))
-        return text(who, f" {were}", during)
-    been = {"failed": "failed", "slow": "been too slow"}.get(kind, "failed or been too slow")
-    has = "has" if estimate(bad) in ("0", "1") else "have"
-    if not is_own:
-        return text(who, f" {has} {been} since ", time(impact.since))
-    since = "the start" if not breached else "then" if breached.steady_since is None else "the first breach"
-    return text(who, f" since {since} {has} {been}")
+    bad = impact.failed + impact.slow
+    slow = "were too slow" if math.isnan(impact.limit) else f"were slower than {duration(impact.limit)}"
+    what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
+    count, share = (f"About {estimate(bad)}", f" ({percent(bad / impact.requests)})") if bad >= 1 else ("None", "")
+    who = text(f"{count} of {estimate(impact.requests)} requests{share} to ", _named(impact.services))
+    return text(who, f" {what}{'' if breached else ' since the start'}")
 
 
 def _named(services: Sequence[Service]) -> Text:
@@ -172,7 +152,7 @@ def _recovered(row: Recovery) -> str:
         case "request rate":
             return f"back to {rate(row.now)} (peak {rate(row.worst)})"
         case "ready replicas":
-            return f"back to {row.now:.0f} ready replicas (low of {row.worst:.0f})"
+            return f"back to {row.now:.0f} ready replicas (dropped to {row.worst:.0f})"
         case "GPU time" if row.is_back:
             return f"back to {percent(row.now)} of GPU time"
         case _:
@@ -202,6 +182,13 @@ def healthy_facts(
         reading = closest[0]
         name = Clause(reading.service, "service", (reading.service,))
         yield "Closest to its limit", text(name, f" {reading_text(reading)}")
+
+
+def closest_before(reading: Reading | None, seconds: float) -> Iterator[tuple[str, Text]]:
+    """The fact that a service was closer to its limit in the last seconds than it is now, with its label."""
+    if reading is not None:
+        name = Clause(reading.service, "service", (reading.service,))
+        yield f"Closest in {elapsed(seconds)}", text(name, f" peak {reading_text(reading)}")
 
 
 def uncounted_text(found: Exceedance) -> Text:

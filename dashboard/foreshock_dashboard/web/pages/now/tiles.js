@@ -21,7 +21,7 @@ import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
-const HIGHEST_LOAD = "Highest load";
+const HIGHEST_LOAD = "Highest request load";
 const INCOMING_LOAD = "incoming load";
 const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
@@ -107,13 +107,17 @@ const incomingLoad = ({ who }, situation) =>
  * @param {number | null} incoming
  */
 const limitText = (tile, isLearning, incoming) => {
-  const { name, value, unit, limit, limit_kind, slo, status } = tile;
+  const { name, value, unit, limit, limit_kind, slo, status, spark } = tile;
   if (slo) {
     return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(1)) || withinText(slo);
   }
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
-  if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.all_services;
+  if (hasNoErrors({ value, unit, limit_kind })) {
+    const most = Math.max(0, ...spark.map((past) => past ?? 0));
+    if (!most) return TILE_TEXTS.all_services;
+    return `${TILE_TEXTS.before} ${formatPercent(most / limit)} of ${limit_kind}`;
+  }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
   if (name === HIGHEST_LOAD && value > 1) {
     const part = isNumber(incoming) ? `; ${TILE_TEXTS.incoming} ${formatLoad(incoming)}` : "";
@@ -149,6 +153,15 @@ const otherRange = (seconds) => {
 };
 
 /**
+ * What the figure of a tile means, for its tooltip.
+ * @param {Tile} tile
+ */
+const tileTitle = ({ name, slo }) => {
+  if (slo?.learned) return TILE_TEXTS.learned;
+  return name === HIGHEST_LOAD ? TILE_TEXTS.request_load : null;
+};
+
+/**
  * @param {Tile} tile
  * @param {string} range of its sparkline, "" for the page's
  * @param {boolean} isLearning
@@ -156,7 +169,7 @@ const otherRange = (seconds) => {
  */
 const tileLink = (tile, range, isLearning, incoming) => {
   const { name, status, href, limit, spark, value: ratio } = tile;
-  const title = name === HIGHEST_LOAD ? `${TILE_TEXTS.highest} ${loadName(ratio)}` : name;
+  const title = name === HIGHEST_LOAD ? name + loadName(ratio).replace("load", "") : name;
   const [value, note] = [valueText(tile), limitText(tile, isLearning, incoming)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
@@ -166,7 +179,7 @@ const tileLink = (tile, range, isLearning, incoming) => {
       class: `figure ${status}${tile.slo ? " states" : ""}`,
       href: withRange(href),
       "data-go": true,
-      title: tile.slo?.learned ? TILE_TEXTS.learned : null,
+      title: tileTitle(tile),
       "aria-label": [`${title}: ${value}`, who, note].filter(Boolean).join(", "),
     },
     h("span", { class: "figure-row figure-name" }, title, chart && range ? h("span", null, range) : null),

@@ -14,6 +14,7 @@ import {
   incidentRange,
   outsideLinks,
   reportHref,
+  runbookHref,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
 import { hiddenSign } from "#web/assets/timeline/signs.js";
@@ -212,6 +213,7 @@ const links = ({ incident, others }) =>
     others ? h("a", { href: "#evidence-panel" }, `${plural(others, "more incident")}`) : null,
     h("a", { href: "#evidence-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     link(incidentHref(incident.id), "Cascade"),
+    h("a", { href: runbookHref(incident) }, "Runbook"),
     h("a", { href: reportHref(incident.id), download: "" }, "Report"),
   );
 
@@ -225,11 +227,11 @@ const suspectText = ({ incident, suspected }) => {
 };
 
 /**
- * Since when an incident is in its state, Unix seconds.
+ * Since when an incident is in its state, Unix seconds: recovering, else critical or an early warning.
  * @param {Situation} situation
  */
-const ageOf = ({ incident: { state, since, recovering_since: recovering } }) =>
-  (state === "recovering" && recovering) || since;
+const stateSince = ({ incident: { state, severity, opened, paged, recovering_since: recovering } }) =>
+  (state === "recovering" && recovering) || (severity === "critical" && paged) || opened;
 
 /**
  * Draw the verdict.
@@ -249,7 +251,7 @@ export const drawVerdict = ({ verdict }, now) => {
       { class: "chip" },
       h("span", null, situation?.badge ?? words),
       situation
-        ? h("span", { class: "narrow-only" }, unbroken(` for ${formatDuration(now - ageOf(situation))}`))
+        ? h("span", { class: "narrow-only" }, unbroken(` for ${formatDuration(now - stateSince(situation))}`))
         : null,
       note ? h("span", { class: "badge-note" }, note) : null,
     ),

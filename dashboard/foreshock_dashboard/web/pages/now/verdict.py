@@ -18,7 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import no_changes, recent_change_clauses
-from foreshock_dashboard.render.clause import Clause, Text, joined_text, listed, place, text, time
+from foreshock_dashboard.render.clause import Clause, Text, in_words, joined_text, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
@@ -28,16 +28,9 @@ from foreshock_dashboard.render.incident_summary import (
 )
 from foreshock_dashboard.render.units import counted, minutes_of, plural
 from foreshock_dashboard.render.words.panels import EMPTY
-from foreshock_dashboard.web.pages.now.course import (
-    FirstBreach,
-    breach,
-    first_breach,
-    lost_replicas,
-    peak,
-    recovery,
-)
+from foreshock_dashboard.web.pages.now.course import Breach, breach, lost_replicas, peak, recovery, whole_breach
 from foreshock_dashboard.web.pages.now.healthy import healthy_since
-from foreshock_dashboard.web.pages.now.impact import Impact, impact
+from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     figure_text,
@@ -66,6 +59,7 @@ from foreshock_dashboard.web.state.numbers import Row, number_of_time
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "healthy", "unknown", "learning", "empty", "error"]
+WITHIN_SLO_AGAIN = "is within its SLO again"
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MIN_FAILING_RATIO = 0.5
 """Error rate from which a service fails most of its requests."""
@@ -114,7 +108,7 @@ class Situation(TypedDict):
     action_text: list[ClauseJson]
     origin: Reading | None
     origin_text: str
-    first_breach: FirstBreach | None
+    first_breach: Breach | None
     breached: list[Breached]
     at_risk: list[AtRiskRow]
     changes: list[list[ClauseJson]]
@@ -258,17 +252,30 @@ def _of_incidents(
         reading = worst(found, "load", service=subject) or reading
     chosen = chosen_incident(snapshot, item)
     beyond = [service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service)]
-    lasting = breach(history, subject, item.since) if history else None
+    breaches = _breaches(history, chosen)
+    whole = whole_breach(breaches.values())
     breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
     if breaches_slo and breached and reading and (reading.metric == "p95" or reading.value < MIN_OUTAGE_RATIO):
         headline, breached = outage_first(headline, subject, breached)
-    cost = _impact(snapshot, world, history, subject, chosen)
-    top = peak(world, item, _slos(snapshot).get(item.service)) if item.state == "recovering" else None
-    state_word, state_note = badge(item, lasting)
+    # the incident fires until its signals are normal again, a little longer than the last breach
+    is_over = whole is not None and whole.until is not None
+    if is_over and item.state == "firing" and subject == item.service:
+        headline = text(subject, f" {WITHIN_SLO_AGAIN}")
+    cost = impact(
+        world,
+        tuple(breaches) or (subject,),
+        _slos(snapshot),
+        whole.since if whole else item.since,
+        math.inf if whole is None or whole.until is None else whole.until,
+    )
+    has_peak = item.state == "recovering" or is_over
+    metric = reading.metric if reading and is_over else None
+    top = peak(world, item, _slos(snapshot).get(item.service), metric) if has_peak else None
+    state_word, state_note = badge(item, whole)
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
     origin = own if subject != item.service else None
-    ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item)
+    ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
     slo = _slos(snapshot).get(subject)
     learned = slo is not None and slo.learned
     resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
@@ -283,10 +290,9 @@ def _of_incidents(
         "badge_note": state_note,
         "lead": clauses(
             lead(
-                subject,
                 reading if ahead_of_breach else None,
                 top,
-                lasting,
+                whole,
                 cost,
                 world.time,
                 learned=learned,
@@ -298,12 +304,13 @@ def _of_incidents(
         "action_text": clauses(recovering_action(resolves)),
         "origin": origin,
         "origin_text": reading_text(origin) if origin else "",
-        "first_breach": first_breach(history, (*item.affected, *beyond), item.since) if history else None,
+        "first_breach": whole,
         "breached": breached,
         "at_risk": [
-            with_metric(row, found)
+            with_metric(row, found) if row.state or not history else with_callee(row, world, history, item)
             for row in at_risk_next(chosen, stages)
-            if not ahead_of_breach or row.service != str(subject)
+            if not (ahead_of_breach and row.service == str(subject))
+            and not (is_over and Service.parse(row.service) in breaches)
         ],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
@@ -339,6 +346,17 @@ def with_metric(row: AtRiskRow, found: list[Reading]) -> AtRiskRow:
     return replace(row, state=f"{figure_text(reading)}, {limit_text(reading)}") if row.state and reading else row
 
 
+def with_callee(row: AtRiskRow, world: World, history: ServiceHistory, item: Incident) -> AtRiskRow:
+    """The row of a service at risk; of one without an anomalous signal, with the callee that puts it at risk."""
+    signs = {*(str(sign.service) for sign in history.signs), *(signal.entity for signal in item.evidence)}
+    if row.service in signs:
+        return row
+    near = (item.service, *item.affected, *(risk.service for risk in item.at_risk))
+    callees = {edge.server for edge in world.edges if str(edge.client) == row.service != str(edge.server)}
+    callee = next((service for service in near if service in callees), None)
+    return replace(row, state=f"calls {in_words(str(callee))}") if callee else row
+
+
 def outage_first(headline: Text, subject: Service, breached: list[Breached]) -> tuple[Text, list[Breached]]:
     """The headline with a service that fails entirely before its subject, and the other services in breach.
 
@@ -356,22 +374,15 @@ def by_impact(row: Breached) -> tuple[bool, float]:
     return not row.fails, -row.reading.usage if row.reading else 0.0
 
 
-def _impact(
-    snapshot: Snapshot, world: World, history: ServiceHistory | None, subject: Service, chosen: ChosenIncidents
-) -> Impact | None:
-    """Requests that came in at the services in breach, since the first of them was, up to when the last one is not.
-
-    Without a breach, requests to the subject since the onset of the incident.
-    """
-    (item,), slos = chosen.incidents, _slos(snapshot)
-    services = tuple(filter(chosen.may_have, history.anomalous_services())) if history else ()
-    found = {
-        service: breached for service in services if history and (breached := breach(history, service, item.since))
+def _breaches(history: ServiceHistory | None, chosen: ChosenIncidents) -> dict[Service, Breach]:
+    """The SLO breaches of the services that an incident may have, since its first anomaly."""
+    (item,) = chosen.incidents
+    services = filter(chosen.may_have, history.anomalous_services()) if history else ()
+    return {
+        service: found
+        for service in services
+        if history and (found := breach(history, service, item.since)) is not None
     }
-    if not found:
-        return impact(world, (subject,), slos, item.since)
-    until = max(math.inf if breached.until is None else breached.until for breached in found.values())
-    return impact(world, tuple(found), slos, min(breached.since for breached in found.values()), until)
 
 
 def _without_incident(
