@@ -38,7 +38,8 @@ def scrapes(step: float = 240.0) -> Iterator[SampleBatch]:
             gpu = {"gpu": str(i), "uuid": f"GPU-{i}"}
             add("gpu_info", 1.0, model=model, **gpu)
             add("gpu_pool_info", 1.0, uuid=f"GPU-{i}", pool=pool)
-            add("gpu_busy_seconds_total", t / 2 if i == 0 else 0.0, **gpu)
+            if i != 2:  # not supported with MIG
+                add("gpu_busy_seconds_total", t / 2 if i == 0 else 0.0, **gpu)
             add("gpu_energy_joules_total", watts * t, **gpu)
             add("gpu_memory_used_bytes", 20e9, **gpu)
             add("gpu_memory_total_bytes", 80e9, **gpu)

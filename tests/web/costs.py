@@ -22,7 +22,7 @@ HOUR = account(
             [0.5, float("nan")],
             waiting=[0.1, 0],
             utilization=[0.5, 0, 0, 0.8],
-            memory=[0.9, 0.1],
+            pausable=["notebook"],
         ),
         pool=("chat", "dev", "spare", "spare"),
     )

@@ -6,9 +6,8 @@ import math
 
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
-from foreshock_dashboard.model.cost.report import CostReport, Saving, SavingKind
-from foreshock_dashboard.model.service import split_cluster
-from foreshock_dashboard.render.clause import Text, place, text
+from foreshock_dashboard.model.cost.report import CostReport, IdleHolding
+from foreshock_dashboard.render.clause import Text, text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.units import elapsed, percent, plural, significant
 
@@ -41,90 +40,59 @@ def no_cost(report: CostReport, ledger: CostLedger) -> str:
 
 
 def headline(report: CostReport) -> Text:
-    """`Up to USD 412 per day can be saved (37% of GPU cost).`, in GPU-hours without prices."""
-    of = [saving for saving in report.savings if saving.kind is not SavingKind.SEPARATE]
-    hours = sum(saving.gpu_hours_per_day for saving in of)
-    per_day = 24 / (report.seconds / 3600)
-    all_hours = sum(row.allocated for row in report.rows) / 3600 * per_day
+    """`Up to USD 412 per day can be saved (37% of GPU cost).`, in GPU-hours without prices; else what is idle."""
+    lasting = [item for item in report.idle if item.is_lasting]
+    hours = math.fsum(item.gpu_hours_per_day for item in lasting)
     if not hours:
-        return text("No idle GPUs to give back.")
-    amounts = [saving.money_per_day for saving in of]
-    total = sum(row.money for row in report.rows) * per_day
+        unknown = math.fsum(row.unknown for row in report.rows) / 3600
+        if report.idle:
+            return text("No GPU is idle for 24 h yet: nothing to give back.")
+        return text(f"The use of {gpu_hours(unknown)} is unknown." if unknown >= 0.01 else "No idle GPUs to give back.")
+    per_day = 24 / (report.seconds / 3600)
+    amounts = [item.money_per_day for item in lasting]
+    total = math.fsum(row.money for row in report.rows) * per_day
     if total > 0 and not any(map(math.isnan, amounts)):
-        saved = sum(amounts)
+        saved = math.fsum(amounts)
         return text(
             f"Up to {money(saved, report.currency)} per day can be saved ({percent(saved / total)} of GPU cost)."
         )
+    all_hours = math.fsum(row.allocated for row in report.rows) / 3600 * per_day
     return text(f"Up to {gpu_hours(hours)} per day can be saved ({percent(hours / all_hours)} of all).")
 
 
 def split_text(report: CostReport) -> str:
-    """`384 GPU-hours in 24 h: 35% busy, ≤ 4% waiting, 46% idle, 15% unallocated.`; unknown use where there is some.
-
-    A service that borrows time from its neighbors is busy for longer than its share of the GPU; it counts up to that.
-    """
-    held = [row for row in report.rows if row.key.holding is Holding.SERVICE]
-    total = sum(row.allocated for row in report.rows)
-
-    waiting = math.fsum(row.waiting for row in held if math.isfinite(row.waiting))
-    idle = math.fsum(row.idle for row in held if math.isfinite(row.idle))
-    used = sum(row.use_known for row in held)
+    """`384 GPU-hours in 24 h: 35% busy, 4% waiting, 46% idle, 15% unallocated.`; unknown use where there is some."""
+    held = [row for row in report.rows if row.key.service]
+    total = math.fsum(row.allocated for row in report.rows)
     parts = {
-        "busy": max(0.0, used - waiting - idle),
-        "waiting": waiting,
-        "idle": idle,
-        "unallocated": sum(row.allocated for row in report.rows if row.key.holding is Holding.UNALLOCATED),
+        name: math.fsum(value for row in held if math.isfinite(value := getattr(row, name)))
+        for name in ("busy", "waiting", "idle")
     }
-    parts["unknown"] = total - sum(parts.values())
-    shown = [
-        f"{'≤ ' if name == 'waiting' else ''}{percent(value / total)} {name}"
-        for name, value in parts.items()
-        if value / total >= 0.001
-    ]
+    parts["unallocated"] = math.fsum(row.allocated for row in report.rows if row.key.holding is Holding.UNALLOCATED)
+    parts["unknown"] = total - math.fsum(parts.values())
+    shown = [f"{percent(value / total)} {name}" for name, value in parts.items() if value / total >= 0.001]
     return f"{gpu_hours(total / 3600)} in {elapsed(report.seconds)}: {', '.join(shown)}."
 
 
-def saving_text(saving: Saving) -> Text:
+def saving_text(item: IdleHolding) -> Text:
     """What is not used: `ml/notebook has 2 idle GPUs: no kernel for 9 h.`."""
-    key, since = saving.key, elapsed(saving.seconds)
-    if key.service:
-        who = text(key.service)
-    else:
-        who = text("Pool ", place(key.pool)) if split_cluster(key.pool)[1] else text("The fleet")
-    count = gpu_count(saving.gpus)
-    match saving.kind:
-        case SavingKind.RELEASE:
-            return text(who, f" has {count.replace(' ', ' idle ')}: no kernel for {since}.")
-        case SavingKind.SHRINK:
-            return text(who, f" has {count.replace(' ', ' unallocated ')} for {since}.")
-        case SavingKind.SHARE:
-            return text(who, f" is busy {percent(saving.use)} of its GPU time, and fits on part of a GPU.")
-        case SavingKind.SEPARATE:
-            return text(who, f" waits for noisy neighbors: up to {gpu_hours(saving.gpu_hours_per_day)} per day.")
+    who = text(item.key.service) if item.key.service else text("The fleet")
+    count = gpu_count(item.gpus)
+    return text(who, f" has {count.replace(' ', ' idle ')}: no kernel for {elapsed(item.seconds)}.")
 
 
-def saving_action(saving: Saving) -> Text:
-    """What to do, in the imperative."""
-    match saving.kind:
-        case SavingKind.RELEASE if saving.is_all:
-            return text("Scale it to 0 replicas until it is needed.")
-        case SavingKind.RELEASE:
-            return text("Remove the replicas on these GPUs.")
-        case SavingKind.SHRINK:
-            return text("Remove nodes from the pool, or move work to it.")
-        case SavingKind.SHARE if saving.slices:
-            return text(f"Give it a MIG instance with {saving.slices} of 7 slices.")
-        case SavingKind.SHARE:
-            return text("Let two such replicas share a GPU by time slicing.")
-        case SavingKind.SEPARATE:
-            return text("Move it or its noisy neighbor to other GPUs.")
+def saving_action(item: IdleHolding) -> Text:
+    """What to do: a command only where it is certain that nothing uses the service."""
+    if item.can_pause:
+        return text("Scale it to 0 replicas until it is needed.")
+    if item.is_lasting:
+        return text("Ask the owner whether these GPUs are still needed.")
+    return text("Watch: nothing to give back before 24 h.")
 
 
-def saving_command(saving: Saving) -> str | None:
-    """A command for the action; None where there is none, or the object is unknown."""
-    if saving.kind is SavingKind.RELEASE and saving.is_all:
-        return action_command(Action("pause", saving.key.service))
-    return None
+def saving_command(item: IdleHolding) -> str | None:
+    """A command for the action; None unless nothing uses the service and it can be scaled."""
+    return action_command(Action("pause", item.key.service)) if item.can_pause else None
 
 
 def quality_notes(report: CostReport, ledger: CostLedger) -> list[str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from foreshock_dashboard.analysis.cost.account import account
 from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostKey, CostLedger
-from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError, grid
+from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.replay.capacity_history import completed
-from foreshock_dashboard.replay.gpu_usage import JOINED, gpu_usage, readings
+from foreshock_dashboard.replay.gpu_usage import cost_catalog, gpu_usage, with_allocations
 from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.observer import MetricNameCache, NamedMetricSource, align_down, fetch_catalog
 from foreshock_dashboard.world.row import RateWindows, Readings
 
 STEP_SECONDS = 600.0
-"""Grid of the accounts. Increases of counters are exact whatever it is; holders are seen once a step."""
+"""Grid of the accounts. Increases of counters are exact whatever it is; holders and gauges are seen once a step."""
 WINDOW_SECONDS = STEP_SECONDS - 1.0
 """Rate window of a step, which is no multiple of a scrape interval."""
 HOUR_POINTS = round(HOUR_SECONDS / STEP_SECONDS)
@@ -34,14 +36,13 @@ class CostHistory:
         self.ledger = CostLedger()
         self._source, self._max_chunk_values, self._most = source, max_chunk_values, hours
         self._all = catalog(WINDOW_SECONDS, WINDOW_SECONDS)
-        extra = readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
-        self._catalog = {**{key: self._all[key] for key in JOINED}, **extra}
+        self._catalog = cost_catalog(self._all, RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
         wanted = frozenset(query.series_name for row in self._catalog.values() for query in row.queries)
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._read: set[float] = set()  # starts of the hours that are over and read
-        self._chunk_hours = 1
+        self._chunk_hours, self._max_chunk_hours = 1, MAX_CHUNK_HOURS
         self._keys: dict[CostKey, CostKey] = {}
-        self._last_keys: tuple[CostKey, ...] = ()
+        self._last: CostHour | None = None
 
     def read(self, now: float) -> Iterator[float]:
         """Read the present hour again, and unread ones before it, in pieces; each yields the start of its first hour.
@@ -56,6 +57,9 @@ class CostHistory:
         oldest = present - (self._most - 1) * HOUR_SECONDS
         kept = {start: hour for start, hour in self.ledger.hours.items() if start >= oldest}
         self.ledger = replace(self.ledger, hours=kept)
+        self._keys = {
+            key: key for keys in {id(hour.keys): hour.keys for hour in kept.values()}.values() for key in keys
+        }
         last = present  # end of the hours to read, their starts included
         empty = 0
         while last >= oldest:
@@ -91,33 +95,60 @@ class CostHistory:
         if start > end:
             return {}
         names = self._names.between(first, end) if self._names else None
-        try:
-            answers, _ = fetch_catalog(self._source, self._catalog, start, end, STEP_SECONDS, names)
-        except SourceError:
-            self._chunk_hours = 1  # the request may have been too large
-            raise
+        answers = self._answers(start, end, names)
         series = max(1, sum(map(len, answers.values())))
-        self._chunk_hours = max(1, min(MAX_CHUNK_HOURS, self._max_chunk_values // (series * HOUR_POINTS)))
+        self._chunk_hours = max(1, min(self._max_chunk_hours, self._max_chunk_values // (series * HOUR_POINTS)))
         times = next(iter(answers.values())).times
         found = {}
         for column in range(0, len(times), HOUR_POINTS):
             hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all)
             if len(hour.keys):
-                found[first + column * STEP_SECONDS] = replace(hour, keys=self._interned(hour.keys))
+                found[first + column * STEP_SECONDS] = self._interned(hour)
         return found
 
-    def _interned(self, keys: tuple[CostKey, ...]) -> tuple[CostKey, ...]:
-        """Equal keys as one object: hundreds of hours have the same."""
-        known = tuple(self._keys.setdefault(key, key) for key in keys)
-        if known != self._last_keys:
-            self._last_keys = known
-        return self._last_keys
+    def _answers(self, start: float, end: float, names: frozenset[str] | None) -> Readings:
+        """The readings on the grid. What is too large for one request is read step by step."""
+        try:
+            return fetch_catalog(self._source, self._catalog, start, end, STEP_SECONDS, names)[0]
+        except SourceError:
+            steps = grid(start, end, STEP_SECONDS).tolist()
+            answers = [fetch_catalog(self._source, self._catalog, t, t, STEP_SECONDS, names)[0] for t in steps]
+            self._max_chunk_hours = 1
+            return _joined(answers)
+
+    def _interned(self, hour: CostHour) -> CostHour:
+        """Equal parts as one object: hundreds of hours have the same."""
+        keys = tuple(self._keys.setdefault(key, key) for key in hour.keys)
+        last = self._last
+        self._last = replace(
+            hour,
+            keys=last.keys if last and keys == last.keys else keys,
+            idle=last.idle if last and hour.idle == last.idle else hour.idle,
+            pausable=last.pausable if last and hour.pausable == last.pausable else hour.pausable,
+        )
+        return self._last
 
 
 def account_readings(found: Readings, whole: Iterable[str]) -> CostHour:
     """The accounts of the readings of an hour. whole: the keys of the World's catalog."""
-    world = build_world(completed(found, whole), STEP_SECONDS)
+    world = build_world(completed(with_allocations(found), whole), STEP_SECONDS)
     return account(gpu_usage(world, found))
+
+
+def _joined(answers: Sequence[Readings]) -> Readings:
+    """Answers of grid points one after another, as one."""
+    times = np.concatenate([next(iter(answer.values())).times for answer in answers])
+    joined = {}
+    for key in answers[0]:
+        rows: dict[Labels, Floats] = {}
+        first = 0
+        for matrix in (answer[key] for answer in answers):
+            after = first + len(matrix.times)
+            for labels, values in zip(matrix.labels, matrix.values, strict=True):
+                rows.setdefault(labels, np.full(len(times), np.nan))[first:after] = values
+            first = after
+        joined[key] = Matrix.of(times, rows)
+    return joined
 
 
 def _columns(answers: Readings, first: int, after: int) -> Readings:

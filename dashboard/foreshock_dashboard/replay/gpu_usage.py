@@ -2,71 +2,111 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from foreshock_dashboard.model.cost.usage import GpuUsage, Holder
+from foreshock_dashboard.model.cost.usage import Flags, GpuUsage, Holder
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.world.gpus import ALLOCATION_LABELS
-from foreshock_dashboard.world.row import GPU_LABELS, TARGET_LABELS, Catalog, LabelMap, RateWindows, Readings, row
+from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
+from foreshock_dashboard.world.gpus import ALLOCATION_LABELS, DCGM_LABELS, DCGM_RENAMES
+from foreshock_dashboard.world.row import (
+    GPU_LABELS,
+    TARGET_LABELS,
+    Catalog,
+    LabelMap,
+    Producer,
+    RateWindows,
+    Readings,
+    row,
+)
+from foreshock_dashboard.world.row_math import clipped_share
 from foreshock_dashboard.world.targets import target_of
 
 JOINED = (
-    *("up", "mock", "host", "places", "gpu", "allocated", "pool", "specified", "ready", "scaler_target"),
-    *("utilization", "memory_used", "memory_total", "memory_free", "power", "busy", "gpu_wait", "memory"),
+    *("up", "mock", "host", "places", "gpu", "pool", "specified", "ready", "scaler_target"),
+    *("memory_total", "power", "busy", "gpu_wait", "memory"),
 )
-"""Keys of the catalog of the World that its GPUs and their holders need."""
-SLICES = 7
-"""Compute slices of a GPU with MIG: 7 of all models but the A30, which has 4 (NVIDIA MIG User Guide)."""
+"""Keys of the catalog of the World that its GPUs and their holders need, besides `utilization` and `allocated`."""
+COMPUTE_SLICES = 7
+"""Compute slices of a GPU with MIG (NVIDIA MIG User Guide); 4 of an A30, whose memory share is the larger one."""
+MEMORY_SLICES = 8
+"""Its memory slices (same source). Names of profiles round their size."""
+_PROFILE = re.compile(r"(?:(\d+)c\.)?(\d+)g\.(\d+)gb")
 
 GpuKey = tuple[str, str]
 """(cluster, uuid)."""
+ContainerKey = tuple[GpuKey, str, str, str]
+"""GPU, namespace, pod, and container."""
 
 
-def readings(windows: RateWindows) -> Catalog:
-    """Readings besides those of the World."""
+def cost_catalog(whole: Catalog, windows: RateWindows) -> Catalog:
+    """The readings. whole: the catalog of the World, for the same windows.
+
+    Utilization by counter and by gauge are apart: a gauge shows one instant of a step.
+    """
     last, rate = windows.last, windows.rate
+    busy = whole["utilization"]
+    dcgm = Producer(rate("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", DCGM_LABELS), DCGM_RENAMES, scale=1e-3)  # mJ
     return {
-        "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS)),
+        **{key: whole[key] for key in JOINED},
+        "utilization": replace(busy, ways=busy.ways[:1]),
+        "gauge": replace(busy, ways=busy.ways[1:]),
+        "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS), also=(dcgm,)),
         "sm_active": row("SM activity", rate("gpu_sm_active_seconds_total", GPU_LABELS)),
-        "parts": row("MIG instances of pods", last("gpu_allocation_info", (*ALLOCATION_LABELS, "mig_uuid"))),
+        "parts": row("GPUs and MIG instances of pods", last("gpu_allocation_info", (*ALLOCATION_LABELS, "mig_uuid"))),
         "mig": row("MIG profiles", last("gpu_mig_info", (*GPU_LABELS, "mig_uuid", "profile"))),
         "kubelet": row("GPUs that kubelets may allocate", last("gpu_allocatable_devices", TARGET_LABELS)),
         "exporter": row("GPUs whose processes are known", last("gpu_info", GPU_LABELS)),
+        "deployments": row("replicas", last("kube_deployment_spec_replicas", (*NAMESPACE_LABELS, "deployment"))),
     }
 
 
-def gpu_usage(world: World, found: Readings) -> GpuUsage:
-    """The use of all GPUs at the World's times, each of which ends a step. found: the readings, and those of the World.
+def with_allocations(found: Readings) -> Readings:
+    """With the reading `allocated` of the World: all containers of these steps, as if each held its GPU to the end."""
+    parts = found["parts"]
+    labels = dict.fromkeys(tuple(pair for pair in labels if pair[0] != "mig_uuid") for labels in parts.labels)
+    ones: Floats = np.ones((len(labels), len(parts.times)))
+    return {**found, "allocated": Matrix(parts.times, tuple(labels), ones)}
 
-    A container holds its GPU for all steps; it is seen at the last one. A service without one holds the GPUs on which
-    its processes are seen, while they are.
+
+def gpu_usage(world: World, found: Readings) -> GpuUsage:
+    """The use of all GPUs at the World's times, each of which ends a step.
+
+    A container holds its GPU in the steps in which it is seen. A service without one holds the GPUs on which its
+    processes are seen, while they are.
+
+    found: the readings of `cost_catalog`, of which the World is, too.
     """
     steps = len(world.times)
     number = {_key(gpu): i for i, gpu in enumerate(world.gpus)}
     target = {key: target_of(labels) for key, labels in _by_gpu(found["gpu"].labels)}
     kubelets = {target_of(dict(labels)) for labels in (*found["kubelet"].labels, *found["parts"].labels)}
     exporters = {key for key, _ in _by_gpu(found["exporter"].labels)}
+    shows_processes = np.array([key in exporters for key in number], bool)
     present = np.zeros((len(number), steps), bool)
     for labels, values in zip(found["gpu"].labels, found["gpu"].values, strict=True):
         i = number.get(_key_of(dict(labels)))
         if i is not None:
             present[i] |= np.isfinite(values)
-    energy = _rows(number, found["energy"], steps)
-    holders, held, tenant = _holders(world, _fractions(found), number)
-    shape = (len(holders), steps)
-    own = [np.full(shape, np.nan) for _ in range(3)]
-    for i, j in enumerate(tenant):
-        if j is not None:
-            for values, of in zip(own, (world.busy, world.gpu_wait, world.memory), strict=True):
-                values[i] = of[j]
-    gpu = np.array([holder.gpu for holder in holders], np.intp)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        memory = own[2] / world.memory_total[gpu]
+    energy = _rows(number, _of_whole_gpus(found["energy"]), steps)
+    is_counted: Flags = np.any(np.isfinite(world.utilization), axis=1)
+    gauge = clipped_share(_rows(number, _of_whole_gpus(found["gauge"]), steps))
+    utilization = np.where(is_counted[:, None], world.utilization.astype(np.float64), gauge)
+    held = _Held(world, found, number)
+    gpu = np.array([holder.gpu for holder in held.holders], np.intp)
+    count = held.count.astype(bool)
+    holders_of = np.zeros((len(number), steps))
+    np.add.at(holders_of, gpu, count)
+    by_gauge = utilization[gpu] / np.maximum(holders_of, 1.0)[gpu]
+    is_named = shows_processes[gpu][:, None]
     return GpuUsage(
         step=world.step,
         gpus=world.gpus,
@@ -75,63 +115,132 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
             for gpu, pool in zip(world.gpus, world.pool or ("",) * len(world.gpus), strict=True)
         ),
         present=present,
-        utilization=world.utilization.astype(np.float64),
+        utilization=utilization,
         watts=np.where(np.isnan(energy), world.power, energy),
         sm_active=_rows(number, found["sm_active"], steps),
         shows_allocations=np.array([target.get(key) in kubelets for key in number], bool),
-        shows_processes=np.array([key in exporters for key in number], bool),
-        holders=tuple(holders),
-        held=np.array(held).reshape(shape).astype(bool),
-        busy=own[0],
-        waiting=own[1],
-        memory=memory,
+        shows_processes=shows_processes,
+        is_counted=is_counted,
+        holders=tuple(held.holders),
+        held=held.count,
+        fraction=held.fraction,
+        given=held.given | (count & ~is_named),  # dcgm-exporter names the pods that the kubelet gave the GPU
+        busy=np.where(is_named, held.rows(world.busy), np.where(count, by_gauge, np.nan)),
+        waiting=held.rows(world.gpu_wait),
+        pausable=_pausable(found),
     )
 
 
-def _holders(
-    world: World, fractions: Mapping[tuple[GpuKey, str, str, str], float], number: Mapping[GpuKey, int]
-) -> tuple[list[Holder], list[Floats], list[int | None]]:
-    """Holders, whether they hold at each step, and their rows among the World's tenants."""
-    seen = np.isfinite(world.busy) | np.isfinite(world.gpu_wait) | np.isfinite(world.memory)
-    tenants = {(_key(tenant.gpu), tenant.service): i for i, tenant in enumerate(world.tenants)}
-    containers: dict[tuple[GpuKey, Service], list[float]] = {}
-    for gpu, namespace, pod, container, service in world.allocated:
-        if service is not None:
-            part = fractions.get((_key(gpu), namespace, pod, container), np.nan)
-            containers.setdefault((_key(gpu), service), []).append(part)
-    holders, held, of = [], [], []
-    for key, service in dict.fromkeys((*containers, *tenants)):
-        given, tenant = containers.get((key, service), []), tenants.get((key, service))
-        process = tenant is not None and bool(seen[tenant].any())
-        parts = [part for part in given if np.isfinite(part)]
-        fraction = float(sum(parts)) if parts else np.nan
-        if given or process:
-            holders.append(Holder(number[key], service, float(max(1, len(given))), fraction, process))
-            held.append(np.ones(len(world.times)) if given or tenant is None else seen[tenant])
-            of.append(tenant)
-    return holders, held, of
+class _Held:
+    """Holders, and by step the containers with which each holds its GPU, its MIG fraction, and whether it was given."""
+
+    def __init__(self, world: World, found: Readings, number: Mapping[GpuKey, int]) -> None:
+        steps = len(world.times)
+        seen = np.isfinite(world.busy) | np.isfinite(world.gpu_wait) | np.isfinite(world.memory)
+        tenants = {(_key(tenant.gpu), tenant.service): i for i, tenant in enumerate(world.tenants)}
+        parts = found["parts"]
+        containers = _containers(world, found)
+        services = {key: i for i, key in enumerate(dict.fromkeys((*(key for key, _ in containers.values()), *tenants)))}
+        self.count: Floats = np.zeros((len(services), steps))
+        self.fraction: Floats = np.full(self.count.shape, np.nan)
+        shown = np.isfinite(parts.values)
+        for series, (key, fraction) in containers.items():
+            i = services[key]
+            self.count[i] += shown[series]
+            if np.isfinite(fraction):
+                self.fraction[i] = np.where(shown[series], np.nan_to_num(self.fraction[i]) + fraction, self.fraction[i])
+        self.given = self.count > 0
+        self._tenants = [tenants.get(key) for key in services]
+        self.holders = []
+        for i, (key, tenant) in enumerate(zip(services, self._tenants, strict=True)):
+            if tenant is not None:
+                self.count[i] = np.where(self.given[i], self.count[i], seen[tenant])
+            is_process_seen = tenant is not None and bool(seen[tenant].any())
+            self.holders.append(Holder(number[key[0]], key[1], is_process_seen))
+
+    def rows(self, of_tenants: Floats) -> Floats:
+        """Values of tenants by holder; NaN without a process."""
+        rows: Floats = np.full(self.count.shape, np.nan)
+        for i, tenant in enumerate(self._tenants):
+            if tenant is not None:
+                rows[i] = of_tenants[tenant]
+        return rows
 
 
-def _fractions(found: Readings) -> Mapping[tuple[GpuKey, str, str, str], float]:
-    """Fraction of a GPU that a container has by its MIG instances, by GPU, namespace, pod, and container."""
-    slices = {
-        (_key_of(labels), labels.get("mig_uuid", "")): _slices(labels.get("profile", ""))
+def _containers(world: World, found: Readings) -> dict[int, tuple[tuple[GpuKey, Service], float]]:
+    """GPU, service, and MIG fraction (NaN without one) of each series of `parts` whose service is known."""
+    services: dict[ContainerKey, Service] = {
+        (_key(gpu), namespace, pod, container): service
+        for gpu, namespace, pod, container, service in world.allocated
+        if service is not None
+    }
+    total = dict(zip(map(_key, world.gpus), np.fmax.reduce(world.memory_total, axis=1).tolist(), strict=True))
+    profiles = {
+        (_key_of(labels), labels.get("mig_uuid", "")): labels.get("profile", "")
         for labels in map(dict, found["mig"].labels)
     }
-    fractions: dict[tuple[GpuKey, str, str, str], float] = {}
-    for labels in map(dict, found["parts"].labels):
-        gpu, instance = _key_of(labels), labels.get("mig_uuid", "")
-        if slices.get((gpu, instance)):
-            namespace, pod, container = (labels.get(name, "") for name in ALLOCATION_LABELS[len(GPU_LABELS) :])
-            key = (gpu, namespace, pod, container)
-            fractions[key] = fractions.get(key, 0.0) + slices[gpu, instance] / SLICES
-    return fractions
+    containers = {}
+    for series, labels in enumerate(map(dict, found["parts"].labels)):
+        gpu = _key_of(labels)
+        namespace, pod, container = (labels.get(name, "") for name in ALLOCATION_LABELS[len(GPU_LABELS) :])
+        service = services.get((gpu, namespace, pod, container))
+        if service is not None:
+            profile = profiles.get((gpu, labels.get("mig_uuid", "")), "")
+            containers[series] = (gpu, service), mig_fraction(profile, total.get(gpu, np.nan))
+    return containers
 
 
-def _slices(profile: str) -> int:
-    """Compute slices of a MIG profile: 2 of `2g.20gb`, and of `1c.2g.20gb`; 0 if it has another form."""
-    part = next((part for part in profile.split(".") if part.endswith("g")), "")
-    return int(part[:-1]) if part[:-1].isdecimal() else 0
+def mig_fraction(profile: str, memory_bytes: float) -> float:
+    """The larger of the compute and memory shares of a MIG profile; NaN if it has another form.
+
+    The rest of neither can be used: two of `3g.40gb` take a whole GPU. `1c.3g.40gb` is a third of the latter.
+    """
+    match = _PROFILE.match(profile)
+    if not match:
+        return math.nan
+    part, slices, gib = (int(group) if group else 0 for group in match.groups())
+    memory = round(MEMORY_SLICES * gib * 2.0**30 / memory_bytes) / MEMORY_SLICES if memory_bytes > 0 else 0.0
+    whole = min(1.0, max(slices / COMPUTE_SLICES, memory))
+    return whole * part / slices if part else whole
+
+
+def _pausable(found: Readings) -> frozenset[Service]:
+    """Deployments without an autoscaler of which as many pods hold GPUs at the last step as they have replicas.
+
+    None of a cluster that reports no autoscaler at all: they may not be collected.
+    """
+    scaled = {
+        Service(namespace_of(labels), labels.get("scaletargetref_name", ""))
+        for labels in map(dict, found["scaler_target"].labels)
+    }
+    clusters = {service.cluster for service in scaled}
+    parts, replicas = found["parts"], found["deployments"]
+    pods = {
+        (labels.get("k8s_namespace_name", ""), labels.get("k8s_pod_name", ""))
+        for labels, values in zip(map(dict, parts.labels), parts.values, strict=True)
+        if np.isfinite(values[-1])
+    }
+    counts = Counter((namespace, workload) for namespace, pod in pods for workload in _prefixes(pod))
+    return frozenset(
+        service
+        for labels, values in zip(map(dict, replicas.labels), replicas.values, strict=True)
+        if (service := Service(namespace_of(labels), labels.get("deployment", ""))) not in scaled
+        and service.cluster in clusters
+        and counts.get((service.namespace, service.name)) == values[-1]
+    )
+
+
+def _prefixes(pod: str) -> Iterable[str]:
+    """`llm-chat-5d4f8` and `llm-chat` and `llm` of the pod `llm-chat-5d4f8-x2x7k`: its workload is one of them."""
+    while "-" in pod:
+        pod = pod.rpartition("-")[0]
+        yield pod
+
+
+def _of_whole_gpus(matrix: Matrix) -> Matrix:
+    """Without series of MIG instances of dcgm-exporter: each is of a part of the GPU."""
+    rows = [i for i, labels in enumerate(matrix.labels) if not dict(labels).get("GPU_I_ID")]
+    return Matrix(matrix.times, tuple(matrix.labels[i] for i in rows), matrix.values[rows])
 
 
 def _rows(number: Mapping[GpuKey, int], matrix: Matrix, steps: int) -> Floats:

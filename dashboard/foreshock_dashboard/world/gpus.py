@@ -43,9 +43,9 @@ ALLOCATION_LABELS = (*GPU_LABELS, "k8s_namespace_name", "k8s_pod_name", "k8s_con
 WORKLOAD_LABELS = ("namespace", "pod", "exported_namespace", "exported_pod")
 """Labels of the pod on a GPU; `exported_` if the labels of the scrape target have the same names."""
 
-_DCGM_LABELS = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD_LABELS)
+DCGM_LABELS = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD_LABELS)
 _DCGM_GPU_LABELS = (*TARGET_LABELS, "UUID", "gpu", "modelName", "Hostname")
-_DCGM_RENAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
+DCGM_RENAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
 _SM_CLOCK = Matcher("clock", "=", "sm")
 _UNCORRECTED = Matcher("error_type", "=", "uncorrected")
 _ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
@@ -70,14 +70,14 @@ def readings(windows: RateWindows) -> Catalog:
     """
     last, rate, quick_rate = windows.last, windows.rate, windows.quick_rate
 
-    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM_LABELS) -> Producer:
-        return Producer(last(f"DCGM_FI_{field}", by), _DCGM_RENAMES, scale=scale)
+    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = DCGM_LABELS) -> Producer:
+        return Producer(last(f"DCGM_FI_{field}", by), DCGM_RENAMES, scale=scale)
 
     busy = dcgm("PROF_GR_ENGINE_ACTIVE"), dcgm("DEV_GPU_UTIL", 0.01)
     used, total, free = (dcgm(f"DEV_FB_{kind}", BYTES_PER_MIB) for kind in ("USED", "TOTAL", "FREE"))
     host_name = Producer(last("node_uname_info", (*TARGET_LABELS, "nodename")), {"nodename": "host_name"})
     ecc = rate("gpu_ecc_errors_total", GPU_LABELS, _UNCORRECTED)
-    dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _DCGM_RENAMES)
+    dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), DCGM_RENAMES)
     gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model"))
     dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
     gpu_wait_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,9 +27,19 @@ def rows(values: Sequence[ArrayLike]) -> Floats:
     return np.array([np.broadcast_to(np.asarray(row, np.float64), STEPS) for row in values]).reshape(-1, STEPS)
 
 
+class Held(NamedTuple):
+    """A service on a GPU: with how many containers, which MIG fraction of it, and whether a process is seen."""
+
+    gpu: int
+    service: Service
+    weight: float
+    fraction: float
+    process: bool
+
+
 def usage(
     gpus: int = 1,
-    holders: Sequence[Holder] = (),
+    holders: Sequence[Held] = (),
     busy: Sequence[ArrayLike] = (),
     *,
     waiting: Sequence[ArrayLike] | None = None,
@@ -37,10 +48,12 @@ def usage(
     sm_active: float = np.nan,
     present: Sequence[ArrayLike] | None = None,
     held: Sequence[ArrayLike] | None = None,
-    memory: Sequence[ArrayLike] | None = None,
+    given: bool = True,
     allocations: bool = True,
     processes: bool = True,
-    model: str = "NVIDIA H100 80GB HBM3",
+    counted: bool = True,
+    pools: Sequence[str] = (),
+    pausable: Iterable[str] = (),
 ) -> GpuUsage:
     """An hour. A GPU's utilization is the sum of its holders' by default."""
     own = rows(busy)
@@ -52,22 +65,25 @@ def usage(
     n = len(holders)
     return GpuUsage(
         step=STEP,
-        gpus=tuple(Gpu("host-1", str(i), f"GPU-{i}", model) for i in range(gpus)),
-        pool=("chat",) * gpus,
+        gpus=tuple(Gpu("host-1", str(i), f"GPU-{i}", "NVIDIA H100 80GB HBM3") for i in range(gpus)),
+        pool=tuple(pools) or ("chat",) * gpus,
         present=rows(present if present is not None else [1] * gpus).astype(bool),
         utilization=rows(utilization),
         watts=np.full((gpus, STEPS), watts),
         sm_active=np.full((gpus, STEPS), sm_active),
         shows_allocations=np.full(gpus, allocations),
         shows_processes=np.full(gpus, processes),
-        holders=tuple(holders),
-        held=rows(held if held is not None else [1] * n).astype(bool),
+        is_counted=np.full(gpus, counted),
+        holders=tuple(Holder(holder.gpu, holder.service, holder.process) for holder in holders),
+        held=rows(held if held is not None else [1] * n) * rows([holder.weight for holder in holders]),
+        fraction=rows([holder.fraction for holder in holders]),
+        given=np.full((n, STEPS), given),
         busy=own,
         waiting=rows(waiting if waiting is not None else [0] * n),
-        memory=rows(memory if memory is not None else [np.nan] * n),
+        pausable=frozenset(map(service, pausable)),
     )
 
 
-def holder(name: str, gpu: int = 0, *, weight: float = 1.0, fraction: float = np.nan, process: bool = True) -> Holder:
+def holder(name: str, gpu: int = 0, *, weight: float = 1.0, fraction: float = np.nan, process: bool = True) -> Held:
     """A service on a GPU."""
-    return Holder(gpu, service(name), weight, fraction, process)
+    return Held(gpu, service(name), weight, fraction, process)

@@ -7,13 +7,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from tests.replay.fleet_hours import CHAT, EMBED, END, NOTEBOOK, scrapes
+from tests.replay.fleet_hours import CHAT, EMBED, END, HOURS, NOTEBOOK, scrapes
 from tests.sources.prometheus.conftest import Server
 
 from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
 from foreshock_dashboard.model.cost.prices import Price, Prices
-from foreshock_dashboard.model.cost.report import SavingKind
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.replay.cost_history import CostHistory
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -39,11 +38,12 @@ def _store(fresh_store: Callable[[], Store]) -> Store:
 
 
 def test_who_held_and_used_a_day_of_gpu_time(store: Store) -> None:
-    """With prices, energy, and savings; the hour without data is no zero."""
-    report = cost_report(read(store), DAY, PRICES)
+    """With prices, energy, and what is idle; the hour without data is no zero."""
+    report = cost_report(read(store, END), DAY, PRICES)
     rows = {
         (str(row.key.service or row.key.holding), row.key.pool): [
-            round(value / 3600, 1) for value in (row.allocated, row.busy, row.waiting, row.idle, row.unused)
+            round(value / 3600, 1) if np.isfinite(value) else None
+            for value in (row.allocated, row.busy, row.waiting, row.idle, row.unused)
         ]
         for row in report.rows
     }
@@ -52,20 +52,15 @@ def test_who_held_and_used_a_day_of_gpu_time(store: Store) -> None:
     assert rows == {
         (str(CHAT), "chat"): [24, 12, 2.4, 9.6, 0],
         (str(NOTEBOOK), "dev"): [24, 0, 0, 24, 24],
-        (str(EMBED), "chat"): [pytest.approx(24 * 3 / 7, abs=0.1), 0, 0, pytest.approx(10.3), pytest.approx(10.3)],
-        ("unallocated", "chat"): [pytest.approx(24 * 4 / 7, abs=0.1), 0, 0, pytest.approx(13.7), pytest.approx(13.7)],
-        ("unallocated", "spare"): [24, 0, 0, 24, 24],
+        (str(EMBED), "chat"): [12, None, None, None, None],
+        ("unallocated", "chat"): [12, 0, 0, 0, 0],
+        ("unallocated", "spare"): [24, 0, 0, 0, 0],
     }
     assert report.seconds == DAY
     assert (of[CHAT].sm_active, of[CHAT].joules / 3.6e6) == pytest.approx((0.4, 9.6), rel=1e-3)
     assert (of[CHAT].money, of[NOTEBOOK].money) == pytest.approx((72, 24), rel=1e-3)
-    assert [(item.kind, item.key.service) for item in report.savings] == [
-        (SavingKind.SHARE, CHAT),
-        (SavingKind.SHRINK, None),
-        (SavingKind.RELEASE, NOTEBOOK),
-        (SavingKind.RELEASE, EMBED),
-        (SavingKind.SHRINK, None),
-        (SavingKind.SEPARATE, CHAT),
+    assert [(item.key.service, item.seconds, item.quality, item.can_pause) for item in report.idle] == [
+        (NOTEBOOK, HOURS * 3600, "measured", False)
     ]
 
 

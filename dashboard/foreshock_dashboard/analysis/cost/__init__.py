@@ -1,4 +1,4 @@
-"""Accounts of allocated, busy, waiting, and idle GPU time, what it costs, and what could be saved.
+"""Accounts of allocated, busy, waiting, and idle GPU time, what it costs, and which holdings are idle.
 
 Imports: `model`.
 """

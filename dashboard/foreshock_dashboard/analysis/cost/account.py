@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.cost.ledger import CostHour, CostKey, Figure, Holding
+from foreshock_dashboard.model.cost.ledger import CostHour, CostKey, Figure, HeldGpu, Holding, IdleRun
 from foreshock_dashboard.model.cost.usage import Flags, GpuUsage
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service import Service, qualified
 from foreshock_dashboard.model.types import Floats
 
 Index = NDArray[np.intp]
@@ -18,6 +19,9 @@ MAX_IDLE_RATIO = 0.01
 """Share of time that a GPU may be busy and still count as unallocated: monitoring runs kernels, too."""
 MAX_UNUSED_RATIO = 0.001
 """Busy share of a step up to which no kernel ran in it."""
+MAX_LINES = 2000
+"""Lines of an hour; the smallest beyond it are one line per pool and model. Names of jobs have no end."""
+OTHER = "(other)"
 
 
 def account(usage: GpuUsage) -> CostHour:
@@ -28,59 +32,81 @@ def account(usage: GpuUsage) -> CostHour:
     """
     gpu = np.array([holder.gpu for holder in usage.holders], np.intp)
     shares = _shares(usage, gpu)
-    busy, waiting = _use(usage, gpu)
+    use = _use(usage, gpu)
     allocated = shares * usage.step
     rest = np.where(usage.present, 1.0 - _by_gpu(usage, gpu, shares), 0.0).clip(0.0) * usage.step
     rest[rest < 1e-6 * usage.step] = 0.0
     is_free = _is_unallocated(usage, gpu)
-    busy_sum = _by_gpu(usage, gpu, np.nan_to_num(busy))
+    busy_sum = _by_gpu(usage, gpu, np.nan_to_num(use.busy))
     is_busy = busy_sum > MAX_UNUSED_RATIO
-    part = np.where(is_busy[gpu], np.nan_to_num(busy) / np.where(is_busy, busy_sum, 1.0)[gpu], shares)
+    part = np.where(is_busy[gpu], np.nan_to_num(use.busy) / np.where(is_busy, busy_sum, 1.0)[gpu], shares)
     joules, activity = usage.watts * usage.step, np.minimum(usage.sm_active, usage.utilization)
     of_rest = np.where(is_busy, 0.0, rest / usage.step)
-    known = np.isfinite(busy)
-    seconds = np.nan_to_num(busy) * usage.step
-    waits = np.minimum(np.nan_to_num(waiting) * usage.step, (allocated - seconds).clip(0.0))
+    known = np.isfinite(use.busy)
+    ran = np.nan_to_num(use.busy) * usage.step
+    busy = np.minimum(ran, allocated)
+    waits = np.where(known, np.minimum(np.nan_to_num(use.waiting) * usage.step, allocated - busy), 0.0)
+    idle = np.where(known, allocated - busy - waits, 0.0)
     has_sm = known & np.isfinite(activity[gpu]) & is_busy[gpu]
     figures = {
         Figure.ALLOCATED: allocated,
         Figure.KNOWN: np.where(known, allocated, 0.0),
-        Figure.BUSY: seconds,
+        Figure.BUSY: busy,
+        Figure.BORROWED: ran - busy,
         Figure.WAITING: waits,
-        Figure.IDLE: np.where(known, (allocated - seconds - waits).clip(0.0), 0.0),
-        Figure.UNUSED: np.where(known & (np.nan_to_num(busy) <= MAX_UNUSED_RATIO), allocated, 0.0),
+        Figure.IDLE: idle,
+        Figure.UNUSED: np.where(np.nan_to_num(use.busy) <= MAX_UNUSED_RATIO, idle, 0.0),
         Figure.JOULES: np.nan_to_num(part * joules[gpu]),
         Figure.POWERED: np.where(np.isfinite(joules[gpu]), allocated, 0.0),
-        Figure.SM_BUSY: np.where(has_sm, seconds, 0.0),
+        Figure.SM_BUSY: np.where(has_sm, ran, 0.0),
         Figure.SM_ACTIVE: np.where(has_sm, np.nan_to_num(part * activity[gpu]) * usage.step, 0.0),
-        Figure.INFERRED: np.where(usage.shows_allocations[gpu][:, None], 0.0, allocated),
+        Figure.INFERRED: np.where(usage.given, 0.0, allocated),
+        Figure.SAMPLED: np.where(known & ~usage.is_counted[gpu][:, None], allocated, 0.0),
     }
     lines = _Lines(usage)
     rows = [lines.row(Holding.SERVICE, holder.service, holder.gpu) for holder in usage.holders]
     lines.add(rows, figures)
-    if rows:
-        np.maximum.at(lines.values[:, Figure.MEMORY], rows, np.nan_to_num(usage.memory).max(axis=1))
     for holding, mine in ((Holding.UNALLOCATED, is_free), (Holding.UNKNOWN, ~is_free)):
         left = np.where(mine, rest, 0.0)
         gpus = np.flatnonzero(left.sum(axis=1))
         left, power, watts = left[gpus], np.where(mine, of_rest * joules, 0.0)[gpus], joules[gpus]
-        of_use = left if holding is Holding.UNALLOCATED else np.zeros_like(left)
         lines.add(
             [lines.row(holding, None, row) for row in gpus.tolist()],
             {
                 Figure.ALLOCATED: left,
-                Figure.KNOWN: of_use,
-                Figure.IDLE: of_use,
-                Figure.UNUSED: of_use,
+                Figure.KNOWN: left if holding is Holding.UNALLOCATED else np.zeros_like(left),
                 Figure.JOULES: np.nan_to_num(power),
                 Figure.POWERED: np.where(np.isfinite(watts), left, 0.0),
                 Figure.INFERRED: np.where(usage.shows_allocations[gpus][:, None], 0.0, left),
             },
         )
-    kept = [(key, row) for key, row in lines.rows.items() if lines.values[row, Figure.ALLOCATED] > 0]
-    values: Floats = np.zeros((len(kept), len(Figure)), np.float32)
-    values[:] = lines.values[[row for _, row in kept]]
-    return CostHour(float(usage.present.any(axis=0).sum()) * usage.step, tuple(key for key, _ in kept), values)
+    names = [key for key, _ in sorted(lines.rows.items(), key=lambda item: item[1])]
+    idle_runs = _idle_runs(usage, gpu, shares, use)
+    in_use = {holder.service for i, holder in enumerate(usage.holders) if shares[i, -1] > 0 and i not in idle_runs}
+    keys, values = _folded(names, lines.values[: len(names)])
+    return CostHour(
+        float(usage.present.any(axis=0).sum()) * usage.step,
+        keys,
+        values,
+        {HeldGpu(names[rows[i]], usage.gpus[usage.holders[i].gpu]): run for i, run in idle_runs.items()},
+        usage.pausable - in_use,
+    )
+
+
+def _folded(keys: Sequence[CostKey], values: Floats) -> tuple[tuple[CostKey, ...], Floats]:
+    """The lines that hold something; the smallest of services beyond `MAX_LINES` are one per cluster, pool, model."""
+    rows = np.flatnonzero(values[:, Figure.ALLOCATED] > 0)
+    small = set(rows[np.argsort(-values[rows, Figure.ALLOCATED], kind="stable")][MAX_LINES:].tolist())
+    found: dict[CostKey, int] = {}
+    lines = []
+    for row in rows.tolist():
+        key = keys[row]
+        if row in small and key.holding is Holding.SERVICE:
+            key = key._replace(service=Service(qualified(key.cluster, ""), OTHER))
+        lines.append(found.setdefault(key, len(found)))
+    folded: Floats = np.zeros((len(found), len(Figure)))
+    np.add.at(folded, np.array(lines, np.intp), values[rows])
+    return tuple(found), folded.astype(np.float32)
 
 
 class _Lines:
@@ -111,41 +137,75 @@ def _by_gpu(usage: GpuUsage, gpu: Index, values: Floats) -> Floats:
 
 def _shares(usage: GpuUsage, gpu: Index) -> Floats:
     """Share of its GPU that each holder has, shape (holders, steps): 0 while it does not hold it."""
-    holds = usage.held & usage.present[gpu]
-    fraction = np.array([holder.fraction for holder in usage.holders])[:, None]
-    weight = np.array([holder.weight for holder in usage.holders])[:, None]
-    is_fixed = np.isfinite(fraction)
-    fixed = np.where(holds & is_fixed, np.nan_to_num(fraction), 0.0)
+    holds = (usage.held > 0) & usage.present[gpu]
+    is_fixed = np.isfinite(usage.fraction)
+    fixed = np.where(holds & is_fixed, np.nan_to_num(usage.fraction), 0.0)
     total = _by_gpu(usage, gpu, fixed)
     fixed = fixed / np.maximum(total, 1.0)[gpu]
     free = (1.0 - np.minimum(total, 1.0))[gpu]
-    weights = np.where(holds & ~is_fixed, weight, 0.0)
+    weights = np.where(holds & ~is_fixed, usage.held, 0.0)
     weight_sum = _by_gpu(usage, gpu, weights)[gpu]
     shares: Floats = fixed + free * np.divide(weights, weight_sum, out=np.zeros_like(weights), where=weight_sum > 0)
     return shares
 
 
-def _use(usage: GpuUsage, gpu: Index) -> tuple[Floats, Floats]:
-    """Busy and waiting share of each holder while it holds the GPU.
+class _Use(NamedTuple):
+    """Busy and waiting share of each holder while it holds its GPU, and busy share of the GPU that no holder has."""
 
-    A holder without a process is not busy where its exporter would show one, unless hidden processes use the GPU.
+    busy: Floats
+    waiting: Floats
+    hidden: Floats
+
+
+def _use(usage: GpuUsage, gpu: Index) -> _Use:
+    """The use; NaN is unknown.
+
+    A holder without a process is not busy where its exporter would show one, unless hidden processes use the GPU, or
+    its utilization is unknown.
     """
-    holds = usage.held & usage.present[gpu]
-    others = _by_gpu(usage, gpu, np.where(holds, np.nan_to_num(usage.busy), 0.0))
-    hidden = np.nan_to_num(usage.utilization - others) > MAX_IDLE_RATIO
-    is_seen = np.array([holder.is_process_seen for holder in usage.holders], bool)[:, None]
-    is_free = holds & ~is_seen & usage.shows_processes[gpu][:, None] & ~hidden[gpu]
+    holds = (usage.held > 0) & usage.present[gpu]
+    hidden = usage.utilization - _by_gpu(usage, gpu, np.where(holds, np.nan_to_num(usage.busy), 0.0))
+    is_free = holds & ~_is_seen(usage) & usage.shows_processes[gpu][:, None] & (hidden <= MAX_IDLE_RATIO)[gpu]
     busy = np.where(holds & np.isfinite(usage.busy), usage.busy, np.where(is_free, 0.0, np.nan))
-    return busy, np.where(np.isfinite(busy), usage.waiting, np.nan)
+    return _Use(busy, np.where(np.isfinite(busy), usage.waiting, np.nan), hidden)
+
+
+def _idle_runs(usage: GpuUsage, gpu: Index, shares: Floats, use: _Use) -> dict[int, IdleRun]:
+    """By holder, the time up to the last step in each step of which counters show that none of its kernels ran.
+
+    Without a process it is what uses the GPU unseen, if anything does.
+    """
+    most_hidden = np.where(_is_seen(usage), MAX_IDLE_RATIO, MAX_UNUSED_RATIO)
+    is_idle: Flags = (
+        (shares > 0)
+        & usage.is_counted[gpu][:, None]
+        & (use.busy <= MAX_UNUSED_RATIO)
+        & (np.nan_to_num(use.waiting) <= MAX_UNUSED_RATIO)
+        & (use.hidden[gpu] <= most_hidden)
+    )
+    run: Flags = np.minimum.accumulate(is_idle[:, ::-1], axis=1)[:, ::-1]
+    seconds = run.sum(axis=1) * usage.step
+    least = np.where(run, shares, 1.0).min(axis=1, initial=1.0)
+    measured: Flags = np.all(usage.given | ~run, axis=1)
+    return {
+        i: IdleRun(float(seconds[i]), round(float(least[i]), 4), bool(measured[i]))
+        for i in np.flatnonzero(seconds).tolist()
+    }
+
+
+def _is_seen(usage: GpuUsage) -> Flags:
+    seen: Flags = np.array([holder.is_process_seen for holder in usage.holders], bool)[:, None]
+    return seen
 
 
 def _is_unallocated(usage: GpuUsage, gpu: Index) -> Flags:
     """Whether what no holder has of a GPU is known to be free, shape (gpus, steps).
 
-    It is where allocations are shown, or processes, and the GPU is idle. On a GPU with holders the rest is a MIG part.
+    It is where allocations are shown, or processes, and counters show an idle GPU. On a GPU with holders by allocation,
+    the rest is a MIG part.
     """
-    is_held = _by_gpu(usage, gpu, (usage.held & usage.present[gpu]).astype(np.float64)) > 0
-    is_idle = usage.utilization <= MAX_IDLE_RATIO
-    shows = usage.shows_allocations[:, None] & (is_idle | np.isnan(usage.utilization) | is_held)
+    is_held = _by_gpu(usage, gpu, ((usage.held > 0) & usage.present[gpu]).astype(np.float64)) > 0
+    is_idle = (usage.utilization <= MAX_IDLE_RATIO) & usage.is_counted[:, None]
+    shows = usage.shows_allocations[:, None] & (is_idle | is_held)
     free: Flags = shows | (usage.shows_processes[:, None] & is_idle & ~is_held)
     return free

@@ -35,14 +35,14 @@ def cost_families(report: CostReport) -> Iterator[Metric]:
         rest = [value for _, value in series[MAX_LINES:] if math.isfinite(value)]
         other = [((OTHER,) * len(LINE), math.fsum(rest))] if rest else []
         yield _family(f"foreshock_cost_{name}", text, LINE, [*series[:MAX_LINES], *other])
-    savings = [((item.kind.value, *_line(item.key)), item) for item in report.savings]
+    idle = [(_line(item.key), item) for item in report.idle[:MAX_LINES]]
     for name, text, amounts in (
-        ("saving_gpus", "GPUs that an action saves, by kind.", [item.gpus for _, item in savings]),
-        ("saving_idle_seconds", "Seconds for which they have been unused.", [item.seconds for _, item in savings]),
-        ("saving_money_per_day", "Money that it saves per day.", [item.money_per_day for _, item in savings]),
+        ("saving_gpus", "GPUs held that ran no kernel.", [item.gpus for _, item in idle]),
+        ("saving_idle_seconds", "Seconds for which they ran none.", [item.seconds for _, item in idle]),
+        ("saving_money_per_day", "Money that giving them back saves.", [item.money_per_day for _, item in idle]),
     ):
-        pairs = [(labels, value) for (labels, _), value in zip(savings, amounts, strict=True)]
-        yield _family(f"foreshock_cost_{name}", text, ("kind", *LINE), pairs)
+        pairs = [(labels, value) for (labels, _), value in zip(idle, amounts, strict=True)]
+        yield _family(f"foreshock_cost_{name}", text, LINE, pairs)
     until = "Unix time up to which GPU time is known."
     yield _family("foreshock_cost_end_timestamp_seconds", until, (), [((), report.end)])
 

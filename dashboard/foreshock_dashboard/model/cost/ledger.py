@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Gpu
 
 HOUR_SECONDS = 3600.0
 MAX_LEDGER_HOURS = 30 * 24
@@ -41,12 +42,11 @@ class CostKey(NamedTuple):
 class Figure(IntEnum):
     """A figure of a line in an hour, in GPU-seconds unless stated otherwise.
 
-    ALLOCATED: held. KNOWN: the part of it whose use is known; BUSY, WAITING, IDLE, and UNUSED are of that part. BUSY: a
-    kernel ran, which may be more than what is held of a shared GPU. WAITING: the rest of what is
-    held at most, an upper bound. IDLE: held, neither busy
-    nor waiting. UNUSED: held in steps without any kernel. JOULES: energy, by busy share. POWERED: GPU-seconds with
-    known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with known SM activity, and its integral. MEMORY: the highest
-    used share of a GPU's memory, 0 to 1. INFERRED: held as far as processes show, without allocation data.
+    ALLOCATED: held. KNOWN: the part of it whose use is known: of a service, the sum of BUSY, WAITING, and IDLE. BUSY: a
+    kernel ran, within what is held. BORROWED: beyond it, in the time of neighbors. WAITING: work waited for a neighbor.
+    IDLE: the rest. UNUSED: the part of IDLE in steps without any kernel. JOULES: energy, by busy share. POWERED:
+    GPU-seconds with known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with known SM activity, and its integral.
+    INFERRED: held as far as processes show, without allocation data. SAMPLED: of KNOWN, as far as gauges show.
     """
 
     ALLOCATED = 0
@@ -55,21 +55,46 @@ class Figure(IntEnum):
     WAITING = 3
     IDLE = 4
     UNUSED = 5
-    JOULES = 6
-    POWERED = 7
-    SM_BUSY = 8
-    SM_ACTIVE = 9
-    MEMORY = 10
+    BORROWED = 6
+    JOULES = 7
+    POWERED = 8
+    SM_BUSY = 9
+    SM_ACTIVE = 10
     INFERRED = 11
+    SAMPLED = 12
+
+
+class HeldGpu(NamedTuple):
+    """A GPU that a line holds, or a part of it."""
+
+    key: CostKey
+    gpu: Gpu
+
+
+class IdleRun(NamedTuple):
+    """Time without a kernel up to the end of an hour: seconds, and what was held of the GPU all that time.
+
+    is_measured: by allocations, not only processes.
+    """
+
+    seconds: float
+    gpus: float
+    is_measured: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CostHour:
-    """An hour. seconds: of it with data. values: shape (keys, figures)."""
+    """An hour. seconds: of it with data. values: shape (keys, figures).
+
+    idle: what is idle at its end. pausable: services whose GPUs are all idle then, and that are Deployments without an
+    autoscaler all of whose replicas are seen.
+    """
 
     seconds: float
     keys: tuple[CostKey, ...]
     values: Floats = field(repr=False)
+    idle: Mapping[HeldGpu, IdleRun] = field(default_factory=dict, repr=False)
+    pausable: frozenset[Service] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +111,17 @@ class CostLedger:
     unread_hours: int = 0
     error: str = ""
 
+    @property
+    def whole_end(self) -> float:
+        """Unix seconds of the last full hour up to which GPU time is known."""
+        return self.end // HOUR_SECONDS * HOUR_SECONDS
+
     def of_cluster(self, cluster: str) -> CostLedger:
         """The lines of one cluster."""
         hours = {}
         for start, hour in self.hours.items():
             own = [i for i, key in enumerate(hour.keys) if key.cluster == cluster]
-            hours[start] = CostHour(hour.seconds, tuple(hour.keys[i] for i in own), hour.values[own])
+            idle = {held: run for held, run in hour.idle.items() if held.key.cluster == cluster}
+            keys = tuple(hour.keys[i] for i in own)
+            hours[start] = replace(hour, keys=keys, values=hour.values[own], idle=idle)
         return replace(self, hours=hours)

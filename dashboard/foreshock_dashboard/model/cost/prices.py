@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A price table. models: by name, or part of it, of GPUs. pools: by name, with or without the cluster."""
+    """A price table. models: by name of GPUs, or words of it. pools: by name, with or without the cluster."""
 
     currency: str = ""
     models: Mapping[str, Price] = field(default_factory=dict)
@@ -29,14 +30,19 @@ class Prices:
     def hourly(self, pool: str, model: str) -> float:
         """Price of a GPU-hour: that of the pool, else of the model, on spot capacity its spot price; NaN if unknown.
 
-        The longest name of a model that the GPU's contains counts.
+        The longest name of a model counts of which each word is one of the GPU's name.
         """
         of_pool = self.pools.get(pool, self.pools.get(split_cluster(pool)[1], Price()))
         if math.isfinite(of_pool.hourly):
             return of_pool.hourly
-        names = [name for name in self.models if name.lower() in model.lower()]
+        names = [name for name in self.models if _words(name) and _words(name) <= _words(model)]
         found = self.models[max(names, key=len)] if names else Price()
         return found.spot_hourly if of_pool.spot else found.hourly
+
+
+def _words(name: str) -> set[str]:
+    """`{"nvidia", "a100", "sxm4", "80gb"}`."""
+    return set(re.findall(r"[^\W_]+", name.lower()))
 
 
 NO_PRICES = Prices()

@@ -1,22 +1,26 @@
-"""The cost of a time range: who held which GPU time, and what could be saved."""
+"""The cost of a time range: who held which GPU time, and which GPUs are idle."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from foreshock_dashboard.model.cost.ledger import CostKey
 from foreshock_dashboard.model.incident import Quality
+from foreshock_dashboard.model.world import Gpu
+
+LASTING_SECONDS = 86_400.0
+"""Idle time from which GPUs may be given back: it holds a night and a working day."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
     """GPU time of a line, GPU-seconds; NaN where unknown. hourly: price of a GPU-hour.
 
-    use_known: the part of `allocated` whose use is known; `busy`, `waiting`, `idle`, and `unused` are of it. sm_active:
-    SM activity while busy, 0 to 1. joules: estimate. memory: highest used share of a GPU's memory. inferred: the part
-    of `allocated` that rests on processes alone.
+    use_known: the part of `allocated` whose use is known: the sum of `busy`, `waiting`, and `idle` of a service.
+    borrowed: busy beyond what it held, in the time of its neighbors. unused: the part of `idle` in steps without any
+    kernel. sm_active: SM activity while busy, 0 to 1. joules: estimate. inferred: the part of `allocated` that rests on
+    processes alone. sampled: the part whose use rests on gauges.
     """
 
     key: CostKey
@@ -26,54 +30,65 @@ class CostRow:
     waiting: float
     idle: float
     unused: float
+    borrowed: float
     joules: float
     sm_active: float
-    memory: float
     inferred: float
+    sampled: float
     hourly: float = math.nan
+
+    @property
+    def unknown(self) -> float:
+        """GPU-seconds held whose use is unknown."""
+        return self.allocated - self.use_known
 
     @property
     def money(self) -> float:
         """Price of what it held."""
         return self.allocated / 3600 * self.hourly
 
-
-class SavingKind(StrEnum):
-    """What to do: give back idle GPUs, share a GPU, keep neighbors apart, or shrink a pool."""
-
-    RELEASE = "release"
-    SHARE = "share"
-    SEPARATE = "separate"
-    SHRINK = "shrink"
+    @property
+    def waiting_money(self) -> float:
+        """Price of what it held but waited: the cost of contention."""
+        return self.waiting / 3600 * self.hourly
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
-    """What an action saves. gpus: GPUs at a time, an upper bound. seconds: how long it has been so.
+class IdleHolding:
+    """GPUs of a line on each of which no kernel of its service ran in any step of the last `seconds`.
 
-    hours_per_day: for which they can be saved. use: busy share, 0 to 1; NaN where it does not matter. is_all: whether
-    the service uses none of its GPUs. slices: MIG slices that suffice, 0 for time slicing or no sharing.
+    on: the GPUs. gpus: what it held of them all the time. gpu_seconds: what it held of them since each is idle.
+    can_pause: no GPU of the service is used for `LASTING_SECONDS`, by allocations and counters, and it is a Deployment
+    without an autoscaler all of whose replicas are seen.
     """
 
-    kind: SavingKind
     key: CostKey
+    on: tuple[Gpu, ...]
     gpus: float
     seconds: float
+    gpu_seconds: float
     quality: Quality
     hourly: float = math.nan
-    hours_per_day: float = 24.0
-    use: float = math.nan
-    is_all: bool = False
-    slices: int = 0
+    can_pause: bool = False
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether they may be given back."""
+        return self.seconds >= LASTING_SECONDS
+
+    @property
+    def money(self) -> float:
+        """Price of the idle time so far."""
+        return self.gpu_seconds / 3600 * self.hourly
 
     @property
     def gpu_hours_per_day(self) -> float:
-        """GPU-hours saved per day."""
-        return self.gpus * self.hours_per_day
+        """GPU-hours per day that could be given back; NaN unless it is lasting."""
+        return self.gpus * 24 if self.is_lasting else math.nan
 
     @property
     def money_per_day(self) -> float:
-        """Money saved per day; NaN without a price."""
+        """The price of them; NaN without a price, too."""
         return self.gpu_hours_per_day * self.hourly
 
 
@@ -81,7 +96,8 @@ class Saving:
 class CostReport:
     """A time range. start, end: Unix seconds. seconds: of it with data. rows: they sum to the fleet's GPU time.
 
-    unread: whether older hours of the range are still to be read.
+    idle: holdings idle at its end, the largest first, whatever its start. unread: whether older hours of the range are
+    still to be read.
     """
 
     start: float
@@ -89,5 +105,5 @@ class CostReport:
     seconds: float
     currency: str
     rows: tuple[CostRow, ...] = field(default=(), repr=False)
-    savings: tuple[Saving, ...] = field(default=(), repr=False)
+    idle: tuple[IdleHolding, ...] = field(default=(), repr=False)
     unread: bool = False

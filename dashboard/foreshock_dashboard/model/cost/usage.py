@@ -16,16 +16,10 @@ Flags = NDArray[np.bool_]
 
 
 class Holder(NamedTuple):
-    """A service that holds a GPU, or a part of it.
-
-    gpu: its row. weight: containers with which it shares what has no fixed fraction. fraction: of the GPU, 0 to 1, of
-    its MIG instances; NaN without any. is_process_seen: whether its processes were seen on the GPU.
-    """
+    """A service that holds a GPU, or a part of it. gpu: its row. is_process_seen: its processes were seen on it."""
 
     gpu: int
     service: Service
-    weight: float
-    fraction: float
     is_process_seen: bool
 
 
@@ -35,8 +29,11 @@ class GpuUsage:
 
     step: seconds. pool: of each GPU, "" where unknown. present: whether the GPU reported. utilization, sm_active:
     shares of time, 0 to 1. watts: mean power. shows_allocations, shows_processes: whether the GPU's exporter would show
-    a container that holds it, and a process. held: whether the holder held it. busy, waiting: shares of time, 0 to 1.
-    memory: used share of the GPU's memory, 0 to 1.
+    a container that holds it, and a process. is_counted: whether its utilization rests on counters, which miss nothing
+    between samples. held: containers with which the holder holds it, 0 while it does not. fraction: of the GPU, 0 to 1,
+    of its MIG instances; NaN without any. given: whether allocations show that it holds it, not only processes. busy,
+    waiting: shares of time, 0 to 1. pausable: Deployments without an autoscaler all of whose replicas hold GPUs at the
+    last step.
     """
 
     step: float
@@ -48,8 +45,11 @@ class GpuUsage:
     sm_active: Floats = field(repr=False)
     shows_allocations: Flags = field(repr=False)
     shows_processes: Flags = field(repr=False)
+    is_counted: Flags = field(repr=False)
     holders: tuple[Holder, ...]
-    held: Flags = field(repr=False)
+    held: Floats = field(repr=False)
+    fraction: Floats = field(repr=False)
+    given: Flags = field(repr=False)
     busy: Floats = field(repr=False)
     waiting: Floats = field(repr=False)
-    memory: Floats = field(repr=False)
+    pausable: frozenset[Service] = frozenset()

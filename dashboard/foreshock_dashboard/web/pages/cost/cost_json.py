@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
 from foreshock_dashboard.model.cost.prices import Prices
-from foreshock_dashboard.model.cost.report import CostReport, CostRow, Saving, SavingKind
+from foreshock_dashboard.model.cost.report import CostReport, CostRow, IdleHolding
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Quality
 from foreshock_dashboard.model.service import Service
@@ -33,6 +33,7 @@ from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 Grouping = Literal["service", "namespace", "owner", "pool"]
 GROUPINGS: tuple[Grouping, ...] = ("service", "namespace", "owner", "pool")
 JOULES_PER_KWH = 3.6e6
+MAX_SAVINGS = 10
 MAX_REPORTS = 8
 """Reports that are kept for the next poll."""
 
@@ -75,7 +76,6 @@ class SavingJson(Row):
     quality: measured (allocations and counters), sampled (GPU wait), or inferred. command: for a shell.
     """
 
-    kind: SavingKind
     service: str | None
     pool: str
     model: str
@@ -164,7 +164,7 @@ def cost(hub: HubView, report: CostReport, by: str = "service") -> Cost:
         "total": None if reason else _row(whole, report.rows, report.seconds, hub),
         "unallocated": _row(unallocated, free, report.seconds, hub) if free else None,
         "rows": rows,
-        "savings": [_saving(saving, hub) for saving in report.savings],
+        "savings": [_saving(item, hub) for item in report.idle[:MAX_SAVINGS]],
     }
 
 
@@ -215,10 +215,9 @@ def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -
     )
 
 
-def _saving(saving: Saving, hub: HubView) -> SavingJson:
+def _saving(saving: IdleHolding, hub: HubView) -> SavingJson:
     key, said = saving.key, saving_text(saving)
     return SavingJson(
-        kind=saving.kind,
         service=str(key.service) if key.service else None,
         pool=key.pool,
         model=key.model,

@@ -6,7 +6,6 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.cost.report import SavingKind
 from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostRowJson, SavingJson
 from foreshock_dashboard.web.state.incident_json import ClauseJson
 
@@ -42,7 +41,7 @@ def cost_page(found: Cost) -> CostPage:
         return {"ready": True, "state": "unknown", "reason": found["reason"]}
     return {
         "ready": True,
-        "state": "warning" if any(item.kind is not SavingKind.SEPARATE for item in found["savings"]) else "healthy",
+        "state": "warning" if any(item.gpu_hours_per_day for item in found["savings"]) else "healthy",
         "reason": "",
         "clauses": found["clauses"],
         "split": found["split"],

@@ -26,7 +26,6 @@ export interface CostRow {
 }
 
 export interface Saving {
-  kind: "release" | "share" | "separate" | "shrink";
   service: string | null;
   pool: string;
   model: string;
