@@ -59,17 +59,23 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     assert_accessible_and_fits(page)
 
 
-def test_idle_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:
-    """By service or another grouping; at each width the page is accessible and fits."""
+def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:
+    """By service or another grouping; at each width the page is accessible and fits, and no name breaks in a word."""
     site.hub.cost, site.hub.prices = LEDGER, PRICES
     page = visit("/cost").page
     ready(page)
-    expect(page.locator("#cost-headline")).to_have_text("Up to USD 96.00 per day can be saved (50% of GPU cost).")
-    row = page.locator("#savings tbody tr").first
-    expect(row).to_contain_text("ml/notebook has 1 idle GPU: no kernel for 1 d.")
+    expect(page.locator("#cost-headline")).to_have_text(
+        "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
+    )
+    expect(page.locator("#time")).to_be_hidden()
+    expect(page.locator("#gpu-time .legend")).to_have_text(re.compile("Busy.*Waiting.*Idle.*Unallocated"))
+    row = page.locator("#unused tbody tr").first
+    expect(row).to_contain_text("ml/notebook holds 1 unused GPU: no kernel for 2 d.")
     expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))
     for _ in at_each_width(page):
         assert_accessible_and_fits(page)
+        name = page.locator("#gpu-time tbody th a").first
+        assert name.evaluate("link => link.getClientRects().length") == 1
     page.get_by_label("Group by").select_option("pool")
     expect(page).to_have_url(re.compile("by=pool"))
     expect(page.locator("#gpu-time")).to_contain_text("spare")

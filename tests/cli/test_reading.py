@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST
 from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, request
@@ -24,6 +25,7 @@ from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
@@ -35,7 +37,7 @@ CANDIDATES = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
 @pytest.fixture(scope="module")
 def hub() -> Iterator[FakeHub]:
     """A hub with an open incident, at the address of FORESHOCK_HUB."""
-    seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES, capacity=FORECAST)
+    seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES, capacity=FORECAST, cost=LEDGER, prices=PRICES)
     with (
         closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server,
         pytest.MonkeyPatch.context() as patch,
@@ -51,6 +53,8 @@ READING = {
     "get gpus": "host-1/gpu-0",
     "get forecast": "vllm-70b",
     "get forecast --service embedder": "embedder",
+    "get cost": "ml/notebook",
+    "get cost --by pool": "spare",
     "get pools": "batch-eval",
     "get targets": "host-1",
     "incident list": "embedder",
@@ -90,6 +94,21 @@ def test_an_answer_comes_as_table_json_yaml_or_csv(capsys: pytest.CaptureFixture
             answer = yaml.safe_load(text)
             expected = json.loads(capsys.readouterr().out)
             assert answer.keys() == expected.keys()
+
+
+@pytest.mark.usefixtures("hub")
+def test_cost_says_what_it_covers_how_time_is_split_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table without values of a column leaves it out; rows without a name say of what kind they are."""
+    assert main(["get", "cost", "--by", "owner", "--range", "7d"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heads = re.split(r"  +", lines[0])
+    assert heads[4:9] == ["GPU-HOURS", "BUSY", "WAITING", "IDLE", "UNALLOCATED"]
+    assert "BORROWED" not in heads
+    assert {re.split(r"  +", line)[0] for line in lines[1:4]} == {"no owner", "unallocated", "unknown use"}
+    start = LEDGER.end - 48 * 3600
+    assert f"From {utc_timestamp(start)} to {utc_timestamp(LEDGER.end)}." in lines
+    assert "There is data for 2 d of the 7 d of this time range." in lines
+    assert lines[-1].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
 
 
 @pytest.mark.parametrize(("severity", "code"), [("critical", 0), ("warning", 3)])

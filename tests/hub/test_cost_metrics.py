@@ -35,19 +35,15 @@ def test_gpu_time_is_exported_by_line() -> None:
     assert series("foreshock_cost_idle_gpu_seconds", "holding", "service_name") == {
         ("service", "chat"): 0.4 * day,
         ("service", "notebook"): day,
-        ("unallocated", ""): 0,
     }
 
 
 def test_money_is_exported_with_prices_only() -> None:
-    """Savings in GPUs are known without them."""
-    labels = ("service_name",)
-
+    """Unused GPUs are known without them."""
     assert series("foreshock_cost_gpu_money", "service_name")["chat",] == 48
-    assert series("foreshock_cost_saving_money_per_day", *labels)["notebook",] == 48
-    assert series("foreshock_cost_saving_money_per_day", *labels, prices=NO_PRICES) == {}
-    assert series("foreshock_cost_saving_gpus", *labels, prices=NO_PRICES)["notebook",] == 1
-    assert series("foreshock_cost_saving_idle_seconds", *labels)["notebook",] == 2 * 86_400
+    assert series("foreshock_cost_gpu_money", "service_name", prices=NO_PRICES) == {}
+    assert series("foreshock_cost_unused_gpus", "service_name", "pool", prices=NO_PRICES) == {("notebook", "dev"): 1}
+    assert series("foreshock_cost_unused_duration_seconds", "service_name") == {("notebook",): 48 * 3600}
 
 
 def test_lines_beyond_the_limit_are_one_series(monkeypatch: pytest.MonkeyPatch) -> None:

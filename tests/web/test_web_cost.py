@@ -1,4 +1,4 @@
-"""Cost in the API and on its page: who holds GPU time, what it costs, and what can be saved."""
+"""Cost in the API and on its page: who holds GPU time, what it costs, and which GPUs are unused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import csv
 import io
 
 import pytest
+from tests.analysis.cost.usages import holder, usage
 from tests.web.conftest import client
 from tests.web.costs import CHAT, LEDGER, PRICES
 from tests.web.worlds import NOW, SCENES, FakeHub
 
+from foreshock_dashboard.analysis.cost.account import account
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES, Price, Prices
 from foreshock_dashboard.model.service import Ownership
@@ -27,35 +29,78 @@ def get(path: str = "/api/cost", of: FakeHub | None = None) -> Json:
     return body
 
 
+PARTS = ("busy", "waiting", "idle", "unallocated", "unknown")
+
+
 def test_rows_are_by_service_and_pool_and_sum_to_the_total() -> None:
-    """Unallocated GPUs and those of unknown use are lines of their own; unknown is null."""
+    """Each is the sum of its parts. Unallocated GPUs and those of unknown use are lines of their own."""
     body = get()
     rows = {(row["name"] or row["holding"], row["pool"]): row for row in body["rows"]}
 
-    assert {key: (row["gpu_hours"], row["busy_gpu_hours"], row["idle_gpu_hours"]) for key, row in rows.items()} == {
-        ("ml/chat", "chat"): (24, 12, 9.6),
-        ("ml/notebook", "dev"): (24, 0, 24),
-        ("unallocated", "spare"): (24, None, 0),
-        ("unknown", "spare"): (24, None, None),
+    assert {key: [row[f"{part}_gpu_hours"] for part in PARTS] for key, row in rows.items()} == {
+        ("ml/chat", "chat"): [12, 2.4, 9.6, 0, 0],
+        ("ml/notebook", "dev"): [0, 0, 24, 0, 0],
+        ("unallocated", "spare"): [None, None, None, 24, 0],
+        ("unknown", "spare"): [None, None, None, 0, 24],
     }
+    for row in (*body["rows"], body["total"]):
+        assert sum(row[f"{part}_gpu_hours"] or 0 for part in PARTS) == pytest.approx(row["gpu_hours"])
     assert sum(row["gpu_hours"] for row in body["rows"]) == body["total"]["gpu_hours"] == 96
     assert [rows[key]["owner"] for key in (("ml/chat", "chat"), ("ml/notebook", "dev"))] == ["team-chat", ""]
     assert (body["total"]["cost"], rows["ml/notebook", "dev"]["idle_cost"], body["hours"]) == (192, 48, 24)
 
 
-def test_the_answer_says_what_is_idle_and_what_to_do() -> None:
-    """In sentences, with the command."""
+def test_time_on_a_neighbors_part_is_borrowed() -> None:
+    """What a service is busy beyond its half of a shared GPU is no part of what it holds."""
+    hour = account(usage(1, [holder("chat"), holder("batch")], [0.7, 0.1]))
+    rows = {row["name"]: row for row in get(of=hub(CostLedger(NOW, NOW, {NOW - 3600: hour})))["rows"]}
+
+    assert (rows["ml/chat"]["busy_gpu_hours"], rows["ml/chat"]["borrowed_gpu_hours"]) == pytest.approx((0.5, 0.2))
+    assert sum(row["gpu_hours"] for row in rows.values()) == 1
+
+
+def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
+    """In sentences, with the command where it is safe."""
     body = get()
 
-    assert body["summary"] == "Up to USD 48.00 per day can be saved (25% of GPU cost)."
-    assert body["split"] == "96 GPU-hours in 1 d: 12% busy, 2.5% waiting, 35% idle, 25% unallocated, 25% unknown."
-    assert [(item["text"], item["action"], item["command"]) for item in body["savings"]] == [
+    assert (body["state"], body["summary"]) == (
+        "warning",
+        "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost).",
+    )
+    assert body["split"] == "96 GPU-hours in 24 h: 12% busy, 2.5% waiting, 35% idle, 25% unallocated, 25% unknown."
+    assert body["idle"] == (
+        "Services leave 1.4 of 2 GPUs idle on average: 1 unused, the rest between kernels or for a short time."
+    )
+    assert [(item["text"], item["on"], item["action"], item["command"]) for item in body["unused"]] == [
         (
-            "ml/notebook has 1 idle GPU: no kernel for 2 d.",
+            "ml/notebook holds 1 unused GPU: no kernel for 2 d.",
+            ["host-1/gpu-1"],
             "Scale it to 0 replicas until it is needed.",
             "kubectl -n ml get deployment/notebook && kubectl -n ml scale deployment/notebook --replicas=0",
-        ),
+        )
     ]
+
+
+def test_what_is_not_known_to_be_safe_is_a_question_to_the_owner() -> None:
+    """Without a command; before a day there is no saving, but what it has cost so far."""
+    hour = account(usage(1, [holder("chat", process=False)], [float("nan")]))
+    ledger = CostLedger(NOW, NOW, {NOW - (i + 1) * 3600: hour for i in range(2)})
+    body = get(of=hub(ledger))
+    (item,) = body["unused"]
+
+    assert (item["action"], item["command"]) == ("Ask team-chat whether it is needed.", None)
+    assert (item["gpu_hours"], item["cost"], item["gpu_hours_per_day"], item["cost_per_day"]) == (2, 4, None, None)
+    assert (body["state"], body["summary"]) == ("healthy", "1 unused GPU in services: no kernel for 2 h or longer.")
+    assert body["notes"] == ["There is data for 2 h of the 24 h of this time range."]
+
+
+def test_unknown_use_is_not_called_idle() -> None:
+    """Where no exporter shows processes."""
+    hour = account(usage(1, [holder("chat")], [float("nan")], utilization=[float("nan")], processes=False))
+    body = get(of=hub(CostLedger(NOW, NOW, {NOW - 3600: hour})))
+
+    assert (body["state"], body["summary"]) == ("unknown", "The use of 1 GPU-hour is unknown.")
+    assert (body["idle"], body["unused"], body["total"]["unknown_gpu_hours"]) == ("", [], 1)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +118,9 @@ def test_rows_can_be_grouped(by: str, names: dict[str, float]) -> None:
 
 
 def test_longer_and_earlier_time_ranges() -> None:
-    """As far as there are accounts."""
-    assert get("/api/cost?range=7d")["hours"] == 48
+    """As far as there is data, of which a note says how much that is."""
+    week = get("/api/cost?range=7d")
+    assert (week["hours"], week["notes"]) == (48, ["There is data for 2 d of the 7 d of this time range."])
     assert get(f"/api/cost?range=6h&at={NOW - 86_400:.0f}")["end"] == NOW - 86_400
 
 
@@ -97,7 +143,7 @@ def test_other_parameters_are_refused(query: str, problem: str) -> None:
         (CostLedger(NOW, NOW), "No GPUs in this time range. Scrape foreshock-exporter on GPU hosts."),
     ],
 )
-def test_without_accounts_the_answer_says_why(ledger: CostLedger, reason: str) -> None:
+def test_without_gpu_time_the_answer_says_why(ledger: CostLedger, reason: str) -> None:
     """No zero in place of unknown."""
     body, page = get(of=hub(ledger)), get("/api/pages/cost", hub(ledger))
 
@@ -109,10 +155,20 @@ def test_without_prices_there_is_no_money() -> None:
     """GPU-hours remain; missing prices are named."""
     unpriced, other = get(of=hub(prices=NO_PRICES)), get(of=hub(prices=Prices("EUR", {"A100": Price(1.0)})))
 
-    assert unpriced["summary"] == "Up to 24 GPU-hours per day can be saved (25% of all)."
-    assert unpriced["total"]["cost"] is None
+    assert unpriced["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
+    assert (unpriced["total"]["cost"], unpriced["total"]["priced_ratio"]) == (None, 0)
     assert unpriced["notes"] == ["No prices: set --prices to see money."]
-    assert other["notes"] == ["No price of GPUs: NVIDIA H100 80GB HBM3. Add them to the file of --prices."]
+    assert other["notes"] == ["No price of GPUs: NVIDIA H100 80GB HBM3. Add it to the file of --prices."]
+
+
+def test_costs_are_of_the_part_with_a_price() -> None:
+    """Its share says how much that is. Spot capacity needs a spot price, which a note names."""
+    prices = Prices("USD", {"H100": Price(2.0)}, {"dev": Price(spot=True)})
+    body = get(of=hub(prices=prices))
+
+    assert (body["total"]["cost"], body["total"]["priced_ratio"]) == (144, 0.75)
+    assert body["notes"] == ["No spot price of GPUs: NVIDIA H100 80GB HBM3. Add it to the file of --prices."]
+    assert body["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
 
 
 def test_the_page_and_csv_have_the_same_figures() -> None:
@@ -120,6 +176,5 @@ def test_the_page_and_csv_have_the_same_figures() -> None:
     body, page = get(), get("/api/pages/cost")
     rows = list(csv.DictReader(io.StringIO(client(hub()).get("/api/csv/cost").text)))
 
-    assert (page["rows"], page["savings"], page["total"]) == (body["rows"], body["savings"], body["total"])
-    assert page["unallocated"]["gpu_hours"] == 24
+    assert (page["rows"], page["unused"], page["total"]) == (body["rows"], body["unused"], body["total"])
     assert [float(row["gpu_hours"]) for row in rows] == [row["gpu_hours"] for row in body["rows"]]

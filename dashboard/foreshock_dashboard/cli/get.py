@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, incidents_at
@@ -9,11 +11,13 @@ from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, find
 from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
 from foreshock_dashboard.model.capacity.load import ShortageBasis
+from foreshock_dashboard.model.cost.ledger import Holding
 from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
-from foreshock_dashboard.render.units import duration, percent, significant, utc_timestamp
+from foreshock_dashboard.render.cost_text import figure
+from foreshock_dashboard.render.units import duration, percent, utc_timestamp
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
-from foreshock_dashboard.render.words.cost import HOLDINGS
+from foreshock_dashboard.render.words.cost import COST_TEXTS, HOLDINGS
 from foreshock_dashboard.web.pages.cost.cost_json import GROUPINGS, CostRowJson
 from foreshock_dashboard.web.state.change_json import ChangeJson
 from foreshock_dashboard.web.state.lists import GpuRow, ServiceRow, TargetRow, TierRow
@@ -154,30 +158,61 @@ FORECAST_FIELDS = (
 )
 
 
-def _hours(head: str, key: str) -> Column:
-    return head, lambda row: None if row[key] is None else significant(row[key])
+def _figure(head: str, key: str) -> Column:
+    return head, lambda row: None if row[key] is None else figure(row[key])
 
 
-COST_COLUMNS: tuple[Column, ...] = (
-    ("HOLDER", lambda row: in_words(row["name"]) if row["name"] else HOLDINGS[row["holding"]]),
-    ("POOL", lambda row: in_words(row["pool"]) if row["pool"] else None),
-    ("OWNER", lambda row: row["owner"] or None),
-    ("GPUS", lambda row: None if row["gpus"] is None else significant(row["gpus"])),
-    _hours("GPU-HOURS", "gpu_hours"),
-    _hours("BUSY", "busy_gpu_hours"),
-    _hours("WAITING", "waiting_gpu_hours"),
-    _hours("IDLE", "idle_gpu_hours"),
-    _hours("ENERGY (KWH)", "energy_kwh"),
-    ("COST", lambda row: None if row["cost"] is None else f"{row['cost']:,.2f}"),
-    ("OF IDLE", lambda row: None if row["idle_cost"] is None else f"{row['idle_cost']:,.2f}"),
-)
-SAVING_COLUMNS: tuple[Column, ...] = (
-    ("SAVING", lambda row: row["text"]),
+def _money(head: str, key: str) -> Column:
+    """With a bound where only a part has a price."""
+    return (
+        head,
+        lambda row: (
+            None if row[key] is None else f"{'≥ ' if row['priced_ratio'] < MIN_PRICED_RATIO else ''}{row[key]:,.2f}"
+        ),
+    )
+
+
+def _holder(row: Row, by: str) -> str:
+    if row["name"]:
+        return in_words(row["name"])
+    return HOLDINGS[row["holding"]] if row["holding"] != Holding.SERVICE else COST_TEXTS[f"no_{by}"]
+
+
+def _cost_columns(by: str, rows: Sequence[Row]) -> tuple[Column, ...]:
+    """GPU-hours are the sum of the columns after them up to UNKNOWN. Some are there only where they have values."""
+    extra = [
+        _figure(head, key)
+        for head, key in (
+            ("UNALLOCATED", "unallocated_gpu_hours"),
+            ("UNKNOWN", "unknown_gpu_hours"),
+            ("BORROWED", "borrowed_gpu_hours"),
+        )
+        if any(row[key] for row in rows)
+    ]
+    return (
+        ("HOLDER", lambda row: _holder(row, by)),
+        ("POOL", lambda row: in_words(row["pool"]) if row["pool"] else None),
+        ("OWNER", lambda row: row["owner"] or None),
+        _figure("GPUS", "gpus"),
+        _figure("GPU-HOURS", "gpu_hours"),
+        _figure("BUSY", "busy_gpu_hours"),
+        _figure("WAITING", "waiting_gpu_hours"),
+        _figure("IDLE", "idle_gpu_hours"),
+        *extra,
+        _money("COST", "cost"),
+        _money("IDLE COST", "idle_cost"),
+    )
+
+
+UNUSED_COLUMNS: tuple[Column, ...] = (
+    ("UNUSED GPUS", lambda row: row["text"]),
+    ("ON", lambda row: _names(row["on"])),
     ("ACTION", lambda row: row["action"]),
-    _hours("GPU-HOURS/D", "gpu_hours_per_day"),
-    ("COST/D", lambda row: None if row["money_per_day"] is None else f"{row['money_per_day']:,.2f}"),
+    _figure("GPU-HOURS SO FAR", "gpu_hours"),
+    ("COST PER DAY", lambda row: None if row["cost_per_day"] is None else f"{row['cost_per_day']:,.2f}"),
     ("QUALITY", lambda row: row["quality"]),
 )
+MIN_PRICED_RATIO = 0.999
 
 CHANGE_COLUMNS: tuple[Column, ...] = (
     ("TIME", lambda row: utc_timestamp(row["at"])),
@@ -315,7 +350,7 @@ def forecast(
 @click.option("--range", "length", metavar="DURATION", help="length of the time range, 1h to 30d (default: 24h)")
 @click.option("--by", type=click.Choice(GROUPINGS), default="service", show_default=True, help="what a row is")
 def cost(source: Source, at: str | None, form: str, length: str | None, by: str) -> None:
-    """Show who holds GPU time, how much of it is busy, waiting, and idle, what it costs, and what can be saved.
+    """Show who holds GPU time, how much of it is busy, waiting, and idle, what it costs, and which GPUs are unused.
 
     Prices come from the hub's --prices.
 
@@ -323,18 +358,18 @@ def cost(source: Source, at: str | None, form: str, length: str | None, by: str)
     Examples:
       foreshock get cost
       foreshock get cost --range 7d --by owner
-      foreshock get cost -o json | jq -r '.savings[] | select(.command) | .command'
+      foreshock get cost -o json | jq -r '.unused[] | select(.command) | .command'
     """
-    answer = source.get("/api/cost", "rows", "savings", at=at, range=length, by=by)
-    rows, savings = answer["rows"], answer["savings"]
-    show(form, answer, rows, COST_COLUMNS, CostRowJson.columns(), answer["reason"])
+    answer = source.get("/api/cost", "rows", "unused", at=at, range=length, by=by)
+    rows, unused = answer["rows"], answer["unused"]
+    show(form, answer, rows, _cost_columns(by, rows), CostRowJson.columns(), answer["reason"])
     if form == "table" and rows:
-        said = [answer["split"], answer["summary"], *answer["notes"]]
-        click.echo("\n" + "\n".join(said))
-        if savings:
+        covered = f"From {utc_timestamp(answer['start'])} to {utc_timestamp(answer['end'])}."
+        click.echo("\n" + "\n".join([covered, answer["split"], answer["summary"], answer["idle"], *answer["notes"]]))
+        if unused:
             click.echo()
-            show(form, answer, savings, SAVING_COLUMNS, (), "")
-        for command in (row["command"] for row in savings if row["command"]):
+            show(form, answer, unused, UNUSED_COLUMNS, (), "")
+        for command in (row["command"] for row in unused if row["command"]):
             click.echo(f"  {command}")
 
 

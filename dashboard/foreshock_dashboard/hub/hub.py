@@ -30,6 +30,7 @@ from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
+from foreshock_dashboard.model.cost.report import CostReport
 from foreshock_dashboard.model.explanation import Explanation
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -429,13 +430,18 @@ class Hub:
         spans = self.pipeline.text(self.now(), openmetrics=openmetrics)
         return spans + metrics_text(self._stats(), openmetrics=openmetrics)
 
+    def _day_of_cost(self) -> CostReport:
+        """The cost of 24 full hours: with the present one, the values would rise and fall within each hour."""
+        ledger = self.cost
+        return cost_report(ledger, DAY_SECONDS, self.prices, ledger.whole_end)
+
     def _stats(self) -> HubStats:
         return HubStats(
             version=__version__,
             time=self.now(),
             snapshot=self.snapshot,
             capacity=self.capacity,
-            cost=cost_report(self.cost, DAY_SECONDS, self.prices),
+            cost=self._day_of_cost(),
             evaluation_seconds=self._loop.evaluation_seconds,
             durations=self._loop.durations,
             store=self.store.stats(),

@@ -351,19 +351,23 @@ class HolderRow(TypedDict):
     name: Annotated[str, Field(description="empty: see `holding`")]
     holding: Holding
     pool: str
-    gpu_hours: GpuHours
+    gpu_hours: Annotated[GpuHours, Field(description="busy + waiting + idle + unallocated + unknown")]
     busy_gpu_hours: GpuHours
+    waiting_gpu_hours: GpuHours
     idle_gpu_hours: GpuHours
+    unallocated_gpu_hours: GpuHours
+    unknown_gpu_hours: GpuHours
     cost: Money
 
 
-class SavingRow(TypedDict):
-    """An action that saves GPU time, of a service or a pool. sampled: upper bound."""
+class UnusedRow(TypedDict):
+    """GPUs of a service without any kernel until now. Per day: what giving them back saves; null before 24 h."""
 
     service: str | None
     pool: str
+    gpus: float | None
     gpu_hours_per_day: GpuHours
-    money_per_day: Money
+    cost_per_day: Money
     quality: Quality
     text: str
     action: str
@@ -378,6 +382,7 @@ class CostAnswer(Answer):
     reason: str
     notes: list[str]
     currency: str
-    rows: Annotated[list[HolderRow], Field(description="the dearest first")]
-    savings: Annotated[list[SavingRow], Field(description="the largest first")]
+    idle: str
+    rows: Annotated[list[HolderRow], Field(description="the highest cost first")]
+    unused: Annotated[list[UnusedRow], Field(description="the highest cost first")]
     omitted: Omitted

@@ -34,12 +34,12 @@ from foreshock_dashboard.mcp.answers import (
     Postmortem,
     RangeComparison,
     RootCauses,
-    SavingRow,
     ServiceAnswerRow,
     ServiceList,
     ShortageRow,
     SuspectRow,
     Time,
+    UnusedRow,
 )
 from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_document
 from foreshock_dashboard.model.types import HEALTH_ORDER, Json
@@ -249,11 +249,12 @@ def postmortem(answer: Json) -> Postmortem:
 def cost(answer: Json) -> CostAnswer:
     """Of `/api/cost`."""
     rows, omitted = _first(answer["rows"], partial(_row, HolderRow))
-    savings = [
-        _row(SavingRow, row, command=None if row["command"] is None else clean_command(row["command"]))
-        for row in answer["savings"]
-    ]
-    return _row(CostAnswer, answer, **_envelope(answer), rows=rows, savings=savings, omitted=omitted)
+    unused, omitted_unused = _first(answer["unused"], _unused)
+    return _row(CostAnswer, answer, **_envelope(answer), rows=rows, unused=unused, omitted=omitted + omitted_unused)
+
+
+def _unused(row: Json) -> UnusedRow:
+    return _row(UnusedRow, row, command=None if row["command"] is None else clean_command(row["command"]))
 
 
 def capacity(answer: Json) -> CapacityAnswer:

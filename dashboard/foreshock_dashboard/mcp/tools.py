@@ -180,9 +180,9 @@ class Tools:
         by: Annotated[Literal["service", "namespace", "owner", "pool"], Field(description="what a row is")] = "service",
         cluster: Cluster = "",
     ) -> Annotated[CallToolResult, CostAnswer]:
-        """Get who holds GPU time: busy, waiting, and idle GPU-hours, energy, cost, and the largest savings.
+        """Get who holds GPU time: busy, waiting, and idle GPU-hours, cost, and unused GPUs.
 
-        Money needs a price table. Savings have the action, and a command for a person to review.
+        Money needs a price table. Unused GPUs have the action and, where it is known to be safe, a command to review.
         """
         return _result(compact.cost(await self._get("/api/cost", range=f"{hours}h", by=by, cluster=cluster)))
 

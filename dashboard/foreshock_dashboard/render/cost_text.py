@@ -1,15 +1,18 @@
-"""The cost of GPU time as sentences: what is idle, what could be saved, and by which action."""
+"""The cost of GPU time as sentences: how it is used, which GPUs are unused, and what to do."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
+from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, CostLedger, Holding
+from foreshock_dashboard.model.cost.prices import Price, Prices
 from foreshock_dashboard.model.cost.report import CostReport, IdleHolding
+from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import Text, text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.units import elapsed, percent, plural, significant
+from foreshock_dashboard.render.units import elapsed, percent, significant
 
 
 def money(amount: float, currency: str) -> str:
@@ -17,19 +20,32 @@ def money(amount: float, currency: str) -> str:
     return f"{currency} {amount:,.0f}" if amount >= 100 else f"{currency} {amount:.2f}"
 
 
+def figure(value: float) -> str:
+    """A number of GPUs or GPU-hours, with two significant digits below 10: `<0.01`, `0.29`, `14.6`, `1,250`."""
+    if 0 < value < 0.01:
+        return "<0.01"
+    return f"{value:.2g}" if value < 10 else significant(value)
+
+
 def gpu_count(gpus: float) -> str:
     """GPUs at a time: `2 GPUs`, `0.43 GPUs`, `1 GPU`."""
-    shown = significant(round(gpus, 2))
-    return f"{shown} {plural(float(shown.replace(',', '')), 'GPU')}"
+    shown = figure(gpus)
+    return f"{shown} GPU{'' if shown == '1' else 's'}"
 
 
 def gpu_hours(hours: float) -> str:
-    """`384 GPU-hours`, `0.5 GPU-hours`."""
-    return f"{significant(hours)} GPU-hours"
+    """`384 GPU-hours`, `0.5 GPU-hours`, `1 GPU-hour`."""
+    shown = figure(hours)
+    return f"{shown} GPU-hour{'' if shown == '1' else 's'}"
+
+
+def range_text(seconds: float) -> str:
+    """A length of time as time ranges are named: `40 min`, `24 h`, `7 d`."""
+    return f"{seconds / 3600:.0f} h" if 86_400 <= seconds < 172_800 else elapsed(seconds)
 
 
 def no_cost(report: CostReport, ledger: CostLedger) -> str:
-    """Why there are no accounts, and the remedy; "" if there are."""
+    """Why there is no GPU time to show, and the remedy; "" if there is."""
     if report.rows:
         return ""
     if ledger.error:
@@ -39,77 +55,117 @@ def no_cost(report: CostReport, ledger: CostLedger) -> str:
     return "No GPUs in this time range. Scrape foreshock-exporter on GPU hosts."
 
 
+def is_use_unknown(report: CostReport) -> bool:
+    """Whether the use of most GPU time is unknown."""
+    return sum(row.unknown for row in report.rows) > 0.5 * sum(row.allocated for row in report.rows)
+
+
 def headline(report: CostReport) -> Text:
-    """`Up to USD 412 per day can be saved (37% of GPU cost).`, in GPU-hours without prices; else what is idle."""
+    """`2 unused GPUs can be given back: USD 142 per day (37% of GPU cost).`; what is known so far before a day."""
     lasting = [item for item in report.idle if item.is_lasting]
-    hours = math.fsum(item.gpu_hours_per_day for item in lasting)
-    if not hours:
-        unknown = math.fsum(row.unknown for row in report.rows) / 3600
+    if not lasting:
         if report.idle:
-            return text("No GPU is idle for 24 h yet: nothing to give back.")
-        return text(f"The use of {gpu_hours(unknown)} is unknown." if unknown >= 0.01 else "No idle GPUs to give back.")
-    per_day = 24 / (report.seconds / 3600)
-    amounts = [item.money_per_day for item in lasting]
-    total = math.fsum(row.money for row in report.rows) * per_day
-    if total > 0 and not any(map(math.isnan, amounts)):
-        saved = math.fsum(amounts)
-        return text(
-            f"Up to {money(saved, report.currency)} per day can be saved ({percent(saved / total)} of GPU cost)."
-        )
-    all_hours = math.fsum(row.allocated for row in report.rows) / 3600 * per_day
-    return text(f"Up to {gpu_hours(hours)} per day can be saved ({percent(hours / all_hours)} of all).")
+            since = elapsed(min(item.seconds for item in report.idle))
+            return text(f"{_unused(report.idle)} in services: no kernel for {since} or longer.")
+        if is_use_unknown(report):
+            return text(f"The use of {gpu_hours(sum(row.unknown for row in report.rows) / 3600)} is unknown.")
+        return text("No service holds an unused GPU.")
+    days = report.seconds / 86_400
+    saved, total = sum(item.money_per_day for item in lasting), sum(row.money for row in report.rows) / days
+    amount, of = money(saved, report.currency), "GPU cost"
+    if math.isnan(saved):
+        saved = sum(item.gpu_hours_per_day for item in lasting)
+        total = sum(row.allocated for row in report.rows) / 3600 / days
+        amount, of = gpu_hours(saved), "all"
+    share = f" ({percent(saved / total)} of {of})" if total >= saved else ""
+    return text(f"{_unused(lasting)} can be given back: {amount} per day{share}.")
 
 
 def split_text(report: CostReport) -> str:
     """`384 GPU-hours in 24 h: 35% busy, 4% waiting, 46% idle, 15% unallocated.`; unknown use where there is some."""
-    held = [row for row in report.rows if row.key.service]
-    total = math.fsum(row.allocated for row in report.rows)
+    total = sum(row.allocated for row in report.rows)
     parts = {
-        name: math.fsum(value for row in held if math.isfinite(value := getattr(row, name)))
-        for name in ("busy", "waiting", "idle")
+        "busy": math.fsum(row.busy for row in report.rows if math.isfinite(row.busy)),
+        "waiting": math.fsum(row.waiting for row in report.rows if math.isfinite(row.waiting)),
+        "idle": math.fsum(row.idle for row in report.rows if math.isfinite(row.idle)),
+        "unallocated": sum(row.allocated for row in report.rows if row.key.holding is Holding.UNALLOCATED),
+        "unknown": sum(row.unknown for row in report.rows),
     }
-    parts["unallocated"] = math.fsum(row.allocated for row in report.rows if row.key.holding is Holding.UNALLOCATED)
-    parts["unknown"] = total - math.fsum(parts.values())
     shown = [f"{percent(value / total)} {name}" for name, value in parts.items() if value / total >= 0.001]
-    return f"{gpu_hours(total / 3600)} in {elapsed(report.seconds)}: {', '.join(shown)}."
+    return f"{gpu_hours(total / 3600)} in {range_text(report.seconds)}: {', '.join(shown)}."
 
 
-def saving_text(item: IdleHolding) -> Text:
-    """What is not used: `ml/notebook has 2 idle GPUs: no kernel for 9 h.`."""
-    who = text(item.key.service) if item.key.service else text("The fleet")
-    count = gpu_count(item.gpus)
-    return text(who, f" has {count.replace(' ', ' idle ')}: no kernel for {elapsed(item.seconds)}.")
+def idle_text(report: CostReport) -> str:
+    """Which of the idle GPUs of services are unused, and why the rest cannot be given back; "" without any."""
+    held = sum(row.allocated for row in report.rows if row.key.holding is Holding.SERVICE)
+    idle = math.fsum(row.idle for row in report.rows if math.isfinite(row.idle))
+    if not held or idle < 0.01 * held:
+        return ""
+    said = f"Services leave {figure(idle / report.seconds)} of {gpu_count(held / report.seconds)} idle on average"
+    if not report.idle:
+        return f"{said}, between kernels or for a short time: these GPUs are in use."
+    unused = figure(sum(item.gpus for item in report.idle))
+    return f"{said}: {unused} unused, the rest between kernels or for a short time."
 
 
-def saving_action(item: IdleHolding) -> Text:
-    """What to do: a command only where it is certain that nothing uses the service."""
-    if item.can_pause:
-        return text("Scale it to 0 replicas until it is needed.")
-    if item.is_lasting:
-        return text("Ask the owner whether these GPUs are still needed.")
-    return text("Watch: nothing to give back before 24 h.")
+def _unused(holdings: Sequence[IdleHolding]) -> str:
+    """`2 unused GPUs`."""
+    return gpu_count(sum(item.gpus for item in holdings)).replace(" ", " unused ")
 
 
-def saving_command(item: IdleHolding) -> str | None:
-    """A command for the action; None unless nothing uses the service and it can be scaled."""
-    return action_command(Action("pause", item.key.service)) if item.can_pause else None
+def unused_text(item: IdleHolding) -> Text:
+    """`ml/notebook holds 2 unused GPUs: no kernel for 9 h.`."""
+    who = item.key.service or "A service"
+    return text(who, f" holds {_unused([item])}: no kernel for {elapsed(item.seconds)}.")
 
 
-def quality_notes(report: CostReport, ledger: CostLedger) -> list[str]:
-    """What limits the figures: prices, allocations, energy, unread hours, a failed read."""
+def unused_action(item: IdleHolding, owner: str = "") -> str:
+    """What to do, in the imperative. owner: of the service, "" if unknown."""
+    return (
+        "Scale it to 0 replicas until it is needed."
+        if item.can_pause
+        else f"Ask {owner or 'the owner'} whether it is needed."
+    )
+
+
+def unused_command(item: IdleHolding) -> str | None:
+    """The command that scales the service to 0; None where it may not be safe."""
+    return action_command(Action("pause", item.key.service)) if item.can_pause and item.key.service else None
+
+
+def quality_notes(report: CostReport, ledger: CostLedger, prices: Prices, seconds: float) -> list[str]:
+    """What limits the figures: a failed read, unread or missing hours, prices, allocations.
+
+    seconds: length of the requested time range.
+    """
     notes = []
     if ledger.error and report.rows:
         notes.append(f"The newest hours may be missing: {ledger.error}")
     if report.unread:
         notes.append("Older hours of this time range are still being read.")
+    elif seconds - report.seconds > HOUR_SECONDS:
+        notes.append(f"There is data for {range_text(report.seconds)} of the {range_text(seconds)} of this time range.")
     if not report.currency:
         notes.append("No prices: set --prices to see money.")
-    elif unpriced := sorted({row.key.model or "of unknown model" for row in report.rows if math.isnan(row.hourly)}):
-        notes.append(f"No price of GPUs: {', '.join(unpriced)}. Add them to the file of --prices.")
+    unpriced = [row.key for row in report.rows if math.isnan(row.hourly)] if report.currency else []
+    for is_spot, kind in ((False, "price"), (True, "spot price")):
+        models = sorted({key.model or "of unknown model" for key in unpriced if _is_spot(prices, key.pool) == is_spot})
+        if models:
+            notes.append(f"No {kind} of GPUs: {', '.join(models)}. Add it to the file of --prices.")
     total = sum(row.allocated for row in report.rows)
     inferred = sum(row.inferred for row in report.rows)
     if total and inferred / total >= 0.01:
         notes.append(
             f"{percent(inferred / total)} of GPU time is inferred from processes: no kubelet reports its allocation."
         )
+    sampled = sum(row.sampled for row in report.rows)
+    if total and sampled / total >= 0.01:
+        notes.append(
+            f"The use of {percent(sampled / total)} of GPU time is sampled: it has gauges without counters. "
+            "Its GPUs are never listed as unused."
+        )
     return notes
+
+
+def _is_spot(prices: Prices, pool: str) -> bool:
+    return prices.pools.get(pool, prices.pools.get(split_cluster(pool)[1], Price())).spot

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
 
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER
-from foreshock_dashboard.model.cost.ledger import CostKey
-from foreshock_dashboard.model.cost.report import CostReport
+from foreshock_dashboard.model.cost.ledger import CostKey, Holding
+from foreshock_dashboard.model.cost.report import CostReport, CostRow
 from foreshock_dashboard.model.service import Service, qualified, split_cluster
 
 MAX_LINES = 500
@@ -17,31 +17,39 @@ MAX_LINES = 500
 LINE = ("holding", "service_name", "service_namespace", "pool", "model")
 Rows = Iterable[tuple[tuple[str, ...], float]]
 """Label values and value of each series."""
+_FIGURES: tuple[tuple[str, str, Holding | None, Callable[[CostRow], float]], ...] = (
+    ("allocated_gpu_seconds", "GPU-seconds held in the last 24 h.", None, lambda row: row.allocated),
+    ("busy_gpu_seconds", "GPU-seconds in which a kernel ran.", Holding.SERVICE, lambda row: row.busy),
+    (
+        "waiting_gpu_seconds",
+        "GPU-seconds held but waiting for noisy neighbors.",
+        Holding.SERVICE,
+        lambda row: row.waiting,
+    ),
+    ("idle_gpu_seconds", "GPU-seconds held, neither busy nor waiting.", Holding.SERVICE, lambda row: row.idle),
+    ("unknown_gpu_seconds", "GPU-seconds held, of unknown use.", None, lambda row: row.unknown),
+    ("borrowed_gpu_seconds", "GPU-seconds busy beyond what is held.", Holding.SERVICE, lambda row: row.borrowed),
+    ("energy_joules", "Energy by busy share, an estimate.", None, lambda row: row.joules),
+    ("gpu_money", "Price of the GPU-hours held, in the currency of --prices.", None, lambda row: row.money),
+)
+"""Name, help, holding of the lines that have it (None: all), and value."""
 
 
 def cost_families(report: CostReport) -> Iterator[Metric]:
     """Metrics of a report of 24 h."""
     rows = sorted(report.rows, key=lambda row: -row.allocated)
-    for name, text, values in (
-        ("allocated_gpu_seconds", "GPU-seconds held in the last 24 h.", [row.allocated for row in rows]),
-        ("busy_gpu_seconds", "GPU-seconds in which a kernel ran.", [row.busy for row in rows]),
-        ("waiting_gpu_seconds", "GPU-seconds held but waiting for noisy neighbors.", [row.waiting for row in rows]),
-        ("idle_gpu_seconds", "GPU-seconds held, neither busy nor waiting.", [row.idle for row in rows]),
-        ("unused_gpu_seconds", "GPU-seconds held without any kernel.", [row.unused for row in rows]),
-        ("energy_joules", "Energy by busy share, an estimate.", [row.joules for row in rows]),
-        ("gpu_money", "Price of the GPU-hours held, in the currency of --prices.", [row.money for row in rows]),
-    ):
-        series = [(_line(row.key), value) for row, value in zip(rows, values, strict=True)]
-        rest = [value for _, value in series[MAX_LINES:] if math.isfinite(value)]
+    services = [row for row in rows if row.key.holding is Holding.SERVICE]
+    for name, text, of, value in _FIGURES:
+        series = [(_line(row.key), value(row)) for row in (services if of is Holding.SERVICE else rows)]
+        rest = [amount for _, amount in series[MAX_LINES:] if math.isfinite(amount)]
         other = [((OTHER,) * len(LINE), math.fsum(rest))] if rest else []
         yield _family(f"foreshock_cost_{name}", text, LINE, [*series[:MAX_LINES], *other])
-    idle = [(_line(item.key), item) for item in report.idle[:MAX_LINES]]
+    unused = [(_line(item.key), item) for item in report.idle[:MAX_LINES]]
     for name, text, amounts in (
-        ("saving_gpus", "GPUs held that ran no kernel.", [item.gpus for _, item in idle]),
-        ("saving_idle_seconds", "Seconds for which they ran none.", [item.seconds for _, item in idle]),
-        ("saving_money_per_day", "Money that giving them back saves.", [item.money_per_day for _, item in idle]),
+        ("unused_gpus", "GPUs held now without any kernel.", [item.gpus for _, item in unused]),
+        ("unused_duration_seconds", "Seconds for which they have been unused.", [item.seconds for _, item in unused]),
     ):
-        pairs = [(labels, value) for (labels, _), value in zip(idle, amounts, strict=True)]
+        pairs = [(labels, value) for (labels, _), value in zip(unused, amounts, strict=True)]
         yield _family(f"foreshock_cost_{name}", text, LINE, pairs)
     until = "Unix time up to which GPU time is known."
     yield _family("foreshock_cost_end_timestamp_seconds", until, (), [((), report.end)])

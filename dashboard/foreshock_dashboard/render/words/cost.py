@@ -1,4 +1,4 @@
-"""Words of the Cost page: holdings, qualities of savings, and groupings."""
+"""Words of the Cost page: holdings, qualities, and groupings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,19 @@ COST_TEXTS: Mapping[str, str] = {
     "no_owner": "no owner",
     "no_namespace": "no namespace",
     "no_pool": "no pool",
-    "no_savings": "No savings found in this time range.",
-    "no_price": "no price",
-    "unknown_use": "unknown",
+    "no_unused": "No GPU of a service was unused for 30 min or longer.",
+    "so_far": "so far",
+    "per_day": "per day",
     "measured": "from allocations and counters",
-    "sampled": "upper bound from samples",
-    "inferred": "no data on allocations, or an estimate",
+    "sampled": "from samples",
+    "inferred": "an estimate, or no data on allocations",
 }
 """Texts of the Cost page."""
+SPLIT_NAMES: Mapping[str, str] = {
+    "busy": "Busy",
+    "waiting": "Waiting for neighbors",
+    "idle": "Idle in services",
+    "unallocated": "Unallocated",
+    "unknown": "Unknown use",
+}
+"""Parts of GPU time, which sum to it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from foreshock_dashboard.render.words.actions import ACTION_TEXTS
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_KINDS
-from foreshock_dashboard.render.words.cost import COST_TEXTS, GROUPINGS, HOLDINGS
+from foreshock_dashboard.render.words.cost import COST_TEXTS, GROUPINGS, HOLDINGS, SPLIT_NAMES
 from foreshock_dashboard.render.words.incidents import (
     CAUSES,
     CONFIDENCE_LEVELS,
@@ -54,6 +54,7 @@ def words_module() -> str:
         "HOLDINGS": HOLDINGS.items(),
         "GROUPINGS": GROUPINGS.items(),
         "COST_TEXTS": COST_TEXTS.items(),
+        "SPLIT_NAMES": SPLIT_NAMES.items(),
     }
     lines = ["// The catalog of words. Generated from render/words by `make golden`: change it there."]
     for name, table in tables.items():

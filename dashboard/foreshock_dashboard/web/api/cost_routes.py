@@ -24,9 +24,9 @@ def add_cost_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
 
     def found(query: CostParameters) -> Cost:
         until = time_parameter("at", query.at, hub.now(), math.inf)
-        return cost(hub, reports.get(query.range, until), query.by)
+        return cost(hub, reports.get(query.range, until), query.range, query.by)
 
-    @get(api, "/cost", "GPU time allocated, busy, waiting, and idle; what it costs; and what can be saved", Cost)
+    @get(api, "/cost", "GPU time busy, waiting, idle, and unallocated; what it costs; and unused GPUs", Cost)
     def cost_(request: Request, query: Annotated[CostParameters, Query()]) -> Response:
         return responder.json_response(request, hub.snapshot, found(query))
 

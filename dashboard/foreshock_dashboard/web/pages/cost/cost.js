@@ -1,16 +1,27 @@
-// The Cost page: what can be saved, the total, and who holds which GPU time.
-import { hrefWith, navigate, param, serviceLink } from "#web/assets/address.js";
+// The Cost page: unused GPUs, the total, and who holds which GPU time.
+import { hrefWith, navigate, pageHref, param, serviceLink } from "#web/assets/address.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatPercent, formatValue, inWords, isNumber, localName, NOT_KNOWN } from "#web/assets/format.js";
+import {
+  formatPercent,
+  formatValue,
+  inWords,
+  isNumber,
+  localName,
+  NOT_KNOWN,
+  uncapitalized,
+} from "#web/assets/format.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { COST_TEXTS, GROUPINGS, HOLDINGS } from "#web/assets/words.js";
+import { COST_TEXTS, GROUPINGS, HOLDINGS, SPLIT_NAMES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/cost/payload.d.ts").CostData} CostData */
 /** @typedef {import("#web/pages/cost/payload.d.ts").CostRow} CostRow */
-/** @typedef {import("#web/pages/cost/payload.d.ts").Saving} Saving */
+/** @typedef {import("#web/pages/cost/payload.d.ts").Unused} Unused */
+/** @typedef {keyof typeof SPLIT_NAMES} Part */
 
-const PANELS = ["savings", "gpu-time"];
+const PANELS = ["unused", "gpu-time"];
+const PARTS = /** @type {Part[]} */ (Object.keys(SPLIT_NAMES));
+const MIN_PRICED_RATIO = 0.999;
 const RANGES = { "24h": "24 h", "7d": "7 d", "30d": "30 d" };
 
 /**
@@ -21,22 +32,39 @@ const RANGES = { "24h": "24 h", "7d": "7 d", "30d": "30 d" };
 const formatMoney = (amount, currency) => {
   if (!isNumber(amount)) return NOT_KNOWN;
   const shown = amount >= 100 ? Math.round(amount).toLocaleString("en-US") : amount.toFixed(2);
-  return `${currency} ${shown}`;
+  return currency ? `${currency} ${shown}` : shown;
 };
 
-/** @param {number | null | undefined} hours */
-const formatHours = (hours) => {
-  if (!isNumber(hours)) return NOT_KNOWN;
-  return hours >= 100 ? Math.round(hours).toLocaleString("en-US") : String(Number(hours.toPrecision(3)));
+/**
+ * Money of a row, a bound where only a part of its GPUs has a price.
+ * @param {CostRow} row
+ * @param {"cost" | "idle_cost" | "waiting_cost" | "unallocated_cost"} key
+ * @param {string} [currency]
+ */
+const rowMoney = (row, key, currency = "") =>
+  `${(row.priced_ratio ?? 0) < MIN_PRICED_RATIO && isNumber(row[key]) ? "≥ " : ""}${formatMoney(row[key], currency)}`;
+
+/**
+ * A number of GPUs or GPU-hours, with two significant digits below 10.
+ * @param {number | null | undefined} value
+ */
+const formatFigure = (value) => {
+  if (!isNumber(value)) return NOT_KNOWN;
+  if (value > 0 && value < 0.01) return "<0.01";
+  if (value >= 100) return Math.round(value).toLocaleString("en-US");
+  return String(Number(value.toPrecision(value < 10 ? 2 : 3)));
 };
+
+/** "1 GPU-hour", "0.5 GPU-hours". @param {number | null | undefined} hours */
+const formatHours = (hours) => `${formatFigure(hours)} GPU-hour${formatFigure(hours) === "1" ? "" : "s"}`;
 
 /** @param {CostData} data */
-const drawHeadline = ({ state, reason, clauses = [], split = "", notes = [] }) => {
+const drawHeadline = ({ state, reason, clauses = [], idle = "", notes = [] }) => {
   requireId("cost-verdict").dataset.state = state;
   put(byId("cost-headline"), reason || linked(clauses));
   put(
     byId("cost-detail"),
-    split ? h("p", null, split) : null,
+    idle ? h("p", null, idle) : null,
     notes.map((note) => h("p", { class: "note" }, note)),
   );
 };
@@ -66,12 +94,26 @@ const drawChoices = () => {
   );
 };
 
+/** GPU-hours of a part. @param {CostRow} row @param {Part} part */
+const partHours = (row, part) => row[`${part}_gpu_hours`];
+
+/** The color of a part, and its name. @param {Part} part @param {string} name */
+const key = (part, name) => h("span", { class: `key split-${part}` }, name);
+
 /**
- * Tiles: what is paid for, and how it is used.
+ * Tiles: what is paid for, and the parts of it, which are also the legend of the bars below.
  * @param {CostData} data
  */
-const drawFigures = ({ total, unallocated, currency = "" }) => {
-  const tile = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string} */ note) =>
+const drawFigures = ({ total, currency = "", covered = "" }) => {
+  if (!total) {
+    put(byId("cost-figures"));
+    return;
+  }
+  const tile = (
+    /** @type {import("#web/assets/dom.js").Content} */ name,
+    /** @type {string} */ value,
+    /** @type {import("#web/assets/dom.js").Content} */ note,
+  ) =>
     h(
       "div",
       { class: "figure" },
@@ -79,44 +121,54 @@ const drawFigures = ({ total, unallocated, currency = "" }) => {
       h("b", null, value),
       h("span", { class: "figure-note" }, note),
     );
-  if (!total) {
-    put(byId("cost-figures"));
-    return;
-  }
-  const of = (/** @type {number | null | undefined} */ hours) =>
-    isNumber(hours) && isNumber(total.gpu_hours) ? formatPercent(hours / total.gpu_hours) : NOT_KNOWN;
-  const priced = (/** @type {number | null | undefined} */ hours, /** @type {number | null | undefined} */ cost) =>
-    currency ? formatMoney(cost, currency) : `${formatHours(hours)} GPU-hours`;
-  const free = unallocated?.gpu_hours ?? 0;
-  const idle = isNumber(total.idle_gpu_hours) ? total.idle_gpu_hours - free : null;
-  const idleCost = isNumber(total.idle_cost) ? total.idle_cost - (unallocated?.cost ?? 0) : null;
+  const held = total.gpu_hours || Number.NaN;
+  const parts = PARTS.filter((part) => part === "busy" || part === "idle" || partHours(total, part)).map((part) => {
+    const own = partHours(total, part);
+    const costKey = /** @type {"idle_cost" | "waiting_cost" | "unallocated_cost"} */ (`${part}_cost`);
+    const note = currency && isNumber(total[costKey]) ? rowMoney(total, costKey, currency) : formatHours(own);
+    return tile(
+      part === "waiting"
+        ? h("a", { href: pageHref("/contention"), "data-go": true }, key(part, SPLIT_NAMES[part]))
+        : key(part, SPLIT_NAMES[part]),
+      isNumber(own) ? formatPercent(own / held) : NOT_KNOWN,
+      note,
+    );
+  });
   put(
     byId("cost-figures"),
-    tile(
-      currency ? "GPU cost" : "GPU time",
-      priced(total.gpu_hours, total.cost),
-      currency ? `${formatHours(total.gpu_hours)} GPU-hours` : `${formatHours(total.gpus)} GPUs`,
-    ),
-    tile("Idle in services", of(idle), priced(idle, idleCost)),
-    tile("Unallocated", of(free), priced(free, unallocated?.cost ?? (free ? null : 0))),
-    tile(
-      "Waiting for neighbors",
-      `≤ ${of(total.waiting_gpu_hours)}`,
-      priced(total.waiting_gpu_hours, total.waiting_cost),
-    ),
-    tile("Energy", isNumber(total.energy_kwh) ? `${formatHours(total.energy_kwh)} kWh` : NOT_KNOWN, "of the GPUs"),
+    currency && isNumber(total.cost)
+      ? tile(`GPU cost in ${covered}`, rowMoney(total, "cost", currency), formatHours(total.gpu_hours))
+      : tile(`GPU time in ${covered}`, formatHours(total.gpu_hours), `${formatFigure(total.gpus)} GPUs`),
+    parts,
   );
 };
 
-/** @type {import("#web/assets/widgets/table.js").Column<Saving>} */
+/** @type {import("#web/assets/widgets/table.js").Column<Unused>} */
 const OWNER = { key: "owner", name: "Owner", text: true, fixed: true, minor: true, cell: ({ owner }) => owner || null };
 
 /**
- * @param {CostData} data
- * @returns {import("#web/assets/widgets/table.js").Column<Saving>[]}
+ * What giving them back saves per day, or before a day what they have cost so far.
+ * @param {Unused} item
+ * @param {string} currency
  */
-const savingColumns = ({ currency = "", savings = [] }) => [
-  { key: "text", name: "Saving", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
+const costCell = (item, currency) => {
+  const hasDay = isNumber(item.gpu_hours_per_day);
+  const amount = hasDay ? item.cost_per_day : item.cost;
+  const hours = formatHours(hasDay ? item.gpu_hours_per_day : item.gpu_hours);
+  const isPriced = currency && isNumber(amount);
+  return [
+    h("b", null, isPriced ? formatMoney(amount, currency) : hours),
+    ` ${COST_TEXTS[hasDay ? "per_day" : "so_far"]}`,
+    isPriced ? h("small", { class: "reference" }, hours) : null,
+  ];
+};
+
+/**
+ * @param {CostData} data
+ * @returns {import("#web/assets/widgets/table.js").Column<Unused>[]}
+ */
+const unusedColumns = ({ currency = "", unused = [] }) => [
+  { key: "text", name: "Service", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
   {
     key: "action",
     name: "Action",
@@ -139,15 +191,14 @@ const savingColumns = ({ currency = "", savings = [] }) => [
     ],
   },
   {
-    key: "money_per_day",
-    name: "Per day",
+    key: "on",
+    name: "GPUs",
+    text: true,
     fixed: true,
-    cell: ({ money_per_day: money, gpu_hours_per_day: hours }) => [
-      h("b", null, currency && isNumber(money) ? formatMoney(money, currency) : `${formatHours(hours)} GPU-hours`),
-      currency && isNumber(money) ? h("small", { class: "reference" }, ` ${formatHours(hours)} GPU-hours`) : null,
-    ],
+    minor: true,
+    cell: ({ on }) => h("span", { title: on.join(", ") }, on.slice(0, 2).join(", "), on.length > 2 ? " …" : ""),
   },
-  ...(savings.some(({ owner }) => owner) ? [OWNER] : []),
+  ...(unused.some(({ owner }) => owner) ? [OWNER] : []),
   {
     key: "quality",
     name: "Quality",
@@ -156,17 +207,24 @@ const savingColumns = ({ currency = "", savings = [] }) => [
     minor: true,
     cell: ({ quality }) => h("span", { title: COST_TEXTS[quality] }, quality),
   },
+  { key: "cost", name: "Cost", fixed: true, cell: (item) => costCell(item, currency) },
 ];
 
 /** @param {CostData} data */
-const drawSavings = (data) => {
-  const { savings = [] } = data;
-  if (!savings.length) {
-    setPanelEmpty("savings", COST_TEXTS.no_savings);
+const drawUnused = (data) => {
+  const { unused = [], hidden_unused: hidden = 0 } = data;
+  if (!unused.length) {
+    setPanelEmpty("unused", COST_TEXTS.no_unused);
     return;
   }
-  drawTable(byId("savings"), { id: "savings-table", label: "Savings", columns: savingColumns(data), rows: savings });
-  setPanel("savings", "ready");
+  drawTable(byId("unused"), {
+    id: "unused-table",
+    label: "Unused GPUs",
+    columns: unusedColumns(data),
+    rows: unused,
+    note: hidden ? `${hidden} more in /api/cost.` : null,
+  });
+  setPanel("unused", "ready");
 };
 
 /** A pool as it is called in its cluster. @param {string} pool */
@@ -191,25 +249,22 @@ const holderCell = (row, by) => {
 };
 
 /**
- * How the time is split: busy, waiting, and idle of what is held.
+ * How the time is split: the parts of what is held.
  * @param {CostRow} row
  */
-const splitCell = ({
-  holding,
-  gpu_hours: held,
-  waiting_gpu_hours: waiting,
-  idle_gpu_hours: idle,
-  known_ratio: known,
-}) => {
-  if (holding === "unknown" || !isNumber(held) || !held || !isNumber(idle)) return COST_TEXTS.unknown_use;
-  const shares = [0, (waiting ?? 0) / held, idle / held];
-  shares[0] = Math.max(0, (known ?? 1) - (shares[1] ?? 0) - (shares[2] ?? 0));
-  const names = ["busy", "waiting", "idle"];
-  const text = shares.map((share, i) => `${formatPercent(share)} ${names[i]}`).join(", ");
+const splitCell = (row) => {
+  const held = row.gpu_hours;
+  if (!isNumber(held) || !held) return NOT_KNOWN;
+  const shares = PARTS.map((part) => ({ part, share: (partHours(row, part) ?? 0) / held })).filter(
+    ({ share }) => share >= 0.001,
+  );
+  const text = shares
+    .map(({ part, share }) => `${formatPercent(share)} ${uncapitalized(SPLIT_NAMES[part])}`)
+    .join(", ");
   return h(
     "span",
     { class: "split", title: text, role: "img", "aria-label": text },
-    shares.map((share, i) => h("span", { class: `split-${names[i]}`, style: `width:${(share * 100).toFixed(1)}%` })),
+    shares.map(({ part, share }) => h("span", { class: `split-${part}`, style: `width:${(share * 100).toFixed(1)}%` })),
   );
 };
 
@@ -218,7 +273,13 @@ const splitCell = ({
  * @returns {import("#web/assets/widgets/table.js").Column<CostRow>[]}
  */
 const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
-  /** @type {import("#web/assets/widgets/table.js").Column<CostRow>[]} */
+  /** @typedef {import("#web/assets/widgets/table.js").Column<CostRow>} CostColumn */
+  /** @type {(part: Part | "borrowed", name: string, hint: string) => CostColumn} */
+  const hours = (part, name, hint) => {
+    const field = /** @type {"busy_gpu_hours"} */ (`${part}_gpu_hours`);
+    return { key: field, name, hint, minor: true, cell: (row) => formatFigure(row[field]) };
+  };
+  /** @type {CostColumn[]} */
   const columns = [
     {
       key: "name",
@@ -234,17 +295,16 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
       name: "GPUs",
       hint: "mean number held at a time",
       minor: true,
-      cell: ({ gpus }) => formatHours(gpus),
+      cell: ({ gpus }) => formatFigure(gpus),
     },
-    { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: hours }) => formatHours(hours) },
-    { key: "split", name: "Busy, waiting, idle", text: true, fixed: true, cell: splitCell },
-    {
-      key: "idle_gpu_hours",
-      name: "Idle",
-      hint: "GPU-hours neither busy nor waiting",
-      minor: true,
-      cell: ({ idle_gpu_hours: hours }) => formatHours(hours),
-    },
+    { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: held }) => formatFigure(held) },
+    { key: "split", name: "Use", text: true, fixed: true, cell: splitCell },
+    hours("busy", "Busy", "GPU-hours in which a kernel ran"),
+    hours("waiting", "Waiting", "GPU-hours held, while work waited for a noisy neighbor"),
+    hours("idle", "Idle", "GPU-hours held, neither busy nor waiting"),
+    hours("unallocated", "Unallocated", "GPU-hours that no service holds"),
+    hours("unknown", "Unknown", "GPU-hours of unknown use"),
+    hours("borrowed", "Borrowed", "GPU-hours busy beyond its part of shared GPUs, not in GPU-hours"),
     {
       key: "sm_active_ratio",
       name: "SM activity",
@@ -259,27 +319,26 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
       minor: true,
       cell: ({ energy_kwh: energy }) => (isNumber(energy) ? formatValue(energy, "kWh") : null),
     },
-    {
-      key: "cost",
-      name: "Cost",
-      cell: ({ cost }) => (isNumber(cost) ? formatMoney(cost, currency) : COST_TEXTS.no_price),
-    },
+    { key: "cost", name: `Cost (${currency})`, cell: (row) => rowMoney(row, "cost") },
     {
       key: "idle_cost",
-      name: "Of idle",
-      hint: "cost of idle time",
+      name: `Idle cost (${currency})`,
       minor: true,
-      cell: ({ idle_cost: cost }) => (isNumber(cost) ? formatMoney(cost, currency) : null),
+      cell: (row) => (isNumber(row.idle_cost) ? rowMoney(row, "idle_cost") : null),
     },
   ];
   const hasAny = {
     pool: by === "service" && rows.some(({ pool }) => poolName(pool)),
     owner: by === "service" && rows.some(({ owner }) => owner),
+    waiting_gpu_hours: rows.some(({ waiting_gpu_hours: value }) => value),
+    unallocated_gpu_hours: rows.some(({ unallocated_gpu_hours: value }) => value),
+    unknown_gpu_hours: rows.some(({ unknown_gpu_hours: value }) => value),
+    borrowed_gpu_hours: rows.some(({ borrowed_gpu_hours: value }) => value),
     sm_active_ratio: rows.some(({ sm_active_ratio: ratio }) => isNumber(ratio)),
     cost: Boolean(currency),
     idle_cost: Boolean(currency),
   };
-  return columns.filter(({ key }) => !(key in hasAny) || hasAny[/** @type {keyof typeof hasAny} */ (key)]);
+  return columns.filter(({ key: name }) => !(name in hasAny) || hasAny[/** @type {keyof typeof hasAny} */ (name)]);
 };
 
 /** @param {CostData} data */
@@ -294,7 +353,7 @@ const drawTime = (data) => {
     above: h(
       "p",
       { class: "legend" },
-      ["busy", "waiting", "idle"].map((name) => h("span", { class: `key split-${name}` }, name)),
+      PARTS.filter((part) => rows.some((row) => partHours(row, part))).map((part) => key(part, SPLIT_NAMES[part])),
     ),
     note: hidden ? `${hidden} more in /api/cost.` : null,
   });
@@ -323,7 +382,7 @@ export const cost = {
       for (const name of PANELS) setPanelEmpty(name, data.reason);
       return;
     }
-    drawSavings(data);
+    drawUnused(data);
     drawTime(data);
   },
 };

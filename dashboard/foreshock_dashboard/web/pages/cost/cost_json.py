@@ -20,12 +20,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.cost_text import (
     headline,
+    idle_text,
+    is_use_unknown,
     no_cost,
     quality_notes,
-    saving_action,
-    saving_command,
-    saving_text,
+    range_text,
     split_text,
+    unused_action,
+    unused_command,
+    unused_text,
 )
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -33,21 +36,22 @@ from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 Grouping = Literal["service", "namespace", "owner", "pool"]
 GROUPINGS: tuple[Grouping, ...] = ("service", "namespace", "owner", "pool")
 JOULES_PER_KWH = 3.6e6
-MAX_SAVINGS = 10
 MAX_REPORTS = 8
 """Reports that are kept for the next poll."""
+MAX_UNUSED = 100
 
 Hours = Annotated[float | None, Field(description="GPU-hours; null: unknown")]
-Money = Annotated[float | None, Field(description="in `currency`; null: unknown, or without a price")]
+Money = Annotated[float | None, Field(description="in `currency`; null: without a price")]
 
 
 class CostRowJson(Row):
     """GPU time of a group in the time range. name: of the service, namespace, owner, or pool; "" without one.
 
-    gpus: mean number held at a time. known_ratio: share of it whose use is known; busy to unused are of that part.
-    busy: may exceed what is held of a shared GPU. waiting: upper bound. idle: neither busy nor waiting. unused: without
-    any kernel in ten minutes. sm_active: SM activity while busy, 0 to 1. energy: estimate. idle_cost, waiting_cost: of
-    that time. quality: inferred where no kubelet reports allocations.
+    gpus: mean number held at a time. gpu_hours: the sum of busy, waiting, idle, unallocated, and unknown. busy: a
+    kernel ran. waiting: held, while work waited for a noisy neighbor. idle: held, neither busy nor waiting. unused:
+    the part of idle without any kernel in ten minutes. unknown: held, of unknown use. borrowed: busy beyond what is
+    held, in the time of neighbors. sm_active: SM activity while busy, 0 to 1. energy: estimate. priced_ratio: the part
+    of gpu_hours with a price; costs are of that part. quality: inferred where no kubelet reports allocations.
     """
 
     name: str
@@ -57,33 +61,41 @@ class CostRowJson(Row):
     owner: str
     gpus: float | None
     gpu_hours: Hours
-    known_ratio: float | None
     busy_gpu_hours: Hours
     waiting_gpu_hours: Hours
     idle_gpu_hours: Hours
+    unallocated_gpu_hours: Hours
+    unknown_gpu_hours: Hours
     unused_gpu_hours: Hours
+    borrowed_gpu_hours: Hours
     sm_active_ratio: float | None
     energy_kwh: float | None
+    priced_ratio: float | None
     cost: Money
     idle_cost: Money
     waiting_cost: Money
+    unallocated_cost: Money
     quality: Quality
 
 
-class SavingJson(Row):
-    """An action that saves GPU time. gpus: at a time, upper bound. seconds: how long they are unused.
+class UnusedJson(Row):
+    """GPUs of a service without any kernel at the end of the time range. seconds: for how long. gpus: at a time.
 
-    quality: measured (allocations and counters), sampled (GPU wait), or inferred. command: for a shell.
+    gpu_hours, cost: unused so far. gpu_hours_per_day, cost_per_day: what giving them back saves; null before 24 h.
+    quality: measured by allocations and counters, or inferred. command: for a shell; null where it may not be safe.
     """
 
     service: str | None
     pool: str
     model: str
     owner: str
+    on: list[str]
     gpus: float | None
     seconds: float | None
+    gpu_hours: Hours
+    cost: Money
     gpu_hours_per_day: Hours
-    money_per_day: Money
+    cost_per_day: Money
     quality: Quality
     text: str
     clauses: list[ClauseJson]
@@ -92,25 +104,29 @@ class SavingJson(Row):
 
 
 class Cost(TypedDict):
-    """GPU time, and what it costs. start, end: Unix seconds. hours: with data. reason: why there is none.
+    """GPU time, and what it costs. start, end: Unix seconds. hours: with data. covered: the same as text.
 
-    by: grouping of the rows, which sum to the total. split: the total as a sentence.
+    reason: why there is none.
+    by: grouping of the rows, which sum to the total. state: of the summary. split: the total as a sentence. idle: what
+    of the idle time could be given back, as a sentence.
     """
 
     start: float | None
     end: float | None
     hours: float
+    covered: str
     currency: str
     by: str
+    state: Literal["warning", "healthy", "unknown"]
     summary: str
     clauses: list[ClauseJson]
     split: str
+    idle: str
     reason: str
     notes: list[str]
     total: CostRowJson | None
-    unallocated: Annotated[CostRowJson | None, Field(description="of all pools; null: none")]
-    rows: Annotated[list[CostRowJson], Field(description="the dearest first")]
-    savings: Annotated[list[SavingJson], Field(description="at most 10, the largest first")]
+    rows: Annotated[list[CostRowJson], Field(description="the highest cost first")]
+    unused: Annotated[list[UnusedJson], Field(description=f"at most {MAX_UNUSED}, the highest cost first")]
 
 
 class CostReports:
@@ -139,32 +155,33 @@ class _Group(NamedTuple):
     pool: str
 
 
-def cost(hub: HubView, report: CostReport, by: str = "service") -> Cost:
-    """A report as JSON. by: one of `GROUPINGS`."""
+def cost(hub: HubView, report: CostReport, seconds: float, by: str = "service") -> Cost:
+    """A report as JSON. seconds: length of the requested time range. by: one of `GROUPINGS`."""
     reason = no_cost(report, hub.cost)
-    said = clauses(headline(report)) if not reason else []
+    said = () if reason else headline(report)
     groups: dict[_Group, list[CostRow]] = {}
     for row in report.rows:
         groups.setdefault(_group(row, by, lambda service: hub.ownership(service).owner), []).append(row)
     rows = [_row(group, items, report.seconds, hub) for group, items in groups.items()]
     rows.sort(key=lambda row: (-(row.cost or 0.0), -(row.gpu_hours or 0.0), row.name, row.pool))
-    whole, unallocated = _Group("", Holding.SERVICE, ""), _Group("", Holding.UNALLOCATED, "")
-    free = [row for row in report.rows if row.key.holding is Holding.UNALLOCATED]
+    is_lasting = any(item.is_lasting for item in report.idle)
     return {
         "start": number_of_time(report.start),
         "end": number_of_time(report.end),
         "hours": round(report.seconds / 3600, 2),
+        "covered": range_text(report.seconds),
         "currency": report.currency,
         "by": by,
-        "summary": "" if reason else joined_text(headline(report)),
-        "clauses": said,
+        "state": "warning" if is_lasting else "unknown" if reason or is_use_unknown(report) else "healthy",
+        "summary": joined_text(said),
+        "clauses": clauses(said),
         "split": "" if reason else split_text(report),
+        "idle": "" if reason else idle_text(report),
         "reason": reason,
-        "notes": quality_notes(report, hub.cost) if not reason else [],
-        "total": None if reason else _row(whole, report.rows, report.seconds, hub),
-        "unallocated": _row(unallocated, free, report.seconds, hub) if free else None,
+        "notes": [] if reason else quality_notes(report, hub.cost, hub.prices, seconds),
+        "total": None if reason else _row(_Group("", Holding.SERVICE, ""), report.rows, report.seconds, hub),
         "rows": rows,
-        "savings": [_saving(item, hub) for item in report.idle[:MAX_SAVINGS]],
+        "unused": [_unused(item, hub) for item in report.idle[:MAX_UNUSED]],
     }
 
 
@@ -181,56 +198,64 @@ def _group(row: CostRow, by: str, owner: Callable[[Service], str]) -> _Group:
 
 def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -> CostRowJson:
     rows = list(rows)
-    allocated, use_known = (sum(getattr(row, name) for row in rows) for name in ("allocated", "use_known"))
+    held = [row for row in rows if row.key.holding is Holding.SERVICE]
+    free = [row for row in rows if row.key.holding is Holding.UNALLOCATED]
+    allocated = sum(row.allocated for row in rows)
 
-    def hours(name: str) -> float:
-        return _sum(getattr(row, name) for row in rows) / 3600
+    def hours(name: str, of: Iterable[CostRow] = held) -> float | None:
+        return number(_sum(getattr(row, name) for row in of) / 3600)
 
-    def priced(name: str) -> float:
-        return _sum(getattr(row, name) / 3600 * row.hourly for row in rows)
+    def priced(name: str, of: Iterable[CostRow] = held) -> float | None:
+        return number(_sum(getattr(row, name) / 3600 * row.hourly for row in of))
 
     active = [(row.sm_active, row.busy) for row in rows if math.isfinite(row.sm_active)]
     busy = sum(item[1] for item in active)
-    owners = {hub.ownership(row.key.service).owner for row in rows if row.key.service}
-    is_free = group.holding is not Holding.SERVICE
     return CostRowJson(
         name=group.name,
         holding=group.holding,
         pool=group.pool,
         model=_only(row.key.model for row in rows),
-        owner=_only(owners),
+        owner=_only({hub.ownership(row.key.service).owner for row in rows if row.key.service}),
         gpus=number(allocated / seconds),
         gpu_hours=number(allocated / 3600),
-        known_ratio=number(use_known / allocated),
-        busy_gpu_hours=None if is_free else number(hours("busy")),
-        waiting_gpu_hours=None if is_free else number(hours("waiting")),
-        idle_gpu_hours=number(hours("idle")),
-        unused_gpu_hours=number(hours("unused")),
+        busy_gpu_hours=hours("busy"),
+        waiting_gpu_hours=hours("waiting"),
+        idle_gpu_hours=hours("idle"),
+        unallocated_gpu_hours=number(sum(row.allocated for row in free) / 3600),
+        unknown_gpu_hours=number(sum(row.unknown for row in rows) / 3600),
+        unused_gpu_hours=hours("unused"),
+        borrowed_gpu_hours=hours("borrowed"),
         sm_active_ratio=number(sum(ratio * weight for ratio, weight in active) / busy if busy > 0 else math.nan),
         energy_kwh=number(_sum(row.joules for row in rows) / JOULES_PER_KWH),
-        cost=number(priced("allocated")),
-        idle_cost=number(priced("idle")),
-        waiting_cost=None if is_free else number(priced("waiting")),
+        priced_ratio=number(sum(row.allocated for row in rows if math.isfinite(row.hourly)) / allocated),
+        cost=priced("allocated", rows),
+        idle_cost=priced("idle"),
+        waiting_cost=priced("waiting"),
+        unallocated_cost=priced("allocated", free),
         quality="inferred" if sum(row.inferred for row in rows) > 0.01 * allocated else "measured",
     )
 
 
-def _saving(saving: IdleHolding, hub: HubView) -> SavingJson:
-    key, said = saving.key, saving_text(saving)
-    return SavingJson(
+def _unused(item: IdleHolding, hub: HubView) -> UnusedJson:
+    key, said = item.key, unused_text(item)
+    owner = hub.ownership(key.service).owner if key.service else ""
+    return UnusedJson(
         service=str(key.service) if key.service else None,
         pool=key.pool,
         model=key.model,
-        owner=hub.ownership(key.service).owner if key.service else "",
-        gpus=number(saving.gpus),
-        seconds=number(saving.seconds),
-        gpu_hours_per_day=number(saving.gpu_hours_per_day),
-        money_per_day=number(saving.money_per_day),
-        quality=saving.quality,
+        owner=owner,
+        on=[gpu.label for gpu in item.on],
+        gpus=number(item.gpus),
+        seconds=number(item.seconds),
+        gpu_hours=number(item.gpu_seconds / 3600),
+        cost=number(item.money),
+        gpu_hours_per_day=number(item.gpu_hours_per_day),
+        cost_per_day=number(item.money_per_day),
+        quality=item.quality,
         text=joined_text(said),
         clauses=clauses(said),
-        action=joined_text(saving_action(saving)),
-        command=saving_command(saving),
+        action=unused_action(item, owner),
+        command=unused_command(item),
     )
 
 

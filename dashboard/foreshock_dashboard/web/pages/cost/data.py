@@ -1,4 +1,4 @@
-"""The payload of the Cost page: what can be saved, the total, and who holds which GPU time. Pure."""
+"""The payload of the Cost page: unused GPUs, the total, and who holds which GPU time. Pure."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostRowJson, SavingJson
+from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostRowJson, UnusedJson
 from foreshock_dashboard.web.state.incident_json import ClauseJson
 
 MAX_ROWS = 100
-"""Rows of the table; /api/cost has all."""
+"""Rows of the table of GPU time; /api/cost has all."""
+MAX_UNUSED = 10
+"""Rows of the table of unused GPUs."""
 
 
 class CostPage(TypedDict, total=False):
-    """The payload of the page; without accounts, `ready`, `state` and `reason` alone.
+    """The payload of the page; without GPU time, `ready`, `state` and `reason` alone.
 
-    state: of the headline. split: the total in words. hidden: rows that do not fit. range_hours: those with data.
+    state: of the headline. covered: how much of the range has data. hidden, hidden_unused: rows that do not fit.
     """
 
     ready: Required[bool]
     state: str
     reason: str
     clauses: list[ClauseJson]
-    split: str
+    idle: str
     notes: list[str]
     currency: str
     by: str
-    range_hours: float
+    covered: str
     total: CostRowJson | None
-    unallocated: CostRowJson | None
-    savings: list[SavingJson]
+    unused: list[UnusedJson]
+    hidden_unused: int
     rows: list[CostRowJson]
     hidden: int
 
@@ -41,17 +43,17 @@ def cost_page(found: Cost) -> CostPage:
         return {"ready": True, "state": "unknown", "reason": found["reason"]}
     return {
         "ready": True,
-        "state": "warning" if any(item.gpu_hours_per_day for item in found["savings"]) else "healthy",
+        "state": found["state"],
         "reason": "",
         "clauses": found["clauses"],
-        "split": found["split"],
+        "idle": found["idle"],
         "notes": found["notes"],
         "currency": found["currency"],
         "by": found["by"],
-        "range_hours": found["hours"],
+        "covered": found["covered"],
         "total": found["total"],
-        "unallocated": found["unallocated"],
-        "savings": found["savings"],
+        "unused": found["unused"][:MAX_UNUSED],
+        "hidden_unused": max(0, len(found["unused"]) - MAX_UNUSED),
         "rows": found["rows"][:MAX_ROWS],
         "hidden": max(0, len(found["rows"]) - MAX_ROWS),
     }

@@ -1,4 +1,4 @@
-"""Layout of the Cost page: what can be saved, the total, and who holds which GPU time."""
+"""Layout of the Cost page: unused GPUs, the total, and who holds which GPU time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def layout() -> Component:
             html.Div(id="cost-figures", className="figures"),
             html.Div(
                 [
-                    panel("savings", "Savings", "the largest first", wide=True),
+                    panel("unused", "Unused GPUs", "no kernel for 30 min or longer", wide=True),
                     panel("gpu-time", "GPU time", "GPU-hours in the time range", wide=True, csv="/api/csv/cost"),
                 ],
                 className="panels",

@@ -12,28 +12,37 @@ export interface CostRow {
   /** Mean number at a time. */
   gpus: number | null;
   gpu_hours: number | null;
-  known_ratio: number | null;
   busy_gpu_hours: number | null;
   waiting_gpu_hours: number | null;
   idle_gpu_hours: number | null;
+  unallocated_gpu_hours: number | null;
+  unknown_gpu_hours: number | null;
   unused_gpu_hours: number | null;
+  borrowed_gpu_hours: number | null;
   sm_active_ratio: number | null;
   energy_kwh: number | null;
+  /** Of what has a price, whose share is priced_ratio. */
+  priced_ratio: number | null;
   cost: number | null;
   idle_cost: number | null;
   waiting_cost: number | null;
+  unallocated_cost: number | null;
   quality: "measured" | "sampled" | "inferred";
 }
 
-export interface Saving {
+/** GPUs of a service without any kernel. Per day: null before 24 h. */
+export interface Unused {
   service: string | null;
   pool: string;
   model: string;
   owner: string;
+  on: string[];
   gpus: number | null;
   seconds: number | null;
+  gpu_hours: number | null;
+  cost: number | null;
   gpu_hours_per_day: number | null;
-  money_per_day: number | null;
+  cost_per_day: number | null;
   quality: "measured" | "sampled" | "inferred";
   text: string;
   clauses: Clause[];
@@ -45,14 +54,14 @@ export interface CostData extends LivePayload {
   state: string;
   reason: string;
   clauses?: Clause[];
-  split?: string;
+  idle?: string;
   notes?: string[];
   currency?: string;
   by?: string;
-  range_hours?: number;
+  covered?: string;
   total?: CostRow | null;
-  unallocated?: CostRow | null;
-  savings?: Saving[];
+  unused?: Unused[];
+  hidden_unused?: number;
   rows?: CostRow[];
   hidden?: number;
 }
