@@ -116,7 +116,7 @@ const limitText = (tile, isLearning, incoming) => {
   if (hasNoErrors({ value, unit, limit_kind })) {
     const most = Math.max(0, ...spark.map((past) => past ?? 0));
     if (!most) return TILE_TEXTS.all_services;
-    return `${TILE_TEXTS.before} ${formatPercent(most / limit)} of ${limit_kind}`;
+    return `${TILE_TEXTS.before} ${ratioText(most / limit)}`;
   }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
   if (name === HIGHEST_LOAD && value > 1) {
