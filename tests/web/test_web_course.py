@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from tests.web.worlds import contended, contention_incident, healthy_world, service, snapshot
 
-from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.course import Breach, breach, peak, whole_breach
 from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since, peaks
-from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import Reading, judged
 from foreshock_dashboard.web.panels.timeline import Lane, chosen_incidents, timeline
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
@@ -147,3 +147,24 @@ def test_what_is_said_of_an_incident_names_no_service_of_another_one() -> None:
     }
     assert lanes[first.id] & {"rag-api", "summarize"} == {"rag-api"}
     assert lanes[other.id] & {"rag-api", "summarize", "chat-api"} == {"summarize", "chat-api"}
+
+
+def test_a_breach_that_is_over_leads_no_forecast_while_its_incident_fires() -> None:
+    """The signals of an incident are normal a little later than the SLO is met: no other breach is near."""
+    world = contended()
+    risk = AtRisk(EMBEDDER, 20.0, 70.0, 300.0, 10.0, 700.0)
+    item = replace(contention_incident(world), at_risk=(risk,), stage="early_warning")
+    slo = ServiceSlo(EMBEDDER, 60.0, 0.9, learned=False)
+    seen = replace(snapshot(world, item), forecast=Forecast(slos=(slo,)))
+    ahead = verdict(seen, history=staged(world)).payload()
+    assert joined_clauses(ahead) == "embedder is likely to breach its SLO within 5 min"
+    over = verdict(seen, history=staged(world, ("embedder", slice(-12, -5), "breached"))).payload()
+    assert joined_clauses(over) == "embedder is within its SLO again"
+    assert over["situation"]
+    assert "peaked at" in over["situation"]["figure"]
+    assert over["situation"]["at_risk"] == []
+
+
+def joined_clauses(found: VerdictJson) -> str:
+    """The headline as one text."""
+    return "".join(clause.text for clause in found["clauses"])
