@@ -9,20 +9,25 @@ from dataclasses import replace
 import numpy as np
 
 from foreshock_dashboard.analysis.cost.account import account
+from foreshock_dashboard.analysis.cost.idle import MAX_IDLE_HOURS
 from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostKey, CostLedger
 from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.replay.capacity_history import completed
-from foreshock_dashboard.replay.gpu_usage import cost_catalog, gpu_usage, with_allocations
+from foreshock_dashboard.replay.gpu_usage import cost_catalog, gauge_catalog, gpu_usage, needs_gauges, with_allocations
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.observer import MetricNameCache, NamedMetricSource, align_down, fetch_catalog
 from foreshock_dashboard.world.row import RateWindows, Readings
 
 STEP_SECONDS = 600.0
-"""Grid of the accounts. Increases of counters are exact whatever it is; holders and gauges are seen once a step."""
+"""Grid of the accounts. Increases of counters are exact whatever it is; holders are seen once a step."""
 WINDOW_SECONDS = STEP_SECONDS - 1.0
 """Rate window of a step, which is no multiple of a scrape interval."""
+GAUGE_SECONDS = 60.0
+"""Seconds between the samples of a gauge that a step is the mean of."""
+GAUGES_PER_STEP = round(STEP_SECONDS / GAUGE_SECONDS)
 HOUR_POINTS = round(HOUR_SECONDS / STEP_SECONDS)
 MAX_CHUNK_HOURS = 24
 MAX_EMPTY_HOURS = 48
@@ -37,12 +42,15 @@ class CostHistory:
         self._source, self._max_chunk_values, self._most = source, max_chunk_values, hours
         self._all = catalog(WINDOW_SECONDS, WINDOW_SECONDS)
         self._catalog = cost_catalog(self._all, RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
-        wanted = frozenset(query.series_name for row in self._catalog.values() for query in row.queries)
+        self._gauges = gauge_catalog(catalog(GAUGE_SECONDS - 1.0, GAUGE_SECONDS - 1.0))
+        rows = (*self._catalog.values(), *self._gauges.values())
+        wanted = frozenset(query.series_name for row in rows for query in row.queries)
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._read: set[float] = set()  # starts of the hours that are over and read
         self._chunk_hours, self._max_chunk_hours = 1, MAX_CHUNK_HOURS
         self._keys: dict[CostKey, CostKey] = {}
         self._last: CostHour | None = None
+        self._idle_from = -math.inf
 
     def read(self, now: float) -> Iterator[float]:
         """Read the present hour again, and unread ones before it, in pieces; each yields the start of its first hour.
@@ -55,7 +63,8 @@ class CostHistory:
         end = align_down(now, STEP_SECONDS)
         present = math.ceil(end / HOUR_SECONDS) * HOUR_SECONDS - HOUR_SECONDS
         oldest = present - (self._most - 1) * HOUR_SECONDS
-        kept = {start: hour for start, hour in self.ledger.hours.items() if start >= oldest}
+        self._idle_from = present - MAX_IDLE_HOURS * HOUR_SECONDS
+        kept = {start: self._kept(start, hour) for start, hour in self.ledger.hours.items() if start >= oldest}
         self.ledger = replace(self.ledger, hours=kept)
         self._keys = {
             key: key for keys in {id(hour.keys): hour.keys for hour in kept.values()}.values() for key in keys
@@ -96,35 +105,52 @@ class CostHistory:
             return {}
         names = self._names.between(first, end) if self._names else None
         answers = self._answers(start, end, names)
-        series = max(1, sum(map(len, answers.values())))
+        series = max(1, sum(map(len, answers.values()))) + len(answers["gauge"]) * GAUGES_PER_STEP
         self._chunk_hours = max(1, min(self._max_chunk_hours, self._max_chunk_values // (series * HOUR_POINTS)))
         times = next(iter(answers.values())).times
         found = {}
         for column in range(0, len(times), HOUR_POINTS):
             hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all)
             if len(hour.keys):
-                found[first + column * STEP_SECONDS] = self._interned(hour)
+                start = first + column * STEP_SECONDS
+                found[start] = self._kept(start, self._interned(hour))
         return found
 
     def _answers(self, start: float, end: float, names: frozenset[str] | None) -> Readings:
         """The readings on the grid. What is too large for one request is read step by step."""
         try:
-            return fetch_catalog(self._source, self._catalog, start, end, STEP_SECONDS, names)[0]
+            return self._fetched(start, end, names)
         except SourceError:
-            steps = grid(start, end, STEP_SECONDS).tolist()
-            answers = [fetch_catalog(self._source, self._catalog, t, t, STEP_SECONDS, names)[0] for t in steps]
+            answers = [self._fetched(t, t, names) for t in grid(start, end, STEP_SECONDS).tolist()]
             self._max_chunk_hours = 1
             return _joined(answers)
+
+    def _fetched(self, start: float, end: float, names: frozenset[str] | None) -> Readings:
+        found, _ = fetch_catalog(self._source, self._catalog, start, end, STEP_SECONDS, names)
+        times = next(iter(found.values())).times
+        gauge = Matrix.empty(times)
+        if needs_gauges(found):
+            first = start - STEP_SECONDS + GAUGE_SECONDS
+            fine = fetch_catalog(self._source, self._gauges, first, end, GAUGE_SECONDS, names)[0]["gauge"]
+            steps = fine.values.reshape(len(fine), len(times), GAUGES_PER_STEP)
+            gauge = Matrix(times, fine.labels, nan_mean(steps, axis=2))
+        return {**found, "gauge": gauge}
+
+    def _kept(self, start: float, hour: CostHour) -> CostHour:
+        """Without idle time where it is not followed back to."""
+        return replace(hour, idle={}) if hour.idle and start < self._idle_from else hour
 
     def _interned(self, hour: CostHour) -> CostHour:
         """Equal parts as one object: hundreds of hours have the same."""
         keys = tuple(self._keys.setdefault(key, key) for key in hour.keys)
-        last = self._last
+        last = self._last or hour
+        held, runs = {item: item for item in last.idle}, {run: run for run in last.idle.values()}
+        idle = {held.get(item, item): runs.get(run, run) for item, run in hour.idle.items()}
         self._last = replace(
             hour,
-            keys=last.keys if last and keys == last.keys else keys,
-            idle=last.idle if last and hour.idle == last.idle else hour.idle,
-            pausable=last.pausable if last and hour.pausable == last.pausable else hour.pausable,
+            keys=last.keys if self._last and keys == last.keys else keys,
+            idle=last.idle if idle == last.idle else idle,
+            pausable=last.pausable if hour.pausable == last.pausable else hour.pausable,
         )
         return self._last
 

@@ -48,17 +48,13 @@ ContainerKey = tuple[GpuKey, str, str, str]
 
 
 def cost_catalog(whole: Catalog, windows: RateWindows) -> Catalog:
-    """The readings. whole: the catalog of the World, for the same windows.
-
-    Utilization by counter and by gauge are apart: a gauge shows one instant of a step.
-    """
+    """The readings. whole: the catalog of the World, for the same windows."""
     last, rate = windows.last, windows.rate
     busy = whole["utilization"]
     dcgm = Producer(rate("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", DCGM_LABELS), DCGM_RENAMES, scale=1e-3)  # mJ
     return {
         **{key: whole[key] for key in JOINED},
         "utilization": replace(busy, ways=busy.ways[:1]),
-        "gauge": replace(busy, ways=busy.ways[1:]),
         "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS), also=(dcgm,)),
         "sm_active": row("SM activity", rate("gpu_sm_active_seconds_total", GPU_LABELS)),
         "parts": row("GPUs and MIG instances of pods", last("gpu_allocation_info", (*ALLOCATION_LABELS, "mig_uuid"))),
@@ -67,6 +63,18 @@ def cost_catalog(whole: Catalog, windows: RateWindows) -> Catalog:
         "exporter": row("GPUs whose processes are known", last("gpu_info", GPU_LABELS)),
         "deployments": row("replicas", last("kube_deployment_spec_replicas", (*NAMESPACE_LABELS, "deployment"))),
     }
+
+
+def gauge_catalog(whole: Catalog) -> Catalog:
+    """Utilization as a gauge, of GPUs without a counter. whole: the catalog of the World."""
+    busy = whole["utilization"]
+    return {"gauge": replace(busy, ways=busy.ways[1:])}
+
+
+def needs_gauges(found: Readings) -> bool:
+    """Whether the utilization of some GPU is not counted."""
+    gpus, counted = ({key for key, _ in _by_gpu(found[reading].labels)} for reading in ("gpu", "utilization"))
+    return not gpus <= counted
 
 
 def with_allocations(found: Readings) -> Readings:

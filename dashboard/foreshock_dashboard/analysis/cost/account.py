@@ -47,6 +47,7 @@ def account(usage: GpuUsage) -> CostHour:
     busy = np.minimum(ran, allocated)
     waits = np.where(known, np.minimum(np.nan_to_num(use.waiting) * usage.step, allocated - busy), 0.0)
     idle = np.where(known, allocated - busy - waits, 0.0)
+    is_counted = usage.is_counted[gpu][:, None]
     has_sm = known & np.isfinite(activity[gpu]) & is_busy[gpu]
     figures = {
         Figure.ALLOCATED: allocated,
@@ -55,13 +56,13 @@ def account(usage: GpuUsage) -> CostHour:
         Figure.BORROWED: ran - busy,
         Figure.WAITING: waits,
         Figure.IDLE: idle,
-        Figure.UNUSED: np.where(np.nan_to_num(use.busy) <= MAX_UNUSED_RATIO, idle, 0.0),
+        Figure.UNUSED: np.where((use.busy <= MAX_UNUSED_RATIO) & is_counted, idle, 0.0),
         Figure.JOULES: np.nan_to_num(part * joules[gpu]),
         Figure.POWERED: np.where(np.isfinite(joules[gpu]), allocated, 0.0),
         Figure.SM_BUSY: np.where(has_sm, ran, 0.0),
         Figure.SM_ACTIVE: np.where(has_sm, np.nan_to_num(part * activity[gpu]) * usage.step, 0.0),
         Figure.INFERRED: np.where(usage.given, 0.0, allocated),
-        Figure.SAMPLED: np.where(known & ~usage.is_counted[gpu][:, None], allocated, 0.0),
+        Figure.SAMPLED: np.where(known & ~is_counted, allocated, 0.0),
     }
     lines = _Lines(usage)
     rows = [lines.row(Holding.SERVICE, holder.service, holder.gpu) for holder in usage.holders]

@@ -44,7 +44,7 @@ class Figure(IntEnum):
 
     ALLOCATED: held. KNOWN: the part of it whose use is known: of a service, the sum of BUSY, WAITING, and IDLE. BUSY: a
     kernel ran, within what is held. BORROWED: beyond it, in the time of neighbors. WAITING: work waited for a neighbor.
-    IDLE: the rest. UNUSED: the part of IDLE in steps without any kernel. JOULES: energy, by busy share. POWERED:
+    IDLE: the rest. UNUSED: the part of it in steps without any kernel. JOULES: energy, by busy share. POWERED:
     GPU-seconds with known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with known SM activity, and its integral.
     INFERRED: held as far as processes show, without allocation data. SAMPLED: of KNOWN, as far as gauges show.
     """
