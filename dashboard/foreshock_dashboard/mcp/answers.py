@@ -365,7 +365,7 @@ class UnusedRow(TypedDict):
 
     service: str | None
     pool: str
-    gpus: float | None
+    gpus: Annotated[float | None, Field(description="GPUs at a time")]
     gpu_hours_per_day: GpuHours
     cost_per_day: Money
     quality: Quality

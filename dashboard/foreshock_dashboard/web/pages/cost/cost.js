@@ -158,7 +158,7 @@ const costCell = (item, currency) => {
   const isPriced = currency && isNumber(amount);
   return [
     h("b", null, isPriced ? formatMoney(amount, currency) : hours),
-    ` ${COST_TEXTS[hasDay ? "per_day" : "so_far"]}`,
+    h("small", { class: "reference" }, COST_TEXTS[hasDay ? "per_day" : "so_far"]),
     isPriced ? h("small", { class: "reference" }, hours) : null,
   ];
 };
@@ -196,7 +196,10 @@ const unusedColumns = ({ currency = "", unused = [] }) => [
     text: true,
     fixed: true,
     minor: true,
-    cell: ({ on }) => h("span", { title: on.join(", ") }, on.slice(0, 2).join(", "), on.length > 2 ? " …" : ""),
+    cell: ({ on }) => [
+      on.slice(0, 2).map((gpu) => h("span", { class: "gpu" }, gpu)),
+      on.length > 2 ? h("span", { title: on.slice(2).join(", ") }, `and ${on.length - 2} more`) : null,
+    ],
   },
   ...(unused.some(({ owner }) => owner) ? [OWNER] : []),
   {
@@ -331,9 +334,9 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     pool: by === "service" && rows.some(({ pool }) => poolName(pool)),
     owner: by === "service" && rows.some(({ owner }) => owner),
     waiting_gpu_hours: rows.some(({ waiting_gpu_hours: value }) => value),
-    unallocated_gpu_hours: rows.some(({ unallocated_gpu_hours: value }) => value),
-    unknown_gpu_hours: rows.some(({ unknown_gpu_hours: value }) => value),
-    borrowed_gpu_hours: rows.some(({ borrowed_gpu_hours: value }) => value),
+    unallocated_gpu_hours: by === "pool" && rows.some(({ unallocated_gpu_hours: value }) => value),
+    unknown_gpu_hours: rows.some(({ holding, unknown_gpu_hours: value }) => holding === "service" && value),
+    borrowed_gpu_hours: rows.some(({ borrowed_gpu_hours: value }) => (value ?? 0) >= 0.01),
     sm_active_ratio: rows.some(({ sm_active_ratio: ratio }) => isNumber(ratio)),
     cost: Boolean(currency),
     idle_cost: Boolean(currency),
