@@ -15,7 +15,7 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, namespace_of
+from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, POD_OF_DEPLOYMENT, namespace_of
 from foreshock_dashboard.world.gpus import ALLOCATION_LABELS, DCGM_LABELS, DCGM_RENAMES
 from foreshock_dashboard.world.row import (
     GPU_LABELS,
@@ -228,21 +228,16 @@ def _pausable(found: Readings) -> frozenset[Service]:
         for labels, values in zip(map(dict, parts.labels), parts.values, strict=True)
         if np.isfinite(values[-1])
     }
-    counts = Counter((namespace, workload) for namespace, pod in pods for workload in _prefixes(pod))
+    counts = Counter(
+        Service(namespace, match[1]) for namespace, pod in pods if (match := POD_OF_DEPLOYMENT.fullmatch(pod))
+    )
     return frozenset(
         service
         for labels, values in zip(map(dict, replicas.labels), replicas.values, strict=True)
         if (service := Service(namespace_of(labels), labels.get("deployment", ""))) not in scaled
         and service.cluster in clusters
-        and counts.get((service.namespace, service.name)) == values[-1]
+        and counts.get(service) == values[-1]
     )
-
-
-def _prefixes(pod: str) -> Iterable[str]:
-    """`llm-chat-5d4f8` and `llm-chat` and `llm` of the pod `llm-chat-5d4f8-x2x7k`: its workload is one of them."""
-    while "-" in pod:
-        pod = pod.rpartition("-")[0]
-        yield pod
 
 
 def _of_whole_gpus(matrix: Matrix) -> Matrix:

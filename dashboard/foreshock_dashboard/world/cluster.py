@@ -29,6 +29,8 @@ _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 """Alphabet of Kubernetes' hashes (k8s.io/apimachinery/pkg/util/rand)."""
 _SUFFIX = re.compile(rf"-(\d+|{_SAFE}{{5}}|{_SAFE}{{6,10}}-{_SAFE}{{5}})$")
 """Suffix of a pod name: an ordinal, or the hashes of ReplicaSet and pod."""
+POD_OF_DEPLOYMENT = re.compile(rf"(.+)-{_SAFE}{{6,10}}-{_SAFE}{{5}}")
+"""Name of a pod of the Deployment that it begins with."""
 WORKLOAD_READINGS = ("specified", "ready", "scaler_wanted", "scaler_most")
 WORKLOAD_FIGURES = ("wanted", "ready", "max_replicas", "pending")
 
