@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,3 +176,19 @@ def test_the_last_24_hours_are_24_full_hours_for_metrics() -> None:
 
     assert cost_report(at_ten_past, DAY, NO_PRICES, at_ten_past.whole_end).seconds == DAY
     assert cost_report(at_ten_past, DAY, NO_PRICES).seconds == DAY + 600
+
+
+def test_nothing_is_scaled_to_zero_by_data_of_the_past() -> None:
+    """Neither of an earlier time, nor after a read that failed."""
+    now = ledger(*[IDLE] * 30)
+    reports = (
+        cost_report(now, DAY, NO_PRICES),
+        cost_report(now, DAY, NO_PRICES, END - HOUR_SECONDS),
+        cost_report(replace(now, error="cannot be reached"), DAY, NO_PRICES),
+    )
+
+    assert [[(item.seconds, item.can_pause) for item in found.idle] for found in reports] == [
+        [(30 * HOUR_SECONDS, True)],
+        [(29 * HOUR_SECONDS, False)],
+        [(30 * HOUR_SECONDS, False)],
+    ]

@@ -19,7 +19,8 @@ MAX_IDLE_HOURS = 7 * 24
 def idle_holdings(ledger: CostLedger, end: float, hourly: Callable[[CostKey], float]) -> tuple[IdleHolding, ...]:
     """Idle holdings at `end` (Unix seconds), by money where it is known, then by GPU-hours.
 
-    Of a line, GPUs idle for `LASTING_SECONDS`; without any, those idle for `MIN_IDLE_SECONDS`.
+    Of a line, GPUs idle for `LASTING_SECONDS`; without any, those idle for `MIN_IDLE_SECONDS`. None may be paused by
+    data of the past, or after a read that failed.
     """
     runs = _runs(ledger, end)
     lines: dict[CostKey, list[tuple[HeldGpu, IdleRun]]] = {}
@@ -29,7 +30,8 @@ def idle_holdings(ledger: CostLedger, end: float, hourly: Callable[[CostKey], fl
         if run.seconds < LASTING_SECONDS or not run.is_measured:
             in_use.add(held.key.service)
     hour = ledger.hours.get(_start(end))
-    pausable = hour.pausable - in_use if hour else frozenset()
+    is_current = end == ledger.end and not ledger.error
+    pausable = hour.pausable - in_use if hour and is_current else frozenset()
     found = []
     for key, items in lines.items():
         lasting = [item for item in items if item[1].seconds >= LASTING_SECONDS]

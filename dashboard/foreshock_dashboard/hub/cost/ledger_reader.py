@@ -18,8 +18,8 @@ RETRY_SECONDS = 60.0
 """Time of the hub until the next attempt after a failure."""
 PAUSE_SECONDS = 0.2
 """Wall-clock time between two pieces of history, in which evaluations go on."""
-PAST_HOURS = 24
-"""Hours that a hub of the past reads."""
+PAST_HOURS = 25
+"""Hours that a hub of the past reads: 24 full ones, and the present one."""
 
 
 class CostLedgerReader:
