@@ -91,7 +91,7 @@ def incident() -> Callable[..., Incident]:
 
 _CHAT, _BATCH = Service("assistant", "chat"), Service("ml", "batch")
 _OUTLOOK = Forecast(
-    risks=(Risk(_CHAT, 0.1, 60.0, 90.0, 300.0),),
+    risks=(Risk(_CHAT, 0.1, 60.0, 60.0, 90.0, 300.0, 300.0),),
     loads=(Load(_CHAT, "gold", 0.4, 0.7),),
     amplification=(RetryAmplification(_BATCH, _CHAT, 1.0),),
     imbalance=(Imbalance(_CHAT, 1.0),),

@@ -14,9 +14,9 @@ from foreshock_dashboard.model.service import Service
 CHAT, BATCH, LLM = Service("serving", "chat"), Service("", "batch"), Service("serving", "llm")
 OUTLOOK = Forecast(
     risks=(
-        Risk(CHAT, 0.75, 30.0, 90.0, math.inf),
-        Risk(BATCH, math.nan, math.nan, math.nan, math.nan),
-        Risk(LLM, 1.0, 0.0, 0.0, 0.0),
+        Risk(CHAT, 0.75, 30.0, 30.0, 90.0, math.inf, math.inf),
+        Risk(BATCH, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan),
+        Risk(LLM, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     ),
     loads=(Load(CHAT, "gold", 1.25, 0.5), Load(BATCH, "", 0.5, math.nan)),
     amplification=(RetryAmplification(CHAT, BATCH, 1.5),),

@@ -29,8 +29,8 @@ test("a forecast beyond the end of the axis is open, and its median is not drawn
     high: 1500,
     isOpen: false,
   });
-  assert.deepEqual(forecastRange({ p10: null, p20: 90, p50: null, p80: null, p90: null }, axis), {
-    low: 1090,
+  assert.deepEqual(forecastRange({ p10: 60, p20: 90, p50: null, p80: null, p90: null }, axis), {
+    low: 1060,
     middle: null,
     high: 1600,
     isOpen: true,

@@ -30,7 +30,7 @@ def seen(incident: tuple[Severity, State] | None = None, outlook: Forecast = For
 
 def risky(probability: float, p50: float = 300.0) -> Forecast:
     """The embedder may breach."""
-    return Forecast(risks=(Risk(EMBEDDER, probability, p50 / 2, p50, p50 * 2),))
+    return Forecast(risks=(Risk(EMBEDDER, probability, p50 / 2, p50 / 2, p50, p50 * 2, p50 * 2),))
 
 
 @pytest.mark.parametrize(

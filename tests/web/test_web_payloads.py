@@ -482,7 +482,9 @@ def test_a_service_before_its_slo_breach_is_at_risk() -> None:
 def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
     """Also without an incident."""
     world, auth = healthy_world(), service("auth")
-    forecast = Forecast(slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0),))
+    forecast = Forecast(
+        slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 60.0, 120.0, 400.0, 400.0),)
+    )
     seen = replace(snapshot(world), forecast=forecast)
     page = data.now(seen, "t")
     assert page["tiles"][0].slo == vitals.SloStatus(0, 0, 1, 0, len(world.services) - 1, learned=1)
@@ -492,7 +494,12 @@ def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
 
 def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
     world, auth, near = contended(), service("auth"), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 540.0)
-    forecast = Forecast(risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0), Risk(service("reranker"), 0.1, 60.0, 900.0, 1e4)))
+    forecast = Forecast(
+        risks=(
+            Risk(auth, 0.9, 60.0, 60.0, 120.0, 400.0, 400.0),
+            Risk(service("reranker"), 0.1, 60.0, 60.0, 900.0, 1e4, 1e4),
+        )
+    )
     situation = verdict(
         replace(snapshot(world, replace(contention_incident(world), at_risk=(near,))), forecast=forecast)
     ).situation

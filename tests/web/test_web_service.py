@@ -90,7 +90,10 @@ def serving(world: World) -> World:
 def expecting(**more: object) -> Snapshot:
     """GPU contention, with forecasts of two services."""
     expected = Forecast(
-        risks=(Risk(EMBEDDER, 0.9, 0.0, 0.0, 60.0), Risk(GATEWAY, 0.6, 60.0, 180.0, math.inf)),
+        risks=(
+            Risk(EMBEDDER, 0.9, 0.0, 0.0, 0.0, 60.0, 60.0),
+            Risk(GATEWAY, 0.6, 60.0, 60.0, 180.0, math.inf, math.inf),
+        ),
         loads=(Load(MODEL, "", 1.2, 0.7),),
         slos=(ServiceSlo(EMBEDDER, 0.2, 0.01, True), ServiceSlo(GATEWAY, 9.0, 0.01, False)),
     )

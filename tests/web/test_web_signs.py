@@ -206,7 +206,7 @@ def test_a_recovery_says_whether_the_noisy_neighbor_is_at_its_normal_share(share
 
 def test_a_likely_breach_beside_an_incident_has_a_lane_with_its_forecast() -> None:
     """Everything that the verdict lists as next at risk is on the timeline."""
-    seen = replace(_seen(), forecast=Forecast(risks=(Risk(GATEWAY, 0.9, 60.0, 120.0, 400.0),)))
+    seen = replace(_seen(), forecast=Forecast(risks=(Risk(GATEWAY, 0.9, 60.0, 60.0, 120.0, 400.0, 400.0),)))
     lane = next(lane for lane in _lanes(seen)["lanes"] if lane["service"] == "gateway")
     assert (lane["part"], lane["forecast"]["p50"]) == ("at_risk", 120.0)
 

@@ -73,15 +73,17 @@ class Utilization:
 class Risk(NamedTuple):
     """Risk of an SLO breach.
 
-    probability: 0 to 1, of a breach within ten minutes. p20, p50, p80: quantiles of the seconds until the breach; 0 in
+    probability: 0 to 1, of a breach within ten minutes. p10 to p90: quantiles of the seconds until the breach; 0 in
     breach, infinite beyond the forecast horizon.
     """
 
     service: Service
     probability: float
+    p10: float
     p20: float
     p50: float
     p80: float
+    p90: float
 
 
 class Load(NamedTuple):

@@ -30,10 +30,10 @@ def forecast_of(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
     return forecast(replace(State(), own=known), world)
 
 
-def test_risks_have_three_quantiles() -> None:
-    """20, 50, and 80% of those that the analysis has."""
+def test_risks_have_the_quantiles_of_the_analysis() -> None:
+    """Of services whose probability is known."""
     summary = forecast_of(world_of_scene(Scene()), {VICTIM: own_risk(0.7), CALLER: own_risk(math.nan)})
-    assert summary.risks == (Risk(VICTIM, 0.7, 20.0, 50.0, 80.0),)
+    assert summary.risks == (Risk(VICTIM, 0.7, 10.0, 20.0, 50.0, 80.0, 90.0),)
 
 
 def test_loads_are_of_services_with_model_servers_and_a_safe_limit() -> None:

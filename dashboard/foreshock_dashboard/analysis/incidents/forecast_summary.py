@@ -22,7 +22,7 @@ def forecast(state: State, world: World) -> Forecast:
     own = sorted(state.own.items())
     return Forecast(
         risks=tuple(
-            Risk(service, risk.near_probability, *risk.seconds[1:4])  # p20, p50, p80
+            Risk(service, risk.near_probability, *risk.seconds)
             for service, risk in own
             if math.isfinite(risk.near_probability)
         ),

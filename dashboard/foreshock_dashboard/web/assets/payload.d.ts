@@ -102,7 +102,7 @@ export interface AtRisk {
 
 /** Seconds until an event: percentiles, null beyond the horizon. */
 export interface Percentiles {
-  p10: number | null;
+  p10: number;
   p20: number;
   p50: number | null;
   p80: number | null;
@@ -189,7 +189,7 @@ export interface Incident {
   quality: "measured" | "sampled" | "inferred";
 }
 
-export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p80" | "p90"> & { p20: number };
+export type LaneForecast = Percentiles;
 
 export interface Lane {
   service: string;

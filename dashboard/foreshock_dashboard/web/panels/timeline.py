@@ -322,7 +322,7 @@ def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[
             if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
                 nearest[risk.service] = risk
     likely = {
-        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80)
+        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80, risk.p10, risk.p90)
         for risk in snapshot.forecast.risks
         if current and risk.probability >= LIKELY_BREACH_PROBABILITY
     }

@@ -514,15 +514,12 @@ const stageMark = (stage, x, y) => {
  * @returns {{ low: number, middle: number | null, high: number, isOpen: boolean }} in Unix seconds; middle: null beyond
  * the end of the axis
  */
-export const forecastRange = ({ p10, p20, p50, p80, p90 }, { now, end }) => {
-  const [low, high] = isNumber(p10) ? [p10, p90] : [p20, p80]; // a service by itself has no 80% interval
-  return {
-    low: Math.min(end, now + low),
-    middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
-    high: isNumber(high) ? Math.min(end, now + high) : end,
-    isOpen: !isNumber(high) || now + high > end,
-  };
-};
+export const forecastRange = ({ p10, p50, p90 }, { now, end }) => ({
+  low: Math.min(end, now + p10),
+  middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
+  high: isNumber(p90) ? Math.min(end, now + p90) : end,
+  isOpen: !isNumber(p90) || now + p90 > end,
+});
 
 /**
  * A forecast with the label of its tick, the median; after it the bar is fainter. A bar that goes on beyond the end of

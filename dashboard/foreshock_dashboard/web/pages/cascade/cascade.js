@@ -152,35 +152,16 @@ export const scalePosition = (seconds) => {
 };
 
 /**
- * The ends of the 80% interval, or of the 60% interval where only that is known.
+ * A bar from the 10th to the 90th percentile.
  * @param {Percentiles} seconds
  */
-const intervalEnds = ({ p10, p20, p80, p90 }) =>
-  /** @type {const} */ ([isNumber(p10) ? p10 : p20, isNumber(p90) ? p90 : p80]);
-
-/** @param {Percentiles} seconds */
-const intervalLevel = ({ p10 }) => (isNumber(p10) ? "80%" : "60%");
-
-/**
- * The levels that the bars of some forecasts show.
- * @param {readonly Percentiles[]} forecasts
- */
-const barText = (forecasts) => (forecasts.some(({ p10 }) => isNumber(p10)) ? "60% (thick) and 80%" : "60%");
-
-/**
- * A bar from the 10th to the 90th percentile, thick from the 20th to the 80th.
- * @param {Percentiles} seconds
- */
-const breachBar = (seconds) => {
+const breachBar = ({ p10, p50, p90 }) => {
   const x = (/** @type {number | null} */ value) => scalePosition(value) + SCALE_MARGIN;
-  const { p20, p50, p80 } = seconds;
-  const [low, high] = intervalEnds(seconds);
   return s(
     "svg",
     { width: SCALE_WIDTH + 2 * SCALE_MARGIN, height: 22, class: "breach", "aria-hidden": "true" },
     [60, 300, 600].map((tick) => s("line", { x1: x(tick), x2: x(tick), y1: 0, y2: 22, class: "tick" })),
-    s("line", { x1: x(low), x2: x(high), y1: 11, y2: 11, class: "whisker" }),
-    s("rect", { x: x(p20), y: 5, width: Math.max(2, x(p80) - x(p20)), height: 12, rx: 3, class: "range" }),
+    s("rect", { x: x(p10), y: 5, width: Math.max(2, x(p90) - x(p10)), height: 12, rx: 3, class: "range" }),
     s("line", { x1: x(p50), x2: x(p50), y1: 1, y2: 21, class: "middle" }),
   );
 };
@@ -203,9 +184,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
     return;
   }
   const label = shortLabels(breaches.map(({ service }) => service));
-  const forecasts = breaches.map(({ seconds }) => seconds).filter(({ p50 }) => p50 !== 0);
-  const isForecast = forecasts.length > 0;
-  const hasOneLevel = new Set(forecasts.map(intervalLevel)).size === 1;
+  const isForecast = breaches.some(({ seconds }) => seconds.p50 !== 0);
   put(
     byId("breaches"),
     scrollTable(
@@ -215,11 +194,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
         h("th", { scope: "col" }, "Service"),
         h("th", { scope: "col" }, "SLO breach"),
         isForecast && [
-          h(
-            "th",
-            { scope: "col" },
-            hasOneLevel && forecasts[0] ? `${intervalLevel(forecasts[0])} interval` : "Interval",
-          ),
+          h("th", { scope: "col" }, "80% interval"),
           h("th", { scope: "col", class: "minor" }, breachScale()),
         ],
       ],
@@ -232,18 +207,13 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
             ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
             : [
                 h("td", null, h("b", null, formatBucket(seconds.p50))),
-                h(
-                  "td",
-                  null,
-                  formatInterval(...intervalEnds(seconds)),
-                  hasOneLevel ? null : ` (${intervalLevel(seconds)})`,
-                ),
+                h("td", null, formatInterval(seconds.p10, seconds.p90)),
                 h("td", { class: "minor" }, breachBar(seconds)),
               ],
         ),
       ),
     ),
-    isForecast ? h("p", { class: "legend minor" }, `Bar: ${barText(forecasts)} interval. Tick: median.`) : null,
+    isForecast ? h("p", { class: "legend minor" }, "Bar: 80% interval. Tick: median.") : null,
   );
   setPanel("breaches", "ready");
 };

@@ -370,7 +370,9 @@ def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     forecasts = ServiceForecasts(snapshot)
     for risk_ in snapshot.forecast.risks:
         if risk_.probability >= MIN_BREACH_PROBABILITY:
-            nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
+            nearest.setdefault(
+                risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80, risk_.p10, risk_.p90)
+            )
     return [
         BreachRow(str(risk.service), number(forecasts.breach_probability(risk.service)), breach_seconds(risk))
         for risk in sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
