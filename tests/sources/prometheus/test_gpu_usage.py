@@ -13,6 +13,7 @@ from foreshock_dashboard.model.cost.ledger import CostLedger, Figure
 from foreshock_dashboard.model.cost.prices import NO_PRICES
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.replay.cost_history import CostHistory
 from foreshock_dashboard.replay.gpu_usage import mig_fraction
 from foreshock_dashboard.store import Store
@@ -27,7 +28,7 @@ EXPORTER, DCGM, KUBE = "foreshock-exporter", "dcgm-exporter", "kube-state-metric
 
 def hours_of(store: Store, fill: Fill, hours: int, step: float = 120.0, job: str = EXPORTER) -> CostLedger:
     """The ledger of a source with these samples."""
-    start = END - hours * 3600
+    start, batches = END - hours * 3600, list[SampleBatch]()
     for time in np.arange(start, END + step, step).tolist():
         samples: list[Sample] = []
 
@@ -36,13 +37,14 @@ def hours_of(store: Store, fill: Fill, hours: int, step: float = 120.0, job: str
 
         add("up", 1)
         fill(add, time - start)
-        store.append_samples([SampleBatch(time, "n1:1", tuple(samples))])
+        batches.append(SampleBatch(time, "n1:1", tuple(samples)))
+    store.append_samples(batches)
     return read(store)
 
 
 def read(source: MetricSource) -> CostLedger:
     """All hours."""
-    history = CostHistory(source, hours=30)
+    history = CostHistory(source, hours=3)
     for _ in history.read(END):
         pass
     return history.ledger
@@ -158,11 +160,11 @@ def test_only_a_deployment_that_is_seen_whole_may_be_scaled_to_zero(
             labels = {"namespace": "ml", "horizontalpodautoscaler": "hpa", "scaletargetref_name": target}
             add("kube_horizontalpodautoscaler_info", 1, KUBE, **labels)
 
-    idle = cost_report(hours_of(fresh_store(), fill, 25, step=300), 86_400, NO_PRICES).idle
-    (item,) = (item for item in idle if str(item.key.service) == "ml/notebook")
+    hour = hours_of(fresh_store(), fill, 2).hours[END - 3600]
+    (run,) = (run for held, run in hour.idle.items() if held.gpu.index == "0")
 
-    assert (item.quality, item.is_lasting) == ("measured", True)
-    assert item.can_pause is expected
+    assert run == (3600, 1, True)
+    assert (Service("ml", "notebook") in hour.pausable) is expected
 
 
 @pytest.mark.parametrize(
