@@ -48,7 +48,7 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests (47%) to llm were slower than 13.2 s since the start"),
+        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm were slower than 13.2 s since the start"),
         (12.0, 0.0, "About 12 of 2,800 requests (0.4%) to llm failed since the start"),
         (12.0, 8.0, "About 20 of 2,800 requests (0.7%) to llm failed or were slower than 13.2 s since the start"),
         (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than 13.2 s since the start"),

@@ -79,7 +79,17 @@ def _in_units(seconds: int, large: tuple[int, str], small: tuple[int, str]) -> s
 
 def estimate(count: float) -> str:
     """An estimated count with two significant digits: `1,200`."""
-    return f"{float(f'{count:.2g}'):,.0f}"
+    return f"{_estimated(count):,.0f}"
+
+
+def estimates(count: float, total: float) -> str:
+    """A part of an estimated total, with the ratio of what is shown: `1,300 of 2,800 requests (46%)`."""
+    part, whole = _estimated(count), _estimated(total)
+    return f"{part:,.0f} of {whole:,.0f} requests ({percent(part / whole)})"
+
+
+def _estimated(count: float) -> float:
+    return float(f"{count:.2g}")
 
 
 def percent(share: float, more: int = 0) -> str:

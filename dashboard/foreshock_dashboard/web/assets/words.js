@@ -173,7 +173,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   flight: "Requests in flight are an estimate from finished requests (rate × p50), so more may be queued.",
   gpu_wait: "On a full GPU, a service waits while its neighbor computes: GPU wait is about the neighbor's share.",
   other_gpus: "Contended GPUs of other services:",
-  see_services: "See Services in this incident.",
+  see_services: "See the timeline.",
   changes: "around the first anomaly:",
   more: "more",
   all_services: "All services:",

@@ -14,6 +14,7 @@ from foreshock_dashboard.render.units import (
     duration,
     elapsed,
     estimate,
+    estimates,
     load_name,
     load_percent,
     percent,
@@ -126,8 +127,9 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     bad = impact.failed + impact.slow
     slow = "were too slow" if math.isnan(impact.limit) else f"were slower than {duration(impact.limit)}"
     what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
-    count, share = (f"About {estimate(bad)}", f" ({percent(bad / impact.requests)})") if bad >= 1 else ("None", "")
-    who = text(f"{count} of {estimate(impact.requests)} requests{share} to ", _named(impact.services))
+    none = f"None of {estimate(impact.requests)} requests"
+    count = f"About {estimates(bad, impact.requests)}" if bad >= 1 else none
+    who = text(f"{count} to ", _named(impact.services))
     return text(who, f" {what}{'' if breached else ' since the start'}")
 
 
