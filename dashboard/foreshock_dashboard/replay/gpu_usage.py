@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -43,6 +44,7 @@ _PROFILE = re.compile(r"(?:(\d+)c\.)?(\d+)g\.(\d+)gb")
 
 GpuKey = tuple[str, str]
 """(cluster, uuid)."""
+_Key = TypeVar("_Key", bound=Hashable)
 ContainerKey = tuple[GpuKey, str, str, str]
 """GPU, namespace, pod, and container."""
 
@@ -89,29 +91,33 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
     """The use of all GPUs at the World's times, each of which ends a step.
 
     A container holds its GPU in the steps in which it is seen. A service without one holds the GPUs on which its
-    processes are seen, while they are.
+    processes are seen, while they are. A GPU that two targets report is one, the first of them: its exporter has
+    another address since a restart.
 
     found: the readings of `cost_catalog`, of which the World is, too.
     """
     steps = len(world.times)
-    number = {_key(gpu): i for i, gpu in enumerate(world.gpus)}
+    keys = list(map(_key, world.gpus))
+    number = _first(keys)
     target = {key: target_of(labels) for key, labels in _by_gpu(found["gpu"].labels)}
     kubelets = {target_of(dict(labels)) for labels in (*found["kubelet"].labels, *found["parts"].labels)}
     exporters = {key for key, _ in _by_gpu(found["exporter"].labels)}
-    shows_processes = np.array([key in exporters for key in number], bool)
-    present = np.zeros((len(number), steps), bool)
+    shows_processes = np.array([key in exporters for key in keys], bool)
+    present = np.zeros((len(keys), steps), bool)
     for labels, values in zip(found["gpu"].labels, found["gpu"].values, strict=True):
         i = number.get(_key_of(dict(labels)))
         if i is not None:
             present[i] |= np.isfinite(values)
-    energy = _rows(number, _of_whole_gpus(found["energy"]), steps)
-    is_counted: Flags = np.any(np.isfinite(world.utilization), axis=1)
-    gauge = clipped_share(_rows(number, _of_whole_gpus(found["gauge"]), steps))
-    utilization = np.where(is_counted[:, None], world.utilization.astype(np.float64), gauge)
+    shape = len(keys), steps
+    energy = _rows(number, _of_whole_gpus(found["energy"]), shape)
+    counted = _merged(world.utilization, keys)
+    is_counted: Flags = np.any(np.isfinite(counted), axis=1)
+    gauge = clipped_share(_rows(number, _of_whole_gpus(found["gauge"]), shape))
+    utilization = np.where(is_counted[:, None], counted, gauge)
     held = _Held(world, found, number)
     gpu = np.array([holder.gpu for holder in held.holders], np.intp)
     count = held.count.astype(bool)
-    holders_of = np.zeros((len(number), steps))
+    holders_of = np.zeros(shape)
     np.add.at(holders_of, gpu, count)
     by_gauge = utilization[gpu] / np.maximum(holders_of, 1.0)[gpu]
     is_named = shows_processes[gpu][:, None]
@@ -124,9 +130,9 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
         ),
         present=present,
         utilization=utilization,
-        watts=np.where(np.isnan(energy), world.power, energy),
-        sm_active=_rows(number, found["sm_active"], steps),
-        shows_allocations=np.array([target.get(key) in kubelets for key in number], bool),
+        watts=np.where(np.isnan(energy), _merged(world.power, keys), energy),
+        sm_active=_rows(number, found["sm_active"], shape),
+        shows_allocations=np.array([target.get(key) in kubelets for key in keys], bool),
         shows_processes=shows_processes,
         is_counted=is_counted,
         holders=tuple(held.holders),
@@ -144,8 +150,9 @@ class _Held:
 
     def __init__(self, world: World, found: Readings, number: Mapping[GpuKey, int]) -> None:
         steps = len(world.times)
-        seen = np.isfinite(world.busy) | np.isfinite(world.gpu_wait) | np.isfinite(world.memory)
-        tenants = {(_key(tenant.gpu), tenant.service): i for i, tenant in enumerate(world.tenants)}
+        self._keys = [(_key(tenant.gpu), tenant.service) for tenant in world.tenants]
+        seen = np.isfinite(_merged(np.fmax(np.fmax(world.busy, world.gpu_wait), world.memory), self._keys))
+        tenants = _first(self._keys)
         parts = found["parts"]
         containers = _containers(world, found)
         services = {key: i for i, key in enumerate(dict.fromkeys((*(key for key, _ in containers.values()), *tenants)))}
@@ -169,9 +176,10 @@ class _Held:
     def rows(self, of_tenants: Floats) -> Floats:
         """Values of tenants by holder; NaN without a process."""
         rows: Floats = np.full(self.count.shape, np.nan)
+        merged = _merged(of_tenants, self._keys)
         for i, tenant in enumerate(self._tenants):
             if tenant is not None:
-                rows[i] = of_tenants[tenant]
+                rows[i] = merged[tenant]
         return rows
 
 
@@ -246,8 +254,24 @@ def _of_whole_gpus(matrix: Matrix) -> Matrix:
     return Matrix(matrix.times, tuple(matrix.labels[i] for i in rows), matrix.values[rows])
 
 
-def _rows(number: Mapping[GpuKey, int], matrix: Matrix, steps: int) -> Floats:
-    rows: Floats = np.full((len(number), steps), np.nan)
+def _first(keys: Sequence[_Key]) -> dict[_Key, int]:
+    """The first position of each key."""
+    found: dict[_Key, int] = {}
+    for i, key in enumerate(keys):
+        found.setdefault(key, i)
+    return found
+
+
+def _merged(values: Floats, keys: Sequence[Hashable]) -> Floats:
+    """Values with the rows of equal keys as one, the first of them; the others are NaN."""
+    rows: Floats = np.full(values.shape, np.nan)
+    first = _first(keys)
+    np.fmax.at(rows, np.array([first[key] for key in keys], np.intp), values)
+    return rows
+
+
+def _rows(number: Mapping[GpuKey, int], matrix: Matrix, shape: tuple[int, int]) -> Floats:
+    rows: Floats = np.full(shape, np.nan)
     for labels, values in zip(matrix.labels, matrix.values, strict=True):
         i = number.get(_key_of(dict(labels)))
         if i is not None:

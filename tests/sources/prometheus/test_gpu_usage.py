@@ -115,6 +115,25 @@ def test_a_pod_holds_its_gpu_while_it_is_seen(fresh_store: Callable[[], Store]) 
     assert found == {"job-a": (30,), "job-b": (20,), "unallocated": (10,)}
 
 
+def restarted(add: Add, t: float) -> None:
+    """An idle GPU whose exporter has another address from the last half hour on."""
+
+    def at(metric: str, value: float, of: str = EXPORTER, /, **labels: str) -> None:
+        add(metric, value, of, **{"instance": "n1:1" if t <= 5400 else "n1:2", **labels})
+
+    at("up", 1)
+    idle_gpu(at)
+    at("gpu_service_busy_seconds_total", 0.25 * (t if t <= 5400 else t - 5400), service_name="job", **gpu())
+
+
+def test_a_gpu_whose_exporter_restarts_at_another_address_stays_one(fresh_store: Callable[[], Store]) -> None:
+    """It is reported by two targets in this hour."""
+    found = minutes(hours_of(fresh_store(), restarted, 2), Figure.ALLOCATED, Figure.BUSY)
+
+    assert list(found) == ["job"]
+    assert found["job"] == pytest.approx((60, 15), abs=3)
+
+
 def test_mig_instances_without_counters_are_of_unknown_use(fresh_store: Callable[[], Store]) -> None:
     """Two halves of the memory are a whole GPU, and none of it is idle."""
     ledger = hours_of(fresh_store(), mig, 2)
