@@ -24,8 +24,8 @@ from tests.web.worlds import (
     span,
 )
 
-from foreshock_dashboard.analysis.incidents.cost import incident_costs
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS
+from foreshock_dashboard.analysis.incidents.request_impact import request_impacts
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import (
@@ -413,7 +413,7 @@ def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:
     red = replace(world.red, **{name: getattr(world.red, name) * factor for name in ("p50", "p95", "p99")})
     red = replace(red, error_rate=np.where(factor > 1.0, 0.1, 0.0))
     world = replace(world, red=red, calls=replace(world.calls, rate=world.calls.rate * 0.0))  # only services report
-    (cost,) = incident_costs(world, since, NOW, None)
+    (cost,) = request_impacts(world, since, NOW, None)
     found = impact(world, (slow,), {slow: ServiceSlo(slow, cost.slo_seconds, 0.01, learned=True)}, since)
     assert found
     assert 0 < found.slow < found.requests - found.failed

@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.incidents.change_cause import CHANGE_LOOKBACK_SECONDS
-from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
+from foreshock_dashboard.analysis.incidents.request_impact import (
+    REACTION_SECONDS,
+    RequestImpact,
+    ingress_services,
+    request_impacts,
+)
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
@@ -62,7 +67,7 @@ def report(
     paged = at_page or incident
     affected = tuple(dict.fromkeys((*paged.affected, *incident.affected)))
     breaches = _breaches(world, incident, (*affected, *ingress_services(world)), since, until)
-    costs = incident_costs(world, since, until, incident.paged)
+    impacts = request_impacts(world, since, until, incident.paged)
     plots = dict(incident_plots(world, incident, since, until))
     parts = [
         f"# Incident {_text(incident.id)}",
@@ -70,7 +75,7 @@ def report(
         _text(incident_sentence(incident)),
         _summary(incident, affected, since, until, breaches, responses.of(incident.id)),
         "## Impact",
-        _impact(costs, until - since, incident.paged is not None),
+        _impact(impacts, until - since, incident.paged is not None),
         "## Timeline",
         _timeline(incident, since, _changes(world, incident, since, until), breaches, responses, world.time),
         *_feedback(responses.of(incident.id)),
@@ -264,19 +269,21 @@ def _evidence(incident: Incident) -> str:
     return _table(("Signal", "Value", "Baseline", "Since"), rows) + when
 
 
-def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
-    if not costs:
+def _impact(impacts: Sequence[RequestImpact], seconds: float, paged: bool) -> str:
+    if not impacts:
         return "Impact unknown: no entry service observed."
     head = ("Entry service", "Requests", "Failed", "Slowed", "Failed after the page", "Slowed after the page")
-    table = _table(head, [(in_words(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
+    table = _table(
+        head, [(in_words(impact.service), *(f"{value:,.0f}" for value in impact[1:6])) for impact in impacts]
+    )
     limits = ", ".join(
-        f"{duration(cost.slo_seconds)} at {in_words(cost.service)}" for cost in costs if cost.slo_seconds > 0
+        f"{duration(impact.slo_seconds)} at {in_words(impact.service)}" for impact in impacts if impact.slo_seconds > 0
     )
     slowed = f"slower than the SLO ({limits})" if limits else "without an SLO, so unknown"
     notes = _text(f"Over {seconds / 60:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.")
     if not paged:
         return f"{table}\n\n{notes} No page was sent."
-    saved = sum(cost.failed_after + cost.slowed_after for cost in costs)
+    saved = sum(impact.failed_after + impact.slowed_after for impact in impacts)
     reaction = f"Action within {REACTION_SECONDS / 60:.0f} min of the page"
     return f"{table}\n\n{notes}\n\n**{reaction} would have saved up to {saved:,.0f} requests.**"
 

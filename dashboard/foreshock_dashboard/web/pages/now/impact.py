@@ -1,4 +1,4 @@
-"""The requests that SLO breaches or an incident have cost so far. Pure."""
+"""The requests that failed or were slow in SLO breaches or an incident so far. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.incidents.cost import latency_quantiles, slowed_requests
+from foreshock_dashboard.analysis.incidents.request_impact import latency_quantiles, slowed_requests
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats

@@ -1,4 +1,4 @@
-"""Cost of an incident: failed and slowed requests by ingress service, in total and after the page."""
+"""Impact of an incident: failed and slowed requests by ingress service, in total and after the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, incident_costs, ingress_services, late_ratio
+from foreshock_dashboard.analysis.incidents.request_impact import (
+    REACTION_SECONDS,
+    ingress_services,
+    late_ratio,
+    request_impacts,
+)
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Red, World
 
@@ -44,12 +49,12 @@ def test_failed_requests_above_the_baseline_are_counted_also_after_the_page() ->
     """100 points of 10 s, 5 requests per second, half of them fail; an action takes `REACTION_SECONDS`."""
     world = platform(failed=0.5)
     since, until = world.times[ONSET], world.times[-1]
-    (cost,) = incident_costs(world, since, until, world.times[ONSET + 8])
-    assert cost.service == CALLER
-    assert cost.requests == pytest.approx(100 * STEP * 5)
-    assert cost.failed == pytest.approx(0.5 * cost.requests)
-    assert cost.failed_after == pytest.approx((100 - 8 - REACTION_SECONDS / STEP) * STEP * 5 * 0.5)
-    assert cost.slowed == 0.0
+    (impact,) = request_impacts(world, since, until, world.times[ONSET + 8])
+    assert impact.service == CALLER
+    assert impact.requests == pytest.approx(100 * STEP * 5)
+    assert impact.failed == pytest.approx(0.5 * impact.requests)
+    assert impact.failed_after == pytest.approx((100 - 8 - REACTION_SECONDS / STEP) * STEP * 5 * 0.5)
+    assert impact.slowed == 0.0
 
 
 def test_requests_from_other_services_are_counted_where_they_entered() -> None:
@@ -66,35 +71,35 @@ def test_requests_from_other_services_are_counted_where_they_entered() -> None:
     calls["error_rate"][-1, ONSET:] = 0.1
     outside = replace(world, edges=(*world.edges, user), calls=Red(**calls))
 
-    (cost,) = incident_costs(outside, world.times[ONSET], world.times[-1], None)
+    (impact,) = request_impacts(outside, world.times[ONSET], world.times[-1], None)
 
-    assert cost.requests == pytest.approx(100 * STEP * 2)
-    assert cost.failed == pytest.approx(0.1 * cost.requests)
-    assert 0.5 * cost.requests < cost.slowed < 0.9 * cost.requests
+    assert impact.requests == pytest.approx(100 * STEP * 2)
+    assert impact.failed == pytest.approx(0.1 * impact.requests)
+    assert 0.5 * impact.requests < impact.slowed < 0.9 * impact.requests
 
 
 def test_baseline_failures_are_no_cost() -> None:
     world = platform()
     always = replace(world, red=replace(world.red, error_rate=np.full(world.red.error_rate.shape, 0.1)))
-    (cost,) = incident_costs(always, world.times[ONSET], world.times[-1], None)
-    assert (cost.failed, cost.failed_after, cost.slowed_after) == (0.0, 0.0, 0.0)
+    (impact,) = request_impacts(always, world.times[ONSET], world.times[-1], None)
+    assert (impact.failed, impact.failed_after, impact.slowed_after) == (0.0, 0.0, 0.0)
 
 
 def test_requests_answered_later_than_the_slo_are_slowed() -> None:
     """Ten times as slow: the median exceeds the SLO, so most requests are late."""
     world = platform(slow=10.0)
-    (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], world.times[ONSET])
-    assert cost.slo_seconds == pytest.approx(1.6 * 0.8, rel=0.05)
-    assert 0.5 * cost.requests < cost.slowed < cost.requests
-    assert 0 < cost.slowed_after < cost.slowed
-    (well,) = incident_costs(platform(slow=1.1), world.times[ONSET], world.times[-1], None)
+    (impact,) = request_impacts(world, world.times[ONSET], world.times[-1], world.times[ONSET])
+    assert impact.slo_seconds == pytest.approx(1.6 * 0.8, rel=0.05)
+    assert 0.5 * impact.requests < impact.slowed < impact.requests
+    assert 0 < impact.slowed_after < impact.slowed
+    (well,) = request_impacts(platform(slow=1.1), world.times[ONSET], world.times[-1], None)
     assert well.slowed < 0.05 * well.requests
 
 
 def test_a_failed_request_is_not_also_slowed() -> None:
     world = platform(slow=100.0, failed=0.9)
-    (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], None)
-    assert cost.failed + cost.slowed <= cost.requests * (1 + 1e-9)
+    (impact,) = request_impacts(world, world.times[ONSET], world.times[-1], None)
+    assert impact.failed + impact.slowed <= impact.requests * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The cost of an incident: requests that failed or were slow because of it, by ingress service."""
+"""The impact of an incident: requests that failed or were slow because of it, by ingress service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 """Ratios of requests that take no longer than these latencies."""
 
 
-class Cost(NamedTuple):
+class RequestImpact(NamedTuple):
     """Requests from outside at one ingress service during the incident.
 
     failed: above the baseline ratio. slowed: answered later than the SLO allows, estimated between the quantiles.
@@ -46,14 +46,14 @@ def ingress_services(world: World) -> tuple[Service, ...]:
     return tuple(sorted((outside or used - called) & used))
 
 
-def incident_costs(world: World, since: float, until: float, paged: float | None) -> tuple[Cost, ...]:
-    """The cost at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds)."""
+def request_impacts(world: World, since: float, until: float, paged: float | None) -> tuple[RequestImpact, ...]:
+    """The impact at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds)."""
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     point = EvaluationPoint(world, min(first, len(world.times) - 1), baselines_at(world, first))
     slo_by_service = slos(point, {})
     is_after = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
-    costs = []
+    impacts = []
     for service in ingress_services(world):
         limit = slo_by_service[service].seconds if service in slo_by_service else math.nan
         served = latency_quantiles(world.red, world.services.index(service), columns)
@@ -61,8 +61,8 @@ def incident_costs(world: World, since: float, until: float, paged: float | None
         total = np.sum(lost, axis=0)
         requests, failed, slowed = total.sum(axis=1).tolist()
         _, failed_after, slowed_after = total[:, is_after].sum(axis=1).tolist()
-        costs.append(Cost(service, requests, failed, slowed, failed_after, slowed_after, limit))
-    return tuple(costs)
+        impacts.append(RequestImpact(service, requests, failed, slowed, failed_after, slowed_after, limit))
+    return tuple(impacts)
 
 
 def _from_outside(world: World, service: Service) -> Sequence[tuple[Red, int]]:
