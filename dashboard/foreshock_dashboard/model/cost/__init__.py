@@ -1,4 +1,4 @@
-"""Values of the cost accounting: who held which GPUs, how they were used, prices, and savings.
+"""Values of the cost accounting: who held which GPUs, how they were used, prices, and idle holdings.
 
 Imports: `model`.
 """
