@@ -69,6 +69,16 @@ def test_a_failure_keeps_what_was_read_until_the_next_read(source: Unsteady) -> 
     }
 
 
+def test_a_defect_that_lasts_is_logged_once(source: Unsteady, caplog: pytest.LogCaptureFixture) -> None:
+    """Each retry would repeat its stack trace."""
+    live = reader(source)
+    source.error = KeyError("x")
+    for _ in range(3):
+        assert not live.refresh(END)
+
+    assert [record.message for record in caplog.records if record.exc_info] == ["reading GPU time failed"]
+
+
 def test_a_past_ledger_is_read_at_the_first_request_and_again_after_a_failure(
     source: Unsteady, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,9 @@ def _containers(world: World, found: Readings) -> dict[int, tuple[tuple[GpuKey, 
         for gpu, namespace, pod, container, service in world.allocated
         if service is not None
     }
-    total = dict(zip(map(_key, world.gpus), np.fmax.reduce(world.memory_total, axis=1).tolist(), strict=True))
+    keys = list(map(_key, world.gpus))
+    memory = np.fmax.reduce(_merged(world.memory_total, keys), axis=1)
+    total = {key: float(memory[i]) for key, i in _first(keys).items()}
     profiles = {
         (_key_of(labels), labels.get("mig_uuid", "")): labels.get("profile", "")
         for labels in map(dict, found["mig"].labels)

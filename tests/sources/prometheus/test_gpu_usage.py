@@ -142,6 +142,25 @@ def test_mig_instances_without_counters_are_of_unknown_use(fresh_store: Callable
     assert cost_report(ledger, 86_400, NO_PRICES).idle == ()
 
 
+def restarted_mig(add: Add, t: float) -> None:
+    """The same, of an exporter with another address from the last half hour on, which reports no memory."""
+
+    def at(metric: str, value: float, of: str = EXPORTER, /, **labels: str) -> None:
+        if t <= 5400 or metric != "gpu_memory_total_bytes":
+            add(metric, value, of, **{"instance": "n1:1" if t <= 5400 else "n1:2", **labels})
+
+    at("up", 1)
+    mig(at, t)
+
+
+def test_the_memory_of_a_gpu_that_two_targets_report_is_known(fresh_store: Callable[[], Store]) -> None:
+    """A profile's share of it decides what a MIG instance holds."""
+    found = minutes(hours_of(fresh_store(), restarted_mig, 2), Figure.ALLOCATED)
+
+    assert found["a"] == found["b"] == pytest.approx((30,), abs=3)
+    assert sum(value for (value,) in found.values()) == pytest.approx(60)
+
+
 def test_gauges_of_dcgm_exporter_are_divided_among_pods_and_never_make_one_idle(
     fresh_store: Callable[[], Store],
 ) -> None:

@@ -56,8 +56,10 @@ class CostLedgerReader:
             self._fail(str(error))
             return False
         except Exception as error:  # must not end the thread: the next attempt may succeed
-            log.exception("reading GPU time failed")
-            self._fail(f"reading GPU time failed: {error}; the log has the details")
+            problem = f"reading GPU time failed: {error}; the log has the details"
+            if problem != self.ledger.error:
+                log.exception("reading GPU time failed")
+            self._fail(problem)
             return False
         return True
 
