@@ -53,23 +53,23 @@ lab: .venv-lab/.ready ## Check the laboratory of real processes in two minutes, 
 	@scripts/setup-lab
 
 bench: setup-tests ## Print the performance table
-	@$(PY) scripts/bench.py $(ARGS)
+	@$(PY) -m bench $(ARGS)
 
 soak: setup-tests ## Run the long tests, and the property tests on other cases than `make test` has
 	@$(PY) -m pytest -m soak $(ARGS)
 	@FORESHOCK_TEST_CASES=searching $(PY) -m pytest -m "hypothesis and not soak" $(ARGS)
 
 fuzz: $(READY) ## Search malformed input for each parser; SECONDS=60 each, TARGETS="otlp_json", KEEP=1 grows the corpus
-	@$(PY) scripts/fuzz.py --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep) $(TARGETS)
+	@$(PY) -m scripts.testing.fuzz --seconds $(or $(SECONDS),60) $(if $(KEEP),--keep) $(TARGETS)
 
 reliability: $(READY) ## Kill the store, cut its power, damage its files and its disk; print the table of the documentation
 	@$(PY) -m tests.store.faults.report $(ARGS)
 
 coverage: $(READY) ## Print the branch coverage of the parts of `make mutation` by their tests
-	@$(PY) scripts/mutation.py --coverage $(ARGS)
+	@$(PY) -m scripts.testing.mutation --coverage $(ARGS)
 
 mutation: $(READY) .venv-mutation/.ready ## Print the mutation score of store, WAL recovery, receivers, and authentication
-	@$(PY) scripts/mutation.py $(ARGS)
+	@$(PY) -m scripts.testing.mutation $(ARGS)
 .venv-mutation/.ready: requirements-mutation.lock
 	@python3 -m venv .venv-mutation
 	@.venv-mutation/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutation.lock
@@ -79,7 +79,7 @@ golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
 
 picture: setup-tests ## Take the documents' pictures of the real pages again
-	@$(PY) scripts/picture.py $(ARGS)
+	@$(PY) -m scripts.docs.pictures $(ARGS)
 
 docs: .venv-docs/.ready ## Build the documentation site into build/docs, and check its links
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
@@ -90,16 +90,16 @@ docs: .venv-docs/.ready ## Build the documentation site into build/docs, and che
 	@touch $@
 
 sbom: $(READY) .venv-audit/.ready ## Write CycloneDX SBOMs of exporter and hub into build/sbom, and check licenses
-	@scripts/sbom
+	@scripts/release/sbom
 
 images: ## Build the images of exporter, hub, and demo with podman into build/images; ARGS go to `podman build`
-	@scripts/images $(ARGS)
+	@scripts/release/images $(ARGS)
 
 release: $(READY) $(NODE_READY) .venv-audit/.ready ## Build wheel, sdist, chart, SBOMs, and images into dist, signed with the SSH key KEY
-	@scripts/release "$(KEY)" $(ARGS)
+	@scripts/release/release "$(KEY)" $(ARGS)
 
 audit: $(READY) .venv-audit/.ready ## Compare the locked versions with known vulnerabilities; OSV=all.zip needs no network
-	@scripts/audit $(OSV)
+	@scripts/release/audit $(OSV)
 .venv-audit/.ready: requirements-audit.lock
 	@python3 -m venv .venv-audit
 	@.venv-audit/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock

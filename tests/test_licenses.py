@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "licenses.py"
+SCRIPT = Path(__file__).parent.parent / "scripts/release/licenses.py"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "mutants.py"
+SCRIPT = Path(__file__).parent.parent / "scripts/testing/mutants.py"
 
 
 @pytest.fixture

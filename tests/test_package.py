@@ -235,7 +235,7 @@ def without_marker(line: str) -> str:
     return re.sub(r" ;.*?(?= --hash)", "", line)
 
 
-SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
+SCRIPTS = sorted(path for path in (ROOT / "scripts").rglob("*") if path.is_file())
 SHELL_SCRIPTS = [path for path in SCRIPTS if path.read_bytes().startswith(b"#!/bin/sh")]
 
 

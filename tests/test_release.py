@@ -24,7 +24,7 @@ def new_key(folder: Path) -> Path:
 
 def sign(release: Path, key: Path) -> None:
     """Sign a folder."""
-    subprocess.run([ROOT / "scripts/sign", release, key], check=True)
+    subprocess.run([ROOT / "scripts/release/sign", release, key], check=True)
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ def test_a_changed_release_is_refused(release: Path, tmp_path: Path, damage: Cal
 
 
 def test_the_release_workflow_builds_what_there_is() -> None:
-    """The images of scripts/images, with pinned actions, and commands and targets that exist."""
+    """The images of scripts/release/images, with pinned actions, and commands and targets that exist."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
     assert workflow["permissions"] == {}
     jobs = workflow["jobs"]
-    (listed,) = re.findall(r"^for image in (.*); do$", (ROOT / "scripts/images").read_text(), re.MULTILINE)
+    (listed,) = re.findall(r"^for image in (.*); do$", (ROOT / "scripts/release/images").read_text(), re.MULTILINE)
     images = jobs["images"]["strategy"]["matrix"]["image"]
     assert images == listed.split()
     stages = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "compose/Dockerfile").read_text(), re.MULTILINE)

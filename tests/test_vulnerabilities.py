@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "vulnerabilities.py"
+SCRIPT = Path(__file__).parent.parent / "scripts/release/vulnerabilities.py"
 LOCK = "Some_Package==1.10.0 \\\n    --hash=sha256:00\nother==2.0 ; python_version < '3.13' \\\n    --hash=sha256:00\n"
 
 

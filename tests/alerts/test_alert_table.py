@@ -26,24 +26,23 @@ CONSTANT = "ForeshockMetastableRisk"
 
 
 @pytest.fixture
-def timeline(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a module
-    """scripts/alert_timeline.py."""
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    return importlib.import_module("alert_timeline")
+def timeline() -> Any:  # noqa: ANN401 - a module
+    """scripts/docs/alert_timeline.py."""
+    return importlib.import_module("scripts.docs.alert_timeline")
 
 
-def judged(root: Path, *arguments: str) -> list[dict[str, Any]]:
+def judged(*arguments: str) -> list[dict[str, Any]]:
     """What the script says of scenarios."""
-    command: list[str | Path] = [sys.executable, root / "scripts/alert_table.py", "--json", *arguments]
+    command: list[str | Path] = [sys.executable, "-m", "scripts.docs.alert_table", "--json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.soak
-def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Path) -> None:
+def test_a_cascade_is_paged_about_and_explained_also_without_foreshock() -> None:
     """The hub pages within a minute of the onset, PromQL names the neighbor, foreign metrics show the rest."""
-    (starve,) = judged(root, "starve", "--duration", "60m")
+    (starve,) = judged("starve", "--duration", "60m")
     since = {name: (time - starve["onset"]) / 60 for name, time in starve["firsts"].items()}
     assert since["ForeshockIncident"] <= 1
     assert since["ForeshockGPUNoisyNeighbor"] <= 5
@@ -54,9 +53,9 @@ def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Pat
 
 
 @pytest.mark.soak
-def test_benign_scenarios_send_no_page(root: Path) -> None:
+def test_benign_scenarios_send_no_page() -> None:
     """Not one critical alert, on any of those that come along."""
-    for each in judged(root, "calm", "absorbed-crowd", "isolated-batch", "rolling-restart"):
+    for each in judged("calm", "absorbed-crowd", "isolated-batch", "rolling-restart"):
         critical = {"ForeshockIncident", "ForeshockFailurePropagating"}
         assert not critical & (each["firsts"].keys() | each["foreign"].keys()), each["scenario"]
 

@@ -69,7 +69,7 @@ def build(root: Path, base: str) -> dict[str, list[str]]:
     """Build the images; the digests of their layers. pip reaches its index as it does here."""
     here = [path for path in ("/etc/ssl/certs", "/etc/pip.conf") if Path(path).exists()]
     command = [
-        str(root / "scripts/images"), "--build-arg", f"PYTHON={base}", "--network=host",
+        str(root / "scripts/release/images"), "--build-arg", f"PYTHON={base}", "--network=host",
         "--ulimit=nofile=20000:20000", "--ulimit=nproc=20000:20000", *(f"--volume={path}:{path}:ro" for path in here),
     ]  # fmt: skip
     subprocess.run(command, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
@@ -77,7 +77,7 @@ def build(root: Path, base: str) -> dict[str, list[str]]:
 
 
 def name(image: str) -> str:
-    """The tag that scripts/images gives."""
+    """The tag that scripts/release/images gives."""
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     (version,) = re.findall(r'^version = "(.*)"', text, re.MULTILINE)
     return f"localhost/foreshock/{image}:{version}"

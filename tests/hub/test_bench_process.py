@@ -13,10 +13,10 @@ from tests.conftest import Eventually
 BENCHMARK = """
 import sys
 from pathlib import Path
-import bench_process
-bench_process.BIN, bench_process.STOP_SECONDS = Path(sys.argv[1]), 0.2
-bench_process.end_processes_when_ended()
-with bench_process.hub_process(Path("store")) as hub:
+from bench.support import process
+process.BIN, process.STOP_SECONDS = Path(sys.argv[1]), 0.2
+process.end_processes_when_ended()
+with process.hub_process(Path("store")) as hub:
     print(hub.pid, flush=True)
     sys.stdin.read()
 """
@@ -36,10 +36,9 @@ def test_a_benchmark_that_is_ended_ends_its_hub(
     hub = tmp_path / "foreshock"
     hub.write_text(HUB.format(trap=trap))
     hub.chmod(0o755)
-    scripts = Path(__file__).parents[2] / "scripts"
     process = subprocess.Popen(
         [sys.executable, "-c", BENCHMARK, str(tmp_path)],
-        cwd=scripts,
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

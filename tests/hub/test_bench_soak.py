@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
+from bench.hub import soak
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 HEADER = "hours,resident_mib,anonymous_mib,threads,descriptors,stored_mib,evaluations,spans\n"
 
 
@@ -53,22 +53,16 @@ def test_a_file_of_readings_is_judged_or_refused_with_the_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Growth is excluded only if the whole interval of the slope is within the limit."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    import bench_soak
-
     file = tmp_path / "soak.csv"
     file.write_text(text)
-    monkeypatch.setattr("sys.argv", ["bench_soak.py", "--read", str(file), "--warm-up", "1"])
-    assert bench_soak.main() == code
+    monkeypatch.setattr("sys.argv", ["soak.py", "--read", str(file), "--warm-up", "1"])
+    assert soak.main() == code
     printed = capsys.readouterr()
     assert message in printed.out + printed.err
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a traceback."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    import bench_soak
-
-    monkeypatch.setattr("sys.argv", ["bench_soak.py", "--read", "/nowhere/soak.csv"])
-    assert bench_soak.main() == 2
+    monkeypatch.setattr("sys.argv", ["soak.py", "--read", "/nowhere/soak.csv"])
+    assert soak.main() == 2
     assert "/nowhere/soak.csv" in capsys.readouterr().err

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from bench.hub.spans import stored
+from bench.support.process import hub_process
 
 RATE, MINUTES = 5_000, 10
 MOST = 600.0
@@ -17,17 +19,22 @@ MOST = 600.0
 
 
 @pytest.mark.soak
-def test_memory_is_flat_under_a_steady_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_memory_is_flat_under_a_steady_load(tmp_path: Path) -> None:
     """Over both protocols, with service graph and span metrics on, nothing lost; `make bench` sends the same, faster.
 
     A segment being written shows for some seconds, so a minute is the median of its seconds.
     """
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
-    import bench_process
-    import bench_spans
-
-    with bench_process.hub_process(tmp_path / "store") as hub:
-        sender = [sys.executable, bench_spans.__file__, "--rate", f"{RATE / 2}", "--seconds", f"{60 * MINUTES}", "--to"]
+    with hub_process(tmp_path / "store") as hub:
+        sender = [
+            sys.executable,
+            "-m",
+            "bench.hub.spans",
+            "--rate",
+            f"{RATE / 2}",
+            "--seconds",
+            f"{60 * MINUTES}",
+            "--to",
+        ]
         senders = [
             subprocess.Popen([*sender, endpoint], stdout=subprocess.PIPE, text=True) for endpoint in hub.endpoints
         ]
@@ -41,7 +48,7 @@ def test_memory_is_flat_under_a_steady_load(monkeypatch: pytest.MonkeyPatch, tmp
     minutes = [median(seconds[at * each : (at + 1) * each]) for at in range(MINUTES)]
     figures = f"MiB by minute {[round(minute) for minute in minutes]}, at most {max(seconds):.0f}"
     print(f"{accepted:,} spans accepted: {figures}")
-    assert (refused, accepted - bench_spans.stored(tmp_path / "store")) == (0, 0)
+    assert (refused, accepted - stored(tmp_path / "store")) == (0, 0)
     assert accepted > 0.9 * RATE * 60 * MINUTES
     assert max(seconds) < MOST, figures
     assert minutes[9] < 1.1 * minutes[1], figures

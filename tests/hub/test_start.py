@@ -1,6 +1,6 @@
 """The start of a hub: receivers answer before the libraries of the page are imported; commands import what they need.
 
-CPU seconds of the start are measured by `make bench` (scripts/bench_start.py), since a test cannot rely on them.
+CPU seconds of the start are measured by `make bench` (bench/hub/start.py), since a test cannot rely on them.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ TARGET = "foreshock"
 """Where the derived series come from, in logs and on the status page."""
 MAX_QUEUED_SPANS, MAX_QUEUED_BATCHES = 2048, 8
 """Spans, and batches of them, that are counted together. A second batch takes six sevenths of the time of the first,
-since the processor's caches are warm (scripts/bench_spans.py)."""
+since the processor's caches are warm (bench/hub/spans.py)."""
 
 
 class Sink(Protocol):

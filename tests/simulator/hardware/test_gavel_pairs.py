@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
 from random import Random
 from statistics import quantiles
-from typing import Any
 
 import pytest
+from scripts.realism import gpu_population
 
 MEASURED = {
     "V100": {10: 1.00, 50: 1.47, 90: 3.25, 99: 7.09},
@@ -20,24 +18,17 @@ MEASURED = {
 (Narayanan et al., Gavel, OSDI 2020; its published matrix of throughputs)."""
 
 
-@pytest.fixture
-def population(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a module
-    """scripts/gpu_population.py."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts"))
-    return importlib.import_module("gpu_population")
-
-
 @pytest.mark.parametrize("gpu", MEASURED)
-def test_slowdowns_of_pairs_have_the_measured_quantiles(gpu: str, population: Any) -> None:  # noqa: ANN401
+def test_slowdowns_of_pairs_have_the_measured_quantiles(gpu: str) -> None:
     """Each within 10%, computed from drawn jobs with the sharing of channels that the GPUs use."""
-    cuts = quantiles(population.slowdowns(population.POPULATIONS[gpu], 20_000, Random(2)), n=100)
+    cuts = quantiles(gpu_population.slowdowns(gpu_population.POPULATIONS[gpu], 20_000, Random(2)), n=100)
     assert {percent: cuts[percent - 1] for percent in MEASURED[gpu]} == pytest.approx(MEASURED[gpu], rel=0.10)
 
 
-def test_the_slower_the_gpu_the_more_of_it_a_job_needs(population: Any) -> None:  # noqa: ANN401
+def test_the_slower_the_gpu_the_more_of_it_a_job_needs() -> None:
     """The distributions differ in this order, so the fit is not specific to one data set."""
     median = {
-        gpu: quantiles(population.slowdowns(drawn, 4000, Random(3)), n=100)[49]
-        for gpu, drawn in population.POPULATIONS.items()
+        gpu: quantiles(gpu_population.slowdowns(drawn, 4000, Random(3)), n=100)[49]
+        for gpu, drawn in gpu_population.POPULATIONS.items()
     }
     assert median["V100"] < median["P100"] < median["K80"]

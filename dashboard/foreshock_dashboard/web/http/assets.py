@@ -98,7 +98,7 @@ SPECIFIER = "#web/"
 """How the modules import one another: this, then the path below `web/`. package.json says the same to Node."""
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 FONT = "inter.woff2"
-"""Inter, made by `scripts/subset_font.py`; its license is beside it."""
+"""Inter, made by `scripts/docs/subset_font.py`; its license is beside it."""
 
 
 class Assets:

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` prints the performance table; each module measures one subject by itself, too."""

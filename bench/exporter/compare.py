@@ -1,0 +1,150 @@
+"""Cost of foreshock-exporter and nvitop-exporter on eight GPUs of one C library; part of `make bench`.
+
+All run at once with a scrape every second, so that other load affects them equally. Then each is scraped alone as fast
+as it responds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.nvml.double import Double, compile_library
+
+from bench.exporter.gpus import GPUS, SERVICES, calls, playing, tenants
+from bench.exporter.nvml import seconds_per_call
+from bench.exporter.peers import Running, exporters, running, sink
+
+WARM_UP_SECONDS = 20.0
+"""Covers imports, first reads of each process, and the first ten-second reads."""
+SCRAPES, BLOCKS = 200, 5
+"""Consecutive scrapes, and their number of repetitions; the median over the repetitions is printed."""
+MAX_CPU_PERCENT, MAX_MIB, MAX_P99_MS = 2.0, 45.0, 9.0
+"""Limits: percent of a core, MiB, milliseconds."""
+PASS = ("nvmlDeviceGetSamples", "nvmlDeviceGetEncoderUtilization")
+"""Function that each exporter calls once per pass over a GPU: ours and the peer's."""
+
+
+def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:
+    """Run all exporters for one window, each scraped every second."""
+    before = [(exporter.cpu_seconds(), calls(exporter.double)) for exporter in all_running]
+    started = time.monotonic()
+    scrapes = round(seconds) * len(all_running)
+    for number in range(scrapes):
+        exporter = all_running[number % len(all_running)]
+        exporter.paced.append(exporter.scrape().took)
+        time.sleep(max(0.0, started + (number + 1) / len(all_running) - time.monotonic()))
+    duration = time.monotonic() - started
+    for exporter, (cpu, calls_before) in zip(all_running, before, strict=True):
+        exporter.cpu.append(100 * (exporter.cpu_seconds() - cpu) / duration)
+        since = {name: count - calls_before[name] for name, count in calls(exporter.double).items()}
+        exporter.library.append(
+            100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / duration
+        )
+        exporter.passes.append(since[PASS[exporter.peer]] / GPUS / duration)
+
+
+def alone(all_running: Sequence[Running]) -> None:
+    """Scrape each exporter as fast as it responds while the others are stopped, several times in turn."""
+    for exporter in all_running:
+        os.kill(exporter.pid, signal.SIGSTOP)
+    for _ in range(BLOCKS):
+        for exporter in all_running:
+            os.kill(exporter.pid, signal.SIGCONT)
+            time.sleep(1.5)
+            exporter.blocks.append([exporter.scrape().took for _ in range(SCRAPES)])
+            exporter.page = exporter.scrape()
+            os.kill(exporter.pid, signal.SIGSTOP)
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Percentile of the values."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def block_median(exporter: Running, percent: int) -> float:
+    """Median of a percentile over the blocks."""
+    return statistics.median(percentile(block, percent) for block in exporter.blocks)
+
+
+HEAD = (
+    f"{'':<25}{'period':>7}{'passes':>8}{'CPU':>7}{'library':>9}{'RSS':>6}{'each second':>16}{'one by one':>15}"
+    f"{'page':>6}{'gzip':>6}\n"
+    f"{'exporter':<25}{'s':>7}{'/s':>8}{'% core':>7}{'% core':>9}{'MiB':>6}{'p50 ms':>9}{'p99':>7}"
+    f"{'p50 ms':>8}{'p99':>7}{'KiB':>6}{'KiB':>6}{'series':>8}"
+)
+
+
+def row(exporter: Running) -> str:
+    """Line of the table."""
+    page = exporter.page.text
+    series = sum(not line.startswith(b"#") for line in page.splitlines())
+    return (
+        f"{exporter.name:<25}{exporter.period:>7}"
+        f"{statistics.median(exporter.passes):>8.1f}{statistics.median(exporter.cpu):>7.2f}"
+        f"{statistics.median(exporter.library):>9.2f}{exporter.memory_mib():>6.1f}"
+        f"{percentile(exporter.paced, 50):>9.1f}{percentile(exporter.paced, 99):>7.1f}"
+        f"{block_median(exporter, 50):>8.1f}{block_median(exporter, 99):>7.1f}"
+        f"{len(page) / 1024:>6.0f}{exporter.page.sent / 1024:>6.0f}{series:>8}"
+    )
+
+
+def bars(all_running: Sequence[Running]) -> Iterator[tuple[bool, str]]:
+    """Whether each limit is kept, with a description."""
+    ours, *others = all_running
+    cpu, memory, p99 = statistics.median(ours.own()), ours.memory_mib(), block_median(ours, 99)
+    yield cpu < MAX_CPU_PERCENT, f"under {MAX_CPU_PERCENT:g} % of a core at {ours.period:g} s ({cpu:.2f})"
+    yield memory < MAX_MIB, f"under {MAX_MIB:g} MiB resident without OTLP ({memory:.1f})"
+    yield p99 < MAX_P99_MS, f"scrape p99 under {MAX_P99_MS:g} ms ({p99:.1f})"
+    for peer in (exporter for exporter in others if exporter.peer):
+        equal = next(exporter for exporter in others if not exporter.peer and exporter.period == peer.period)
+        ratio = statistics.median(ours_cpu / theirs for ours_cpu, theirs in zip(equal.own(), peer.own(), strict=True))
+        yield ratio < 1.0, f"less CPU than {peer.name} at {peer.period:g} s (ratio {ratio:.2f})"
+
+
+def compare(windows: int = 3, seconds: float = 20.0) -> bool:
+    """Run all exporters, and print the table and the limits. Return whether all limits are kept."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
+        library = compile_library(folder)
+        pids = stack.enter_context(tenants())
+        wanted_exporters = list(exporters(stack.enter_context(sink())))
+        doubles = [Double(library, folder / str(number)) for number in range(len(wanted_exporters) + 1)]
+        stack.enter_context(playing(doubles, pids))
+        costs = seconds_per_call(doubles.pop())
+        all_running = [
+            stack.enter_context(running(*exporter, double))
+            for exporter, double in zip(wanted_exporters, doubles, strict=True)
+        ]
+        print(f"{GPUS} GPUs, {len(SERVICES)} processes on each; {os.cpu_count()} cores; {windows} times {seconds:g} s")
+        time.sleep(WARM_UP_SECONDS)
+        for _ in range(windows):
+            side_by_side(all_running, seconds, costs)
+        alone(all_running)
+        print(HEAD, *map(row, all_running), sep="\n")
+        results = list(bars(all_running))
+    print("CPU and library: medians; library: what the played NVML itself takes, which the bars below leave out")
+    for kept, description in results:
+        print(f"{'held' if kept else 'MISSED'}: {description}")
+    return all(kept for kept, _ in results)
+
+
+def main() -> int:
+    """1 if a limit is exceeded."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windows", type=int, default=3, help="how often to measure; medians are printed")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each time")
+    options = parser.parse_args()
+    return 0 if compare(options.windows, options.seconds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Cost, memory, and latency of the hub: ingest, store, evaluation, pages."""

@@ -1,0 +1,98 @@
+"""Cost of one evaluation of a hub over a large platform: read the answers, extend the World, evaluate the incidents.
+
+  .venv/bin/python -m bench.hub.tick [--gpus 10000] [--services 1000] [--edges 8000] [--ticks 20] [--minutes 60]
+      [--world]
+
+The answers are synthetic, lack one host each time, and are not measured. Seconds are of one core. The history is as
+long as in a hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+
+import numpy as np
+
+from bench.support.platform import STEP, Platform, Size, series_count
+from bench.support.process import MeasuredProcess
+from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
+from foreshock_dashboard.common.process import trim_malloc
+from foreshock_dashboard.hub.analysis_loop import WORLD_HISTORY_SECONDS
+from foreshock_dashboard.world.builder import WorldBuilder
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+
+BLOCK = 6
+"""Grid points of history that are made at once."""
+MAX_SECONDS, MAX_GROWTH_MIB = 0.5, 300.0
+MAX_WORLD_BYTES = 176 * 2.0**20
+"""Share of the World at `--memory-limit 1052MiB`."""
+
+
+def resident_mib() -> float:
+    """Resident memory of this process after freed memory was returned, as in a hub after sealing."""
+    gc.collect()
+    trim_malloc()
+    return MeasuredProcess(pid=os.getpid()).memory_mib()
+
+
+def main() -> int:
+    """Print the table; returns 1 if a limit is exceeded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpus", type=int, default=Size.gpus)
+    parser.add_argument("--services", type=int, default=Size.services)
+    parser.add_argument("--edges", type=int, default=Size.edges)
+    parser.add_argument("--ticks", type=int, default=20, help="measured evaluations")
+    parser.add_argument("--minutes", type=float, default=60.0, help="length of the history")
+    parser.add_argument("--world", action="store_true", help="extend the World without evaluation")
+    options = parser.parse_args()
+    platform = Platform(Size(options.gpus, options.services, options.edges))
+    history = int(options.minutes * 60 / STEP) // BLOCK * BLOCK
+    builder, condense = WorldBuilder(STEP, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES), QuantileReducer()
+    before = resident_mib()
+    for tick in range(0, history, BLOCK):
+        world = builder.add(platform.past(tick, BLOCK))
+    state = State()
+    if not options.world:
+        state = advance(state, world, len(world.times) - 1)
+    rows: dict[str, list[float]] = {"condense": [], "grow": [], "judge": []}
+    for tick in range(history, history + options.ticks):
+        answers = platform.answers(tick)
+        series = series_count(answers)
+        marks = [time.thread_time()]
+        readings = condense(answers)
+        del answers
+        marks.append(time.thread_time())
+        world = builder.add(readings)
+        marks.append(time.thread_time())
+        del readings  # as a hub does
+        if not options.world:
+            state = advance(state, world, len(world.times) - 1)
+        marks.append(time.thread_time())
+        for row, seconds in zip(rows.values(), np.diff(marks), strict=True):
+            row.append(float(seconds))
+    growth_mib = resident_mib() - before
+    print(
+        f"{len(world.gpus)} GPUs, {len(world.services)} services, {len(world.edges)} edges, {len(world.tenants)} "
+        f"tenants, {len(world.gpu_wait_pairs)} pairs: {series} series a tick, {len(world.times)} grid points kept"
+    )
+    print(f"{'seconds of one core':<28}{'p50':>8}{'p95':>8}{'most':>8}")
+    tables = {
+        **rows,
+        "reading → World": np.add(rows["condense"], rows["grow"]),
+        "tick": np.sum([*rows.values()], axis=0),
+    }
+    for name, seconds in tables.items():
+        p50, p95, most = np.percentile(seconds, [50, 95, 100])
+        print(f"{name:<28}{p50:>8.3f}{p95:>8.3f}{most:>8.3f}")
+    print(f"{'resident growth, MiB':<28}{growth_mib:>8.0f}")
+    passed = np.median(tables["tick"]) <= MAX_SECONDS and growth_mib <= MAX_GROWTH_MIB
+    print(f"{'held' if passed else 'MISSED'}: a tick within {MAX_SECONDS} s, and {MAX_GROWTH_MIB:.0f} MiB")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
