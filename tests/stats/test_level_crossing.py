@@ -91,9 +91,9 @@ def test_beyond_the_horizon_there_is_no_time() -> None:
 
 
 @given(st.floats(-2, 2), st.floats(-0.01, 0.01), st.floats(0.01, 2), st.sampled_from([5.0, 10.0, 15.0, 60.0, 700.0]))
-def test_the_probability_of_a_near_crossing_agrees_with_the_median_time(
+def test_the_excursions_of_a_near_crossing_agree_with_the_median_time(
     level: float, slope: float, spread: float, step: float
 ) -> None:
     found = forecast_crossing(of(level, slope, spread), 1.0, 60.0, step)
-    assert (found.near_probability[0] >= 0.5 - 1e-12) == (found.seconds[0, MEDIAN] <= NEAR_SECONDS)
-    assert 0 <= found.near_probability[0] <= found.probability[0] + 1e-12 <= 1 + 1e-12
+    assert (found.near_expected[0] >= math.log(2) - 1e-12) == (found.seconds[0, MEDIAN] <= NEAR_SECONDS)
+    assert 0 <= found.near_expected[0] <= found.expected[0] + 1e-12

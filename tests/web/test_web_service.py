@@ -136,6 +136,15 @@ def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
 
 
+def test_an_early_warning_is_as_likely_to_breach_as_the_trend_of_its_service() -> None:
+    """Few trends end in a breach, whatever their times are; after a page, the times count."""
+    world = contended()
+    page = replace(contention_incident(world), service=GATEWAY, at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
+    warning = replace(page, severity="warning")
+    shown = [about(expecting(incidents=(item,)), GATEWAY)["breach_probability"] for item in (page, warning)]
+    assert shown == [0.8, 0.6]
+
+
 @given(st.lists(st.floats(0.1, 1500) | st.just(math.inf), min_size=5, max_size=5).map(sorted))
 def test_the_probability_within_ten_minutes_agrees_with_the_median_time(seconds: list[float]) -> None:
     p10, p20, p50, p80, p90 = seconds

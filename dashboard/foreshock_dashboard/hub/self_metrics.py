@@ -189,7 +189,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_slo_breach_probability",
-            "Probability that a service breaches its SLO within 10 minutes.",
+            "Probability that a service breaches its SLO within 10 minutes, by itself; calibrated.",
             SERVICE,
             [(_labels(risk.service), risk.probability) for risk in forecast.risks],
         ),

@@ -81,14 +81,14 @@ def fit_trend(values: Floats, step: float, level_over: float = 120.0) -> Trend:
 class CrossingForecast:
     """Forecast of the crossing of each row.
 
-    `expected` (excursions) and `probability` (of at least one) within the horizon, and `near_probability` (the same
+    `expected` (excursions) and `probability` (of at least one) within the horizon, and `near_expected` (excursions
     within `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles);
-    infinite beyond the horizon. The median is at most `NEAR_SECONDS` exactly if `near_probability` is at least 0.5.
+    infinite beyond the horizon.
     """
 
     expected: Floats
     probability: Floats
-    near_probability: Floats
+    near_expected: Floats
     seconds: Floats
 
 
@@ -109,4 +109,4 @@ def forecast_crossing(trend: Trend, limit: Floats | float, duration: float, step
         seconds[:, j] = np.where(reached.any(axis=1), ahead[np.argmax(reached, axis=1)], np.inf)
     expected = excursions[:, -1]
     near = excursions[:, np.searchsorted(ahead, NEAR_SECONDS, side="right") - 1] if ahead[0] <= NEAR_SECONDS else 0.0
-    return CrossingForecast(expected, -np.expm1(-expected), -np.expm1(-np.broadcast_to(near, expected.shape)), seconds)
+    return CrossingForecast(expected, -np.expm1(-expected), np.broadcast_to(near, expected.shape), seconds)

@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
 from foreshock_dashboard.analysis.detectors.gpu_contention import SQUEEZE_SLOWDOWN, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, PAGE_PROBABILITY
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, PAGE_SCORE
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine
@@ -117,17 +117,17 @@ def outage(run: Run) -> str:
 
 
 def decision(run: Run) -> str:
-    """Strength of the strongest finding, and probability of a breach."""
+    """Strength of the strongest finding, and score of a breach."""
     service, points = run.origin, run.shown()
     x = run.minutes(points)
-    probability = [own.probability if (own := run.states[at].own.get(service)) else math.nan for at in points]
+    score = [own.score if (own := run.states[at].own.get(service)) else math.nan for at in points]
     strength = run.over(
         points, lambda point: max((item.strength for item in findings(point) if item.service == service), default=0.0)
     )
     lines = [
         SvgLine("strength of a finding", x, strength),
-        SvgLine("probability of a breach", x, probability, color=2),
-        SvgLine(f"page, {PAGE_PROBABILITY:g}", [x[0], x[-1]], [PAGE_PROBABILITY] * 2, color=1),
+        SvgLine("score of a breach", x, score, color=2),
+        SvgLine(f"page, {PAGE_SCORE:g}", [x[0], x[-1]], [PAGE_SCORE] * 2, color=1),
         SvgLine(f"finding counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, color=4),
     ]
     return run.chart(f"Evidence for {service.name}", "0…1", lines)

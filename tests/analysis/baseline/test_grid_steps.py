@@ -45,4 +45,4 @@ def test_a_fault_is_found_at_every_step(case: Case, step: float) -> None:
 def test_nothing_is_found_and_no_service_is_at_risk_where_nothing_happens(step: float) -> None:
     now = point_at({}, step)
     assert [finding for finding in findings(now) if finding.strength > 0.1] == []
-    assert not any(risk.breached or risk.probability > 0.1 for risk in service_risks(now, slos(now, {})).values())
+    assert not any(risk.breached or risk.score > 0.1 for risk in service_risks(now, slos(now, {})).values())

@@ -90,7 +90,7 @@ def test_slower_medians_forecast_a_breach_if_p95_shows_them(p95: float, is_forec
     risk = service_risks(point, slos(point, {}))[service("front")]
 
     assert not risk.breached
-    assert (risk.probability > 0.3) == is_forecast
+    assert (risk.score > 0.3) == is_forecast
 
 
 def test_evidence_names_the_operation() -> None:

@@ -45,4 +45,4 @@ def test_a_change_of_the_mix_forecasts_no_breach_that_it_cannot_reach(
     point = platform.point(later=6)
     risk = service_risks(point, slos(point, {FRONT: Slo(limit, 0.01)}))[FRONT]
     assert not risk.breached
-    assert (risk.probability > 0.3) is is_at_risk
+    assert (risk.score > 0.3) is is_at_risk

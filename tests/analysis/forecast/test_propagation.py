@@ -69,7 +69,7 @@ def test_risk_propagates_to_callers_and_their_callers_soonest_first(platforms: K
 
     assert [str(risk.service) for risk in at_risk] == ["model", "gateway", "front"]
     assert [str(risk.through) for risk in at_risk] == ["None", "model", "gateway"]
-    probabilities = [risk.probability for risk in at_risk]
+    probabilities = [risk.score for risk in at_risk]
     assert probabilities == [1.0, pytest.approx(MAX_PROPAGATED_SHARE), pytest.approx(MAX_PROPAGATED_SHARE**2, rel=0.05)]
     medians = [risk.seconds[MEDIAN_INDEX] for risk in at_risk]
     assert medians == pytest.approx([0.0, FIRST_DELAY_SECONDS + 2.0, FIRST_DELAY_SECONDS + 4.1])
@@ -90,7 +90,7 @@ def test_a_callee_of_few_requests_adds_little_risk(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
     at_risk = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
 
-    assert at_risk["front"].probability < 0.15
+    assert at_risk["front"].score < 0.15
 
 
 def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
@@ -102,7 +102,7 @@ def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
 
     gateway = by_name(risks(chain(platforms).point(), own))["gateway"]
 
-    assert (gateway.probability, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
+    assert (gateway.score, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
 
 def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) -> None:
@@ -117,7 +117,7 @@ def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) 
         "gateway"
     ]
 
-    assert likely.probability == unlikely.probability == 0.9
+    assert likely.score == unlikely.score == 0.9
     assert likely.seconds[MEDIAN_INDEX] == pytest.approx(10.0 + FIRST_DELAY_SECONDS + 2.0)
     assert unlikely.seconds[MEDIAN_INDEX] == 800.0
 
@@ -150,7 +150,7 @@ def test_a_growing_share_of_a_full_gpu_puts_its_other_services_at_risk(platforms
     at_risk = by_name(risks(platform.point(10), {platforms.service("grows"): own_risk(1.0)}))
 
     assert at_risk.keys() == {"grows", "shares"}
-    assert at_risk["shares"].probability == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
+    assert at_risk["shares"].score == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
 
 
 def test_without_own_risks_no_service_is_at_risk(platforms: Kit) -> None:
@@ -216,7 +216,7 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
 
     at_risk = risks(unreported.point(), {platforms.service("model"): own_risk(1.0)})
 
-    assert [(str(risk.service), round(risk.probability, 2)) for risk in at_risk] == [
+    assert [(str(risk.service), round(risk.score, 2)) for risk in at_risk] == [
         ("model", 1.0),
         ("gateway", 0.85),
         ("front", 0.71),

@@ -71,7 +71,7 @@ def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
     point, _ = risk_at(Platform(services={"front": Served(p95=0.4, p99=step(0.5, 3.0))}))
     risk = service_risks(point, {FRONT: Slo(0.4, 0.01)})[FRONT]
     assert not risk.breached
-    assert risk.probability == pytest.approx(0.9)
+    assert risk.score == pytest.approx(0.9)
 
 
 def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:

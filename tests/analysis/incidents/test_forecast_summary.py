@@ -18,11 +18,11 @@ from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 
-def own_risk(near_probability: float, load: float = math.nan) -> ServiceRisk:
+def own_risk(probability: float, load: float = math.nan) -> ServiceRisk:
     """The own risk of a service: 100 s times each quantile until it breaches its SLO."""
     seconds = tuple(100 * item for item in QUANTILES)
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
-    return ServiceRisk(False, 1.0, near_probability, seconds, False, strain)
+    return ServiceRisk(False, 1.0, probability, seconds, False, strain)
 
 
 def forecast_of(world: World, known: dict[Service, ServiceRisk]) -> Forecast:

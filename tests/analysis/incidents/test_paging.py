@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, is_w
 
 STORE = service("store")
 BREACHED = ServiceRisk(
-    breached=True, probability=1.0, near_probability=1.0, seconds=(0.0,) * 5, overloaded=False, utilization=None
+    breached=True, score=1.0, probability=1.0, seconds=(0.0,) * 5, overloaded=False, utilization=None
 )
 
 

@@ -30,28 +30,28 @@ SUFFICIENT_CALLS_PER_REQUEST = 0.05
 MIN_CALLEE_WEIGHT = 0.5
 """Weight of a callee that takes no part of its caller's time: its errors still fail the caller."""
 MIN_PATH_SHARE = 0.5
-"""Share of a service's breach probability that a path must carry for its time to count."""
+"""Share of a service's score that a path must carry for its time to count."""
 FIRST_DELAY_SECONDS = 40.0
 """Median time from a service's own breach to that of the first service affected by it."""
 DELAY_LOG_SPREAD = 1.3
 """Standard deviation of the logarithm of delays: they depend on the size of the first breach."""
 DELAY_RATIOS = np.array([math.exp(DELAY_LOG_SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
 """Delay at each of `QUANTILES`, as a multiple of the median."""
-MIN_PROBABILITY = 1e-3
-"""Chance below which a service is not at risk."""
+MIN_SCORE = 1e-3
+"""Score below which a service is not at risk."""
 MEDIAN_INDEX = QUANTILES.index(0.5)
 
 Rows = NDArray[np.intp]
 
 
 class PropagatedRisk(NamedTuple):
-    """Chance 0 to 1 of a service's SLO breach, and the seconds until then at each of `QUANTILES`.
+    """Score 0 to 1 of a service's SLO breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`.
 
     through: the service that the risk comes from; None for its own.
     """
 
     service: Service
-    probability: float
+    score: float
     seconds: tuple[float, ...]
     through: Service | None = None
 
@@ -77,9 +77,7 @@ class RiskPropagation:
         self._edges = RiskEdges(
             *(np.concatenate(arrays) for arrays in zip(call_edges(point), gpu_edges(point), strict=True))
         )
-        self._probability = np.array(
-            [own[service].probability if service in own else 0.0 for service in self._services]
-        )
+        self._score = np.array([own[service].score if service in own else 0.0 for service in self._services])
         never = (math.inf,) * len(QUANTILES)
         seconds = [own[service].seconds if service in own else never for service in self._services]
         self._seconds = np.array(seconds).reshape(-1, len(QUANTILES))
@@ -89,38 +87,34 @@ class RiskPropagation:
 
         known: risks of some services that replace their own.
         """
-        services, probability, when = self._services, self._probability.copy(), self._seconds.copy()
+        services, score, when = self._services, self._score.copy(), self._seconds.copy()
         for service, risk in (known or {}).items():
             if (row := self._rows.get(service)) is not None:
-                probability[row], when[row] = risk.probability, risk.seconds
-        probabilities, seconds, through = propagate(np.nan_to_num(probability), when, self._edges)
-        rows = np.flatnonzero(probabilities >= MIN_PROBABILITY).tolist()
+                score[row], when[row] = risk.score, risk.seconds
+        scores, seconds, through = propagate(np.nan_to_num(score), when, self._edges)
+        rows = np.flatnonzero(scores >= MIN_SCORE).tolist()
         risks = [
-            PropagatedRisk(
-                services[row], probabilities.item(row), tuple(times), services[origin] if origin >= 0 else None
-            )
+            PropagatedRisk(services[row], scores.item(row), tuple(times), services[origin] if origin >= 0 else None)
             for row, times, origin in zip(rows, seconds[rows].tolist(), through[rows].tolist(), strict=True)
         ]
-        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.probability, risk.service)))
+        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.score, risk.service)))
 
 
 def propagate(own: Floats, seconds: Floats, edges: RiskEdges) -> tuple[Floats, Floats, Rows]:
-    """Chances (services,), seconds (services, quantiles), and the row each risk comes from, -1 for a service's own."""
-    probability, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
+    """Scores (services,), seconds (services, quantiles), and the row each risk comes from, -1 for a service's own."""
+    score, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
     weight = MAX_PROPAGATED_SHARE * np.clip(np.nan_to_num(edges.weight), 0.0, 1.0)
     for _ in range(len(own)):
-        offered = weight * probability[edges.source]
-        better = np.flatnonzero(offered > np.maximum(probability[edges.target], MIN_PROBABILITY))
+        offered = weight * score[edges.source]
+        better = np.flatnonzero(offered > np.maximum(score[edges.target], MIN_SCORE))
         if not len(better):
             break
         order = better[np.argsort(offered[better], kind="stable")]
-        probability[edges.target[order]] = offered[order]
+        score[edges.target[order]] = offered[order]
         through[edges.target[order]] = edges.source[order]
-    counts = np.flatnonzero(
-        weight * probability[edges.source] >= np.maximum(MIN_PATH_SHARE * probability[edges.target], MIN_PROBABILITY)
-    )
-    when = np.where((own >= MIN_PATH_SHARE * probability)[:, None] & ~np.isnan(seconds), seconds, math.inf)
-    return probability, _earliest(when, through, edges, counts), through
+    counts = np.flatnonzero(weight * score[edges.source] >= np.maximum(MIN_PATH_SHARE * score[edges.target], MIN_SCORE))
+    when = np.where((own >= MIN_PATH_SHARE * score)[:, None] & ~np.isnan(seconds), seconds, math.inf)
+    return score, _earliest(when, through, edges, counts), through
 
 
 def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows) -> Floats:

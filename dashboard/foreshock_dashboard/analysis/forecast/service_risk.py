@@ -46,8 +46,8 @@ MAX_SLOWER_SHARE = 0.8
 within the noise of its few requests."""
 MIN_KNOWN_SHARE = 0.999
 """Share of a service's requests that are of known operations, from which the others are an error of rounding."""
-MAX_SLOW_PROBABILITY = 0.9
-"""Largest probability of a breach by slow requests: until more are slow, there is none."""
+MAX_SLOW_SCORE = 0.9
+"""Largest score of a breach by slow requests: until more are slow, there is none."""
 MIN_SLOW_REQUESTS = 3.0
 """Slow requests a minute from which they are more than chance."""
 ANOMALOUS_TAIL_RATIO = 1.5
@@ -62,17 +62,18 @@ NORMAL_TAIL_QUANTILE = 0.98
 class ServiceRisk:
     """Risk that a service breaches its SLO, without that of its dependencies.
 
-    breached: the SLO is breached now. probability, near_probability: 0 to 1, of a breach within
-    `level_crossing.HORIZON_SECONDS` and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded:
-    its model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
+    breached: the SLO is breached now. score: 0 to 1, by which incidents are decided, with excursions beyond the SLO
+    within `level_crossing.HORIZON_SECONDS` taken as independent; it exceeds the probability by far. probability: 0 to
+    1, of a breach within `NEAR_SECONDS`, calibrated. seconds: until a breach, at each of `QUANTILES`. overloaded: its
+    model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
     none is configured or learned yet. operation: the one that breaches, or will, and its SLO; None for the service as a
     whole. relevant: the forecast matters although the latency is near the baseline: a resource is nearly used up, or
     some requests are slower than the SLO already. resource: signal of the resource that is used up, or "".
     """
 
     breached: bool
+    score: float
     probability: float
-    near_probability: float
     seconds: tuple[float, ...]
     overloaded: bool
     utilization: Utilization | None
@@ -95,7 +96,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         operation, of_operation = by_operation.get(service, (None, NEVER))
         if is_outage_observed(point, service):
             breach = NOW
-        if of_operation.probability > breach.probability:
+        if of_operation.score > breach.score:
             breach = of_operation
         else:
             operation = None
@@ -158,7 +159,7 @@ def _operation_breaches(
         requests = point.value("operation_rate", operation)
         if operation.service in slos and requests >= WHOLE_SERVICE_SHARE * point.value("rate", operation.service):
             continue
-        if operation.service not in found or breach.probability > found[operation.service][1].probability:
+        if operation.service not in found or breach.score > found[operation.service][1].score:
             target = Slo(float(limit[row]), float(max_failed[row]), learned=True)
             found[operation.service] = (operation, target), breach
     return found
@@ -219,4 +220,4 @@ def _slow_requests(
         past = red.p99[row, baseline_columns(point.world, point.column)].astype(np.float64)
         known = past[np.isfinite(past)]
         if len(known) and p99[row] > ANOMALOUS_TAIL_RATIO * np.quantile(known, NORMAL_TAIL_QUANTILE):
-            yield row, likely(min(MAX_SLOW_PROBABILITY, float(share[row]) / LATE_RATIO))
+            yield row, likely(min(MAX_SLOW_SCORE, float(share[row]) / LATE_RATIO))

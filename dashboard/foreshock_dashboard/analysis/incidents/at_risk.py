@@ -34,9 +34,7 @@ def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tu
     origin = evaluation.own.get(candidate.origin)
     if origin is None or origin.breached:
         return near_at_risk(candidate.origin, evaluation, {})
-    updated = replace(
-        origin, probability=max(origin.probability, candidate.probability), seconds=_seconds(candidate, origin)
-    )
+    updated = replace(origin, score=max(origin.score, candidate.score), seconds=_seconds(candidate, origin))
     return near_at_risk(candidate.origin, evaluation, {candidate.origin: updated})
 
 

@@ -31,7 +31,7 @@ FIGURES: Mapping[ReasonKind, Callable[[float, float], float]] = {
 
 
 def with_suspect_first(
-    suspected: Service | None, finding: Finding | None, probability: float, ranking: Sequence[Candidate]
+    suspected: Service | None, finding: Finding | None, breach_score: float, ranking: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
     """The ranked candidates, with the service that the finding suspects first."""
     if suspected is None:
@@ -39,7 +39,7 @@ def with_suspect_first(
     rest = [candidate for candidate in ranking if candidate.service != suspected]
     own = next((candidate for candidate in ranking if candidate.service == suspected), None)
     scores = [candidate.score for candidate in rest]
-    score = max([own.score if own else 0.0, probability, *scores])
+    score = max([own.score if own else 0.0, breach_score, *scores])
     cause = (Reason("cause", name=finding.cause),) if finding else ()
     first = Candidate(suspected, score, own.reasons if own else cause)
     total = (score + sum(scores)) or 1.0

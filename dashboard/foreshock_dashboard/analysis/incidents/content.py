@@ -95,7 +95,7 @@ def updated_incident(
         suspected = SuspectedCause(known[0].service if known and not is_own else origin)
         if incident.suspect.change is not None and suspected.service == origin:
             suspected = SuspectedCause(incident.suspect.service)  # a changed callee may fail and recover in turns
-        confidence, actions = candidate.probability, fallback_actions(point, cause, origin, suspected.service)
+        confidence, actions = candidate.score, fallback_actions(point, cause, origin, suspected.service)
     began = _began(incident, finding, point.time if paged is None else paged)
     reported = with_change(point, origin, began, ReportedCause(cause, suspected, confidence, actions))
     cause, suspected, confidence, actions = reported
@@ -119,9 +119,7 @@ def updated_incident(
         suspect=suspected,
         affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=services_at_risk(candidate, evaluation),
-        candidates=with_suspect_first(suspected.service, finding, candidate.probability, known)
-        if is_changed
-        else known,
+        candidates=with_suspect_first(suspected.service, finding, candidate.score, known) if is_changed else known,
         since=since,
         evidence=evidence,
         evidence_at=point.time if evidence else None,

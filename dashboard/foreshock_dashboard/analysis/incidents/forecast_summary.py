@@ -22,9 +22,7 @@ def forecast(state: State, world: World) -> Forecast:
     own = sorted(state.own.items())
     return Forecast(
         risks=tuple(
-            Risk(service, risk.near_probability, *risk.seconds)
-            for service, risk in own
-            if math.isfinite(risk.near_probability)
+            Risk(service, risk.probability, *risk.seconds) for service, risk in own if math.isfinite(risk.probability)
         ),
         loads=_loads(state, world),
         amplification=_amplification(point),

@@ -21,10 +21,10 @@ from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import median
 
-EARLY_WARNING_PROBABILITY = 0.3
-"""Chance of an SLO breach from which a service belongs to an incident candidate."""
-PAGE_PROBABILITY = 0.6
-"""Chance of an SLO breach from which a candidate with a firm finding pages."""
+EARLY_WARNING_SCORE = 0.3
+"""Score of an SLO breach from which a service belongs to an incident candidate."""
+PAGE_SCORE = 0.6
+"""Score of an SLO breach from which a candidate with a firm finding pages."""
 FINDING_STRENGTH = 0.5
 """Strength from which a finding is firm."""
 CONTENTION_SEVERITY = 1.25
@@ -73,7 +73,7 @@ def is_worth_a_page(
     if any(explains(point, origin, caller) for caller in breaching):
         return True  # it has no SLO, or several calls of a request add up
     is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
-    return explained and (is_severe or risk.probability >= PAGE_PROBABILITY)
+    return explained and (is_severe or risk.score >= PAGE_SCORE)
 
 
 def becomes_slower(point: EvaluationPoint, service: Service) -> bool:

@@ -12,9 +12,9 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import AFFECTED_Z, explains, is_relevant, propagates
 from foreshock_dashboard.analysis.incidents.paging import (
-    EARLY_WARNING_PROBABILITY,
+    EARLY_WARNING_SCORE,
     FINDING_STRENGTH,
-    PAGE_PROBABILITY,
+    PAGE_SCORE,
     causes_outage,
     is_worth_a_page,
 )
@@ -31,8 +31,8 @@ class IncidentCandidate:
     origin: the service where it begins. members: anomalous services, the origin first. affected_callers: those of the
     origin, direct or not, nearest first. breaching: those of the origin and its callers that breach their SLO. cause:
     the finding that explains it best. page: it is worth a page; urgent: at once. origin_overloaded: the load of the
-    origin exceeds its safe limit. causes_outage: the cause alone takes the origin down. probability: of an SLO breach
-    of the origin, 0 to 1.
+    origin exceeds its safe limit. causes_outage: the cause alone takes the origin down. score: of an SLO breach of
+    the origin, as in `ServiceRisk`.
     """
 
     origin: Service
@@ -44,7 +44,7 @@ class IncidentCandidate:
     urgent: bool
     origin_overloaded: bool
     causes_outage: bool
-    probability: float
+    score: float
 
 
 def incident_candidates(
@@ -56,9 +56,7 @@ def incident_candidates(
     """All incident candidates, the worst first. latent: latent retry loops by service."""
     triage = _Triage(point, risks, findings, latent)
     candidates = [triage.candidate(members) for members in triage.components()]
-    return tuple(
-        sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.probability, candidate.origin))
-    )
+    return tuple(sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.score, candidate.origin)))
 
 
 class _Triage:
@@ -82,8 +80,8 @@ class _Triage:
     def is_overloaded(self, service: Service) -> bool:
         return service in self.risks and self.risks[service].overloaded
 
-    def probability(self, service: Service) -> float:
-        return self.risks[service].probability if service in self.risks else 0.0
+    def score(self, service: Service) -> float:
+        return self.risks[service].score if service in self.risks else 0.0
 
     def is_affected(self, service: Service) -> bool:
         """Whether a service is degraded for its callers."""
@@ -99,7 +97,7 @@ class _Triage:
             service
             for service, risk in self.risks.items()
             if risk.overloaded
-            or (risk.probability >= EARLY_WARNING_PROBABILITY and (risk.relevant or is_relevant(self.point, service)))
+            or (risk.score >= EARLY_WARNING_SCORE and (risk.relevant or is_relevant(self.point, service)))
         }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]
@@ -131,9 +129,9 @@ class _Triage:
             caller for caller in upstream_callers if self.is_affected(caller) and propagates(point, origin, caller)
         )
         cause, overloaded = self._cause(origin, members), self.is_overloaded(origin)
-        probability, is_outage = self.probability(origin), causes_outage(point, origin, callers, cause)
+        score, is_outage = self.score(origin), causes_outage(point, origin, callers, cause)
         if cause is not None and is_outage:
-            probability = max(probability, cause.strength)
+            score = max(score, cause.strength)
         urgent = is_outage or overloaded  # overload is averaged over minutes already
         return IncidentCandidate(
             origin=origin,
@@ -145,14 +143,14 @@ class _Triage:
             urgent=urgent,
             origin_overloaded=overloaded,
             causes_outage=is_outage,
-            probability=max(probability, PAGE_PROBABILITY) if overloaded else probability,
+            score=max(score, PAGE_SCORE) if overloaded else score,
         )
 
     def _origin_rank(self, service: Service, members: Set[Service]) -> tuple[float, bool, float, Service]:
         """Sort key: the origin calls the fewest members, explains its callers, and is the most anomalous member."""
         called_members = len(members & {edge.server for edge in self.point.calls_from(service)})
         strengths = [finding.strength for finding in self.firm_by_service.get(service, ())]
-        likelihood = max([*strengths, self.probability(service)])
+        likelihood = max([*strengths, self.score(service)])
         return (
             called_members,
             not (self.is_overloaded(service) or self._explains_callers(service)),
