@@ -113,6 +113,10 @@ def build(options: Options, now: Now) -> Daemon:
     collectors = dict(host.collectors)
     if not options.mock and (allocations := _pod_resources(options, lambda: exporter.snapshot().gpus)):
         collectors["pod_resources"] = allocations
+    if options.compat == "dcgm":
+        from foreshock_exporter.exposition.dcgm import DcgmCounters
+
+        collectors["dcgm"] = DcgmCounters(lambda: exporter.snapshot())  # after the pods, which are its labels
     exporter = Exporter(
         host.driver,
         host.resolver,

@@ -30,6 +30,8 @@ MAX_PERIOD = "5s"
 MIN_INTERVAL, MAX_INTERVAL = "1s", "5m"
 """Bounds of the time between two pushes over OTLP."""
 HOST_MODES = ("auto", "on", "off")
+COMPATIBLE = ("dcgm",)
+"""Exporters whose metrics can be exposed as well."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
 DEFAULT_MOCK_SCRIPT = "contended"
@@ -170,6 +172,13 @@ class Options:
         flag="--collector.kernel-log",
     )
     nvlink_per_link: bool = _collects("false", "bytes per NVLink", flag="--collector.nvlink.per-link")
+    compat: str | None = _collector(
+        one_of(COMPATIBLE),
+        None,
+        "additional metrics with the names, labels, and units of another exporter: dcgm (dcgm-exporter)",
+        "EXPORTER",
+        flag="--compat",
+    )
     period: float = _collector(
         _duration_between(MIN_PERIOD, MAX_PERIOD),
         "100ms",

@@ -20,6 +20,8 @@ from tests.nvml.scripted import ScriptedHost
 from tests.nvml.scripted import played as scripted_host
 
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.exposition.dcgm import DcgmCounters
+from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import ProcessUtilization
 from foreshock_exporter.script.events import Device
@@ -245,3 +247,14 @@ def test_a_device_script_is_equal_through_nvml_and_in_mock_mode(script: str, nvm
     assert [family for family in real if family.startswith("gpu_")] == families
     for family in set(families) - {"gpu_utilization_sample_ratio_bucket"}:
         assert real[family] == pytest.approx(played[family], rel=0.02, abs=0.3), family
+
+
+@pytest.mark.parametrize("profile", ["h100", "a100-mig"])
+def test_the_counters_of_dcgm_exporter_are_golden(profile: str, scene_of: SceneOf, golden: Golden) -> None:
+    """An H100 with activity, and an A100 by GPU instance, without what NVML does not report there."""
+    scene = scene_of(profile)
+    counters = DcgmCounters(scene.exporter.snapshot)
+    for _ in range(12):
+        scene.run(1.0, 0.5)
+        families = counters()
+    golden(f"exporter-dcgm-{profile}.prom", without_words(render(families)))

@@ -149,7 +149,7 @@ class GpuCollector:
             if sample is not None:
                 self._notify(session, sample, time)
             self._set_outcome("process utilization", not session.sampler.failed)
-            self.state = self._build_state(session)
+            self.state = self._build_state(session, time)
         except DeviceError as error:
             self._problems.report(f"GPU {self._index}", f"{error}{self._description()}")
             self._mark_lost(time)
@@ -256,7 +256,7 @@ class GpuCollector:
         if observe is not None and sample.shares:
             observe(Observation(identity.uuid, identity.gpu, time - sample.seconds, time, sample.shares, pids))
 
-    def _build_state(self, session: _Session) -> GpuState:
+    def _build_state(self, session: _Session, time: float) -> GpuState:
         record = session.record
         return GpuState(
             identity=record.identity,
@@ -272,6 +272,8 @@ class GpuCollector:
             absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),
+            passed_at=time,
+            read_at=time if session.state_read_at is None else session.state_read_at,
         )
 
 

@@ -22,7 +22,8 @@ class GpuState:
 
     A part that was not read or failed is None. `absent` maps missing metrics to the reason, in addition to the `absent`
     of each part. `services_over_limit` counts services beyond the limit. `dropped` counts fast samples left out, by
-    reason.
+    reason. `passed_at` is the time of the last fast sample, `read_at` that of reading, counters, and activity, in
+    seconds of the exporter's clock.
     """
 
     identity: Identity
@@ -38,6 +39,8 @@ class GpuState:
     absent: Mapping[str, str] = field(default_factory=dict)
     services_over_limit: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    passed_at: float = 0.0
+    read_at: float = 0.0
 
 
 class XidCount(NamedTuple):
