@@ -59,7 +59,19 @@ LONGEST = (
 
 
 SLOW = (
-    *("alerts", "browser", "compose", "gpu", "grafana", "helm", "hub", "nvml", "recording", "sources/prometheus"),
+    *(
+        "alerts",
+        "browser",
+        "compose",
+        "gpu",
+        "grafana",
+        "helm",
+        "hub",
+        "nvml",
+        "recording",
+        "shared",
+        "sources/prometheus",
+    ),
     *("analysis/incidents/test_lifecycle.py", "analysis/baseline/test_sampling_noise.py"),
     "evaluation/test_evaluate_command.py",
     *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),

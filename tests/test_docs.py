@@ -17,6 +17,7 @@ from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.settings.settings import OPTIONS
+from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import JournalStats, Retention, StoreLimits, StoreStats
 from foreshock_simulator.scenarios.load import names
@@ -64,6 +65,7 @@ VITALS = HubStats(
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),
     memory=MemoryUsage(0, 0),
+    shared=SharedState("", leads=True, problem=""),
 )
 
 

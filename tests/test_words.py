@@ -64,12 +64,12 @@ ALLOWED: Mapping[str, str] = {
 """Parts of texts that may contain a banned word, and why."""
 ALLOWED_CODE = re.compile(
     r"Promise|\.tell\(\)|\bvictims?\b|rollout|undo|inbox|objectives?|starve\b|segment in segments"
-    r"|(cpu|memory) utilisation:|\\told|\d % (\d|\(|len\()",
+    r"|pg( try)? advisory|(cpu|memory) utilisation:|\\told|\d % (\d|\(|len\()",
     re.IGNORECASE,
 )
 """Parts of code that may be a banned word: names of JavaScript, Python, and kubectl, labels of a GPU-wait pair as in
 the literature, names in files of earlier versions and in scenarios, one scenario, names of
-node_exporter's rules, an escaped tab, and the remainder of a division."""
+node_exporter's rules, functions of PostgreSQL, an escaped tab, and the remainder of a division."""
 IDENTIFIER = re.compile(r"[a-z0-9_./:{}#@$<>\-\[\]=\"'^+*|()?\\]*")
 """A string without spaces or capital letters names something for programs, and is shown to nobody."""
 

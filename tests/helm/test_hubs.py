@@ -21,6 +21,12 @@ def test_two_hubs_keep_apart_and_one_stays(rendered: dict[str, list[Yaml]]) -> N
     assert of(found, "Service", "foreshock-hub")["spec"]["sessionAffinity"] == "ClientIP"
 
 
+def test_two_hubs_that_share_a_database_may_both_have_channels(template: Template) -> None:
+    """One of them sends."""
+    config = {**TWO["config"], "notify_file": "/channels", "postgres_url": "postgresql://hub@db/hubs"}
+    assert of(template(values={"hub": {**TWO, "config": config}}), "StatefulSet")["spec"]["replicas"] == 2
+
+
 @pytest.mark.parametrize(("hub", "pod"), [({}, None), (TWO, "foreshock-hub-0")])
 def test_all_spans_reach_one_hub_and_people_any_that_responds(template: Template, hub: Yaml, pod: str | None) -> None:
     """Caller and callee send their halves of a call from different pods. A hub that is not ready answers itself."""

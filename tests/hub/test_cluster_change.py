@@ -29,6 +29,7 @@ from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.store import Store
 from foreshock_dashboard.store.journal import Journal
 from foreshock_dashboard.store.outbox import Outbox
+from foreshock_dashboard.store.outbox_file import OutboxFile
 
 START, STEP, MINUTE = 1_800_000_000.0, 10.0, 60.0
 SLOW_FROM = START + 40 * MINUTE
@@ -80,7 +81,9 @@ class Platform:
         memory = Memory(self.settings.memory_limit)
         inputs = LoopInputs(source, True, None, memory, identities=self.identities, known_clusters=known)
         self.loop = AnalysisLoop(self.settings, clock, inputs)
-        self.notifier = notifier(self.settings, clock, self._folder, Hooks("https://hub.example.com"))
+        self.notifier = notifier(
+            self.settings, clock, lambda: OutboxFile(self._folder), Hooks("https://hub.example.com")
+        )
 
     def restart(self, labels: tuple[str, ...] = ("cluster",)) -> None:
         """End the hub, and start another."""
@@ -121,7 +124,7 @@ class Platform:
 
     def messages(self) -> list[tuple[str, str]]:
         """The last message about each incident: event, and incident."""
-        with closing(Outbox(self._folder)) as outbox:
+        with closing(Outbox(OutboxFile(self._folder))) as outbox:
             (channel,) = read_channels(self._folder / "channels")
             return [(message.event, message.subject) for message in outbox.messages(channel.key)]
 

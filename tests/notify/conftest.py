@@ -16,6 +16,7 @@ from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing
 from foreshock_dashboard.store.outbox import Outbox
+from foreshock_dashboard.store.outbox_file import OutboxFile
 
 BASE = "https://hub.example.com"
 
@@ -46,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Notifier]]:
             file.write_text("\n".join(lines))
             timing = Timing(time.time, time.monotonic, random.random, time.time)
             peers = [Alertmanager(url) for url in urls]
-            made = Notifier(Outbox(folder), file, peers, timing, Hooks(BASE, **hooks), early_alerts=True)
+            made = Notifier(Outbox(OutboxFile(folder)), file, peers, timing, Hooks(BASE, **hooks), early_alerts=True)
             opened.callback(made.close)
             made.start()
             return made

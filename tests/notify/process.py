@@ -13,6 +13,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing
 from foreshock_dashboard.store.outbox import Outbox
+from foreshock_dashboard.store.outbox_file import OutboxFile
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -23,7 +24,7 @@ def main(folder: Path, names: list[str]) -> None:
 
     timing = Timing(time.time, time.monotonic, random.random, time.time)
     hooks = Hooks("https://hub.example.com", record=record)
-    notifier = Notifier(Outbox(folder), folder / "channels", (), timing, hooks)
+    notifier = Notifier(Outbox(OutboxFile(folder)), folder / "channels", (), timing, hooks)
     notifier.start()
     if names:
         notifier.observe(tuple(incident(id=name) for name in names), complete=True)

@@ -27,6 +27,7 @@ from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, No
 from foreshock_dashboard.notify.peer import Mute, Peer, Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
+from foreshock_dashboard.store.outbox_file import OutboxFile
 
 SIGNS = {"failure": "critical", "warning": "warning", "info": "update", "success": "resolved"}
 
@@ -53,7 +54,7 @@ class Hub:
             record=lambda _, data: self.recorded.append(data),
         )
         self.timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
-        self.outbox = Outbox(self._folder)
+        self.outbox = Outbox(OutboxFile(self._folder))
         self.notifier = Notifier(self.outbox, self._file, (), self.timing, hooks, early_alerts=True)
         ((_, self.delivery),) = self.notifier._deliveries.values()
 

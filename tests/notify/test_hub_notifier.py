@@ -10,7 +10,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.settings.settings import HubError, Settings
-from foreshock_dashboard.store.outbox import OUTBOX_FILE
+from foreshock_dashboard.store.outbox_file import OUTBOX_FILE, OutboxFile
 
 HOOKS = Hooks("https://hub.example.com")
 
@@ -22,7 +22,7 @@ HOOKS = Hooks("https://hub.example.com")
 )
 def test_without_a_receiver_or_at_a_past_time_nothing_is_sent(settings: Settings, tmp_path: Path) -> None:
     """Nor is there an outbox."""
-    assert notifier(settings, Clock(), tmp_path, HOOKS) is None
+    assert notifier(settings, Clock(), lambda: OutboxFile(tmp_path), HOOKS) is None
     assert not (tmp_path / OUTBOX_FILE).exists()
 
 
@@ -31,7 +31,7 @@ def test_receivers_are_the_alertmanagers_and_the_channels_of_the_file(tmp_path: 
     file = tmp_path / "channels"
     file.write_text("json://hub.example.com/secret name=hook\n")
     settings = Settings(alertmanager_url=("http://am:9093/prefix",), notify_file=file)
-    made = notifier(settings, Clock(), tmp_path, HOOKS)
+    made = notifier(settings, Clock(), lambda: OutboxFile(tmp_path), HOOKS)
     assert made is not None
     assert [(item.name, item.kind) for item in made.stats()] == [
         ("http://am:9093/prefix", "alertmanager"),
@@ -60,4 +60,4 @@ def test_a_file_that_cannot_be_used_is_named_with_its_option(
         notify_file=tmp_path / "channels",
     )
     with pytest.raises(HubError, match=message):
-        notifier(settings, Clock(), tmp_path, HOOKS)
+        notifier(settings, Clock(), lambda: OutboxFile(tmp_path), HOOKS)

@@ -9,22 +9,29 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.store import StoreError
-from foreshock_dashboard.store.outbox import OUTBOX_FILE, Outbox, OutboxMessage
+from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
+from foreshock_dashboard.store.outbox_file import OUTBOX_FILE, OutboxFile
 
 PAGE = OutboxMessage("slack", "i1", "page", 1.0, "{}")
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
+def file(tmp_path: Path) -> OutboxFile:
+    """A new file."""
+    return OutboxFile(tmp_path)
+
+
+@pytest.fixture
+def outbox(file: OutboxFile) -> Iterator[Outbox]:
     """An empty outbox."""
-    opened = Outbox(tmp_path)
+    opened = Outbox(file)
     yield opened
     opened.close()
 
 
 def reopened(folder: Path) -> tuple[OutboxMessage, ...]:
     """What another process finds on disk."""
-    other = Outbox(folder)
+    other = Outbox(OutboxFile(folder))
     try:
         return other.messages("slack")
     finally:
@@ -61,9 +68,9 @@ def test_the_outcome_of_a_replaced_message_changes_nothing(outbox: Outbox) -> No
     assert outbox.get("slack", "i1") == resolved
 
 
-def test_a_disk_that_takes_nothing_delays_no_message(outbox: Outbox, tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_delays_no_message(file: OutboxFile, outbox: Outbox, tmp_path: Path) -> None:
     """It is delivered from memory, and is written once the disk takes something again."""
-    run = outbox._connection.execute
+    run = file._connection.execute
     run("pragma query_only = on")
     outbox.put(PAGE)
     assert outbox.messages("slack") == (PAGE,)
@@ -85,7 +92,7 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Path) -> None:
     """As that of the store."""
     with pytest.raises(StoreError, match="cannot open"):
-        Outbox(tmp_path / "missing")
+        OutboxFile(tmp_path / "missing")
 
 
 def test_removed_messages_are_gone_from_the_disk(outbox: Outbox, tmp_path: Path) -> None:

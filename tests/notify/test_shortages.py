@@ -18,6 +18,7 @@ from foreshock_dashboard.notify.message import body_of
 from foreshock_dashboard.notify.shortages import due_messages, is_due
 from foreshock_dashboard.settings.working_hours import WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
+from foreshock_dashboard.store.outbox_file import OutboxFile
 
 HOURS = WorkingHours.parse("Mon-Fri 09:00-17:00 UTC")
 CHAT = Service("serving", "llm-chat")
@@ -89,7 +90,7 @@ Due = Callable[..., list[OutboxMessage]]
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[Due]:
     """What is due of the shortages of a forecast at a time, put into an outbox as delivered."""
-    with closing(Outbox(tmp_path)) as outbox:
+    with closing(Outbox(OutboxFile(tmp_path))) as outbox:
 
         def due(
             now: str, *shortages: Shortage, channel: Channel = CHANNEL, waiting: bool = False, silenced: bool = False

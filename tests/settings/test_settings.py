@@ -60,7 +60,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "alertmanager_url": "http://am-1:9093,http://am-2:9093", "alertmanager_config": "/a", "notify_file": "/n",
             "alertmanager_early_warnings": "true",
         "working_hours": "Mon-Sat 08:00-18:00 Europe/Berlin",
-        "services_file": "/v", "prices": "/p", "github_webhook_secret_file": "/h", "mcp": "true",
+        "postgres_url": "postgresql://hub@db/hubs", "postgres_password_file": "/w",
+            "services_file": "/v", "prices": "/p", "github_webhook_secret_file": "/h", "mcp": "true",
         "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
     assert set(values) == {item.key for item in OPTIONS}

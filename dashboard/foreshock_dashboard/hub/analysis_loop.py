@@ -161,7 +161,7 @@ class AnalysisLoop:
         if world is None:
             return
         if inputs.identities:
-            self._state = inputs.identities.renamed(self._state)
+            self._state = inputs.identities.followed(inputs.identities.renamed(self._state))
             inputs.identities.record(self._state.incidents)
         self.slos.observe(world)
         self.tiers.observe(world)

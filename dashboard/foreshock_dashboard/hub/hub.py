@@ -54,6 +54,7 @@ from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.prices_file import prices_file
 from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.shared.durable_state import durable_state
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
@@ -124,7 +125,11 @@ class Hub:
         with ExitStack() as opened:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
-            self.journal = intake.journal
+            with naming("--postgres-url: install foreshock[postgres]", ModuleNotFoundError):
+                url = settings.postgres_url if settings.at is None else ""
+                state = durable_state(url, settings.postgres_password_file, intake.journal, intake.store.path)
+            self._state = opened.enter_context(closing(state))
+            self.journal = state.journal
             if settings.at is None and recording is None:
                 record_options(self.journal, watched_options(settings, __version__), clock.now())
             self._change_log = ChangeLog(self.journal)
@@ -177,7 +182,7 @@ class Hub:
                 simulated=recording is not None and recording.meta.simulated,
                 memory=self._memory,
                 reported=self._change_log.all,
-                identities=Identities(self.journal) if settings.at is None else None,
+                identities=Identities(self.journal, state.leads) if settings.at is None else None,
                 known_clusters=known,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
@@ -195,7 +200,7 @@ class Hub:
                 app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure, mcp=settings.mcp)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
-            self.notifier = notifier(settings, clock, intake.store.path, self.hooks())
+            self.notifier = notifier(settings, clock, state.messages, self.hooks())
             if self.notifier:
                 opened.callback(self.notifier.close)
             opened.callback(self._end_threads)
@@ -212,6 +217,7 @@ class Hub:
             shortages=self._shortages,
             silences_capacity=lambda service, time: self._known_responses().silences_capacity(service, time),
             working_hours=self._settings.working_hours,
+            leads=self._state.leads,
         )
 
     def _make_threads(self, *, reads_own_store: bool) -> Sequence[threading.Thread]:
@@ -250,7 +256,7 @@ class Hub:
         """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
         snapshot = self.snapshot
-        if snapshot.world is not None and self._settings.at is None:
+        if snapshot.world is not None and self._settings.at is None and self._state.leads():
             self._change_log.record(snapshot.world.collected, snapshot.world.time)
         if self.notifier and self._owners_read.is_set() and snapshot.world is not None and not snapshot.error:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
@@ -457,6 +463,7 @@ class Hub:
             unmatched_tiers=self._loop.tiers.unmatched,
             channels=self.notifier.stats() if self.notifier else (),
             outbox_error=self.notifier.problem if self.notifier else "",
+            shared=self._state.shared(),
         )
 
 

@@ -1,9 +1,10 @@
-"""Identity of incidents across a restart, and across the moment when names get a cluster; the journal keeps it.
+"""Identity of incidents across a restart, across hubs, and across the moment when names get a cluster, by the journal.
 
 After a restart the hub analyzes the last hours. Of an incident that opened before them it finds a later opening, and so
 another ID: acknowledgments, assignments, and silences would no longer belong to it. Incidents that opened within them
 get the same ID from the data alone, so that replays and other hubs agree. As soon as there are several clusters, or no
-longer, the hub analyzes the last hours as well, and finds the services of all incidents under other names.
+longer, the hub analyzes the last hours as well, and finds the services of all incidents under other names. Of hubs that
+share a journal, each may see an incident an evaluation earlier than another; they follow the one that leads.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 REOPEN_SECONDS = MIN_LEARNING_SECONDS + 900.0
 """Seconds after the start of the analyzed history within which an incident opens again that was open before: as soon as
 a baseline is learned, and a while later where the baseline is that of the incident."""
+SAME_OPENING_SECONDS = 300.0
+"""Longest time between the openings of one incident by two hubs."""
 BY = "hub"
 
 
@@ -94,6 +97,11 @@ class Identity(NamedTuple):
         is_open = self.resolved is None or self.resolved >= incident.opened
         return is_open and self.opened < incident.opened and self._is_like(incident, members)
 
+    def is_same_opening(self, incident: Incident, members: frozenset[Service]) -> bool:
+        """Whether an open incident is this one, as another hub found it."""
+        near = abs(self.opened - incident.opened) <= SAME_OPENING_SECONDS
+        return near and self._is_like(incident, members)
+
     def is_under_other_names(self, incident: Incident, members: frozenset[Service]) -> bool:
         """Whether an open incident may be this one, some of whose services have a cluster and others do not."""
         names = (incident.first_service or incident.service, self.first_service, self.service)
@@ -113,11 +121,16 @@ _IsOf = Callable[[Identity, Incident, frozenset[Service]], bool]
 
 
 class Identities:
-    """Records the identities of open incidents, and restores them. One thread uses it."""
+    """Records the identities of open incidents, and restores them. One thread uses it.
 
-    def __init__(self, journal: EntryLog) -> None:
-        self._journal = journal
+    leads: whether this hub records them, or else follows another one's.
+    """
+
+    def __init__(self, journal: EntryLog, leads: Callable[[], bool] = lambda: True) -> None:
+        self._journal, self._leads = journal, leads
         self._known: dict[str, Identity] = {}
+        self._seq = 0
+        """Of the newest entry read."""
         self._begin: float | None = None
         """Start of the analyzed history, Unix seconds; None before the first evaluation."""
         self._earlier: list[Identity] = []
@@ -148,6 +161,15 @@ class Identities:
         self._open = []
         return self._with_identities(state, known, Identity.is_under_other_names)
 
+    def followed(self, state: State) -> State:
+        """The state with the identities that the leading hub gave to the open incidents."""
+        if self._leads():
+            return state
+        self._read_new()
+        found = {incident.id for incident in state.incidents}
+        known = [item for item in self._known.values() if item.resolved is None and item.incident not in found]
+        return self._with_identities(state, known, Identity.is_same_opening) if known else state
+
     def _with_identities(self, state: State, known: list[Identity], is_of: _IsOf) -> State:
         """The state with the first identity that each new incident may have, which is taken out of `known`."""
 
@@ -174,6 +196,8 @@ class Identities:
 
     def record(self, incidents: Iterable[Incident]) -> None:
         """Write what changed of the identities into the journal; a failure is tried again at the next evaluation."""
+        if not self._leads():
+            return
         try:
             for incident in incidents:
                 identity, known = Identity.of(incident), self._known.get(incident.id)
@@ -188,21 +212,25 @@ class Identities:
 
     def _read(self, until: float) -> None:
         """Read the identities; those that opened before `until` have another ID. An unreadable journal has none."""
+        self._read_new()
+        self._earlier = [item for item in self._known.values() if item.opened < until]
+        self._earlier.sort(key=lambda item: -item.opened)
+        self._open = [item for item in self._known.values() if item.opened >= until and item.resolved is None]
+
+    def _read_new(self) -> None:
         try:
-            entries = self._journal.read("identity")
+            entries = self._journal.read("identity", self._seq)
         except SourceError as error:
-            log.warning("incidents that were open may get another ID: %s", error)
+            self._problem.update(f"incidents that are open may get another ID: {error}")
             return
         for entry in entries:
+            self._seq = entry.seq
             try:
                 identity = Identity.read(entry)
             except (AttributeError, KeyError, TypeError, ValueError):
                 log.warning("journal: entry %d has an unknown form and is left out", entry.seq)
                 continue
             self._known[identity.incident] = identity
-        self._earlier = [item for item in self._known.values() if item.opened < until]
-        self._earlier.sort(key=lambda item: -item.opened)
-        self._open = [item for item in self._known.values() if item.opened >= until and item.resolved is None]
 
 
 def _number(value: object) -> float | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
@@ -16,13 +16,13 @@ from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
 from foreshock_dashboard.notify.peer import Timing
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.store.outbox import Outbox
+from foreshock_dashboard.store.outbox import Messages, Outbox
 
 log = logging.getLogger(__name__)
 
 
-def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> Notifier | None:
-    """The notifier with its outbox in a folder; None without a receiver, and for a hub at a past time.
+def notifier(settings: Settings, clock: Clock, messages: Callable[[], Messages], hooks: Hooks) -> Notifier | None:
+    """The notifier with an outbox of these messages; None without a receiver, and for a hub at a past time.
 
     Raises:
         HubError: a file or URL of an option cannot be used.
@@ -34,7 +34,7 @@ def notifier(settings: Settings, clock: Clock, folder: Path, hooks: Hooks) -> No
         log.warning("links in notifications lead to %s; set --external-url", hooks.base)
     with ExitStack() as opened:
         peers = [opened.enter_context(closing(item)) for item in alertmanagers(settings)]
-        outbox = opened.enter_context(closing(Outbox(folder)))
+        outbox = opened.enter_context(closing(Outbox(messages())))
         timing = Timing(clock.now, time.monotonic, random.random, time.time, clock.speed)
         with naming("--notify-file"):
             early = settings.alertmanager_early_warnings

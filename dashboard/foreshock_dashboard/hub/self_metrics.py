@@ -26,6 +26,7 @@ from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.incident_summary import candidate_clauses
 from foreshock_dashboard.render.incident_text import suspected_cause
+from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import JournalStats, StoreStats
 
@@ -146,6 +147,8 @@ def metric_families(stats: HubStats) -> Iterator[Metric]:
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)
     yield from _journal(stats.journal)
+    if stats.shared:
+        yield from _shared(stats.shared)
     yield _notifications(stats.channels)
 
 
@@ -339,6 +342,17 @@ def _journal(stats: JournalStats) -> Iterator[Family]:
         ("corruptions", "Damaged journals set aside when the hub started.", int(bool(stats.recovery))),
     ):
         yield CounterMetricFamily(f"foreshock_journal_{name}", text, value=value)
+
+
+def _shared(state: SharedState) -> Iterator[Family]:
+    yield GaugeMetricFamily(
+        "foreshock_shared_state_up", "Whether the database of --postgres-url can be used.", value=int(not state.problem)
+    )
+    yield GaugeMetricFamily(
+        "foreshock_shared_state_leader",
+        "Whether this hub notifies, of those that share --postgres-url.",
+        value=int(state.leads),
+    )
 
 
 def _notifications(channels: Iterable[ChannelStats]) -> CounterMetricFamily:

@@ -18,6 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.sources.discovery.jobs import DiscoveryState
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
@@ -33,7 +34,7 @@ class HubStats:
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
     discovery: jobs of the targets file.
     changes: reported ones. channels: receivers of notifications. outbox_error: why messages are not durable, "" if they
-    are. cost: that of the last 24 h.
+    are. shared: of the database that several hubs share; None without one. cost: that of the last 24 h.
     """
 
     version: str
@@ -54,6 +55,7 @@ class HubStats:
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
     cluster_labels: tuple[str, ...] = ()
+    shared: SharedState | None = None
     capacity: CapacityForecast = field(default_factory=CapacityForecast)
     cost: CostReport = CostReport(math.nan, math.nan, 0.0, "")
 
@@ -66,6 +68,7 @@ def status_json(stats: HubStats) -> Json:
         "memory": stats.memory._asdict(),
         "store": asdict(stats.store),
         "journal": asdict(stats.journal),
+        "shared": stats.shared._asdict() if stats.shared else None,
         "receiver": {
             "requests": stats.receiver.requests,
             "accepted_spans": stats.receiver.spans,

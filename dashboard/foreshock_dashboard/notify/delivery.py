@@ -44,6 +44,7 @@ class Delivery:
         key: of the channel in the outbox.
         picture: the picture of an incident, by its id.
         record: called after each message that was sent or dropped.
+        leads: whether this hub, of those that share the outbox, sends.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Delivery:
         timing: Timing,
         picture: Callable[[str], bytes | None],
         record: Callable[[OutboxMessage, Outcome], None],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.state = state
+        self._leads = leads
         self._key, self._sender, self._outbox, self._timing = key, sender, outbox, timing
         self._picture, self._record = picture, record
         self._limit = RateLimit(timing.monotonic)
@@ -95,6 +98,8 @@ class Delivery:
 
     def deliver_next(self) -> float:
         """Send the next message if one is due; the seconds until there is something to do again."""
+        if not self._leads():
+            return IDLE_SECONDS
         now = self._timing.now()
         waiting = self.waiting()
         for message in waiting:

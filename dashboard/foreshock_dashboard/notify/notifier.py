@@ -26,6 +26,7 @@ from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Posting, 
 from foreshock_dashboard.notify.shortages import PREFIX, due_messages
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
+from foreshock_dashboard.store import StoreError
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Hooks(NamedTuple):
     time (Unix seconds), if so. picture: PNG of an incident, by its id. record: takes what was sent, for the
     journal (Unix seconds, data). shortages: those of the capacity forecast; None without a current one.
     silences_capacity: whether a silence covers a service, or a pool (None), at a time. working_hours: for which
-    shortages wait.
+    shortages wait. leads: whether this hub, of those that share an outbox, sends messages.
     """
 
     base: str
@@ -59,6 +60,7 @@ class Hooks(NamedTuple):
     shortages: Callable[[], Sequence[Shortage] | None] = lambda: None
     silences_capacity: Callable[[Service | None, float], bool] = lambda _, __: False
     working_hours: WorkingHours = WorkingHours.parse(DEFAULT)
+    leads: Callable[[], bool] = lambda: True
 
 
 class Notifier:
@@ -86,7 +88,7 @@ class Notifier:
         self._early_alerts = early_alerts
         self._outbox, self._timing, self._hooks = outbox, timing, hooks
         self._incidents: tuple[Incident, ...] | None = None
-        self._complete = False
+        self._complete = self._led = False
         self._alert_keys: list[object] = []
         self._accepted_lock = threading.Lock()
         self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
@@ -167,7 +169,7 @@ class Notifier:
         """Record the first time that an Alertmanager accepts each alert of an incident, and its end: once, also across
         restarts."""
         now = self._timing.now()
-        for incident in posting.notified:
+        for incident in posting.notified if self._hooks.leads() else ():
             with self._accepted_lock, self._isolated(ALERTMANAGER, incident.id):
                 last = self._outbox.get(ALERTMANAGER, incident.id)
                 if last is not None and last.at > posting.at:
@@ -222,6 +224,29 @@ class Notifier:
         self._failing -= {key for key in list(self._failing) if key[1] and key[1] not in known}
         for key in [key for key in list(self._labels) if key[0] not in known]:
             self._labels.pop(key, None)
+        if self._take_turn():
+            self._plan_messages(incidents)
+        keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
+        keys += self.mutes().items()
+        if keys != self._alert_keys:
+            self._alert_keys = keys
+            for peer in self._peers:
+                peer.wake()
+
+    def _take_turn(self) -> bool:
+        """Whether this hub sends messages. Before it begins to, and while it does not, it reads those of another."""
+        led, self._led = self._led, self._hooks.leads()
+        if not (led and self._led):
+            try:
+                self._outbox.read_again()
+            except StoreError as error:
+                log.debug("messages of other hubs cannot be read: %s", error)  # Status shows it
+            if self._led:
+                for _, delivery in self._deliveries.values():
+                    delivery.wake()
+        return self._led
+
+    def _plan_messages(self, incidents: Sequence[Incident]) -> None:
         now, hooks = self._timing.now(), self._hooks
         open_ids = {item.id for item in incidents if item.is_open}
         for channel, delivery in self._deliveries.values():
@@ -243,12 +268,6 @@ class Notifier:
                     delivery.wake()
                 self._forget(channel.key, open_ids, now, delivery.note_dropped)
         self._forget(ALERTMANAGER, open_ids, now)
-        keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
-        keys += self.mutes().items()
-        if keys != self._alert_keys:
-            self._alert_keys = keys
-            for peer in self._peers:
-                peer.wake()
 
     def _due(self, channel: Channel, incidents: Sequence[Incident], now: float) -> list[OutboxMessage]:
         """The messages that are due on a channel."""
@@ -340,9 +359,9 @@ class Notifier:
                 if unreadable := [item.key for item in self._outbox.messages(key) if not _is_readable(item)]:
                     log.warning("channel %s: %d messages cannot be read; forgotten", channel.name, len(unreadable))
                     self._outbox.remove(unreadable)
-                state = ChannelState(channel.name, channel.schema)
-                record = _recorder(state, self._hooks, self._timing)
-                delivery = Delivery(key, state, sender, self._outbox, self._timing, self._hooks.picture, record)
+                state, hooks = ChannelState(channel.name, channel.schema), self._hooks
+                record = _recorder(state, hooks, self._timing)
+                delivery = Delivery(key, state, sender, self._outbox, self._timing, hooks.picture, record, hooks.leads)
                 if start:
                     delivery.start()
             deliveries[key] = channel, delivery

@@ -96,6 +96,16 @@ def parse_alertmanagers(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(urls))
 
 
+def parse_postgres_url(text: str) -> str:
+    """A URL as libpq's, without a password: the command line and the environment are not secret."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgres", "postgresql") or not parts.netloc:
+        raise ValueError("is no URL of a database. Use postgresql://USER@HOST/DATABASE.")
+    if parts.password or re.search(r"(^|&)password=", parts.query):
+        raise ValueError("has a password. Write it to a file, and set --postgres-password-file.")
+    return text
+
+
 class TargetOption(NamedTuple):
     """A scrape URL, and the service whose metrics are there, `name` or `namespace/name`; "" where the series say it."""
 

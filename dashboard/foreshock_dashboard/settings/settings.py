@@ -197,6 +197,15 @@ class Settings:
     retention_metrics: float = _store(parse_duration, "15d", "retention of metrics in the embedded store", "DURATION")
     retention_traces: float = _store(parse_duration, "2d", "retention of traces in the embedded store", "DURATION")
     retention_size: int = _store(types.parse_size, "10GiB", "maximum disk space for the embedded store", "SIZE")
+    postgres_url: str = _store(
+        types.parse_postgres_url,
+        str,
+        "PostgreSQL database in which several hubs share acknowledgments, silences, changes, and sent notifications",
+        "URL",
+    )
+    postgres_password_file: Path | None = _store(
+        Path, None, "password of the user in --postgres-url; re-read for each connection", "FILE"
+    )
     indexed_attributes: tuple[str, ...] = _store(
         types.parse_attributes,
         tuple,
@@ -317,6 +326,8 @@ class Settings:
         ):
             if getattr(self, f"{name}_config") and not given:
                 raise SettingsError(f"{name}_config: has no effect without a URL. Set {needed}.")
+        if self.postgres_password_file and not self.postgres_url:
+            raise SettingsError("postgres_password_file: has no effect without a URL. Set --postgres-url.")
         for prefix, cert, key in (
             ("", self.tls_cert, self.tls_key),
             ("otlp_", self.otlp_tls_cert, self.otlp_tls_key),

@@ -126,13 +126,7 @@ class Journal:
 
     def append(self, kind: Kind, at: float, by: str, data: Mapping[str, Any]) -> int:
         """As `EntryLog.append`. Raises StoreError if nothing was kept."""
-        try:
-            body = orjson.dumps(dict(data))
-            micros = round(at * 1e6)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"an entry of the journal must be JSON with a finite time: {error}") from error
-        if len(body) > MAX_ENTRY_BYTES:
-            raise ValueError(f"an entry of {len(body):,} bytes is too large (limit {MAX_ENTRY_BYTES:,}); shorten it")
+        body, micros = entry_body(at, data), round(at * 1e6)
         with self._lock:
             try:
                 if self._path and file_id(self._path) != self._file_id:
@@ -214,6 +208,18 @@ class Journal:
         found.close()
         self._connection.execute("delete from entries where kind = ? and seq <= ?", (kind, last))
         return (rows, size), before - rows
+
+
+def entry_body(at: float, data: Mapping[str, Any]) -> bytes:
+    """The data of an entry as JSON. Raises ValueError, also for a time that is not finite."""
+    try:
+        body = orjson.dumps(dict(data))
+        round(at * 1e6)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"an entry of the journal must be JSON with a finite time: {error}") from error
+    if len(body) > MAX_ENTRY_BYTES:
+        raise ValueError(f"an entry of {len(body):,} bytes is too large (limit {MAX_ENTRY_BYTES:,}); shorten it")
+    return body
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

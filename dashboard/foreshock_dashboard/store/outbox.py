@@ -1,30 +1,17 @@
-"""The outbox: messages to be delivered, each durable before it is sent, in a SQLite file of the store's folder."""
+"""The outbox: messages to be delivered, each durable before it is sent."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sqlite3
 import threading
-from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.store.blocks.disk import StoreError
-from foreshock_dashboard.store.sqlite_file import durable_connection, sqlite_problem
 
 log = logging.getLogger(__name__)
 
-OUTBOX_FILE = "outbox.sqlite"
-PAGE_BYTES = 4096
-SCHEMA = """
-create table if not exists messages (
-  channel text not null, subject text not null, event text not null, at real not null, body text not null,
-  waiting integer not null, attempts integer not null, not_before real not null,
-  primary key (channel, subject)
-) without rowid
-"""
 Key = tuple[str, str]
 """Channel and subject."""
 
@@ -51,48 +38,59 @@ class OutboxMessage(NamedTuple):
         return self.channel, self.subject
 
 
+class Messages(Protocol):
+    """Where the messages are durable."""
+
+    def read(self) -> list[OutboxMessage]:
+        """All messages by time. Raises StoreError."""
+
+    def write(self, messages: Mapping[Key, OutboxMessage | None]) -> None:
+        """Write messages, and delete those that are None, all or none of them. Raises StoreError."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
 class Outbox:
-    """The messages of a folder, in memory and on disk. Thread-safe.
+    """Messages in memory, and where they are durable. Thread-safe.
 
-    A message that the disk does not take stays in memory, is delivered from there, and is written with the next one: a
-    full disk must not silence a page. A damaged file is set aside as `outbox.sqlite.damaged`.
+    A message that cannot be written stays in memory, is delivered from there, and is written with the next one: a full
+    disk must not silence a page.
 
-    error: why the last write failed; "" after a success.
-
-    Raises:
-        StoreError: the file cannot be opened.
+    error: why the last read or write failed; "" after a success.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, durable: Messages) -> None:
         self.error = ""
-        self._path = folder / OUTBOX_FILE
+        self._durable = durable
         self._lock = threading.Lock()
         self._unsaved: set[Key] = set()
         self._closed = False
         self._log = LogOnChange(log, logging.ERROR, "outbox: writable again")
+        self._messages: dict[Key, OutboxMessage] = {}
         try:
-            if problem := sqlite_problem(self._path, PAGE_BYTES, "", lambda _: ""):
-                log.error("%s: damaged (%s); set aside, messages may be sent again", self._path, problem)
-                for suffix in ("-wal", "-shm"):
-                    self._path.with_name(f"{OUTBOX_FILE}{suffix}").unlink(missing_ok=True)
-                self._path.replace(self._path.with_name(f"{OUTBOX_FILE}.damaged"))
-            self._messages = self._open()
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{self._path}: cannot open: {error}; make the folder writable and free space") from error
-
-    def _open(self) -> dict[Key, OutboxMessage]:
-        self._path.touch(0o600)
-        self._connection = durable_connection(self._path, PAGE_BYTES)
-        run = self._connection.execute
-        run(SCHEMA)
-        rows = [OutboxMessage(*row) for row in run("select * from messages order by at")]
-        return {row.key: row._replace(waiting=bool(row.waiting)) for row in rows}
+            self.read_again()
+        except StoreError as error:
+            self.error = f"{error}; messages may be sent again"
+            self._log.update(self.error)
 
     def close(self) -> None:
-        """Close the file. What a delivery in progress notes afterwards is not kept."""
+        """Close. What a delivery in progress notes afterwards is not kept."""
         with self._lock:
             self._closed = True
-            self._connection.close()
+            self._durable.close()
+
+    def read_again(self) -> None:
+        """Take the messages as another hub has written them; those that could not be written stay.
+
+        Raises:
+            StoreError: they cannot be read; nothing has changed.
+        """
+        with self._lock:
+            found = {message.key: message for message in self._durable.read()}
+            own = {key: self._messages[key] for key in self._unsaved if key in self._messages}
+            self._messages = {**own, **found}
+            self._unsaved = own.keys() - found.keys()
 
     def messages(self, channel: str) -> tuple[OutboxMessage, ...]:
         """All messages of a channel, the oldest first."""
@@ -133,23 +131,14 @@ class Outbox:
                 self._write(removed)
 
     def _write(self, keys: set[Key]) -> None:
-        """Bring these messages, and those that an earlier write failed for, to the disk."""
+        """Make these messages durable, and those that an earlier write failed for."""
         if self._closed:
             return
         self._unsaved |= keys
-        run = self._connection.execute
         try:
-            run("begin immediate")
-            for key in self._unsaved:
-                if (message := self._messages.get(key)) is None:
-                    run("delete from messages where channel = ? and subject = ?", key)
-                else:
-                    run("insert or replace into messages values (?, ?, ?, ?, ?, ?, ?, ?)", message)
-            run("commit")
-        except sqlite3.Error as error:
-            self.error = f"{self._path}: cannot be written ({error}); messages may be sent again after a restart"
-            with contextlib.suppress(sqlite3.Error):
-                run("rollback")
+            self._durable.write({key: self._messages.get(key) for key in self._unsaved})
+        except StoreError as error:
+            self.error = f"{error}; messages may be sent again after a restart"
         else:
             self.error = ""
             self._unsaved.clear()

@@ -396,7 +396,7 @@ const drawSpans = ({ hub }) => {
 const sum = (counts) => counts.reduce((total, count) => total + count, 0);
 
 /** @param {StatusData} data */
-const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
+const drawStore = ({ hub: { journal, memory, shared, store, sources = {} } }) => {
   if (!store || !isNumber(store.disk_bytes)) {
     setPanel("store", "empty", "No data about the store.");
     return;
@@ -429,6 +429,11 @@ const drawStore = ({ hub: { journal, memory, store, sources = {} } }) => {
     Boolean(journal) && [
       "Journal",
       `${formatCount(entries)} ${entries === 1 ? "entry" : "entries"}${journal?.durable ? "" : ", in memory only"}`,
+    ],
+    Boolean(shared) && [
+      "Shared journal",
+      `${shared?.place}, ${shared?.leads ? "this hub notifies" : "another hub notifies"}`,
+      Boolean(shared?.problem),
     ],
     isNumber(store.oldest) && ["Oldest data", timeElement(store.oldest, 0)],
     isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Retention", kept],

@@ -1,0 +1,54 @@
+"""What a hub keeps of people and hubs: in files, or in a database that it shares with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from foreshock_dashboard.model.journal import EntryLog
+from foreshock_dashboard.shared.state import SharedState
+from foreshock_dashboard.store import Journal, JournalStats
+from foreshock_dashboard.store.outbox import Messages
+from foreshock_dashboard.store.outbox_file import OutboxFile
+
+
+class KeptLog(EntryLog, Protocol):
+    """A journal that has statistics."""
+
+    def stats(self) -> JournalStats:
+        """Return the statistics."""
+
+
+class DurableState(NamedTuple):
+    """messages: opens those of the outbox. shared: the state of the database; None without one."""
+
+    journal: KeptLog
+    messages: Callable[[], Messages]
+    shared: Callable[[], SharedState | None]
+    close: Callable[[], None]
+
+    def leads(self) -> bool:
+        """Whether this hub notifies, and writes what each of the hubs that share a journal finds."""
+        shared = self.shared()
+        return shared is None or shared.leads
+
+
+def durable_state(postgres_url: str, password_file: Path | None, journal: Journal, folder: Path) -> DurableState:
+    """The state in a database; with "", in the journal, and an outbox in the folder.
+
+    password_file: as of `SharedDatabase`.
+
+    Raises:
+        ModuleNotFoundError: the client of PostgreSQL is not installed.
+    """
+    if not postgres_url:
+        return DurableState(journal, lambda: OutboxFile(folder), lambda: None, lambda: None)
+    from foreshock_dashboard.shared.database import SharedDatabase
+    from foreshock_dashboard.shared.journal import SharedJournal
+    from foreshock_dashboard.shared.outbox import SharedMessages
+
+    database = SharedDatabase(postgres_url, password_file)
+    return DurableState(
+        SharedJournal(database, journal), lambda: SharedMessages(database), database.state, database.close
+    )

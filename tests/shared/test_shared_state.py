@@ -1,0 +1,217 @@
+"""What hubs share in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.conftest import Eventually
+from tests.shared.conftest import LOGIN_USER, Postgres
+
+from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.response.entries import acknowledge, end_silence, silence
+from foreshock_dashboard.response.reader import ResponseReader
+from foreshock_dashboard.shared.database import SharedDatabase
+from foreshock_dashboard.shared.journal import SharedJournal
+from foreshock_dashboard.shared.outbox import SharedMessages
+from foreshock_dashboard.store import Journal, StoreError
+from foreshock_dashboard.store.journal import JournalLimits
+from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
+
+NOW = 1_800_000_000.0
+PAGE = OutboxMessage("slack", "i1", "page", 1.0, "{}")
+Connect = Callable[[], SharedDatabase]
+
+
+def own() -> Journal:
+    """A hub's own journal, in memory."""
+    return Journal(None, now=lambda: NOW)
+
+
+def test_an_acknowledgment_on_one_hub_is_on_the_other(connect: Connect, eventually: Eventually) -> None:
+    """As soon as it has looked again."""
+    first, second = (SharedJournal(connect(), own()) for _ in range(2))
+    reader = ResponseReader(second)
+    assert reader.current().of("i1").acknowledged is None
+    first.append("incident", NOW, "ada", acknowledge("i1"))
+    eventually(lambda: reader.current().of("i1").acknowledged == ("ada", NOW), "the acknowledgment")
+
+
+def test_entries_have_one_order_and_none_is_missed_by_who_reads_what_is_new(connect: Connect) -> None:
+    """Four hubs append at once; a fifth reads after the newest that it knows, again and again."""
+    hubs = [SharedJournal(connect(), own()) for _ in range(4)]
+    reader = SharedJournal(connect(), own())
+
+    def append(hub: SharedJournal) -> None:
+        for number in range(25):
+            hub.append("incident", NOW, "", acknowledge(f"{id(hub)}-{number}"))
+
+    threads = [threading.Thread(target=append, args=(hub,)) for hub in hubs]
+    seen: list[Entry] = []
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        seen += reader.read(after=seen[-1].seq if seen else 0)
+    seen += reader.read(after=seen[-1].seq if seen else 0)
+    assert seen == reader.read()
+    assert len({entry.data["incident"] for entry in seen}) == 100
+
+
+def test_options_stay_with_their_hub(connect: Connect) -> None:
+    """Two hubs may have different ones, which would look like a change at each start."""
+    first, second = (SharedJournal(connect(), own()) for _ in range(2))
+    first.append("options", NOW, "hub", {"slo": "1s"})
+    assert [entry.data for entry in first.read("options")] == [{"slo": "1s"}]
+    assert second.read("options") == [] == second.read()
+
+
+def test_an_empty_database_takes_over_the_journal_of_the_first_hub(connect: Connect) -> None:
+    """With its numbers, by which a silence is ended; what the second one has does not come between."""
+    journal, other = own(), own()
+    journal.append("options", NOW, "hub", {})
+    number = journal.append("incident", NOW, "ada", silence(NOW, NOW + 60, comment="deploy"))
+    other.append("incident", NOW, "bob", acknowledge("i2"))
+    first, second = SharedJournal(connect(), journal), SharedJournal(connect(), other)
+    assert [(entry.seq, entry.by) for entry in second.read()] == [(number, "ada")]
+    assert second.append("incident", NOW + 1, "bob", end_silence(number)) > number
+    (ended,) = ResponseReader(second).current().silences
+    assert first.read() == second.read()
+    assert (ended.comment, ended.end) == ("deploy", NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("at", "data", "message"),
+    [
+        (NOW, {"text": "x" * 70_000}, "too large"),
+        (float("nan"), {}, "finite time"),
+        (NOW, {"text": object()}, "must be JSON"),
+    ],
+)
+def test_an_entry_that_cannot_be_kept_is_refused(
+    connect: Connect, at: float, data: dict[str, object], message: str
+) -> None:
+    """As by a hub's own journal."""
+    journal = SharedJournal(connect(), own())
+    with pytest.raises(ValueError, match=message):
+        journal.append("incident", at, "ada", data)
+    assert journal.read() == []
+
+
+def test_any_text_comes_back(connect: Connect) -> None:
+    """Also that which PostgreSQL's texts cannot hold."""
+    journal = SharedJournal(connect(), own())
+    journal.append("incident", NOW, "ada", {"text": "\0 ' \\ \u20ac \U0001f600"})
+    assert journal.read()[0].data == {"text": "\0 ' \\ \u20ac \U0001f600"}
+    with pytest.raises(ValueError, match="PostgreSQL cannot hold"):
+        journal.append("incident", NOW, "a\0b", {})
+
+
+def test_the_oldest_entries_of_a_kind_expire(connect: Connect) -> None:
+    """The database is bounded."""
+    journal = SharedJournal(connect(), own(), JournalLimits(rows=3))
+    journal.append("change", NOW, "", {})
+    for number in range(5):
+        journal.append("incident", NOW, str(number), {})
+    assert [(entry.kind, entry.by) for entry in journal.read()] == [("change", ""), *(("incident", by) for by in "234")]
+    stats = journal.stats()
+    assert (stats.rows["incident"], stats.rows["change"], stats.expired) == (3, 1, 2)
+
+
+def test_one_hub_leads_and_the_next_one_does_when_it_ends(connect: Connect, eventually: Eventually) -> None:
+    """It notifies."""
+    first, second = connect(), connect()
+    assert (first.leads, second.leads) == (True, False)
+    first.close()
+    eventually(lambda: second.leads, "the second one leads")
+
+
+def test_hubs_of_another_schema_are_others(url: str, connect: Connect) -> None:
+    """Two groups of hubs may use one database."""
+    own_schema = connect()
+    own_schema.run(lambda connection: connection.execute("create schema eu"))
+    with closing(SharedDatabase(f"{url}?search_path=eu")) as other:
+        assert other.problem == ""
+        SharedJournal(other, own()).append("incident", NOW, "ada", acknowledge("i1"))
+        assert (own_schema.leads, other.leads) == (True, True)
+    assert SharedJournal(own_schema, own()).read() == []
+
+
+def test_a_later_format_is_refused(url: str, connect: Connect) -> None:
+    """An older version would not understand it."""
+    connect().run(lambda connection: connection.execute("update foreshock_format set version = 2"))
+    with closing(SharedDatabase(url)) as older:
+        assert "upgrade the hub" in older.problem
+
+
+def test_a_hub_sends_what_the_one_before_left_and_nothing_twice(connect: Connect) -> None:
+    """The outbox is shared, too."""
+    first, second = Outbox(SharedMessages(connect())), Outbox(SharedMessages(connect()))
+    sent = PAGE._replace(subject="i2", at=2.0, waiting=False)
+    first.put(PAGE, sent)
+    assert second.messages("slack") == ()
+    second.read_again()
+    assert second.messages("slack") == (PAGE, sent)
+    second.remove([PAGE.key])
+    first.read_again()
+    assert [message.subject for message in first.messages("slack")] == ["i2"]
+
+
+def test_while_the_database_is_away_each_hub_notifies_and_what_is_known_stays(
+    postgres: Postgres, connect: Connect, eventually: Eventually
+) -> None:
+    """A page that is sent twice is better than none. Afterwards one hub leads again, and nothing is lost."""
+    databases = [connect(), connect()]
+    journals = [SharedJournal(database, own()) for database in databases]
+    reader = ResponseReader(journals[1])
+    journals[1].append("incident", NOW, "ada", acknowledge("i1"))
+    assert reader.current().of("i1").acknowledged
+    outbox = Outbox(SharedMessages(databases[0]))
+    postgres.end(signal.SIGQUIT)
+    eventually(lambda: all(database.problem for database in databases), "both notice")
+    assert all(database.leads for database in databases)
+    with pytest.raises(StoreError, match=r"PostgreSQL at postgresql://127\.0\.0\.1:\d+/hubs\d+: .*--postgres-url"):
+        journals[0].append("incident", NOW, "ada", acknowledge("i2"))
+    assert reader.current().of("i1").acknowledged
+    assert journals[0].stats().rows["incident"] == 1 or journals[0].stats().last_error
+    outbox.put(PAGE)
+    assert outbox.error
+    assert outbox.messages("slack") == (PAGE,)
+    postgres.start()
+    eventually(lambda: not any(database.problem for database in databases), "both are connected again")
+    assert sorted(database.leads for database in databases) == [False, True]
+    journals[0].append("incident", NOW, "ada", acknowledge("i2"))
+    assert [entry.data["incident"] for entry in journals[1].read()] == ["i1", "i2"]
+    outbox.put(PAGE._replace(subject="i2"))
+    assert not outbox.error
+    assert len(SharedMessages(databases[1]).read()) == 2
+
+
+def test_a_hub_starts_without_the_database() -> None:
+    """It monitors, and says what is missing."""
+    with closing(SharedDatabase("postgresql://foreshock@127.0.0.1:1/hubs?passfile=none")) as database:
+        assert "127.0.0.1:1/hubs: " in database.problem
+        assert "passfile" not in database.problem
+        assert database.leads
+        journal = SharedJournal(database, own())
+        assert journal.newest == 0
+        assert Outbox(SharedMessages(database)).error
+        with pytest.raises(StoreError):
+            journal.read()
+
+
+def test_the_password_of_the_file_is_used_and_read_again(
+    url: str, connect: Connect, tmp_path: Path, eventually: Eventually
+) -> None:
+    """It changes while the hub runs."""
+    role = f"create role {LOGIN_USER} login password 'new' in role foreshock"
+    connect().run(lambda connection: connection.execute(role))
+    file = tmp_path / "password"
+    file.write_text("old\n")
+    with closing(SharedDatabase(url.replace("foreshock@", f"{LOGIN_USER}@"), file)) as hub:
+        assert f'password authentication failed for user "{LOGIN_USER}"' in hub.problem
+        file.write_text("new\n")
+        eventually(lambda: hub.problem == "", "it is connected")
