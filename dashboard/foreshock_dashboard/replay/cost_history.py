@@ -15,7 +15,14 @@ from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError, g
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.replay.capacity_history import completed
-from foreshock_dashboard.replay.gpu_usage import cost_catalog, gauge_catalog, gpu_usage, needs_gauges, with_allocations
+from foreshock_dashboard.replay.gpu_usage import (
+    REQUESTS,
+    cost_catalog,
+    gauge_catalog,
+    gpu_usage,
+    needs_gauges,
+    with_allocations,
+)
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.world.builder import build_world, catalog
 from foreshock_dashboard.world.observer import MetricNameCache, NamedMetricSource, align_down, fetch_catalog
@@ -151,13 +158,15 @@ class CostHistory:
             keys=last.keys if self._last and keys == last.keys else keys,
             idle=last.idle if idle == last.idle else idle,
             pausable=last.pausable if hour.pausable == last.pausable else hour.pausable,
+            requested=last.requested if hour.requested == last.requested else hour.requested,
         )
         return self._last
 
 
 def account_readings(found: Readings, whole: Iterable[str]) -> CostHour:
     """The accounts of the readings of an hour. whole: the keys of the World's catalog."""
-    world = build_world(completed(with_allocations(found), whole), STEP_SECONDS)
+    known = {key: matrix for key, matrix in with_allocations(found).items() if key not in REQUESTS}
+    world = build_world(completed(known, whole), STEP_SECONDS)
     return account(gpu_usage(world, found))
 
 

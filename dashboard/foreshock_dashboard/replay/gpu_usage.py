@@ -33,9 +33,15 @@ from foreshock_dashboard.world.targets import target_of
 
 JOINED = (
     *("up", "mock", "host", "places", "gpu", "pool", "specified", "ready", "scaler_target"),
-    *("memory_total", "power", "busy", "gpu_wait", "memory"),
+    *("memory_total", "power", "busy", "gpu_wait", "memory", "finished"),
 )
 """Keys of the catalog of the World that its GPUs and their holders need, besides `utilization` and `allocated`."""
+REQUESTS: Mapping[str, tuple[str, str]] = {
+    "served": ("service_name", "service_namespace"),
+    "calls": ("server", "server_service_namespace"),
+}
+"""Keys of requests, with the labels of the server. The World of the accounts has them not: holders would have other
+names."""
 COMPUTE_SLICES = 7
 """Compute slices of a GPU with MIG (NVIDIA MIG User Guide); 4 of an A30, whose memory share is the larger one."""
 MEMORY_SLICES = 8
@@ -55,7 +61,7 @@ def cost_catalog(whole: Catalog, windows: RateWindows) -> Catalog:
     busy = whole["utilization"]
     dcgm = Producer(rate("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", DCGM_LABELS), DCGM_RENAMES, scale=1e-3)  # mJ
     return {
-        **{key: whole[key] for key in JOINED},
+        **{key: whole[key] for key in (*JOINED, *REQUESTS)},
         "utilization": replace(busy, ways=busy.ways[:1]),
         "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS), also=(dcgm,)),
         "sm_active": row("SM activity", rate("gpu_sm_active_seconds_total", GPU_LABELS)),
@@ -142,6 +148,7 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
         busy=np.where(is_named, held.rows(world.busy), np.where(count, by_gauge, np.nan)),
         waiting=held.rows(world.gpu_wait),
         pausable=_pausable(found),
+        requested=_requested(world, found, [holder.service for holder in held.holders]),
     )
 
 
@@ -247,6 +254,25 @@ def _pausable(found: Readings) -> frozenset[Service]:
         if (service := Service(namespace_of(labels), labels.get("deployment", ""))) not in scaled
         and service.cluster in clusters
         and counts.get(service) == values[-1]
+    )
+
+
+def _requested(world: World, found: Readings, holders: Iterable[Service]) -> frozenset[Service]:
+    """Holders with requests at any step, as they, their callers, or their model servers count them.
+
+    Spans without a namespace count for the services of that name in all namespaces.
+    """
+    names = {
+        Service(dict(labels).get(namespace, ""), dict(labels).get(name, ""))
+        for reading, (name, namespace) in REQUESTS.items()
+        for labels, rate in zip(found[reading].labels, found[reading].values, strict=True)
+        if np.any(rate > 0)
+    }
+    if world.model_servers:
+        rates = zip(world.model_servers.services, world.model_servers.finished, strict=True)
+        names |= {service for service, rate in rates if np.any(rate > 0)}
+    return frozenset(
+        holder for holder in holders if holder in names or Service(qualified(holder.cluster, ""), holder.name) in names
     )
 
 

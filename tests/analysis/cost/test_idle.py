@@ -45,10 +45,13 @@ def found(*hours: GpuUsage | None) -> list[tuple[str, float, float, bool]]:
 
 TWO = [CHAT, holder("chat", 1)]
 IDLE, HALF = usage(1, [CHAT], [0.0], pausable=["chat"]), usage(1, [CHAT], [0.5], pausable=["chat"])
+SERVING = usage(1, [CHAT], [0.0], pausable=["chat"], requested=["chat"])
 FREE = usage(1)
 POOLS = ("standby", "main")
 HOURS: dict[str, tuple[Sequence[GpuUsage | None], list[tuple[str, float, float, bool]]]] = {
     "idle all day": ([IDLE] * 24, [("ml/chat", 1, 24, True)]),
+    "requests without a kernel within the day": ([*[IDLE] * 4, SERVING, *[IDLE] * 20], [("ml/chat", 1, 25, False)]),
+    "requests before the last day": ([SERVING, *[IDLE] * 25], [("ml/chat", 1, 26, True)]),
     "idle for 23 h: a fact": ([HALF, *[IDLE] * 23], [("ml/chat", 1, 23, False)]),
     "idle in the last hour": ([HALF] * 23 + [IDLE], [("ml/chat", 1, 1, False)]),
     "idle since it got the GPU an hour ago": ([FREE] * 23 + [IDLE], [("ml/chat", 1, 1, False)]),

@@ -54,6 +54,7 @@ def usage(
     counted: bool = True,
     pools: Sequence[str] = (),
     pausable: Iterable[str] = (),
+    requested: Iterable[str] = (),
 ) -> GpuUsage:
     """An hour. A GPU's utilization is the sum of its holders' by default."""
     own = rows(busy)
@@ -81,6 +82,7 @@ def usage(
         busy=own,
         waiting=rows(waiting if waiting is not None else [0] * n),
         pausable=frozenset(map(service, pausable)),
+        requested=frozenset(map(service, requested)),
     )
 
 

@@ -205,6 +205,35 @@ def test_only_a_deployment_that_is_seen_whole_may_be_scaled_to_zero(
     assert (Service("ml", "notebook") in hour.pausable) is expected
 
 
+SPANS = "traces_span_metrics_calls_total"
+GRAPH = "traces_service_graph_request_total"
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "expected"),
+    [
+        (SPANS, {"service_namespace": "ml", "service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, True),
+        (SPANS, {"service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, True),
+        (SPANS, {"service_namespace": "shop", "service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, False),
+        (GRAPH, {"client": "web", "server": "notebook", "server_service_namespace": "ml"}, True),
+        (GRAPH, {"client": "notebook", "client_service_namespace": "ml", "server": "web"}, False),
+        ("vllm:request_success_total", {"service_namespace": "ml", "service_name": "notebook"}, True),
+    ],
+)
+def test_a_holder_with_requests_is_known(
+    metric: str, labels: dict[str, str], expected: bool, fresh_store: Callable[[], Store]
+) -> None:
+    """By its spans, those of its callers, or its model server; names of other namespaces are others."""
+
+    def fill(add: Add, t: float) -> None:
+        idle_gpu(add)
+        allocate(add, "notebook-7d9c5b6f4-x2x7k")
+        add(metric, t / 60, "spans", **labels)
+
+    hour = hours_of(fresh_store(), fill, 2).hours[END - 3600]
+    assert (Service("ml", "notebook") in hour.requested) is expected
+
+
 @pytest.mark.parametrize(
     ("profile", "gib", "expected"),
     [

@@ -91,6 +91,7 @@ def account(usage: GpuUsage) -> CostHour:
         values,
         {HeldGpu(names[rows[i]], usage.gpus[usage.holders[i].gpu]): run for i, run in idle_runs.items()},
         usage.pausable - in_use,
+        usage.requested & {holder.service for holder in usage.holders},
     )
 
 

@@ -20,7 +20,8 @@ def idle_holdings(ledger: CostLedger, end: float, hourly: Callable[[CostKey], fl
     """Idle holdings at `end` (Unix seconds), by money where it is known, then by GPU-hours.
 
     Of a line, GPUs idle for `LASTING_SECONDS`; without any, those idle for `MIN_IDLE_SECONDS`. None may be paused by
-    data of the past, or after a read that failed.
+    data of the past, or after a read that failed, nor if it had requests within `LASTING_SECONDS`: it may answer them
+    without a kernel.
     """
     runs = _runs(ledger, end)
     lines: dict[CostKey, list[tuple[HeldGpu, IdleRun]]] = {}
@@ -29,6 +30,9 @@ def idle_holdings(ledger: CostLedger, end: float, hourly: Callable[[CostKey], fl
         lines.setdefault(held.key, []).append((held, run))
         if run.seconds < LASTING_SECONDS or not run.is_measured:
             in_use.add(held.key.service)
+    for start, earlier in ledger.hours.items():
+        if end - LASTING_SECONDS - HOUR_SECONDS < start < end:
+            in_use |= earlier.requested
     hour = ledger.hours.get(_start(end))
     is_current = end == ledger.end and not ledger.error
     pausable = hour.pausable - in_use if hour and is_current else frozenset()

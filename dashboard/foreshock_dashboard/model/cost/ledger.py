@@ -87,7 +87,7 @@ class CostHour:
     """An hour. seconds: of it with data. values: shape (keys, figures).
 
     idle: what is idle at its end. pausable: services whose GPUs are all idle then, and that are Deployments without an
-    autoscaler all of whose replicas are seen.
+    autoscaler all of whose replicas are seen. requested: holders of GPUs with requests in it.
     """
 
     seconds: float
@@ -95,6 +95,7 @@ class CostHour:
     values: Floats = field(repr=False)
     idle: Mapping[HeldGpu, IdleRun] = field(default_factory=dict, repr=False)
     pausable: frozenset[Service] = frozenset()
+    requested: frozenset[Service] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
