@@ -206,18 +206,23 @@ class Counted(NoMetrics):
 
 
 def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
-    """Those of the last day, with the time of the last one."""
+    """Those of the last day, with the time of the last one, and the services whose processes had them."""
     source = Counted(
         series={
             "gpu_xid_errors_total": [({"xid": "63"}, 2.0), ({"xid": "79"}, 1.0), ({"xid": "31"}, 0.0)],
             "gpu_xid_last_timestamp_seconds": [({"xid": "63"}, NOW - 60), ({"xid": "79"}, NOW - 200_000)],
+            "gpu_service_xid_errors_total": [
+                ({"xid": "63", "service_name": "embed"}, 1.0),
+                ({"xid": "63", "service_namespace": "shop", "service_name": "chat"}, 2.0),
+                ({"xid": "79", "service_name": "other"}, 1.0),
+            ],
             "gpu_ecc_errors_total": [({"error_type": "corrected"}, 5.0), ({"error_type": "uncorrected"}, 0.0)],
             "gpu_nvlink_links": [({"uuid": "GPU-0-0"}, 18.0)],
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }
     )
     found = read_hardware(source, healthy_world().gpus[0], NOW)
-    assert found.xids == (Xid(63, 2.0, NOW - 60),)
+    assert found.xids == (Xid(63, 2.0, NOW - 60, ("shop/chat", "embed")),)
     assert (found.corrected, found.uncorrected, found.links) == (5.0, 0.0, 18.0)
     assert math.isnan(found.links_up)
     assert found.throttled == (("hw_thermal", 0.2),)

@@ -209,13 +209,14 @@ const gpuPairs = ({ pairs }) =>
  * @param {number | null} now
  */
 const gpuXids = ({ xids }, now) =>
-  xids.map(({ xid, description, events, last }) =>
+  xids.map(({ xid, description, events, last, services }) =>
     h(
       "li",
       null,
       h("b", null, `XID ${xid}`),
       ` ${description}, ${plural(events, "event")}`,
       isNumber(last) ? [", last ", timeElement(last, now)] : null,
+      services.map((service, i) => [i ? ", " : "; in ", link(serviceHref(service), localName(service))]),
     ),
   );
 

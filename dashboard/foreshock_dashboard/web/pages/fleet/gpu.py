@@ -13,6 +13,7 @@ from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
@@ -44,11 +45,15 @@ MAX_GPUS = 1000
 
 
 class Xid(NamedTuple):
-    """Errors of one number. last: Unix seconds, NaN where unknown."""
+    """Errors of one number. last: Unix seconds, NaN where unknown.
+
+    services: those whose processes had such an error, by the kernel log; the most frequent first.
+    """
 
     number: int
     events: float
     last: float
+    services: tuple[str, ...] = ()
 
     @property
     def info(self) -> XidInfo:
@@ -119,6 +124,7 @@ class XidRow(Row):
     description: str
     events: float | None
     last: float | None
+    services: list[str]
 
 
 class GpuDetail(TypedDict, total=False):
@@ -188,7 +194,10 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         ],
         "health": health_text,
         "faulty": faulty,
-        "xids": [XidRow(xid.number, xid.info.name, number(xid.events), number(xid.last)) for xid in health.xids],
+        "xids": [
+            XidRow(xid.number, xid.info.name, number(xid.events), number(xid.last), list(xid.services))
+            for xid in health.xids
+        ],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
         "nvlinks": {"total": number(health.links), "up": number(health.links_up)},
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
@@ -277,12 +286,29 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
     def one(metric: str) -> float:
         return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
 
+    def services() -> Mapping[str, tuple[str, ...]]:
+        query = Query(
+            "gpu_service_xid_errors_total",
+            (this,),
+            ("xid", "service_namespace", "service_name"),
+            "last",
+            LAST_VALUE_WINDOW_SECONDS,
+        )
+        answer = source.fetch(query, time, time, 1.0)
+        counts: dict[str, dict[str, float]] = {}
+        for labels, values in zip(map(dict, answer.labels), answer.values, strict=True):
+            service = Service(labels.get("service_namespace", ""), labels.get("service_name", ""))
+            if values[-1] > 0 and service.name:
+                counts.setdefault(labels.get("xid", ""), {})[str(service)] = values[-1]
+        return {code: tuple(sorted(by, key=lambda name: (-by[name], name))) for code, by in counts.items()}
+
     counts = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    hit = services() if counts else {}
     times = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
     memory = read("gpu_ecc_errors_total", "error_type", "last", LAST_VALUE_WINDOW_SECONDS)
     throttled = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
     xids = [
-        Xid(int(code), count, times.get(code, math.nan))
+        Xid(int(code), count, times.get(code, math.nan), hit.get(code, ()))
         for code, count in counts.items()
         if code.isdecimal() and count > 0 and not time - times.get(code, time) > XID_HISTORY_SECONDS
     ]

@@ -36,7 +36,7 @@ export interface OpenGpu {
   health: string;
   incidents: Pick<Incident, "id" | "severity" | "state" | "affected" | "summary" | "summary_clauses">[];
   pairs: { victim: string; aggressor: string; wait: number }[];
-  xids: { xid: number; description: string; events: number; last: number | null }[];
+  xids: { xid: number; description: string; events: number; last: number | null; services: string[] }[];
   services: {
     service: string;
     busy: number | null;
