@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from foreshock_exporter.common.log import configure_logging, log
 from foreshock_exporter.common.option_table import InvalidOptionError
@@ -17,6 +19,8 @@ from foreshock_exporter.options import Options, parse
 from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 
+M_ARENA_MAX = -8
+"""Parameter of mallopt (malloc.h of glibc)."""
 ONCE_SECONDS = 1.5
 """Collection time of `--once`; counters need two samples."""
 CLOSE_TIMEOUT_SECONDS = 0.8
@@ -37,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv, os.environ)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
+    _share_one_heap()
     configure_logging(options.log_level, options.log_format)
     stop = threading.Event()
     _stop_on_signals(stop)
@@ -68,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("the NVIDIA driver was replaced while this process ran; restarting")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
     return 0
+
+
+def _share_one_heap() -> None:
+    """Let all threads allocate from one heap of the C library: Python's lock admits one at a time anyway.
+
+    With one heap each, as glibc has it, what a thread frees stays its own.
+    """
+    with suppress(AttributeError):  # of another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def steady_clock() -> Callable[[], float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -230,6 +229,8 @@ def _rate_limited(state: OccupancyState, ended: list[Occupancy]) -> tuple[Occupa
 
 
 def _hash(text: str, size: int) -> int:
+    from hashlib import blake2b  # loads OpenSSL: only those who push pay for it
+
     return int.from_bytes(blake2b(text.encode(), digest_size=size).digest()) or 1  # zero is no id
 
 

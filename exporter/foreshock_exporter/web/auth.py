@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-import secrets
+import os
 import threading
 import time
 from collections import Counter
@@ -79,7 +77,7 @@ class PasswordChecker:
         self._max_wait = max_wait
         self._max_checks = max_checks
         self._max_address_checks = max_address_checks
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
         self._verified: dict[str, bytes] = {}
         self._checking = threading.Lock()
         self._guard = threading.Lock()
@@ -170,10 +168,14 @@ class PasswordChecker:
             self._verified.pop(user, None)
 
     def _has_verified(self, user: str, fingerprint: bytes) -> bool:
+        import hmac  # loads OpenSSL: only those with passwords pay for it
+
         return hmac.compare_digest(self._verified.get(user, b""), fingerprint)
 
     def _fingerprint(self, user: str, stored: bytes, password: bytes) -> bytes:
         """Keyed hash of the three values; a changed hash in the file invalidates it."""
+        import hashlib
+
         parts = (user.encode(), stored, password)
         return hashlib.blake2b(
             b"".join(len(part).to_bytes(4, "big") + part for part in parts), key=self._key, digest_size=32

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import time
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -135,7 +134,7 @@ def encode(response: Response, *, close: bool, head_only: bool = False) -> bytes
     """Response as HTTP/1.1 bytes."""
     head = (
         f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n"
-        f"Date: {formatdate(usegmt=True)}\r\n"
+        f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime())}\r\n"
         f"Content-Type: {response.content_type}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
         f"Connection: {'close' if close else 'keep-alive'}\r\n"
