@@ -242,6 +242,7 @@ def test_a_headline_has_the_forecast_of_its_service() -> None:
     warned = replace(incident("dependency", SuspectedCause(FRONT)), summary=Summary(SLOW))
     soon = replace(warned, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
     assert headline(soon) == "llm is likely to breach its SLO within 5 min"
+    assert headline(replace(soon, severity="warning")) == "llm may breach its SLO within 5 min"
     assert incident_sentence(soon).startswith(f"{headline(soon)}. p95 1.50 s (SLO 2.00 s). ")
     assert headline(replace(warned, at_risk=(AtRisk(LLM, 60.0, 1200.0, 3000.0),))).startswith("llm is degraded: ")
     assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm is breaching its SLO: ")

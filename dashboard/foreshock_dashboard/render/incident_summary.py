@@ -221,13 +221,15 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if (forecast := _own_forecast(incident)) is not None:
         bucket = breach_bucket(forecast)
         within = bucket.removeprefix("likely ")
+        if incident.severity != "critical":  # few trends of early warnings end in a breach
+            return f"may breach its SLO {within if within != bucket else 'within 1 min'}"
         return f"is likely to breach its SLO {within}" if within != bucket else "is about to breach its SLO"
     return "is degraded" if stage == "degraded" else "is at risk"
 
 
 def is_forecast(incident: Incident) -> bool:
     """Whether the condition is the forecast of an SLO breach."""
-    return "to breach its SLO" in _condition(incident)
+    return "breach its SLO" in _condition(incident)
 
 
 def _own_forecast(incident: Incident) -> float | None:
@@ -293,6 +295,8 @@ def _next(incident: Incident) -> Text:
     if following is None or incident.state != "firing":
         return ()
     bucket = breach_bucket(following.p50)
+    if incident.severity != "critical":
+        bucket = bucket.removeprefix("likely ")
     if following.service == incident.service:
         return () if "breach" in _condition(incident) else text(f"SLO breach forecast: {bucket}")
     return text("At risk next: ", following.service, f" ({bucket})")
