@@ -45,7 +45,7 @@ from foreshock_dashboard.settings.settings import SettingsError, load_settings
 from foreshock_dashboard.sources.otlp.codec import MalformedError, decode, encode_json
 from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus import text_format
-from foreshock_dashboard.sources.prometheus.api import promql
+from foreshock_dashboard.sources.prometheus.promql import promql
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces import tempo_json
 from foreshock_dashboard.sources.traces.traceql import traceql

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.memory import Memory
+from foreshock_dashboard.hub.preview import Preview
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Incident, Learning
@@ -28,6 +30,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world_sections import BIN_SECONDS
+from foreshock_dashboard.notify.backoff import retry_delay
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
@@ -45,6 +48,8 @@ WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
 DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of the histogram of evaluation durations: milliseconds for a few services, seconds for thousands of GPUs."""
+MAX_RETRY_SECONDS, MAX_WANTED_RETRY_SECONDS = 60.0, 300.0
+"""Longest wall-clock time until a source that failed is read again: by default, and if it sends Retry-After."""
 _MAX_INTERVAL_RATIO = 1.2
 """Measured over configured scrape interval, from which the measured one is used."""
 
@@ -88,6 +93,8 @@ class AnalysisLoop:
     """Evaluates a source step by step. One thread evaluates, one may load seasons, and all may read the results.
 
     slos, tiers: those of the settings. snapshot: result of the newest evaluation, which took `evaluation_seconds`.
+    While the first one reads the history of an external source (`is_preview`), it has the newest values and no
+    incidents. retry_seconds: wall-clock time for which the source is left alone after failures, 0 if it answered.
     durations: of all evaluations. time_travel: results of earlier instants.
     """
 
@@ -98,10 +105,13 @@ class AnalysisLoop:
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
+        self.is_preview = False
+        self.retry_seconds, self._failures = 0.0, 0
         self.evaluation_seconds = 0.0
         self.durations = evaluation_durations()
         self._state, self._ended = State(), threading.Event()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
+        self._begin = inputs.bounds[0] if inputs.bounds else -math.inf
         self._interval_known = inputs.is_own_store
         self._read_at_interval(settings.scrape_interval)
 
@@ -111,8 +121,10 @@ class AnalysisLoop:
         try:
             with self._inputs.memory.turn():
                 self._evaluate(self._clock.now())
+            self._failures, self.retry_seconds = 0, 0.0
         except SourceError as error:
             self._fail(str(error))
+            self._back_off(error.retry_after)
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure
             log.exception("evaluation failed")
             self._fail(f"the last evaluation failed: {error}; the log has the details")
@@ -147,7 +159,9 @@ class AnalysisLoop:
             self._detect_interval(end)
         if inputs.is_own_store or self._settings.at is not None:
             self.load_seasons(now)
-        world = self.snapshot.world
+        preview = self._preview() if self.is_preview or self.snapshot.world is None else None
+        self._show(preview)
+        world = None if self.is_preview else self.snapshot.world
         for readings in self._observer.pieces(end):
             world = self._growing.add(readings, self._observer.missing())
             del readings  # frees hundreds of thousands of labels before the analysis allocates
@@ -158,6 +172,7 @@ class AnalysisLoop:
                 state = advance(self._state, world, at, self.slos.values)
                 self._state = inputs.identities.restored(state) if inputs.identities else state
                 self.time_travel.append(self._state, world)
+                self._show(preview)
         if world is None:
             return
         if inputs.identities:
@@ -165,6 +180,7 @@ class AnalysisLoop:
             inputs.identities.record(self._state.incidents)
         self.slos.observe(world)
         self.tiers.observe(world)
+        self.is_preview, self.time_travel.begin = False, self._begin
         self.snapshot = Snapshot(
             self.snapshot.seq + 1,
             world,
@@ -174,6 +190,25 @@ class AnalysisLoop:
             bounds=inputs.bounds,
         )
 
+    def _preview(self) -> Preview | None:
+        """A preview of an external source; its history may take minutes, that of the own store seconds."""
+        if self._inputs.is_own_store or self._settings.at is not None:
+            return None
+        return Preview(
+            self._inputs.source,
+            self._catalog,
+            self._step,
+            self.tiers.values,
+            lambda: self._clock.now() - self._settle_seconds,
+        )
+
+    def _show(self, preview: Preview | None) -> None:
+        """Publish the preview if it has a newer grid point. Charts are of what it has, instead of another read."""
+        world = preview.newer() if preview else None
+        if world is not None:
+            self.is_preview, self.time_travel.begin = True, float(world.times[0])
+            self.snapshot = Snapshot(self.snapshot.seq + 1, world, (), learning(world))
+
     def _read_at_interval(self, interval: float) -> None:
         """Begin to read a source with this scrape interval (seconds).
 
@@ -182,12 +217,13 @@ class AnalysisLoop:
         source, self._interval = self._inputs.source, interval
         window = replace(self._settings, scrape_interval=interval).window
         quick = quick_window(interval)
-        step = max(self._settings.evaluation_interval, float(round(interval)))
+        self._step = step = max(self._settings.evaluation_interval, float(round(interval)))
+        self._catalog = catalog(window, quick)
         grid = SourceGrid(lambda spacing: catalog(max(spacing, window), max(spacing, quick)), step)
         memory = self._inputs.memory
         self._observer = Observer(
             source,
-            catalog(window, quick),
+            self._catalog,
             step,
             QuantileReducer(),
             WORLD_HISTORY_SECONDS,
@@ -204,7 +240,7 @@ class AnalysisLoop:
             self.slos.values,
             memory.range_bytes,
             self._inputs.simulated,
-            self._inputs.bounds[0] if self._inputs.bounds else -math.inf,
+            self._begin,
             self.tiers.values,
             reported,
         )
@@ -222,6 +258,12 @@ class AnalysisLoop:
             )
             self._read_at_interval(measured)
         self._interval_known = True
+
+    def _back_off(self, wanted: float) -> None:
+        """Leave a failing source alone for longer and longer, and for as long as it wants."""
+        self._failures += 1
+        growing = min(MAX_RETRY_SECONDS, retry_delay(self._failures, random.random))
+        self.retry_seconds = max(growing, min(MAX_WANTED_RETRY_SECONDS, wanted))
 
     def _fail(self, error: str) -> None:
         if error != self.snapshot.error:

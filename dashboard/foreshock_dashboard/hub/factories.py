@@ -37,7 +37,8 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 def remote_metrics(settings: Settings) -> PrometheusSource:
     """The configured Prometheus. Raises HubError for an option that cannot be used."""
     with naming("--prometheus-config"), naming("--prometheus-url", ValueError):
-        return PrometheusSource(settings.prometheus_url, config=http_config(settings.prometheus_config))
+        config = http_config(settings.prometheus_config)
+        return PrometheusSource(settings.prometheus_url, config=config, concurrency=settings.prometheus_concurrency)
 
 
 def discovery(settings: Settings) -> Discovery:

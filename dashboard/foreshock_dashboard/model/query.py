@@ -34,7 +34,12 @@ def promql_string(text: str) -> str:
 
 
 class SourceError(Exception):
-    """A metrics or trace source cannot answer. The message names the source and the remedy."""
+    """A metrics or trace source cannot answer. The message names the source and the remedy.
+
+    `retry_after`: seconds for which the source asked to be left alone.
+    """
+
+    retry_after: float = 0.0
 
 
 class LimitError(SourceError):
@@ -160,7 +165,11 @@ class Matrix:
         """A result of the rows in order of their labels, without rows that are all NaN."""
         if not rows:
             return cls.empty(times)
-        labels, values = [*rows], np.stack([*rows.values()])
+        return cls.ordered(times, [*rows], np.stack([*rows.values()]))
+
+    @classmethod
+    def ordered(cls, times: Floats, labels: Sequence[Labels], values: Floats) -> Matrix:
+        """A result of distinct rows in order of their labels, without rows that are all NaN."""
         non_empty = np.flatnonzero(~np.isnan(values).all(axis=1))
         order = sorted(non_empty.tolist(), key=labels.__getitem__)
         return cls(times, tuple(labels[row] for row in order), values[order])

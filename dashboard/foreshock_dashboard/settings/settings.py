@@ -169,6 +169,9 @@ class Settings:
     prometheus_config: Path | None = _source(
         Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML in http_config format", "FILE"
     )
+    prometheus_concurrency: int = _source(
+        types.parse_count, "4", "queries of one evaluation that run at once in that Prometheus", "NUMBER"
+    )
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
         "k8s_cluster_name,cluster",

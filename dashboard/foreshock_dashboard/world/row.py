@@ -47,8 +47,10 @@ class Producer:
 
     def standard(self, matrix: Matrix) -> Matrix:
         """Answer with standard labels and units; infinite values become NaN."""
-        rows: dict[Labels, Floats] = {}
         infinite = np.isinf(matrix.values)
+        if not infinite.any() and not self.labels and not self.relabel and self.scale == self.le_scale == 1.0:
+            return matrix
+        rows: dict[Labels, Floats] = {}
         finite = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
         for labels, values in zip(matrix.labels, finite, strict=True):
             key = self._renamed(labels)

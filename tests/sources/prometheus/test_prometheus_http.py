@@ -11,7 +11,8 @@ import pytest
 
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.prometheus.api import PrometheusSource, promql
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
+from foreshock_dashboard.sources.prometheus.promql import promql
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.observer import Observer
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any
 
 import httpx
@@ -12,7 +15,6 @@ import orjson
 
 from foreshock_dashboard.model.query import (
     LimitError,
-    Matcher,
     Matrix,
     MetricSource,
     Query,
@@ -24,49 +26,26 @@ from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
 from foreshock_dashboard.sources.http_config.values import HttpConfig
+from foreshock_dashboard.sources.prometheus.promql import promql, union
+from foreshock_dashboard.sources.prometheus.range_result import labels_of_metric, matrices, of_objects, of_text
 
 log = logging.getLogger(__name__)
 
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
 LIMIT_STATUSES = frozenset([413, 422, 503])
 """Statuses of queries that exceed a limit: of samples or series (422), bytes (413), or time (503)."""
+CONCURRENCY = 4
+"""Requests that one reader has open at once: a server computes the next answers while the hub decodes one."""
+MAX_UNION_QUERIES, MAX_UNION_POINTS = 8, 12
+"""Queries that are sent as one, and up to how many grid points: long ranges have large answers already."""
+MAX_WARNINGS = 20
+"""Different warnings of a server that are logged."""
 MAX_RESPONSE_SECONDS = 120.0
 """Limit of one complete response. A server that sends a byte now and then must not hold an evaluation."""
 
 VICTORIAMETRICS_HEADER = "X-Server-Hostname"
 """Header of every answer of VictoriaMetrics. It leaves the last 30 s out of results (`-search.latencyOffset`) unless a
 query has `latency_offset`. Other servers do not get the parameter: Google's API refuses unknown ones."""
-_RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
-"""Words that cannot be a metric name before braces in PromQL, in any case."""
-
-
-def promql(query: Query) -> str:
-    """Return the query in PromQL.
-
-    `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them.
-    """
-    metric = query.series_name
-    selector = _selector(metric, query.matchers)
-    window = f"[{round(query.window * 1000)}ms]"
-    match query.reduce:
-        case "last":
-            inner = f"last_over_time({selector}{window}) and {selector}"
-        case "rate":
-            inner = f"rate({selector}{window})"
-        case "increase" | "buckets":
-            inner = f"increase({selector}{window})"
-    if query.by is None:
-        return inner
-    keep = dict.fromkeys((*query.by, "le") if query.reduce == "buckets" else query.by)
-    return f"sum by ({', '.join(keep)}) ({inner})"
-
-
-def _selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
-    conditions = [f"{matcher.label}{matcher.op}{promql_string(matcher.value)}" for matcher in matchers]
-    if metric.lower() in _RESERVED:
-        conditions.insert(0, f"__name__={promql_string(metric)}")
-        metric = ""
-    return f"{metric}{{{','.join(conditions)}}}" if conditions else metric
 
 
 class PrometheusSource(MetricSource):
@@ -75,6 +54,7 @@ class PrometheusSource(MetricSource):
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus.
         match: PromQL matchers, such as `namespace="shop"`, of the series whose names and samples are read.
+        concurrency: requests of one reader at once.
         timeout: seconds without data, also passed to the server as the limit of a query.
         config, config_option, transport, max_seconds, max_body: see `ApiClient`, also for the errors.
     """
@@ -86,6 +66,7 @@ class PrometheusSource(MetricSource):
         config: HttpConfig | None = None,
         config_option: str = "--prometheus-config",
         match: str = "",
+        concurrency: int = CONCURRENCY,
         timeout: float = 30.0,
         max_seconds: float = MAX_RESPONSE_SECONDS,
         transport: httpx.BaseTransport | None = None,
@@ -105,6 +86,9 @@ class PrometheusSource(MetricSource):
         )
         self.name, self._timeout, self._match = self._api.name, timeout, match
         self._also = f",{match}" if match else ""
+        self._concurrency = concurrency
+        self._union_queries = MAX_UNION_QUERIES
+        self._warnings: set[str] = set()
         self._names_unavailable = False
         self._is_victoriametrics = False
 
@@ -114,25 +98,59 @@ class PrometheusSource(MetricSource):
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """See `MetricSource.fetch`; the grid has whole milliseconds."""
+        [matrix] = self._fetch((query,), start, end, step)
+        return matrix
+
+    def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
+        """See `MetricSource.fetch_all`; several queries over few points are one request, and requests overlap."""
+        size = self._union_queries if len(grid(start, end, step)) <= MAX_UNION_POINTS else 1
+        parts = [queries[at : at + size] for at in range(0, len(queries), size)]
+        if len(parts) < 2:
+            return chain.from_iterable(self._fetch(part, start, end, step) for part in parts)
+        return self._overlapping(lambda part: self._fetch(part, start, end, step), parts)
+
+    def _overlapping(
+        self, fetch: Callable[[Sequence[Query]], Sequence[Matrix]], parts: Sequence[Sequence[Query]]
+    ) -> Iterator[Matrix]:
+        """The answers of all parts in order, of which `concurrency` are fetched at once, and none after a failure."""
+        waiting, pending = iter(parts), deque[Future[Sequence[Matrix]]]()
+        with ThreadPoolExecutor(self._concurrency, "prometheus") as pool:
+            try:
+                pending.extend(pool.submit(fetch, part) for part in islice(waiting, self._concurrency))
+                while pending:
+                    found = pending.popleft().result()
+                    pending.extend(pool.submit(fetch, part) for part in islice(waiting, 1))
+                    yield from found
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _fetch(self, queries: Sequence[Query], start: float, end: float, step: float) -> Sequence[Matrix]:
+        """The answers of one request. After one beyond a limit of the server, fewer queries are sent as one."""
         times = grid(start, end, step)
         first, width = round(start * 1000), round(step * 1000)
         if width < 1:
             raise ValueError(f"step: {step} s is too short. Use at least 1 ms")
         params = {
-            "query": promql(query),
+            "query": union(queries) if len(queries) > 1 else promql(queries[0]),
             "start": _seconds(first),
             "end": _seconds(first + width * (len(times) - 1)),
             "step": _seconds(width),
             "timeout": f"{self._timeout:.0f}s",
             **self._newest(),
         }
-        data = self._data(*self._api.send("POST", "/api/v1/query_range", data=params))
         try:
-            series = [(_labels(one["metric"]), one.get("values", ())) for one in data["result"]]
-            rows = {labels: _row(values, first, width, times) for labels, values in series}
+            response, body = self._api.send("POST", "/api/v1/query_range", data=params)
+            found = of_text(body) if response.status_code == 200 else None
+            data = self._checked(response, found[0]) if found else self._data(response, body)
+        except LimitError:
+            if len(queries) > 1:
+                self._union_queries = max(1, len(queries) // 2)
+            raise
+        try:
+            result = found[1] if found else of_objects(data["result"])
+            return matrices(result, len(queries), first, width, times)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
-        return Matrix.of(times, rows)
 
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
         """The samples of a metric in (start, end], Unix seconds, as they were scraped: labels, and shape (samples, 2).
@@ -154,7 +172,10 @@ class PrometheusSource(MetricSource):
                 rows = np.empty((len(one["values"]), 2))
                 rows[:, 0] = [time for time, _ in one["values"]]
                 rows[:, 1] = [float(value) for _, value in one["values"]]
-                yield _labels(one["metric"]), rows[rows[:, 0] > start]  # Prometheus 2 has the sample at the start
+                yield (
+                    labels_of_metric(one["metric"]),
+                    rows[rows[:, 0] > start],
+                )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
 
@@ -215,38 +236,48 @@ class PrometheusSource(MetricSource):
         return frozenset(names)
 
     def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
-        self._is_victoriametrics = self._is_victoriametrics or VICTORIAMETRICS_HEADER in response.headers
         status = response.status_code
+        if status == 429:
+            raise _throttled(self._api.failed(response, body), response)
         try:
             answer = orjson.loads(body)
         except orjson.JSONDecodeError as error:
+            if status >= 500:
+                raise _throttled(self._api.failed(response, body), response) from None
             raise SourceError(
                 f"{self.name}: returned {status} with {response.headers.get('content-type', 'no content type')}, not "
                 f"Prometheus' JSON ({body[:60]!r}); use the base URL of its API, without /graph or /api/v1"
             ) from error
+        return self._checked(response, answer)
+
+    def _checked(self, response: httpx.Response, answer: Any) -> Any:  # noqa: ANN401 - JSON
+        self._is_victoriametrics = self._is_victoriametrics or VICTORIAMETRICS_HEADER in response.headers
+        status = response.status_code
         if not isinstance(answer, dict) or "status" not in answer:
             raise self._api.unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
             kind_of_error = LimitError if status in LIMIT_STATUSES else SourceError
-            raise kind_of_error(f"{self.name}: returned {status} {kind}: {message}")
+            raise _throttled(kind_of_error(f"{self.name}: returned {status} {kind}: {message}"), response)
+        self._warn_of(answer)
         return answer["data"]
+
+    def _warn_of(self, answer: Mapping[str, Any]) -> None:
+        """Log each warning once, such as of stores that did not answer a Thanos: the answer may lack series."""
+        warnings = [str(text) for text in answer.get("warnings") or ()]
+        if answer.get("isPartial") is True:
+            warnings.append("a storage node did not answer")
+        for text in set(warnings) - self._warnings if len(self._warnings) < MAX_WARNINGS else ():
+            self._warnings.add(text)
+            log.warning("%s: answers may be incomplete: %s", self.name, text)
+
+
+def _throttled(error: SourceError, response: httpx.Response) -> SourceError:
+    """The error with the seconds of the header Retry-After, in which a date counts as none."""
+    wait = response.headers.get("retry-after", "").strip()
+    error.retry_after = float(wait) if wait.isdecimal() else 0.0
+    return error
 
 
 def _seconds(milliseconds: int) -> str:
     return f"{milliseconds / 1000:.3f}"
-
-
-def _labels(metric: Mapping[str, str]) -> Labels:
-    return tuple(sorted((name, value) for name, value in metric.items() if name != "__name__" and value))
-
-
-def _row(values: Any, first: int, width: int, times: Floats) -> Floats:  # noqa: ANN401 - JSON
-    row = np.full(len(times), np.nan)
-    if values:
-        seconds = np.array([time for time, _ in values], dtype=np.float64)
-        columns = np.rint((seconds * 1000 - first) / width).astype(np.int64)
-        if columns.min() < 0:
-            raise ValueError("a time outside the range")
-        row[columns] = [float(value) for _, value in values]
-    return row

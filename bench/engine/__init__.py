@@ -1,0 +1,1 @@
+"""The hub over a real Prometheus or VictoriaMetrics that holds a fleet."""

@@ -1,0 +1,87 @@
+"""Results are read as any JSON would be, also where they are read faster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.sources.prometheus.range_result import matrices, of_objects, of_text
+
+PAIR = [[10, "1.5"], [20.5, "NaN"]]
+LABELS = {
+    "plain": {"__name__": "m", "job": "a"},
+    "a label named metric": {"metric": "m", "values": "v"},
+    "JSON in a label": {"job": '{"metric":{},"values":[[1,"2"]]},', "a": "]]}]}"},
+    "quotes, backslashes, and other letters": {"a": '\\"', "b": "\\", "ü": "日本"},
+    "nothing": {},
+}
+SHOULD_BE_FAST = {"plain", "JSON in a label", "quotes, backslashes, and other letters", "nothing"}
+
+
+def text(series: list[dict[str, Any]], **more: object) -> bytes:
+    """An answer as Go writes it."""
+    answer = {"status": "success", **more, "data": {"resultType": "matrix", "result": series}}
+    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_any_labels_are_read(kind: str) -> None:
+    """Between two other series, with values that are no numbers."""
+    series = [{"metric": labels, "values": PAIR} for labels in ({"x": "1"}, LABELS[kind], {"x": "2"})]
+    found = of_text(text(series))
+
+    assert (found is not None) == (kind in SHOULD_BE_FAST)
+    if found:
+        assert found[0] == {"status": "success", "data": {"resultType": "matrix", "result": []}}
+        expected = of_objects(series)
+        assert list(found[1].metrics) == expected.metrics
+        for one, other in zip(found[1][1:], expected[1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_what_follows_the_series_is_kept() -> None:
+    """Warnings, and the statistics of VictoriaMetrics."""
+    body = text([{"metric": {}, "values": [[1, "+Inf"]]}])[:-1] + b',"warnings":["a ]]}]} b"],"stats":{"x":"1"}}'
+    found = of_text(body.replace(b" ]]}]} ", b" "))
+    assert found
+    assert found[0]["warnings"] == ["a b"]
+    assert found[1].values.tolist() == [np.inf]
+    assert of_text(body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        text([]),
+        b"",
+        b"<html>",
+        json.dumps({"status": "success", "data": {"result": [{"metric": {}, "values": PAIR}]}}).encode(),
+        text([{"metric": {}, "values": PAIR}])[:-6],
+        text([{"metric": {}, "values": PAIR}])[:-1],
+        text([{"metric": {}, "values": [[1, "x"]]}]),
+        text([{"metric": {}, "values": [[1, "2", "3"]]}]),
+        text([{"metric": {}, "histograms": [[1, {"count": "3"}]]}]),
+        text([{"metric": {}, "values": PAIR, "histograms": [[1, {"count": "3"}]]}]),
+        text([{"values": PAIR, "metric": {}}]),
+    ],
+)
+def test_every_other_form_is_left_to_a_json_parser(body: bytes) -> None:
+    """Half an answer, spaces, native histograms, another order."""
+    assert of_text(body) is None
+
+
+def test_a_union_is_divided_by_query() -> None:
+    """In the order of labels; of equal series the last counts."""
+    series = [
+        {"metric": {"foreshock_query": query, "a": name}, "values": [[20, str(value)]]}
+        for value, (query, name) in enumerate([("1", "y"), ("0", "z"), ("1", "x"), ("0", "z")])
+    ]
+    first, second, third = matrices(of_objects(series), 3, 10_000, 10_000, np.array([10.0, 20.0]))
+
+    assert [dict(labels) for labels in second.labels] == [{"a": "x"}, {"a": "y"}]
+    assert second.values[:, 1].tolist() == [2.0, 0.0]
+    assert first.values[:, 1].tolist() == [3.0]
+    assert not len(third)
