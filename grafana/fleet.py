@@ -23,6 +23,22 @@ INCIDENTS = Panel(
         "id": "Incident",
     },
 )  # fmt: skip
+
+
+def _share(title: str, description: str, counter: str) -> Panel:
+    """A share of time of each GPU, from a counter of seconds."""
+    return Panel(title, description, (Query(rate(counter, HOST), GPU),), "percentunit", width=8, most=1)
+
+
+def _cost(figure: str) -> str:
+    """A figure of the last 24 h by line, of one of the hubs."""
+    return f"max without (instance, job) (foreshock_cost_{figure})"
+
+
+def _ratio(figure: str) -> str:
+    return f"sum({_cost(figure)}) / (sum({_cost('allocated_gpu_seconds')}) > 0)"
+
+
 NOW = Row(
     "Now",
     (
@@ -90,17 +106,15 @@ GPUS = Row(
                 "Value #temperature": "Temperature",
             },
         ),
-        Panel(
+        _share(
             "GPU utilization",
             "Share of time during which a kernel ran. Counters include every burst between scrapes.",
-            (Query(rate("gpu_busy_seconds_total", HOST), GPU),),
-            "percentunit", width=8, most=1,
+            "gpu_busy_seconds_total",
         ),
-        Panel(
+        _share(
             "GPU contention",
             "Share of time at ≥ 90% utilization with two active services. No data under MPS and MIG.",
-            (Query(rate("gpu_contended_seconds_total", HOST), GPU),),
-            "percentunit", width=8, most=1,
+            "gpu_contended_seconds_total",
         ),
         Panel(
             "GPU memory used",
@@ -108,23 +122,20 @@ GPUS = Row(
             (Query(f"gpu_memory_used_bytes{{{HOST}}} / (gpu_memory_total_bytes{{{HOST}}} > 0)", GPU),),
             "percentunit", width=8, most=1,
         ),
-        Panel(
+        _share(
             "SM activity",
             "Share of SMs with work. A GPU counts as busy even if a kernel uses one SM. Hopper and newer.",
-            (Query(rate("gpu_sm_active_seconds_total", HOST), GPU),),
-            "percentunit", width=8, most=1,
+            "gpu_sm_active_seconds_total",
         ),
-        Panel(
+        _share(
             "Tensor pipe activity",
             "Share of time in tensor operations, averaged over the SMs. Hopper and newer.",
-            (Query(rate("gpu_tensor_active_seconds_total", HOST), GPU),),
-            "percentunit", width=8, most=1,
+            "gpu_tensor_active_seconds_total",
         ),
-        Panel(
+        _share(
             "DRAM bandwidth",
             "Bandwidth of device memory in use, as a share of its maximum. Hopper and newer.",
-            (Query(rate("gpu_dram_active_seconds_total", HOST), GPU),),
-            "percentunit", width=8, most=1,
+            "gpu_dram_active_seconds_total",
         ),
         Panel(
             "GPU power",
@@ -206,6 +217,67 @@ NETWORK = Row(
         ),
     ),
 )  # fmt: skip
+COST = Row(
+    "Cost and idle time, last 24 h",
+    (
+        Panel(
+            "Busy",
+            "Share of GPU time in which a kernel ran.",
+            (Query(_ratio("busy_gpu_seconds")),),
+            "percentunit", "stat", 4, 4,
+        ),
+        Panel(
+            "Idle",
+            "Share of GPU time that services held, neither busy nor waiting.",
+            (Query(_ratio("idle_gpu_seconds")),),
+            "percentunit", "stat", 4, 4,
+        ),
+        Panel(
+            "Waiting",
+            "Share of GPU time that services held but waited for noisy neighbors.",
+            (Query(_ratio("waiting_gpu_seconds")),),
+            "percentunit", "stat", 4, 4,
+        ),
+        Panel(
+            "Unallocated",
+            "Share of GPU time that no service held.",
+            (Query(_ratio('allocated_gpu_seconds{holding="unallocated"}')),),
+            "percentunit", "stat", 4, 4,
+        ),
+        Panel(
+            "Unused GPUs",
+            "GPUs that services hold now without any kernel.",
+            (Query(f"sum({_cost('unused_gpus')}) or 0 * sum({_cost('allocated_gpu_seconds')})"),),
+            "short", "stat", 4, 4, ((1, "orange"),),
+        ),
+        Panel(
+            "Price",
+            "Price of all GPU time, in the currency of --prices. No data without prices.",
+            (Query(f"sum({_cost('gpu_money')})"),),
+            "short", "stat", 4, 4,
+        ),
+        Panel(
+            "GPU time by service",
+            "Hours of a GPU that each service held, and what it did with them. Cost explains the figures.",
+            (
+                *(
+                    Query(named(f"{_cost(f'{figure}_gpu_seconds')} / 3600"), name=figure)
+                    for figure in ("allocated", "busy", "waiting", "idle")
+                ),
+                Query(named(f"{_cost('energy_joules')} / 3.6e6"), name="energy"),
+                Query(named(_cost("gpu_money")), name="price"),
+                Query(named(_cost("unused_gpus")), name="unused"),
+            ),
+            "short", "table", 24, 9,
+            columns={
+                "service": "Service", "pool": "Pool", "model": "GPU model", "holding": "Held by",
+                "Value #allocated": "GPU-hours", "Value #busy": "Busy", "Value #waiting": "Waiting",
+                "Value #idle": "Idle", "Value #energy": "Energy (kWh)", "Value #price": "Price",
+                "Value #unused": "Unused GPUs",
+            },
+        ),
+    ),
+)  # fmt: skip
 HEALTH = Row(
     "Health of foreshock",
     (
@@ -244,5 +316,5 @@ FLEET = Dashboard(
         Variable("instance", "Host", "gpu_info", "instance"),
         Variable("service", "Service", "gpu_service_busy_seconds_total", "service_name"),
     ),
-    rows=(NOW, GPUS, SERVERS, NETWORK, HEALTH),
+    rows=(NOW, GPUS, SERVERS, COST, NETWORK, HEALTH),
 )

@@ -18,11 +18,14 @@ import httpx
 import pytest
 import yaml
 from tests.grafana.promql import filled, levels, selectors
+from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import EMBEDDER, FORECAST, RECENT
 from tests.web.worlds import NOW
 
+from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.changes.labels import CHANGE_METRIC, EXPORTED_LABELS
 from foreshock_dashboard.hub.capacity_metrics import capacity_families
+from foreshock_dashboard.hub.cost.metrics import cost_families
 from foreshock_dashboard.hub.self_metrics import change_rows
 from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
@@ -129,12 +132,13 @@ def _reported(at: float) -> str:
     return f"{series_text(CHANGE_METRIC, tuple(labels.items()))} {time}\n"
 
 
-def _forecast() -> str:
-    """A capacity forecast as the hub's page has it: the scenario is shorter than the history that one needs."""
+def _capacity_and_cost() -> str:
+    """A capacity forecast and the cost of a day as the hub's page has them: the scenario is shorter than both need."""
     forecast = replace(
         FORECAST, shortages=(*FORECAST.shortages, replace(RECENT, subject=Subject(EMBEDDER, ""), room=8.0))
     )
-    samples = [sample for family in capacity_families(forecast, NOW) for sample in family.samples]
+    families = (*capacity_families(forecast, NOW), *cost_families(cost_report(LEDGER, 86_400.0, PRICES)))
+    samples = [sample for family in families for sample in family.samples]
     return "".join(f"{series_text(each.name, tuple(each.labels.items()))} {each.value}\n" for each in samples)
 
 
@@ -191,7 +195,7 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
     meta = json.loads((recording / "meta.json").read_text())
     selected = [*queries(boards).values(), *records().values(), *BESIDES]
     metrics = frozenset(selector.metric for expression in selected for selector in selectors(expression))
-    page = _hub_page(recording) + _reported(meta["end"]) + _forecast()
+    page = _hub_page(recording) + _reported(meta["end"]) + _capacity_and_cost()
     with wanted.open("w") as file:
         file.writelines(_openmetrics(exported, page, meta["end"], metrics))
     _run("promtool", "tsdb", "create-blocks-from", "openmetrics", wanted, folder / "data")
