@@ -216,7 +216,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     page = visit().page
     ready(page)
     expect(page.locator("#figures b")).to_have_text(["? –"] * 5)
-    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no data on contention, 32 without data")
+    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no data on GPU wait, 32 without data")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
@@ -237,7 +237,7 @@ def test_rows_with_data_stand_beside_rows_without(visit: Open, site: Site) -> No
     ready(page)
     expect(page.locator("#services tr[data-health='unknown']")).to_have_count(1)
     expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth? No data")
-    expect(page.locator("#grid-reading")).to_contain_text("0 contended, 8 without data")
+    expect(page.locator("#grid-reading")).to_contain_text("0 with GPU wait of at least 10%, 8 without data")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown")).to_have_count(1)
 
@@ -317,7 +317,7 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     ready(page)
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, 83% contended")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, GPU wait 2")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#grid-reading")).to_contain_text("host-2/gpu-1:")  # two hosts stand side by side
     page.get_by_text("GPUs as a table").focus()

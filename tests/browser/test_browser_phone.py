@@ -97,7 +97,10 @@ def test_what_a_pair_shares_fits(visit: Open) -> None:
 
 @pytest.mark.parametrize("severity", ["warning", "critical"])
 def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severity: Severity) -> None:
-    """Severity, service, cause, actions with their commands, and the services next at risk, within 680 px."""
+    """Severity, service, times, cause, the first action, and the services next at risk, within 680 px, in this order.
+
+    Further actions unfold.
+    """
     world = contended({"train-llm": "batch-embed", "embedder": "llm-chat"})
     first = contention_incident(world)
     pause = Action("pause", Service("ml", "batch-embed"), effective_seconds=60.0)
@@ -120,3 +123,12 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     box = fact.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 680
+    parts = ["#headline", ".times", ".fact:has-text('Suspected cause')", ".action", ".fact:has-text('At risk next')"]
+    tops = [
+        page.locator(f"#verdict {part}").first.evaluate("part => part.getBoundingClientRect().top") for part in parts
+    ]
+    assert tops == sorted(tops)
+    further = page.locator("#verdict .action li").nth(1)
+    expect(further.locator("code").first).to_be_hidden()
+    further.locator("summary").click()
+    expect(further.locator("code").first).to_be_visible()

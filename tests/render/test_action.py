@@ -34,6 +34,7 @@ MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
 LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
+ABORT = '{"spec":{"faultInjection":{"abort":{"httpStatus":503,"percentage":20}}}}'
 TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
@@ -163,7 +164,8 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
         ),
         (Action("inspect_gpus", LLM, gpus=(GPU,)), "nvidia-smi -q -d ECC,PERFORMANCE,POWER -i GPU-1b2c"),
         (Action("limit_rate", LLM), None),
-        (Action("shed_load", LLM, amount=0.5), None),
+        (Action("shed_load", LLM, amount=0.2), f"{LIMIT}'{ABORT}'"),
+        (Action("shed_load", LLM), None),
         (Action("add_replicas", LLM), None),
         (Action("restart", Service("", "llm")), None),
         (Action("restart"), None),
@@ -193,6 +195,7 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),
         (Action("limit_rate", LLM, amount=4.44), f"""{LIMIT}'{{"spec":{{"rateLimit":null}}}}'"""),
+        (Action("shed_load", LLM, amount=0.2), f"""{LIMIT}'{{"spec":{{"faultInjection":null}}}}'"""),
         (Action("restart", LLM), None),
     ],
 )

@@ -716,8 +716,9 @@ def test_where_a_service_waits_the_matrix_leaves_out_pairs_without_contention() 
     [
         ((0, 0, 0, 14, 0), "All 14 services within SLO"),
         ((0, 0, 0, 5, 1), "5 of 6 services within SLO, 1 without an SLO"),
-        ((0, 3, 1, 7, 3), "SLO status: 3 degraded, 1 at risk, 7 within SLO, 3 without an SLO"),
+        ((0, 3, 1, 7, 3), "SLO status: 11 within SLO (3 degraded, 1 at risk), 3 without an SLO"),
         ((1, 0, 0, 1, 0), "SLO status: 1 breached, 1 within SLO"),
+        ((1, 0, 0, 0, 2), "SLO status: 1 breached, 2 without an SLO"),
         (
             (0, 0, 0, 10, 3, 1, 2),
             "10 of 16 services within SLO, 1 with low traffic, 3 without an SLO, 2 without data",

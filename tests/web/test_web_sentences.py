@@ -16,12 +16,12 @@ from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
     breach_text,
-    figure_text,
     headline_figure,
     impact_text,
     lead,
 )
 from foreshock_dashboard.web.pages.now.verdict import Breached, breached_row, by_impact, outage_first
+from foreshock_dashboard.web.panels.limit_text import figure_text, lane_figures
 from foreshock_dashboard.web.panels.limits import Reading
 
 T = 1_767_600_000.0
@@ -127,3 +127,14 @@ def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
     assert no_changes((), 2, "30 min before the first anomaly") == "None in the 30 min before the first anomaly"
     assert no_changes(("a", "b"), 2, "") == "Deploys of a and b are not tracked: check their deploy logs"
     assert no_changes(("a",), 2, "") == "Deploys of a are not tracked: check its deploy log. Others: no changes"
+
+
+def test_a_lane_names_every_metric_in_breach() -> None:
+    """The furthest beyond its SLO first: a breach may have begun with the other one."""
+    p95 = Reading("llm", "p95", 56.5, 13.2, "SLO", "s", 4.28, "critical")
+    errors = Reading("llm", "error rate", 0.36, 0.016, "SLO", "ratio", 22.5, "critical")
+    for rows in ((p95, errors), (errors, p95)):
+        assert lane_figures(rows)["llm", ""] == "error rate 36% (SLO 1.6%), p95 56.5 s (SLO 13.2 s)"
+    within = lane_figures((P95,))
+    assert ("llm", "") not in within
+    assert within["llm", "SLO"] == "p95 8.42 s (SLO 13.2 s)"

@@ -267,9 +267,22 @@ def test_a_lane_of_what_has_recovered_has_its_present_p95() -> None:
     chosen = chosen_incidents(seen)
     history = service_history(world, NOW - 900, NOW, chosen.onset)
     history.stages[history.services.index(service("auth")), -20:-7] = 2
-    slos = {("auth", "p95"): "p95 40 ms (SLO 90 ms)"}
-    lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen, slos=slos).lanes}
+    figures = {("auth", "p95"): "p95 40 ms (SLO 90 ms)"}
+    lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen, figures=figures).lanes}
     assert lanes["auth"].slo == "p95 40 ms (SLO 90 ms)"
+
+
+def test_a_latent_risk_is_no_lane_of_an_incident_at_the_same_time() -> None:
+    """The page says of it that it is no part of the incident."""
+    world = contended()
+    risk = replace(contention_incident(world, "auth"), id="risk", severity="warning", affected=(), paged=None)
+    for others, lanes in (((), True), ((risk,), False)):
+        seen = snapshot(world, contention_incident(world), *others)
+        chosen = chosen_incidents(seen)
+        history = service_history(world, NOW - 900, NOW, chosen.onset)
+        history.stages[history.services.index(service("auth")), -20:-7] = 2
+        found = timeline(world, NOW - 900, history, chosen).lanes
+        assert ("auth" in {lane.service for lane in found}) is lanes
 
 
 def test_lanes_that_do_not_fit_are_counted() -> None:

@@ -10,7 +10,17 @@ from typing import Any
 
 from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
 from foreshock_dashboard.model.service import Service, split_cluster
-from foreshock_dashboard.render.clause import Clause, Text, in_sentence, joined, joined_text, minute, place, text
+from foreshock_dashboard.render.clause import (
+    Clause,
+    Text,
+    in_sentence,
+    in_words,
+    joined,
+    joined_text,
+    minute,
+    place,
+    text,
+)
 from foreshock_dashboard.render.metric_figure import metric_figure, metric_unit, split_share
 from foreshock_dashboard.render.units import (
     capitalized,
@@ -88,7 +98,8 @@ def action_outcome(action: Action) -> str:
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
     errors = ""
     if action.kind == "shed_load" and action.amount > 0:
-        errors = f". Until then {percent(action.amount)} of requests fail; callers recover afterwards"
+        whose = f" to {in_words(str(action.service))}" if action.service else ""
+        errors = f". Until then {percent(action.amount)} of requests{whose} fail; callers recover afterwards"
     return f"{change} in about {minutes} min, once the queue drains{errors}"
 
 

@@ -161,6 +161,19 @@ def _unlimit_rate(action: Action) -> Sequence[Sequence[str]]:
     return _set_team_limit(action.service, None) if action.callee is not None else _set_rate_limit(action.service, None)
 
 
+def _set_abort(service: Service | None, share: float | None) -> Sequence[Sequence[str]]:
+    """Answer a share of the requests of a route with HTTP 503 in Envoy Gateway; None stops that."""
+    abort = None if share is None else {"abort": {"httpStatus": 503, "percentage": round(share * 100)}}
+    patch = json.dumps({"spec": {"faultInjection": abort}}, separators=(",", ":"))
+    return [[*_kubectl(service, "patch", "backendtrafficpolicy/{}", "--type=merge"), "--patch", patch]]
+
+
+def _shed_load(action: Action) -> Sequence[Sequence[str]]:
+    if not 0.005 <= action.amount <= 1.0:
+        raise _NoCommandError
+    return _set_abort(action.service, action.amount)
+
+
 def _limit_batch(action: Action) -> Sequence[Sequence[str]]:
     """Start the first container of vLLM with a further argument: of an option that is given twice, the last counts."""
     argument = {
@@ -217,6 +230,7 @@ COMMANDS: Mapping[ActionKind, Make] = {
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current) + 1)],
     "restart": lambda action: [_kubectl(action.service, "rollout", "restart", DEPLOYMENT)],
     "roll_back": _roll_back,
+    "shed_load": _shed_load,
 }
 """Commands by kind; the others need a tool or an object that telemetry does not name."""
 REVERT_COMMANDS: Mapping[ActionKind, Make] = {
@@ -229,5 +243,6 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "pause": _resume,
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current))],
     "roll_back": _undo_rollout,
+    "shed_load": lambda action: _set_abort(action.service, None),
 }
 """How to take actions back, by kind; none where a value before is unknown."""

@@ -22,13 +22,14 @@ from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 PAGED_TREND_RATIOS = (0.15, 0.25, 0.55, 1.0, 1.6)
 """Time until the origin of a page breaches its SLO, by `level_crossing.QUANTILES`, over the median of its trend: after
 a page the breach is nearer than a trend of minutes shows. This and the next three were fitted to first pages on the
 development seeds of the evaluation."""
 FILLING_SECONDS = (30.0, 60.0, 125.0, 250.0, 500.0)
-"""The same in seconds without a trend, and for model servers that fill up before p95 shows it."""
+"""The same in seconds from the page on without a trend, and for model servers that fill up before p95 shows it."""
 SUDDEN_SECONDS = (6.0, 9.0, 14.0, 25.0, 60.0)
 """The same for a cause that takes a service down by itself, and for model servers whose load jumps."""
 SUDDEN_DELAY_SECONDS = 15.0
@@ -37,14 +38,19 @@ LOAD_JUMP = 0.2
 """Load of the last 20 seconds over that of two minutes, in capacities, from which it jumps: a crowd, not a ramp."""
 
 
-def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tuple[AtRisk, ...]:
-    """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
+def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation, paged_seconds: float) -> tuple[AtRisk, ...]:
+    """The origin and its callers, direct or not, in the order in which they breach their SLOs.
+
+    paged_seconds: since the page, 0 before.
+    """
     origin = evaluation.own.get(candidate.origin)
     if origin is None or origin.breached:
         return near_at_risk(candidate.origin, evaluation, {})
     seconds = _seconds(candidate, origin)
-    updated = {candidate.origin: replace(origin, score=max(origin.score, candidate.score), seconds=seconds)}
     delay = SUDDEN_DELAY_SECONDS if seconds is SUDDEN_SECONDS else FIRST_DELAY_SECONDS
+    if seconds in (SUDDEN_SECONDS, FILLING_SECONDS):  # known of pages in general, while a trend is of now
+        seconds = remaining_seconds(seconds, paged_seconds)
+    updated = {candidate.origin: replace(origin, score=max(origin.score, candidate.score), seconds=seconds)}
     return near_at_risk(candidate.origin, evaluation, updated, delay)
 
 
@@ -127,3 +133,19 @@ def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...
     if own.overloaded or math.isinf(own.seconds[2]):
         return FILLING_SECONDS
     return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if candidate.page else own.seconds
+
+
+def remaining_seconds(seconds: tuple[float, ...], elapsed: float) -> tuple[float, ...]:
+    """What is left of some seconds, by `level_crossing.QUANTILES`, after `elapsed` of them have passed.
+
+    The quantiles of T - elapsed given T > elapsed, with T interpolated between its quantiles; infinite beyond the last
+    one. No forecast, all infinite, where not even the median is left within them.
+    """
+    shares, times = (0.0, *QUANTILES), (0.0, *seconds)
+    passed = float(np.interp(elapsed, times, shares))
+    left = [passed + share * (1.0 - passed) for share in QUANTILES]
+    if left[MEDIAN_INDEX] > QUANTILES[-1]:
+        return NEVER.seconds
+    return tuple(
+        float(np.interp(share, shares, times)) - elapsed if share <= QUANTILES[-1] else math.inf for share in left
+    )

@@ -118,7 +118,7 @@ def updated_incident(
         service=origin,
         suspect=suspected,
         affected=tuple(dict.fromkeys((origin, *callers))),
-        at_risk=services_at_risk(candidate, evaluation),
+        at_risk=services_at_risk(candidate, evaluation, 0.0 if paged is None else point.time - paged),
         candidates=with_suspect_first(suspected.service, finding, candidate.score, known) if is_changed else known,
         since=since,
         evidence=evidence,

@@ -92,7 +92,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
     "restore_timeout": "On the client, set the timeout back in its configuration",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
-    "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only (Istio or Envoy fault)",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only (Istio, Envoy, or NGINX)",
 }
 """Where and how to take the actions without a command, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {
@@ -109,6 +109,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "next_step": "Do step 2 as well.",
     "same_effect": "Same result",
     "commands": "Commands",
+    "own_effect": "Effect of this step alone",
     "no_effect": "Little effect by itself.",
     "both_steps": "Do both steps.",
     "names": "Service names come from telemetry: verify them in the cluster.",

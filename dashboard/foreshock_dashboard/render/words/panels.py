@@ -50,6 +50,13 @@ TIMELINE_TEXTS: Mapping[str, str] = {
     "picture": "Timeline of the cascade",
 }
 """Texts of the timeline."""
+GRID_TEXTS: Mapping[str, str] = {
+    "wait": "GPU wait",
+    "waits": "GPU wait of a service with requests, share of time",
+    "waiting": "with GPU wait of at least 10%",
+    "no_waits": "no data on GPU wait",
+}
+"""Texts of the GPU grid."""
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
@@ -68,7 +75,7 @@ TILE_TEXTS: Mapping[str, str] = {
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
     "next_at_risk": "At risk next",
-    "none_at_risk": "No further breach expected in the next 30 min",
+    "none_at_risk": "No further SLO breach forecast in the next 30 min",
     "either": "Either",
     "or": "or",
     "latent_risk": "Latent risk, not part of this incident",
@@ -81,9 +88,6 @@ NOW_TEXTS: Mapping[str, str] = {
     "reduce_risk": "To reduce the latent risk (optional)",
     "open_for": "open for",
     "last_data": "Last data",
-    "first_token": "p95 also covers requests that were rejected or timed out; time to first token does not.",
-    "flight": "Requests in flight are an estimate from finished requests (rate × p50), so more may be queued.",
-    "gpu_wait": "On a full GPU, a service waits while its neighbor computes: GPU wait is about the neighbor's share.",
     "other_gpus": "Contended GPUs of other services:",
     "see_services": "See the timeline.",
     "changes": "around the first anomaly:",
@@ -109,3 +113,15 @@ NOW_TEXTS: Mapping[str, str] = {
     "services": "Services",
 }
 """Texts of the Now page."""
+SIGNAL_NOTES: Mapping[str, str] = {
+    "first_token": "answered requests only",
+    "flight": "finished requests only",
+    "gpu_wait": "on a full GPU, the neighbor's share",
+}
+"""What explains values of evidence that seem to contradict others, in short, by metric."""
+SIGNAL_MEANINGS: Mapping[str, str] = {
+    "first_token": "p95 also covers requests that were rejected or timed out; time to first token does not.",
+    "flight": "An estimate from finished requests (rate × p50): more may be queued.",
+    "gpu_wait": "On a full GPU, a service waits while its neighbor computes.",
+}
+"""The same in full, for a tooltip."""

@@ -20,7 +20,16 @@ from foreshock_dashboard.render.words.incidents import (
     SEVERITIES,
     STATES,
 )
-from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS, TILE_TEXTS, TIMELINE_TEXTS, VERDICTS
+from foreshock_dashboard.render.words.panels import (
+    EMPTY,
+    GRID_TEXTS,
+    NOW_TEXTS,
+    SIGNAL_MEANINGS,
+    SIGNAL_NOTES,
+    TILE_TEXTS,
+    TIMELINE_TEXTS,
+    VERDICTS,
+)
 from foreshock_dashboard.render.words.services import CONDITIONS, HEALTHS, PAST_STAGES, SLO_COUNTS, STAGES
 
 
@@ -45,6 +54,9 @@ def words_module() -> str:
         "ACTION_TEXTS": ACTION_TEXTS.items(),
         "COURSE": COURSE.items(),
         "NOW_TEXTS": NOW_TEXTS.items(),
+        "SIGNAL_NOTES": SIGNAL_NOTES.items(),
+        "SIGNAL_MEANINGS": SIGNAL_MEANINGS.items(),
+        "GRID_TEXTS": GRID_TEXTS.items(),
         "TIMELINE_TEXTS": TIMELINE_TEXTS.items(),
         "EVENTS": EVENTS.items(),
         "SLO_COUNTS": SLO_COUNTS.items(),

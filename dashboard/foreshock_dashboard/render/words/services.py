@@ -10,7 +10,7 @@ HEALTHS: Mapping[Health, str] = {
     "ok": "Healthy",
     "warning": "Warning",
     "critical": "Critical",
-    "idle": "No requests",
+    "idle": "No requests seen",
     "unknown": "No data",
 }
 STAGES: Mapping[Stage, str] = {
@@ -35,7 +35,7 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "errors": "Errors",
     "slo_breach": "SLO breach",
     "low_traffic": "Few requests",
-    "no_traffic": "No requests",
+    "no_traffic": "No requests seen",
     "no_data": "No data",
 }
 SLO_COUNTS: Mapping[str, str] = {

@@ -50,7 +50,7 @@ export const HEALTHS = /** @type {const} */ ({
   ok: "Healthy",
   warning: "Warning",
   critical: "Critical",
-  idle: "No requests",
+  idle: "No requests seen",
   unknown: "No data",
 });
 
@@ -77,7 +77,7 @@ export const CONDITIONS = /** @type {const} */ ({
   errors: "Errors",
   slo_breach: "SLO breach",
   low_traffic: "Few requests",
-  no_traffic: "No requests",
+  no_traffic: "No requests seen",
   no_data: "No data",
 });
 
@@ -132,6 +132,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   next_step: "Do step 2 as well.",
   same_effect: "Same result",
   commands: "Commands",
+  own_effect: "Effect of this step alone",
   no_effect: "Little effect by itself.",
   both_steps: "Do both steps.",
   names: "Service names come from telemetry: verify them in the cluster.",
@@ -156,7 +157,7 @@ export const COURSE = /** @type {const} */ ({
 
 export const NOW_TEXTS = /** @type {const} */ ({
   next_at_risk: "At risk next",
-  none_at_risk: "No further breach expected in the next 30 min",
+  none_at_risk: "No further SLO breach forecast in the next 30 min",
   either: "Either",
   or: "or",
   latent_risk: "Latent risk, not part of this incident",
@@ -169,9 +170,6 @@ export const NOW_TEXTS = /** @type {const} */ ({
   reduce_risk: "To reduce the latent risk (optional)",
   open_for: "open for",
   last_data: "Last data",
-  first_token: "p95 also covers requests that were rejected or timed out; time to first token does not.",
-  flight: "Requests in flight are an estimate from finished requests (rate × p50), so more may be queued.",
-  gpu_wait: "On a full GPU, a service waits while its neighbor computes: GPU wait is about the neighbor's share.",
   other_gpus: "Contended GPUs of other services:",
   see_services: "See the timeline.",
   changes: "around the first anomaly:",
@@ -195,6 +193,25 @@ export const NOW_TEXTS = /** @type {const} */ ({
   affected: "Services in this incident",
   closest: "Services closest to their limits",
   services: "Services",
+});
+
+export const SIGNAL_NOTES = /** @type {const} */ ({
+  first_token: "answered requests only",
+  flight: "finished requests only",
+  gpu_wait: "on a full GPU, the neighbor's share",
+});
+
+export const SIGNAL_MEANINGS = /** @type {const} */ ({
+  first_token: "p95 also covers requests that were rejected or timed out; time to first token does not.",
+  flight: "An estimate from finished requests (rate × p50): more may be queued.",
+  gpu_wait: "On a full GPU, a service waits while its neighbor computes.",
+});
+
+export const GRID_TEXTS = /** @type {const} */ ({
+  wait: "GPU wait",
+  waits: "GPU wait of a service with requests, share of time",
+  waiting: "with GPU wait of at least 10%",
+  no_waits: "no data on GPU wait",
 });
 
 export const TIMELINE_TEXTS = /** @type {const} */ ({

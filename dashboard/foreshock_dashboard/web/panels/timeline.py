@@ -45,8 +45,8 @@ _PARTS = ("suspect", "affected", "at_risk")
 class ChosenIncidents(NamedTuple):
     """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service.
 
-    others: incidents of the same time, whose services are no part of these. ended: without an open or chosen incident,
-    those that affected a service before.
+    others: incidents and latent risks of the same time, whose services are no part of these. ended: without an open
+    or chosen incident, those that affected a service before.
     """
 
     incidents: tuple[Incident, ...]
@@ -88,9 +88,9 @@ class LaneState(Row):
 class Lane:
     """A service over time. intervals: start, end, and stage of each.
 
-    slo: during a breach the metric that is furthest beyond its SLO, else that of the sign beside its SLO. part: at_risk
-    is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which a suspected
-    cause ended, None while it lasts. state: None where it is not known.
+    slo: during a breach the metrics in breach beside their SLOs, else that of the sign, or closest to its SLO. part:
+    at_risk is not degraded yet. order: place among the affected services, from 1. until: Unix seconds at which a
+    suspected cause ended, None while it lasts. state: None where it is not known.
     """
 
     service: str
@@ -132,9 +132,10 @@ def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenInciden
         found = next((item for item in snapshot.incidents if item.id == incident_id), None)
         return chosen_incident(snapshot, found) if found else ChosenIncidents((), None, {})
     incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
+    latent = tuple(item for item in open_incidents(snapshot) if not item.affected)
     onset = min((first_sign(item) for item in incidents), default=None)
     ended = () if incidents else tuple(item for item in snapshot.incidents if item.affected and item.resolved)
-    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}, ended=ended))
+    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}, latent if incidents else (), ended))
 
 
 def chosen_incident(snapshot: Snapshot, incident: Incident) -> ChosenIncidents:
@@ -212,15 +213,14 @@ def timeline(
     chosen: ChosenIncidents,
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
-    slos: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    figures: Mapping[tuple[str, str], str] = MappingProxyType({}),
     rows: Sequence[ServiceFigures] = (),
 ) -> Timeline:
     """Lanes: suspected causes, affected services in the order of the first anomaly, then those at risk by forecast.
 
-    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. slos: by
-    service and metric, its value beside its SLO; "" stands for the metric that breaches it, "SLO" for that which is
-    closest to it. Times in Unix seconds;
-    stages are indexes into `stages`. rows: the services with their state.
+    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident.
+    figures: of `lane_figures`. Times in Unix seconds; stages are indexes into `stages`. rows: the services with their
+    state.
     """
     place = {service: i for i, service in enumerate(order, 1)}
     risks = chosen.risks
@@ -285,7 +285,7 @@ def timeline(
         is_past = lane.part != "suspect" and lane.service not in firing and lane.service not in present
         sign = "p95" if is_past else lane.sign.text if lane.sign and not lane.until else ""
         names = ("", sign, *(("SLO",) if lane.part != "suspect" else ()))
-        lane.slo = next((shown for name in names if (shown := slos.get((lane.service, name)))), "")
+        lane.slo = next((shown for name in names if (shown := figures.get((lane.service, name)))), "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     changes = change_mark_rows(world.changes, start, world.time)

@@ -154,12 +154,18 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
 
 
 def slo_summary(status: SloStatus) -> str:
-    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 without an SLO`."""
-    rest = [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "few", "without", "unknown")]
-    total = status.within + sum(count for _, count in _counts(status, "few", "without", "unknown"))
-    if bad := [f"{count} {SLO_COUNTS[name]}" for name, count in _counts(status, "breached", "degraded", "at_risk")]:
-        within = [f"{status.within} {SLO_COUNTS['within']}"] if status.within else []
-        return f"SLO status: {', '.join([*bad, *within, *rest])}"
+    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 without an SLO`.
+
+    A service that is degraded or at risk is still within its SLO: `SLO status: 5 breached, 5 within SLO (2 degraded)`.
+    """
+    rest = _counts(status, "few", "without", "unknown")
+    total = status.within + sum(getattr(status, name) for name in ("few", "without", "unknown"))
+    breached, troubled = _counts(status, "breached"), _counts(status, "degraded", "at_risk")
+    if breached or troubled:
+        count = status.within + status.degraded + status.at_risk
+        of_them = f" ({', '.join(troubled)})" if troubled else ""
+        within = [f"{count} {SLO_COUNTS['within']}{of_them}"] if count else []
+        return f"SLO status: {', '.join([*breached, *within, *rest])}"
     if status.is_all_within:
         return f"All {counted(total, 'service')} within SLO"
     if not status.within and len(rest) == 1:
@@ -180,9 +186,9 @@ def cluster_summary(snapshot: Snapshot, history: ServiceHistory) -> str:
     return f"By cluster: {'; '.join(counts)}."
 
 
-def _counts(status: SloStatus, *names: str) -> list[tuple[str, int]]:
-    """The counts that are not zero, by name."""
-    return [(name, count) for name in names if (count := getattr(status, name))]
+def _counts(status: SloStatus, *names: str) -> list[str]:
+    """The counts that are not zero: `1 with low traffic`."""
+    return [f"{count} {SLO_COUNTS[name]}" for name in names if (count := getattr(status, name))]
 
 
 def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,15 +19,18 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence
+from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
-from foreshock_dashboard.web.state.numbers import Row, last_median, number, rounded
+from foreshock_dashboard.web.state.numbers import Row, last_median, newest, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 CRITICAL_ERROR_RATIO = 0.05
 """Share of failed requests from which a service is critical."""
 WARNING_ERROR_RATIO = 0.01
 """Share of failed requests from which a service is in a warning state."""
+MIN_BUSY_RATIO = 0.01
+"""Share of the time of a GPU from which a service uses it."""
 RISK_HORIZON_SECONDS = 600.0
 """Horizon of the probability of an SLO breach."""
 LIKELY_BREACH_PROBABILITY = 0.5
@@ -151,15 +155,18 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 
 
 class Condition(NamedTuple):
-    """The health of a service, and its condition."""
+    """The health of a service, and its condition. gpus: that it uses, where it gets no requests."""
 
     health: Health
     kind: ConditionKind
     stale: bool = False
+    gpus: int = 0
 
     @property
     def word(self) -> str:
-        """The label of the condition: `Affected`, or `Affected, no data` without fresh data."""
+        """The label: `Affected`; `Affected, no data` without fresh data; `No requests seen; uses 2 GPUs` of a job."""
+        if self.gpus:
+            return f"{CONDITIONS[self.kind]}; uses {counted(self.gpus, 'GPU')}"
         return f"{CONDITIONS[self.kind]}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else CONDITIONS[self.kind]
 
 
@@ -253,11 +260,19 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         )
         for service, rate, failed, p95, stale in rows
     }
-    few = too_few_requests(world)
-    return {
-        service: Condition("idle", "low_traffic") if service in few and state.kind == "healthy" else state
-        for service, state in found.items()
-    }
+    few, used = too_few_requests(world), _used_gpus(world)
+    for service, state in found.items():
+        if service in few and state.kind == "healthy":
+            found[service] = Condition("idle", "low_traffic")
+        elif state.kind == "no_traffic":
+            found[service] = state._replace(gpus=used[service])
+    return found
+
+
+def _used_gpus(world: World) -> Counter[Service]:
+    """The number of GPUs that each service uses now; processes that do nothing on a GPU do not count."""
+    busy = newest(world.busy)
+    return Counter(tenant.service for tenant, share in zip(world.tenants, busy, strict=True) if share >= MIN_BUSY_RATIO)
 
 
 class ServiceFigures(Row):

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.render.units import minutes_of
+from foreshock_dashboard.web.state.numbers import newest
 from foreshock_dashboard.web.state.placement import Rows, placement
 
 FRESH_SECONDS = 60.0
@@ -49,15 +51,15 @@ def freshness(world: World) -> Freshness:
     A GPU needs figures of its time. A service that ever reported requests has to keep reporting them; another one, such
     as a batch job, is seen on its GPUs and by its callers. Contention is judged on the services with requests.
     """
-    newest = _fresh_columns(world.step)
-    on_gpus, by_service = _gpus_seen(world, newest), _services_seen(world)
-    gpus, services = _rows(on_gpus), _rows(by_service[:, newest])
+    fresh = _fresh_columns(world.step)
+    on_gpus, by_service = _gpus_seen(world, fresh), _services_seen(world)
+    gpus, services = _rows(on_gpus), _rows(by_service[:, fresh])
     served = _rows(np.isfinite(world.red.p95))
     judged = by_service[served] if served.any() else by_service
     lost = {}
     if not gpus.any():
         lost["GPU"] = _gpus_seen(world, slice(None))
-    if not judged[:, newest].any():
+    if not judged[:, fresh].any():
         lost["service"] = judged
     return Freshness(
         gpus=int(gpus.sum()),
@@ -94,6 +96,17 @@ def _fresh_columns(step: float) -> slice:
 def serving_services(world: World) -> frozenset[Service]:
     """Services with requests. The others, such as batch jobs, may wait for GPUs all day without harm."""
     return frozenset(world.services[row] for row in np.flatnonzero(_rows(np.isfinite(world.red.p95))).tolist())
+
+
+def serving_wait(world: World) -> Floats:
+    """The longest GPU wait of a service with requests on each GPU, as a share of time, newest; NaN if unknown.
+
+    Shape (gpus,). How long a GPU is contended says less: a GPU that is always shared is so while nothing is wrong.
+    """
+    on, longest, serving = placement(world), np.full(len(world.gpus), np.nan), serving_services(world)
+    serves = np.array([service in serving for service in on.services], bool)[on.service]
+    np.fmax.at(longest, on.gpu[serves], newest(world.gpu_wait)[serves])
+    return longest
 
 
 def is_stale(target: Target, step: float) -> bool:

@@ -4,10 +4,10 @@ import { loadedPlotly, loadPlotly } from "#web/assets/chart_library.js";
 import { byId, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
-import { drawOverlay, MIN_CONTENDED_RATIO, showsContention } from "#web/assets/gpu_grid/grid_overlay.js";
+import { drawOverlay, MIN_WAIT_RATIO, showsWaits } from "#web/assets/gpu_grid/grid_overlay.js";
 import { decodeRatio, FAULTS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
-import { EMPTY } from "#web/assets/words.js";
+import { EMPTY, GRID_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
@@ -194,7 +194,7 @@ class GpuGrid {
       h("span", null, `${title} ${formatGridValue(low, unit)}`),
       h("span", { class: "ramp" }),
       h("span", null, formatGridValue(high, unit)),
-      showsContention(layout, view) ? entry("contended", "contended: several services busy, share of time") : null,
+      showsWaits(layout, view) ? entry("waits", GRID_TEXTS.waits) : null,
       view.marked.size ? entry(`marked ${view.markStatus}`, "in an open incident") : null,
       /** @type {GpuFault[]} */ (Object.keys(FAULTS))
         .filter((fault) => faults.has(fault))
@@ -237,12 +237,12 @@ class GpuGrid {
   #describe(gpu, layout, view) {
     const title = view.title.toLowerCase();
     const value = gridValue(view.values[gpu], view);
-    const contended = decodeRatio(view.contended?.[gpu]);
+    const wait = decodeRatio(view.gpuWait?.[gpu]);
     const services = this.#tenantTexts(gpu);
     const fault = view.faults?.get(gpu);
     const notes = [
       this.#valueText(value, title, view.unit),
-      isNumber(contended) && contended >= 0.01 ? `${formatPercent(contended)} contended` : "",
+      isNumber(wait) && wait >= 0.01 ? `${GRID_TEXTS.wait} ${formatPercent(wait)}` : "",
       fault ? FAULTS[fault].word : "",
     ];
     const tenants = services.length ? services.join(", ") : "no services";
@@ -273,16 +273,16 @@ class GpuGrid {
    * @param {GridView} view
    */
   #summary({ labels }, view) {
-    const ratios = labels.map((_, gpu) => decodeRatio(view.contended?.[gpu]));
-    const contended = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_CONTENDED_RATIO ? gpu : []));
-    const marked = contended.filter((gpu) => view.marked.has(gpu)).length;
-    const share = marked === contended.length ? "all" : marked;
+    const ratios = labels.map((_, gpu) => decodeRatio(view.gpuWait?.[gpu]));
+    const waiting = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_WAIT_RATIO ? gpu : []));
+    const marked = waiting.filter((gpu) => view.marked.has(gpu)).length;
+    const share = marked === waiting.length ? "all" : marked;
     const ofIncident = marked ? `, ${share} of them in an open incident` : "";
-    const contention = ratios.some(isNumber) ? `${contended.length} contended${ofIncident}` : "no data on contention";
+    const waits = ratios.some(isNumber) ? `${waiting.length} ${GRID_TEXTS.waiting}${ofIncident}` : GRID_TEXTS.no_waits;
     const withoutData = labels.filter((_, gpu) => !hasData(view.values[gpu])).length;
     const hosts = plural(this.#topology?.hosts.length ?? 0, "host");
     const missing = withoutData ? `, ${withoutData} without data` : "";
-    return `${plural(labels.length, "GPU")} on ${hosts}, ${contention}${missing}.`;
+    return `${plural(labels.length, "GPU")} on ${hosts}, ${waits}${missing}.`;
   }
 
   /** @param {KeyboardEvent} event */
@@ -322,14 +322,14 @@ class GpuGrid {
           null,
           h("th", { scope: "row" }, label),
           h("td", null, formatGridValue(gridValue(view.values[gpu], view), view.unit)),
-          h("td", null, formatGridValue(decodeRatio(view.contended?.[gpu]), "ratio")),
+          h("td", null, formatGridValue(decodeRatio(view.gpuWait?.[gpu]), "ratio")),
           h("td", { class: "wide-cell" }, this.#tenantTexts(gpu).join("; ") || NOT_KNOWN),
         ),
       );
     const rest = `${MAX_TABLE_ROWS} of ${labels.length} GPUs. All: `;
     put(
       byId("grid-table"),
-      scrollTable("GPUs", null, headCells(["GPU", view.title, "Contended", "Services"]), rows),
+      scrollTable("GPUs", null, headCells(["GPU", view.title, "GPU wait", "Services"]), rows),
       labels.length > MAX_TABLE_ROWS ? h("p", { class: "note" }, rest, link(pageHref("/fleet"), "Fleet")) : null,
     );
   }

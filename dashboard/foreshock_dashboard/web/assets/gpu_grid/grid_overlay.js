@@ -1,4 +1,4 @@
-// What lies over the heat map of the GPU grid: names, numbers in large cells, contention bars, faults, and the cursor.
+// What lies over the heat map of the GPU grid: names, numbers in large cells, bars of GPU wait, faults, and the cursor.
 import { cssToken, put, s } from "#web/assets/dom.js";
 import { needsDarkInk, parseColor, rampColors, rampScale } from "#web/assets/gpu_grid/color_ramp.js";
 import { decodeRatio, FAULTS, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
@@ -6,8 +6,8 @@ import { decodeRatio, FAULTS, gridValue, hasData } from "#web/assets/gpu_grid/gr
 /** @typedef {import("#web/assets/gpu_grid/gpu_grid_layout.js").GpuGridLayout} GpuGridLayout */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
-const MAX_CONTENDED_BARS = 1500;
-export const MIN_CONTENDED_RATIO = 0.1;
+const MAX_WAIT_BARS = 1500;
+export const MIN_WAIT_RATIO = 0.1;
 const MIN_FIGURE_CELL = 30;
 const MIN_BAR_CELL = 10;
 const FAULT_SIZE = 7;
@@ -86,30 +86,30 @@ const exclamationMarkPath = (x, y, size) => {
 };
 
 /**
- * Whether the contention of each GPU is drawn as a bar.
+ * Whether the GPU wait on each GPU is drawn as a bar.
  * @param {GpuGridLayout} layout
  */
-const hasBars = ({ placement, labels }) => placement.cellSize >= MIN_BAR_CELL && labels.length <= MAX_CONTENDED_BARS;
+const hasBars = ({ placement, labels }) => placement.cellSize >= MIN_BAR_CELL && labels.length <= MAX_WAIT_BARS;
 
 /**
- * Whether a picture has a contention bar.
+ * Whether a picture has a bar of GPU wait.
  * @param {GpuGridLayout} layout
  * @param {GridView} view
  */
-export const showsContention = (layout, view) =>
-  hasBars(layout) && (view.contended ?? []).some((byte) => (decodeRatio(byte) ?? 0) >= MIN_CONTENDED_RATIO);
+export const showsWaits = (layout, view) =>
+  hasBars(layout) && (view.gpuWait ?? []).some((byte) => (decodeRatio(byte) ?? 0) >= MIN_WAIT_RATIO);
 
 /**
- * @param {Uint8Array} contended
+ * @param {Uint8Array} waits
  * @param {GpuGridLayout} layout
  */
-const contendedBars = (contended, layout) =>
+const waitBars = (waits, layout) =>
   layout.labels.map((_, gpu) => {
-    const ratio = decodeRatio(contended[gpu]);
-    if (ratio === null || ratio < MIN_CONTENDED_RATIO) return null;
+    const ratio = decodeRatio(waits[gpu]);
+    if (ratio === null || ratio < MIN_WAIT_RATIO) return null;
     const [x, y, width, height] = layout.box(gpu);
     const thickness = Math.max(2, height / 6);
-    return s("rect", { class: "contended", x, y: y + height - thickness, width: width * ratio, height: thickness });
+    return s("rect", { class: "waits", x, y: y + height - thickness, width: width * ratio, height: thickness });
   });
 
 /**
@@ -130,7 +130,7 @@ export const drawOverlay = (svg, layout, view, { outlined, cursor }) => {
     svg,
     headings.map(({ text, x, y, kind }) => s("text", { x, y, class: kind }, text)),
     cellSize >= MIN_FIGURE_CELL ? cellFigures(layout, view) : null,
-    view.contended && hasBars(layout) ? contendedBars(view.contended, layout) : null,
+    view.gpuWait && hasBars(layout) ? waitBars(view.gpuWait, layout) : null,
     [...view.marked].map((gpu) => outlineOf(gpu, `marked ${view.markStatus}`)),
     faultMarks(layout, view),
     layout.labels.map((label, gpu) => (outlined.has(label) ? outlineOf(gpu, "shown", 1) : null)),

@@ -18,7 +18,7 @@ export const FAULTS = {
  * @property {number} low value of byte 0
  * @property {number} high value of byte 250
  * @property {Uint8Array} values one byte each, 255 for no data
- * @property {Uint8Array | null} contended share of time, one byte each
+ * @property {Uint8Array | null} gpuWait the longest of a service with requests, share of time, one byte each
  * @property {Set<number>} marked GPUs in an open incident
  * @property {import("#web/assets/timeline/incident.js").IncidentStatus | null} markStatus that of the worst incident
  * @property {Map<number, GpuFault>} [faults]

@@ -83,6 +83,53 @@ const caution = () => {
  */
 const relation = (i, steps) => (i <= steps ? ACTION_TEXTS.also : ACTION_TEXTS.alternative);
 
+const NARROW = matchMedia("(max-width: 600px)");
+
+/**
+ * An action. On a phone, all but the first unfold, so that the services next at risk are in sight.
+ * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
+ * @param {number} i its place among them
+ * @param {object} options
+ * @param {string | null} options.joint what several steps achieve together
+ * @param {number} options.steps place of the last action that is needed beside the first
+ * @param {boolean} options.isOptional
+ */
+const actionItem = (actions, i, { joint, steps, isOptional }) => {
+  const [action, first] = [actions[i], actions[0]];
+  if (!action || !first) return null;
+  const title = [
+    i && typeof first.enough === "boolean" ? h("span", { class: "muted" }, `${relation(i, steps)} `) : null,
+    h("b", null, clausesText(action.clauses)),
+  ];
+  const followed = !i && !isOptional && action.enough === false && actions.length > 1;
+  const expected = h(
+    "p",
+    { class: "expected" },
+    isOptional && !action.effect
+      ? ACTION_TEXTS.no_effect + (actions.some(({ outcome }) => outcome) ? ` ${ACTION_TEXTS.both_steps}` : "")
+      : expectedText(action, i ? (first.expected ?? "") : ""),
+    followed
+      ? [". ", actions[1]?.why ? `${actions[1].why}. ` : null, joint ? null : h("b", null, ACTION_TEXTS.next_step)]
+      : null,
+  );
+  const outcome =
+    action.outcome && action.outcome !== joint ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null;
+  const unfolds = (
+    /** @type {import("#web/assets/dom.js").Content} */ summary,
+    /** @type {import("#web/assets/dom.js").Content[]} */ ...content
+  ) => h("details", null, h("summary", null, summary), content);
+  if (NARROW.matches && i) return h("li", null, unfolds(title, expected, outcome, commandRows(action)));
+  const commands = commandRows(action);
+  return h(
+    "li",
+    null,
+    title,
+    NARROW.matches && joint ? unfolds(ACTION_TEXTS.own_effect, expected) : expected,
+    outcome,
+    i && action.too_late && action.command ? unfolds(ACTION_TEXTS.commands, commands) : commands,
+  );
+};
+
 /**
  * The recommended actions against an incident, in order of their time to effect, with their commands.
  * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
@@ -94,15 +141,9 @@ export const actionCard = (
   title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one,
   isOptional = false,
 ) => {
-  const [first, ...others] = actions;
-  const joint = isOptional ? null : others.find(({ outcome }) => outcome)?.outcome;
-  const steps =
-    first?.enough === false
-      ? Math.max(
-          1,
-          actions.findLastIndex(({ outcome }) => outcome),
-        )
-      : 0;
+  const joint = isOptional ? null : (actions.slice(1).find(({ outcome }) => outcome)?.outcome ?? null);
+  const lastOutcome = actions.findLastIndex(({ outcome }) => outcome);
+  const steps = actions[0]?.enough === false ? Math.max(1, lastOutcome) : 0;
   return h(
     "div",
     { class: actions[0]?.enough === false ? "action steps" : "action" },
@@ -112,35 +153,7 @@ export const actionCard = (
       ? h(
           "ol",
           null,
-          actions.map((action, i) =>
-            h(
-              "li",
-              null,
-              i && typeof first?.enough === "boolean" ? h("span", { class: "muted" }, `${relation(i, steps)} `) : null,
-              h("b", null, clausesText(action.clauses)),
-              h(
-                "p",
-                { class: "expected" },
-                isOptional && !action.effect
-                  ? ACTION_TEXTS.no_effect +
-                      (actions.some(({ outcome }) => outcome) ? ` ${ACTION_TEXTS.both_steps}` : "")
-                  : expectedText(action, i ? (first?.expected ?? "") : ""),
-                !i && !isOptional && action.enough === false && others.length
-                  ? [
-                      ". ",
-                      others[0]?.why ? `${others[0].why}. ` : null,
-                      joint ? null : h("b", null, ACTION_TEXTS.next_step),
-                    ]
-                  : null,
-              ),
-              action.outcome && action.outcome !== joint
-                ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`))
-                : null,
-              i && action.too_late && action.command
-                ? h("details", null, h("summary", null, ACTION_TEXTS.commands), commandRows(action))
-                : commandRows(action),
-            ),
-          ),
+          actions.map((_, i) => actionItem(actions, i, { joint, steps, isOptional })),
         )
       : h("p", null, ACTION_TEXTS.none),
   );

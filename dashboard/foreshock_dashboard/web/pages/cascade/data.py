@@ -20,6 +20,8 @@ from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
+from foreshock_dashboard.web.panels.limit_text import lane_figures
+from foreshock_dashboard.web.panels.limits import readings
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
@@ -189,7 +191,8 @@ def cascade(
     first = max(since, lanes_start(world, chosen)) if zoom and chosen.onset is not None else since
     current = current_history(snapshot, world, chosen_incidents(snapshot), histories)
     rows = service_rows(snapshot, current)
-    lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order, rows=rows)
+    figures = lane_figures(readings(snapshot, current.now()))
+    lanes = timeline(wide_world, first, history, chosen, MAX_LANES, order, figures, rows)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     nodes = set(map_nodes(world))

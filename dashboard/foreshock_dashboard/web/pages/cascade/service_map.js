@@ -2,6 +2,7 @@
 import { link, pairHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
+  capitalized,
   formatBucket,
   formatPercent,
   formatRate,
@@ -128,6 +129,12 @@ export const propagationPath = (data) => {
 };
 
 /**
+ * A state without its number of GPUs: "No requests seen" of "No requests seen; uses 2 GPUs".
+ * @param {string} word
+ */
+const generalWord = (word) => word.split("; ")[0] ?? word;
+
+/**
  * An entry for each kind of mark in the picture.
  * @param {MapData} data
  * @param {Topology} topology
@@ -137,13 +144,13 @@ const legend = (data, { map }, hidden) => {
   const { services, propagation, forecast_steps: forecast } = data;
   const byId = new Map(services.map((service) => [service.id, service]));
   const states = map.nodes.map((node) => nodeState(node, byId.get(node.id))).filter(({ sign }) => sign);
-  const drawn = new Map(states.map((state) => [state.word, state]));
+  const drawn = new Map(states.map((state) => [generalWord(state.word), state]));
   return h(
     "p",
     { class: "legend" },
     [...drawn.values()]
       .sort((a, b) => STATE_ORDER.indexOf(a.state) - STATE_ORDER.indexOf(b.state))
-      .map(({ state, word, sign }) => healthState(state, word, sign)),
+      .map(({ state, word, sign }) => healthState(state, generalWord(word), sign)),
     propagation.some(({ via }) => via !== "gpu") ? h("span", { class: "key propagation" }, "propagation") : null,
     propagation.some(({ via }) => via === "gpu")
       ? h("span", { class: "key propagation gpu" }, "propagation by GPU contention")
@@ -439,5 +446,5 @@ const nodeValueText = (service, word, atRisk) => {
       ? `errors ${formatPercent(service.error_rate)} · ${p95}`
       : p95;
   }
-  return service?.rate ? `${formatRate(service.rate)} · ${p95}` : word;
+  return service?.rate ? `${formatRate(service.rate)} · ${p95}` : capitalized(word.split("; ").at(-1) ?? word);
 };

@@ -23,7 +23,6 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { MIN_CONTENDED_RATIO } from "#web/assets/gpu_grid/grid_overlay.js";
 import { live } from "#web/assets/state.js";
 import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
@@ -41,6 +40,8 @@ import { drawWaitMatrix, statusOf } from "#web/pages/contention/wait_matrix.js";
 
 const MAX_RANKED_GPUS = 8;
 const MAX_GROUPS = 8;
+/** Share of time from which a GPU counts as contended. */
+const MIN_CONTENDED_RATIO = 0.1;
 const PARTS = /** @type {const} */ (["uncontended", "contended", "idle"]);
 const PART_NAMES = { uncontended: "busy, uncontended", contended: "busy, contended", idle: "idle" };
 

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.freshness import serving_wait
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
     MIN_CONTENDED_RATIO,
@@ -27,7 +28,7 @@ MIN_THROTTLED_RATIO = 0.05
 """Share of time from which a GPU counts as throttled."""
 MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0
 """Ends of the temperature scale."""
-MAX_CONTENTION_BARS = 1500
+MAX_WAIT_BARS = 1500
 """GPUs up to which the grid shows contention beside any other metric."""
 MAX_ROWS = 100
 """Rows of the inventory on the page; its CSV has all."""
@@ -183,15 +184,15 @@ class InventoryRow(Row):
 class Fleet(TypedDict, total=False):
     """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone.
 
-    values, contended: a byte per GPU. incident_gpus, faults: by index of a GPU. matches: GPUs that the filter selects,
-    of which `rows` are the first.
+    values, gpu_wait: a byte per GPU; the latter is the longest of a service with requests. incident_gpus, faults: by
+    index of a GPU. matches: GPUs that the filter selects, of which `rows` are the first.
     """
 
     ready: Required[bool]
     metric: Required[str]
     metrics: list[MetricRow]
     values: TypedArray
-    contended: str
+    gpu_wait: str
     low: float
     high: float | None
     unit: str
@@ -221,7 +222,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
             for name, one in METRICS.items()
         ],
         "values": typed_array(whole_percents(values) if metric.unit == "ratio" else values, metric.low, high),
-        "contended": packed(columns["contended"]) if len(world.gpus) <= MAX_CONTENTION_BARS else "",
+        "gpu_wait": packed(serving_wait(world)) if len(world.gpus) <= MAX_WAIT_BARS else "",
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,

@@ -144,7 +144,7 @@ const drawGrid = (data, topology) => {
     low: data.low,
     high: data.high,
     values: decodeBytes(data.values.bdata),
-    contended: data.contended && data.metric !== "contended" ? decodeBytes(data.contended) : null,
+    gpuWait: data.gpu_wait ? decodeBytes(data.gpu_wait) : null,
     marked: new Set(data.incident_gpus),
     markStatus: worstStatus(data.incidents.map(incidentStatus)),
     faults: new Map(data.faults),

@@ -72,7 +72,7 @@ export interface FleetData extends LivePayload {
   low: number;
   high: number;
   values: { bdata: string };
-  contended: string | null;
+  gpu_wait: string;
   incident_gpus: number[];
   faults: [gpu: number, fault: GpuFault][];
   open: OpenGpu | null;

@@ -17,8 +17,9 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
 from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances, peaks
-from foreshock_dashboard.web.pages.now.sentences import closest_before, reading_text, too_few_text, uncounted_text
+from foreshock_dashboard.web.pages.now.sentences import closest_before, too_few_text, uncounted_text
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
+from foreshock_dashboard.web.panels.limit_text import lane_figures, reading_text
 from foreshock_dashboard.web.panels.limits import Reading, judged, readings
 from foreshock_dashboard.web.panels.timeline import (
     MAX_LANES,
@@ -31,7 +32,7 @@ from foreshock_dashboard.web.panels.timeline import (
 )
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
-from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
+from foreshock_dashboard.web.state.freshness import serving_services, serving_wait, why_unknown
 from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
@@ -86,10 +87,10 @@ class ServiceLine(ServiceFigures):
 
 
 class GpuBytes(TypedDict):
-    """One byte per GPU."""
+    """One byte per GPU. gpu_wait: the longest of a service with requests."""
 
     busy: str
-    contended: str
+    gpu_wait: str
 
 
 class TenantBytes(TypedDict):
@@ -167,10 +168,6 @@ def now(
     lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
     usage_by_service = _by_usage(readings(snapshot, stages))
     usage = {reading.service: reading for reading in usage_by_service}
-    slo_rows = [row for row in usage_by_service if row.metric != "load"]
-    slos = {(row.service, str(row.metric)): reading_text(row) for row in slo_rows}
-    slos |= {(row.service, "SLO"): reading_text(row) for row in slo_rows}
-    slos |= {(row.service, ""): reading_text(row) for row in slo_rows if row.status == "critical"}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
     closest = {item.service: item for item in _by_usage(judged(world, list(usage.values())))}
     rows = most_affected(service_rows(snapshot, history), named, closest)
@@ -182,7 +179,7 @@ def now(
         lanes_history,
         chosen,
         order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
-        slos=slos,
+        figures=lane_figures(usage_by_service),
         rows=rows,
     )
     if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
@@ -221,7 +218,7 @@ def now(
         "uncounted": uncounted,
         "uncounted_text": [clauses(uncounted_text(found)) for found in uncounted],
         "hidden": len(rows) - shown,
-        "gpus": {"busy": packed(whole_percents(newest(world.utilization))), "contended": packed(contended_time(world))},
+        "gpus": {"busy": packed(whole_percents(newest(world.utilization))), "gpu_wait": packed(serving_wait(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},
         "marked": gpus_in_incidents(world, current),
         "missing": list(world.missing),

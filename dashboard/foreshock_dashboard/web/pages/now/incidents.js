@@ -16,7 +16,16 @@ import {
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { CONFIDENCE_LEVELS, EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, STATES } from "#web/assets/words.js";
+import {
+  CONFIDENCE_LEVELS,
+  EMPTY,
+  NOW_TEXTS,
+  QUALITIES,
+  SEVERITIES,
+  SIGNAL_MEANINGS,
+  SIGNAL_NOTES,
+  STATES,
+} from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -27,6 +36,10 @@ const MAX_CANDIDATES = 4;
 const MIN_SCORE = 0.2;
 const MAX_ACTIONS = 2;
 const GPU_WAIT = "GPU wait";
+/** By metric. @type {Partial<Record<string, string>>} */
+const NOTES = SIGNAL_NOTES;
+/** By metric. @type {Partial<Record<string, string>>} */
+const MEANINGS = SIGNAL_MEANINGS;
 /** Age of the evidence of a firing incident from which its time is shown: so long, and more than two evaluations. */
 const STALE_SECONDS = 60;
 
@@ -79,22 +92,13 @@ const targetText = (value, target, unit) =>
   `${(value ?? 0) < (target ?? 0) ? "≥" : "≤"} ${formatValue(target, unit).replace(".0 ", " ")}`;
 
 /**
- * What explains values that seem to contradict each other.
- * @param {readonly Evidence[]} evidence
+ * A signal; where its value seems to contradict another one, with what it covers.
+ * @param {Pick<Evidence, "signal" | "metric">} row
  */
-const evidenceNotes = (evidence) => {
-  const isBeyond = (/** @type {string} */ metric, /** @type {string} */ other) =>
-    evidence.some((row) =>
-      evidence.some(
-        (than) =>
-          row.metric === metric && than.metric === other && row.entity === than.entity && row.value > than.value,
-      ),
-    );
-  return [
-    isBeyond("first_token", "p95") ? NOW_TEXTS.first_token : "",
-    isBeyond("waiting", "flight") ? NOW_TEXTS.flight : "",
-    evidence.some(({ signal }) => signal === GPU_WAIT) ? NOW_TEXTS.gpu_wait : "",
-  ].filter(Boolean);
+const signalCell = ({ signal, metric }) => {
+  const name = signal === GPU_WAIT ? "gpu_wait" : (metric ?? "");
+  const note = NOTES[name];
+  return note ? [signal, " ", h("abbr", { class: "muted", title: MEANINGS[name] }, `(${note})`)] : signal;
 };
 
 /**
@@ -129,7 +133,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
     headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
-    byEntity(evidence).map(({ entity, signal, value, baseline, unit, since }, i, rows) => {
+    byEntity(evidence).map(({ entity, signal, metric, value, baseline, unit, since }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
       const hidden = entity ? h("span", { class: "visually-hidden" }, inWords(entity)) : entityName;
@@ -137,7 +141,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         "tr",
         { class: isSame ? "same" : null },
         h("th", { scope: "row" }, isSame ? hidden : entityName),
-        h("td", null, signal),
+        h("td", null, signalCell({ signal, metric })),
         h("td", null, h("b", null, formatValue(value, unit))),
         h("td", null, affected.length ? formatValue(baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),
@@ -207,6 +211,7 @@ const openIncident = (incident, situation, now, step = 0) => {
   const { severity, state, service, affected, actions, evidence, evidence_at } = incident;
   const isLatent = !affected.length;
   const age = evidence_at ? now - evidence_at : 0;
+  const others = breachedNote(evidence, situation);
   const isPast = age > Math.max(STALE_SECONDS, 2 * step) || (age > 0 && state !== "firing");
   const body = [
     h(
@@ -244,9 +249,7 @@ const openIncident = (incident, situation, now, step = 0) => {
                 )
               : null,
             evidenceTable(incident, now),
-            [...evidenceNotes(evidence), breachedNote(evidence, situation)].map((note) =>
-              note ? h("p", { class: "note" }, note) : null,
-            ),
+            others ? h("p", { class: "note" }, others) : null,
           )
         : null,
       h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),

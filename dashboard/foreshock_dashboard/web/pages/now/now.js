@@ -41,7 +41,7 @@ const drawGrid = ({ gpus, tenants, marked, open_incidents }, topology) => {
     low: 0,
     high: 1,
     values: decodeBytes(gpus.busy),
-    contended: decodeBytes(gpus.contended),
+    gpuWait: decodeBytes(gpus.gpu_wait),
     marked: new Set(marked),
     markStatus: worstStatus(open_incidents.filter(({ suspect }) => suspect.gpus.length).map(incidentStatus)),
     describeTenant,

@@ -157,6 +157,6 @@ export interface NowData extends LivePayload {
   marked: number[];
   learning: { done: boolean };
   no_stages: string;
-  gpus: { busy: string; contended: string };
+  gpus: { busy: string; gpu_wait: string };
   tenants: { busy: string; gpu_wait: string };
 }

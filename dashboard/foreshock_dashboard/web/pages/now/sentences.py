@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, listed, text, time
 from foreshock_dashboard.render.units import (
-    apart,
     duration,
     elapsed,
     estimate,
     estimates,
-    load_name,
-    load_percent,
     percent,
     rate,
 )
@@ -24,6 +20,7 @@ from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
 from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
 from foreshock_dashboard.web.pages.now.healthy import Ended, Exceedance, HealthySince
 from foreshock_dashboard.web.pages.now.impact import Impact
+from foreshock_dashboard.web.panels.limit_text import reading_text, value_and_limit, value_text
 from foreshock_dashboard.web.panels.limits import Reading
 
 JUST_NOW_SECONDS = 10.0
@@ -35,38 +32,11 @@ HEALTHY_AFTER: Mapping[Ended, str] = {
 """What ended when the platform became healthy."""
 
 
-def value_text(reading: Reading, value: float, more: int = 0) -> str:
-    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`. more: further decimals, except of a load."""
-    if reading.metric == "load":
-        return load_percent(value)
-    return duration(value, more) if reading.unit == "s" else percent(value, more)
-
-
-def _value_and_limit(reading: Reading) -> tuple[str, str]:
-    return apart(reading.value, reading.limit, partial(value_text, reading))
-
-
-def reading_text(reading: Reading, *, learned: bool = False) -> str:
-    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. learned: whether its SLO is."""
-    return f"{figure_text(reading)} ({'learned ' if learned and reading.metric != 'load' else ''}{limit_text(reading)})"
-
-
-def figure_text(reading: Reading) -> str:
-    """A value with its metric: `p95 27.4 s`, `load including queue > 3x capacity`."""
-    name = load_name(reading.value) if reading.metric == "load" else reading.metric
-    return f"{name} {_value_and_limit(reading)[0]}"
-
-
-def limit_text(reading: Reading) -> str:
-    """A limit with its kind: `SLO 16.4 s`."""
-    return f"{reading.limit_kind} {_value_and_limit(reading)[1]}"
-
-
 def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False) -> str:
     """The figure of the headline; of what is over, after its worst value: `p95 peaked at 281 s, now 8.77 s (SLO …)`."""
     if peak is None or peak.metric != reading.metric:
         return reading_text(reading, learned=learned)
-    now, limit = _value_and_limit(reading)
+    now, limit = value_and_limit(reading)
     return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({reading.limit_kind} {limit})"
 
 

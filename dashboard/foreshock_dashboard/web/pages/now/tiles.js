@@ -50,8 +50,16 @@ const countsText = (slo, states) =>
     .map((state) => `${slo[state]} ${SLO_COUNTS[state]}`)
     .join(", ");
 
-/** @param {SloStatus} slo */
-const withinText = (slo) => countsText(slo, ["within", "few", "without", "unknown"]);
+/**
+ * The services that do not breach their SLO, of which some are degraded or at risk, and those without a state.
+ * @param {SloStatus} slo
+ */
+const withinText = (slo) => {
+  const within = slo.within + slo.degraded + slo.at_risk;
+  const troubled = countsText(slo, ["degraded", "at_risk"]);
+  const known = within ? `${within} ${SLO_COUNTS.within}${troubled ? ` (${troubled})` : ""}` : "";
+  return [known, countsText(slo, ["few", "without", "unknown"])].filter(Boolean).join(", ");
+};
 
 /**
  * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
@@ -108,9 +116,7 @@ const incomingLoad = ({ who }, situation) =>
  */
 const limitText = (tile, isLearning, incoming) => {
   const { name, value, unit, limit, limit_kind, slo, status, spark } = tile;
-  if (slo) {
-    return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(1)) || withinText(slo);
-  }
+  if (slo) return withinText(slo);
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
   if (hasNoErrors({ value, unit, limit_kind })) {

@@ -63,6 +63,7 @@ const situationFacts = (situation, risks, now) => {
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
+  const owners = ownerFact([incident.suspect.service, incident.service]);
   return [
     h(
       "dl",
@@ -77,15 +78,19 @@ const situationFacts = (situation, risks, now) => {
     ),
     h(
       "dl",
-      { class: "facts" },
+      { class: "facts impact" },
       fact(NOW_TEXTS.impact, linked(lead)),
       breached.length
         ? fact((reading?.usage ?? 0) > 1 ? NOW_TEXTS.also_in_breach : NOW_TEXTS.in_breach, breachedServices(breached))
         : null,
+    ),
+    h(
+      "dl",
+      { class: "facts" },
       causeFact(suspected, incident),
-      ownerFact([incident.service, incident.suspect.service]),
       origin ? fact("Origin", serviceLink(origin.service), ` ${origin_text}`) : null,
     ),
+    owners ? h("dl", { class: "facts owners" }, owners) : null,
     isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
     h(
       "dl",
@@ -94,6 +99,10 @@ const situationFacts = (situation, risks, now) => {
       isRecovering ? fact("Action", linked(action_text)) : null,
       isRecovering && followUps.length ? fact("Follow-up", followUpText(followUps)) : null,
       fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk)),
+    ),
+    h(
+      "dl",
+      { class: "facts changes" },
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
     risks.length

@@ -33,16 +33,14 @@ from foreshock_dashboard.web.pages.now.healthy import healthy_since
 from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
-    figure_text,
     headline_figure,
     healthy_facts,
     lead,
-    limit_text,
-    reading_text,
     recovering_action,
     recovery_text,
 )
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
+from foreshock_dashboard.web.panels.limit_text import figure_text, limit_text, reading_text
 from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incident

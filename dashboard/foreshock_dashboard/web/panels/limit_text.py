@@ -1,0 +1,53 @@
+"""Readings beside their limits in words: p95 and error rate against the SLO, load against the safe limit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from foreshock_dashboard.render.units import apart, duration, load_name, load_percent, percent
+from foreshock_dashboard.web.panels.limits import Reading
+
+
+def value_text(reading: Reading, value: float, more: int = 0) -> str:
+    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`. more: further decimals, except of a load."""
+    if reading.metric == "load":
+        return load_percent(value)
+    return duration(value, more) if reading.unit == "s" else percent(value, more)
+
+
+def value_and_limit(reading: Reading) -> tuple[str, str]:
+    """A value and its limit, with the decimals in which they differ."""
+    return apart(reading.value, reading.limit, partial(value_text, reading))
+
+
+def reading_text(reading: Reading, *, learned: bool = False) -> str:
+    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. learned: whether its SLO is."""
+    return f"{figure_text(reading)} ({'learned ' if learned and reading.metric != 'load' else ''}{limit_text(reading)})"
+
+
+def figure_text(reading: Reading) -> str:
+    """A value with its metric: `p95 27.4 s`, `load including queue > 3x capacity`."""
+    name = load_name(reading.value) if reading.metric == "load" else reading.metric
+    return f"{name} {value_and_limit(reading)[0]}"
+
+
+def limit_text(reading: Reading) -> str:
+    """A limit with its kind: `SLO 16.4 s`."""
+    return f"{reading.limit_kind} {value_and_limit(reading)[1]}"
+
+
+def lane_figures(found: Sequence[Reading]) -> Mapping[tuple[str, str], str]:
+    """Values beside their SLOs by service and metric, for the lanes of a timeline.
+
+    "SLO" stands for the metric that is closest to its SLO. "" stands for all that breach it, the furthest beyond it
+    first: their present values do not show which of them began the breach.
+    """
+    rows = sorted((row for row in found if row.metric != "load"), key=lambda row: row.usage)
+    texts = {(row.service, str(row.metric)): reading_text(row) for row in rows}
+    texts |= {(row.service, "SLO"): reading_text(row) for row in rows}
+    breached: dict[str, list[str]] = {}
+    for row in reversed(rows):
+        if row.status == "critical":
+            breached.setdefault(row.service, []).append(reading_text(row))
+    return texts | {(service, ""): ", ".join(own) for service, own in breached.items()}
