@@ -52,8 +52,8 @@ lab: .venv-lab/.ready ## Check the laboratory of real processes in two minutes, 
 .venv-lab/.ready: $(READY) lab/requirements.lock lab/services/node/package-lock.json scripts/setup-lab
 	@scripts/setup-lab
 
-bench: setup-tests ## Print the performance table
-	@$(PY) -m bench $(ARGS)
+bench: setup-tests ## Write the performance table; SIZE=quick prints a smaller one, CHECK=1 fails if a figure misses its goal
+	@$(PY) -m bench $(if $(SIZE),--size $(SIZE),--write-docs) $(if $(CHECK),--check) $(ARGS)
 
 soak: setup-tests ## Run the long tests, and the property tests on other cases than `make test` has
 	@$(PY) -m pytest -m soak $(ARGS)

@@ -190,7 +190,16 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
             pytest.skip(f"{name} is not installed; `make setup-tests` installs it")
     folder = tmp_path_factory.mktemp("recorded")
     recording, exported, wanted = folder / "recording", folder / "all.om", folder / "wanted.om"
-    _run(OWN.with_name("foreshock"), "dev", "simulate", "starve", "--output-dir", recording, f"--duration={MINUTES}m")
+    _run(
+        OWN.with_name("foreshock"),
+        "dev",
+        "simulate",
+        "starve",
+        "--size=small",
+        "--output-dir",
+        recording,
+        f"--duration={MINUTES}m",
+    )
     _run(OWN.with_name("foreshock"), "recording", "export", recording, "--openmetrics", exported)
     meta = json.loads((recording / "meta.json").read_text())
     selected = [*queries(boards).values(), *records().values(), *BESIDES]

@@ -45,7 +45,20 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
     def of(scenario: str) -> Path:
         path = tmp_path_factory.mktemp("incident") / scenario
         assert (
-            main(["dev", "simulate", scenario, "--duration", f"{MINUTES[scenario]}m", "--output-dir", str(path)]) == 0
+            main(
+                [
+                    "dev",
+                    "simulate",
+                    scenario,
+                    "--size",
+                    "small",
+                    "--duration",
+                    f"{MINUTES[scenario]}m",
+                    "--output-dir",
+                    str(path),
+                ]
+            )
+            == 0
         )
         return path
 

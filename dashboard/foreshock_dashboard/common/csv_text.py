@@ -24,13 +24,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[object]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([_cell(_field(row, column)) for column in columns] for row in rows)
+    paths = [column.split(".") for column in columns]
+    writer.writerows([_cell(_field(row, path)) for path in paths] for row in rows)
     return text.getvalue()
 
 
-def _field(row: object, column: str) -> object:
+def _field(row: object, path: Sequence[str]) -> object:
     """The value of a column; None where there is none."""
-    for name in column.split("."):
+    for name in path:
         if isinstance(row, list | tuple):
             row = row[0] if row else None
         row = None if row is None else _fields(row).get(name)
@@ -38,11 +39,11 @@ def _field(row: object, column: str) -> object:
 
 
 def _fields(item: object) -> Mapping[str, object]:
-    return item if isinstance(item, Mapping) else getattr(item, "__dict__", {})
+    return item if isinstance(item, dict) else getattr(item, "__dict__", {})
 
 
 def _cell(value: object) -> object:
-    if value is None:
+    if value is None or value == []:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -54,4 +55,4 @@ def _cell(value: object) -> object:
 
 def _part(item: object) -> str:
     """A text; of an object its first field, which names it."""
-    return str(next(iter(_fields(item).values()), item))
+    return item if isinstance(item, str) else str(next(iter(_fields(item).values()), item))

@@ -126,12 +126,17 @@ def _add_mcp(server: FastAPI, version: str, access: Access, views: ClusterViews)
     server.router.lifespan_context = endpoint.lifespan
 
 
+UNUSED_SCRIPTS = re.compile(r'<script src="[^"]*/dash_table/[^"]*"></script>\n?')
+"""No page has Dash's table. Its polyfills stay: the core components need their `regeneratorRuntime`."""
+
+
 class _Dash(Dash):
     """Dash, started by a module: it runs after the modules of the page, which its callbacks call."""
 
     def interpolate_index(self, **parts: str) -> str:  # type: ignore[override]  # Dash itself passes all by name
         """The page around the app."""
         parts["config"] = _without_websocket(parts["config"])
+        parts["scripts"] = UNUSED_SCRIPTS.sub("", parts["scripts"])
         parts["renderer"] = parts["renderer"].replace('type="application/javascript"', 'type="module"')
         return super().interpolate_index(**parts)  # type: ignore[no-untyped-call,no-any-return]  # Dash's
 

@@ -11,7 +11,7 @@ with CV the coefficient of variation of the work of w seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -64,40 +64,56 @@ def tier_by_service(world: World) -> Mapping[Service, str]:
 
 def shared_gpus(world: World) -> tuple[SharedGpu, ...]:
     """GPUs with services of more than one tier, in the order of the World."""
-    tiers, busy = tier_by_service(world), np.nan_to_num(nan_mean(world.busy))
-    pools = dict(zip(world.gpus, world.pool, strict=False))
-    by_gpu: dict[Gpu, dict[str, list[Service]]] = {}
+    tiers, busy = tier_by_service(world), np.nan_to_num(nan_mean(world.busy)).tolist()
+    by_gpu: list[dict[str, list[Service]]] = [{} for _ in world.gpus]
+    gpus = _tenant_gpus(world)
     for row in sorted(range(len(world.tenants)), key=lambda row: (-busy[row], world.tenants[row].service)):
-        gpu, service = world.tenants[row]
-        by_gpu.setdefault(gpu, {}).setdefault(tiers.get(service, ""), []).append(service)
+        service = world.tenants[row].service
+        if (gpu := gpus[row]) is not None:
+            by_gpu[gpu].setdefault(tiers.get(service, ""), []).append(service)
+    pools = world.pool or ("",) * len(world.gpus)
     return tuple(
-        SharedGpu(gpu, pools.get(gpu, ""), {tier: tuple(services) for tier, services in sorted(by_gpu[gpu].items())})
-        for gpu in world.gpus
-        if len(by_gpu.get(gpu, ())) > 1
+        SharedGpu(gpu, pool, {tier: tuple(services) for tier, services in sorted(on.items())})
+        for gpu, pool, on in zip(world.gpus, pools, by_gpu, strict=True)
+        if len(on) > 1
     )
+
+
+def _tenant_gpus(world: World) -> list[int | None]:
+    """Number of each tenant's GPU; None if the World lacks it."""
+    numbers = {gpu: number for number, gpu in enumerate(world.gpus)}
+    return [numbers.get(tenant.gpu) for tenant in world.tenants]
 
 
 def tier_needs(world: World) -> tuple[TierNeed, ...]:
     """Needs of each tier with services on GPUs, by name."""
-    tiers = tier_by_service(world)
+    tiers, gpus = tier_by_service(world), _tenant_gpus(world)
     rows: dict[str, list[int]] = {}
-    for row, tenant in enumerate(world.tenants):
-        rows.setdefault(tiers.get(tenant.service, ""), []).append(row)
-    shared = {item.gpu for item in shared_gpus(world)}
-    return tuple(_need(world, tier, rows[tier], shared) for tier in sorted(rows))
+    on: dict[int, set[str]] = {}
+    for row, (tenant, gpu) in enumerate(zip(world.tenants, gpus, strict=True)):
+        tier = tiers.get(tenant.service, "")
+        rows.setdefault(tier, []).append(row)
+        if gpu is not None:
+            on.setdefault(gpu, set()).add(tier)
+    shared = {gpu for gpu, found in on.items() if len(found) > 1}
+    return tuple(_need(world, tier, rows[tier], gpus, shared) for tier in sorted(rows))
 
 
-def _need(world: World, tier: str, rows: Sequence[int], shared: set[Gpu]) -> TierNeed:
-    gpus = {world.tenants[row].gpu for row in rows}
-    services = tuple(sorted({world.tenants[row].service for row in rows}))
-    work = {service: _work(world, [r for r in rows if world.tenants[r].service == service]) for service in services}
+def _need(world: World, tier: str, rows: Sequence[int], gpus: Sequence[int | None], shared: Set[int]) -> TierNeed:
+    """gpus: number of the GPU of each tenant. shared: numbers of GPUs with several tiers."""
+    used = {gpu for row in rows if (gpu := gpus[row]) is not None}
+    by_service: dict[Service, list[int]] = {}
+    for row in rows:
+        by_service.setdefault(world.tenants[row].service, []).append(row)
+    services = tuple(sorted(by_service))
+    work = {service: _work(world, by_service[service]) for service in services}
     load = math.fsum(value for value in work.values() if math.isfinite(value))
     safe = safe_load(_offered(world, work), world.step)
     if math.isnan(safe):
         safe = 1.0  # without requests, as of a batch job: it may use all capacity
-    for_load, for_memory = math.ceil(load / safe - 1e-9), _memory(world, rows, gpus)
+    for_load, for_memory = math.ceil(load / safe - 1e-9), _memory(world, rows, sorted(used))
     by = "memory" if for_memory > for_load else "load"
-    return TierNeed(tier, services, len(gpus), len(gpus & shared), load, safe, max(for_load, for_memory, 1), by)
+    return TierNeed(tier, services, len(used), len(used & shared), load, safe, max(for_load, for_memory, 1), by)
 
 
 def _work(world: World, rows: Sequence[int]) -> float:
@@ -131,9 +147,9 @@ def safe_load(work: Floats, step: float) -> float:
     return float(1 / (1 + COVERED_STANDARD_DEVIATIONS * windows.std(ddof=1) / windows.mean()))
 
 
-def _memory(world: World, rows: Sequence[int], gpus: set[Gpu]) -> int:
-    """Number of GPUs with enough memory for the tenants at their peak; 0 if unknown."""
-    size = nan_mean(world.memory_total[[i for i, gpu in enumerate(world.gpus) if gpu in gpus]])
+def _memory(world: World, rows: Sequence[int], gpus: Sequence[int]) -> int:
+    """Number of GPUs with enough memory for the tenants, on GPUs of these numbers, at their peak; 0 if unknown."""
+    size = nan_mean(world.memory_total[gpus])
     held = np.nansum(world.memory[rows], axis=0)
     if not np.isfinite(size).any() or not len(held) or not held.any():
         return 0

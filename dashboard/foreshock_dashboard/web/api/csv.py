@@ -67,8 +67,10 @@ def add_csv_routes(
 
     @get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
     def gpus(query: Annotated[InventoryParameters, Query()]) -> Response:
-        snapshot, _ = responder.snapshot_at(query.at)
-        return _file("gpus", snapshot, table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot))))
+        def made(snapshot: Snapshot) -> bytes:
+            return table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot)))
+
+        return _file("gpus", *responder.made_of_snapshot(f"csv gpus {query.selection}", query.at, made))
 
     @get("/traces", summary="The rows of /api/traces as CSV", name="csv_traces")
     async def trace_list(query: Annotated[CsvTraceParameters, Query()]) -> Response:
@@ -88,9 +90,9 @@ def add_csv_routes(
         if name not in LISTS:
             known = ", ".join(sorted([*LISTS, "cost", "forecast", "gpus", "traces"]))
             raise HTTPException(404, f"unknown list {name[:MAX_NAME_LENGTH]!r} (allowed: {known})")
-        snapshot, _ = responder.snapshot_at(query.at)
         columns, rows = LISTS[name]
-        return _file(name, snapshot, table(columns, rows(snapshot)))
+        made = responder.made_of_snapshot(f"csv {name}", query.at, lambda snapshot: table(columns, rows(snapshot)))
+        return _file(name, *made)
 
     api.include_router(router)
 

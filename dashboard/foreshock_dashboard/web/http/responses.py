@@ -114,6 +114,14 @@ class Responder:
             return self.encoded_response(request, body := encoded(), f'"{_digest(body)}"')
         return self.encoded_response(request, self._payloads.get(key, encoded, snapshot), self._etag(key, snapshot))
 
+    def made_of_snapshot(self, name: str, at: str, make: Callable[[Snapshot], bytes]) -> tuple[Snapshot, bytes]:
+        """The snapshot at `at`, and what `make` makes of it: of the newest one, once per name and journal entry."""
+        snapshot, past = self.snapshot_at(at)
+        if past:
+            return snapshot, make(snapshot)
+        key = f"{name} {self._hub.journal.newest}"
+        return snapshot, self._payloads.get(key, lambda: make(snapshot), snapshot)
+
     def _etag(self, key: str, snapshot: Snapshot) -> str:
         return f'"{_digest(key.encode())}-{self._start}-{snapshot.seq}"'
 
