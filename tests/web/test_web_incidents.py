@@ -116,6 +116,12 @@ def test_a_service_whose_slo_is_breached_is_not_called_at_risk(median: float, li
     assert ("\n  At risk: " in shown) == (median > 0)
 
 
+def test_a_service_at_risk_in_an_early_warning_is_not_likely_to_breach() -> None:
+    """In the text of `foreshock incident show`: few trends end in a breach."""
+    item = replace(full(), severity="warning", at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, 600.0, 0.0, 900.0),))
+    assert "  At risk: rag-api (within 5 min, " in incident_text(json.loads(json.dumps(incident(item), default=vars)))
+
+
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:
     """As in the truth of a simulated recording."""
     assert incident(full())["suspect"].edge == "gateway -> rag-api"
