@@ -45,7 +45,7 @@ def _source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unstead
 
 def reader(source: MetricSource) -> CostLedgerReader:
     """A new one."""
-    return CostLedgerReader(source, 1_000_000, threading.Event())
+    return CostLedgerReader(source, 1_000_000, threading.Event(), 100)
 
 
 def test_a_failure_keeps_what_was_read_until_the_next_read(source: Unsteady) -> None:

@@ -15,7 +15,8 @@ from tests.hub.sending import request
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import resident_bytes
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.hub.memory import PROGRAM_BYTES, Memory
+from foreshock_dashboard.hub.memory import LEDGER_LINE_BYTES, PROGRAM_BYTES, Memory
+from foreshock_dashboard.model.cost.ledger import MAX_LEDGER_HOURS
 from foreshock_dashboard.settings.settings import MIN_MEMORY_BYTES, Settings
 from foreshock_dashboard.store import StoreLimits
 
@@ -39,6 +40,7 @@ def _shares(memory: Memory) -> tuple[float, ...]:
         memory.request_bytes,
         memory.world_bytes,
         memory.range_bytes,
+        memory.ledger_lines * MAX_LEDGER_HOURS * LEDGER_LINE_BYTES,
         store.max_head_bytes,
         store.block_bytes,
         duckdb,

@@ -189,7 +189,9 @@ class Hub:
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
-            self._cost_reader = CostLedgerReader(clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop)
+            self._cost_reader = CostLedgerReader(
+                clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop, self._memory.ledger_lines
+            )
             with naming("--prices"):
                 self._prices = prices_file(settings.prices) if settings.prices else None
             self._threads = self._make_threads(reads_own_store=reads_own_store)

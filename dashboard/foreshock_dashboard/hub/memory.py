@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
+from foreshock_dashboard.analysis.cost.account import MAX_LINES
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import resident_bytes
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_PENDING_SPANS
+from foreshock_dashboard.model.cost.ledger import MAX_LEDGER_HOURS
 from foreshock_dashboard.settings.settings import MIN_MEMORY_BYTES
 from foreshock_dashboard.sources.otlp.admission import GUARANTEED_BYTES, MAX_PENDING_BYTES
 from foreshock_dashboard.store import StoreLimits
@@ -42,6 +44,8 @@ PENDING_SPAN_BYTES = 2048
 """Share of the memory for data per span that waits for the other side of its call."""
 CHUNK_VALUE_BYTES = 64
 """Share of the memory for data per value of the history that is read at once."""
+LEDGER_LINE_BYTES = 60
+"""Memory of a line of an hour of the ledger of GPU time: 13 figures of four bytes, and a reference to its key."""
 
 
 class MemoryUsage(NamedTuple):
@@ -65,6 +69,7 @@ class Memory:
         span_series: series derived from spans.
         pending_spans: that wait for the other side of their call.
         chunk_values: values of the history that are read at once.
+        ledger_lines: of an hour of GPU time, of which the ledger keeps `MAX_LEDGER_HOURS`.
         tight: set when there is little room, until `relieved`.
     """
 
@@ -78,6 +83,7 @@ class Memory:
         self.span_series = (self._data - SPANS_BYTES - self.world_bytes) // SPAN_SERIES_BYTES
         self.pending_spans = min(MAX_PENDING_SPANS, self._data // PENDING_SPAN_BYTES)
         self.chunk_values = self._data // CHUNK_VALUE_BYTES
+        self.ledger_lines = min(MAX_LINES, self._data // 8 // (MAX_LEDGER_HOURS * LEDGER_LINE_BYTES))
         self.tight = threading.Event()
         self._turn = threading.Lock()
         self._warning = ""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.cost.account import account
+from foreshock_dashboard.analysis.cost.account import MAX_LINES, account
 from foreshock_dashboard.analysis.cost.idle import MAX_IDLE_HOURS
 from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostKey, CostLedger
 from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError, grid
@@ -42,11 +42,21 @@ MAX_EMPTY_HOURS = 48
 
 
 class CostHistory:
-    """The hours of a source. One thread reads; others may take `ledger`. max_chunk_values: values read at once."""
+    """The hours of a source. One thread reads; others may take `ledger`.
 
-    def __init__(self, source: MetricSource, max_chunk_values: int = 1_000_000, hours: int = MAX_LEDGER_HOURS) -> None:
+    max_chunk_values: values read at once. max_lines: of an hour.
+    """
+
+    def __init__(
+        self,
+        source: MetricSource,
+        max_chunk_values: int = 1_000_000,
+        hours: int = MAX_LEDGER_HOURS,
+        max_lines: int = MAX_LINES,
+    ) -> None:
         self.ledger = CostLedger()
         self._source, self._max_chunk_values, self._most = source, max_chunk_values, hours
+        self._max_lines = max_lines
         self._all = catalog(WINDOW_SECONDS, WINDOW_SECONDS)
         self._catalog = cost_catalog(self._all, RateWindows(WINDOW_SECONDS, WINDOW_SECONDS))
         self._gauges = gauge_catalog(catalog(GAUGE_SECONDS - 1.0, GAUGE_SECONDS - 1.0))
@@ -117,7 +127,7 @@ class CostHistory:
         times = next(iter(answers.values())).times
         found = {}
         for column in range(0, len(times), HOUR_POINTS):
-            hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all)
+            hour = account_readings(_columns(answers, column, column + HOUR_POINTS), self._all, self._max_lines)
             if len(hour.keys):
                 start = first + column * STEP_SECONDS
                 found[start] = self._kept(start, self._interned(hour))
@@ -163,11 +173,11 @@ class CostHistory:
         return self._last
 
 
-def account_readings(found: Readings, whole: Iterable[str]) -> CostHour:
+def account_readings(found: Readings, whole: Iterable[str], max_lines: int) -> CostHour:
     """The accounts of the readings of an hour. whole: the keys of the World's catalog."""
     known = {key: matrix for key, matrix in with_allocations(found).items() if key not in REQUESTS}
     world = build_world(completed(known, whole), STEP_SECONDS)
-    return account(gpu_usage(world, found))
+    return account(gpu_usage(world, found), max_lines)
 
 
 def _joined(answers: Sequence[Readings]) -> Readings:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.cost.usages import STEP, STEPS, Held, holder, usage
 
-from foreshock_dashboard.analysis.cost.account import account
+from foreshock_dashboard.analysis.cost.account import MAX_LINES, account
 from foreshock_dashboard.model.cost.ledger import Figure, Holding
 from foreshock_dashboard.model.cost.usage import GpuUsage
 
@@ -18,9 +18,9 @@ HOUR = STEP * STEPS
 Lines = dict[str, dict[str, float]]
 
 
-def lines(found: GpuUsage) -> Lines:
+def lines(found: GpuUsage, max_lines: int = MAX_LINES) -> Lines:
     """Figures in hours of a GPU, by service, or by holding without one."""
-    hour = account(found)
+    hour = account(found, max_lines)
     return {
         key.service.name if key.service else key.holding: {
             figure.name.lower(): float(values[figure]) / HOUR for figure in Figure if values[figure]
@@ -134,11 +134,10 @@ def test_unknown_power_and_activity_are_absent() -> None:
     assert not {"joules", "powered", "sm_busy", "sm_active"} & line.keys()
 
 
-def test_the_smallest_of_thousands_of_lines_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_of_thousands_of_lines_are_one() -> None:
     """With the same sum: names of jobs have no end."""
-    monkeypatch.setattr("foreshock_dashboard.analysis.cost.account.MAX_LINES", 2)
     jobs = [holder(f"job-{i}", i // 4, weight=1 + i) for i in range(8)]
-    found = lines(usage(3, jobs, [0.1] * 8))
+    found = lines(usage(3, jobs, [0.1] * 8), max_lines=2)
 
     assert set(found) == {"job-3", "unallocated", "(other)"}
     assert sum(line["allocated"] for line in found.values()) == pytest.approx(3)

@@ -20,11 +20,11 @@ MAX_IDLE_RATIO = 0.01
 MAX_UNUSED_RATIO = 0.001
 """Busy share of a step up to which no kernel ran in it."""
 MAX_LINES = 2000
-"""Lines of an hour; the smallest beyond it are one line per pool and model. Names of jobs have no end."""
+"""Most lines of an hour; the smallest beyond are one line per pool and model. Names of jobs have no end."""
 OTHER = "(other)"
 
 
-def account(usage: GpuUsage) -> CostHour:
+def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     """The ledger's lines of an hour: their allocated GPU-seconds sum to those of the GPUs that reported.
 
     A holder has the fraction of its MIG instances. The rest of the GPU is divided among the others by their containers;
@@ -84,7 +84,7 @@ def account(usage: GpuUsage) -> CostHour:
     names = [key for key, _ in sorted(lines.rows.items(), key=lambda item: item[1])]
     idle_runs = _idle_runs(usage, gpu, shares, use)
     in_use = {holder.service for i, holder in enumerate(usage.holders) if shares[i, -1] > 0 and i not in idle_runs}
-    keys, values = _folded(names, lines.values[: len(names)])
+    keys, values = _folded(names, lines.values[: len(names)], max_lines)
     return CostHour(
         float(usage.present.any(axis=0).sum()) * usage.step,
         keys,
@@ -95,10 +95,10 @@ def account(usage: GpuUsage) -> CostHour:
     )
 
 
-def _folded(keys: Sequence[CostKey], values: Floats) -> tuple[tuple[CostKey, ...], Floats]:
-    """The lines that hold something; the smallest of services beyond `MAX_LINES` are one per cluster, pool, model."""
+def _folded(keys: Sequence[CostKey], values: Floats, max_lines: int) -> tuple[tuple[CostKey, ...], Floats]:
+    """The lines that hold something; the smallest of services beyond `max_lines` are one per cluster, pool, model."""
     rows = np.flatnonzero(values[:, Figure.ALLOCATED] > 0)
-    small = set(rows[np.argsort(-values[rows, Figure.ALLOCATED], kind="stable")][MAX_LINES:].tolist())
+    small = set(rows[np.argsort(-values[rows, Figure.ALLOCATED], kind="stable")][max_lines:].tolist())
     found: dict[CostKey, int] = {}
     lines = []
     for row in rows.tolist():

@@ -23,12 +23,15 @@ PAST_HOURS = 25
 
 
 class CostLedgerReader:
-    """Keeps the ledger. One thread calls `refresh`; all may read `ledger`. max_chunk_values: as of `CostHistory`."""
+    """Keeps the ledger. One thread calls `refresh`; all may read `ledger`.
 
-    def __init__(self, source: MetricSource, max_chunk_values: int, stop: threading.Event) -> None:
-        self._stop, self._source, self._most = stop, source, max_chunk_values
+    max_chunk_values, max_lines: as of `CostHistory`.
+    """
+
+    def __init__(self, source: MetricSource, max_chunk_values: int, stop: threading.Event, max_lines: int) -> None:
+        self._stop, self._source, self._most, self._max_lines = stop, source, max_chunk_values, max_lines
         self._lock = threading.Lock()
-        self._history = CostHistory(source, self._most)
+        self._history = CostHistory(source, self._most, max_lines=max_lines)
         self._retry_at = -math.inf  # of the monotonic clock, for a hub of the past
 
     @property
@@ -41,7 +44,7 @@ class CostLedgerReader:
         with self._lock:
             is_read = math.isfinite(self.ledger.computed_at) and not self.ledger.error
             if not is_read and wall.monotonic() >= self._retry_at:
-                self._history = CostHistory(self._source, self._most, PAST_HOURS)
+                self._history = CostHistory(self._source, self._most, PAST_HOURS, self._max_lines)
                 self.refresh(time)
                 self._retry_at = wall.monotonic() + RETRY_SECONDS
         return self.ledger
