@@ -126,9 +126,12 @@ class Hub:
         with ExitStack() as opened:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
+            self._is_fit = False  # to notify: the newest evaluation succeeded
             with naming("--postgres-url: install foreshock[postgres]", ModuleNotFoundError):
                 url = settings.postgres_url if settings.at is None else ""
-                state = durable_state(url, settings.postgres_password_file, intake.journal, intake.store.path)
+                state = durable_state(
+                    url, settings.postgres_password_file, intake.journal, intake.store.path, lambda: self._is_fit
+                )
             self._state = opened.enter_context(closing(state))
             self.journal = state.journal
             if settings.at is None and recording is None:
@@ -183,7 +186,7 @@ class Hub:
                 simulated=recording is not None and recording.meta.simulated,
                 memory=self._memory,
                 reported=self._change_log.all,
-                identities=Identities(self.journal, state.leads) if settings.at is None else None,
+                identities=Identities(self.journal, state.leads if url else None) if settings.at is None else None,
                 known_clusters=known,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
@@ -259,9 +262,10 @@ class Hub:
         """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
         snapshot = self._evaluated()
+        self._is_fit = snapshot.world is not None and not snapshot.error
         if snapshot.world is not None and self._settings.at is None and self._state.leads():
             self._change_log.record(snapshot.world.collected, snapshot.world.time)
-        if self.notifier and self._owners_read.is_set() and snapshot.world is not None and not snapshot.error:
+        if self.notifier and self._owners_read.is_set() and self._is_fit:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
 
     def _evaluated(self) -> Snapshot:

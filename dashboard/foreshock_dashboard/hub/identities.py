@@ -123,10 +123,10 @@ _IsOf = Callable[[Identity, Incident, frozenset[Service]], bool]
 class Identities:
     """Records the identities of open incidents, and restores them. One thread uses it.
 
-    leads: whether this hub records them, or else follows another one's.
+    leads: whether this hub records them, of those that share the journal; None for one that has it alone.
     """
 
-    def __init__(self, journal: EntryLog, leads: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, journal: EntryLog, leads: Callable[[], bool] | None = None) -> None:
         self._journal, self._leads = journal, leads
         self._known: dict[str, Identity] = {}
         self._seq = 0
@@ -137,13 +137,15 @@ class Identities:
         """Incidents that opened too early to be found in it, the newest first."""
         self._open: list[Identity] = []
         """Incidents that opened within it, or were open at a change of names; those found again have other names."""
-        self._problem = LogOnChange(log)
+        self._is_read = False
+        self._reading, self._writing = LogOnChange(log), LogOnChange(log)
 
     def restored(self, state: State) -> State:
         """The state with the identities of incidents that were open before the analyzed history."""
         if self._begin is None:
             self._begin = state.time
-            self._read(state.time + MIN_LEARNING_SECONDS)
+        if not self._is_read:
+            self._read(self._begin + MIN_LEARNING_SECONDS)
         if not self._earlier or state.time > self._begin + REOPEN_SECONDS:
             return state
         return self._with_identities(state, self._earlier, Identity.is_of)
@@ -162,8 +164,8 @@ class Identities:
         return self._with_identities(state, known, Identity.is_under_other_names)
 
     def followed(self, state: State) -> State:
-        """The state with the identities that the leading hub gave to the open incidents."""
-        if self._leads():
+        """The state with the identities that another hub, which leads or led, gave to the open incidents."""
+        if self._leads is None:
             return state
         self._read_new()
         found = {incident.id for incident in state.incidents}
@@ -196,7 +198,7 @@ class Identities:
 
     def record(self, incidents: Iterable[Incident]) -> None:
         """Write what changed of the identities into the journal; a failure is tried again at the next evaluation."""
-        if not self._leads():
+        if self._leads and not self._leads():
             return
         try:
             for incident in incidents:
@@ -206,23 +208,25 @@ class Identities:
                     self._journal.append("identity", incident.resolved or incident.opened, BY, identity.data())
                     self._known[incident.id] = identity
         except SourceError as error:
-            self._problem.update(f"incidents open now may get another ID after a restart: {error}")
+            self._writing.update(f"incidents open now may get another ID after a restart: {error}")
         else:
-            self._problem.update("")
+            self._writing.update("")
 
     def _read(self, until: float) -> None:
         """Read the identities; those that opened before `until` have another ID. An unreadable journal has none."""
-        self._read_new()
+        self._is_read = self._read_new()
         self._earlier = [item for item in self._known.values() if item.opened < until]
         self._earlier.sort(key=lambda item: -item.opened)
         self._open = [item for item in self._known.values() if item.opened >= until and item.resolved is None]
 
-    def _read_new(self) -> None:
+    def _read_new(self) -> bool:
+        """Read the identities since the last time; whether it succeeded."""
         try:
             entries = self._journal.read("identity", self._seq)
         except SourceError as error:
-            self._problem.update(f"incidents that are open may get another ID: {error}")
-            return
+            self._reading.update(f"incidents that are open may get another ID: {error}")
+            return False
+        self._reading.update("")
         for entry in entries:
             self._seq = entry.seq
             try:
@@ -231,6 +235,7 @@ class Identities:
                 log.warning("journal: entry %d has an unknown form and is left out", entry.seq)
                 continue
             self._known[identity.incident] = identity
+        return True
 
 
 def _number(value: object) -> float | None:

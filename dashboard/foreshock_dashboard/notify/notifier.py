@@ -88,7 +88,9 @@ class Notifier:
         self._early_alerts = early_alerts
         self._outbox, self._timing, self._hooks = outbox, timing, hooks
         self._incidents: tuple[Incident, ...] | None = None
-        self._complete = self._led = False
+        self._complete = False
+        self._sends = hooks.leads()
+        self._led = self._sends and not outbox.error
         self._alert_keys: list[object] = []
         self._accepted_lock = threading.Lock()
         self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
@@ -217,6 +219,7 @@ class Notifier:
         """Put what is due into the outbox, and wake those that deliver it."""
         if self._file and self._file.reload():
             self._open_channels(start=True)
+        leads = self._take_turn()
         incidents = self._incidents
         if incidents is None or self._stop.is_set():
             return
@@ -224,7 +227,7 @@ class Notifier:
         self._failing -= {key for key in list(self._failing) if key[1] and key[1] not in known}
         for key in [key for key in list(self._labels) if key[0] not in known]:
             self._labels.pop(key, None)
-        if self._take_turn():
+        if leads:
             self._plan_messages(incidents)
         keys: list[object] = [(item.id, item.severity, item.is_open, cause_of(item)) for item in incidents]
         keys += self.mutes().items()
@@ -235,16 +238,22 @@ class Notifier:
 
     def _take_turn(self) -> bool:
         """Whether this hub sends messages. Before it begins to, and while it does not, it reads those of another."""
-        led, self._led = self._led, self._hooks.leads()
-        if not (led and self._led):
+        leads, is_read = self._hooks.leads(), True
+        if not (self._led and leads):
             try:
                 self._outbox.read_again()
             except StoreError as error:
                 log.debug("messages of other hubs cannot be read: %s", error)  # Status shows it
-            if self._led:
-                for _, delivery in self._deliveries.values():
-                    delivery.wake()
-        return self._led
+                is_read = False
+        begins = leads and not self._sends
+        self._sends, self._led = leads, leads and is_read
+        if begins:
+            for _, delivery in self._deliveries.values():
+                delivery.wake()
+        return leads
+
+    def _may_send(self) -> bool:
+        return self._sends and self._hooks.leads()
 
     def _plan_messages(self, incidents: Sequence[Incident]) -> None:
         now, hooks = self._timing.now(), self._hooks
@@ -361,7 +370,9 @@ class Notifier:
                     self._outbox.remove(unreadable)
                 state, hooks = ChannelState(channel.name, channel.schema), self._hooks
                 record = _recorder(state, hooks, self._timing)
-                delivery = Delivery(key, state, sender, self._outbox, self._timing, hooks.picture, record, hooks.leads)
+                delivery = Delivery(
+                    key, state, sender, self._outbox, self._timing, hooks.picture, record, self._may_send
+                )
                 if start:
                     delivery.start()
             deliveries[key] = channel, delivery

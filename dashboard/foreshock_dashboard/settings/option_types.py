@@ -99,9 +99,9 @@ def parse_alertmanagers(text: str) -> tuple[str, ...]:
 def parse_postgres_url(text: str) -> str:
     """A URL as libpq's, without a password: the command line and the environment are not secret."""
     parts = urlsplit(text)
-    if parts.scheme not in ("postgres", "postgresql") or not parts.netloc:
+    if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or "@" in parts.path:
         raise ValueError("is no URL of a database. Use postgresql://USER@HOST/DATABASE.")
-    if parts.password or re.search(r"(^|&)password=", parts.query):
+    if parts.password or re.search(r"(^|&)(ssl)?password=", parts.query):
         raise ValueError("has a password. Write it to a file, and set --postgres-password-file.")
     return text
 

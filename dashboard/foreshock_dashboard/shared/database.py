@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import asyncpg
 
@@ -27,51 +26,87 @@ POLL_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer of the server, and for a connection to it."""
+COPY_SECONDS = 120.0
+"""The same for the journal of the first hub."""
+UNFIT_SECONDS, PAUSE_SECONDS = 10.0, 3.0
+"""Time after which a hub that cannot evaluate offers the lead to others, and for how long."""
+COUNT_POLLS = 30
+"""Polls between two counts of the journal's entries."""
 FORMAT = 1
 """Version of the tables."""
 APPEND_LOCK, LEADER_LOCK = 0x66737301, 0x66737302
 """First keys of locks; the second is the schema, so that hubs with other schemas are not affected."""
-_SCHEMA = """
-create table if not exists foreshock_format (version integer not null);
-create table if not exists foreshock_journal (
+COLUMNS = ("seq", "kind", "at", "author", "data")
+_TABLES = """
+create table foreshock_format (version integer not null);
+create table foreshock_journal (
     seq bigserial primary key,
     kind text not null, at double precision not null, author text not null, data json not null
 );
-create index if not exists foreshock_journal_by_kind on foreshock_journal (kind, seq);
-create table if not exists foreshock_outbox (
+create index foreshock_journal_by_kind on foreshock_journal (kind, seq);
+create table foreshock_outbox (
     channel text not null, subject text not null, event text not null, at double precision not null, body text not null,
     waiting boolean not null, attempts integer not null, not_before double precision not null,
     primary key (channel, subject)
 );
 """
-_KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""The server ends the connection of a hub that vanished within 11 s, and so its lead, instead of two hours."""
+_SESSION = """
+set idle_session_timeout = '10s';
+set idle_in_transaction_session_timeout = '10s';
+set tcp_user_timeout = '10s';
+"""
+"""The server ends the session of a hub that is stuck or unreachable, and so its lead. As statements, because a pooler
+refuses them as parameters of the connection."""
+_COUNTS = "select kind, count(*), sum(octet_length(data::text)) from foreshock_journal group by kind"
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = logging.getLogger(__name__)
+
+
+class Row(NamedTuple):
+    """A row of the journal. data: JSON."""
+
+    seq: int
+    kind: str
+    at: float
+    author: str
+    data: str
 
 
 class SharedDatabase:
     """A connection to the database, kept open in a dedicated thread, and opened again after a failure. Thread-safe.
 
-    Of the hubs that share a database, one leads: it has a lock, which the server passes on to another hub
-    when it loses the connection. While the database cannot be reached, each hub leads: a page that is sent twice is
-    better than none.
+    Of the hubs that share a database, one leads: it has a lock, which the server passes on to another hub when it ends
+    the session. While a hub cannot use the database, it leads as well: a page that is sent twice is better than none.
 
-    url: as libpq's, such as `postgresql://USER@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`. The connection must
-    be to the server itself or through a pooler in session mode, since the lock belongs to it.
-    password_file: has the password, and is read for each connection.
+    Args:
+        url: as libpq's, such as `postgresql://USER@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`. A pooler must
+            be in session mode, since the lock belongs to the session.
+        password_file: has the password, and is read for each connection.
+        first_rows: those with which the journal begins if this hub creates the tables.
+        fit: whether this hub can evaluate; one that cannot offers the lead to the others.
 
-    problem: why the database cannot be used; "" if it can.
+    Attributes:
+        problem: why the database cannot be used; "" if it can.
+        newest: the highest `seq` in the journal as of the last look.
+        counts: entries of the journal, and bytes of their data, by kind, at most half a minute old.
     """
 
-    def __init__(self, url: str, password_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        password_file: Path | None = None,
+        first_rows: Callable[[], Sequence[Row]] = tuple,
+        fit: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.problem = ""
         self.newest = 0
-        """The highest `seq` in the journal, as of the last look."""
+        self.counts: Mapping[str, tuple[int, int]] = {}
         self._password = partial(_first_line, password_file) if password_file else None
+        self._first_rows, self._fit = first_rows, fit
         self._url, self._place = url, without_credentials(url).partition("?")[0]
         self._connection: asyncpg.Connection | None = None
-        self._has_lock = False
+        self._has_lock = self._closed = False
         self._log = LogOnChange(log, logging.ERROR, f"PostgreSQL at {self._place} can be used again")
         self._loop = asyncio.new_event_loop()
         self._turn = asyncio.Lock()
@@ -92,7 +127,8 @@ class SharedDatabase:
 
     def close(self) -> None:
         """Close the connection; another hub may lead. May be called twice."""
-        if self._thread.is_alive():
+        if not self._closed:
+            self._closed = True
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(TIMEOUT_SECONDS)
 
@@ -103,14 +139,15 @@ class SharedDatabase:
             StoreError: the database cannot be used, or did not do it.
             ValueError: it cannot hold a value.
         """
-        if self.problem:
-            raise StoreError(self.problem)
+        if self.problem or self._closed:
+            raise StoreError(self.problem or "the hub is ending")
+        future: Future[Result] = asyncio.run_coroutine_threadsafe(self._in_turn(work), self._loop)
         try:
-            future: Future[Result] = asyncio.run_coroutine_threadsafe(self._in_turn(work), self._loop)
             return future.result(3 * TIMEOUT_SECONDS)
         except asyncpg.DataError as error:
             raise ValueError(f"PostgreSQL cannot hold a value: {error}") from error
-        except (OSError, RuntimeError, TimeoutError, FutureTimeoutError, *_FAILURES) as error:
+        except _FAILURES as error:
+            future.cancel()
             raise StoreError(self._reason(error)) from error
 
     async def _in_turn(self, work: Callable[[asyncpg.Connection], Awaitable[Result]]) -> Result:
@@ -128,18 +165,26 @@ class SharedDatabase:
     def _run(self) -> None:
         with contextlib.closing(self._loop):
             self._loop.run_until_complete(self._stay_connected())
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _stay_connected(self) -> None:
+        was_connected = False
         while not self._ended.is_set():
+            problem = ""
             try:
                 await self._connect_and_watch()
-                problem = ""
-            except (OSError, ValueError, TimeoutError, *_FAILURES) as error:
+            except (*_FAILURES, ValueError) as error:
                 problem = self._reason(error)
             except Exception as error:
-                log.exception("shared state: failed")
                 problem = self._reason(error)
+                if problem != self.problem:
+                    log.exception("shared state failed")
+            was_connected, again = False, self._connection is not None or was_connected
             self._connection, self._has_lock = None, False
+            if again:
+                continue  # once at once: a session may end without an outage
             self.problem = problem
             self._log.update(problem)
             self._tried.set()
@@ -148,21 +193,19 @@ class SharedDatabase:
     async def _connect_and_watch(self) -> None:
         """Connect, and look at the newest entry and the lead from time to time until the hub ends."""
         connection = await asyncpg.connect(
-            self._url,
-            password=self._password,
-            timeout=TIMEOUT_SECONDS,
-            command_timeout=TIMEOUT_SECONDS,
-            server_settings={"application_name": "foreshock", **_KEEPALIVES},
+            self._url, password=self._password, timeout=TIMEOUT_SECONDS, command_timeout=TIMEOUT_SECONDS
         )
         try:
-            await _prepare(connection)
+            await connection.execute(_SESSION)
+            await _prepare(connection, self._first_rows)
+            polls, offered = 0, self._loop.time()
             while not self._ended.is_set():
                 async with self._turn:
                     self.newest = await connection.fetchval("select coalesce(max(seq), 0) from foreshock_journal")
-                    if not self._has_lock:
-                        self._has_lock = await connection.fetchval(f"select pg_try_advisory_lock({_key(LEADER_LOCK)})")
-                        if self._has_lock:
-                            log.info("this hub leads those that share %s: it notifies", self._place)
+                    if polls % COUNT_POLLS == 0:
+                        self.counts = {kind: (rows, size) for kind, rows, size in await connection.fetch(_COUNTS)}
+                    offered = await self._lead(connection, offered)
+                polls += 1
                 self._connection, self.problem = connection, ""
                 self._log.update("")
                 self._tried.set()
@@ -170,15 +213,30 @@ class SharedDatabase:
         finally:
             try:
                 await connection.close(timeout=1.0)
-            except (OSError, TimeoutError, *_FAILURES):
+            except _FAILURES:
                 connection.terminate()
+
+    async def _lead(self, connection: asyncpg.Connection, offered: float) -> float:
+        """Take the lead if no hub has it, or offer it; when it was taken or offered, by the loop's clock."""
+        now = self._loop.time()
+        if self._has_lock and not self._fit() and now - offered > UNFIT_SECONDS:
+            self._has_lock = False
+            await connection.execute(f"select pg_advisory_unlock({_key(LEADER_LOCK)})")
+            log.info("this hub cannot evaluate; another one that shares %s may notify", self._place)
+            return now
+        if not self._has_lock and (self._fit() or now - offered > PAUSE_SECONDS):
+            self._has_lock = await connection.fetchval(f"select pg_try_advisory_lock({_key(LEADER_LOCK)})")
+            if self._has_lock:
+                log.info("of the hubs that share %s, this one notifies", self._place)
+                return now
+        return offered
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), seconds)
 
     def _reason(self, error: BaseException) -> str:
-        text = without_credentials(str(error)) or type(error).__name__
+        text = without_credentials(str(error)).partition("\n")[0] or type(error).__name__
         return f"PostgreSQL at {self._place}: {text}. Check --postgres-url and the server"
 
 
@@ -187,18 +245,27 @@ async def lock_appends(connection: asyncpg.Connection) -> None:
     await connection.execute(f"select pg_advisory_xact_lock({_key(APPEND_LOCK)})")
 
 
-async def _prepare(connection: asyncpg.Connection) -> None:
-    """Create the tables if there are none. Raises ValueError for those of a later version."""
-    async with connection.transaction():
-        await lock_appends(connection)
-        await connection.execute(_SCHEMA)
-        version = await connection.fetchval("select max(version) from foreshock_format")
-        if version is None:
-            await connection.execute("insert into foreshock_format values ($1)", FORMAT)
-        elif version > FORMAT:
-            raise ValueError(
-                f"its tables have format {version}, and this version knows up to {FORMAT}; upgrade the hub"
-            )
+async def _prepare(connection: asyncpg.Connection, first_rows: Callable[[], Sequence[Row]]) -> None:
+    """Create the tables if there are none. Raises ValueError where they cannot be used."""
+    if await connection.fetchval("show transaction_read_only") == "on":
+        raise ValueError("it is read-only; connect to the primary server")
+    exists = "select to_regclass('foreshock_format') is not null"
+    if not await connection.fetchval(exists):
+        async with connection.transaction():
+            await lock_appends(connection)
+            if not await connection.fetchval(exists):
+                await _create(connection, first_rows())
+    version = await connection.fetchval("select max(version) from foreshock_format")
+    if version != FORMAT:
+        raise ValueError(f"its tables have format {version}, and this version knows {FORMAT}; upgrade the hub")
+
+
+async def _create(connection: asyncpg.Connection, rows: Sequence[Row]) -> None:
+    await connection.execute(_TABLES)
+    await connection.execute("insert into foreshock_format values ($1)", FORMAT)
+    if rows:
+        await connection.copy_records_to_table("foreshock_journal", records=rows, columns=COLUMNS, timeout=COPY_SECONDS)
+        await connection.execute("select setval('foreshock_journal_seq_seq', $1)", rows[-1].seq)
 
 
 def _first_line(path: Path) -> str:
@@ -207,6 +274,3 @@ def _first_line(path: Path) -> str:
 
 def _key(lock: int) -> str:
     return f"{lock:d}, hashtext(current_schema())"
-
-
-_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

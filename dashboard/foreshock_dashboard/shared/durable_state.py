@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
+from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.store import Journal, JournalStats
 from foreshock_dashboard.store.outbox import Messages
 from foreshock_dashboard.store.outbox_file import OutboxFile
+
+log = logging.getLogger(__name__)
 
 
 class KeptLog(EntryLog, Protocol):
@@ -34,10 +39,12 @@ class DurableState(NamedTuple):
         return shared is None or shared.leads
 
 
-def durable_state(postgres_url: str, password_file: Path | None, journal: Journal, folder: Path) -> DurableState:
+def durable_state(
+    postgres_url: str, password_file: Path | None, journal: Journal, folder: Path, fit: Callable[[], bool]
+) -> DurableState:
     """The state in a database; with "", in the journal, and an outbox in the folder.
 
-    password_file: as of `SharedDatabase`.
+    password_file, fit: as of `SharedDatabase`.
 
     Raises:
         ModuleNotFoundError: the client of PostgreSQL is not installed.
@@ -45,10 +52,13 @@ def durable_state(postgres_url: str, password_file: Path | None, journal: Journa
     if not postgres_url:
         return DurableState(journal, lambda: OutboxFile(folder), lambda: None, lambda: None)
     from foreshock_dashboard.shared.database import SharedDatabase
-    from foreshock_dashboard.shared.journal import SharedJournal
+    from foreshock_dashboard.shared.journal import SharedJournal, first_rows
     from foreshock_dashboard.shared.outbox import SharedMessages
 
-    database = SharedDatabase(postgres_url, password_file)
+    parts = urlsplit(postgres_url)
+    if "sslmode=" not in parts.query and not is_loopback(parts.hostname or ""):
+        log.warning("--postgres-url: the certificate is not checked; add ?sslmode=verify-full&sslrootcert=FILE")
+    database = SharedDatabase(postgres_url, password_file, lambda: first_rows(journal), fit)
     return DurableState(
         SharedJournal(database, journal), lambda: SharedMessages(database), database.state, database.close
     )

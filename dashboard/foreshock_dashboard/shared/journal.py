@@ -9,27 +9,34 @@ import asyncpg
 import orjson
 
 from foreshock_dashboard.model.journal import Entry, EntryLog, Kind
-from foreshock_dashboard.shared.database import SharedDatabase, lock_appends
+from foreshock_dashboard.shared.database import COLUMNS, Row, SharedDatabase, lock_appends
 from foreshock_dashboard.store import JournalStats, StoreError
 from foreshock_dashboard.store.journal import JournalLimits, entry_body
 
 OWN: tuple[Kind, ...] = ("options",)
 """Kinds of entries that each hub keeps for itself."""
-_COLUMNS = "seq, kind, at, author, data"
+_INSERT = "insert into foreshock_journal (kind, at, author, data) values ($1, $2, $3, $4) returning seq"
+_EXPIRE = """
+delete from foreshock_journal where kind = $1 and (
+    seq <= (select seq from foreshock_journal where kind = $1 order by seq desc offset $2 limit 1)
+    or at < least($3, extract(epoch from now())) - $4
+)
+"""
+"""Neither a wrong clock of the hub nor one of the server alone makes entries old."""
+_READ = f"""
+select {", ".join(COLUMNS)} from foreshock_journal where seq > $1 and ($2::text is null or kind = $2) order by seq
+"""  # noqa: S608 - constants
 
 
 class SharedJournal:
-    """Implements `EntryLog` over a database. Thread-safe.
+    """Implements `EntryLog` over a database. Thread-safe. own: the hub's journal, for entries of the kinds `OWN`.
 
-    own: the hub's own journal, for entries of the kinds `OWN`. A database without entries takes over those in it.
+    Of `JournalLimits`, those of number and age hold.
     """
 
     def __init__(self, database: SharedDatabase, own: EntryLog, limits: JournalLimits = JournalLimits()) -> None:  # noqa: B008 - frozen
         self._database, self._own, self._limits = database, own, limits
         self._newest, self._expired, self._error = 0, 0, ""
-        self._stats = JournalStats(True, dict.fromkeys(get_args(Kind), 0), 0, 0, "", "")
-        if not database.problem:
-            self._take_over(own.read())
 
     @property
     def newest(self) -> int:
@@ -44,15 +51,8 @@ class SharedJournal:
 
         async def insert(connection: asyncpg.Connection) -> tuple[int, str]:
             await lock_appends(connection)
-            seq = await connection.fetchval(
-                "insert into foreshock_journal (kind, at, author, data) values ($1, $2, $3, $4) returning seq",
-                *(kind, at, by, body),
-            )
-            return seq, await connection.execute(
-                "delete from foreshock_journal where kind = $1 and seq <= "
-                "(select seq from foreshock_journal where kind = $1 order by seq desc offset $2 limit 1)",
-                *(kind, self._limits.rows),
-            )
+            seq = await connection.fetchval(_INSERT, kind, at, by, body)
+            return seq, await connection.execute(_EXPIRE, kind, self._limits.rows, at, self._limits.seconds)
 
         try:
             seq, deleted = self._database.run(insert)
@@ -68,42 +68,24 @@ class SharedJournal:
         """As `EntryLog.read`, without the kinds `OWN` unless `kind` is one of them. Raises StoreError."""
         if kind in OWN:
             return self._own.read(kind, after)
-        condition = "seq > $1 and ($2::text is null or kind = $2)"
-        sql = f"select {_COLUMNS} from foreshock_journal where {condition} order by seq"  # noqa: S608 - constants
-        rows = self._database.run(lambda connection: connection.fetch(sql, after, kind))
+        rows = self._database.run(lambda connection: connection.fetch(_READ, after, kind))
         return [Entry(seq, kind_, at, by, orjson.loads(data)) for seq, kind_, at, by, data in rows]
 
     def stats(self) -> JournalStats:
-        """Return the statistics; those of entries are the last ones known while the database cannot be reached."""
-        rows, size = self._stats.rows, self._stats.bytes
-        try:
-            found = self._database.run(
-                lambda connection: connection.fetch(
-                    "select kind, count(*), sum(octet_length(data::text)) from foreshock_journal group by kind"
-                )
-            )
-            rows = dict.fromkeys(rows, 0) | {kind: count for kind, count, _ in found}
-            size = sum(size for _, _, size in found)
-        except StoreError:
-            pass  # the database says so itself
-        self._stats = JournalStats(True, rows, size, self._expired, "", self._error or self._database.problem)
-        return self._stats
+        """Return the statistics, of entries as of the last count."""
+        counts = self._database.counts
+        rows = {kind: counts.get(kind, (0, 0))[0] for kind in get_args(Kind)}
+        return JournalStats(True, rows, sum(size for _, size in counts.values()), self._expired, "", self._error)
 
-    def _take_over(self, entries: list[Entry]) -> None:
-        shared = [
-            (seq, kind, at, by, orjson.dumps(dict(data)).decode())
-            for seq, kind, at, by, data in entries
-            if kind not in OWN
-        ]
 
-        async def copy(connection: asyncpg.Connection) -> None:
-            await lock_appends(connection)
-            if not await connection.fetchval("select exists (select from foreshock_journal)"):
-                insert = f"insert into foreshock_journal ({_COLUMNS}) values ($1, $2, $3, $4, $5)"  # noqa: S608 - constants
-                await connection.executemany(insert, shared)
-                await connection.execute(
-                    "select setval('foreshock_journal_seq_seq', (select max(seq) from foreshock_journal))"
-                )
-
-        if shared:
-            self._database.run(copy)
+def first_rows(journal: EntryLog) -> list[Row]:
+    """The entries of a hub's own journal as the first ones of a shared one; none if it cannot be read."""
+    try:
+        entries = journal.read()
+    except StoreError:
+        return []
+    return [
+        Row(seq, kind, at, by.replace("\0", ""), orjson.dumps(dict(data)).decode())
+        for seq, kind, at, by, data in entries
+        if kind not in OWN
+    ]

@@ -81,16 +81,20 @@ class Outbox:
             self._durable.close()
 
     def read_again(self) -> None:
-        """Take the messages as another hub has written them; those that could not be written stay.
+        """Take the messages as another hub has written them; those that could not be written stay, unless newer exist.
 
         Raises:
             StoreError: they cannot be read; nothing has changed.
         """
         with self._lock:
             found = {message.key: message for message in self._durable.read()}
-            own = {key: self._messages[key] for key in self._unsaved if key in self._messages}
-            self._messages = {**own, **found}
-            self._unsaved = own.keys() - found.keys()
+            unsaved = [self._messages[key] for key in self._unsaved if key in self._messages]
+            own = {item.key: item for item in unsaved if item.key not in found or item.at >= found[item.key].at}
+            self._messages = found | own
+            self._unsaved.clear()
+            self.error = ""
+            if own:
+                self._write(set(own))
 
     def messages(self, channel: str) -> tuple[OutboxMessage, ...]:
         """All messages of a channel, the oldest first."""
