@@ -17,8 +17,12 @@ AFTER = 5 * MINUTE
 """Simulated after a cascade has begun, and its counterfactual for as long."""
 BEFORE = 3 * MINUTE
 """Simulated before the first fault. Only the soak runs have the half hour from which a hub learns."""
-MAX_SECONDS = 75 * MINUTE
-"""Bound of a run without it: the daily peak is an hour after its start."""
+MAX_SECONDS = 45 * MINUTE
+"""Bound of a run without it."""
+QUIET = 40 * MINUTE
+"""Left out of a scenario without faults, but for `BEFORE`."""
+PEAKS = {"diurnal-peak": 70 * MINUTE}
+"""Left out of a scenario with a daily peak: what is more than half an hour before it."""
 PAST_FAULTS = 25 * MINUTE
 """Bound of a run with faults that cause no cascade: they have ended by then."""
 RUNS = [(1, False), *(pytest.param(seed, True, marks=pytest.mark.soak) for seed in (1, 2, 3))]
@@ -43,7 +47,7 @@ def scenario(name: str, seed: int, *, whole: bool) -> tuple[ScenarioSpec, float]
     spec = load(name, "small", seed)
     if whole:
         return spec, START
-    left_out = min((fault.at for fault in spec.faults), default=40 * MINUTE) - BEFORE
+    left_out = min((fault.at for fault in spec.faults), default=PEAKS.get(name, QUIET)) - BEFORE
     faults = tuple(replace(fault, at=fault.at - left_out) for fault in spec.faults)
     return replace(spec, faults=faults, duration=min(spec.duration - left_out, MAX_SECONDS)), START + left_out
 
