@@ -160,6 +160,20 @@ def test_a_service_is_found_in_order(case: str, files: Mapping[str, str], expect
     assert resolver(root)(42) == expected, case
 
 
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("30", 0.3), ("12.5", 0.125), ("100", 1.0), ("0", None), ("101", None), ("", None), ("nan", None), ("-5", None)],
+)
+def test_the_limit_of_an_mps_client_is_in_its_environment(text: str, limit: float | None, tree: Tree) -> None:
+    """Also after its pod got a name."""
+    now = Watch()
+    find = resolver(tree(proc(KUBERNETES, f"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE={text}\0")), now)
+    assert find(42) == Service("", f"pod-{POD}", "kubernetes", sm_limit=limit)
+    tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
+    now.time += CHECK_INTERVAL_SECONDS
+    assert find(42) == Service("prod", "trainer", "kubernetes", sm_limit=limit)
+
+
 def test_a_process_that_is_gone_has_no_service(tree: Tree) -> None:
     assert resolver(tree({"proc/1/stat": ""}))(42) is None
     assert resolver(tree({"proc/1/stat": ""}))(1) is None

@@ -40,6 +40,7 @@ _RAY = re.compile(r"ray::([A-Za-z]\w*)")
 """Process title `ray::ActorClass.method` or `ray::task`."""
 _RAY_UNNAMED = re.compile(r"IDLE\w*|ServeReplica|RayWorkerWrapper|RayTrainWorker")
 """Workers without a task, and classes of vLLM and Ray Train that run whatever program."""
+_PERCENTAGE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*t?")
 _TITLE = re.compile(r"[A-Za-z][\w.+-]*")
 _MULTIPROCESSING_ARGUMENT = b"--multiprocessing-fork"
@@ -91,7 +92,8 @@ class ProcResolver:
             cached = self._resolve(folder, started, now)
         elif cached.pod is not None and now - cached.resolved_at < POD_NAME_WAIT_SECONDS:
             service = from_pod(cached.pod, _entry_names(self._pods))
-            cached = cached._replace(service=service, pod=None) if service else cached
+            if service is not None:
+                cached = cached._replace(service=service._replace(sm_limit=cached.service.sm_limit), pod=None)
         self._remember(pid, cached, now)
         return None if cached is None else cached.service
 
@@ -117,7 +119,7 @@ class ProcResolver:
         service = service or from_ray(title, environ) or from_placement(place, environ) or self._executable(folder)
         if service is None or start_time(read_bytes(folder / "stat", 4096)) != started:
             return None  # ended meanwhile: the values may belong to another process with this PID
-        return _CachedProcess(started, service, pod, now, now)
+        return _CachedProcess(started, service._replace(sm_limit=mps_sm_limit(environ)), pod, now, now)
 
     def _environ_of(self, folder: Path) -> bytes:
         try:
@@ -166,6 +168,13 @@ def parse_environ(raw: bytes) -> dict[str, str]:
     """Initial environment variables; entries other than `NAME=value` are skipped."""
     pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, equals, value in pairs if equals}
+
+
+def mps_sm_limit(environ: Mapping[str, str]) -> float | None:
+    """Share of the SMs that `CUDA_MPS_ACTIVE_THREAD_PERCENTAGE` leaves to an MPS client (NVIDIA's MPS guide)."""
+    text = environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "").strip()
+    percent = float(text) if _PERCENTAGE.fullmatch(text) else 0.0
+    return percent / 100.0 if 0.0 < percent <= 100.0 else None
 
 
 def from_environ(environ: Mapping[str, str]) -> AttributedService | None:

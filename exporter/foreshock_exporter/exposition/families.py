@@ -245,6 +245,7 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
         metrics.SERVICE_JOB_INFO,
         lambda gpu: (Sample((*_service(gpu, key), job), 1.0) for key, jobs in gpu.jobs.items() for job in jobs),
     ),
+    (metrics.SERVICE_MPS_SM_LIMIT, lambda gpu: _by_service(gpu, gpu.sm_limits)),
     (metrics.METRIC_UNAVAILABLE, _absences),
     (metrics.SERVICES_DROPPED, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
     (

@@ -269,6 +269,7 @@ class GpuCollector:
             sources=dict(record.tenants.sources),
             holdings=session.holdings,
             jobs=record.tenants.jobs,
+            sm_limits=record.tenants.sm_limits if record.identity.sharing == "mps" else {},
             absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),

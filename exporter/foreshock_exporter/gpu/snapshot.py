@@ -36,6 +36,7 @@ class GpuState:
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
     holdings: Mapping[ServiceKey, Holding] = field(default_factory=dict)
     jobs: Mapping[ServiceKey, tuple[str, ...]] = field(default_factory=dict)
+    sm_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     services_over_limit: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)

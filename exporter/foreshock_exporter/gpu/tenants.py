@@ -46,6 +46,8 @@ class Tenants:
         """PIDs of each service at the last update."""
         self.jobs: dict[ServiceKey, tuple[str, ...]] = {}
         """Ids of the jobs of each service at the last update, of services that have some."""
+        self.sm_limits: dict[ServiceKey, float] = {}
+        """Smallest share of the SMs that MPS leaves to a process of the service, of services that have one."""
         self.over_limit = 0
 
     def present(self) -> list[ServiceKey]:
@@ -85,6 +87,7 @@ class Tenants:
     def clear(self) -> None:
         """Forget all processes of a GPU that does not respond."""
         self._by_pid, self._ended, self._unresolved, self.pids, self.jobs = {}, {}, frozenset(), {}, {}
+        self.sm_limits = {}
 
     def shares(self, samples: Iterable[ProcessUtilization]) -> Shares:
         """Shares by service. Several samples of one process count as their mean."""
@@ -139,6 +142,11 @@ class Tenants:
         self.pids = {key: tuple(values) for key, values in pids.items()}
         jobs = sorted({(_key(service), service.job) for service in self._by_pid.values() if service.job})
         self.jobs = {key: tuple(job for of, job in jobs if of == key)[:MAX_JOBS] for key, _ in jobs}
+        limits: dict[ServiceKey, float] = {}
+        for service in self._by_pid.values():
+            if service.sm_limit is not None:
+                limits[_key(service)] = min(service.sm_limit, limits.get(_key(service), 1.0))
+        self.sm_limits = limits
 
     def _make_room(self, present: set[ServiceKey]) -> bool:
         """Whether one more service fits, after eviction of the service absent longest."""

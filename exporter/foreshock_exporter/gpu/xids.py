@@ -150,7 +150,9 @@ class XidCounter:
 
     def _count_service(self, index: str, uuid: str, service: AttributedService, kind: str) -> None:
         """Count an error of a service; the latest is the last. Requires the lock."""
-        service = AttributedService(service.namespace, service.name, service.source)  # without its job, which ends
+        service = AttributedService(
+            service.namespace, service.name, service.source
+        )  # without what ends with its process
         before = self._services.pop((uuid, service, kind), None)
         if before is None and len(self._services) >= MAX_SERVICE_SERIES:
             del self._services[next(iter(self._services))]

@@ -215,6 +215,11 @@ SERVICE_JOB_INFO = _gauge(
     "Slurm or Ray job of a service process on the GPU; always 1.",
     (*_SERVICE, "job_id"),
 )
+SERVICE_MPS_SM_LIMIT = _gauge(
+    "gpu_service_mps_sm_limit_ratio",
+    "Share of the SMs that MPS clients of the service may use by their environment, 0 to 1; the smallest of them.",
+    _SERVICE,
+)
 ALLOCATION_INFO = _gauge(
     "gpu_allocation_info",
     "GPU or MIG instance that the kubelet allocated to a container, whether in use or not; always 1.",
@@ -343,6 +348,7 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
     "device and process samples": (CONTENDED,),
     "cgroup and environment of processes": (SERVICE_JOB_INFO,),
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of processes": (SERVICE_MPS_SM_LIMIT,),
     "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),
     "/etc/machine-id, host name": (TARGET_INFO,),
     "error returned by NVML": (METRIC_UNAVAILABLE,),

@@ -8,12 +8,16 @@ Source = Literal["otel", "ray", "kubernetes", "slurm", "systemd", "container", "
 
 
 class AttributedService(NamedTuple):
-    """Service with the source of its name, and the id of the Slurm or Ray job that runs it, "" for none."""
+    """Service with the source of its name, and the id of the Slurm or Ray job that runs it, "" for none.
+
+    sm_limit: share of the SMs that the process may use as an MPS client, 0 to 1; None without one set.
+    """
 
     namespace: str
     name: str
     source: Source
     job: str = ""
+    sm_limit: float | None = None
 
 
 class Resolver(Protocol):
