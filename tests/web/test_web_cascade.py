@@ -123,18 +123,18 @@ def test_load_propagates_along_the_calls_that_carry_it(source: str, origin: str,
 
 
 def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_services() -> None:
-    """The soonest first; a distant or unlikely breach is left out."""
+    """The soonest first, as on Now; a distant breach, or one that is not likely, is left out."""
     world = contended()
     far = AtRisk(GATEWAY, 4000.0, 9000.0, float("inf"), 3000.0, float("inf"))
     item = replace(contention_incident(world), at_risk=(AtRisk(EMBEDDER, 0, 0, 0, 0, 0), far))
     risks = (
-        Risk(LLM, 0.4, 200.0, 200.0, 700.0, float("inf"), float("inf")),
-        Risk(service("auth"), 0.1, 50.0, 50.0, 900.0, 1200.0, 1200.0),
+        Risk(LLM, 0.6, 200.0, 200.0, 700.0, float("inf"), float("inf")),
+        Risk(service("auth"), 0.4, 50.0, 50.0, 900.0, 1200.0, 1200.0),
     )
     seen = replace(snapshot(world, item), forecast=Forecast(risks=risks))
     rows = breaches(seen, chosen_incidents(seen))
     assert [row.service for row in rows] == ["embedder", "vllm-70b"]
-    assert [row.probability for row in rows] == [1.0, 0.4], "the incident's quantiles; else the forecast's own"
+    assert [row.probability for row in rows] == [1.0, 0.6], "the incident's quantiles; else the forecast's own"
     assert vars(rows[1].seconds) == {"p10": 200.0, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
 
 

@@ -33,7 +33,12 @@ from foreshock_dashboard.web.panels.timeline import (
     timeline,
 )
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
-from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents, service_rows
+from foreshock_dashboard.web.state.conditions import (
+    LIKELY_BREACH_PROBABILITY,
+    ServiceForecasts,
+    open_incidents,
+    service_rows,
+)
 from foreshock_dashboard.web.state.freshness import why_unknown
 from foreshock_dashboard.web.state.incident_json import (
     BreachSeconds,
@@ -56,8 +61,6 @@ MIN_RECOVERED_SECONDS = 60.0
 """Time between the first anomaly and the oldest listed signal from which the page says why."""
 MAX_BREACH_SECONDS = 1800.0
 """Time within which a breach is listed."""
-MIN_BREACH_PROBABILITY = 0.2
-"""Probability of a breach within ten minutes from which a service outside the incident is listed."""
 
 
 class IncidentRow(Row):
@@ -372,7 +375,7 @@ def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     nearest = dict(chosen.risks)
     forecasts = ServiceForecasts(snapshot)
     for risk_ in snapshot.forecast.risks:
-        if risk_.probability >= MIN_BREACH_PROBABILITY:
+        if risk_.probability >= LIKELY_BREACH_PROBABILITY:
             nearest.setdefault(
                 risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80, risk_.p10, risk_.p90)
             )
