@@ -36,9 +36,11 @@ def promql_string(text: str) -> str:
 class SourceError(Exception):
     """A metrics or trace source cannot answer. The message names the source and the remedy.
 
-    `retry_after`: seconds for which the source asked to be left alone.
+    `is_transient`: the source is overloaded or broken, so that the request itself may be fine. `retry_after`: seconds
+    for which it asked to be left alone.
     """
 
+    is_transient: bool = False
     retry_after: float = 0.0
 
 

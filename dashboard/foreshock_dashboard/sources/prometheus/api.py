@@ -209,11 +209,13 @@ class PrometheusSource(MetricSource):
         """See `NamedMetricSource.names_between`.
 
         Without a range, some servers search all their data and others only recent data. Some proxies refuse this
-        request, and a large fleet may have more names than fit into one response.
+        request, and a large fleet may have more names than fit into one response. An overloaded server gets no more.
         """
         try:
             names = self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
         except SourceError as error:
+            if error.is_transient:
+                raise
             if not self._names_unavailable:
                 log.warning("querying every known metric, because the list of metrics is not available: %s", error)
             self._names_unavailable = True
@@ -276,6 +278,7 @@ def _throttled(error: SourceError, response: httpx.Response) -> SourceError:
     """The error with the seconds of the header Retry-After, in which a date counts as none."""
     wait = response.headers.get("retry-after", "").strip()
     error.retry_after = float(wait) if wait.isdecimal() else 0.0
+    error.is_transient = response.status_code == 429 or response.status_code >= 500
     return error
 
 
