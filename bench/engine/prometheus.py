@@ -118,7 +118,7 @@ class Writer:
         self._start = self._next = float(np.floor((time.time() - history) / interval) * interval)
         self._client = httpx.Client(trust_env=False, timeout=60)
         self._rng = np.random.default_rng(1)
-        self._ended = threading.Event()
+        self._ended, self._live = threading.Event(), threading.Thread(target=self._run, daemon=True)
 
     def fill(self) -> None:
         """Write the samples up to now."""
@@ -126,15 +126,21 @@ class Writer:
             times = self._next + self._interval * np.arange(min(int(SLICE_SECONDS / self._interval), left))
             self._write(times.astype(np.float64))
 
-    def run(self) -> None:
+    def start(self) -> None:
         """Write new samples as time goes by, until closed."""
+        self._live.start()
+
+    def _run(self) -> None:
         live: list[WriteTemplate] = []
         while not self._ended.wait(max(0.0, self._next - time.time())):
             live = self._write(np.array([self._next]), live)
 
     def close(self) -> None:
-        """End `run`."""
+        """Write no more."""
         self._ended.set()
+        if self._live.is_alive():
+            self._live.join()
+        self._client.close()
 
     def _write(self, times: Floats, templates: Sequence[WriteTemplate] = ()) -> list[WriteTemplate]:
         """Write the samples of all series at these times; returns the templates if there is one time only."""
@@ -219,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{len(of.base)} series, {options.hours:g} h every {options.interval:g} s, "
             f"{server.process.memory_mib():.0f} MiB"
         )
-        threading.Thread(target=writer.run, daemon=True).start()
+        writer.start()
         before = server.process.cpu_seconds()
         time.sleep(INGESTED_SCRAPES * options.interval)
         ingested = (server.process.cpu_seconds() - before) / INGESTED_SCRAPES / options.interval
