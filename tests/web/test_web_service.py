@@ -136,13 +136,13 @@ def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
 
 
-def test_an_early_warning_is_as_likely_to_breach_as_the_trend_of_its_service() -> None:
-    """Few trends end in a breach, whatever their times are; after a page, the times count."""
+def test_an_early_warning_has_no_probability_of_a_breach() -> None:
+    """Few end in a breach, whatever their times are; after a page, the times count."""
     world = contended()
     page = replace(contention_incident(world), service=GATEWAY, at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
     warning = replace(page, severity="warning")
     shown = [about(expecting(incidents=(item,)), GATEWAY)["breach_probability"] for item in (page, warning)]
-    assert shown == [0.8, 0.6]
+    assert shown == [0.8, None]
 
 
 @given(st.lists(st.floats(0.1, 1500) | st.just(math.inf), min_size=5, max_size=5).map(sorted))

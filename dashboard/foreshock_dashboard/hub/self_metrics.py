@@ -192,7 +192,7 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
         ),
         (
             "foreshock_slo_breach_probability",
-            "Probability that a service breaches its SLO within 10 minutes, by itself; calibrated.",
+            "Probability that a service breaches its SLO within 10 minutes, by itself, as in simulations.",
             SERVICE,
             [(_labels(risk.service), risk.probability) for risk in forecast.risks],
         ),
@@ -238,7 +238,7 @@ def _slo_breach_eta(risks: Sequence[Risk]) -> Metric:
     """Quantiles of the time to a breach: a summary without count and sum."""
     family = SummaryMetricFamily(
         "foreshock_slo_breach_eta_seconds",
-        "Forecast seconds until a service breaches its SLO, by quantile; 0 during a breach, absent beyond the horizon.",
+        "Forecast seconds until an SLO breach if one comes, by quantile; 0 during a breach, absent without a forecast.",
         labels=SERVICE,
     )
     for risk in risks:

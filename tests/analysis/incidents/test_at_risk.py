@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from foreshock_dashboard.analysis.incidents.at_risk import FILLING_SECONDS, SUDDEN_SECONDS, remaining_seconds
+from foreshock_dashboard.analysis.incidents.at_risk import IMMINENT_SECONDS, SOON_SECONDS, remaining_seconds
 
 NEVER = (math.inf,) * 5
 
 
-@pytest.mark.parametrize("seconds", [SUDDEN_SECONDS, FILLING_SECONDS])
+@pytest.mark.parametrize("seconds", [IMMINENT_SECONDS, SOON_SECONDS])
 def test_a_forecast_from_the_page_on_ages(seconds: tuple[float, ...]) -> None:
     """At the page it is whole; each later one is of the breaches that did not happen so far, and in the end none."""
     assert remaining_seconds(seconds, 0.0) == pytest.approx(seconds)

@@ -31,9 +31,9 @@ MIN_CALLEE_WEIGHT = 0.5
 """Weight of a callee that takes no part of its caller's time: its errors still fail the caller."""
 MIN_PATH_SHARE = 0.5
 """Share of a service's score that a path must carry for its time to count."""
-FIRST_DELAY_SECONDS = 60.0
+FIRST_DELAY_SECONDS = 40.0
 """Median time from a service's own breach to that of the first service affected by it."""
-DELAY_LOG_SPREAD = 0.9
+DELAY_LOG_SPREAD = 1.3
 """Standard deviation of the logarithm of delays: they depend on the size of the first breach."""
 DELAY_RATIOS = np.array([math.exp(DELAY_LOG_SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
 """Delay at each of `QUANTILES`, as a multiple of the median."""
@@ -82,18 +82,16 @@ class RiskPropagation:
         seconds = [own[service].seconds if service in own else never for service in self._services]
         self._seconds = np.array(seconds).reshape(-1, len(QUANTILES))
 
-    def risks(
-        self, known: Mapping[Service, ServiceRisk] | None = None, first_delay: float = FIRST_DELAY_SECONDS
-    ) -> tuple[PropagatedRisk, ...]:
+    def risks(self, known: Mapping[Service, ServiceRisk] | None = None) -> tuple[PropagatedRisk, ...]:
         """All services at risk, the soonest first, then the most likely.
 
-        known: risks of some services that replace their own. first_delay: as `FIRST_DELAY_SECONDS`.
+        known: risks of some services that replace their own.
         """
         services, score, when = self._services, self._score.copy(), self._seconds.copy()
         for service, risk in (known or {}).items():
             if (row := self._rows.get(service)) is not None:
                 score[row], when[row] = risk.score, risk.seconds
-        scores, seconds, through = propagate(np.nan_to_num(score), when, self._edges, first_delay)
+        scores, seconds, through = propagate(np.nan_to_num(score), when, self._edges)
         rows = np.flatnonzero(scores >= MIN_SCORE).tolist()
         risks = [
             PropagatedRisk(services[row], scores.item(row), tuple(times), services[origin] if origin >= 0 else None)
@@ -102,9 +100,7 @@ class RiskPropagation:
         return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.score, risk.service)))
 
 
-def propagate(
-    own: Floats, seconds: Floats, edges: RiskEdges, first_delay: float = FIRST_DELAY_SECONDS
-) -> tuple[Floats, Floats, Rows]:
+def propagate(own: Floats, seconds: Floats, edges: RiskEdges) -> tuple[Floats, Floats, Rows]:
     """Scores (services,), seconds (services, quantiles), and the row each risk comes from, -1 for a service's own."""
     score, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
     weight = MAX_PROPAGATED_SHARE * np.clip(np.nan_to_num(edges.weight), 0.0, 1.0)
@@ -118,14 +114,15 @@ def propagate(
         through[edges.target[order]] = edges.source[order]
     counts = np.flatnonzero(weight * score[edges.source] >= np.maximum(MIN_PATH_SHARE * score[edges.target], MIN_SCORE))
     when = np.where((own >= MIN_PATH_SHARE * score)[:, None] & ~np.isnan(seconds), seconds, math.inf)
-    return score, _earliest(when, through, edges, counts, first_delay), through
+    return score, _earliest(when, through, edges, counts), through
 
 
-def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows, first_delay: float) -> Floats:
+def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows) -> Floats:
     """Earliest times over the edges `counts`; shortest paths by relaxation (Bellman, 1958)."""
     order = counts[np.argsort(edges.target[counts], kind="stable")]
     source, (target, first) = edges.source[order], np.unique(edges.target[order], return_index=True)
-    delay = np.outer(edges.target_seconds[order] + np.where(through[source] < 0, first_delay, 0.0), DELAY_RATIOS)
+    first_delay = np.where(through[source] < 0, FIRST_DELAY_SECONDS, 0.0)
+    delay = np.outer(edges.target_seconds[order] + first_delay, DELAY_RATIOS)
     times = when.copy()
     for _ in range(len(when) if len(order) else 0):
         earliest = np.minimum(times[target], np.minimum.reduceat(times[source] + delay, first))

@@ -9,33 +9,25 @@ from dataclasses import replace
 import numpy as np
 
 from foreshock_dashboard.analysis.forecast.breach import NEVER, forecast, trend_window
-from foreshock_dashboard.analysis.forecast.propagation import (
-    DELAY_RATIOS,
-    FIRST_DELAY_SECONDS,
-    MEDIAN_INDEX,
-    PropagatedRisk,
-)
+from foreshock_dashboard.analysis.forecast.propagation import DELAY_RATIOS, MEDIAN_INDEX, PropagatedRisk
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import AFFECTED_Z, lacks_baseline
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
+from foreshock_dashboard.analysis.saturation.safe_limits import exceeds_safe_limit
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
-PAGED_TREND_RATIOS = (0.15, 0.25, 0.55, 1.0, 1.6)
+PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
 """Time until the origin of a page breaches its SLO, by `level_crossing.QUANTILES`, over the median of its trend: after
-a page the breach is nearer than a trend of minutes shows. This and the next three were fitted to first pages on the
-development seeds of the evaluation."""
-FILLING_SECONDS = (30.0, 60.0, 125.0, 250.0, 500.0)
+a page the breach is nearer than a trend of minutes shows. This and the next two were fitted to pages on the development
+seeds of the evaluation (`make evaluate`)."""
+SOON_SECONDS = (10.0, 20.0, 70.0, 300.0, 700.0)
 """The same in seconds from the page on without a trend, and for model servers that fill up before p95 shows it."""
-SUDDEN_SECONDS = (6.0, 9.0, 14.0, 25.0, 60.0)
-"""The same for a cause that takes a service down by itself, and for model servers whose load jumps."""
-SUDDEN_DELAY_SECONDS = 15.0
-"""Median time from a sudden breach to that of the first service affected by it: it is a large one."""
-LOAD_JUMP = 0.2
-"""Load of the last 20 seconds over that of two minutes, in capacities, from which it jumps: a crowd, not a ramp."""
+IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
+"""The same for a cause that takes a service down by itself, and for overloaded model servers."""
 
 
 def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation, paged_seconds: float) -> tuple[AtRisk, ...]:
@@ -47,28 +39,23 @@ def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation, paged
     if origin is None or origin.breached:
         return near_at_risk(candidate.origin, evaluation, {})
     seconds = _seconds(candidate, origin)
-    delay = SUDDEN_DELAY_SECONDS if seconds is SUDDEN_SECONDS else FIRST_DELAY_SECONDS
-    if seconds in (SUDDEN_SECONDS, FILLING_SECONDS):  # known of pages in general, while a trend is of now
+    if seconds in (SOON_SECONDS, IMMINENT_SECONDS):  # known of pages in general, while a trend is of now
         seconds = remaining_seconds(seconds, paged_seconds)
-    updated = {candidate.origin: replace(origin, score=max(origin.score, candidate.score), seconds=seconds)}
-    return near_at_risk(candidate.origin, evaluation, updated, delay)
+    if math.isinf(seconds[MEDIAN_INDEX]):
+        seconds = origin.seconds
+    updated = replace(origin, score=max(origin.score, candidate.score), seconds=seconds)
+    return near_at_risk(candidate.origin, evaluation, {candidate.origin: updated})
 
 
-def near_at_risk(
-    origin: Service,
-    evaluation: Evaluation,
-    updated: Mapping[Service, ServiceRisk],
-    first_delay: float = FIRST_DELAY_SECONDS,
-) -> tuple[AtRisk, ...]:
-    """A service and its callers, direct or not, the soonest breach first.
+def near_at_risk(origin: Service, evaluation: Evaluation, updated: Mapping[Service, ServiceRisk]) -> tuple[AtRisk, ...]:
+    """A service and its callers, direct or not, the soonest breach first. updated: risks that replace their own.
 
-    updated: risks that replace their own. first_delay: as `propagation.FIRST_DELAY_SECONDS`. Services without a latency
-    baseline are left out: a breach could not be observed.
+    Services without a latency baseline are left out: a breach could not be observed.
     """
     near = {origin, *evaluation.point.upstream[origin]}
     risks = [
         risk
-        for risk in (evaluation.propagation.risks(updated, first_delay) if updated else evaluation.risks)
+        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.risks)
         if risk.service in near and not lacks_baseline(evaluation.point, risk.service)
     ]
     at_risk = []
@@ -127,11 +114,11 @@ def _endured_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[floa
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    loads = own.utilization.loads if own.overloaded and own.utilization is not None else (0.0, 0.0)
-    if candidate.causes_outage or loads[0] - loads[1] >= LOAD_JUMP:
-        return SUDDEN_SECONDS
+    is_over_limit = own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)
+    if candidate.causes_outage or is_over_limit:
+        return IMMINENT_SECONDS
     if own.overloaded or math.isinf(own.seconds[2]):
-        return FILLING_SECONDS
+        return SOON_SECONDS
     return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if candidate.page else own.seconds
 
 

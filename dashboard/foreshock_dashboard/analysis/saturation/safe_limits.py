@@ -82,6 +82,11 @@ def safe_limit(utilization: Utilization) -> float:
     return safe_limits(utilization)[SHOWN_LIMIT]
 
 
+def exceeds_safe_limit(utilization: Utilization) -> bool:
+    """Whether the load of this moment exceeds the safe limit."""
+    return utilization.loads[0] >= SAFE_LIMITS[0]
+
+
 def will_overload(utilization: Utilization) -> bool:
     """Whether growing load will exceed the safe limit before its means show it.
 

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
 from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
-from foreshock_dashboard.model.forecast import Risk, ServiceSlo
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -49,20 +49,6 @@ def breach_probability(risk: AtRisk, within: float) -> float:
     return float(np.interp(within, seconds, shares, left=0.0))
 
 
-def _incident_probability(risk: AtRisk, incident: Incident, own: Mapping[Service, Risk]) -> float:
-    """Probability 0…1 of an SLO breach within the horizon, of a service at risk in an open incident.
-
-    After a page it is that of the quantiles. Before, few trends end in a breach: it is at most that of the service by
-    itself, or of the service where the incident begins. own: risks without incidents.
-    """
-    probability = breach_probability(risk, RISK_HORIZON_SECONDS)
-    origin = own.get(incident.service)
-    if incident.severity == "critical" or origin is None or not math.isfinite(origin.p50):
-        return probability
-    alone = own.get(risk.service, origin)
-    return min(probability, max(origin.probability, alone.probability))
-
-
 class SloJson(Row):
     """An SLO: targets of p95 latency in seconds and of the error rate; learned from the baseline, or configured."""
 
@@ -95,12 +81,12 @@ class ServiceForecasts:
         forecast = snapshot.forecast
         self._slos: Mapping[Service, ServiceSlo] = {item.service: item for item in forecast.slos}
         self._breaches = {item.service: item.p50 for item in forecast.risks}
-        own = {item.service: item for item in forecast.risks}
-        self._probabilities = {service: item.probability for service, item in own.items()}
+        self._probabilities = {item.service: item.probability for item in forecast.risks}
         for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
             for risk in item.at_risk if item.is_open else ():
                 self._breaches[risk.service] = risk.p50
-                self._probabilities[risk.service] = _incident_probability(risk, item, own)
+                likely = breach_probability(risk, RISK_HORIZON_SECONDS)
+                self._probabilities[risk.service] = likely if item.severity == "critical" else math.nan
         self._loads = {item.service: item for item in forecast.loads}
         self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
 
