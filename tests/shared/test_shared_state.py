@@ -253,7 +253,7 @@ def test_while_the_database_is_away_each_hub_notifies_and_what_is_known_stays(
 def test_a_hub_starts_without_the_database() -> None:
     """It monitors, and says what is missing."""
     with closing(SharedDatabase("postgresql://foreshock@127.0.0.1:1/hubs?passfile=none")) as database:
-        assert "127.0.0.1:1/hubs: " in database.problem
+        assert "127.0.0.1:1/hubs: Connection refused. Check --postgres-url" in database.problem
         assert "passfile" not in database.problem
         assert database.leads
         journal = SharedJournal(database, own())

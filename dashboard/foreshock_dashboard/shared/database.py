@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -236,7 +237,9 @@ class SharedDatabase:
             await asyncio.wait_for(self._ended.wait(), seconds)
 
     def _reason(self, error: BaseException) -> str:
-        text = without_credentials(str(error)).partition("\n")[0] or type(error).__name__
+        number = getattr(error, "errno", None)
+        text = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error)
+        text = without_credentials(text).partition("\n")[0] or type(error).__name__
         return f"PostgreSQL at {self._place}: {text}. Check --postgres-url and the server"
 
 

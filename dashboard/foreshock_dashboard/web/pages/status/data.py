@@ -210,7 +210,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     if corrupt := _count(store.get("corrupt")):
         problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
     if problem := _dict(hub.get("shared")).get("problem"):
-        problems.append(f"{problem}. Until then, this hub notifies as well as others, and refuses acknowledgments")
+        problems.append(f"{problem}. Until then, this hub notifies beside others, and takes no acknowledgments")
     journal = _dict(hub.get("journal"))
     problems.extend(str(journal[key]) for key in ("recovery", "last_error") if journal.get(key))
     if spans.get("warning"):
