@@ -151,6 +151,19 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
             {},
             "--prometheus-url: 'http://h' contains credentials, which the process list would expose; move them to",
         ),
+        (
+            ["--postgres-url", "postgresql://ada:s3/cret@db/hubs"],
+            {},
+            "--postgres-url: 'postgresql://db/hubs' is not a valid URL; use postgresql://HOST/DATABASE?user=NAME",
+        ),
+        (
+            ["--postgres-url", "postgres://ada:secret@db/hubs"],
+            {},
+            "'postgres://db/hubs' contains a password, which the process list would expose; move it to --postgres",
+        ),
+        (["--postgres-url", "postgresql://db/hubs?sslpassword=a"], {}, "contains a password"),
+        (["--postgres-url", "mysql://db/hubs"], {}, "'mysql://db/hubs' is not a valid URL"),
+        (["--postgres-password-file", "/p"], {}, "postgres_password_file: has no effect without a URL. Set --postgres"),
         (["--tempo-url", "tempo"], {}, "--tempo-url: 'tempo' is not a valid URL; use http://"),
         (
             ["--traces-config", "/a"],

@@ -100,9 +100,11 @@ def parse_postgres_url(text: str) -> str:
     """A URL as libpq's, without a password: the command line and the environment are not secret."""
     parts = urlsplit(text)
     if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or "@" in parts.path:
-        raise ValueError("is no URL of a database. Use postgresql://USER@HOST/DATABASE.")
+        raise ValueError("is not a valid URL; use postgresql://HOST/DATABASE?user=NAME")
     if parts.password or re.search(r"(^|&)(ssl)?password=", parts.query):
-        raise ValueError("has a password. Write it to a file, and set --postgres-password-file.")
+        raise ValueError(
+            "contains a password, which the process list would expose; move it to --postgres-password-file"
+        )
     return text
 
 
