@@ -45,9 +45,9 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in (
         "Critical · firing",
         "embedder is degraded",
-        "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2%) to rag-api failed.",
+        "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2% so far) to rag-api failed.",
         "Started 18:56:50 (3 min 13 s ago) → paged 18:57:30",
-        "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of the 4 GPUs of embedder) high confidence",
+        "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of embedder's 4 GPUs) high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
@@ -63,7 +63,10 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(f"gateway: At risk, SLO breach {forecast}")
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "GPU wait, share of time: 46%, embedder waiting on train-llm (mean of 2 GPUs), No baseline yet"
+    assert (
+        names[-1]
+        == "Time spent waiting for a GPU: 46%, embedder waiting on train-llm (mean of 2 GPUs), No baseline yet"
+    )
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)

@@ -26,7 +26,7 @@ test("a service is drawn by its stage, else by its condition, as on the other pa
   const affected = /** @type {const} */ ({ health: "warning", condition: "affected", word: "Affected" });
   assert.deepEqual(shown(affected), ["Affected", "△", "warning early"]);
   assert.deepEqual(shown({ ...affected, stage: "breached" }), ["SLO breach", "■", "critical"]);
-  assert.deepEqual(shown({ ...affected, stage: "degraded" }), ["Degraded", "◆", "warning"]);
+  assert.deepEqual(shown({ ...affected, stage: "degraded" }), ["Degraded", "▼", "warning"]);
   assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
   assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
 });

@@ -19,12 +19,13 @@ from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import (
     action_clauses,
     action_expected,
+    action_outcome,
     action_reason,
     action_text,
     reasons_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.command import COMMANDS, action_command, revert_command
+from foreshock_dashboard.render.command import COMMANDS, action_command, how_to, revert_command
 from foreshock_dashboard.render.words.actions import REASONS, SUSPICIONS
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
@@ -201,6 +202,24 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
 )
 def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | None) -> None:
     assert revert_command(action) == command
+
+
+def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
+    shed = Action("shed_load", LLM, amount=0.2)
+    assert how_to(shed).startswith("For Envoy Gateway. Elsewhere, ")
+    assert how_to(shed._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
+
+
+def test_two_steps_say_when_p95_is_back_within_its_slo_and_when_to_roll_back() -> None:
+    back = Effect("p95", LLM, "s", 285.0, 12.6, 18.0, "slo")
+    shed = Action("shed_load", LLM, amount=0.2, outcome=back, effective_seconds=60.0, drain_seconds=420.0)
+    assert joined_text(action_clauses(shed)).endswith("with HTTP 503, then roll back when p95 is below 18.0 s")
+    assert action_outcome(shed) == (
+        "Do both steps: p95 is back within SLO in about 8 min, once the queue drains (285 s → 12.6 s, SLO 18.0 s). "
+        "Until then 20% of requests to serving/llm-chat are rejected; callers then recover"
+    )
+    late = action_outcome(shed._replace(outcome=back._replace(projected=20.0)))
+    assert "p95 285 s → 20.0 s (still above the SLO 18.0 s) in about 8 min" in late
 
 
 @pytest.mark.soak

@@ -257,7 +257,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "llm would not recover from an outage over 31.9 s: retries would keep it overloaded "
+        "llm would not recover from an outage longer than 31.9 s: retries would keep it overloaded "
         "(271% of capacity). Goal: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (

@@ -103,7 +103,8 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
 
     assert gap() == "Deploys of train-llm and embedder are not tracked: check their deploy logs"
     assert item.suspect.service
-    assert gap(item.suspect.service) == "Deploys of embedder are not tracked: check its deploy log. Others: no changes"
+    others = "Deploys of embedder are not tracked: check its deploy log. No changes to other services"
+    assert gap(item.suspect.service) == others
     assert listed() == listed(changes[0]) == []
     assert listed(*changes) == [
         "embedder 1.0 → 1.1, at the first anomaly",
@@ -683,7 +684,7 @@ def test_the_pair_of_an_incident_has_one_wait_on_the_page() -> None:
     world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
     item = replace(item, suspect=item.suspect._replace(gpus=(world.gpu_wait_pairs[first].gpu,)))
     page = data.now(snapshot(world, item), "x")
-    card = next(tile for tile in page["tiles"] if tile.name == "GPU wait, share of time")
+    card = next(tile for tile in page["tiles"] if tile.name == "Time spent waiting for a GPU")
     assert card.value == pytest.approx(0.62)
     assert card.who == "embedder waiting on train-llm (1 GPU)"
     assert page["matrix"] is not None

@@ -185,7 +185,7 @@ def test_a_noisy_neighbor_has_its_gpus_among_those_of_the_service_and_its_growth
     world = contended()
     item = replace(contention_incident(world), evidence=(SHARE,))
     rise = "GPU contention: train-llm rose from 18% to 41% of GPU time"
-    gpus = "host-0/gpu-0 and host-0/gpu-1 (of the 4 GPUs of embedder)"
+    gpus = "host-0/gpu-0 and host-0/gpu-1 (of embedder's 4 GPUs)"
     assert joined_text(suspected(item, world)) == f"{rise} on {gpus}"
     on_all = replace(item, suspect=item.suspect._replace(gpus=world.gpus[:4]), state="recovering")
     assert joined_text(suspected(on_all, world)) == (f"{rise} during the incident on 4 GPUs on 1 host")
@@ -303,7 +303,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     """The wait is far above its baseline; nothing that is not known is zero."""
     slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
     result = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
-    wait = result["GPU wait, share of time"]
+    wait = result["Time spent waiting for a GPU"]
     assert wait["value"] == pytest.approx(0.46)
     assert wait["who"] == "embedder waiting on train-llm (mean of 2 GPUs)"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"

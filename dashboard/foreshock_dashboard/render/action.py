@@ -87,20 +87,26 @@ def action_expected(action: Action) -> str:
 def action_outcome(action: Action) -> str:
     """What an action and those before it achieve together, once the queue, if any, is drained; "" if unknown.
 
-    As in `Do both steps: p95 116 s → 12.6 s (SLO 18.0 s) in about 7 min, once the queue drains. Until then …`.
+    As in `Do both steps: p95 is back within SLO in about 7 min, once the queue drains (116 s → 12.6 s, SLO 18.0 s).
+    Until then …`.
     """
     if action.outcome is None:
         return ""
+    outcome = action.outcome._replace(subject="")
     steps = "Do both steps" if action.kind in ("shed_load", "cancel_abandoned") else "After that"
-    change = f"{steps}: {joined_text(_change(action.outcome._replace(subject='')))}"
     if not _known(action.drain_seconds):
-        return change
+        return f"{steps}: {joined_text(_change(outcome))}"
     minutes = max(1, round((action.effective_seconds + action.drain_seconds) / 60))
+    when = f"in about {minutes} min, once the queue drains"
+    change = f"{joined_text(_change(outcome))} {when}"
+    if outcome.limit_kind == "slo" and outcome.is_enough:
+        now, projected, slo = (_value(outcome, value) for value in (outcome.now, outcome.projected, outcome.limit))
+        change = f"{outcome.signal} is back within SLO {when} ({now} → {projected}, SLO {slo})"
     errors = ""
     if action.kind == "shed_load" and action.amount > 0:
         whose = f" to {in_words(str(action.service))}" if action.service else ""
-        errors = f". Until then {percent(action.amount)} of requests{whose} fail; callers recover afterwards"
-    return f"{change} in about {minutes} min, once the queue drains{errors}"
+        errors = f". Until then {percent(action.amount)} of requests{whose} are rejected; callers then recover"
+    return f"{steps}: {change}{errors}"
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -246,6 +252,7 @@ def _fields(action: Action) -> dict[str, Any]:
         "total": action.total,
         "exceeded": action.maximum if action.exceeds_maximum else None,
         "queue": "the queue" if _known(action.drain_seconds) else None,
+        "slo": action.outcome.limit if action.outcome and action.outcome.limit_kind == "slo" else None,
         "safe_load": action.effect.limit if action.effect and action.effect.limit_kind == "safe_limit" else None,
     }
 

@@ -115,4 +115,4 @@ def no_changes(untracked: Sequence[str], services: int, during: str) -> str:
         return f"None in the {during}"
     log = "its deploy log" if len(untracked) == 1 else "their deploy logs"
     gap = f"Deploys of {joined_text(joined(map(place, untracked)))} are not tracked: check {log}"
-    return gap if len(untracked) == services else f"{gap}. Others: no changes"
+    return gap if len(untracked) == services else f"{gap}. No changes to other services"

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.render.words.actions import HOW_TO
+from foreshock_dashboard.render.words.actions import ENVOY_GATEWAY_NOTES, HOW_TO
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""
@@ -25,6 +25,7 @@ CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
 """A name of a cluster, taken for that of a context."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
+ENVOY_GATEWAY_OBJECT = "backendtrafficpolicy/"
 MINUTE_SECONDS = 60.0
 
 
@@ -50,7 +51,9 @@ def revert_command(action: Action) -> str | None:
 
 
 def how_to(action: Action) -> str:
-    """How to take an action that has no command, or revert one that has no command for that; "" if neither."""
+    """How to take an action that has no command, or what its command is for, or how to revert it; "" if neither."""
+    if ENVOY_GATEWAY_OBJECT in (action_command(action) or ""):
+        return ENVOY_GATEWAY_NOTES[action.kind]
     if action.kind == "pause" and action_command(action) and not revert_command(action):
         return "To roll back, scale to the number of replicas that the first command shows"
     if action.kind in ("drain_gpus", "move_off_gpus"):
@@ -132,7 +135,7 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
 def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:
     """Set the rate limit of a route in Envoy Gateway; None removes it."""
     patch = json.dumps({"spec": {"rateLimit": limit}}, separators=(",", ":"))
-    return [[*_kubectl(service, "patch", "backendtrafficpolicy/{}", "--type=merge"), "--patch", patch]]
+    return [[*_kubectl(service, "patch", f"{ENVOY_GATEWAY_OBJECT}{{}}", "--type=merge"), "--patch", patch]]
 
 
 def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:
@@ -165,7 +168,7 @@ def _set_abort(service: Service | None, share: float | None) -> Sequence[Sequenc
     """Answer a share of the requests of a route with HTTP 503 in Envoy Gateway; None stops that."""
     abort = None if share is None else {"abort": {"httpStatus": 503, "percentage": round(share * 100)}}
     patch = json.dumps({"spec": {"faultInjection": abort}}, separators=(",", ":"))
-    return [[*_kubectl(service, "patch", "backendtrafficpolicy/{}", "--type=merge"), "--patch", patch]]
+    return [[*_kubectl(service, "patch", f"{ENVOY_GATEWAY_OBJECT}{{}}", "--type=merge"), "--patch", patch]]
 
 
 def _shed_load(action: Action) -> Sequence[Sequence[str]]:

@@ -105,9 +105,9 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`llm would not recover from an outage over 34 s: retries would keep it overloaded (456% of …).`"""
+    """`llm would not recover from an outage longer than 34 s: retries would keep it overloaded (456% of …).`"""
     outage, load = _latent_figures(incident)
-    length = f"an outage over {_seconds(outage.value)}" if outage else "a short outage"
+    length = f"an outage longer than {_seconds(outage.value)}" if outage else "a short outage"
     target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
     kept = f" ({percent(load.value)} of capacity)" if load else ""
     return text(incident.service, f" would not recover from {length}: retries would keep it overloaded{kept}{target}")

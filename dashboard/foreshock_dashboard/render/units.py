@@ -82,10 +82,10 @@ def estimate(count: float) -> str:
     return f"{_estimated(count):,.0f}"
 
 
-def estimates(count: float, total: float) -> str:
-    """A part of an estimated total, with the ratio of what is shown: `1,300 of 2,800 requests (46%)`."""
+def estimates(count: float, total: float, scope: str = "") -> str:
+    """A part of an estimated total, with the ratio of what is shown: `1,300 of 2,800 requests (46% so far)`."""
     part, whole = _estimated(count), _estimated(total)
-    return f"{part:,.0f} of {whole:,.0f} requests ({percent(part / whole)})"
+    return f"{part:,.0f} of {whole:,.0f} requests ({percent(part / whole)}{scope})"
 
 
 def _estimated(count: float) -> float:

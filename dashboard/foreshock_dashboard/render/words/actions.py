@@ -40,8 +40,9 @@ ACTIONS: Mapping[ActionKind, str] = {
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
     "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
-    "[ until new replicas are ready ({until_seconds:due})| until {queue} is empty"
-    "| until incoming load is below {safe_load:percent}]",
+    "[, then roll back when new replicas are ready ({until_seconds:due})"
+    "|, then roll back when p95 is below {slo:duration}"
+    "|, then roll back when {queue} is empty|, then roll back when incoming load is below {safe_load:percent}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
@@ -92,15 +93,19 @@ HOW_TO: Mapping[ActionKind, str] = {
     "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
     "restore_timeout": "On the client, set the timeout back in its configuration",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
-    "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only (Istio, Envoy, or NGINX)",
+    "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only",
 }
 """Where and how to take the actions without a command, by kind."""
+ENVOY_GATEWAY_NOTES: Mapping[ActionKind, str] = {
+    "limit_rate": "For Envoy Gateway. Elsewhere, set the limit in the VirtualService (Istio) or limit_req (NGINX)",
+    "shed_load": "For Envoy Gateway. Elsewhere, set an HTTP fault in the VirtualService (Istio) or return 503 (NGINX)",
+}
+"""Which gateway the command of an action is for, and where others have the same setting, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {
     "one": "Action",
     "several": "Actions",
     "none": "No mitigation identified.",
-    "alternative": "Or:",
-    "also": "And:",
+    "alternative": "Or instead:",
     "expected": "Expected:",
     "copy": "Copy",
     "copy_revert": "Copy rollback",
@@ -113,7 +118,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "no_effect": "Little effect by itself.",
     "both_steps": "Do both steps.",
     "names": "Service names come from telemetry: verify them in the cluster.",
-    "simulated": "Simulated data: do not run on a live cluster.",
+    "simulated": "Simulated data: these objects do not exist in your cluster.",
     "replay": "Replay: do not run these commands.",
 }
 """Texts around the actions of an incident."""

@@ -66,5 +66,5 @@ COURSE: Mapping[str, str] = {
     "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""
-EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged", "recovering": "Recovery"}
+EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Critical (paged)", "recovering": "Recovering"}
 """Events of incidents on the timeline."""

@@ -60,22 +60,21 @@ GRID_TEXTS: Mapping[str, str] = {
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
+    "learned_slo": "SLO learned from normal operation. It follows the baseline, and stays as it is during an incident.",
     "set_slos": "SLOs are learned from normal operation: set them with --slo NAME=P95.",
     "some_learned": "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
     "no_errors": "No errors",
-    "before": "now; before, up to",
+    "before": "now; peaked at",
     "request_load": "Incoming work as a share of what the replicas can serve; no GPU utilization.",
     "no_baseline": "No baseline yet",
     "no_data": "No data",
     "all_services": "in all services with an SLO",
-    "of_capacity": "of capacity",
-    "incoming": "incoming",
     "normal": "normal",
 }
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
     "next_at_risk": "At risk next",
-    "none_at_risk": "No further SLO breach forecast in the next 30 min",
+    "none_at_risk": "No other service is forecast to breach its SLO in the next 30 min",
     "either": "Either",
     "or": "or",
     "latent_risk": "Latent risk, not part of this incident",
@@ -122,6 +121,6 @@ SIGNAL_NOTES: Mapping[str, str] = {
 SIGNAL_MEANINGS: Mapping[str, str] = {
     "first_token": "p95 also covers requests that were rejected or timed out; time to first token does not.",
     "flight": "An estimate from finished requests (rate × p50): more may be queued.",
-    "gpu_wait": "On a full GPU, a service waits while its neighbor computes.",
+    "gpu_wait": "On a full GPU, a service waits while its neighbor computes: about the neighbor's share of GPU time.",
 }
 """The same in full, for a tooltip."""

@@ -122,8 +122,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   one: "Action",
   several: "Actions",
   none: "No mitigation identified.",
-  alternative: "Or:",
-  also: "And:",
+  alternative: "Or instead:",
   expected: "Expected:",
   copy: "Copy",
   copy_revert: "Copy rollback",
@@ -136,7 +135,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   no_effect: "Little effect by itself.",
   both_steps: "Do both steps.",
   names: "Service names come from telemetry: verify them in the cluster.",
-  simulated: "Simulated data: do not run on a live cluster.",
+  simulated: "Simulated data: these objects do not exist in your cluster.",
   replay: "Replay: do not run these commands.",
 });
 
@@ -157,7 +156,7 @@ export const COURSE = /** @type {const} */ ({
 
 export const NOW_TEXTS = /** @type {const} */ ({
   next_at_risk: "At risk next",
-  none_at_risk: "No further SLO breach forecast in the next 30 min",
+  none_at_risk: "No other service is forecast to breach its SLO in the next 30 min",
   either: "Either",
   or: "or",
   latent_risk: "Latent risk, not part of this incident",
@@ -204,7 +203,7 @@ export const SIGNAL_NOTES = /** @type {const} */ ({
 export const SIGNAL_MEANINGS = /** @type {const} */ ({
   first_token: "p95 also covers requests that were rejected or timed out; time to first token does not.",
   flight: "An estimate from finished requests (rate × p50): more may be queued.",
-  gpu_wait: "On a full GPU, a service waits while its neighbor computes.",
+  gpu_wait: "On a full GPU, a service waits while its neighbor computes: about the neighbor's share of GPU time.",
 });
 
 export const GRID_TEXTS = /** @type {const} */ ({
@@ -231,8 +230,8 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
 
 export const EVENTS = /** @type {const} */ ({
   warning: "Early warning",
-  paged: "Paged",
-  recovering: "Recovery",
+  paged: "Critical (paged)",
+  recovering: "Recovering",
 });
 
 export const SLO_COUNTS = /** @type {const} */ ({
@@ -248,16 +247,15 @@ export const SLO_COUNTS = /** @type {const} */ ({
 export const TILE_TEXTS = /** @type {const} */ ({
   met: "Within SLO now",
   learned: "SLOs learned from normal operation.",
+  learned_slo: "SLO learned from normal operation. It follows the baseline, and stays as it is during an incident.",
   set_slos: "SLOs are learned from normal operation: set them with --slo NAME=P95.",
   some_learned: "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
   no_errors: "No errors",
-  before: "now; before, up to",
+  before: "now; peaked at",
   request_load: "Incoming work as a share of what the replicas can serve; no GPU utilization.",
   no_baseline: "No baseline yet",
   no_data: "No data",
   all_services: "in all services with an SLO",
-  of_capacity: "of capacity",
-  incoming: "incoming",
   normal: "normal",
 });
 

@@ -74,8 +74,8 @@ def _gpus(item: Incident, world: World) -> Text:
     if item.cause != "gpu_contention" or affected <= len(item.suspect.gpus):
         return text(gpus)
     if len(item.suspect.gpus) > MAX_GPUS:
-        return text(gpus._replace(text=f"{len(item.suspect.gpus)} of the {affected} GPUs"), " of ", item.service)
-    return text(gpus, f" (of the {affected} GPUs of ", item.service, ")")
+        return text(gpus._replace(text=f"{len(item.suspect.gpus)} of"), " ", item.service, f"'s {affected} GPUs")
+    return text(gpus, " (of ", item.service, f"'s {affected} GPUs)")
 
 
 def _own_signal(item: Incident) -> Evidence | None:

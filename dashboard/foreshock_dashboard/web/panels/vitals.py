@@ -49,6 +49,7 @@ BAND_SCALES = 3.0
 """Scales up to which a figure is in its normal range, as in the analysis."""
 MIN_WAIT_SCALE = 0.03
 """Least scale of a share of time that a service waits."""
+GPU_WAIT = "Time spent waiting for a GPU"
 
 
 class Vital(NamedTuple):
@@ -229,9 +230,7 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJso
     spark = list(map(number, vital.values[past:].tolist()))
     mean = f"mean of {vital.gpus} GPUs" if vital.gpus > 1 else "1 GPU"
     who = f"{vital.who} ({mean})" if math.isfinite(value) else ""
-    return VitalJson(
-        "GPU wait, share of time", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark
-    )
+    return VitalJson(GPU_WAIT, "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
 def _columns(world: World, trouble: float, seconds: float) -> tuple[Columns, int]:

@@ -76,13 +76,6 @@ const caution = () => {
   return h("p", { class: "caution" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
 };
 
-/**
- * How an action relates to the first one: a further step, or an alternative.
- * @param {number} i its place
- * @param {number} steps place of the last action that is needed beside the first
- */
-const relation = (i, steps) => (i <= steps ? ACTION_TEXTS.also : ACTION_TEXTS.alternative);
-
 const NARROW = matchMedia("(max-width: 600px)");
 
 /**
@@ -97,8 +90,10 @@ const NARROW = matchMedia("(max-width: 600px)");
 const actionItem = (actions, i, { joint, steps, isOptional }) => {
   const [action, first] = [actions[i], actions[0]];
   if (!action || !first) return null;
+  const isAlternative = i > steps && typeof first.enough === "boolean";
+  const kind = { class: isAlternative || (!steps && typeof first.enough === "boolean") ? "alternative" : null };
   const title = [
-    i && typeof first.enough === "boolean" ? h("span", { class: "muted" }, `${relation(i, steps)} `) : null,
+    isAlternative ? h("span", { class: "muted" }, `${ACTION_TEXTS.alternative} `) : null,
     h("b", null, clausesText(action.clauses)),
   ];
   const followed = !i && !isOptional && action.enough === false && actions.length > 1;
@@ -118,11 +113,11 @@ const actionItem = (actions, i, { joint, steps, isOptional }) => {
     /** @type {import("#web/assets/dom.js").Content} */ summary,
     /** @type {import("#web/assets/dom.js").Content[]} */ ...content
   ) => h("details", null, h("summary", null, summary), content);
-  if (NARROW.matches && i) return h("li", null, unfolds(title, expected, outcome, commandRows(action)));
+  if (NARROW.matches && i) return h("li", kind, unfolds(title, expected, outcome, commandRows(action)));
   const commands = commandRows(action);
   return h(
     "li",
-    null,
+    kind,
     title,
     NARROW.matches && joint ? unfolds(ACTION_TEXTS.own_effect, expected) : expected,
     outcome,
@@ -254,7 +249,10 @@ export const runbookHref = ({ severity }) =>
  * @param {Record<string, string>} links URLs by name
  */
 export const outsideLinks = (links) =>
-  Object.entries(links).map(([name, href]) => [" ", h("a", { href, rel: "noreferrer", target: "_blank" }, name)]);
+  Object.entries(links).map(([name, href]) => [
+    " ",
+    h("a", { href, rel: "noreferrer", target: "_blank" }, `open ${name}`),
+  ]);
 
 /**
  * The address of the postmortem of an incident.

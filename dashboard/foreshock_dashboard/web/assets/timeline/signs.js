@@ -8,7 +8,7 @@ import { CONDITIONS, HEALTHS, STAGES } from "#web/assets/words.js";
 /** @type {Record<Health, string>} */
 export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "⬢", idle: "○", unknown: "?" };
 /** @type {Record<Stage, string>} */
-export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "◆", breached: "■" };
+export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "▼", breached: "■" };
 /** At risk, and nothing seen yet: the hollow form of a warning. */
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";

@@ -502,7 +502,7 @@ const stageMark = (stage, x, y) => {
   const kind = `lane-mark ${stage}`;
   if (stage === "early_warning") return s("path", { d: `M${x} ${y - 7}L${x + 7} ${y + 6}H${x - 7}z`, class: kind });
   if (stage === "degraded") {
-    return s("path", { d: `M${x} ${y - 7.5}L${x + 7.5} ${y}L${x} ${y + 7.5}L${x - 7.5} ${y}z`, class: kind });
+    return s("path", { d: `M${x} ${y + 7}L${x + 7} ${y - 6}H${x - 7}z`, class: kind });
   }
   return s("rect", { x: x - 6, y: y - 6, width: 12, height: 12, class: kind });
 };

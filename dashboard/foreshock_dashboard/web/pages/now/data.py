@@ -77,11 +77,13 @@ class Matrix(Row):
 class ServiceLine(ServiceFigures):
     """A service with a sparkline of its p95, and the SLO of it in seconds.
 
-    closest: the metric closest to its limit. note: why a p95 above the SLO is no breach; "" for none.
+    learned: whether the SLO is. closest: the metric closest to its limit. note: why a p95 above the SLO is no breach;
+    "" for none.
     """
 
     spark: list[float | None]
     slo: float | None
+    learned: bool
     closest: Reading | None
     note: str
 
@@ -173,6 +175,7 @@ def now(
     rows = most_affected(service_rows(snapshot, history), named, closest)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
+    learned = {str(slo.service) for slo in snapshot.forecast.slos if slo.learned}
     lanes = timeline(
         world,
         start,
@@ -210,6 +213,7 @@ def now(
                 **vars(row),
                 spark=sparkline(world, lines[row.id], spark_seconds),
                 slo=number(slo_seconds.get(row.id, math.nan)),
+                learned=row.id in learned,
                 closest=usage.get(row.id),
                 note=notes.get(row.id, ""),
             )

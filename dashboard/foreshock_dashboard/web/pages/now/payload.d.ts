@@ -39,6 +39,8 @@ export interface Situation {
   reading: Reading | null;
   /** The value of the headline beside its limit; "" for a forecast. */
   figure: string;
+  /** Whether its SLO is learned. */
+  learned: boolean;
   /** Severity and state. */
   badge: string;
   /** Of a recovery: whether the SLO was breached. */
@@ -131,6 +133,7 @@ export interface ServiceRow {
   error_rate: number | null;
   p95: number | null;
   slo: number | null;
+  learned: boolean;
   closest: Reading | null;
   /** Why a p95 above the SLO is no breach; "" for none. */
   note: string;

@@ -37,7 +37,8 @@ def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = Fals
     if peak is None or peak.metric != reading.metric:
         return reading_text(reading, learned=learned)
     now, limit = value_and_limit(reading)
-    return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({reading.limit_kind} {limit})"
+    kind = f"{'learned ' if learned else ''}{reading.limit_kind}"
+    return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({kind} {limit})"
 
 
 def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
@@ -57,17 +58,19 @@ def lead(
     *,
     learned: bool = False,
     replicas: tuple[int, int] | None = None,
+    first: str = "",
 ) -> Text:
     """How bad an incident is: its SLO breaches, the requests that they cost, and the replicas that its service lost.
 
     reading: of a forecast. breached: from the first breach to the end of the last one, of whichever services. now: Unix
-    seconds. learned: whether the SLO is. replicas: ready now, and before.
+    seconds. learned: whether the SLO is. replicas: ready now, and before. first: the service that breached it first,
+    where the headline names another one.
     """
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
         text(reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
-        breach_text(breached, now) if breached else (),
+        breach_text(breached, now, first) if breached else (),
         impact_text(impact, breached) if impact else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
@@ -78,19 +81,20 @@ def _peak_value(peak: Peak, value: float) -> str:
     return duration(value) if peak.unit == "s" else percent(value)
 
 
-def breach_text(breached: Breach, now: float) -> Text:
-    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min)`."""
+def breach_text(breached: Breach, now: float, first: str = "") -> Text:
+    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), first serving/gateway`."""
+    who = (", first ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
     if breached.until is not None:
         length = f"{over}{elapsed(breached.until - breached.since)}"
-        return text(f"SLO breach for {length}, {before}", time(breached.since), " to ", time(breached.until))
+        return text(f"SLO breach for {length}, {before}", time(breached.since), " to ", time(breached.until), *who)
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
     length = "just now" if is_new else over + elapsed(now - breached.since)
-    return text(f"SLO breach since {before}", time(breached.since), f" ({length})")
+    return text(f"SLO breach since {before}", time(breached.since), f" ({length})", *who)
 
 
 def impact_text(impact: Impact, breached: Breach | None) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46%) to llm were too slow`.
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% so far) to llm were too slow`.
 
     They are counted since the first breach, which stands before, or without one since the start of the incident.
     """
@@ -98,7 +102,8 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     slow = "were too slow" if math.isnan(impact.limit) else f"were slower than {duration(impact.limit)}"
     what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
     none = f"None of {estimate(impact.requests)} requests"
-    count = f"About {estimates(bad, impact.requests)}" if bad >= 1 else none
+    lasts = breached is not None and breached.until is None
+    count = f"About {estimates(bad, impact.requests, ' so far' if lasts else '')}" if bad >= 1 else none
     who = text(f"{count} to ", _named(impact.services))
     return text(who, f" {what}{'' if breached else ' since the start'}")
 
@@ -160,7 +165,7 @@ def closest_before(reading: Reading | None, seconds: float) -> Iterator[tuple[st
     """The fact that a service was closer to its limit in the last seconds than it is now, with its label."""
     if reading is not None:
         name = Clause(reading.service, "service", (reading.service,))
-        yield f"Closest in {elapsed(seconds)}", text(name, f" peak {reading_text(reading)}")
+        yield "Closest call", text(name, f" peak {reading_text(reading)} in the last {elapsed(seconds)}")
 
 
 def uncounted_text(found: Exceedance) -> Text:

@@ -16,7 +16,7 @@ import {
 } from "#web/assets/format.js";
 import { serviceState } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS, ROLES } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, ROLES, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -29,13 +29,13 @@ const VALUE_CLASSES = { critical: "bad", warning: "poor", ok: "", unknown: "" };
  * The metric that uses most of its limit, with p95 below it where that is another one.
  * @param {ServiceRow} service
  */
-const limitCell = ({ closest, p95, slo }) => {
+const limitCell = ({ closest, p95, slo, learned }) => {
   const isP95 = !closest || closest.metric === "p95";
   const [p95Value, sloValue] = isNumber(p95) && isNumber(slo) ? formatApart(p95, slo, "s") : [formatSeconds(p95), null];
   const p95Text = unbroken(`p95 ${p95Value}${sloValue ? ` (SLO ${sloValue})` : ""}`);
   return h(
     "td",
-    { class: "limit-cell" },
+    { class: "limit-cell", title: learned ? TILE_TEXTS.learned_slo : null },
     closest ? limitText(closest) : null,
     isP95 && closest ? null : h(closest ? "small" : "span", { class: "muted" }, isNumber(p95) ? p95Text : NOT_KNOWN),
   );

@@ -14,7 +14,7 @@ import {
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
-import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
+import { SIGNAL_MEANINGS, SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Tile} Tile */
@@ -22,7 +22,7 @@ import { SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
 const HIGHEST_LOAD = "Highest request load";
-const INCOMING_LOAD = "incoming load";
+const GPU_WAIT = "Time spent waiting for a GPU";
 const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
@@ -97,24 +97,14 @@ const valueText = (tile) => {
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
   if (isRatio(tile)) return ratioText(shownRatio(tile));
-  return name === HIGHEST_LOAD ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
+  return name === HIGHEST_LOAD ? formatLoad(value) : formatValue(value, unit);
 };
-
-/**
- * The load without the queue that the actions of an incident lower; null where it is not known.
- * @param {Tile} tile
- * @param {NowData["verdict"]["situation"]} [situation]
- */
-const incomingLoad = ({ who }, situation) =>
-  situation?.incident.actions.find(({ effect }) => effect?.signal === INCOMING_LOAD && effect.entity === who)?.effect
-    ?.now ?? null;
 
 /**
  * @param {Tile} tile
  * @param {boolean} isLearning
- * @param {number | null} incoming
  */
-const limitText = (tile, isLearning, incoming) => {
+const limitText = (tile, isLearning) => {
   const { name, value, unit, limit, limit_kind, slo, status, spark } = tile;
   if (slo) return withinText(slo);
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
@@ -125,10 +115,6 @@ const limitText = (tile, isLearning, incoming) => {
     return `${TILE_TEXTS.before} ${ratioText(most / limit)}`;
   }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (name === HIGHEST_LOAD && value > 1) {
-    const part = isNumber(incoming) ? `; ${TILE_TEXTS.incoming} ${formatLoad(incoming)}` : "";
-    return `${TILE_TEXTS.of_capacity}${part}, ${text}`;
-  }
   if (isRatio(tile)) return `${formatValue(value, unit)}, ${text}`;
   return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
@@ -164,6 +150,7 @@ const otherRange = (seconds) => {
  */
 const tileTitle = ({ name, slo }) => {
   if (slo?.learned) return TILE_TEXTS.learned;
+  if (name === GPU_WAIT) return SIGNAL_MEANINGS.gpu_wait;
   return name === HIGHEST_LOAD ? TILE_TEXTS.request_load : null;
 };
 
@@ -171,12 +158,11 @@ const tileTitle = ({ name, slo }) => {
  * @param {Tile} tile
  * @param {string} range of its sparkline, "" for the page's
  * @param {boolean} isLearning
- * @param {number | null} incoming load
  */
-const tileLink = (tile, range, isLearning, incoming) => {
+const tileLink = (tile, range, isLearning) => {
   const { name, status, href, limit, spark, value: ratio } = tile;
   const title = name === HIGHEST_LOAD ? name + loadName(ratio).replace("load", "") : name;
-  const [value, note] = [valueText(tile), limitText(tile, isLearning, incoming)];
+  const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
   return h(
@@ -205,10 +191,10 @@ const tileLink = (tile, range, isLearning, incoming) => {
  * Draw the tiles.
  * @param {NowData} data
  */
-export const drawTiles = ({ tiles, spark_seconds, learning, verdict }) => {
+export const drawTiles = ({ tiles, spark_seconds, learning }) => {
   const range = otherRange(spark_seconds);
   put(
     byId("figures"),
-    tiles.map((tile) => tileLink(tile, range, !learning.done, incomingLoad(tile, verdict.situation))),
+    tiles.map((tile) => tileLink(tile, range, !learning.done)),
   );
 };

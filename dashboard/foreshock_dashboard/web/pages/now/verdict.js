@@ -18,7 +18,7 @@ import {
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
 import { hiddenSign } from "#web/assets/timeline/signs.js";
-import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, VERDICTS } from "#web/assets/words.js";
+import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
@@ -46,7 +46,7 @@ const ownerFact = (services) => {
   const text = known.map(({ name, owner, tier, links }, i) => [
     i ? ", " : "",
     owner || "no owner",
-    h("span", { class: "muted" }, ` (${inWords(name)}${tier ? `, ${tier}` : ""})`),
+    h("span", { class: "muted" }, ` (${inWords(name)}${tier ? `, ${tier} tier` : ""})`),
     outsideLinks(links),
   ]);
   return known.length ? fact("Owner", text) : null;
@@ -243,6 +243,12 @@ const stateSince = ({ incident: { state, severity, opened, paged, recovering_sin
   (state === "recovering" && recovering) || (severity === "critical" && paged) || opened;
 
 /**
+ * Where the SLO of the headline comes from, if it is learned.
+ * @param {Situation} situation
+ */
+const figureTitle = ({ learned }) => (learned ? TILE_TEXTS.learned_slo : null);
+
+/**
  * Draw the verdict.
  * @param {NowData} data
  * @param {number} now
@@ -269,7 +275,7 @@ export const drawVerdict = ({ verdict }, now) => {
   put(
     byId("headline"),
     situation ? clauses.map(clauseLink) : clauseTexts(clauses),
-    situation?.figure ? `: ${unbroken(situation.figure)}` : null,
+    situation?.figure ? [": ", h("span", { title: figureTitle(situation) }, unbroken(situation.figure))] : null,
   );
   put(
     byId("verdict-detail"),

@@ -87,17 +87,18 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading: the metric of the headline, of that service, and below it if the headline is a
-    forecast. figure, badge, lead, suspected, recovery_text, action_text: sentences. origin: the metric of the
-    incident's own service that uses most of its SLO, if that is another one. first_breach: of any of its services.
-    breached: other services that breach their SLO: those that fail most requests first, then the furthest beyond it.
-    at_risk: services that will breach it, the soonest first. changes: those that may have led to the first anomaly,
-    the newest of change_count. others: number of further open incidents.
+    forecast. learned: whether its SLO is. figure, badge, lead, suspected, recovery_text, action_text: sentences.
+    origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach:
+    of any of its services. breached: other services that breach their SLO: those that fail most requests first, then
+    the furthest beyond it. at_risk: services that will breach it, the soonest first. changes: those that may have led
+    to the first anomaly, the newest of change_count. others: number of further open incidents.
     """
 
     incident: IncidentJson
     service: str
     reading: Reading | None
     figure: str
+    learned: bool
     badge: str
     badge_note: str
     lead: list[ClauseJson]
@@ -284,6 +285,7 @@ def _of_incidents(
         "service": str(subject),
         "reading": reading,
         "figure": headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else "",
+        "learned": learned and reading is not None and reading.metric != "load",
         "badge": state_word,
         "badge_note": state_note,
         "lead": clauses(
@@ -295,6 +297,7 @@ def _of_incidents(
                 world.time,
                 learned=learned,
                 replicas=lost_replicas(world, item),
+                first="" if whole is None or whole.service == str(subject) else whole.service,
             )
         ),
         "suspected": clauses(suspected(item, world)),
@@ -358,13 +361,13 @@ def with_callee(row: AtRiskRow, world: World, history: ServiceHistory, item: Inc
 def outage_first(headline: Text, subject: Service, breached: list[Breached]) -> tuple[Text, list[Breached]]:
     """The headline with a service that fails entirely before its subject, and the other services in breach.
 
-    As in `product/assistant is failing 100% of requests; serving/llm is in breach`.
+    As in `product/assistant is failing 100% of requests now; serving/llm is in breach`.
     """
     first, *others = breached
     if first.reading is None or first.reading.metric != "error rate" or first.reading.value < MIN_OUTAGE_RATIO:
         return headline, breached
     name = Clause(first.service, "service", (first.service,))
-    return text(name, " is failing 100% of requests; ", subject, " is in breach"), others
+    return text(name, " is failing 100% of requests now; ", subject, " is in breach"), others
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:
