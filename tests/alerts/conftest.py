@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
+from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import EMBEDDER, FORECAST, RECENT
 from tests.web.worlds import NOW
 
+from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.hub.analysis_loop import evaluation_durations
 from foreshock_dashboard.hub.memory import MemoryUsage
 from foreshock_dashboard.hub.self_metrics import metrics_text
@@ -26,6 +28,7 @@ from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.capacity.load import Subject
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.cost.report import LASTING_SECONDS
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.incident import Incident, Learning, Severity, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -130,6 +133,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 scrapes=(),
                 changes=(CHANGE,),
                 capacity=_CAPACITY,
+                cost=cost_report(LEDGER, LASTING_SECONDS, PRICES),
                 memory=MemoryUsage(100 << 20, 300 << 20),
             )
         )

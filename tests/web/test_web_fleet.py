@@ -6,7 +6,9 @@ import base64
 import json
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +29,11 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.query import Matrix, Query
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import GpuAllocation, World
 from foreshock_dashboard.model.world_sections import Hardware
+from foreshock_dashboard.store import Store
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention
@@ -206,26 +210,54 @@ class Counted(NoMetrics):
 
 
 def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
-    """Those of the last day, with the time of the last one, and the services whose processes had them."""
+    """Those of the last day, with the time of the last one."""
     source = Counted(
         series={
             "gpu_xid_errors_total": [({"xid": "63"}, 2.0), ({"xid": "79"}, 1.0), ({"xid": "31"}, 0.0)],
             "gpu_xid_last_timestamp_seconds": [({"xid": "63"}, NOW - 60), ({"xid": "79"}, NOW - 200_000)],
-            "gpu_service_xid_errors_total": [
-                ({"xid": "63", "service_name": "embed"}, 1.0),
-                ({"xid": "63", "service_namespace": "shop", "service_name": "chat"}, 2.0),
-                ({"xid": "79", "service_name": "other"}, 1.0),
-            ],
             "gpu_ecc_errors_total": [({"error_type": "corrected"}, 5.0), ({"error_type": "uncorrected"}, 0.0)],
             "gpu_nvlink_links": [({"uuid": "GPU-0-0"}, 18.0)],
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }
     )
     found = read_hardware(source, healthy_world().gpus[0], NOW)
-    assert found.xids == (Xid(63, 2.0, NOW - 60, ("shop/chat", "embed")),)
+    assert found.xids == (Xid(63, 2.0, NOW - 60),)
     assert (found.corrected, found.uncorrected, found.links) == (5.0, 0.0, 18.0)
     assert math.isnan(found.links_up)
     assert found.throttled == (("hw_thermal", 0.2),)
+
+
+XID_COUNTERS: dict[str, tuple[float, dict[float, float], list[str]]] = {
+    "an error today": (30, {1: 1}, ["ml/chat"]),
+    "one before today": (30, {28: 1}, []),
+    "one before today, and one today": (30, {28: 1, 2: 2}, ["ml/chat"]),
+    "one today, after a restart of the exporter": (30, {28: 1, 9: math.nan, 2: 1}, ["ml/chat"]),
+    "one before the first data": (0.5, {1: 1}, []),
+}
+"""Hours of data, the values of the counter of `ml/chat` from so many hours ago on, and the services shown."""
+
+
+@pytest.mark.parametrize("case", XID_COUNTERS)
+def test_an_xid_error_names_the_services_that_had_one_within_the_day(case: str, tmp_path: Path) -> None:
+    """Counters begin with the exporter: another service may have had the last error."""
+    hours, counter, expected = XID_COUNTERS[case]
+    this = {"job": "exporter", "instance": "n1:1", "gpu": "0", "uuid": "GPU-0-0"}
+    xid, service = {"xid": "31"}, {"service_namespace": "ml", "service_name": "chat"}
+    batches = []
+    for ago in np.arange(hours, -0.01, -1 / 30).tolist():
+        begun = [start for start in counter if start >= ago]
+        values = {
+            "gpu_info": (1.0, this),
+            "gpu_xid_errors_total": (9.0, this | xid),
+            "gpu_xid_last_timestamp_seconds": (NOW - 60, this | xid),
+            "gpu_service_xid_errors_total": (counter[min(begun)] if begun else math.nan, this | xid | service),
+        }
+        samples = (Sample(name, labels_of(labels), value) for name, (value, labels) in values.items() if value == value)
+        batches.append(SampleBatch(NOW - 3600 * ago, "n1:1", tuple(samples)))
+    with closing(Store.open(tmp_path / "store", now=lambda: NOW)) as store:
+        store.append_samples(batches)
+        (found,) = read_hardware(store, healthy_world().gpus[0], NOW).xids
+    assert list(found.services) == expected
 
 
 def test_the_activity_of_a_gpu_is_read_where_the_exporter_reports_it() -> None:

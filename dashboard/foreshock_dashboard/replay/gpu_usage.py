@@ -63,7 +63,8 @@ def cost_catalog(whole: Catalog, windows: RateWindows) -> Catalog:
     return {
         **{key: whole[key] for key in (*JOINED, *REQUESTS)},
         "utilization": replace(busy, ways=busy.ways[:1]),
-        "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS), also=(dcgm,)),
+        "energy": row("energy", rate("gpu_energy_joules_total", GPU_LABELS)),
+        "dcgm_energy": row("energy", dcgm),
         "sm_active": row("SM activity", rate("gpu_sm_active_seconds_total", GPU_LABELS)),
         "parts": row("GPUs and MIG instances of pods", last("gpu_allocation_info", (*ALLOCATION_LABELS, "mig_uuid"))),
         "mig": row("MIG profiles", last("gpu_mig_info", (*GPU_LABELS, "mig_uuid", "profile"))),
@@ -115,7 +116,8 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
         if i is not None:
             present[i] |= np.isfinite(values)
     shape = len(keys), steps
-    energy = _rows(number, _of_whole_gpus(found["energy"]), shape)
+    energy, dcgm_energy = (_rows(number, _of_whole_gpus(found[key]), shape) for key in ("energy", "dcgm_energy"))
+    energy = np.where(np.isnan(energy), dcgm_energy, energy)  # an exporter may have both
     counted = _merged(world.utilization, keys)
     is_counted: Flags = np.any(np.isfinite(counted), axis=1)
     gauge = clipped_share(_rows(number, _of_whole_gpus(found["gauge"]), shape))
@@ -258,21 +260,22 @@ def _pausable(found: Readings) -> frozenset[Service]:
 
 
 def _requested(world: World, found: Readings, holders: Iterable[Service]) -> frozenset[Service]:
-    """Holders with requests at any step, as they, their callers, or their model servers count them.
+    """Holders that may have had requests at some step: they, their callers, or their model servers count some.
 
-    Spans without a namespace count for the services of that name in all namespaces.
+    So have services of that name in other namespaces: `service.namespace` is often not the one of Kubernetes. And all
+    of a cluster that counts no requests at all.
     """
-    names = {
-        Service(dict(labels).get(namespace, ""), dict(labels).get(name, ""))
+    rates = [
+        (Service(dict(labels).get(namespace, ""), dict(labels).get(name, "")), rate)
         for reading, (name, namespace) in REQUESTS.items()
         for labels, rate in zip(found[reading].labels, found[reading].values, strict=True)
-        if np.any(rate > 0)
-    }
+    ]
     if world.model_servers:
-        rates = zip(world.model_servers.services, world.model_servers.finished, strict=True)
-        names |= {service for service, rate in rates if np.any(rate > 0)}
+        rates += zip(world.model_servers.services, world.model_servers.finished, strict=True)
+    clusters = {service.cluster for service, rate in rates if np.any(np.isfinite(rate))}
+    names = {(service.cluster, service.name) for service, rate in rates if np.any(rate > 0)}
     return frozenset(
-        holder for holder in holders if holder in names or Service(qualified(holder.cluster, ""), holder.name) in names
+        holder for holder in holders if holder.cluster not in clusters or (holder.cluster, holder.name) in names
     )
 
 

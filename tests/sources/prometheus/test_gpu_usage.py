@@ -176,6 +176,24 @@ def test_gauges_of_dcgm_exporter_are_divided_among_pods_and_never_make_one_idle(
     assert joules == pytest.approx(2 * 300 * 3600, rel=0.01)
 
 
+@pytest.mark.parametrize("names", [("energy",), ("dcgm",), ("energy", "dcgm")], ids="+".join)
+def test_energy_that_an_exporter_reports_in_two_namespaces_counts_once(
+    names: tuple[str, ...], fresh_store: Callable[[], Store]
+) -> None:
+    """`--compat dcgm` adds the counter of dcgm-exporter, without a pod where no kubelet names one."""
+
+    def fill(add: Add, t: float) -> None:
+        idle_gpu(add)
+        if "energy" in names:
+            add("gpu_energy_joules_total", 300 * t, **gpu())
+        if "dcgm" in names:
+            labels = {"UUID": "GPU-0", "gpu": "0", "modelName": "NVIDIA H100 80GB HBM3", "Hostname": "n1"}
+            add("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 300_000 * t, **labels)
+
+    joules = hours_of(fresh_store(), fill, 2).hours[END - 3600].values[:, Figure.JOULES].sum()
+    assert joules == pytest.approx(300 * 3600, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("replicas", "target", "expected"),
     [(1, "other", True), (2, "other", False), (1, "notebook", False), (1, "", False), (math.nan, "other", False)],
@@ -214,16 +232,18 @@ GRAPH = "traces_service_graph_request_total"
     [
         (SPANS, {"service_namespace": "ml", "service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, True),
         (SPANS, {"service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, True),
-        (SPANS, {"service_namespace": "shop", "service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, False),
+        (SPANS, {"service_namespace": "shop", "service_name": "notebook", "span_kind": "SPAN_KIND_SERVER"}, True),
+        (SPANS, {"service_namespace": "ml", "service_name": "other", "span_kind": "SPAN_KIND_SERVER"}, False),
         (GRAPH, {"client": "web", "server": "notebook", "server_service_namespace": "ml"}, True),
         (GRAPH, {"client": "notebook", "client_service_namespace": "ml", "server": "web"}, False),
         ("vllm:request_success_total", {"service_namespace": "ml", "service_name": "notebook"}, True),
+        ("up", {}, True),
     ],
 )
-def test_a_holder_with_requests_is_known(
+def test_a_holder_that_may_have_requests_is_known(
     metric: str, labels: dict[str, str], expected: bool, fresh_store: Callable[[], Store]
 ) -> None:
-    """By its spans, those of its callers, or its model server; names of other namespaces are others."""
+    """By its spans, those of its callers, or its model server, in any namespace; a source without these knows none."""
 
     def fill(add: Add, t: float) -> None:
         idle_gpu(add)

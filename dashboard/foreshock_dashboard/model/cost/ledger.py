@@ -87,7 +87,7 @@ class CostHour:
     """An hour. seconds: of it with data. values: shape (keys, figures).
 
     idle: what is idle at its end. pausable: services whose GPUs are all idle then, and that are Deployments without an
-    autoscaler all of whose replicas are seen. requested: holders of GPUs with requests in it.
+    autoscaler all of whose replicas are seen. requested: holders of GPUs that may have had requests in it.
     """
 
     seconds: float

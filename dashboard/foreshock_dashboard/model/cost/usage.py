@@ -33,7 +33,7 @@ class GpuUsage:
     between samples. held: containers with which the holder holds it, 0 while it does not. fraction: of the GPU, 0 to 1,
     of its MIG instances; NaN without any. given: whether allocations show that it holds it, not only processes. busy,
     waiting: shares of time, 0 to 1. pausable: Deployments without an autoscaler all of whose replicas hold GPUs at the
-    last step. requested: services with requests in the hour.
+    last step. requested: services that may have had requests in the hour.
     """
 
     step: float

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Required
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.incident import Severity, State
-from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, Reduce
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -38,6 +39,8 @@ LAST_VALUE_WINDOW_SECONDS = 299.0
 """Window of last values."""
 XID_HISTORY_SECONDS = 86_399.0
 """Age up to which errors are listed."""
+XID_STEP_SECONDS = LAST_VALUE_WINDOW_SECONDS + 1.0
+"""Grid on which errors of services are counted."""
 MIN_BUSY_RATIO, MAX_IDLE_SM_RATIO = 0.8, 0.25
 """Share of time from which a GPU counts as busy, and share of SMs up to which they count as idle."""
 MAX_GPUS = 1000
@@ -47,7 +50,8 @@ MAX_GPUS = 1000
 class Xid(NamedTuple):
     """Errors of one number. last: Unix seconds, NaN where unknown.
 
-    services: those whose processes had such an error, by the kernel log; the most frequent first.
+    services: those whose processes had such an error within `XID_HISTORY_SECONDS`, by the kernel log; the most frequent
+        first. None of errors before the first data of the GPU, which may be older.
     """
 
     number: int
@@ -267,6 +271,14 @@ def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     return [GpuWait(str(pair.affected), str(pair.noisy_neighbor), number(ratio)) for pair, ratio in waits]
 
 
+def _increase(values: Floats, seen: NDArray[np.bool_]) -> float:
+    """Increase over a grid of a counter that appears with its first event. seen: whether its GPU reports."""
+    counts = np.where(np.isnan(values) & seen, 0.0, values)
+    counts = counts[np.isfinite(counts)]
+    steps = np.diff(counts)
+    return float(np.where(steps < 0, counts[1:], steps).sum())  # a restart begins at 0
+
+
 def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth:
     """The health of one GPU up to `time`, Unix seconds.
 
@@ -287,19 +299,19 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
 
     def services() -> Mapping[str, tuple[str, ...]]:
-        query = Query(
-            "gpu_service_xid_errors_total",
-            (this,),
-            ("xid", "service_namespace", "service_name"),
-            "last",
-            LAST_VALUE_WINDOW_SECONDS,
-        )
-        answer = source.fetch(query, time, time, 1.0)
+        def history(metric: str, *by: str) -> Matrix:
+            query = Query(metric, (this,), by, "last", LAST_VALUE_WINDOW_SECONDS)
+            return source.fetch(query, time - XID_HISTORY_SECONDS, time, XID_STEP_SECONDS)
+
+        answer = history("gpu_service_xid_errors_total", "xid", "service_namespace", "service_name")
         counts: dict[str, dict[str, float]] = {}
+        if not len(answer):
+            return {}
+        seen: NDArray[np.bool_] = np.any(np.isfinite(history("gpu_info", "uuid").values), axis=0)
         for labels, values in zip(map(dict, answer.labels), answer.values, strict=True):
             service = Service(labels.get("service_namespace", ""), labels.get("service_name", ""))
-            if values[-1] > 0 and service.name:
-                counts.setdefault(labels.get("xid", ""), {})[str(service)] = values[-1]
+            if (count := _increase(values, seen)) > 0 and service.name:
+                counts.setdefault(labels.get("xid", ""), {})[str(service)] = count
         return {code: tuple(sorted(by, key=lambda name: (-by[name], name))) for code, by in counts.items()}
 
     counts = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
