@@ -26,6 +26,7 @@ from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.units import utc_timestamp
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
@@ -109,6 +110,23 @@ def test_cost_says_what_it_covers_how_time_is_split_and_what_to_do(capsys: pytes
     assert f"From {utc_timestamp(start)} to {utc_timestamp(LEDGER.end)}." in lines
     assert "There is data for 2 d of the 7 d of this time range." in lines
     assert lines[-1].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
+
+
+@pytest.mark.parametrize("command", ["get incidents", "incident list", "get services", "status"])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_hub_that_still_reads_the_history_is_named_beside_its_answer(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str], command: str, form: str
+) -> None:
+    """Once, on the standard error: a script reads the answer."""
+    before, hub.snapshot = hub.snapshot, SCENES["preview"]()
+    try:
+        assert main([*command.split(), "-o", form]) == 0
+    finally:
+        hub.snapshot = before
+    said = capsys.readouterr().err
+    assert said.startswith("http://127.0.0.1:")
+    assert said.endswith(f": {HISTORY_BEING_READ}\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(("severity", "code"), [("critical", 0), ("warning", 3)])

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from tests.hub.test_cluster_change import START, STEP, batch
 
+from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
+from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub import analysis_loop
 from foreshock_dashboard.hub.analysis_loop import AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.memory import Memory
+from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.store import Store
@@ -28,7 +33,6 @@ class Watched(MetricSource):
     def __init__(self, store: Store) -> None:
         self._store, self.seen, self.now = store, list[Snapshot](), START + MINUTES * 60
         self.loop: AnalysisLoop | None = None
-        self.previews: list[bool] = []
         self.fails_before = -np.inf
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
@@ -39,7 +43,6 @@ class Watched(MetricSource):
         """As `MetricSource.fetch_all`; 15 s pass while history is read."""
         assert self.loop
         self.seen.append(self.loop.snapshot)
-        self.previews.append(self.loop.is_preview)
         if start < self.fails_before:
             raise SourceError("the source is away")
         if start < self.now - 600:
@@ -71,7 +74,7 @@ def test_the_newest_values_are_there_before_the_history_and_stay_current(watched
     began = watched.now
     loop.evaluate()
 
-    shown = [one for one, is_preview in zip(watched.seen, watched.previews, strict=True) if is_preview]
+    shown = [one for one in watched.seen if one.is_preview]
     worlds = [one.world for one in shown if one.world]
     assert worlds
     assert began - worlds[0].time < 20
@@ -80,7 +83,8 @@ def test_the_newest_values_are_there_before_the_history_and_stay_current(watched
     assert worlds[-1].time > worlds[0].time
     assert {one.incidents for one in shown} == {()}
     assert not any(one.learning.done for one in shown)
-    assert not loop.is_preview
+    assert all(one.evaluated is None for one in watched.seen)
+    assert not loop.snapshot.is_preview
     assert loop.snapshot.world
     assert loop.snapshot.learning.done
     assert len(loop.snapshot.world.times) > 60
@@ -92,11 +96,45 @@ def test_a_failure_amid_the_history_keeps_the_preview_with_the_error(watched: Wa
     assert loop
     watched.fails_before = watched.now - 1000
     loop.evaluate()
-    assert loop.is_preview
+    assert loop.snapshot.is_preview
     assert loop.snapshot.world
     assert "away" in loop.snapshot.error
 
     watched.fails_before = -np.inf
     loop.evaluate()
-    assert not loop.is_preview
+    assert not loop.snapshot.is_preview
     assert not loop.snapshot.error
+
+
+def test_an_error_stays_until_an_evaluation_is_complete(watched: Watched) -> None:
+    """The alert on failing evaluations needs two minutes of it, which is less than the history may take."""
+    loop = watched.loop
+    assert loop
+    watched.fails_before = np.inf
+    loop.evaluate()
+    assert loop.snapshot.world is None
+
+    watched.fails_before, watched.seen = -np.inf, []
+    loop.evaluate()
+    shown = [one for one in watched.seen if one.world]
+    assert shown
+    assert {one.error for one in shown} == {"the source is away"}
+    assert not loop.snapshot.error
+
+
+def test_a_preview_does_not_become_an_evaluation_before_its_world_does(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads read the snapshot at any time, such as while the forecast is made at the end."""
+    loop = watched.loop
+    assert loop
+    seen = list[Snapshot]()
+
+    def watching(state: State, world: World) -> Forecast:
+        seen.append(loop.snapshot)
+        return forecast(state, world)
+
+    monkeypatch.setattr(analysis_loop, "forecast", watching)
+    loop.evaluate()
+    assert [(one.is_preview, one.evaluated) for one in seen] == [(True, None)]
+    assert loop.snapshot.evaluated is loop.snapshot.world

@@ -30,6 +30,7 @@ from foreshock_dashboard.mcp.untrusted import MAX_TEXT, NOTICE
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Ownership, Service
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
@@ -122,6 +123,12 @@ def test_every_answer_fits_its_schema_and_is_the_same_as_text(url: str, name: st
     assert result.structured_content is not None
     assert result.structured_content["notice"] == NOTICE
     assert len(content.text) < MAX_ANSWER_BYTES // 8
+
+
+def test_the_answer_of_a_hub_that_still_reads_the_history_says_so(serve: Serve) -> None:
+    """An agent must not take an empty list for a healthy platform."""
+    answer = Agent(serve(FakeHub(SCENES["preview"]()))).answer("list_incidents")
+    assert (answer["incidents"], answer["problem"]) == ([], HISTORY_BEING_READ)
 
 
 def test_a_response_with_full_lists_is_at_most_64_kib(serve: Serve) -> None:

@@ -71,7 +71,7 @@ def test_every_answer_carries_time_tick_and_honesty(shared_look: LookAt, scene: 
     assert body["time"] == NOW + 3
     assert body["seq"] == 7
     assert body["simulated"] is (scene not in ("empty", "error"))
-    assert body["learning"]["done"] is (scene not in ("learning", "empty"))
+    assert body["learning"]["done"] is (scene not in ("learning", "empty", "preview"))
     assert float(answer.headers["Foreshock-Time"]) == NOW + 3
 
 

@@ -78,7 +78,7 @@ def test_a_shed_service_is_retried_after_the_duration_of_a_request(p95: float, s
     assert advice(snapshot(world, contention_incident(world)), EMBEDDER).retry_after == seconds
 
 
-@pytest.mark.parametrize("scene", ["blind", "error", "stale"])
+@pytest.mark.parametrize("scene", ["blind", "error", "stale", "preview"])
 def test_without_fresh_data_no_service_is_shed_and_the_reason_is_stated(scene: str) -> None:
     """An unknown state is ok, and known is false."""
     found = advice(SCENES[scene](), service("gateway"))

@@ -312,6 +312,7 @@ SCENES = {
     "healthy": lambda: judged(snapshot(healthy_world())),
     "contended": lambda: judged(snapshot(w := contended(), contention_incident(w))),
     "learning": lambda: snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
+    "preview": lambda: replace(snapshot(healthy_world(), learning=Learning(0.0, 1800.0)), is_preview=True),
     "blind": lambda: snapshot(dark()),
     "half-blind": lambda: snapshot(dim()),
     "empty": lambda: snapshot(bare(), learning=Learning(0.0, 1800.0)),

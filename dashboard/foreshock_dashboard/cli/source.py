@@ -17,6 +17,7 @@ from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.rules.rule_files import HUB_URL
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.sources import http_client
@@ -55,7 +56,7 @@ class Source:
         """Raises SettingsError if the place is neither a URL nor a folder, or the configuration cannot be used."""
         self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
         self.cluster = cluster or ""
-        self._probed = False
+        self._probed = self._is_warned = False
         self._opened = ExitStack()
         self._config = HttpConfig()
         if self.recording:
@@ -134,7 +135,11 @@ class Source:
         """
         cluster = {"cluster": self.cluster} if self.cluster else {}
         given = {name: text for name, text in {**parameters, **cluster}.items() if text is not None}
-        return self._object(self._fetch("GET", path, given), keys)
+        answer = self._object(self._fetch("GET", path, given), keys)
+        if answer.get("preview") and not self._is_warned:
+            self._is_warned = True
+            click.echo(f"{self.name}: {HISTORY_BEING_READ}", err=True)
+        return answer
 
     def send(self, method: str, path: str, body: Mapping[str, object], *keys: str) -> Json:
         """Send a JSON object to `path` of the API, and return the answer, with at least these keys.

@@ -48,8 +48,8 @@ WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
 DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of the histogram of evaluation durations: milliseconds for a few services, seconds for thousands of GPUs."""
-MAX_RETRY_SECONDS, MAX_WANTED_RETRY_SECONDS = 60.0, 300.0
-"""Longest wall-clock time until a source that failed is read again: by default, and if it sends Retry-After."""
+MAX_RETRY_SECONDS = 60.0
+"""Longest wall-clock time until a source that failed is read again, unless it sends a longer Retry-After."""
 _MAX_INTERVAL_RATIO = 1.2
 """Measured over configured scrape interval, from which the measured one is used."""
 
@@ -93,8 +93,8 @@ class AnalysisLoop:
     """Evaluates a source step by step. One thread evaluates, one may load seasons, and all may read the results.
 
     slos, tiers: those of the settings. snapshot: result of the newest evaluation, which took `evaluation_seconds`.
-    While the first one reads the history of an external source (`is_preview`), it has the newest values and no
-    incidents. retry_seconds: wall-clock time for which the source is left alone after failures, 0 if it answered.
+    While the first one reads the history of an external source, it is a preview with the newest values.
+    retry_seconds: wall-clock time for which the source is left alone after failures, 0 if it answered.
     durations: of all evaluations. time_travel: results of earlier instants.
     """
 
@@ -105,7 +105,6 @@ class AnalysisLoop:
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
-        self.is_preview = False
         self.retry_seconds, self._failures = 0.0, 0
         self.evaluation_seconds = 0.0
         self.durations = evaluation_durations()
@@ -127,6 +126,7 @@ class AnalysisLoop:
             self._back_off(error.retry_after)
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure
             log.exception("evaluation failed")
+            self.retry_seconds = 0.0  # the source did not ask to be left alone
             self._fail(f"the last evaluation failed: {error}; the log has the details")
         gc.collect(1)  # HTTP clients leave each response in a reference cycle, which is in generation 1 by now
         self._inputs.memory.has_room(0)  # else memory is made free
@@ -159,9 +159,9 @@ class AnalysisLoop:
             self._detect_interval(end)
         if inputs.is_own_store or self._settings.at is not None:
             self.load_seasons(now)
-        preview = self._preview() if self.is_preview or self.snapshot.world is None else None
+        preview = self._preview() if self.snapshot.evaluated is None else None
         self._show(preview)
-        world = None if self.is_preview else self.snapshot.world
+        world = self.snapshot.evaluated
         for readings in self._observer.pieces(end):
             world = self._growing.add(readings, self._observer.missing())
             del readings  # frees hundreds of thousands of labels before the analysis allocates
@@ -180,7 +180,6 @@ class AnalysisLoop:
             inputs.identities.record(self._state.incidents)
         self.slos.observe(world)
         self.tiers.observe(world)
-        self.is_preview, self.time_travel.begin = False, self._begin
         self.snapshot = Snapshot(
             self.snapshot.seq + 1,
             world,
@@ -203,11 +202,12 @@ class AnalysisLoop:
         )
 
     def _show(self, preview: Preview | None) -> None:
-        """Publish the preview if it has a newer grid point. Charts are of what it has, instead of another read."""
+        """Publish the preview if it has a newer grid point. An error stays until an evaluation is complete."""
         world = preview.newer() if preview else None
         if world is not None:
-            self.is_preview, self.time_travel.begin = True, float(world.times[0])
-            self.snapshot = Snapshot(self.snapshot.seq + 1, world, (), learning(world))
+            learned = Learning(0.0, MIN_LEARNING_SECONDS)
+            error = self.snapshot.error
+            self.snapshot = Snapshot(self.snapshot.seq + 1, world, (), learned, error, is_preview=True)
 
     def _read_at_interval(self, interval: float) -> None:
         """Begin to read a source with this scrape interval (seconds).
@@ -263,7 +263,7 @@ class AnalysisLoop:
         """Leave a failing source alone for longer and longer, and for as long as it wants."""
         self._failures += 1
         growing = min(MAX_RETRY_SECONDS, retry_delay(self._failures, random.random))
-        self.retry_seconds = max(growing, min(MAX_WANTED_RETRY_SECONDS, wanted))
+        self.retry_seconds = max(growing, wanted)
 
     def _fail(self, error: str) -> None:
         if error != self.snapshot.error:

@@ -51,13 +51,13 @@ class CapacityForecaster:
 
         A failure keeps the last forecast and becomes its error.
         """
-        if snapshot.world is None:
+        if (world := snapshot.evaluated) is None:
             return False
         try:
             for _ in self._history.read(now):
                 if self._stop.wait(PAUSE_SECONDS):
                     return False
-            loads, supply = self._history.loads(), supplies(snapshot.world, snapshot.forecast)
+            loads, supply = self._history.loads(), supplies(world, snapshot.forecast)
             burns = slow_burns(self._history.end, self._history.uses(), self._history.budgets())
             forecast = capacity_forecast(self._history.end, loads, supply, burns)
             if (missing := self._history.slow_burns_error) and missing != self.current.slow_burns_error:
@@ -78,7 +78,7 @@ class CapacityForecaster:
             newest = snapshot()
             succeeded = self.refresh(clock.now(), newest)
             seconds = clock.wall_seconds(REFIT_SECONDS if succeeded else RETRY_SECONDS)
-            self._stop.wait(START_SECONDS if newest.world is None else max(seconds, 1.0))
+            self._stop.wait(START_SECONDS if newest.evaluated is None else max(seconds, 1.0))
 
     def _fail(self, error: str, now: float) -> None:
         if error != self.current.error:

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from foreshock_dashboard import __version__
@@ -233,7 +232,7 @@ class Hub:
             "maintenance": self._maintain_repeatedly,
             "owners": self._read_owners_repeatedly,
             "cost": lambda: self._cost_reader.refresh_repeatedly(self._clock),
-            "capacity": lambda: self._forecaster.refresh_repeatedly(self._clock, self._evaluated),
+            "capacity": lambda: self._forecaster.refresh_repeatedly(self._clock, lambda: self.snapshot),
         }
         if not reads_own_store:
             loops["season"] = self._load_seasons_repeatedly
@@ -261,16 +260,13 @@ class Hub:
     def evaluate(self) -> None:
         """Evaluate up to the present, and hand the incidents to the notifier, which does not delay the next one."""
         self._loop.evaluate()
-        snapshot = self._evaluated()
-        self._is_fit = snapshot.world is not None and not snapshot.error
-        if snapshot.world is not None and self._settings.at is None and self._state.leads():
-            self._change_log.record(snapshot.world.collected, snapshot.world.time)
+        snapshot = self.snapshot
+        world = snapshot.evaluated
+        self._is_fit = world is not None and not snapshot.error
+        if world is not None and self._settings.at is None and self._state.leads():
+            self._change_log.record(world.collected, world.time)
         if self.notifier and self._owners_read.is_set() and self._is_fit:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
-
-    def _evaluated(self) -> Snapshot:
-        """The snapshot, without the World of a preview."""
-        return replace(self.snapshot, world=None) if self._loop.is_preview else self.snapshot
 
     def _picture(self, incident_id: str) -> bytes | None:
         """PNG of an incident as of now; None without one."""
@@ -440,7 +436,7 @@ class Hub:
             return False, self.snapshot.error
         if self._traces_probe and self._traces_probe.error:
             return False, self._traces_probe.error
-        return (True, "") if self._evaluated().world else (False, "the first evaluation has not ended")
+        return (True, "") if self.snapshot.evaluated else (False, "the first evaluation has not ended")
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """Span metrics and the hub's own metrics, in the Prometheus text format or in OpenMetrics with exemplars."""

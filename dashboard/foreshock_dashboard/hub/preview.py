@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.query import LimitError, MetricSource, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.builder import WorldBuilder
@@ -43,6 +43,9 @@ class Preview:
         """The World with the newest grid point; None if there is no newer one, or the source fails.
 
         After a failure there is none: the evaluation reports it.
+
+        Raises:
+            SourceError: the source is overloaded or broken: it gets no more requests.
         """
         now = self._now()
         if self._failed or (self._world and align_down(now, self._step) <= self._world.time):
@@ -50,7 +53,9 @@ class Preview:
         try:
             for readings in self._observer.pieces(now):
                 self._world = self._builder.add(readings, self._observer.missing())
-        except SourceError:
+        except SourceError as error:
             self._failed = True
+            if error.is_transient and not isinstance(error, LimitError):
+                raise
             return None
         return self._world

@@ -45,6 +45,7 @@ from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_docum
 from foreshock_dashboard.model.types import HEALTH_ORDER, Json
 from foreshock_dashboard.render.incident_text import MAX_LISTED as MAX_CANDIDATES
 from foreshock_dashboard.render.incident_text import cause_label, evidence_text, risk_text
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 
 MAX_ROWS = 50
 """Rows of a list."""
@@ -60,8 +61,8 @@ RowType = TypeVar("RowType")
 
 
 def _envelope(answer: Json) -> Answer:
-    learning = answer["learning"]
-    problem = answer["error"] or ("" if learning["done"] else "the hub is still learning baselines: no incidents yet")
+    learning = "" if answer["learning"]["done"] else "the hub is still learning baselines: no incidents yet"
+    problem = answer["error"] or (HISTORY_BEING_READ if answer.get("preview") else learning)
     return {
         "notice": NOTICE,
         "data_time": _time(answer["data_time"]),

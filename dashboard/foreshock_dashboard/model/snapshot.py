@@ -17,6 +17,8 @@ class Snapshot:
     `forecast` is of the World's time. `error` is why the last evaluation could not read its source, "" if it could; the
     World then is the last good one. `bounds` are the Unix seconds between which a hub over a recording answers; None
     for a live hub. `clusters` are those that the hub has, where the World is that of one of them; see `clusters_of`.
+    `is_preview`: the World is of the newest values, and none is evaluated, since the history is still being read:
+    incidents are not known yet.
     """
 
     seq: int
@@ -27,11 +29,17 @@ class Snapshot:
     forecast: Forecast = field(default_factory=Forecast)
     bounds: tuple[float, float] | None = None
     clusters: tuple[str, ...] = ()
+    is_preview: bool = False
 
     @property
     def services(self) -> tuple[Service, ...]:
         """The services of the World; none without one."""
         return self.world.services if self.world else ()
+
+    @property
+    def evaluated(self) -> World | None:
+        """The World, unless it is that of a preview."""
+        return None if self.is_preview else self.world
 
 
 def clusters_of(snapshot: Snapshot) -> tuple[str, ...]:

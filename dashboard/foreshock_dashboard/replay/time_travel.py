@@ -206,7 +206,7 @@ class TimeTravel:
         self._grid = grid
         self._slos = slos
         self._max_bytes = max_bytes
-        self.begin = begin
+        self._begin = begin
         self._new_range = partial(
             WorldRange,
             source,
@@ -272,7 +272,8 @@ class TimeTravel:
                 raise SourceError(f"Cannot be read: {newest.error}")
             return None
         end = min(end, world.time)
-        if start >= world.times[0] - world.step or start < self.begin <= float(world.times[0]):
+        is_all = newest.is_preview or start < self._begin <= float(world.times[0])  # no other read beside the first one
+        if is_all or start >= world.times[0] - world.step:
             return _world_between(world, start, end)
         points = max(2, min(MAX_CHART_POINTS, self._max_points(world) * STARTS_PER_RANGE // (STARTS_PER_RANGE + 2)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step

@@ -170,7 +170,7 @@ class Settings:
         Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML in http_config format", "FILE"
     )
     prometheus_concurrency: int = _source(
-        types.parse_count, "4", "queries of one evaluation that run at once in that Prometheus", "NUMBER"
+        types.parse_count, "4", "requests of the hub that run at once in that Prometheus", "NUMBER"
     )
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,

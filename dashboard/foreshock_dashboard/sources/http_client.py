@@ -118,7 +118,7 @@ class ApiClient:
             if isinstance(error, LimitError):
                 raise
             raise SourceError(f"{self.name}: {error}") from error
-        except httpx.TimeoutException as error:
+        except httpx.ReadTimeout as error:  # a smaller answer does not help those that cannot connect
             raise self._timed_out(self._timeout) from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
             raise SourceError(

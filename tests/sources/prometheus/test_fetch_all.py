@@ -13,7 +13,8 @@ from tests.sources.prometheus.conftest import T0, Server, running_prometheus
 
 from foreshock_dashboard.model.query import LimitError, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.prometheus.api import MAX_UNION_POINTS, MAX_UNION_QUERIES, PrometheusSource
+from foreshock_dashboard.sources.prometheus.api import MAX_UNION_POINTS, PrometheusSource
+from foreshock_dashboard.sources.prometheus.pacing import MAX_UNION_QUERIES
 from foreshock_dashboard.sources.prometheus.promql import union
 
 STEP = 10.0

@@ -35,6 +35,8 @@ EMPTY: Mapping[str, str] = {
     "first_evaluation": "No data yet.",
 }
 """Messages of panels without data, by panel."""
+HISTORY_BEING_READ = "The history is still being read. Incidents are not known until then."
+"""While a hub, after its start, shows the newest values of a Prometheus."""
 TIMELINE_TEXTS: Mapping[str, str] = {
     "assigned": "Assigned to",
     "order": "Order of first anomaly",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,12 @@ from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
 from foreshock_dashboard.sources.http_config.values import HttpConfig
+from foreshock_dashboard.sources.prometheus.pacing import (
+    MAX_RETRY_AFTER_SECONDS,
+    MIN_PAUSE_SECONDS,
+    RequestGate,
+    UnionSize,
+)
 from foreshock_dashboard.sources.prometheus.promql import promql, union
 from foreshock_dashboard.sources.prometheus.range_result import labels_of_metric, matrices, of_objects, of_text
 
@@ -35,9 +42,9 @@ METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
 LIMIT_STATUSES = frozenset([413, 422, 503])
 """Statuses of queries that exceed a limit: of samples or series (422), bytes (413), or time (503)."""
 CONCURRENCY = 4
-"""Requests that one reader has open at once: a server computes the next answers while the hub decodes one."""
-MAX_UNION_QUERIES, MAX_UNION_POINTS = 8, 12
-"""Queries that are sent as one, and up to how many grid points: long ranges have large answers already."""
+"""Requests that are open at once: a server computes the next answers while the hub decodes one."""
+MAX_UNION_POINTS = 12
+"""Grid points up to which several queries are sent as one: long ranges have large answers already."""
 MAX_WARNINGS = 20
 """Different warnings of a server that are logged."""
 MAX_RESPONSE_SECONDS = 120.0
@@ -48,15 +55,39 @@ VICTORIAMETRICS_HEADER = "X-Server-Hostname"
 query has `latency_offset`. Other servers do not get the parameter: Google's API refuses unknown ones."""
 
 
+class _Batch:
+    """The requests of one call. union_size: most queries in one; 0 where each is sent by itself.
+
+    error: the first one of any, after which none of the others is sent. A context manager around each.
+    """
+
+    def __init__(self, union_size: int = 0) -> None:
+        self.union_size = union_size
+        self.error: SourceError | None = None
+
+    def fail(self, error: SourceError) -> None:
+        """Send none of the others."""
+        self.error = self.error or error
+
+    def __enter__(self) -> None:
+        if self.error:
+            raise self.error
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, SourceError):
+            self.fail(error)
+
+
 class PrometheusSource(MetricSource):
     """A `MetricSource` over the Prometheus HTTP API. Thread-safe.
 
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus.
         match: PromQL matchers, such as `namespace="shop"`, of the series whose names and samples are read.
-        concurrency: requests of one reader at once.
+        concurrency: requests at once; further ones wait.
         timeout: seconds without data, also passed to the server as the limit of a query.
         config, config_option, transport, max_seconds, max_body: see `ApiClient`, also for the errors.
+        monotonic: clock of the time for which the server wants to be left alone.
     """
 
     def __init__(
@@ -71,6 +102,7 @@ class PrometheusSource(MetricSource):
         max_seconds: float = MAX_RESPONSE_SECONDS,
         transport: httpx.BaseTransport | None = None,
         max_body: int = MAX_BODY_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         smaller = "use a longer step or a shorter range"
         self._api = ApiClient(
@@ -87,7 +119,7 @@ class PrometheusSource(MetricSource):
         self.name, self._timeout, self._match = self._api.name, timeout, match
         self._also = f",{match}" if match else ""
         self._concurrency = concurrency
-        self._union_queries = MAX_UNION_QUERIES
+        self._gate, self._unions = RequestGate(concurrency, monotonic), UnionSize()
         self._warnings: set[str] = set()
         self._names_unavailable = False
         self._is_victoriametrics = False
@@ -98,19 +130,20 @@ class PrometheusSource(MetricSource):
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """See `MetricSource.fetch`; the grid has whole milliseconds."""
-        [matrix] = self._fetch((query,), start, end, step)
+        [matrix] = self._fetch((query,), start, end, step, _Batch())
         return matrix
 
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """See `MetricSource.fetch_all`; several queries over few points are one request, and requests overlap."""
-        size = self._union_queries if len(grid(start, end, step)) <= MAX_UNION_POINTS else 1
+        batch = _Batch(self._unions.size if len(grid(start, end, step)) <= MAX_UNION_POINTS else 0)
+        size = batch.union_size or 1
         parts = [queries[at : at + size] for at in range(0, len(queries), size)]
         if len(parts) < 2:
-            return chain.from_iterable(self._fetch(part, start, end, step) for part in parts)
-        return self._overlapping(lambda part: self._fetch(part, start, end, step), parts)
+            return chain.from_iterable(self._fetch(part, start, end, step, batch) for part in parts)
+        return self._overlapping(lambda part: self._fetch(part, start, end, step, batch), parts, batch)
 
     def _overlapping(
-        self, fetch: Callable[[Sequence[Query]], Sequence[Matrix]], parts: Sequence[Sequence[Query]]
+        self, fetch: Callable[[Sequence[Query]], Sequence[Matrix]], parts: Sequence[Sequence[Query]], batch: _Batch
     ) -> Iterator[Matrix]:
         """The answers of all parts in order, of which `concurrency` are fetched at once, and none after a failure."""
         waiting, pending = iter(parts), deque[Future[Sequence[Matrix]]]()
@@ -119,13 +152,18 @@ class PrometheusSource(MetricSource):
                 pending.extend(pool.submit(fetch, part) for part in islice(waiting, self._concurrency))
                 while pending:
                     found = pending.popleft().result()
+                    if batch.error:
+                        raise batch.error
                     pending.extend(pool.submit(fetch, part) for part in islice(waiting, 1))
                     yield from found
             finally:
+                batch.fail(SourceError(f"{self.name}: the answers are not wanted any more"))
                 pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, queries: Sequence[Query], start: float, end: float, step: float) -> Sequence[Matrix]:
-        """The answers of one request. After one beyond a limit of the server, fewer queries are sent as one."""
+    def _fetch(
+        self, queries: Sequence[Query], start: float, end: float, step: float, batch: _Batch
+    ) -> Sequence[Matrix]:
+        """The answers of one request. After one that was too much for the server, fewer queries are sent as one."""
         times = grid(start, end, step)
         first, width = round(start * 1000), round(step * 1000)
         if width < 1:
@@ -138,14 +176,20 @@ class PrometheusSource(MetricSource):
             "timeout": f"{self._timeout:.0f}s",
             **self._newest(),
         }
+        status = 0
         try:
-            response, body = self._api.send("POST", "/api/v1/query_range", data=params)
-            found = of_text(body) if response.status_code == 200 else None
+            with self._gate.slot(), batch:
+                response, body = self._api.send("POST", "/api/v1/query_range", data=params)
+                if (status := response.status_code) >= 400:
+                    self._data(response, body)  # before the next request
+            found = of_text(body) if status == 200 else None
             data = self._checked(response, found[0]) if found else self._data(response, body)
-        except LimitError:
-            if len(queries) > 1:
-                self._union_queries = max(1, len(queries) // 2)
+        except SourceError as error:
+            batch.fail(error)
+            if len(queries) > 1 and (isinstance(error, LimitError) or (status >= 400 and status != 429)):
+                self._unions.refused(batch.union_size)
             raise
+        self._unions.answered(batch.union_size)
         try:
             result = found[1] if found else of_objects(data["result"])
             return matrices(result, len(queries), first, width, times)
@@ -164,7 +208,7 @@ class PrometheusSource(MetricSource):
         window = round((end - start) * 1000)
         selector = f"{{__name__={promql_string(metric)}{self._also}}}"
         params = self._instant(f"{selector}[{window}ms]", end)
-        data = self._data(*self._api.send("POST", "/api/v1/query", data=params))
+        data = self._request("POST", "/api/v1/query", data=params)
         try:
             for one in data["result"]:
                 if "values" not in one and "histograms" in one:
@@ -183,7 +227,7 @@ class PrometheusSource(MetricSource):
         """Number of series at a time (Unix seconds); None if the server refuses to count them."""
         selector = f'{{__name__=~".+"{self._also}}}'
         try:
-            data = self._data(*self._api.send("POST", "/api/v1/query", data=self._instant(f"count({selector})", time)))
+            data = self._request("POST", "/api/v1/query", data=self._instant(f"count({selector})", time))
             return int(data["result"][0]["value"][1])
         except (SourceError, KeyError, IndexError, TypeError, ValueError):
             return None
@@ -223,6 +267,21 @@ class PrometheusSource(MetricSource):
         self._names_unavailable = False
         return names
 
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401 - JSON
+        """The data of the answer to one request."""
+        with self._gate.slot():
+            response, body = self._api.send(method, path, params=params, data=data)
+            if response.status_code >= 400:
+                self._data(response, body)  # before the next request
+        return self._data(response, body)
+
     def _instant(self, query: str, time: float) -> dict[str, str]:
         return {"query": query, "time": f"{time:.3f}", "timeout": f"{self._timeout:.0f}s", **self._newest()}
 
@@ -232,7 +291,7 @@ class PrometheusSource(MetricSource):
 
     def _names(self, params: dict[str, str]) -> frozenset[str]:
         params |= {"match[]": f"{{{self._match}}}"} if self._match else {}
-        names = self._data(*self._api.send("GET", METRIC_NAMES_PATH, params=params))
+        names = self._request("GET", METRIC_NAMES_PATH, params=params)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise self._api.unexpected("names that are not a list of texts")
         return frozenset(names)
@@ -240,12 +299,12 @@ class PrometheusSource(MetricSource):
     def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
         status = response.status_code
         if status == 429:
-            raise _throttled(self._api.failed(response, body), response)
+            raise self._throttled(self._api.failed(response, body), response)
         try:
             answer = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             if status >= 500:
-                raise _throttled(self._api.failed(response, body), response) from None
+                raise self._throttled(self._api.failed(response, body), response) from None
             raise SourceError(
                 f"{self.name}: returned {status} with {response.headers.get('content-type', 'no content type')}, not "
                 f"Prometheus' JSON ({body[:60]!r}); use the base URL of its API, without /graph or /api/v1"
@@ -260,9 +319,21 @@ class PrometheusSource(MetricSource):
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
             kind_of_error = LimitError if status in LIMIT_STATUSES else SourceError
-            raise _throttled(kind_of_error(f"{self.name}: returned {status} {kind}: {message}"), response)
+            raise self._throttled(kind_of_error(f"{self.name}: returned {status} {kind}: {message}"), response)
         self._warn_of(answer)
         return answer["data"]
+
+    def _throttled(self, error: SourceError, response: httpx.Response) -> SourceError:
+        """The error with the seconds of the header Retry-After, in which a date counts as none.
+
+        Until then, no request of any reader is sent.
+        """
+        wait = response.headers.get("retry-after", "").strip()
+        error.retry_after = min(MAX_RETRY_AFTER_SECONDS, float(wait)) if wait.isdecimal() else 0.0
+        is_throttled = response.status_code == 429
+        error.is_transient = is_throttled or response.status_code >= 500
+        self._gate.close_for(max(error.retry_after, MIN_PAUSE_SECONDS if is_throttled else 0.0), str(error))
+        return error
 
     def _warn_of(self, answer: Mapping[str, Any]) -> None:
         """Log each warning once, such as of stores that did not answer a Thanos: the answer may lack series."""
@@ -272,14 +343,6 @@ class PrometheusSource(MetricSource):
         for text in set(warnings) - self._warnings if len(self._warnings) < MAX_WARNINGS else ():
             self._warnings.add(text)
             log.warning("%s: answers may be incomplete: %s", self.name, text)
-
-
-def _throttled(error: SourceError, response: httpx.Response) -> SourceError:
-    """The error with the seconds of the header Retry-After, in which a date counts as none."""
-    wait = response.headers.get("retry-after", "").strip()
-    error.retry_after = float(wait) if wait.isdecimal() else 0.0
-    error.is_transient = response.status_code == 429 or response.status_code >= 500
-    return error
 
 
 def _seconds(milliseconds: int) -> str:

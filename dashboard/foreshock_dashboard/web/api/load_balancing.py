@@ -16,6 +16,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import breach_bucket, load_name, load_percent, percent
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -30,7 +31,7 @@ class Health(TypedDict):
     state: State
     retry_after: Annotated[int | None, Field(description="seconds, as in the header Retry-After")]
     reason: Annotated[str, Field(description="why it is not ok, or unknown")]
-    known: Annotated[bool, Field(description="false: no fresh data; state is then ok")]
+    known: Annotated[bool, Field(description="false: no fresh or evaluated data; state is then ok")]
 
 
 LoadRatio = Annotated[float | None, Field(description="offered load over capacity")]
@@ -95,6 +96,8 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
     world = snapshot.world
     if world is None or snapshot.error or service in freshness(world).stale_services:
         return Advice("ok", None, snapshot.error or "no fresh data", known=False)
+    if snapshot.is_preview:
+        return Advice("ok", None, HISTORY_BEING_READ, known=False)
     soon = world.step
     for item in open_incidents(snapshot):
         if service not in (item.service, *item.affected):

@@ -58,6 +58,9 @@ class Envelope(TypedDict):
         list[float] | None,
         Field(description="time travel and recordings: the range of `at`, Unix seconds; else null"),
     ]
+    preview: NotRequired[
+        Annotated[bool, Field(description="true while the history is read after a start; else absent")]
+    ]
     clusters: NotRequired[Annotated[list[str], Field(description="the clusters, where there are several")]]
 
 
@@ -161,6 +164,7 @@ def envelope(snapshot: Snapshot) -> dict[str, object]:
         "data_time": snapshot.world.time if snapshot.world else None,
         "error": snapshot.error,
         "bounds": list(snapshot.bounds) if snapshot.bounds else None,
+        **({"preview": True} if snapshot.is_preview else {}),
         **({"clusters": list(clusters)} if (clusters := clusters_of(snapshot)) else {}),
     }
 

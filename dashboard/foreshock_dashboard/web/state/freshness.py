@@ -13,6 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.render.units import minutes_of
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.state.numbers import newest
 from foreshock_dashboard.web.state.placement import Rows, placement
 
@@ -79,6 +80,8 @@ def why_unknown(snapshot: Snapshot) -> str:
         return "No services yet."
     if "service" in freshness(world).no_data:
         return "No data: no fresh samples from any service."
+    if snapshot.is_preview:
+        return HISTORY_BEING_READ
     if not snapshot.learning.done:
         return f"Baseline in progress ({minutes_of(*snapshot.learning)})."
     return ""

@@ -216,6 +216,8 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     if not snapshot.learning.done:
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
         live = text(f"Incidents are not detected until then. Data of {size} is live.")
+        if snapshot.is_preview:
+            return Verdict("learning", text("Reading the history"), notes=(live, *gaps))
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
     has_risk = bool(open_incidents(snapshot))
     found = _without_incident(snapshot, world, history, seen, gaps)
@@ -432,7 +434,8 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     """Missing and stale data, one sentence each: no data must not look healthy."""
     sentences: list[str | Text] = []
     if snapshot.error:
-        sentences.append(f"Data is frozen: {snapshot.error}")
+        problem = "The last evaluation failed" if snapshot.is_preview else "Data is frozen"
+        sentences.append(f"{problem}: {snapshot.error}")
     stale = (
         ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),

@@ -19,6 +19,7 @@ from foreshock_dashboard.render.units import (
     minutes_of,
     percent,
 )
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.state.conditions import (
     LIKELY_BREACH_PROBABILITY,
     ServiceForecast,
@@ -105,6 +106,8 @@ def _values(state: ServiceState, slo: SloJson | None = None) -> str:
 
 
 def _without_slo(snapshot: Snapshot) -> str:
+    if snapshot.is_preview:
+        return HISTORY_BEING_READ
     if not snapshot.learning.done:
         return f"Baseline in progress ({minutes_of(*snapshot.learning)}). Set an SLO with --slo."
     return "No SLO configured and not enough data to learn one."

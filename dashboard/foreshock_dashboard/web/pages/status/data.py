@@ -16,6 +16,7 @@ from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
 from foreshock_dashboard.render.clause import Text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
+from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
@@ -149,6 +150,8 @@ def data_health(
         return _health("unknown", last, problems)
     if lag > 2 * fresh_seconds(world.step) and not past:
         return _health("critical", text(f"Lagging: the newest data is {lag:.0f} s old."), problems)
+    if snapshot.is_preview:
+        return _health("learning", text(HISTORY_BEING_READ), problems)
     if not snapshot.learning.done:
         progress = f"Building baseline: {minutes_of(*snapshot.learning)}. Alerting is off until then."
         return _health("learning", text(progress), problems)
