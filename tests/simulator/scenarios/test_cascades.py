@@ -82,6 +82,7 @@ def test_a_cascade_happens_after_its_onset_and_not_without_its_root_cause(name: 
     assert not other.cascaded
 
 
+@pytest.mark.soak  # the evaluation, too, lists each run that contradicts its scenario
 @pytest.mark.parametrize("name", LOOK_ALIKES)
 @pytest.mark.parametrize(("seed", "whole"), RUNS)
 def test_a_look_alike_does_not_cascade(name: str, seed: int, whole: bool) -> None:
