@@ -145,13 +145,13 @@ def test_equal_input_gives_equal_bytes(write: Write) -> None:
 
 def test_more_samples_than_memory_are_written(tmp_path: Path, opened: Open) -> None:
     """They are spilled to disk; the recording is the same."""
-    for memory in ("16MB", "1GB"):
+    for memory in ("40MB", "1GB"):
         with RecordingWriter(tmp_path / memory, memory=memory) as writer:
             numbers = np.array([writer.series("m", (("n", str(n)),)) for n in range(1000)], np.int32)
-            for at in range(1_250):
+            for at in range(2_200):
                 writer.add(numbers, np.full(1000, at * 1000), np.sin(numbers + at))
-    assert opened(tmp_path / "16MB").meta.samples == 1_250_000
-    assert (tmp_path / "16MB" / files.METRICS).read_bytes() == (tmp_path / "1GB" / files.METRICS).read_bytes()
+    assert opened(tmp_path / "40MB").meta.samples == 2_200_000
+    assert (tmp_path / "40MB" / files.METRICS).read_bytes() == (tmp_path / "1GB" / files.METRICS).read_bytes()
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
