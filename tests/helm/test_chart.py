@@ -114,7 +114,7 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
         ("hub.replica=2", "replica"),
         ("exporter.image.digest=latest", "digest"),
         ("hub.replicas=2", "Set hub.config.prometheus_url, or one replica"),
-        ("hub.replicas=2,hub.config.prometheus_url=http://p,hub.config.notify_file=/f", "Set hub.config.alertmanager"),
+        ("hub.replicas=2,hub.config.prometheus_url=http://p,hub.config.notify_file=/f", "Set hub.config.postgres_url"),
         ("hub.replicas=2,hub.config.prometheus_url=http://p,hub.persistence.existingClaim=c", "a store belongs to one"),
         ("hub.config.prometheus_url=http://p,hub.scrapeConfigs[0].job_name=x", "Let Prometheus scrape"),
         ("hub.files.hub\\.yaml=x", "Use another name"),
