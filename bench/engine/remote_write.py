@@ -17,7 +17,8 @@ _SAMPLE = 18
 HEADERS = {"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number as protobuf writes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -25,8 +26,9 @@ def _varint(value: int) -> bytes:
     return bytes((*out, value))
 
 
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+def field(number: int, data: bytes) -> bytes:
+    """A field of bytes as protobuf writes it."""
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 class WriteTemplate:
@@ -37,8 +39,8 @@ class WriteTemplate:
         parts, starts, size = [], [], 0
         for metric, own in zip(metrics, labels, strict=True):
             pairs = sorted((("__name__", metric), *own))
-            head = b"".join(_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in pairs)
-            parts.append(_field(1, head + blank))
+            head = b"".join(field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in pairs)
+            parts.append(field(1, head + blank))
             size += len(parts[-1])
             starts.append(size - len(blank))
         self._buffer = np.frombuffer(bytearray(b"".join(parts)), np.uint8)

@@ -12,9 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cramjam
 import httpx
 import numpy as np
 import pytest
+from bench.engine.remote_write import field, varint
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.query import MetricSource
@@ -31,18 +33,6 @@ T0 = 1_790_000_000
 _NUMBER = itertools.count()
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
 def write_request(batches: Iterable[SampleBatch]) -> bytes:
     """prometheus.WriteRequest (prompb/remote.proto), encoded by hand: doubles keep their bits."""
     series: dict[tuple[str, Labels], list[tuple[int, float]]] = {}
@@ -52,20 +42,16 @@ def write_request(batches: Iterable[SampleBatch]) -> bytes:
     out = b""
     for (metric, labels), values in series.items():
         pairs = sorted((("__name__", metric), *labels))
-        body = b"".join(_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in pairs)
+        body = b"".join(field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in pairs)
         for time, value in sorted(values, key=lambda pair: pair[0]):
-            body += _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(time))
-        out += _field(1, body)
+            body += field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(time))
+        out += field(1, body)
     return out
 
 
 def snappy(data: bytes) -> bytes:
-    """Snappy's block format with literals only."""
-    out = _varint(len(data))
-    for at in range(0, len(data), 65_536):
-        piece = data[at : at + 65_536]
-        out += bytes([61 << 2]) + struct.pack("<H", len(piece) - 1) + piece
-    return out
+    """Snappy's block format."""
+    return bytes(cramjam.snappy.compress_raw(data))
 
 
 @dataclass(frozen=True)
