@@ -89,7 +89,7 @@ BENCHMARKS = (
 
 
 def run(module: str, flags: str) -> list[Figure]:
-    """Run a benchmark in a process of its own; its output is shown. None without figures, if it failed.
+    """Run a benchmark in a separate process and show its output; None if it failed.
 
     Raises:
         RuntimeError: it ended without figures.

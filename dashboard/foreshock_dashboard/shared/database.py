@@ -171,7 +171,6 @@ class SharedDatabase:
             self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _stay_connected(self) -> None:
-        was_connected = False
         while not self._ended.is_set():
             problem = ""
             try:
@@ -182,7 +181,7 @@ class SharedDatabase:
                 problem = self._reason(error)
                 if problem != self.problem:
                     log.exception("shared state failed")
-            was_connected, again = False, self._connection is not None or was_connected
+            again = self._connection is not None
             self._connection, self._has_lock = None, False
             if again:
                 continue  # once at once: a session may end without an outage
