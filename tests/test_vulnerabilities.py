@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from scripts.release import vulnerabilities
 
-SCRIPT = Path(__file__).parent.parent / "scripts/release/vulnerabilities.py"
 LOCK = "Some_Package==1.10.0 \\\n    --hash=sha256:00\nother==2.0 ; python_version < '3.13' \\\n    --hash=sha256:00\n"
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("vulnerabilities", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def record(
@@ -63,7 +50,7 @@ def ranges(*events: dict[str, str], kind: str = "ECOSYSTEM") -> dict[str, object
 )
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_locked_version_with_a_known_vulnerability_fails_the_check(
-    script: ModuleType, tmp_path: Path, osv: dict[str, object], finding: bool, packed: bool
+    tmp_path: Path, osv: dict[str, object], finding: bool, packed: bool
 ) -> None:
     """By OSV's rules for ranges; names are compared as PyPI does."""
     lock, text = tmp_path / "a.lock", json.dumps(osv)
@@ -77,16 +64,14 @@ def test_a_locked_version_with_a_known_vulnerability_fails_the_check(
         (source / "some-package").mkdir(parents=True)
         (source / "some-package/TEST-1.json").write_text(text)
         (source / "TEST-2.json").write_text(json.dumps(record(name="unrelated")))
-    assert script.main([str(source), str(lock)]) == int(finding)
+    assert vulnerabilities.main([str(source), str(lock)]) == int(finding)
 
 
-def test_a_finding_names_package_vulnerability_and_fix(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finding_names_package_vulnerability_and_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.lock").write_text(LOCK)
     (tmp_path / "x").mkdir()
     (tmp_path / "x/1.json").write_text(json.dumps(record(ranges({"introduced": "0"}, {"fixed": "2.0"}))))
-    script.main([str(tmp_path / "x"), str(tmp_path / "a.lock")])
+    vulnerabilities.main([str(tmp_path / "x"), str(tmp_path / "a.lock")])
     assert capsys.readouterr().out.splitlines() == [
         "some-package 1.10.0: TEST-1: a flaw (fixed in 2.0)",
         "2 packages, 1 records, 1 findings",
@@ -113,10 +98,10 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [missing, no_archive, no_json, empty])
 def test_records_that_cannot_be_used_are_no_clean_result(
-    script: ModuleType, tmp_path: Path, make: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They are named."""
     (tmp_path / "a.lock").write_text(LOCK)
     make(tmp_path / "records.zip")
-    assert script.main([str(tmp_path / "records.zip"), str(tmp_path / "a.lock")]) == 2
+    assert vulnerabilities.main([str(tmp_path / "records.zip"), str(tmp_path / "a.lock")]) == 2
     assert "records.zip: " in capsys.readouterr().err

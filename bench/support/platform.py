@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
@@ -143,7 +143,7 @@ def _without_le(labels: Labels) -> Labels:
     return tuple(pair for pair in labels if pair[0] != "le")
 
 
-def _histograms(series: list[Labels]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _histograms(series: list[Labels]) -> tuple[Bools, NDArray[np.int64]]:
     """Whether each histogram is of a slow service, and the number of the histogram of each bucket."""
     numbers = {histogram: number for number, histogram in enumerate(dict.fromkeys(map(_without_le, series)))}
     names = [dict(histogram).get("server") or dict(histogram)["service_name"] for histogram in numbers]

@@ -25,13 +25,13 @@ from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.scenarios.truth import onset
-from foreshock_simulator.simulation import Simulation, exporters
+from foreshock_simulator.simulation import CLUSTER_JOB, EXPORTER_JOB, SERVERS_JOB, Simulation, exporters
 
 WARM_UP_SECONDS = 2100.0
 """Time before the first fault: half an hour, from which a hub learns."""
 SAMPLE_SECONDS = 1.0
 """Time between two fast samples of an exporter."""
-JOBS = {"hosts": "foreshock-exporter", "model-servers": "model-servers", "cluster": "kube-state-metrics"}
+JOBS = {"hosts": EXPORTER_JOB, "model-servers": SERVERS_JOB, "cluster": CLUSTER_JOB}
 """Prometheus job of each kind of target."""
 
 Pages = Callable[[], Mapping[str, Callable[[], bytes]]]

@@ -23,6 +23,9 @@ from foreshock_simulator.tracing.spans import SimSpan
 from foreshock_simulator.world.faults import schedule_faults
 from foreshock_simulator.world.platform import Platform
 
+EXPORTER_JOB, SERVERS_JOB, CLUSTER_JOB = "foreshock-exporter", "model-servers", "kube-state-metrics"
+"""Prometheus jobs of its targets."""
+
 
 @dataclass(frozen=True, slots=True)
 class SimHost:

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bench.support.process import free_ports
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.conftest import Eventually
-from tests.ports import free_port, free_ports
+from tests.ports import free_port
 
 ENVIRONMENT = {
     **os.environ,

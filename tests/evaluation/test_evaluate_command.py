@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from numpy.typing import NDArray
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Bools
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
@@ -92,7 +92,7 @@ def test_existing_recordings_are_scored_and_an_unreadable_one_fails_alone(
     assert "it has no truth.json" in failed["error"]
 
 
-def present(source: RecordedMetrics, metric: str, recording: Recording) -> NDArray[np.bool_]:
+def present(source: RecordedMetrics, metric: str, recording: Recording) -> Bools:
     """Grid points with a sample of the first host within one scrape interval."""
     start, end = recording.meta.start or 0.0, recording.meta.end or 0.0
     matrix = source.fetch(Query(metric, window=9.0), start + 5, end - 600, 10.0)

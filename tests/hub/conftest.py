@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from bench.support.process import free_ports
 from tests.hub.process import BIN, HubProcess, Process
-from tests.ports import free_port, free_ports
+from tests.ports import free_port
 
 Start = Callable[..., HubProcess]
 

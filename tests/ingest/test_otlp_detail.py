@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from tests.ingest.full_span import full_request
 
 from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.detail import SentSpan, sent_span
@@ -22,29 +22,7 @@ from foreshock_dashboard.store import Store, StoreLimits
 T0 = 1_790_000_000
 START = T0 * 10**9
 
-
-def request() -> ExportTraceServiceRequest:
-    """A span with everything that trace.proto has; it ended before it started."""
-    made = ExportTraceServiceRequest()
-    group = made.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.30.0")
-    group.resource.attributes.add(key="service.name").value.string_value = "full"
-    group.resource.dropped_attributes_count = 3
-    scoped = group.scope_spans.add(schema_url="urn:scope")
-    scoped.scope.name, scoped.scope.version, scoped.scope.dropped_attributes_count = "lib", "9.9", 2
-    scoped.scope.attributes.add(key="sa").value.string_value = "x"
-    span = scoped.spans.add(
-        trace_id=bytes([1] * 16), span_id=bytes([2] * 8), name="f", trace_state="vendor=1", flags=0x301,
-        start_time_unix_nano=START, end_time_unix_nano=START - 7,
-        dropped_attributes_count=4, dropped_events_count=5, dropped_links_count=6,
-    )  # fmt: skip
-    span.links.add(trace_id=bytes([1] * 16), span_id=bytes([3] * 8), trace_state="ls=1", flags=1,
-                   dropped_attributes_count=7)  # fmt: skip
-    span.events.add(name="e", time_unix_nano=START, dropped_attributes_count=8)
-    span.events.add(name="no time")
-    return made
-
-
-SENT = request().resource_spans[0]
+SENT = full_request(START).resource_spans[0]
 EXPECTED = SentSpan(
     SENT.scope_spans[0].spans[0],
     SENT.scope_spans[0].scope,
@@ -56,7 +34,7 @@ EXPECTED = SentSpan(
 
 def test_all_fields_of_a_span_are_stored_as_sent(tmp_path: Path) -> None:
     """From the request, from memory, and from a segment."""
-    (span,) = decode(request().SerializeToString()).spans
+    (span,) = decode(full_request(START).SerializeToString()).spans
     assert sent_span(span) == EXPECTED
     limits = StoreLimits(block_bytes=1, duckdb_threads=1)
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
@@ -68,7 +46,7 @@ def test_all_fields_of_a_span_are_stored_as_sent(tmp_path: Path) -> None:
 
 def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
     """They are cut below what all of their spans share."""
-    (cut,) = split_request(request().SerializeToString(), Counter())
+    (cut,) = split_request(full_request(START).SerializeToString(), Counter())
     (span,) = decode(cut).spans
     assert sent_span(span) == EXPECTED
 
@@ -76,7 +54,7 @@ def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
 @pytest.mark.parametrize("sliced", [False, True])
 def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
     """It is kept again and again, too."""
-    made = request()
+    made = full_request(START)
     made.resource_spans[0].schema_url = "x" * (MAX_ORIGIN_BYTES + 1)
     refused: Counter[str] = Counter()
     if sliced:
@@ -88,7 +66,7 @@ def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
 
 def test_a_span_that_was_not_received_has_its_own_fields_alone() -> None:
     """No more than `Span` has."""
-    (span,) = decode(request().SerializeToString()).spans
+    (span,) = decode(full_request(START).SerializeToString()).spans
     made = Span(
         **{name: getattr(span, name) for name in ("trace_id", "span_id", "parent_id", "name", "kind", "start_ns")},
         end_ns=START + 1, status="unset", status_message="", resource={}, attributes={}, events=span.events,

@@ -19,7 +19,8 @@ import pytest
 import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from tests.ports import free_port, free_ports
+from bench.support.process import free_ports
+from tests.ports import free_port
 
 ALERTMANAGER = "prometheus-alertmanager"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.ingest.full_span import full_request
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, span
 
@@ -42,26 +43,11 @@ def ask(spans: tuple[Span, ...], more: str = "", status: int = 200) -> Any:  # n
 
 def sent() -> tuple[Span, ...]:
     """A span with everything that trace.proto has, as it arrives; it ended before it started."""
-    made = ExportTraceServiceRequest()
-    group = made.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.30.0")
-    group.resource.attributes.add(key="service.name").value.string_value = "full"
-    group.resource.dropped_attributes_count = 3
-    scoped = group.scope_spans.add(schema_url="urn:scope")
-    scoped.scope.name, scoped.scope.version, scoped.scope.dropped_attributes_count = "lib", "9.9", 2
-    scoped.scope.attributes.add(key="sa").value.string_value = "x"
-    one = scoped.spans.add(
-        trace_id=bytes.fromhex(TRACE), span_id=bytes([2] * 8), parent_span_id=bytes([9] * 8), name="f",
-        trace_state="vendor=1", flags=0x301, start_time_unix_nano=START, end_time_unix_nano=START - 7,
-        dropped_attributes_count=4, dropped_events_count=5, dropped_links_count=6,
-    )  # fmt: skip
-    nested = one.attributes.add(key="deep").value
+    made = full_request(START, bytes.fromhex(TRACE))
+    nested = made.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="deep").value
     for _ in range(40):
         nested = nested.array_value.values.add()
     nested.string_value = "bottom"
-    link = one.links.add(trace_id=bytes.fromhex(TRACE), span_id=bytes([3] * 8), trace_state="ls=1", flags=1)
-    link.dropped_attributes_count = 7
-    one.events.add(name="e", time_unix_nano=START + 1_000_000, dropped_attributes_count=8)
-    one.events.add(name="no time")
     return tuple(decode(made.SerializeToString()).spans)
 
 

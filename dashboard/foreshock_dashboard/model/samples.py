@@ -12,6 +12,8 @@ Labels = tuple[tuple[str, str], ...]
 """Label pairs, sorted by name, without `__name__` and without empty values (Prometheus: empty equals absent)."""
 MAX_SERIES = 500_000
 """Series of samples in memory, however much memory there is."""
+MAX_LABELS, MAX_LABEL_CHARACTERS = 64, 4096
+"""Of a series from outside: labels, and characters of a name or a value."""
 TARGET_METRICS = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
 """State of each scrape target, kept besides what it exposes, also where no other series fits into memory."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 """Array of double precision; NaN is a missing value."""
+Bools = NDArray[np.bool_]
 Json = dict[str, Any]
 """A JSON object at the edges of the program."""
 

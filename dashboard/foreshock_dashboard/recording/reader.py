@@ -22,7 +22,7 @@ from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
 from foreshock_dashboard.recording.renamed_metrics import current_names
-from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.recording.writer import ROW_GROUP_ROWS, RecordingWriter
 from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.promql_functions import Ints
@@ -53,10 +53,10 @@ _INDEX = """
 select metric, labels, min(file_row_number) as first, max(file_row_number) as last, count(*) as rows
 from read_parquet($file, file_row_number = true) group by metric, labels order by first
 """
-_SORT = """
+_SORT = f"""
 copy (select * from read_parquet($file) order by metric, labels, timestamp)
-to $out (format parquet, compression zstd, row_group_size 61440)
-"""
+to $out (format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})
+"""  # noqa: S608 - a constant
 _SAMPLES = """
 select file_row_number as row, {time} as time, value::double as value
 from read_parquet($file, file_row_number = true)

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.model.cost.usage import Flags, GpuUsage, Holder
+from foreshock_dashboard.model.cost.usage import GpuUsage, Holder
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.world.cluster import NAMESPACE_LABELS, POD_OF_DEPLOYMENT, namespace_of
 from foreshock_dashboard.world.gpus import ALLOCATION_LABELS, DCGM_LABELS, DCGM_RENAMES
@@ -119,7 +119,7 @@ def gpu_usage(world: World, found: Readings) -> GpuUsage:
     energy, dcgm_energy = (_rows(number, _of_whole_gpus(found[key]), shape) for key in ("energy", "dcgm_energy"))
     energy = np.where(np.isnan(energy), dcgm_energy, energy)  # an exporter may have both
     counted = _merged(world.utilization, keys)
-    is_counted: Flags = np.any(np.isfinite(counted), axis=1)
+    is_counted: Bools = np.any(np.isfinite(counted), axis=1)
     gauge = clipped_share(_rows(number, _of_whole_gpus(found["gauge"]), shape))
     utilization = np.where(is_counted[:, None], counted, gauge)
     held = _Held(world, found, number)

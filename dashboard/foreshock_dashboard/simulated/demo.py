@@ -18,6 +18,7 @@ from typing import Any
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import tune_process
 from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.settings.option_types import EXPORTER_PORT
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
@@ -32,7 +33,7 @@ from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.truth import onset
-from foreshock_simulator.simulation import Simulation, exporters
+from foreshock_simulator.simulation import CLUSTER_JOB, EXPORTER_JOB, SERVERS_JOB, Simulation, exporters
 
 DEMO_HISTORY_SECONDS = 2100.0
 """Simulated time before going live that is scraped: the analysis needs half an hour for its baselines."""
@@ -44,7 +45,6 @@ INTERVAL_SECONDS = 5.0
 """Scrape interval and evaluation interval."""
 SAMPLING_SECONDS = 1.0
 """Time between two fast samples of an exporter."""
-EXPORTER_JOB, SERVERS_JOB, CLUSTER_JOB = "foreshock-exporter", "model-servers", "kube-state-metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _exporter_pages(
     for host, exporter in zip(simulation.hosts, hosts, strict=True):
         server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
         url = f"http://127.0.0.1:{server.port}/metrics"
-        yield exporter.render, ScrapeTarget(url, EXPORTER_JOB, {"instance": f"{host.host_name}:10877"})
+        yield exporter.render, ScrapeTarget(url, EXPORTER_JOB, {"instance": f"{host.host_name}:{EXPORTER_PORT}"})
 
 
 def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[RenderPage, ScrapeTarget]]:

@@ -15,17 +15,15 @@ from itertools import count
 from operator import itemgetter
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.recording.writer import HUB_LABELS, RecordingWriter
+from foreshock_dashboard.settings.option_types import EXPORTER_PORT
 from foreshock_dashboard.simulated.span_counts import CountedSpans
 from foreshock_dashboard.simulated.targets import HostTarget, Scraped, ScrapeTarget, SeriesNumbers
 from foreshock_exporter.model.family import Families
-from foreshock_simulator.simulation import Outage, Simulation
+from foreshock_simulator.simulation import CLUSTER_JOB, EXPORTER_JOB, SERVERS_JOB, Outage, Simulation
 from foreshock_simulator.tracing.spans import SimSpan
 
-EXPORTER_PORT = 10_877
-MODEL_SERVER_JOB = "model-servers"
-KUBERNETES_LABELS = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
-HUB_LABELS = {"job": "foreshock", "instance": "foreshock:8050"}
+KUBERNETES_LABELS = {"job": CLUSTER_JOB, "instance": f"{CLUSTER_JOB}:8080"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class Recorder:
         self._jobs: list[tuple[float, float, Action]] = []
         self._hosts: list[HostTarget] = []
         for host in platform.hosts:
-            self._add_host(HostTarget(host, writer, _instance("foreshock-exporter", host.host_name, EXPORTER_PORT)))
+            self._add_host(HostTarget(host, writer, _exporter_labels(host.host_name)))
         hub = SeriesNumbers(writer, HUB_LABELS)
         self._add_target(ScrapeTarget(writer, HUB_LABELS, lambda time: hub.of_series(self._counted.read(time))))
         kubernetes = SeriesNumbers(writer, KUBERNETES_LABELS)
@@ -123,7 +121,7 @@ class Recorder:
 
     def _add_host(self, host: HostTarget) -> None:
         self._hosts.append(host)
-        target = ScrapeTarget(self._writer, _instance("foreshock-exporter", host.name, EXPORTER_PORT), host.read)
+        target = ScrapeTarget(self._writer, _exporter_labels(host.name), host.read)
         skew = self._skew()
         self._every(self._config.gpu_sample_seconds, skew, host.sample)
 
@@ -150,7 +148,7 @@ class Recorder:
             self._servers.pop(instance).end(time)
         for instance in families:
             if instance not in self._servers:
-                labels = {"job": MODEL_SERVER_JOB, "instance": instance}
+                labels = {"job": SERVERS_JOB, "instance": instance}
                 read = partial(self._read_server, instance, SeriesNumbers(self._writer, labels))
                 self._servers[instance] = ScrapeTarget(self._writer, labels, read)
             self._servers[instance].scrape(time, lost=self._lost(time))
@@ -162,8 +160,8 @@ class Recorder:
         self._writer.add_spans([to_span(span) for span in self._platform.advance(time)])
 
 
-def _instance(job: str, host: str, port: int) -> dict[str, str]:
-    return {"job": job, "instance": f"{host}:{port}"}
+def _exporter_labels(host: str) -> dict[str, str]:
+    return {"job": EXPORTER_JOB, "instance": f"{host}:{EXPORTER_PORT}"}
 
 
 def to_span(span: SimSpan) -> Span:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 
 RIDGE_RATIO = 0.05
 """Penalty of a weight relative to the mean square of the columns: correlated columns share the weight."""
@@ -45,7 +44,7 @@ def nonnegative_weights(y: Floats, columns: Floats, ridge: float = RIDGE_RATIO, 
     return weights
 
 
-def _restricted(gram: Floats, right: Floats, weights: Floats, free: NDArray[np.bool_]) -> Floats:
+def _restricted(gram: Floats, right: Floats, weights: Floats, free: Bools) -> Floats:
     """Optimal weights of the `free` columns; those that would become negative are fixed at 0 and leave `free`."""
     for _ in range(len(right)):  # every round fixes at least one
         best = np.zeros(len(right))

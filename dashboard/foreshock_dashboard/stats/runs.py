@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.stats.robust import median
-
-BoolArray = NDArray[np.bool_]
 
 
 def moving_median(values: Floats, points: int) -> Floats:
@@ -19,7 +16,7 @@ def moving_median(values: Floats, points: int) -> Floats:
     return median(windows.reshape(-1, points)).reshape(values.shape)
 
 
-def long_runs(flags: BoolArray, min_points: int, max_gap: int) -> BoolArray:
+def long_runs(flags: Bools, min_points: int, max_gap: int) -> Bools:
     """Runs of at least `min_points` true points along each row (rows, times); gaps up to `max_gap` are filled."""
     runs = _drop_short_runs(flags, min_points)
     gaps = ~runs
@@ -29,7 +26,7 @@ def long_runs(flags: BoolArray, min_points: int, max_gap: int) -> BoolArray:
     return np.asarray(runs | (gaps & ~long_gaps & before & after))
 
 
-def _drop_short_runs(flags: BoolArray, min_points: int) -> BoolArray:
+def _drop_short_runs(flags: Bools, min_points: int) -> Bools:
     if min_points <= 1:
         return flags.copy()
     if flags.shape[1] < min_points:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.series_index import IntArray, SeriesIndex
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, qualified, split_cluster
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Target
 from foreshock_dashboard.world.row import (
     POD_LABELS,
@@ -26,7 +25,6 @@ from foreshock_dashboard.world.row import (
 )
 from foreshock_dashboard.world.row_math import service_of, service_of_job
 
-BoolArray = NDArray[np.bool_]
 Address = tuple[str, str]
 """(job, instance)."""
 OWN_JOB_PREFIX = "foreshock"
@@ -171,7 +169,7 @@ class Targets:
         self._index = SeriesIndex(lambda labels: (self.intern(dict(labels)),), 1)
         self._last_sample: Floats = np.empty(0)
         self._up: Floats = np.empty(0)
-        self._now: BoolArray = np.empty((0, 0), bool)
+        self._now: Bools = np.empty((0, 0), bool)
 
     def intern(self, labels: Mapping[str, str]) -> int:
         """Number of the target of a series; a new target gets the next one."""
@@ -192,7 +190,7 @@ class Targets:
         self._last_sample[numbers[present]] = up.times[newest]
         self._up[numbers[present]] = up.values[present, newest]
 
-    def is_up(self, numbers: IntArray) -> BoolArray:
+    def is_up(self, numbers: IntArray) -> Bools:
         """Whether targets were up, shape (targets, times). A target without `up` samples counts as up."""
         more = len(self._numbers) - len(self._now)
         now = np.concatenate([self._now, np.ones((more, self._now.shape[1]), bool)]) if more else self._now

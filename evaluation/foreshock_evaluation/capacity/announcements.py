@@ -12,13 +12,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
 from foreshock_dashboard.analysis.capacity.seasonal import HOUR_POINTS, WEEK_POINTS
 from foreshock_dashboard.analysis.capacity.shortage import hourly_means, shortage
 from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Shortage, Subject
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_evaluation.capacity.servegen import POINTS, RealService
 
 METHODS = ("foreshock", "median alone", "any of the last 7 days", "the last day")
@@ -147,7 +146,7 @@ def judged(method: str, ratio: float, is_sum: bool, excess: Floats, at: Floats) 
     )
 
 
-def band_scores(exceeds: NDArray[np.bool_], bands: Floats) -> tuple[int, int, int]:
+def band_scores(exceeds: Bools, bands: Floats) -> tuple[int, int, int]:
     """Number of forecasts whose first excess is before, in, and after the band of its time.
 
     Without any excess, only those count whose band, or whose seven days, the data cover.
@@ -168,7 +167,7 @@ def band_scores(exceeds: NDArray[np.bool_], bands: Floats) -> tuple[int, int, in
     return early, inside, late
 
 
-def _again(excess: NDArray[np.bool_]) -> float:
+def _again(excess: Bools) -> float:
     """Hours until the next day reaches the time at which load last began to exceed; NaN if it did not."""
     days = excess.reshape(-1, 24)[-7:]
     last = np.flatnonzero(days.any(axis=1))

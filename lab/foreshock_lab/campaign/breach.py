@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from foreshock_dashboard.stats.runs import BoolArray
+from foreshock_dashboard.model.types import Bools
 
 LATENCY_FACTOR = 2.0
 """Latency target of an operation, as a multiple of its p95 before the fault."""
@@ -78,7 +78,7 @@ def _first_breach(requests: Sequence[UserRequest], target: float, since: float, 
     return next((float(steps[i]) for i in range(len(steps) - STEPS + 1) if all(violated[i : i + STEPS])), None)
 
 
-def _is_violated(good: BoolArray, failed: BoolArray) -> bool:
+def _is_violated(good: Bools, failed: Bools) -> bool:
     if good.size < MIN_REQUESTS:
         return False
     errors = int(failed.sum())

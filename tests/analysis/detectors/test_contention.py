@@ -344,32 +344,6 @@ def test_findings_do_not_depend_on_the_unit_of_durations(platforms: Kit, factor:
     assert findings[0].severity == pytest.approx(0.8 / 0.28, rel=0.1)
 
 
-def test_findings_do_not_depend_on_row_order(platforms: Kit) -> None:
-    """Permuting entities permutes the answer."""
-    point = shared(platforms).point(8)
-    world = point.world
-    turned = replace(
-        world,
-        tenants=world.tenants[::-1],
-        busy=world.busy[::-1],
-        gpu_wait_pairs=world.gpu_wait_pairs[::-1],
-        gpu_wait_by=world.gpu_wait_by[::-1],
-        gpus=world.gpus[::-1],
-        utilization=world.utilization[::-1],
-    )
-
-    turned_point = EvaluationPoint(turned, point.column, baselines_at(turned, 240))
-    assert list(gpu_contention(turned_point)) == list(gpu_contention(point))
-
-
-def test_a_service_without_data_changes_nothing(platforms: Kit) -> None:
-    """A service without values and without GPUs."""
-    without_data = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
-    beside = shared(platforms, services={"llm": platforms.Served(), "without_data": without_data})
-
-    assert list(gpu_contention(beside.point(8))) == list(gpu_contention(shared(platforms).point(8)))
-
-
 @pytest.mark.parametrize(
     ("baseline", "now", "full", "slower"),
     [

@@ -39,6 +39,7 @@ from tests.analysis.detectors.platform import (
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.gpu_contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.hardware import hardware
 from foreshock_dashboard.analysis.detectors.kv_cache_pressure import kv_cache_pressure, limit_batch
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
@@ -57,6 +58,7 @@ from foreshock_dashboard.render.clause import joined_text
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
     network, outage, retry_storms, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
+    gpu_contention,
 )  # fmt: skip
 NOW = 290
 """Grid index at which faults begin: ten points before the end."""
@@ -114,6 +116,12 @@ SLOW_STORE: Changes = {
     ("error_rate", FRONT): since(NOW, 0, 0.15),
     **slow(FRONT, 9, 13),
 }
+NEIGHBOR: Changes = {
+    **{("busy", tenant): since(NOW, *((0.2, 0.7) if tenant.service == BATCH else (0.6, 0.3))) for tenant in TENANTS},
+    **{("gpu_wait_by", pair): since(NOW, 0.02, 0.6) for pair in GPU_WAIT_PAIRS},
+    **{("utilization", gpu): since(NOW, 0.8, 1.0) for gpu in GPUS},
+    **slow(LLM, 8, 16),
+}
 
 
 class Case(NamedTuple):
@@ -132,6 +140,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("packets are lost at a host", LOSES, network, GATEWAY, "network", GATEWAY, ANSWER[:2], "host-1"),
+    Case("a neighbor takes GPU time", NEIGHBOR, gpu_contention, LLM, "gpu_contention", BATCH),
     Case("retries keep a model down", STORM, retry_storms, LLM, "retry_storm", LLM, ANSWER[:2]),
     Case(
         "the quota is used up",

@@ -23,7 +23,7 @@ from tests.analysis.detectors.platform import (
     texts,
     world,
 )
-from tests.analysis.detectors.test_detectors import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
+from tests.analysis.detectors.test_detectors import CASES, DETECTORS, LOSES, NEIGHBOR, SLOW_STORE, STORM, Case
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -176,7 +176,9 @@ def permuted(built: World) -> World:
     )
 
 
-@pytest.mark.parametrize("changes", [LOSES, STORM, SLOW_STORE], ids=["loses", "storm", "slow store"])
+@pytest.mark.parametrize(
+    "changes", [LOSES, STORM, SLOW_STORE, NEIGHBOR], ids=["loses", "storm", "slow store", "neighbor"]
+)
 def test_a_service_without_data_changes_nothing(changes: Changes) -> None:
     built = world(changes)
     n = len(built.times)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.common.identity_cache import rows_by_field
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, World
 
 CONTENDED_BUSY_RATIO = 0.9
@@ -22,7 +22,6 @@ MIN_SHARE_CHANGE = 0.02
 GPU_SHARE = "share of GPU time"
 """The name of a service's share in evidence."""
 
-BoolArray = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 
@@ -52,7 +51,7 @@ class GpuShares:
         """Sums over the tenants of each service, in the order of `services`; NaN counts as 0."""
         return np.bincount(self._service, np.nan_to_num(values), len(self.services)).astype(np.float64)
 
-    def neighbors(self, selected: BoolArray) -> Floats:
+    def neighbors(self, selected: Bools) -> Floats:
         """Number of other selected tenants on the GPU of each tenant."""
         counted = selected.astype(np.float64)
         return self._by_gpu(counted)[self._gpu] - counted
@@ -62,7 +61,7 @@ class GpuShares:
         return self._cache.get(rows_by_field, self._world.tenants, "gpu")[gpu]
 
     @cached_property
-    def full(self) -> BoolArray:
+    def full(self) -> Bools:
         """Tenants on a GPU that was full at one of the newest points; one missing scrape changes nothing."""
         columns = self._world.busy[:, max(0, self._at - SMOOTHING_POINTS + 1) : self._at + 1].T
         totals = np.array([self._by_gpu(column) for column in columns]).reshape(len(columns), len(self._gpus))

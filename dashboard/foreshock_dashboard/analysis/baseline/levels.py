@@ -7,11 +7,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNALS, Signal, transformed
 from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 
@@ -119,7 +118,7 @@ def baseline_columns(world: World, at: int) -> slice:
 
 def is_sampling_noise(
     base: Baselines, signal: Signal, world: World, rows: slice, values: Floats, lower_bound: Floats
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Where an estimated p95 may exceed the baseline by chance; False where the tail of the signal is unknown.
 
     If about 5% of requests are slow (cache misses), the estimate jumps between the fast and the slow mode. It is noise
@@ -131,7 +130,7 @@ def is_sampling_noise(
     level, _ = base.of(signal.name).of(keys)[rows].T[:, :, None]
     estimate = transformed(signal, values)
     with np.errstate(invalid="ignore"):
-        noise: NDArray[np.bool_] = (estimate > level) & (transformed(signal, lower_bound) <= level)
+        noise: Bools = (estimate > level) & (transformed(signal, lower_bound) <= level)
         if signal.tail:
             tail, scale = base.of(signal.tail).of(keys)[rows].T[:, :, None]
             noise &= estimate <= tail + TAIL_SHIFT_SCALES * scale

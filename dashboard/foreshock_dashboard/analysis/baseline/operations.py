@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Bools
 from foreshock_dashboard.model.world import Operation
 
 MIN_OPERATION_Z = 3.0
@@ -23,9 +23,9 @@ Shown = tuple[str, Service | Operation]
 """A signal, and the service or operation that it is of."""
 
 
-def counted_operations(point: EvaluationPoint) -> NDArray[np.bool_]:
+def counted_operations(point: EvaluationPoint) -> Bools:
     """Operations with enough requests, by row; memoize with `point.memo`."""
-    counted: NDArray[np.bool_] = point["operation_rate"].value * count_seconds(point) >= MIN_REQUESTS
+    counted: Bools = point["operation_rate"].value * count_seconds(point) >= MIN_REQUESTS
     return counted
 
 

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import lost
 from foreshock_dashboard.analysis.baseline.signals import hardware
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.stats.threshold import Threshold
 
@@ -140,7 +139,7 @@ def _missing_calls(point: EvaluationPoint) -> Floats:
     return rate.level - np.nan_to_num(rate.value)
 
 
-def _vanished(point: EvaluationPoint) -> NDArray[np.bool_]:
+def _vanished(point: EvaluationPoint) -> Bools:
     """Whether the calls on each edge fell far below their baseline."""
     return point.memo(_missing_calls) > SERVED_LOSS_RATIO.midpoint * point["edge_rate"].level
 

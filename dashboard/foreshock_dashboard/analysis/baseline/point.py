@@ -22,7 +22,7 @@ from foreshock_dashboard.analysis.baseline.signals import (
 from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key, rows_by_field
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Edge, World
 from foreshock_dashboard.stats.robust import median
 from foreshock_dashboard.stats.runs import moving_median
@@ -208,13 +208,13 @@ class EvaluationPoint:
         within = self._is_normal(name, rows, points)
         return np.where(within.any(axis=1), points - 1 - within[:, ::-1].argmax(axis=1), -1)
 
-    def _is_normal(self, name: str, rows: slice, points: int) -> NDArray[np.bool_]:
+    def _is_normal(self, name: str, rows: slice, points: int) -> Bools:
         """Whether a signal is known and within `ANOMALOUS_SCALES` at the last `points`; shape (rows, points)."""
         signal, values = SIGNAL_BY_NAME[name], self.past(name, rows, points)
         level, scale = self.baselines.of(name).of(signal.keys(self.world))[rows].T.astype(values.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = (values - level[:, None]) / scale[:, None] * (signal.worse or 1)
-            within: NDArray[np.bool_] = ~(deviation > ANOMALOUS_SCALES) & np.isfinite(values)
+            within: Bools = ~(deviation > ANOMALOUS_SCALES) & np.isfinite(values)
         at = rows, self._last(points)
         if signal.lower_bound is not None and (bound := signal.lower_bound(self.world, at)) is not None:
             within |= is_sampling_noise(self.baselines, signal, self.world, rows, signal.values(self.world, at), bound)

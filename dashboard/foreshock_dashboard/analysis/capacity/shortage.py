@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS
 from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Shortage, ShortageBasis
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 
 LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.GPU_QUOTA)
 """Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all. Nor
@@ -72,7 +71,7 @@ def _peak(values: Floats, at: int) -> tuple[float, int]:
     return float(day[place]), at + place
 
 
-def _recent(exceeded: NDArray[np.bool_]) -> int | None:
+def _recent(exceeded: Bools) -> int | None:
     """The step of the next day at the time at which load last began to exceed; None without any."""
     days = np.pad(exceeded, (-len(exceeded) % DAY_POINTS, 0)).reshape(-1, DAY_POINTS)
     last = np.flatnonzero(days.any(axis=1))
@@ -96,7 +95,7 @@ def hourly_means(values: Floats) -> Floats:
     return means
 
 
-def first_step(exceeds: NDArray[np.bool_]) -> int | None:
+def first_step(exceeds: Bools) -> int | None:
     """First step that exceeds; None without one."""
     places = np.flatnonzero(exceeds)
     return int(places[0]) if len(places) else None

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.cost.ledger import CostHour, CostKey, Figure, HeldGpu, Holding, IdleRun
-from foreshock_dashboard.model.cost.usage import Flags, GpuUsage
+from foreshock_dashboard.model.cost.usage import GpuUsage
 from foreshock_dashboard.model.service import Service, qualified
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 
 Index = NDArray[np.intp]
 """GPU of each holder."""
@@ -178,29 +178,29 @@ def _idle_runs(usage: GpuUsage, gpu: Index, shares: Floats, use: _Use) -> dict[i
     Without a process it is what uses the GPU unseen, if anything does.
     """
     most_hidden = np.where(_is_seen(usage), MAX_IDLE_RATIO, MAX_UNUSED_RATIO)
-    is_idle: Flags = (
+    is_idle: Bools = (
         (shares > 0)
         & usage.is_counted[gpu][:, None]
         & (use.busy <= MAX_UNUSED_RATIO)
         & (np.nan_to_num(use.waiting) <= MAX_UNUSED_RATIO)
         & (use.hidden[gpu] <= most_hidden)
     )
-    run: Flags = np.minimum.accumulate(is_idle[:, ::-1], axis=1)[:, ::-1]
+    run: Bools = np.minimum.accumulate(is_idle[:, ::-1], axis=1)[:, ::-1]
     seconds = run.sum(axis=1) * usage.step
     least = np.where(run, shares, 1.0).min(axis=1, initial=1.0)
-    measured: Flags = np.all(usage.given | ~run, axis=1)
+    measured: Bools = np.all(usage.given | ~run, axis=1)
     return {
         i: IdleRun(float(seconds[i]), round(float(least[i]), 4), bool(measured[i]))
         for i in np.flatnonzero(seconds).tolist()
     }
 
 
-def _is_seen(usage: GpuUsage) -> Flags:
-    seen: Flags = np.array([holder.is_process_seen for holder in usage.holders], bool)[:, None]
+def _is_seen(usage: GpuUsage) -> Bools:
+    seen: Bools = np.array([holder.is_process_seen for holder in usage.holders], bool)[:, None]
     return seen
 
 
-def _is_unallocated(usage: GpuUsage, gpu: Index) -> Flags:
+def _is_unallocated(usage: GpuUsage, gpu: Index) -> Bools:
     """Whether what no holder has of a GPU is known to be free, shape (gpus, steps).
 
     It is where allocations are shown, or processes, and counters show an idle GPU. On a GPU with holders by allocation,
@@ -209,5 +209,5 @@ def _is_unallocated(usage: GpuUsage, gpu: Index) -> Flags:
     is_held = _by_gpu(usage, gpu, ((usage.held > 0) & usage.present[gpu]).astype(np.float64)) > 0
     is_idle = (usage.utilization <= MAX_IDLE_RATIO) & usage.is_counted[:, None]
     shows = usage.shows_allocations[:, None] & (is_idle | is_held)
-    free: Flags = shows | (usage.shows_processes[:, None] & is_idle & ~is_held)
+    free: Bools = shows | (usage.shows_processes[:, None] & is_idle & ~is_held)
     return free

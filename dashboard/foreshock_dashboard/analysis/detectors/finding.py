@@ -45,8 +45,8 @@ class Finding:
 
     service: the affected service. strength: confidence (0 to 1) in the cause; 0.5 is undecided. severity: expected
     slowdown as a ratio of latencies (1: none), or load over capacity. since: Unix seconds of the first sign. urgent: it
-    takes the service down within about a minute; no trend has to be awaited. action: what to do. expected: it recurs at
-    this time every week, and explains only what nothing else does. down: the suspected service does not answer.
+    takes the service down within about a minute; no trend has to be awaited. actions: what to do. expected: it recurs
+    at this time every week, and explains only what nothing else does. down: the suspected service does not answer.
     """
 
     service: Service

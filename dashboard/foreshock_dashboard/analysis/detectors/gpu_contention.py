@@ -22,7 +22,6 @@ from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_S
 from foreshock_dashboard.analysis.baseline.gpu_shares import (
     GPU_SHARE,
     MIN_SHARE_CHANGE,
-    BoolArray,
     GpuShares,
     Rows,
     pool_of,
@@ -36,7 +35,7 @@ from foreshock_dashboard.analysis.remediation.effect import first, of_signal
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, gpu_order
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE
@@ -50,7 +49,7 @@ URGENT_SLOWDOWN = 2.0
 """Predicted slowdown that takes a service down before a trend shows."""
 MIN_DEMAND_RATIO = 0.85
 """Baseline share of a GPU that a service still demands, below which it has less load."""
-MIN_STRENGTH = 0.2
+MIN_CONTENTION_STRENGTH = 0.2
 """Strength below which there is no finding."""
 REGRESSION_SECONDS = 600.0
 MIN_REGRESSION_POINTS = 10
@@ -115,9 +114,9 @@ def gpu_contention(point: EvaluationPoint) -> Iterator[Finding]:
 def _suspects(point: EvaluationPoint, sharing: GpuShares) -> list[Service]:
     """Services with requests that are slower or lost time of full GPUs while a neighbor's share grew.
 
-    A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
+    A cheap filter: each passes what a finding of `MIN_CONTENTION_STRENGTH` needs.
     """
-    least = math.sqrt(2) * MIN_STRENGTH  # of the larger of two signs that add up
+    least = math.sqrt(2) * MIN_CONTENTION_STRENGTH  # of the larger of two signs that add up
     weight = np.where(sharing.baseline > MIN_SHARE_CHANGE, sharing.baseline, 0.0)
     has_grown = sharing.now - sharing.baseline > least * BUSY_GROWTH
     beside = sharing.by_service(sharing.neighbors(has_grown)) > 0
@@ -134,7 +133,7 @@ def _suspects(point: EvaluationPoint, sharing: GpuShares) -> list[Service]:
     ]
 
 
-def predicted_slowdown(baseline: Floats, now: Floats, full: BoolArray) -> float:
+def predicted_slowdown(baseline: Floats, now: Floats, full: Bools) -> float:
     """Predicted slowdown: baseline share over current share on full GPUs, mean weighted by baseline share.
 
     Requests are assumed to spread over GPUs as baseline shares do. A GPU that is not full takes nothing away.
@@ -145,7 +144,7 @@ def predicted_slowdown(baseline: Floats, now: Floats, full: BoolArray) -> float:
     return float(np.average(_slower(baseline[held], now[held], full[held]), weights=baseline[held]))
 
 
-def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
+def _slower(baseline: Floats, now: Floats, full: Bools) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         slower = np.clip(baseline / now, 1.0, MAX_SLOWDOWN_RATIO)
     return np.where(full & np.isfinite(slower), slower, 1.0)
@@ -171,7 +170,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> F
         pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,
     )
     strength = worst.share * min(1.0, math.hypot(squeezed, pressed) / 2)
-    if strength < MIN_STRENGTH:
+    if strength < MIN_CONTENTION_STRENGTH:
         return None
     predicted = squeeze if squeezed > 0 else 1.0
     severity = max(predicted, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
@@ -302,7 +301,7 @@ def _suspected_neighbor(
     return neighbors[worst]._replace(share=float(shares[worst]))
 
 
-def _demands(point: EvaluationPoint, sharing: GpuShares, affected: Service, rows: Rows, slow: Slowdown) -> BoolArray:
+def _demands(point: EvaluationPoint, sharing: GpuShares, affected: Service, rows: Rows, slow: Slowdown) -> Bools:
     """GPUs on which the service's share fell although it demands as much: its share plus its wait.
 
     Without wait data: as many requests run, or it is slower.

@@ -35,7 +35,7 @@ from foreshock_dashboard.analysis.remediation.actions import fewer_requests, off
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service, split_cluster
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.stats.threshold import Threshold
@@ -153,7 +153,7 @@ def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
     )
 
 
-def _since(point: EvaluationPoint, condition: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+def _since(point: EvaluationPoint, condition: Bools, known: Bools) -> float:
     """Unix seconds of the start of the newest uninterrupted period in which a condition holds or is unknown."""
     unmet = np.flatnonzero(known & ~condition)
     first = int(unmet[-1]) + 1 if len(unmet) else int(known.argmax())

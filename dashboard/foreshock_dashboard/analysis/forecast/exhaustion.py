@@ -17,9 +17,9 @@ from foreshock_dashboard.analysis.forecast.breach import MIN_TREND_Z, Breach, fo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import moving_average
 
-FULL_KV_CACHE_RATIO = 0.9
+QUEUEING_KV_CACHE_RATIO = 0.9
 """KV cache utilization at which requests begin to queue."""
-MIN_KV_CACHE_RATIO = 0.45
+MIN_TREND_KV_CACHE_RATIO = 0.45
 """KV cache utilization from which its trend is forecast; below, a burst fits in."""
 LIMITED_RESOURCES = ("cpu", "memory", "disk", "files")
 """Signals of resources with a limit that cannot be exceeded. A full connection pool only makes requests wait."""
@@ -62,9 +62,9 @@ def _kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:
     window, lookback = trend_window(point), point.world.points(60)
     cache = moving_average(servers.cache[:, max(0, window.start - lookback) : window.stop], point.world.step)
     logs = np.log(np.maximum(cache[:, window.start - window.stop :], 1e-3))
-    breaches = forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
+    breaches = forecast(logs, math.log(QUEUEING_KV_CACHE_RATIO), point.world.step)
     return {
         service: breach
         for service, breach in zip(servers.services, breaches, strict=True)
-        if point.utilizations[service].cache >= MIN_KV_CACHE_RATIO and point.z("cache", service) >= MIN_TREND_Z
+        if point.utilizations[service].cache >= MIN_TREND_KV_CACHE_RATIO and point.z("cache", service) >= MIN_TREND_Z
     }

@@ -30,7 +30,7 @@ from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Operation, Red
 from foreshock_dashboard.stats.robust import median
 
@@ -107,7 +107,7 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     return risks
 
 
-def _mix_changes(point: EvaluationPoint, limit: Floats) -> NDArray[np.bool_]:
+def _mix_changes(point: EvaluationPoint, limit: Floats) -> Bools:
     """Services whose p95 follows the mix of their operations alone, by row: none of these is slower, or above the SLO.
 
     A mix of them has no larger p95 than the slowest one, so that the service does not breach. limit: p95 by row.
@@ -132,7 +132,7 @@ def _mix_changes(point: EvaluationPoint, limit: Floats) -> NDArray[np.bool_]:
         slow = rates * (p95 >= service.level[owner])  # p95 is among the requests of these
         rise = np.bincount(owner, weights=slow * np.nan_to_num(np.log(p95 / level)), minlength=size)
         total = np.bincount(owner, weights=slow, minlength=size) * np.log(service.value / service.level)
-        mixed: NDArray[np.bool_] = (slower == 0) & is_known & is_mixed & (largest_p95 <= limit)
+        mixed: Bools = (slower == 0) & is_known & is_mixed & (largest_p95 <= limit)
     return mixed & (rise <= MAX_SLOWER_SHARE * total)
 
 
@@ -172,7 +172,7 @@ def _breaches(
     limit: Floats,
     max_failed: Floats,
     min_z: float,
-    mixed: NDArray[np.bool_] | bool = False,
+    mixed: Bools | bool = False,
 ) -> Mapping[int, Breach]:
     """The breach of the SLO by each row of services, or of operations, that has enough requests and is worse.
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_number, is_share, is_unavailability
@@ -17,10 +16,9 @@ from foreshock_dashboard.analysis.root_cause.signal_rows import MAX_SHARE, Entit
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.stats.robust import median
 
-BoolArray = NDArray[np.bool_]
 NOTICED = ("latency", "errors", "traffic", "availability")
 """Kinds that users and callers of a service notice."""
 LOGARITHMIC = ("latency", "traffic", "calls")
@@ -237,7 +235,7 @@ def _recovered(noticed: Sequence[SignalRow], since: int, window: AnalysisWindow)
     return bool(was.any() and (z[was, -recent:] < use.ANOMALOUS_Z).mean() > 0.5)
 
 
-def _trailing(over: BoolArray, past: Floats) -> BoolArray:
+def _trailing(over: Bools, past: Floats) -> Bools:
     """Where an excursion lasts until the end of the past; at most a third of it. Such a time is not normal."""
     reached = np.logical_and.accumulate((over | np.isnan(past))[:, ::-1], axis=1)[:, ::-1]
     reached[:, : past.shape[1] - past.shape[1] // 3] = False

@@ -167,16 +167,16 @@ class ExcessFlow:
             return math.nan
         largest = max(seen, key=lambda item: item.z)
         if not self.evidence.of(callee, "latency") and not self.evidence.of((caller, callee), "latency", "server"):
-            return largest.log if largest.z >= use.AFFECTED_Z else 0.0
+            return largest.log if largest.z >= use.MODERATE_Z else 0.0
         inside = nearest(served, largest)
-        if largest.z < use.AFFECTED_Z or (in_same_unit(largest, inside) and inside.amount >= 0.5 * largest.amount):
+        if largest.z < use.MODERATE_Z or (in_same_unit(largest, inside) and inside.amount >= 0.5 * largest.amount):
             return 0.0
         return largest.log if in_same_unit(largest, inside) or inside.z < largest.z / 3 else 0.0
 
     def _has_symptom(self, service: Service) -> bool:
         """Whether a service itself is anomalous, and not only some of the calls that it makes."""
         latencies = [item.z for item in self.evidence.latencies(service)]
-        return max([*latencies, self.evidence.errors(service).z]) >= use.AFFECTED_Z
+        return max([*latencies, self.evidence.errors(service).z]) >= use.MODERATE_Z
 
     def _experienced(self, caller: Service, callee: Service) -> float:
         """Deviation of the calls from one service to another, in scales."""
@@ -215,7 +215,7 @@ class ExcessFlow:
     def _answers_normally(self, service: Service) -> bool:
         """Whether a service reports normal errors and latency: its client times out early, or the way to it fails."""
         errors, latency = self.evidence.of(service, "errors"), self.evidence.of(service, "latency")
-        return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.AFFECTED_Z
+        return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.MODERATE_Z
 
     def _missed(self, callee: Service) -> float:
         """Share of the failed calls to a service that it never received, 0 to 1: it was down. 0 if unknown.

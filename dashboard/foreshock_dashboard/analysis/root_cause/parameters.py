@@ -93,7 +93,7 @@ TRAFFIC_NOISE = 1.5
 """Of a count of requests, or of connections and files, which come in bursts, over that of a Poisson process."""
 
 # The joint gate.
-AFFECTED_Z = 2.0
+MODERATE_Z = 2.0
 """Scales from which the asked service is moderately anomalous."""
 GATE_Z = 4.2
 """Scales from which there is an incident: root of the sum of squares of the strongest own deviation of a candidate,

@@ -8,16 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from foreshock_dashboard.analysis.root_cause.deviation import window_of_incident
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
-from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
+from foreshock_dashboard.analysis.root_cause.rank_signals import MIN_CANDIDATE_SHARE, Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.absorbing_walk import absorption
-
-MIN_CANDIDATE_SHARE = 0.01
-"""Share of all suspicion below which a candidate is not reported."""
-
 
 Group = tuple[float, frozenset[Service]]
 """When an incident opened (Unix seconds), and the connected services."""

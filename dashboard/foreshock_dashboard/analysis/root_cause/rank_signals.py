@@ -86,14 +86,14 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
 def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
     """Where suspicion starts: at the affected service, or at all with a symptom, by how large it is."""
     if affected is not None:
-        is_slow = bool(evidence.callers.get(affected)) and _symptom(evidence, affected) >= use.AFFECTED_Z
+        is_slow = bool(evidence.callers.get(affected)) and _symptom(evidence, affected) >= use.MODERATE_Z
         return {affected: 1.0} if evidence.callees.get(affected) or is_slow else {}
     sizes = {service: _symptom(evidence, service) for service in evidence.services if evidence.callees.get(service)}
     largest = max(sizes.values(), default=0.0)
     return {
         service: confidence(z) * z / largest
         for service, z in sizes.items()
-        if z >= use.AFFECTED_Z and z >= largest / 10
+        if z >= use.MODERATE_Z and z >= largest / 10
     }
 
 

@@ -316,7 +316,7 @@ class Evidence:
         seen = [*self.of(service, "latency"), *self.of(service, "errors")]
         for caller in self.callers.get(service, ()):
             seen += [*self.of((caller, service), "latency"), *self.of((caller, service), "errors")]
-        return bool(seen) and max(item.z for item in seen) < use.AFFECTED_Z
+        return bool(seen) and max(item.z for item in seen) < use.MODERATE_Z
 
     def rate(self, entity: Entity) -> tuple[float, float]:
         """Requests per second normally and now; NaN if unknown."""
@@ -371,7 +371,7 @@ class Evidence:
 
     def reasons(self, service: Service) -> tuple[Reason, ...]:
         """Its most anomalous signals."""
-        named = [item for item in self._by_metric(service) if item.z >= use.AFFECTED_Z]
+        named = [item for item in self._by_metric(service) if item.z >= use.MODERATE_Z]
         return tuple(self._reason(service, item) for item in named[: use.TOP_METRICS])
 
     def _reason(self, service: Service, item: Deviation) -> Reason:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause.counters import increases, is_counter, smoothed, window_sums
 from foreshock_dashboard.analysis.root_cause.metric_kinds import is_failure, metric_kind, statistic
@@ -21,7 +20,7 @@ from foreshock_dashboard.analysis.root_cause.usage_limits import METRICS, SHARED
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import Matrix, MetricSeries
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
 from foreshock_dashboard.stats.robust import median
 
@@ -131,7 +130,7 @@ def _rows_of(series: MetricSeries, first: int, step: float) -> list[SignalRow]:
     return _gauge_rows(series.metric, series.values, step)
 
 
-def with_vanished(rows: Sequence[SignalRow], times: Mapping[Service, NDArray[np.bool_]]) -> list[SignalRow]:
+def with_vanished(rows: Sequence[SignalRow], times: Mapping[Service, Bools]) -> list[SignalRow]:
     """The signals, with the availability of services that stopped reporting after the baseline while others did not.
 
     Such a service has no traffic either. times: when, see `_vanished_times`.
@@ -143,7 +142,7 @@ def with_vanished(rows: Sequence[SignalRow], times: Mapping[Service, NDArray[np.
     ] + [SignalRow(service, "availability", REPORTED, np.where(gone, 0.0, 1.0)) for service, gone in times.items()]
 
 
-def _vanished_times(rows: Iterable[SignalRow], first: int) -> Mapping[Service, NDArray[np.bool_]]:
+def _vanished_times(rows: Iterable[SignalRow], first: int) -> Mapping[Service, Bools]:
     """When services that reported all the time did not after index `first`; without gaps of the source.
 
     What comes from requests, others report as well. It counts only for services that report nothing else.
@@ -166,15 +165,15 @@ def _vanished_times(rows: Iterable[SignalRow], first: int) -> Mapping[Service, N
 
 
 def _without_gaps(
-    times: Mapping[Service, NDArray[np.bool_]],
+    times: Mapping[Service, Bools],
     metrics: Iterable[MetricSeries],
     names: Mapping[Entity, Entity],
     first: int,
-) -> Mapping[Service, NDArray[np.bool_]]:
+) -> Mapping[Service, Bools]:
     """The vanished services, without those of a job or a target that reported several and then nothing: it is not
     scraped. names: see `_qualified`."""
     reported = defaultdict[tuple[str, ...], dict[Entity, bool]](dict)
-    present = dict[tuple[str, ...], NDArray[np.bool_]]()
+    present = dict[tuple[str, ...], Bools]()
     for series in metrics:
         finite = np.isfinite(series.values.values)
         for labels, row in zip(map(dict, series.values.labels), finite, strict=True):
@@ -184,7 +183,7 @@ def _without_gaps(
                 reported[source][names.get(entity, entity)] = True
                 present[source] = present.get(source, np.False_) | row
 
-    def is_gap(service: Service, gone: NDArray[np.bool_]) -> bool:
+    def is_gap(service: Service, gone: Bools) -> bool:
         sources = [source for source, entities in reported.items() if service in entities]
         lost = [len(reported[each]) > 1 and not (present[each] & gone)[first:].any() for each in sources]
         return any(

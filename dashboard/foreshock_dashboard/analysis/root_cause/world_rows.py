@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.counts import COUNT_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow, calls_per_request, traffic_by_entity
@@ -14,8 +15,6 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 
-COUNT_SECONDS = 60.0
-"""Seconds of the requests behind a rate or a quantile of the World, or a grid step if that is longer."""
 LATENCY, ERRORS, TRAFFIC = "latency_seconds", "error_ratio", "requests_per_second"
 """Names of the signals that pages show by other names."""
 UNIT_SUFFIXES = {"ratio": "_ratio", "s": "_seconds"}

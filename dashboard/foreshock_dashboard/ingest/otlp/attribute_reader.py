@@ -19,6 +19,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from foreshock_dashboard.ingest.otlp.columns import SPAN_END
 from foreshock_dashboard.ingest.otlp.values import search_text, value_of
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind
+from foreshock_dashboard.model.types import Bools
 
 MAX_CACHED = 32_768
 """Attributes that are cached."""
@@ -31,7 +32,6 @@ NOT_NEEDED, END_OF_SPAN = 0, 1
 """Ids of an attribute that is not needed, and of `SPAN_END` after the attributes of a span."""
 
 IntArray = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 _UNCACHED, _UNKNOWN_COLUMN, _NO_COLUMN = -1, -2, -1
 _TEXT_PREFIXES = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
@@ -117,7 +117,7 @@ class AttributeReader:
             attributes = self._attributes(ids, rows, is_read, counts.tolist())
             return attributes, self._search_columns(ids, rows, columns, len(kinds))
 
-    def _attributes(self, ids: IntArray, rows: IntArray, is_read: Mask, counts: Sequence[int]) -> list[Attributes]:
+    def _attributes(self, ids: IntArray, rows: IntArray, is_read: Bools, counts: Sequence[int]) -> list[Attributes]:
         """Return the attributes of the spans with `is_read`, and none of the others."""
         attributes = [NO_ATTRIBUTES] * len(counts)
         entries = map(self._cache.entries.__getitem__, ids[is_read[rows]][::-1].tolist())
@@ -191,7 +191,7 @@ class AttributeCache:
         """Return the ids of cached KeyValues and of `SPAN_END`; a negative one for others. Shape (pairs,)."""
         return np.fromiter(map(self._ids.get, pairs, repeat(_UNCACHED)), np.int64, len(pairs))
 
-    def attribute_ids(self, pairs: Sequence[bytes], cached: IntArray, common: int, extended: Mask) -> IntArray:
+    def attribute_ids(self, pairs: Sequence[bytes], cached: IntArray, common: int, extended: Bools) -> IntArray:
         """Return the id of each encoded KeyValue, and decode those that are not cached. Shape (pairs,).
 
         Args:

@@ -37,6 +37,7 @@ from foreshock_dashboard.model.span import (
     in_clusters,
     outlines_of,
 )
+from foreshock_dashboard.model.types import Bools
 
 MAX_SEEN_SPANS = 2_000_000
 """Spans remembered to recognize duplicates, 8 bytes each."""
@@ -242,7 +243,7 @@ class _SeenSpans:
             new[rows] = self._add(hashes[rows], slot)
         return new.tolist()
 
-    def _add(self, hashes: NDArray[np.int64], slot: int) -> NDArray[np.bool_]:
+    def _add(self, hashes: NDArray[np.int64], slot: int) -> Bools:
         runs = self._slots.setdefault(slot, [])
         distinct, first = np.unique(hashes, return_index=True)
         for run in runs:

@@ -47,11 +47,6 @@ class CostRow:
         """Price of what it held."""
         return self.allocated / 3600 * self.hourly
 
-    @property
-    def waiting_money(self) -> float:
-        """Price of what it held but waited: the cost of contention."""
-        return self.waiting / 3600 * self.hourly
-
 
 @dataclass(frozen=True, slots=True)
 class IdleHolding:

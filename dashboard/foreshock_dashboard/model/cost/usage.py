@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu
-
-Flags = NDArray[np.bool_]
 
 
 class Holder(NamedTuple):
@@ -39,17 +34,17 @@ class GpuUsage:
     step: float
     gpus: tuple[Gpu, ...]
     pool: tuple[str, ...]
-    present: Flags = field(repr=False)
+    present: Bools = field(repr=False)
     utilization: Floats = field(repr=False)
     watts: Floats = field(repr=False)
     sm_active: Floats = field(repr=False)
-    shows_allocations: Flags = field(repr=False)
-    shows_processes: Flags = field(repr=False)
-    is_counted: Flags = field(repr=False)
+    shows_allocations: Bools = field(repr=False)
+    shows_processes: Bools = field(repr=False)
+    is_counted: Bools = field(repr=False)
     holders: tuple[Holder, ...]
     held: Floats = field(repr=False)
     fraction: Floats = field(repr=False)
-    given: Flags = field(repr=False)
+    given: Bools = field(repr=False)
     busy: Floats = field(repr=False)
     waiting: Floats = field(repr=False)
     pausable: frozenset[Service] = frozenset()

@@ -13,8 +13,14 @@ import cramjam
 from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.ingest.otlp.wire_format import BYTES, FIXED64, VARINT, fields
-from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.prometheus.text_format import MAX_LABEL_CHARACTERS, MAX_LABELS
+from foreshock_dashboard.model.samples import (
+    MAX_LABEL_CHARACTERS,
+    MAX_LABELS,
+    Labels,
+    Sample,
+    SampleBatch,
+    labels_of,
+)
 
 MAX_BYTES = 4 << 20
 """Largest request after decompression; Prometheus sends 2,000 samples by default, some 100 KiB."""

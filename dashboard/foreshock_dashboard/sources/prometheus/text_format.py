@@ -13,11 +13,9 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any
 
-from foreshock_dashboard.model.samples import Labels, Sample, labels_of
+from foreshock_dashboard.model.samples import MAX_LABEL_CHARACTERS, MAX_LABELS, Labels, Sample, labels_of
 
 MAX_SERIES = 50_000
-MAX_LABELS = 64
-MAX_LABEL_CHARACTERS = 4096
 
 
 class SeriesCache:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.query import Matrix, Query, grid
 from foreshock_dashboard.model.samples import STALE, Labels
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 STALE_BITS = int(np.array([STALE], dtype=np.float64).view(np.int64)[0])
 EVALUATED_CELLS = 1 << 16

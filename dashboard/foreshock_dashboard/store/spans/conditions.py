@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp.values import search_text
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery, UnsearchableError
-from foreshock_dashboard.store.spans.table import STATUSES, Mask, TablePart, column_of, is_attribute
+from foreshock_dashboard.model.types import Bools
+from foreshock_dashboard.store.spans.table import STATUSES, TablePart, column_of, is_attribute
 
 ERROR = STATUSES.index("error")
 SPREAD_NS = 3_600 * 10**9
@@ -30,7 +31,7 @@ class Condition(NamedTuple):
 
     sql: str
     parameters: dict[str, Any]
-    mask: Callable[[TablePart], Mask]
+    mask: Callable[[TablePart], Bools]
     attribute_column: str | None = None
 
 
@@ -112,11 +113,11 @@ def ranking_span(query: TraceQuery) -> Condition:
     start, end = nanoseconds(query.start), nanoseconds(query.end)
     earliest, (shortest, longest) = start - SPREAD_NS, duration_range(query)
 
-    def mask(part: TablePart) -> Mask:
+    def mask(part: TablePart) -> Bools:
         starts, ends = part["start_ns"], part["end_ns"]
         durations = ends - starts
         overlaps = (starts >= earliest) & (starts <= end) & (ends >= start)
-        result: Mask = overlaps & (durations >= shortest) & (durations <= longest)
+        result: Bools = overlaps & (durations >= shortest) & (durations <= longest)
         return result
 
     return Condition(

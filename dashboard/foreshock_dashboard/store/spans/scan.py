@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.model.types import Bools
 from foreshock_dashboard.store.blocks.format import Columns
 from foreshock_dashboard.store.blocks.manifest import Snapshot
 from foreshock_dashboard.store.spans.conditions import Condition
 from foreshock_dashboard.store.spans.format import COLUMNS_FILE
-from foreshock_dashboard.store.spans.table import Mask, SpanTable, TablePart, is_text
+from foreshock_dashboard.store.spans.table import SpanTable, TablePart, is_text
 
 
 class Scan(NamedTuple):
@@ -82,7 +83,7 @@ def _head_rows(
     return rows
 
 
-def all_met(conditions: Sequence[Condition], part: TablePart) -> Mask:
+def all_met(conditions: Sequence[Condition], part: TablePart) -> Bools:
     """Return the mask of rows that meet all conditions."""
     mask = np.ones(part.rows, np.bool_)
     for condition in conditions:

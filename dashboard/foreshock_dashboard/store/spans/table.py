@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.span import Kind, Status
+from foreshock_dashboard.model.types import Bools
 from foreshock_dashboard.store.blocks.format import Columns, HeadTable, RowBatch
 from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
 
@@ -46,7 +47,6 @@ def is_text(column: str) -> bool:
     return column in _TEXT_COLUMNS or is_attribute(column)
 
 
-Mask = NDArray[np.bool_]
 SymbolRefs = NDArray[np.uint32]
 NO_SYMBOL = 0
 """Ref of a missing text."""
@@ -80,7 +80,7 @@ class TablePart:
         present = self.columns.get(column)
         return np.full(self.rows, NO_SYMBOL, np.uint32) if present is None else present
 
-    def equals(self, column: str, text: str) -> Mask:
+    def equals(self, column: str, text: str) -> Bools:
         """Mask of the rows with this text in a text column."""
         refs, ref = self.columns.get(column), self.symbols.get(text)
         return np.zeros(self.rows, np.bool_) if refs is None or ref is None else refs == ref

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.web.api.answers import get
+from foreshock_dashboard.web.api.csv import table
 from foreshock_dashboard.web.api.parameters import CostParameters
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostReports, CostRowJson, cost
@@ -36,5 +36,5 @@ def add_cost_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
 
     @api.get("/csv/cost", summary="The rows of /api/cost as CSV", name="csv_cost", response_class=Response)
     def csv_cost(query: Annotated[CostParameters, Query()]) -> Response:
-        body = csv_text(CostRowJson.columns(), found(query)["rows"]).encode()
+        body = table(CostRowJson.columns(), found(query)["rows"])
         return download(f"foreshock-cost-{hub.now():.0f}.csv", body, CSV)

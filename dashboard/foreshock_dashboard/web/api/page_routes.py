@@ -76,7 +76,6 @@ def add_page_routes(
         "Data health: targets, signals, dropped data, store",
         status_page.StatusPage,
         WithAudit,
-        name="page_status",
     )
     def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
@@ -182,7 +181,6 @@ def _add_service_pages(api: APIRouter, hub: HubView, responder: Responder, histo
         "One service: SLO, GPUs and neighbors, calls, model servers, replicas, incidents",
         services_page.ServicePage,
         WithOwnership,
-        name="page_service",
     )
     async def page_service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
         def payload(snapshot: Snapshot, _: bool) -> Payload:

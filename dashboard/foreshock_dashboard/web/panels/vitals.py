@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
+from foreshock_dashboard.analysis.saturation.batching_model import MIN_KV_CACHE_RATIO, fit_batching_laws
 from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
@@ -322,7 +322,9 @@ def load_ratios(world: World, columns: Columns, judged: Mapping[Service, Batchin
     with np.errstate(invalid="ignore", divide="ignore"):
         queued = np.nan_to_num(servers.waiting)
         demand = moving_average((servers.running + queued) / server_count, world.step)[:, columns]
-        cache_capacity = np.where(servers.cache > 0.02, servers.running / server_count / servers.cache, np.nan)
+        cache_capacity = np.where(
+            servers.cache > MIN_KV_CACHE_RATIO, servers.running / server_count / servers.cache, np.nan
+        )
     out = np.full(demand.shape, np.nan)
     for i, service in enumerate(servers.services):
         known = cache_capacity[i][np.isfinite(cache_capacity[i])]

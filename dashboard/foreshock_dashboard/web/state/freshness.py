@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
@@ -20,8 +19,6 @@ from foreshock_dashboard.web.state.placement import Rows, placement
 FRESH_SECONDS = 60.0
 """Age up to which data is fresh, unless `FRESH_POINTS` points of the grid take longer."""
 FRESH_POINTS = 3
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Stage
+from foreshock_dashboard.model.types import Bools, Floats, Stage
 from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
-from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
+from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, ServiceHistory, Sign
 
@@ -112,7 +112,7 @@ class _HistoryBuilder:
         signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
         return ServiceHistory(self.times, self.world.services, stages, tuple(signs))
 
-    def _early_signs(self, signal: Signal, early: BoolArray) -> list[Sign]:
+    def _early_signs(self, signal: Signal, early: Bools) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; marks `early` where there are any."""
         if not len(self.times):
             return []
@@ -138,7 +138,7 @@ class _HistoryBuilder:
             for service, (deviation, i) in worst.items()
         ]
 
-    def _impact(self, signs: list[Sign]) -> tuple[BoolArray, BoolArray, BoolArray]:
+    def _impact(self, signs: list[Sign]) -> tuple[Bools, Bools, Bools]:
         """Where services are degraded, where they breach their SLO, and where anything is known of them.
 
         Adds the signs of those that are degraded at the end.
@@ -152,7 +152,7 @@ class _HistoryBuilder:
         max_failed = np.array([slo.error_rate for slo in self.slos])[:, None]
         busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS
 
-        def lasting(anomalous: BoolArray) -> BoolArray:
+        def lasting(anomalous: Bools) -> Bools:
             return long_runs(busy_enough & anomalous, self.min_degraded_points, self.max_gap_points)
 
         failed_ratio = np.nan_to_num(failed)
@@ -168,7 +168,7 @@ class _HistoryBuilder:
         degraded = slow | losing | failing
         return degraded | _extended(degraded, self.max_gap_points), failing, np.isfinite(rate)
 
-    def _sampling_noise(self, p95: Floats) -> BoolArray:
+    def _sampling_noise(self, p95: Floats) -> Bools:
         """Where services are slower than the baseline only by the sampling noise of a few requests."""
         signal = SIGNAL_BY_NAME["p95"]
         lower_bound = signal.lower_bound and signal.lower_bound(self.world, (ALL_ROWS, self.columns))
@@ -202,7 +202,7 @@ class _HistoryBuilder:
         return (key,) if isinstance(key, Service) else ()
 
     def _sign(
-        self, signal: Signal, service: Service, key: Hashable, beyond: BoolArray, value: float, deviation: float
+        self, signal: Signal, service: Service, key: Hashable, beyond: Bools, value: float, deviation: float
     ) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
         scales = DEGRADED_SCALES if signal.name in ("p95", "error_rate") else EARLY_SCALES
@@ -218,7 +218,7 @@ class _HistoryBuilder:
         return Sign(service, signal.name, entity(key), since, value, level, threshold, deviation)
 
 
-def _extended(true: BoolArray, gap: int) -> BoolArray:
+def _extended(true: Bools, gap: int) -> Bools:
     """The last points of each row with a true point less than `gap` points before: the interval is not over yet."""
     extended = np.zeros_like(true)
     extended[:, -gap - 1 :] = np.maximum.accumulate(true[:, -gap - 1 :], axis=1)

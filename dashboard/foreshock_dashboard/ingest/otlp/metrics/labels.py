@@ -10,6 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from foreshock_dashboard.ingest.otlp.metrics.names import label_name
 from foreshock_dashboard.ingest.otlp.values import attributes_of
+from foreshock_dashboard.model.samples import MAX_LABEL_CHARACTERS, MAX_LABELS
 from foreshock_dashboard.model.span import AttributeValue
 
 PROMOTED = ("service.name", "service.namespace", "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name", "host.name")
@@ -18,8 +19,6 @@ INSTANCE = ("service.instance.id", "k8s.pod.name", "container.id", "host.name")
 """Attributes of the resource of which the first is the label `instance`; that of a host also has `process.pid`."""
 RESERVED = ("job", "instance")
 """Labels of the resource alone; as on a scraped page, those of a point are `exported_…`."""
-MAX_LABELS = 64
-MAX_LABEL_CHARACTERS = 4096
 
 
 class ResourceLabels(NamedTuple):

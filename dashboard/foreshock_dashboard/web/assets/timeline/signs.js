@@ -12,7 +12,7 @@ export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "�
 /** At risk, and nothing seen yet: the hollow form of a warning. */
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";
-export const RECOVERING_SIGN = "◐";
+const RECOVERING_SIGN = "◐";
 export const RESOLVED_SIGN = "✓";
 /** Of a change, such as a deployment, on charts and timelines. */
 export const CHANGE_SIGN = "Δ";

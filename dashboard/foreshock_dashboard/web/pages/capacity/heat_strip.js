@@ -29,7 +29,7 @@ const drawn = { start: 0, rows: [], hours: [], reading: "" };
  * The color of a share of the safe limit.
  * @param {number | null | undefined} percent
  */
-export const stripColor = (percent) => {
+const stripColor = (percent) => {
   if (!isNumber(percent)) return "var(--raised)";
   if (percent > 100) return "var(--crit)";
   const level = Math.min(LEVELS - 1, Math.floor((percent / 100) * LEVELS));

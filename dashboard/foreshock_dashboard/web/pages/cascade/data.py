@@ -19,7 +19,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
-from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
+from foreshock_dashboard.web.panels.at_risk import MAX_BREACH_SECONDS, AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limit_text import lane_figures
 from foreshock_dashboard.web.panels.limits import readings
 from foreshock_dashboard.web.panels.suspected_cause import suspected
@@ -59,8 +59,6 @@ MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
 MIN_RECOVERED_SECONDS = 60.0
 """Time between the first anomaly and the oldest listed signal from which the page says why."""
-MAX_BREACH_SECONDS = 1800.0
-"""Time within which a breach is listed."""
 
 
 class IncidentRow(Row):

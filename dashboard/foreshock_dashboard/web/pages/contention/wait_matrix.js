@@ -23,7 +23,7 @@ export const statusOf = (role) => (role === "reverse" ? null : role || null);
  * which may wait, the reverse pair of an incident, and pairs without a wait.
  * @param {ContentionData} data
  */
-export const relevantPairs = ({ pairs, batch }) =>
+const relevantPairs = ({ pairs, batch }) =>
   pairs.filter(
     ([victim, , ratio, , role]) =>
       statusOf(role) !== null ||

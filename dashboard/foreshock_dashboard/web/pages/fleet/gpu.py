@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Required
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
@@ -16,7 +15,7 @@ from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, Reduce
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import counted, percent
@@ -271,7 +270,7 @@ def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     return [GpuWait(str(pair.affected), str(pair.noisy_neighbor), number(ratio)) for pair, ratio in waits]
 
 
-def _increase(values: Floats, seen: NDArray[np.bool_]) -> float:
+def _increase(values: Floats, seen: Bools) -> float:
     """Increase over a grid of a counter that appears with its first event. seen: whether its GPU reports."""
     counts = np.where(np.isnan(values) & seen, 0.0, values)
     counts = counts[np.isfinite(counts)]
@@ -307,7 +306,7 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         counts: dict[str, dict[str, float]] = {}
         if not len(answer):
             return {}
-        seen: NDArray[np.bool_] = np.any(np.isfinite(history("gpu_info", "uuid").values), axis=0)
+        seen: Bools = np.any(np.isfinite(history("gpu_info", "uuid").values), axis=0)
         for labels, values in zip(map(dict, answer.labels), answer.values, strict=True):
             service = Service(labels.get("service_namespace", ""), labels.get("service_name", ""))
             if (count := _increase(values, seen)) > 0 and service.name:
