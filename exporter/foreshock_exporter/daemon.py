@@ -156,6 +156,8 @@ def _mock(script: str, options: Options, now: Now) -> Host:
 def _real(options: Options) -> Host:
     from foreshock_exporter.attribution.container import shows_host_pids
     from foreshock_exporter.attribution.service_resolver import ProcResolver
+    from foreshock_exporter.drm import DrmDriver
+    from foreshock_exporter.gpu.combined import CombinedDriver
     from foreshock_exporter.host.pci import aer_errors, nvidia_gpus
     from foreshock_exporter.nvml import nvml_driver
 
@@ -168,7 +170,10 @@ def _real(options: Options) -> Host:
             options.rootfs,
             name,
         )
-    driver = nvml_driver(per_link=options.nvlink_per_link)
+    nvidia = nvml_driver(per_link=options.nvlink_per_link)
+    others = DrmDriver(
+        options.sysfs, options.procfs, {"AMD": options.amd, "Intel": options.intel}, host_id=identity or name
+    )
     shows_pids = shows_host_pids(options.procfs)
     if not shows_pids:
         log.warning(
@@ -177,14 +182,14 @@ def _real(options: Options) -> Host:
             options.procfs,
         )
     return Host(
-        driver,
+        CombinedDriver((("NVIDIA", nvidia), ("AMD and Intel", others))),
         ProcResolver(options.procfs, options.rootfs, environ=options.environ) if shows_pids else lambda _: None,
         identity or name,
         name,
         _collectors(options),
-        expected=nvidia_gpus(options.sysfs) or 0,
+        expected=(nvidia_gpus(options.sysfs) or 0) + others.count(),
         unattributed="" if shows_pids else "pid_namespace",
-        outdated=driver.needs_restart,
+        outdated=nvidia.needs_restart,
         join_keys=partial(join_keys, options.procfs),
         kernel_log=_kernel_log(options),
         aer_errors=partial(aer_errors, options.sysfs),

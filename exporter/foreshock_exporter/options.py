@@ -162,6 +162,20 @@ class Options:
         "MODE",
         flag="--collector.pod-resources",
     )
+    amd: str = _collector(
+        one_of(HOST_MODES),
+        "auto",
+        "AMD GPUs, read from the kernel: on, off, or auto (without those that are part of a CPU)",
+        "MODE",
+        flag="--collector.amd",
+    )
+    intel: str = _collector(
+        one_of(HOST_MODES),
+        "auto",
+        "Intel GPUs, read from the kernel: on, off, or auto (without those that are part of a CPU)",
+        "MODE",
+        flag="--collector.intel",
+    )
     health: bool = _collects("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
     xid: bool = _collects("true", "XID errors", flag="--collector.xid")
     kernel_log: str = _collector(

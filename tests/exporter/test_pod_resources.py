@@ -19,7 +19,13 @@ from foreshock_exporter.model.family import Sample
 
 GPU_0, GPU_1 = "GPU-5f1c3a2e-0d1b-4c6f-9a77-0c2f3d4e5a6b", "GPU-7a9b8c7d-1111-2222-3333-444455556666"
 MIG = "MIG-3eb87630-93d5-b2b6-b8ff-9b359caf4ee2"
-HOST = {GPU_0: Device("0", GPU_0), GPU_1: Device("1", GPU_1), MIG: Device("1", GPU_1, MIG)}
+AMD = "GPU-1f9de0957d137942"
+HOST = {
+    GPU_0: Device("0", GPU_0),
+    GPU_1: Device("1", GPU_1),
+    MIG: Device("1", GPU_1, MIG),
+    AMD: Device("2", AMD, pci_bus_id="0000:c1:00.0"),
+}
 
 
 class Clock:
@@ -70,6 +76,7 @@ CHAT = {**CONTAINER, "k8s_pod_name": "chat-5d8f9c7b6d-x2x9k", "k8s_workload_name
         ("example.com/renamed", GPU_0, {"gpu": "0", "uuid": GPU_0}),
         ("nvidia.com/gpu", "GPU-unknown", {"uuid": "GPU-unknown"}),
         ("nvidia.com/mig-1g.10gb", "MIG-GPU-5f1c/7/0", {"mig_uuid": "MIG-GPU-5f1c/7/0"}),
+        ("amd.com/gpu", "0000:c1:00.0", {"gpu": "2", "uuid": AMD}),
     ],
 )
 def test_a_device_of_a_container_is_an_allocation(

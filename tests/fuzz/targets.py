@@ -54,6 +54,9 @@ from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParam
 from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, Parameters, view, view_of
 from foreshock_exporter.attribution import cgroup, container, resource_detector, service_resolver
 from foreshock_exporter.common.durations import parse_duration
+from foreshock_exporter.drm.amd import throttled_shares
+from foreshock_exporter.drm.fdinfo import parse_fdinfo
+from foreshock_exporter.drm.gpu_metrics import is_of_apu, parse_gpu_metrics
 from foreshock_exporter.exposition.text_format import series_text, value_text
 from foreshock_exporter.script import lines
 from foreshock_exporter.script.files import split_lines
@@ -254,6 +257,20 @@ def proc_cgroup(data: bytes) -> None:
     resource_detector.container_ids(text, resource_detector.parse_mountinfo(text))
 
 
+def drm_fdinfo(data: bytes) -> None:
+    """A client, or none; its engines had no time since itself."""
+    if (client := parse_fdinfo(text_of(data))) is not None:
+        assert client.share_since(client, 1.0) == 0.0
+        assert client.memory_bytes is None or client.memory_bytes >= 0.0
+
+
+def gpu_metrics(data: bytes) -> None:
+    is_of_apu(data)
+    metrics = parse_gpu_metrics(data)
+    assert metrics.energy_joules is None or metrics.energy_joules >= 0.0
+    assert all(0.0 <= share <= 1.0 for share in throttled_shares(metrics, metrics).values())
+
+
 def proc_environ(data: bytes) -> None:
     environ = service_resolver.parse_environ(data)
     for service in (
@@ -337,6 +354,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     for function in (
         otlp_protobuf, otlp_json, otlp_slices, otlp_lines, gzip, exposition, open_metrics, traceql_literals,
         promql_literals, tempo, hub_config, option_values, notify_file, web_config, device_script, recording_meta,
-        recording_spans, proc_cgroup, proc_environ, changes, query_parameters, http_request,
+        recording_spans, proc_cgroup, drm_fdinfo, gpu_metrics, proc_environ, changes, query_parameters, http_request,
     )
 }  # fmt: skip

@@ -269,6 +269,7 @@ class DcgmCounters:
         views = [
             ((*_identity(view, snapshot.host_name), *holder), view)
             for state in gpus.gpus
+            if state.identity.vendor == "NVIDIA"
             for view in _views(state, self._before(state))
             for holder in _holders(snapshot).get(_key(view), [("", "", "", "")])
         ]

@@ -152,7 +152,7 @@ def _by_gpu(gpus: Iterable[GpuState], table: Iterable[tuple[Family, _Samples]]) 
 
 def _info(gpu: GpuState) -> Iterator[Sample]:
     own = gpu.identity
-    labels = (*_ids(gpu), own.model, own.pci_bus_id, own.driver_version, own.cuda_version, own.sharing)
+    labels = (*_ids(gpu), own.model, own.pci_bus_id, own.driver_version, own.cuda_version, own.sharing, own.vendor)
     yield Sample(labels, 1.0)
 
 

@@ -85,7 +85,7 @@ class UtilizationSampler:
         """Set the sharing mode, and retry device samples after `RETRY_SAMPLES_SECONDS`."""
         if self._fell_back_at is not None and not 0.0 <= time - self._fell_back_at < RETRY_SAMPLES_SECONDS:
             self._fell_back_at = None
-        self._shares_imply_waits = sharing not in ("mps", "mig")
+        self._shares_imply_waits = sharing not in ("mps", "mig", "partitioned")
         self._absent_by_source["sharing"] = {} if self._shares_imply_waits else dict.fromkeys(_WAITING, sharing)
 
     def sample(self, time: float, reading: float | None, reading_is_new: bool) -> FastSample | None:

@@ -20,6 +20,8 @@ _UUID = re.compile(r"((?:GPU|MIG)-[\w/-]+?)(?:::(\d+))?")
 _INDEX = re.compile(r"(?:nvidia)?(\d{1,3})(?:/gi\d+)?(?:(?:::|/vgpu)(\d+))?")
 """Id by index: the plugin's strategy `index`, and GKE's `nvidia0`, `nvidia0/gi1`, and `nvidia0/vgpu1`."""
 _RESOURCE = "nvidia.com/"
+_AMD_RESOURCE = "amd.com/"
+"""Resources of AMD's device plugin, whose ids are PCI addresses (ROCm/k8s-device-plugin, GetAMDGPUs)."""
 _DRIVER = "gpu.nvidia.com"
 """NVIDIA's driver for Dynamic Resource Allocation."""
 _CLAIMED = re.compile(r"gpu-(\d{1,3})(-mig-.+)?")
@@ -27,12 +29,13 @@ _CLAIMED = re.compile(r"gpu-(\d{1,3})(-mig-.+)?")
 
 
 class Device(NamedTuple):
-    """A GPU or MIG instance of this host. gpu, uuid, minor: of the whole GPU. mig_uuid: "" for a whole GPU."""
+    """A GPU or MIG instance of this host. mig_uuid: "" for a whole GPU. The others are of the whole GPU."""
 
     gpu: str
     uuid: str
     mig_uuid: str = ""
     minor: str = ""
+    pci_bus_id: str = ""
 
 
 class KnownDevices:
@@ -50,7 +53,7 @@ class KnownDevices:
         known = tuple(seen)
         if known and not self._instances:
             return None
-        gpus = {gpu.uuid: Device(gpu.gpu, gpu.uuid, "", gpu.minor) for gpu in known}
+        gpus = {gpu.uuid: Device(gpu.gpu, gpu.uuid, "", gpu.minor, gpu.pci_bus_id) for gpu in known}
         return gpus | {
             mig: Device(gpu.gpu, gpu.uuid, mig, gpu.minor) for gpu in known for mig in self._instances.get(gpu.uuid, ())
         }
@@ -106,6 +109,8 @@ def _device(
         return devices.get(uuid, unknown), match[2] or ""
     if resource == _DRIVER and (match := _CLAIMED.fullmatch(text)):
         return _claimed(match[1], bool(match[2]), devices), ""
+    if resource.startswith(_AMD_RESOURCE):
+        return next(((device, "") for device in devices.values() if device.pci_bus_id == text), None)
     if resource.startswith(_RESOURCE) and (match := _INDEX.fullmatch(text)):
         return by_index.get(match[1], Device(match[1], "")), match[2] or ""
     return None

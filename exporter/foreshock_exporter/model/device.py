@@ -1,4 +1,4 @@
-"""The driver protocol and its values. Implementations: NVML and device scripts."""
+"""The driver protocol and its values. Implementations: NVML, the kernel's DRM drivers, and device scripts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-Reason = Literal["not_supported", "no_permission", "lost", "not_found", "driver", "timeout"]
-Sharing = Literal["time-slicing", "mps", "mig", "unknown"]
+Reason = Literal["not_supported", "no_permission", "lost", "not_found", "driver", "timeout", "suspended"]
+Sharing = Literal["time-slicing", "mps", "mig", "concurrent", "partitioned", "unknown"]
+"""How processes share a GPU. "concurrent" runs kernels of several at once; "partitioned" is for partitions of AMD."""
 Clock = Literal["sm", "memory"]
-Sensor = Literal["gpu", "memory"]
+Sensor = Literal["gpu", "memory", "junction"]
 Throttle = Literal[
     "power", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability", "hw_thermal", "power_brake"
 ]
@@ -52,7 +53,8 @@ class DeviceError(Exception):
 class Identity:
     """Identity of a GPU; constant while it is present.
 
-    gpu: its index as in nvidia-smi. minor: the number of its device file /dev/nvidiaN, "" where unknown.
+    gpu: its index as in nvidia-smi, which those of other vendors follow. minor: the number of its device file
+    /dev/nvidiaN, "" where unknown.
     """
 
     gpu: str
@@ -63,6 +65,7 @@ class Identity:
     cuda_version: str
     sharing: Sharing = "unknown"
     minor: str = ""
+    vendor: str = "NVIDIA"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = _GPU) -> Family:
 
 GPU_INFO = _gauge(
     "gpu_info",
-    "GPU identity and sharing mode (time-slicing, mps, mig, or unknown); always 1.",
-    (*_GPU, "model", "pci_bus_id", "driver_version", "cuda_version", "sharing"),
+    "GPU identity and sharing mode (time-slicing, mps, mig, concurrent, partitioned, or unknown); always 1.",
+    (*_GPU, "model", "pci_bus_id", "driver_version", "cuda_version", "sharing", "vendor"),
 )
 MIG_INFO = _gauge(
     "gpu_mig_info",
@@ -260,7 +260,7 @@ METRIC_UNAVAILABLE = _gauge(
 )
 CALL_AGE = _gauge(
     "foreshock_exporter_driver_call_age_seconds",
-    "Seconds since the NVML call in flight started; 0 if there is none. An empty gpu label means the whole host.",
+    "Seconds since the driver call in flight started; 0 if there is none. An empty gpu label means the whole host.",
     ("gpu", "call"),
 )
 SAMPLES_DROPPED = _counter(
@@ -351,7 +351,7 @@ _FAMILIES_BY_SOURCE = {
     "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of processes": (SERVICE_MPS_SM_LIMIT,),
     "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),
     "/etc/machine-id, host name": (TARGET_INFO,),
-    "error returned by NVML": (METRIC_UNAVAILABLE,),
+    "error returned by the driver": (METRIC_UNAVAILABLE,),
 }
 SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself") | {
     family: source for source, families in _FAMILIES_BY_SOURCE.items() for family in families

@@ -269,7 +269,7 @@ class Library:
             opened = True
         except self.nvml.NVMLError as error:
             self.problems.report(
-                "NVML", f"no NVIDIA driver ({error}); continuing without GPUs, next try in {RETRY_SECONDS:g} s"
+                "NVML", f"no NVIDIA driver ({error}); continuing without NVIDIA GPUs, next try in {RETRY_SECONDS:g} s"
             )
             self._mismatch = error.value == self.codes.mismatch
             raise DeviceError("driver", f"NVML: {error}") from error

@@ -166,7 +166,7 @@ class ReadingConverter:
         return Point(float(sample.value), {**attributes, **row.attributes})
 
     def _gpu(self, uuid: str) -> Mapping[str, str]:
-        return self._identities.get(uuid) or {"hw.id": uuid, "hw.type": "gpu", "hw.vendor": "NVIDIA"}
+        return self._identities.get(uuid) or {"hw.id": uuid, "hw.type": "gpu"}
 
     def _status_points(self, samples: Mapping[str, list[Sample]]) -> Iterator[Point]:
         """One point per state for each GPU ever seen."""
@@ -196,7 +196,7 @@ def _identity(labels: Mapping[str, str]) -> dict[str, str]:
         "hw.id": labels["uuid"],
         "hw.name": f"GPU {labels['gpu']}",
         "hw.type": "gpu",
-        "hw.vendor": "NVIDIA",
+        "hw.vendor": labels["vendor"],
         "hw.model": labels["model"],
         "hw.driver_version": labels["driver_version"],
     }

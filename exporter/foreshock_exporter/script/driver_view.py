@@ -82,7 +82,7 @@ def reading(state: PlayedGpu, us: int) -> device.Reading:
             memory_total_bytes=spec.memory_bytes,
             power_watts=sum(wave.at(now) for wave in power_waves(state, state.shares)),
             power_limit_watts=spec.power_limit_watts,
-            temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(device.Sensor)},
+            temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in _COOL},
             clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(device.Clock)},
             instances=tuple(
                 instance.now(_instance_memory(state, instance.gpu_instance)) for instance in spec.instances

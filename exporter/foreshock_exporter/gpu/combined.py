@@ -1,0 +1,90 @@
+"""GPUs of several vendors' drivers as those of one driver."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.model import device
+
+
+class CombinedDriver:
+    """`Driver` over drivers by vendor. Indexes count on from driver to driver.
+
+    They shift as the number of an earlier driver's GPUs changes. Calls go to the GPU that `identity` last found at an
+    index, so that nothing is counted for another GPU before it is identified. A driver that fails keeps its number.
+    """
+
+    def __init__(self, drivers: Sequence[tuple[str, device.Driver]]) -> None:
+        self._drivers = tuple(driver for _, driver in drivers)
+        self._vendors = tuple(vendor for vendor, _ in drivers)
+        self._counts = (0,) * len(self._drivers)
+        self._routes: dict[int, tuple[device.Driver, int]] = {}
+        self._problems = ProblemLog()
+
+    def count(self) -> int:
+        """Number of GPUs of all drivers. Raises DeviceError if a driver fails and the others have no GPU."""
+        counts, failure = [], None
+        for driver, vendor, before in zip(self._drivers, self._vendors, self._counts, strict=True):
+            try:
+                counts.append(driver.count())
+                self._problems.resolve(f"GPU driver of {vendor}")
+            except device.DeviceError as error:
+                counts.append(before)
+                failure = vendor, error
+        self._counts = tuple(counts)
+        if failure is not None:
+            if not sum(counts):
+                raise failure[1]
+            self._problems.report(f"GPU driver of {failure[0]}", str(failure[1]))
+        return sum(counts)
+
+    def identity(self, gpu: int) -> device.Identity:
+        local = gpu
+        for driver, count in zip(self._drivers, self._counts, strict=True):
+            if local < count:
+                identity = driver.identity(local)
+                self._routes[gpu] = driver, local
+                return replace(identity, gpu=str(gpu))
+            local -= count
+        raise device.DeviceError("not_found", f"no GPU has the index {gpu}")
+
+    def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
+        driver, local = self._routes[gpu]
+        return driver.utilization(local, since_us)
+
+    def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
+        driver, local = self._routes[gpu]
+        return driver.process_utilization(local, since_us)
+
+    def read(self, gpu: int) -> device.Reading:
+        driver, local = self._routes[gpu]
+        return driver.read(local)
+
+    def counters(self, gpu: int) -> device.Counters:
+        driver, local = self._routes[gpu]
+        return driver.counters(local)
+
+    def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
+        driver, local = self._routes[gpu]
+        return driver.activity(local, instances)
+
+    def health(self, gpu: int) -> device.Health:
+        driver, local = self._routes[gpu]
+        return driver.health(local)
+
+    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+        driver, local = self._routes[gpu]
+        return driver.processes(local)
+
+    def xids(self, timeout: float) -> Sequence[device.Xid]:
+        """XIDs of the first driver with GPUs, which is NVIDIA's if it has any."""
+        for driver, count in zip(self._drivers, self._counts, strict=True):
+            if count:
+                return driver.xids(timeout)
+        raise device.DeviceError("not_found", "there is no GPU to report errors")
+
+    def close(self) -> None:
+        for driver in self._drivers:
+            driver.close()

@@ -1,0 +1,68 @@
+"""Intel GPUs: what i915 and xe report, and what they do not."""
+
+from __future__ import annotations
+
+import pytest
+from tests.drm.conftest import Bench
+from tests.drm.double import ARC, KernelDouble, fdinfo
+
+from foreshock_exporter.drm.intel import MeanPower
+from foreshock_exporter.model.device import DeviceError, GpuProcess
+
+ARC_ADDRESS = "0000:03:00.0"
+
+
+@pytest.fixture
+def arc(kernel: KernelDouble) -> Bench:
+    """A host with one discrete GPU of the driver xe."""
+    kernel.gpu(ARC, ARC_ADDRESS, driver="xe")
+    bench = Bench(kernel)
+    bench.driver.count()
+    bench.driver.identity(0)
+    return bench
+
+
+def test_energy_is_counted_and_power_is_its_mean(arc: Bench) -> None:
+    assert arc.driver.read(0).power_watts is None, "no mean before the second reading"
+    assert arc.driver.counters(0).energy_joules == 5.0
+    arc.clock.time += 2.0
+    arc.kernel.write(arc.kernel.sysfs / "class/drm/card1/device/hwmon/hwmon3/energy1_input", "305000000")
+    reading = arc.driver.read(0)
+    assert reading.power_watts == 150.0
+    assert reading.power_limit_watts == 190.0
+    assert reading.temperature_celsius == pytest.approx({"gpu": 55.0, "memory": 60.0})
+    assert reading.clock_hertz == {"sm": 2.4e9}
+    assert reading.memory_used_bytes is None
+
+
+def test_a_counter_that_starts_again_has_no_mean_power() -> None:
+    power = MeanPower()
+    assert [power.watts(joules, now) for joules, now in ((9.0, 1.0), (1.0, 2.0), (3.0, 3.0), (None, 4.0))] == [
+        None,
+        None,
+        2.0,
+        None,
+    ]
+
+
+def test_processes_have_the_cycles_of_their_engines_and_the_gpu_has_no_load(arc: Bench) -> None:
+    """Only privileged performance events have the load of the whole GPU."""
+    lines = "drm-resident-vram0:\t1 MiB", "drm-cycles-ccs:\t0", "drm-total-cycles-ccs:\t1000"
+    arc.kernel.process(60, "chat")
+    arc.kernel.client(60, "4", fdinfo(*lines, driver="xe", address=ARC_ADDRESS))
+    assert list(arc.driver.processes(0)) == [GpuProcess(60, 2.0**20)]
+    assert arc.driver.process_utilization(0, 0) == ()
+    arc.clock.time += 1.0
+    later = "drm-cycles-ccs:\t300", "drm-total-cycles-ccs:\t2000"
+    arc.kernel.client(60, "4", fdinfo(*later, driver="xe", address=ARC_ADDRESS))
+    assert [(entry.pid, entry.sm_ratio) for entry in arc.driver.process_utilization(0, 0)] == [(60, 0.3)]
+    with pytest.raises(DeviceError) as failed:
+        arc.driver.utilization(0, 0)
+    assert failed.value.reason == "not_supported"
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("auto", 1), ("on", 2), ("off", 0)])
+def test_the_graphics_of_a_cpu_is_on_bus_0(mode: str, expected: int, kernel: KernelDouble) -> None:
+    kernel.gpu(ARC, ARC_ADDRESS, driver="xe")
+    kernel.gpu({}, "0000:00:02.0", driver="i915", card="card0")
+    assert Bench(kernel, modes={"Intel": mode}).driver.count() == expected
