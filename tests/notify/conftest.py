@@ -14,7 +14,7 @@ from tests.notify.receivers import Mailbox, Webhook, mail_server, webhook
 
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
-from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.store.outbox import Outbox
 from foreshock_dashboard.store.outbox_file import OutboxFile
 

@@ -11,7 +11,7 @@ from tests.notify.incidents import incident
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
-from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.store.outbox import Outbox
 from foreshock_dashboard.store.outbox_file import OutboxFile
 

@@ -11,6 +11,7 @@ from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
 from foreshock_dashboard.model.incident import Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify import notifier as notifier_module
+from foreshock_dashboard.notify.alert_poster import AlertPoster
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
 from foreshock_dashboard.notify.backoff import (
@@ -18,13 +19,14 @@ from foreshock_dashboard.notify.backoff import (
     FIRST_DELAY_SECONDS,
     MAX_DELAY_SECONDS,
     REFILL_SECONDS,
-    RateLimit,
+    MessageLimit,
     retry_delay,
 )
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
+from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
-from foreshock_dashboard.notify.peer import Mute, Peer, Timing
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
@@ -221,7 +223,7 @@ class Receiver(Alertmanager):
 def test_each_alert_that_alertmanager_accepts_is_recorded_once(hub: Hub, severities: str, events: str) -> None:
     """An incident that paged and is a warning again for a while does not page again."""
     states = {"warning": warning(), "critical": incident(), "resolved": resolved()}
-    peer = Peer(Receiver(), hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
+    peer = AlertPoster(Receiver(), hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
     for severity in severities.split():
         hub.notifier.observe((states[severity],), complete=True)
         assert peer.post()
@@ -232,7 +234,7 @@ def test_only_what_was_posted_is_recorded_as_sent(hub: Hub) -> None:
     """No incident that began during the post, none whose alert failed, and no muted one before it notifies."""
     late, bad = incident(id="late"), incident(id="bad", actions=(None,))
     receiver = Receiver(lambda: hub.notifier.observe((incident(), bad, late), complete=True))
-    peer = Peer(receiver, hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
+    peer = AlertPoster(receiver, hub.notifier.posting, hub.notifier.mutes, hub.timing, hub.notifier._accepted)
     hub.notifier.observe((incident(), bad), complete=True)
     hub.muted = True
     assert len(hub.notifier.posting().alerts) == 2
@@ -361,7 +363,7 @@ def test_the_delay_doubles_up_to_a_limit_with_jitter(failures: int, chance: floa
 def test_a_rate_limit_admits_a_burst_and_then_one_per_interval() -> None:
     """A token bucket."""
     now = 100.0
-    limit = RateLimit(lambda: now)
+    limit = MessageLimit(lambda: now)
     assert [limit.wait() for _ in range(BURST_MESSAGES)] == [0.0] * BURST_MESSAGES
     assert limit.wait() == REFILL_SECONDS
     now += REFILL_SECONDS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foreshock_dashboard.notify.alert_poster import RENEW_SECONDS, VALID_SECONDS
 from foreshock_dashboard.notify.backoff import BURST_MESSAGES, FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, REFILL_SECONDS
 from foreshock_dashboard.notify.channels import KEYS, MAX_CHANNELS
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.due import LATENT_SECONDS, MIN_UPDATE_SECONDS
-from foreshock_dashboard.notify.peer import RENEW_SECONDS, VALID_SECONDS
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/notifications.md"
 

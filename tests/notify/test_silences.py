@@ -9,8 +9,10 @@ from tests.notify.incidents import NOW
 
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify.alert_poster import AlertPoster, Posting
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Silence, Suppression
-from foreshock_dashboard.notify.peer import Mute, Peer, Posting, Timing
+from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.timing import Timing
 
 WALL = NOW + 7200.0
 """Time of Alertmanager: the platform is simulated."""
@@ -51,7 +53,7 @@ class Silencing:
     def __init__(self, *known: Silence) -> None:
         self.fake, self.mutes, self.now = Fake(*known), dict[str, Mute](), NOW
         timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: WALL, SPEED)
-        self.peer = Peer(self.fake, lambda: Posting([{}]), lambda: self.mutes, timing)
+        self.peer = AlertPoster(self.fake, lambda: Posting([{}]), lambda: self.mutes, timing)
 
 
 def silence(name: str, by: str, end: float = WALL + 60.0, incident: str = "i1") -> Silence:

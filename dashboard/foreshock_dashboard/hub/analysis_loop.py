@@ -23,7 +23,7 @@ from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.hub.preview import Preview
-from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
+from foreshock_dashboard.hub.service_overrides import ServiceOverrides
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import SourceError

@@ -40,8 +40,8 @@ from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.notifier import Hooks
-from foreshock_dashboard.notify.peer import Mute
 from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording

@@ -14,7 +14,7 @@ from foreshock_dashboard.hub.factories import http_config
 from foreshock_dashboard.hub.intake import naming
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
-from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.store.outbox import Messages, Outbox
 

@@ -10,7 +10,7 @@ from prometheus_client import Histogram
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.common.addresses import without_credentials
 from foreshock_dashboard.hub.memory import MemoryUsage
-from foreshock_dashboard.hub.unmatched_services import Unmatched
+from foreshock_dashboard.hub.service_overrides import Unmatched
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.cost.report import CostReport

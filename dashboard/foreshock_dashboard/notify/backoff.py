@@ -20,7 +20,7 @@ def retry_delay(failures: int, random: Callable[[], float]) -> float:
     return delay * (0.5 + 0.5 * random())
 
 
-class RateLimit:
+class MessageLimit:
     """A token bucket. For one thread. monotonic: clock in seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

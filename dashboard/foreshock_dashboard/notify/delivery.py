@@ -9,10 +9,10 @@ from typing import Protocol
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
-from foreshock_dashboard.notify.backoff import RateLimit, retry_delay
+from foreshock_dashboard.notify.backoff import MessageLimit, retry_delay
 from foreshock_dashboard.notify.channel_state import ChannelState, Outcome
 from foreshock_dashboard.notify.message import after_drop, body_of
-from foreshock_dashboard.notify.peer import Timing
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 
@@ -62,7 +62,7 @@ class Delivery:
         self._leads = leads
         self._key, self._sender, self._outbox, self._timing = key, sender, outbox, timing
         self._picture, self._record = picture, record
-        self._limit = RateLimit(timing.monotonic)
+        self._limit = MessageLimit(timing.monotonic)
         self._log = LogOnChange(log, recovered="messages are delivered again after: {}")
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notify-{key[:6]}", daemon=True)

@@ -14,6 +14,7 @@ from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify.alert_poster import VALID_SECONDS, AlertPoster, Posting
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.alerts import alert_labels, alerts
 from foreshock_dashboard.notify.apprise_sender import AppriseSender
@@ -22,8 +23,9 @@ from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
 from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
-from foreshock_dashboard.notify.peer import VALID_SECONDS, Mute, Peer, Posting, Timing
+from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.shortages import PREFIX, due_messages
+from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
 from foreshock_dashboard.store import StoreError
@@ -96,7 +98,9 @@ class Notifier:
         self._labels: dict[tuple[str, Severity], Mapping[str, str]] = {}
         self._failing: set[tuple[str, str]] = set()
         self._deliveries: dict[str, tuple[Channel, Delivery]] = {}
-        self._peers = [Peer(item, self.posting, self.mutes, timing, self._accepted) for item in self.alertmanagers]
+        self._peers = [
+            AlertPoster(item, self.posting, self.mutes, timing, self._accepted) for item in self.alertmanagers
+        ]
         self._file = ReloadingFile([file], lambda: _senders(file), "the previous channels stay") if file else None
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)

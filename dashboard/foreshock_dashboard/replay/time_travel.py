@@ -79,7 +79,7 @@ class StateHistory:
         if self._states and state.time - self._states[-1][0].time < self._min_spacing:
             return
         self._states.append((replace(state, cache=IdentityCache()), learned))  # a quarter of its memory
-        self._service_states += 1 + len(state.own)
+        self._service_states += 1 + len(state.service_risks)
         while self._service_states > self._max_service_states and len(self._states) > 1:
             self._drop_oldest()
 
@@ -89,7 +89,7 @@ class StateHistory:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._service_states -= 1 + len(self._states[0][0].own)
+        self._service_states -= 1 + len(self._states[0][0].service_risks)
         del self._states[0]
 
     @property

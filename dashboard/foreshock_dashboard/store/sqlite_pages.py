@@ -36,7 +36,7 @@ class Frame(NamedTuple):
     data: bytes
 
 
-class Journal(NamedTuple):
+class SqliteJournal(NamedTuple):
     """The frames that SQLite wrote since it last restarted the journal.
 
     `lost` says whether SQLite would leave out a finished transaction. It syncs the journal at each commit, so only the
@@ -48,7 +48,7 @@ class Journal(NamedTuple):
     lost: bool
 
 
-def read_journal(path: Path, page_bytes: int, *, partial: bool = False) -> Journal:
+def read_journal(path: Path, page_bytes: int, *, partial: bool = False) -> SqliteJournal:
     """Read the journal of a SQLite file. `page_bytes` is the page size if the journal's header is damaged.
 
     partial: as in `Pages`.
@@ -74,7 +74,7 @@ def read_journal(path: Path, page_bytes: int, *, partial: bool = False) -> Journ
     lost = bool(commits) and any(frame.data for frame in frames[commits[0] + 1 :])
     if not intact_header:  # it was synced before the first frame, and without it SQLite ignores all of them
         lost = any(frame.commit and frame.data for frame in frames)
-    return Journal(frames, page_bytes, lost)
+    return SqliteJournal(frames, page_bytes, lost)
 
 
 def _frames(content: bytes, page_bytes: int, salts: list[int], checksum: tuple[int, int], words: str) -> list[Frame]:

@@ -120,7 +120,7 @@ def decision(run: Run) -> str:
     """Strength of the strongest finding, and score of a breach."""
     service, points = run.origin, run.shown()
     x = run.minutes(points)
-    score = [own.score if (own := run.states[at].own.get(service)) else math.nan for at in points]
+    score = [own.score if (own := run.states[at].service_risks.get(service)) else math.nan for at in points]
     strength = run.over(
         points, lambda point: max((item.strength for item in findings(point) if item.service == service), default=0.0)
     )

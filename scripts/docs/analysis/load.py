@@ -103,7 +103,7 @@ def replicas(run: Run) -> str:
     pools = capacity(run.world)
     row = pools.services.index(service)
     load = [
-        own.utilization.load if (own := run.states[at].own.get(service)) and own.utilization else math.nan
+        own.utilization.load if (own := run.states[at].service_risks.get(service)) and own.utilization else math.nan
         for at in points
     ]
     ready = [float(pools.ready[row, at]) for at in points]

@@ -97,9 +97,8 @@ def load(run: Run) -> str:
     service, points = run.origin, run.shown(after=720.0)
     x = run.minutes(points)
     gpus = {tenant.gpu for tenant in run.world.tenants if tenant.service == service}
-    offered = [
-        own.utilization.loads if (own := run.states[at].own.get(service)) and own.utilization else () for at in points
-    ]
+    risks = [run.states[at].service_risks.get(service) for at in points]
+    offered = [risk.utilization.loads if risk and risk.utilization else () for risk in risks]
     utilization = run.over(points, lambda point: float(np.mean([point.value("utilization", gpu) for gpu in gpus])))
     lines = [
         SvgLine("load, mean of 2 minutes", x, [loads[1] if loads else math.nan for loads in offered]),
@@ -114,7 +113,7 @@ def hazard(run: Run) -> str:
     service, first = run.origin, run.breached(run.origin)
     points = run.shown(0.0, first - run.onset)
     x = run.minutes(points)
-    forecasts = [own.seconds if (own := run.states[at].own.get(service)) else () for at in points]
+    forecasts = [own.seconds if (own := run.states[at].service_risks.get(service)) else () for at in points]
     lines = [SvgLine("actual time to first breach", x, [(first - run.onset) / 60 - minute for minute in x], color=1)]
     for color, share in ((2, 0.2), (0, 0.5), (3, 0.8)):
         i = QUANTILES.index(share)
@@ -163,7 +162,8 @@ def survives(run: Run) -> str:
 def _loop(run: Run) -> RetryLoop:
     """Retry loop of the origin before t₀."""
     last = run.shown(run.world.step, -run.world.step)[-1]
-    loads = {service: own.utilization.load for service, own in run.states[last].own.items() if own.utilization}
+    risks = run.states[last].service_risks.items()
+    loads = {service: risk.utilization.load for service, risk in risks if risk.utilization}
     return retry_loops(run.point(last), loads)[run.origin].loop
 
 

@@ -46,7 +46,7 @@ from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.overload import overload
-from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storm
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 from foreshock_dashboard.analysis.remediation.actions import add_replicas, offered_load
 from foreshock_dashboard.model.forecast import Utilization
@@ -57,7 +57,7 @@ from foreshock_dashboard.render.clause import joined_text
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
-    network, outage, retry_storms, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
+    network, outage, retry_storm, scale_up_lag, kv_cache_pressure, overload, dependency, load_imbalance, hardware,
     gpu_contention,
 )  # fmt: skip
 NOW = 290
@@ -141,7 +141,7 @@ class Case(NamedTuple):
 CASES = (
     Case("packets are lost at a host", LOSES, network, GATEWAY, "network", GATEWAY, ANSWER[:2], "host-1"),
     Case("a neighbor takes GPU time", NEIGHBOR, gpu_contention, LLM, "gpu_contention", BATCH),
-    Case("retries keep a model down", STORM, retry_storms, LLM, "retry_storm", LLM, ANSWER[:2]),
+    Case("retries keep a model down", STORM, retry_storm, LLM, "retry_storm", LLM, ANSWER[:2]),
     Case(
         "the quota is used up",
         {
@@ -323,18 +323,18 @@ def test_harmless_changes_have_no_finding(changes: Changes) -> None:
 
 EXPLAINED: tuple[tuple[str, Changes, Detector], ...] = (
     ("an overload is no storm while first attempts grow",
-     {**STORM, **GROWS, ("edge_rate", ANSWER): since(NOW, 5, 40)}, retry_storms),
+     {**STORM, **GROWS, ("edge_rate", ANSWER): since(NOW, 5, 40)}, retry_storm),
     ("an overload is no storm while the model cannot serve first attempts",
-     {**STORM, ("finished", LLM): since(NOW, 5, 2)}, retry_storms),
+     {**STORM, ("finished", LLM): since(NOW, 5, 2)}, retry_storm),
     ("an overload is no storm while a neighbor takes the GPUs",
      {**STORM, **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}},
-     retry_storms),
+     retry_storm),
     ("a model with idle GPUs is not kept down by retries",
-     {**STORM, **{("utilization", gpu): since(NOW, 0.8, 0.1) for gpu in GPUS}}, retry_storms),
+     {**STORM, **{("utilization", gpu): since(NOW, 0.8, 0.1) for gpu in GPUS}}, retry_storm),
     ("an overload after growth of requests is no storm",
-     {**STORM, ("generated_tokens", LLM): ramp(240, 280, 1000, 1800)}, retry_storms),
+     {**STORM, ("generated_tokens", LLM): ramp(240, 280, 1000, 1800)}, retry_storm),
     ("retries of a fault without a queue are no storm",
-     {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storms),
+     {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storm),
     ("missing replicas of a squeezed model are no lag",
      {**WAITS, ("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2),
       **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, scale_up_lag),

@@ -43,7 +43,7 @@ from foreshock_dashboard.analysis.detectors.overload import (
     request_size_growth,
 )
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storm
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, incident_candidates
 from foreshock_dashboard.model.action import Action
@@ -91,7 +91,7 @@ def test_slow_tokens_beyond_the_load_are_an_own_fault() -> None:
     assert result.by_itself
     assert result.severity >= 2.5
     assert any(finding.name == "time per output token" for finding in result.evidence)
-    for other in (overload, scale_up_lag, retry_storms):
+    for other in (overload, scale_up_lag, retry_storm):
         assert [finding for finding in other(now) if finding.service == LLM and finding.strength > 0.5] == []
     assert likely(dependency(point(DEPLOYED, utilization=OVERLOADED)), "dependency") == []
 
@@ -132,8 +132,8 @@ def test_durations_of_zero_have_finite_findings(key: tuple[str, object]) -> None
 
 def test_retries_of_a_slow_model_server_are_no_storm() -> None:
     """Without retries it would be as slow: their cause lasts."""
-    assert likely(retry_storms(point(STORM)), "retry_storm")
-    assert likely(retry_storms(point(STORM, utilization=SLOWED)), "retry_storm") == []
+    assert likely(retry_storm(point(STORM)), "retry_storm")
+    assert likely(retry_storm(point(STORM, utilization=SLOWED)), "retry_storm") == []
 
 
 @pytest.mark.parametrize(("ago", "cause"), [(BRIEF_SECONDS / 2, "retry_storm"), (2 * BRIEF_SECONDS, "dependency")])
@@ -205,7 +205,7 @@ def test_idle_gpus_of_pending_replicas_do_not_hide_a_storm() -> None:
         ("utilization", GPUS[1]): 0.0,
         **{("busy", tenant): np.nan for tenant in TENANTS if tenant.gpu == GPUS[1] and tenant.service == LLM},
     }
-    assert likely(retry_storms(point({**STORM, **waits})), "retry_storm")
+    assert likely(retry_storm(point({**STORM, **waits})), "retry_storm")
 
 
 def test_forwarded_calls_of_a_small_caller_are_learned() -> None:

@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.detectors.retry_risk import (
     retry_risks,
     timeout_seconds,
 )
-from foreshock_dashboard.analysis.detectors.retry_storm import lagged_slope, loop_gain, retry_storms
+from foreshock_dashboard.analysis.detectors.retry_storm import lagged_slope, loop_gain, retry_storm
 from foreshock_dashboard.stats.metastability import MAX_ATTEMPTS
 from foreshock_dashboard.stats.robust import nan_mean
 
@@ -188,7 +188,7 @@ def test_retries_of_an_upstream_layer_cause_a_storm() -> None:
         ("generated_tokens", LLM): since(290, 1000, 1600),
         ("error_rate", GATEWAY): since(290, 0, 0.9),
     }
-    best = max(retry_storms(point(changes)), key=lambda finding: finding.strength)
+    best = max(retry_storm(point(changes)), key=lambda finding: finding.strength)
     assert best.service == LLM
     assert best.strength > 0.7
     (queue,) = (row for row in best.evidence if row.metric == "waiting")

@@ -10,7 +10,7 @@ import pytest
 from tests.analysis.detectors.platform import ASK, FRONT, IN, LLM, START, STEP, point, since
 
 from foreshock_dashboard.analysis.detectors.finding import evidence_of
-from foreshock_dashboard.analysis.incidents.candidates import as_in_evidence, with_present_growth
+from foreshock_dashboard.analysis.incidents.cause_candidates import as_in_evidence, with_present_growth
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.evidence import since_first_excess, with_first_sign

@@ -27,7 +27,7 @@ def own_risk(probability: float, load: float = math.nan) -> ServiceRisk:
 
 def forecast_of(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
     """The forecast of a state with these own risks."""
-    return forecast(replace(State(), own=known), world)
+    return forecast(replace(State(), service_risks=known), world)
 
 
 def test_risks_have_the_quantiles_of_the_analysis() -> None:

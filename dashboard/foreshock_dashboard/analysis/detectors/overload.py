@@ -70,7 +70,7 @@ MIN_Z = 2.0
 """Scales above the baseline below which a slowdown is noise."""
 
 
-class LoadGrowth(NamedTuple):
+class ShownGrowth(NamedTuple):
     """Load of a service over its baseline, the confidence in growth, and the signal that shows it."""
 
     ratio: float
@@ -126,24 +126,24 @@ def _candidates(point: EvaluationPoint) -> list[Service]:
 
 def load_growth(
     point: EvaluationPoint, service: Service, load: RequestRates, rows: Sequence[int], season: float = 1.0
-) -> LoadGrowth:
+) -> ShownGrowth:
     """Offered load of a service over its baseline, by tokens where these are counted.
 
     Tokens and requests are counted when they end. The concurrency of model servers shows a crowd before that, and its
     decrease the load that was offered earlier. season: seasonal growth over the last hours.
     """
     if growth := _overload_growth(point, service) / season:
-        return LoadGrowth(growth, OVERLOAD_REQUEST_GROWTH.confidence(growth), "running")
+        return ShownGrowth(growth, OVERLOAD_REQUEST_GROWTH.confidence(growth), "running")
     real = min(1.0, load.real(rows)) if rows else 1.0
     offered_now = 1 - point.memo(drained_shares).get(service, 0.0)
     ratio = point.ratio("tokens", service) * offered_now * (1.0 if math.isnan(real) else real) / season
     if math.isfinite(ratio):
-        return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(point, service)), "tokens")
+        return ShownGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(point, service)), "tokens")
     ratio = (load.growth(rows) if rows else _requests(point, service)) * offered_now / season
     baseline = float(np.nansum(load.baseline[rows])) if rows else point.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
     strength = min(OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), beyond_carried(point, service))
-    return LoadGrowth(ratio, strength, "rate")
+    return ShownGrowth(ratio, strength, "rate")
 
 
 def _scatter(point: EvaluationPoint, service: Service) -> float:

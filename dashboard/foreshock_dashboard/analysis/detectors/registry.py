@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.outage import outage
 from foreshock_dashboard.analysis.detectors.overload import overload
-from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storm
 from foreshock_dashboard.analysis.detectors.scale_up_lag import scale_up_lag
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
@@ -29,7 +29,7 @@ DETECTORS: tuple[Detector, ...] = (
     hardware,
     kv_cache_pressure,
     scale_up_lag,
-    retry_storms,
+    retry_storm,
     client_timeout,
     dependency,
     load_imbalance,

@@ -56,7 +56,7 @@ RETRY_LAG_SECONDS = 30.0
 """Seconds from an attempt to its retry: half the rate window, or the timeout if longer."""
 
 
-def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
+def retry_storm(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that retries keep down."""
     edges, attempts = point.world.edges, point["attempts"].value
     retried = {edges[row].server for row in np.flatnonzero(attempts > 1 + STORM_RETRY_RATIO.midpoint / 2)}

@@ -28,17 +28,17 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     Without a stated cause, the candidates are to be checked first, and nothing is done against one: that may hit a
     bystander.
     """
-    own, point = evaluation.own, evaluation.point
+    risks, point = evaluation.service_risks, evaluation.point
     checks: tuple[Action, ...] = ()
     if not incident.is_cause_stated:
         actions = [action for action in actions if action.kind in INSPECTING]
         candidates = tuple(candidate.service for candidate in incident.candidates[:CHECKED_FIRST])
         checks = (Action("check_first", incident.service, candidates=candidates or (incident.service,)),)
-    breaches = {} if is_breached(incident.service, own) else {risk.service: risk.p50 for risk in incident.at_risk}
+    breaches = {} if is_breached(incident.service, risks) else {risk.service: risk.p50 for risk in incident.at_risk}
     limited = []
     for action in with_relief(point, incident.service, [as_of_now(action, point) for action in actions]):
         subject = action.effect.subject if action.effect else None
-        risk = own.get(subject) if isinstance(subject, Service) else None
+        risk = risks.get(subject) if isinstance(subject, Service) else None
         effect, outcome = ((with_slo(each, risk.slo) if risk else each) for each in (action.effect, action.outcome))
         limited.append(action._replace(effect=effect, outcome=outcome))
     fix: ActionKind | None = "roll_back" if incident.cause == "change" else None
@@ -46,9 +46,9 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
     return replace(incident, actions=found[:MAX_ACTIONS])
 
 
-def is_breached(service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
+def is_breached(service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service breaches its SLO: no action is too late for a forecast then."""
-    return service in own and own[service].breached
+    return service in risks and risks[service].breached
 
 
 def as_of_now(action: Action, point: EvaluationPoint) -> Action:

@@ -35,7 +35,7 @@ def services_at_risk(candidate: IncidentCandidate, evaluation: Evaluation, paged
 
     paged_seconds: since the page, 0 before.
     """
-    origin = evaluation.own.get(candidate.origin)
+    origin = evaluation.service_risks.get(candidate.origin)
     if origin is None or origin.breached:
         return near_at_risk(candidate.origin, evaluation, {})
     seconds = _seconds(candidate, origin)
@@ -55,7 +55,7 @@ def near_at_risk(origin: Service, evaluation: Evaluation, updated: Mapping[Servi
     near = {origin, *evaluation.point.upstream[origin]}
     risks = [
         risk
-        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.risks)
+        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.propagated)
         if risk.service in near and not lacks_baseline(evaluation.point, risk.service)
     ]
     at_risk = []
@@ -71,7 +71,7 @@ def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -
     A service without a symptom is as far from its breach as its own trend shows, else as the trend of a callee that
     breaches its SLO already, if there is one, and breaches no sooner than the services with a symptom.
     """
-    point, own = evaluation.point, evaluation.own
+    point, own = evaluation.point, evaluation.service_risks
     observed = [
         risk.through is None or any(point.z(name, risk.service) >= AFFECTED_Z for name in SYMPTOM_SIGNALS)
         for risk in risks
@@ -94,8 +94,8 @@ def _endured_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[floa
 
     Infinite without such a callee, and where it does not become slower. As uncertain as other delays between services.
     """
-    point, callee, caller = evaluation.point, risk.through, evaluation.own.get(risk.service)
-    origin = evaluation.own.get(callee) if callee is not None else None
+    point, callee, caller = evaluation.point, risk.through, evaluation.service_risks.get(risk.service)
+    origin = evaluation.service_risks.get(callee) if callee is not None else None
     if callee is None or origin is None or not origin.breached or caller is None or caller.slo is None:
         return NEVER.seconds
     requests = point.value("rate", risk.service)

@@ -11,7 +11,11 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.actions import as_of_now, fallback_actions, is_breached, with_actions
 from foreshock_dashboard.analysis.incidents.at_risk import near_at_risk, services_at_risk
-from foreshock_dashboard.analysis.incidents.candidates import as_in_evidence, with_present_growth, with_suspect_first
+from foreshock_dashboard.analysis.incidents.cause_candidates import (
+    as_in_evidence,
+    with_present_growth,
+    with_suspect_first,
+)
 from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS, present_evidence, with_first_sign
@@ -91,7 +95,7 @@ def updated_incident(
         cause, suspected, confidence, actions = finding.cause, finding.suspect, finding.strength, finding.actions
     else:
         cause = "overload" if candidate.origin_overloaded else "dependency"
-        is_own = origin in evaluation.own and bool(evaluation.own[origin].resource)
+        is_own = origin in evaluation.service_risks and bool(evaluation.service_risks[origin].resource)
         suspected = SuspectedCause(known[0].service if known and not is_own else origin)
         if incident.suspect.change is not None and suspected.service == origin:
             suspected = SuspectedCause(incident.suspect.service)  # a changed callee may fail and recover in turns
@@ -153,7 +157,7 @@ def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident as before, with its actions and the services at risk as of this evaluation."""
     at_risk = tuple(risk for risk in near_at_risk(incident.service, evaluation, {}) if math.isfinite(risk.p50))
     actions = tuple(as_of_now(action, evaluation.point) for action in incident.actions)
-    if is_breached(incident.service, evaluation.own):
+    if is_breached(incident.service, evaluation.service_risks):
         actions = tuple(action._replace(too_late=False) for action in actions)
     return with_summary(replace(incident, at_risk=at_risk, actions=actions), evaluation)
 

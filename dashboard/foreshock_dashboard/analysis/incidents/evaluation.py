@@ -17,10 +17,10 @@ from foreshock_dashboard.model.service import Service
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation: signals at a grid point, the risk of each service, and all findings."""
+    """One evaluation: signals at a grid point, the risk of each service by itself, and all findings."""
 
     point: EvaluationPoint
-    own: Mapping[Service, ServiceRisk]
+    service_risks: Mapping[Service, ServiceRisk]
     findings: Sequence[Finding]
 
     @cached_property
@@ -31,9 +31,9 @@ class Evaluation:
     @cached_property
     def propagation(self) -> RiskPropagation:
         """Propagation of risk from callee to caller, for all incidents."""
-        return RiskPropagation(self.point, self.own)
+        return RiskPropagation(self.point, self.service_risks)
 
     @cached_property
-    def risks(self) -> Sequence[PropagatedRisk]:
-        """Services at risk by their own signals."""
+    def propagated(self) -> Sequence[PropagatedRisk]:
+        """Services at risk, by their own signals or through their callees."""
         return self.propagation.risks()

@@ -19,10 +19,10 @@ from foreshock_dashboard.model.world import Gpu, World
 def forecast(state: State, world: World) -> Forecast:
     """The forecast from a state as of the World's last grid point."""
     point = EvaluationPoint(world, len(world.times) - 1, state.learned.baselines, state.cache.next_step())
-    own = sorted(state.own.items())
+    risks = sorted(state.service_risks.items())
     return Forecast(
         risks=tuple(
-            Risk(service, risk.probability, *risk.seconds) for service, risk in own if math.isfinite(risk.probability)
+            Risk(service, risk.probability, *risk.seconds) for service, risk in risks if math.isfinite(risk.probability)
         ),
         loads=_loads(state, world),
         amplification=_amplification(point),
@@ -34,7 +34,7 @@ def forecast(state: State, world: World) -> Forecast:
         gpu_wait=_gpu_waits(point),
         slos=tuple(
             ServiceSlo(service, risk.slo.seconds, risk.slo.error_rate, risk.slo.learned)
-            for service, risk in own
+            for service, risk in risks
             if risk.slo is not None
         ),
     )
@@ -46,7 +46,7 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     for tenant in world.tenants:
         gpus.setdefault(tenant.service, []).append(tenant.gpu)
     loads = []
-    for service, risk in sorted(state.own.items()):
+    for service, risk in sorted(state.service_risks.items()):
         if risk.utilization is not None and math.isfinite(risk.utilization.load):
             utilization, pool = risk.utilization, pool_of(world, gpus.get(service, ()))
             law = state.learned.laws.get(service)

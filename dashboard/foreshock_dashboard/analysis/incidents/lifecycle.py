@@ -98,7 +98,8 @@ class LatentRiskWarning(NamedTuple):
 class State:
     """All that one evaluation passes to the next.
 
-    latent: retry loops that would turn a short outage into a lasting one, by service. own: the risk of each service.
+    latent: retry loops that would turn a short outage into a lasting one, by service. service_risks: the risk of each
+    service by itself.
     cache: derived values; it changes no result.
     """
 
@@ -108,7 +109,7 @@ class State:
     latent: Mapping[Service, Finding] = field(default_factory=dict)
     latent_risk_warnings: tuple[LatentRiskWarning, ...] = ()
     resolved: tuple[Incident, ...] = ()
-    own: Mapping[Service, ServiceRisk] = field(default_factory=dict)
+    service_risks: Mapping[Service, ServiceRisk] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
@@ -147,15 +148,15 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     cache = state.cache.next_step()
     learned = relearned(state.learned, world, at, frozen, cache)
     point = EvaluationPoint(world, at, learned.baselines, cache, utilizations(world, at, learned.laws))
-    own = service_risks(point, slos(point, configured or {}))
-    evaluation = Evaluation(point, own, findings(point))
-    latent = state.latent if learned is state.learned else _latent_risks(point, own)
-    candidates = incident_candidates(point, own, evaluation.findings, latent)
+    risks = service_risks(point, slos(point, configured or {}))
+    evaluation = Evaluation(point, risks, findings(point))
+    latent = state.latent if learned is state.learned else _latent_risks(point, risks)
+    candidates = incident_candidates(point, risks, evaluation.findings, latent)
     tracked, ended = _advanced(state.tracked, candidates, evaluation)
     warnings, expired = _latent_risk_warnings(state.latent_risk_warnings, latent, evaluation)
     resolved = [_resolved(incident, time) for incident in (*ended, *expired)]
     resolved += [incident for incident in state.resolved if time - (incident.resolved or time) <= KEEP_RESOLVED_SECONDS]
-    return State(time, learned, tracked, latent, warnings, tuple(resolved), own, cache)
+    return State(time, learned, tracked, latent, warnings, tuple(resolved), risks, cache)
 
 
 def _resolved(incident: Incident, time: float) -> Incident:
@@ -163,22 +164,22 @@ def _resolved(incident: Incident, time: float) -> Incident:
     return replace(incident, state="resolved", resolved=time, stage=None)
 
 
-def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
+def _latent_risks(point: EvaluationPoint, risks: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
     """Retry loops that would turn a short outage into a lasting one, by service."""
-    loads = {service: risk.utilization.load for service, risk in own.items() if risk.utilization}
-    risks = retry_risks(point, loads)
-    return {finding.service: finding for finding in risks if finding.strength >= FINDING_STRENGTH}
+    loads = {service: risk.utilization.load for service, risk in risks.items() if risk.utilization}
+    found = retry_risks(point, loads)
+    return {finding.service: finding for finding in found if finding.strength >= FINDING_STRENGTH}
 
 
 def _latent_risk_warnings(
     previous: Sequence[LatentRiskWarning], latent: Mapping[Service, Finding], evaluation: Evaluation
 ) -> tuple[tuple[LatentRiskWarning, ...], list[Incident]]:
     """Early warnings of latent risks of healthy services, in the order of services, and those that expired."""
-    point, own = evaluation.point, evaluation.own
+    point, risks = evaluation.point, evaluation.service_risks
     expired = [item for item in previous if point.time - item.last_observed > RESOLVE_AFTER_SECONDS]
     warnings = {item.incident.service: item for item in previous if item not in expired}
     for service, finding in latent.items():
-        if service in own and not (own[service].breached or own[service].overloaded):
+        if service in risks and not (risks[service].breached or risks[service].overloaded):
             known = warnings[service].incident if service in warnings else None
             warnings[service] = LatentRiskWarning(latent_risk_warning(known, finding, evaluation), point.time)
     return tuple(warnings[service] for service in sorted(warnings)), [item.incident for item in expired]

@@ -27,7 +27,7 @@ DEGRADED_FOR_SECONDS = 30.0
 
 def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident with its summary as of this evaluation; an unknown symptom stays as it was."""
-    risk = evaluation.own.get(incident.service)
+    risk = evaluation.service_risks.get(incident.service)
     utilization = risk.utilization if risk else None
     symptom = _symptom(incident.service, evaluation.point, risk)
     summary = Summary(

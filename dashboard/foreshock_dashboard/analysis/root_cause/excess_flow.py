@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.service_evidence import (
     NONE,
     Deviation,
-    Evidence,
+    ServiceEvidence,
     confidence,
     in_same_unit,
     nearest,
@@ -34,7 +34,7 @@ _HOST = re.compile(r"(\d+\.){3}\d+|([\w*-]+\.)+[a-z]{2,}", re.IGNORECASE)
 class ExcessFlow:
     """Shares of suspicion by service, for suspicion that starts at affected services."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: ServiceEvidence) -> None:
         self.evidence = evidence
         self._moves: dict[State, tuple[float, tuple[tuple[State, float], ...]]] = {}
 

@@ -28,7 +28,7 @@ class Seconds(NamedTuple):
     requests: Floats
 
 
-class Excess(NamedTuple):
+class MeanExcess(NamedTuple):
     """Mean seconds per request above the level, its distance as a normal score, and the requests that it is of."""
 
     seconds: float
@@ -152,13 +152,13 @@ def _gap(client: Seconds, server: Seconds | None) -> Seconds:
     return Seconds(np.where(both, seconds, 0.0), np.where(both, server.requests, 0.0))
 
 
-def _anomalous_share(gaps: Sequence[Excess]) -> float:
+def _anomalous_share(gaps: Sequence[MeanExcess]) -> float:
     """Share of requests of some calls with a significant gap; 0.5 without any."""
     total = sum(gap.requests for gap in gaps)
     return sum(gap.requests for gap in gaps if gap.z >= use.ANOMALOUS_Z) / total if total > 0 else 0.5
 
 
-def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int], points: int) -> Excess | None:
+def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int], points: int) -> MeanExcess | None:
     """Excess of the pooled mean over the request-weighted median of the baseline; None without a baseline."""
     number = measured.requests[:baseline_end]
     past = number > 0
@@ -175,7 +175,9 @@ def _excess(measured: Seconds, baseline_end: int, columns: Sequence[int], points
     value = float(measured.seconds[list(columns)].sum() / now.sum())
     error = math.sqrt(per_request**2 / requests + between**2 + (use.MIN_MEAN_SCALE * level) ** 2 + 1e-12)
     freedom = min(past.sum() / points, now.sum() / points)
-    return Excess(value - level, float(normal_score(np.array((value - level) / error), np.array(freedom))), requests)
+    return MeanExcess(
+        value - level, float(normal_score(np.array((value - level) / error), np.array(freedom))), requests
+    )
 
 
 def _weighted_median(values: Floats, weights: Floats) -> float:

@@ -35,7 +35,7 @@ MAX_WEIGHT = 0.98
 """Weight up to which explanations are compared by their odds."""
 
 
-class Move(NamedTuple):
+class WalkStep(NamedTuple):
     """Suspicion that moves to a node with a weight 0 to 1; with a reason it is absorbed there."""
 
     to: Node
@@ -64,9 +64,9 @@ class GraphWalk:
         return self._transitions[node]
 
     def _compute_transitions(self, service: Service, kind: Kind) -> Transitions:
-        candidates = self._moves_of_slow(service) if kind == "slow" else self._moves_of_load(service)
-        moves = [move for move in candidates if move.weight > 0]
-        weights = [move.weight for move in moves]
+        candidates = self._steps_of_slow(service) if kind == "slow" else self._steps_of_load(service)
+        steps = [step for step in candidates if step.weight > 0]
+        weights = [step.weight for step in steps]
         stays = max(0.0, 1 - (sum(weights) if kind == "load" else max(weights, default=0.0)))
         if kind == "slow":  # explanations that exclude each other are compared by their odds
             weights = [weight / (1 - min(weight, MAX_WEIGHT)) for weight in weights]
@@ -74,32 +74,32 @@ class GraphWalk:
         shares = [(1 - stays) * weight / total for weight in weights] if stays < 1 else []
         return Transitions(
             stays,
-            tuple((move.to, share) for move, share in zip(moves, shares, strict=False) if not move.reason),
-            tuple((move.to[0], move.reason, share) for move, share in zip(moves, shares, strict=False) if move.reason),
+            tuple((step.to, share) for step, share in zip(steps, shares, strict=False) if not step.reason),
+            tuple((step.to[0], step.reason, share) for step, share in zip(steps, shares, strict=False) if step.reason),
         )
 
-    def _moves_of_slow(self, service: Service) -> list[Move]:
-        moves = self._moves_to_hidden_callees(service)
+    def _steps_of_slow(self, service: Service) -> list[WalkStep]:
+        steps = self._steps_to_hidden_callees(service)
         findings = [*self._findings[service], *self._host_findings[service.name]]
         first = min((finding.since for finding in findings if finding.strength >= 0.5), default=math.inf)
         for finding in findings:
             suspect = finding.suspect.service or (finding.suspect.edge[0] if finding.suspect.edge else None)
             if suspect is not None:
                 weight = finding.strength * _onset_weight(finding.since - first)
-                moves.append(Move((suspect, "slow"), weight, Reason("cause", service, finding.cause)))
+                steps.append(WalkStep((suspect, "slow"), weight, Reason("cause", service, finding.cause)))
         load, slowdown = self._excesses.load(service), self._excesses.own(service)[0].log
         if load.times > 1:
             explained = min(1.0, MAX_ELASTICITY_RATIO * math.log(load.times) / slowdown) if slowdown > 0 else 1.0
-            moves.append(Move((service, "load"), anomaly_confidence(LOAD_PRIOR_RATIO * load.z) * explained))
-        return moves
+            steps.append(WalkStep((service, "load"), anomaly_confidence(LOAD_PRIOR_RATIO * load.z) * explained))
+        return steps
 
-    def _moves_to_hidden_callees(self, service: Service) -> list[Move]:
-        """Moves to callees of a service with a slow tail that are normal on its calls and slow for their other callers.
+    def _steps_to_hidden_callees(self, service: Service) -> list[WalkStep]:
+        """Steps to callees of a service with a slow tail that are normal on its calls and slow for their other callers.
 
         With fan-out, the caller's tail moves before any single callee's p95 (`detectors.dependency`). Other callers'
         measurements that would have cost this caller more than observed do not count.
         """
-        own, moves = self._excesses.own(service)[0], []
+        own, steps = self._excesses.own(service)[0], []
         for edge in self.point.calls_from(service) if own.log > 0 else ():
             is_slow = self._excesses.called(edge)[0].z >= ANOMALOUS_SCALES
             if is_slow or min(fans_out(self.point, edge), tail_only(self.point, service)) < 0.5:
@@ -109,26 +109,26 @@ class GraphWalk:
             hidden = max(fits, key=lambda excess: excess.z, default=NO_EXCESS)
             delay = self._excesses.since(hidden) - self._excesses.since(own)
             weight = min(1.0, hidden.log / own.log) * anomaly_confidence(hidden.z)
-            moves.append(Move((edge.server, "slow"), weight * (_onset_weight(delay) if weight else 0.0)))
-        return moves
+            steps.append(WalkStep((edge.server, "slow"), weight * (_onset_weight(delay) if weight else 0.0)))
+        return steps
 
-    def _moves_of_load(self, service: Service) -> list[Move]:
-        """Moves to callers by their shares of the growth, absorbed there as far as their own arrivals grew less."""
+    def _steps_of_load(self, service: Service) -> list[WalkStep]:
+        """Steps to callers by their shares of the growth, absorbed there as far as their own arrivals grew less."""
         growth = {}
         for edge in self.point.calls_to(service):
             times = self._excesses.edge_load(edge).times
             if (added := self.point.level("edge_rate", edge) * (times - 1)) > 0:
                 growth[edge] = added, times
         total = sum(added for added, _ in growth.values())
-        moves = []
+        steps = []
         for edge, (added, times) in growth.items():
             if edge.connection != "virtual_node":
                 arrivals = max(1.0, self._excesses.load(edge.client).times)
                 share, passed = added / total, min(1.0, math.log(arrivals) / math.log(times))
                 reason = Reason("calls_grew", service, value=times)
-                moves.append(Move((edge.client, "load"), share * passed))
-                moves.append(Move((edge.client, "load"), share * (1 - passed), reason))
-        return moves
+                steps.append(WalkStep((edge.client, "load"), share * passed))
+                steps.append(WalkStep((edge.client, "load"), share * (1 - passed), reason))
+        return steps
 
     def reason(self, node: Node) -> Reason:
         """Reason reported for suspicion that stays at a node."""

@@ -11,7 +11,7 @@ from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, deviations
 from foreshock_dashboard.analysis.root_cause.excess_flow import ExcessFlow, merged_aliases
 from foreshock_dashboard.analysis.root_cause.excess_mass import ExcessMass, excess_mass
-from foreshock_dashboard.analysis.root_cause.service_evidence import Evidence, SignalGraph, confidence
+from foreshock_dashboard.analysis.root_cause.service_evidence import ServiceEvidence, SignalGraph, confidence
 from foreshock_dashboard.analysis.root_cause.signal_rows import SignalRow
 from foreshock_dashboard.analysis.root_cause.usage_limits import is_at_limit
 from foreshock_dashboard.model.incident import Candidate, ConfidenceLevel
@@ -46,7 +46,7 @@ class SignalRanker:
         if columns not in self._shared:
             at = [self._window.first + column for column in columns]
             excess = excess_mass(self._rows, self._window.baseline_end, at, self._window.step)
-            self._shared[columns] = ExcessFlow(Evidence(self.graph, columns)), excess
+            self._shared[columns] = ExcessFlow(ServiceEvidence(self.graph, columns)), excess
         return _ranking(affected, *self._shared[columns])
 
 
@@ -83,7 +83,7 @@ def _shares(masses: Mapping[Service, float]) -> dict[Service, float]:
     }
 
 
-def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, float]:
+def _starts(evidence: ServiceEvidence, affected: Service | None) -> Mapping[Service, float]:
     """Where suspicion starts: at the affected service, or at all with a symptom, by how large it is."""
     if affected is not None:
         is_slow = bool(evidence.callers.get(affected)) and _symptom(evidence, affected) >= use.MODERATE_Z
@@ -97,7 +97,7 @@ def _starts(evidence: Evidence, affected: Service | None) -> Mapping[Service, fl
     }
 
 
-def _symptom(evidence: Evidence, service: Service) -> float:
+def _symptom(evidence: ServiceEvidence, service: Service) -> float:
     """Deviation of what users of a service notice, in scales."""
     z = [item.z for item in evidence.latencies(service)] + [evidence.errors(service).z]
     z += [item.z for item in evidence.of(service, "availability")]
@@ -110,7 +110,7 @@ def _symptom(evidence: Evidence, service: Service) -> float:
     return max(z, default=0.0)
 
 
-def _with_unreached(evidence: Evidence, masses: Mapping[Service, float]) -> dict[Service, float]:
+def _with_unreached(evidence: ServiceEvidence, masses: Mapping[Service, float]) -> dict[Service, float]:
     """Suspicion with that of anomalous services that the flow did not reach: maps of calls are incomplete.
 
     They are compared with the services reached by the strength of what each shows.
@@ -136,7 +136,7 @@ def _with_unreached(evidence: Evidence, masses: Mapping[Service, float]) -> dict
 
 
 def _with_excess(
-    evidence: Evidence, masses: Mapping[Service, float], affected: Service | None, excess: ExcessMass
+    evidence: ServiceEvidence, masses: Mapping[Service, float], affected: Service | None, excess: ExcessMass
 ) -> dict[Service, float]:
     """Suspicion with that by the mass of excess latency, which weighs more the larger it is.
 
@@ -158,7 +158,7 @@ def _with_excess(
     }
 
 
-def _of_unavailable_callees(evidence: Evidence, own: Mapping[Service, float]) -> dict[Service, float]:
+def _of_unavailable_callees(evidence: ServiceEvidence, own: Mapping[Service, float]) -> dict[Service, float]:
     """The mass with that of services whose callees are unavailable given to these, whose latency is unknown."""
     moved = defaultdict[Service, float](float)
     for service, mass in own.items():
@@ -170,7 +170,7 @@ def _of_unavailable_callees(evidence: Evidence, own: Mapping[Service, float]) ->
     return moved
 
 
-def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
+def _reachable(evidence: ServiceEvidence, affected: Service | None) -> set[Service]:
     """The affected service and its direct and indirect callees; all services where no calls are known."""
     if affected is None or not evidence.calls:
         return set(evidence.services)
@@ -182,7 +182,9 @@ def _reachable(evidence: Evidence, affected: Service | None) -> set[Service]:
     return reached
 
 
-def _gate(evidence: Evidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass) -> float:
+def _gate(
+    evidence: ServiceEvidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass
+) -> float:
     """Joint strength of the evidence, in scales."""
     strengths = {service: _own_z(evidence, service, excess) for service in suspects}
     symptom = 0.0
@@ -195,7 +197,7 @@ def _gate(evidence: Evidence, affected: Service | None, suspects: Iterable[Servi
     return math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
 
 
-def _in_view(evidence: Evidence, affected: Service, strengths: Mapping[Service, float]) -> dict[Service, float]:
+def _in_view(evidence: ServiceEvidence, affected: Service, strengths: Mapping[Service, float]) -> dict[Service, float]:
     """The strengths of what a healthy affected service calls; where no calls are known, of the others less.
 
     The largest of N normal deviations is about √(2 ln N) (Cramér, 1946): one of many services is always odd.
@@ -210,7 +212,7 @@ def _in_view(evidence: Evidence, affected: Service, strengths: Mapping[Service, 
     }
 
 
-def _own_z(evidence: Evidence, service: Service, excess: ExcessMass) -> float:
+def _own_z(evidence: ServiceEvidence, service: Service, excess: ExcessMass) -> float:
     """Largest own deviation of a service in scales: own excess, and with less weight what may be inherited."""
     own = excess.z.get(service)
     weights = dict(use.GATE_WEIGHTS)

@@ -143,7 +143,7 @@ class SignalGraph:
         return [row for kinds in calls for kind in ("latency", "errors") for row in kinds.get(kind, ())]
 
 
-class Evidence:
+class ServiceEvidence:
     """Deviations of services and calls, as means over the points at which affected services are anomalous.
 
     Args:

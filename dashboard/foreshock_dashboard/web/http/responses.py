@@ -33,7 +33,7 @@ MAX_CACHE_BYTES = 32 * 2**20
 """Size of the cached payloads of one evaluation. Keys contain parameters of the request, so they need a limit."""
 
 Payload = Mapping[str, object]
-MakePayload = Callable[[Snapshot, bool], Payload]
+PayloadOfSnapshot = Callable[[Snapshot, bool], Payload]
 """Makes the payload of a snapshot. The second argument is true for a snapshot of time travel."""
 
 
@@ -94,7 +94,7 @@ class Responder:
         """The time at which a snapshot is shown, Unix seconds: that of its data in time travel, else now."""
         return snapshot.world.time if past and snapshot.world else self._hub.now()
 
-    async def snapshot_response(self, request: Request, parameters: AsOf, make: MakePayload) -> Response:
+    async def snapshot_response(self, request: Request, parameters: AsOf, make: PayloadOfSnapshot) -> Response:
         """JSON response with the payload of the snapshot at `parameters.at`.
 
         The payload is made once per snapshot, journal entry, address, and parameters. The ETag of the newest snapshot
@@ -107,7 +107,7 @@ class Responder:
             return self._not_modified(etag)  # no thread: most requests end here
         return await run_in_threadpool(self._snapshot_response, request, key, parameters.at, make)
 
-    def _snapshot_response(self, request: Request, key: str, at: str, make: MakePayload) -> Response:
+    def _snapshot_response(self, request: Request, key: str, at: str, make: PayloadOfSnapshot) -> Response:
         snapshot, past = self.snapshot_at(at)
 
         def encoded() -> bytes:

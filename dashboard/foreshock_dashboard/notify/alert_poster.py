@@ -15,6 +15,8 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Silence, Suppression
 from foreshock_dashboard.notify.backoff import retry_delay
 from foreshock_dashboard.notify.channel_state import ChannelState
+from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -33,35 +35,6 @@ SAME_END_SECONDS = 1.0
 _Value = TypeVar("_Value")
 
 
-class Timing(NamedTuple):
-    """Clocks and chance. now: Unix seconds of the hub. random: a number in [0, 1).
-
-    wall: Unix seconds of Alertmanager; another time for a simulated platform, whose hub runs `speed` times as fast.
-    """
-
-    now: Callable[[], float]
-    monotonic: Callable[[], float]
-    random: Callable[[], float]
-    wall: Callable[[], float]
-    speed: float = 1.0
-
-    def to_wall(self, time: float) -> float:
-        """A time of the hub as one of Alertmanager."""
-        return self.wall() + (time - self.now()) / self.speed
-
-    def to_hub(self, time: float) -> float:
-        """A time of Alertmanager as one of the hub."""
-        return self.now() + (time - self.wall()) * self.speed
-
-
-class Mute(NamedTuple):
-    """Why an incident is not to notify: silenced, or under maintenance, until a time (Unix seconds)."""
-
-    until: float
-    by: str = ""
-    comment: str = ""
-
-
 class Posting(NamedTuple):
     """Alerts as of a time (Unix seconds), and the incidents that they notify: those with an alert, not muted."""
 
@@ -70,7 +43,7 @@ class Posting(NamedTuple):
     at: float = 0.0
 
 
-class Peer:
+class AlertPoster:
     """Posts all alerts to one Alertmanager when they change, and every `RENEW_SECONDS`; keeps its silences in step.
 
     Args:

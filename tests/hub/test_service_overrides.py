@@ -12,7 +12,7 @@ from tests.web.worlds import STEP, healthy_world
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.hub.unmatched_services import WARN_AFTER_SECONDS, ServiceOverrides, closest_service
+from foreshock_dashboard.hub.service_overrides import WARN_AFTER_SECONDS, ServiceOverrides, closest_service
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.settings.settings import Settings
