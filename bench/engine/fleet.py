@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -45,9 +46,10 @@ class Fleet:
         return grown + np.where(integral, 0.0, scatter * noise)
 
 
-def fleet(hosts: int, services: int) -> Fleet:
-    """A fleet of hosts with `GPUS_PER_HOST` GPUs, and of services on them."""
-    rows = [*_on_hosts(hosts, services), *_of_services(services, hosts)]
+def fleet(hosts: int, services: int, wanted: Collection[str] | None = None) -> Fleet:
+    """A fleet of hosts with `GPUS_PER_HOST` GPUs, and of services on them. wanted: metrics, all by default."""
+    every = chain(_on_hosts(hosts, services), _of_services(services, hosts))
+    rows = [row for row in every if wanted is None or row[0] in wanted]
     return Fleet(
         tuple(row[0] for row in rows),
         tuple(labels_of(row[1]) for row in rows),

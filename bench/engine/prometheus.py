@@ -1,6 +1,7 @@
 """The hub over a real Prometheus or VictoriaMetrics that holds a fleet: first page, evaluations, and their cost.
 
   .venv/bin/python -m bench.engine.prometheus [--server victoria-metrics] [--hosts 125] [--services 100] [--hours 1]
+  .venv/bin/python -m bench.engine.prometheus --hosts 125 500 1250 --services 100 400 1000 --only-collected
 
 The server is filled by remote write with the series of real exporter pages and of services, and gets new samples while
 it is measured. CPU is that of each process; with other load on the machine, compare it rather than the seconds.
@@ -29,12 +30,14 @@ from bench.engine.fleet import GPUS_PER_HOST, Fleet, fleet
 from bench.engine.remote_write import SERIES_PER_REQUEST, WriteTemplate, write
 from bench.support.process import HubProcess, MeasuredProcess, free_ports, hub_process
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.world.builder import catalog
 
 SLICE_SECONDS = 900.0
 """Time range of one request; Prometheus refuses samples an hour older than its newest."""
 START_SECONDS, PAGE_SECONDS, EVALUATION_SECONDS = 30.0, 1800.0, 300.0
 """Longest wait for the server, the first page, and the next evaluation."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 1.0
+"""Each poll costs the hub CPU, too."""
 INGESTED_SCRAPES = 2
 """Scrapes over which the server is measured before the hub starts."""
 SETTLING_EVALUATIONS = 3
@@ -192,36 +195,50 @@ class Table:
         columns = ("seconds", "hub CPU", "server CPU", "requests", "M samples", "MiB")
         print(f"{'':<20}{''.join(f'{column:>11}' for column in columns)}")
 
-    def line(self, name: str, count: int = 1) -> None:
-        """A line; of `count` evaluations, the mean."""
+    def line(self, name: str, count: int = 1) -> tuple[float, Cost]:
+        """A line; of `count` evaluations, the mean: seconds, and what was used."""
         now, at = cost(self._hub, self._server), time.monotonic()
-        used = [(new - old) / count for new, old in zip(now, self._last, strict=True)]
+        used = Cost(*((new - old) / count for new, old in zip(now, self._last, strict=True)))
         seconds, (hub, server, requests, samples, size) = (at - self._at) / count, used
         figures = (
             f"{seconds:>11.1f}{hub:>11.2f}{server:>11.2f}{requests:>11.0f}{samples / 1e6:>11.2f}{size / 2**20:>11.2f}"
         )
         print(f"{name:<20}{figures}", flush=True)
         self._last, self._at = now, at
+        return seconds, used
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fill the server, run the hub over it, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", choices=COUNTERS, default="prometheus")
-    parser.add_argument("--hosts", type=int, default=125, help=f"of {GPUS_PER_HOST} GPUs each")
-    parser.add_argument("--services", type=int, default=100)
-    parser.add_argument("--hours", type=float, default=1.0, help="length of the history")
-    parser.add_argument("--interval", type=float, default=15.0, help="seconds between two scrapes")
-    parser.add_argument("--evaluations", type=int, default=6, help="measured evaluations")
-    options = parser.parse_args(arguments)
-    of = fleet(options.hosts, options.services)
+SUMMARY = (
+    *(
+        "GPUs",
+        "services",
+        "series",
+        "first page: s",
+        "hub CPU",
+        "history: hub CPU",
+        "evaluation: hub CPU",
+        "server CPU",
+    ),
+    *("requests", "M samples", "MiB", "hub MiB", "at its peak"),
+)
+"""Columns of the table by size: CPU in seconds. That of the server for an evaluation is without ingestion."""
+
+
+def measured(options: argparse.Namespace, hosts: int, services: int) -> list[str]:
+    """Fill a server, run the hub over it, and print the table; returns the cells of `SUMMARY`.
+
+    Exits if the hub does not show all GPUs.
+    """
+    rows = catalog(options.interval).values()
+    wanted = {query.series_name for row in rows for query in row.queries} if options.only_collected else None
+    of = fleet(hosts, services, wanted)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
         server = opened.enter_context(running(options.server, folder))
         writer = opened.enter_context(closing(Writer(server.url, of, options.interval, options.hours * 3600)))
         writer.fill()
         print(
-            f"{options.server}: {options.hosts * GPUS_PER_HOST} GPUs, {options.services} services, "
+            f"{options.server}: {hosts * GPUS_PER_HOST} GPUs, {services} services, "
             f"{len(of.base)} series, {options.hours:g} h every {options.interval:g} s, "
             f"{server.process.memory_mib():.0f} MiB"
         )
@@ -240,18 +257,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         table = Table(hub, server, before)
         wait(gpus, PAGE_SECONDS, "the first page")
-        table.line("first page")
+        page_seconds, page = table.line("first page")
         wait(lambda: client.get("/readyz").status_code == 200, PAGE_SECONDS, "the history")
-        table.line("history")
+        _, history = table.line("history")
         for name, count in (("first evaluations", SETTLING_EVALUATIONS), ("evaluation", options.evaluations)):
             begin = evaluations(client)
             wait(partial(lambda last: evaluations(client) >= last, begin + count), EVALUATION_SECONDS * count, name)
-            table.line(name, evaluations(client) - begin)
+            seconds, used = table.line(name, evaluations(client) - begin)
+        memory, peak, shown = hub.memory_mib(), hub.memory_mib("VmHWM"), gpus()
         print(
-            f"memory: hub {hub.memory_mib():.0f} MiB, {hub.memory_mib('VmHWM'):.0f} at its peak; server "
-            f"{server.process.memory_mib():.0f} MiB; {gpus()} GPUs shown"
+            f"memory: hub {memory:.0f} MiB, {peak:.0f} at its peak; server {server.process.memory_mib():.0f} MiB; "
+            f"{shown} GPUs shown",
+            flush=True,
         )
-        return 0 if gpus() == options.hosts * GPUS_PER_HOST else 1
+        if shown != hosts * GPUS_PER_HOST:
+            sys.exit(f"the hub shows {shown} of {hosts * GPUS_PER_HOST} GPUs")
+        return [
+            *(f"{number:,}" for number in (hosts * GPUS_PER_HOST, services, len(of.base))),
+            *(f"{page_seconds:.0f}", f"{page.hub:.1f}", f"{history.hub:.1f}", f"{used.hub:.2f}"),
+            *(f"{used.server - seconds * ingested:.2f}", f"{used.queries:.0f}", f"{used.samples / 1e6:.2f}"),
+            *(f"{used.bytes / 2**20:.1f}", f"{memory:.0f}", f"{peak:.0f}"),
+        ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure each size, and print a table of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", choices=COUNTERS, default="prometheus")
+    parser.add_argument("--hosts", type=int, nargs="+", default=[125], help=f"of {GPUS_PER_HOST} GPUs each, by size")
+    parser.add_argument("--services", type=int, nargs="+", default=[100], help="by size")
+    parser.add_argument("--hours", type=float, default=1.0, help="length of the history")
+    parser.add_argument("--interval", type=float, default=15.0, help="seconds between two scrapes")
+    parser.add_argument("--evaluations", type=int, default=6, help="measured evaluations")
+    parser.add_argument("--only-collected", action="store_true", help="only the series that a hub reads")
+    options = parser.parse_args(arguments)
+    rows = [measured(options, *size) for size in zip(options.hosts, options.services, strict=True)]
+    for cells in (SUMMARY, ["---"] * len(SUMMARY), *rows):
+        print("|", " | ".join(cells), "|")
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SizeError, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.observer import (
@@ -211,6 +211,23 @@ def test_a_failed_query_is_repeated_in_smaller_pieces() -> None:
             watch.read(NOW)
     pieces = watch.pieces(NOW)
     assert len(next(pieces)["up"].times) == 3
+
+
+def test_an_answer_that_is_too_large_is_read_in_smaller_pieces_at_once() -> None:
+    """The first page of a large fleet must not wait for another evaluation."""
+
+    class Bounded(Source):
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            if (end - start) / step + 1 > 1:
+                raise SizeError("the answer is too large")
+            return super().fetch(query, start, end, step)
+
+    known, begin = {"up": labels_of({"job": "x"})}, align_down(NOW, STEP) - 5 * STEP
+    watch = Observer(Bounded(known), catalog(59.0), STEP, lambda answers: answers, begin=lambda _: begin)
+    pieces = [*watch.pieces(NOW)]
+    assert [len(piece["up"].times) for piece in pieces] == [1] * 6
+    times = np.concatenate([piece["up"].times for piece in pieces])
+    assert times.tolist() == grid(begin, align_down(NOW, STEP), STEP).tolist()
 
 
 def test_infinite_values_are_absent() -> None:

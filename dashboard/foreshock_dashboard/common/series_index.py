@@ -2,16 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 
+T = TypeVar("T")
 IntArray = NDArray[np.integer]
 Hashes = NDArray[np.int64]
 LabelHasher = Callable[[tuple[Labels, ...]], Hashes]
+
+
+class SeriesLabels(tuple[Labels, ...]):
+    """Labels of the series of an answer, of a source that returns the same object for as long as they are the same.
+
+    What is found about all of them is kept with them, see `once`.
+    """
+
+    found: dict[Hashable, Any]
+
+
+def once(labels: tuple[Labels, ...], find: Callable[[tuple[Labels, ...]], T], key: Hashable = None) -> T:
+    """`find(labels)`, computed once if a source keeps the labels. key: what the result depends on, if not on `find`."""
+    if not isinstance(labels, SeriesLabels):
+        return find(labels)
+    found: dict[Hashable, T] = labels.__dict__.setdefault("found", {})
+    key = find if key is None else key
+    if key not in found:
+        found[key] = find(labels)
+    return found[key]
+
+
+def answer_of(times: Floats, labels: SeriesLabels, values: Floats) -> Matrix:
+    """The answer with these rows, without those that are all NaN."""
+    unknown = np.isnan(values).all(axis=1)
+    if not unknown.any():
+        return Matrix(times, labels, values)
+    rows = np.flatnonzero(~unknown)
+    return Matrix(times, tuple([labels[row] for row in rows.tolist()]), values[rows])
+
+
+def renamed(matrix: Matrix, name: Callable[[Labels], Labels | None], key: Hashable) -> Matrix:
+    """The answer with other labels, by `name`, which leaves a series out with None. Series with equal ones are summed.
+
+    key: what `name` depends on.
+    """
+
+    def arrange(labels: tuple[Labels, ...]) -> tuple[SeriesLabels, list[IntArray]]:
+        """New labels; then pairs of their position and a series: the first series of each, the second, …"""
+        series: dict[Labels, list[int]] = {}
+        for number, own in enumerate(labels):
+            if (new := name(own)) is not None:
+                series.setdefault(new, []).append(number)
+        ordered = sorted(series)
+        layers: list[list[tuple[int, int]]] = [[] for _ in range(max(map(len, series.values()), default=1))]
+        for position, new in enumerate(ordered):
+            for layer, number in zip(layers, series[new], strict=False):
+                layer.append((position, number))
+        return SeriesLabels(ordered), [np.array(layer, np.intp).reshape(-1, 2) for layer in layers]
+
+    labels, (first, *others) = once(matrix.labels, arrange, key)
+    values = matrix.values[first[:, 1]]
+    for positions, numbers in (layer.T for layer in others):
+        before, more = values[positions], matrix.values[numbers]
+        values[positions] = np.where(np.isnan(before), more, before + np.nan_to_num(more))
+    return answer_of(matrix.times, labels, values)
 
 
 def label_hashes(labels: tuple[Labels, ...]) -> Hashes:
@@ -19,6 +79,10 @@ def label_hashes(labels: tuple[Labels, ...]) -> Hashes:
 
     Python's keyed hash: among a million series the chance of a collision is 1 in 40 million.
     """
+    return once(labels, _hashes)
+
+
+def _hashes(labels: tuple[Labels, ...]) -> Hashes:
     return np.fromiter(map(hash, labels), np.int64, len(labels))
 
 

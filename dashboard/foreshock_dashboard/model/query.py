@@ -48,6 +48,10 @@ class LimitError(SourceError):
     """The answer would exceed a limit of the source in size or time; a shorter range may not."""
 
 
+class SizeError(LimitError):
+    """The answer would exceed a limit in size, however busy the source is: that of a shorter range may not."""
+
+
 class NoDataError(SourceError):
     """The source has no data for the query, now or later; a retry is useless."""
 

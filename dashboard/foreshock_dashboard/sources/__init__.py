@@ -1,4 +1,4 @@
 """Clients and servers of other systems' protocols: OTLP, Prometheus, Tempo, Jaeger.
 
-Imports: `common`, `model`, `sources.http_config`, `stats`.
+Imports: `common`, `model`, `sources.http_config`.
 """

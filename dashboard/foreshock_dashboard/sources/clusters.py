@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.common.series_index import once, renamed
 from foreshock_dashboard.model.query import LimitError, Matcher, Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, qualified, split_cluster
-from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.robust import nan_sum
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +152,13 @@ class ClusterSource(MetricSource):
     def _qualified(self, matrix: Matrix, query: Query) -> Matrix:
         of_cluster = [each for each in query.matchers if _is_qualified(each)]
         naming = _Naming(query.by, self._labels, self.clusters)
-        rows: dict[Labels, Floats] = {}
-        for labels, values in zip(matrix.labels, matrix.values, strict=True):
-            key = naming(labels)
-            if of_cluster and not all(each.accepts(dict(key).get(each.label, "")) for each in of_cluster):
-                continue
-            rows[key] = nan_sum(rows[key], values) if key in rows else values
-        return Matrix.of(matrix.times, rows)
+
+        def name(labels: Labels) -> Labels | None:
+            named = naming(labels)
+            accepted = not of_cluster or all(each.accepts(dict(named).get(each.label, "")) for each in of_cluster)
+            return named if accepted else None
+
+        return renamed(matrix, name, (query.by, self.clusters, *of_cluster))
 
 
 class _Part(NamedTuple):
@@ -245,13 +244,15 @@ def _local_name(value: str) -> str:
 
 def _without_marks(matrix: Matrix) -> Matrix:
     """The answer of a source with one cluster or none."""
-    if not any(CLUSTER_MARK in value and name in _LOCAL for labels in matrix.labels for name, value in labels):
-        return matrix
-    rows: dict[Labels, Floats] = {}
-    for labels, values in zip(matrix.labels, matrix.values, strict=True):
-        key = tuple((name, _local_name(value) if name in _LOCAL else value) for name, value in labels)
-        rows[key] = nan_sum(rows[key], values) if key in rows else values
-    return Matrix.of(matrix.times, rows)
+    return renamed(matrix, _without_mark, _without_mark) if once(matrix.labels, _any_marked) else matrix
+
+
+def _any_marked(series: tuple[Labels, ...]) -> bool:
+    return any(CLUSTER_MARK in value and name in _LOCAL for labels in series for name, value in labels)
+
+
+def _without_mark(labels: Labels) -> Labels:
+    return tuple((name, _local_name(value) if name in _LOCAL else value) for name, value in labels)
 
 
 def _is_qualified(matcher: Matcher) -> bool:

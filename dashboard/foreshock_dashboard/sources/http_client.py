@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 
 from foreshock_dashboard.common.addresses import without_credentials
-from foreshock_dashboard.model.query import LimitError, SourceError
+from foreshock_dashboard.model.query import LimitError, SizeError, SourceError
 from foreshock_dashboard.sources.http_config.client import ReloadingClient
 from foreshock_dashboard.sources.http_config.values import HttpConfig
 
@@ -142,9 +142,7 @@ class ApiClient:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > self._max_body:
-                raise LimitError(
-                    f"{self.name}: the response is larger than {self._max_body >> 20} MiB; {self._smaller}"
-                )
+                raise SizeError(f"{self.name}: the response is larger than {self._max_body >> 20} MiB; {self._smaller}")
             if self._monotonic() > end:
                 raise self._timed_out(self._max_seconds)
         return bytes(body)

@@ -241,18 +241,18 @@ class ChangeRows:
             order = np.argsort(numbers, kind="stable")
             numbers, begins = np.unique(numbers[order], return_index=True)
             present = np.logical_or.reduceat(present[order], begins, axis=0)
-        rows = np.flatnonzero(present.any(axis=1) & (numbers != NOTHING))
-        for row_ in rows.tolist():
-            subject, value = self._named[numbers[row_]]
-            columns = np.flatnonzero(present[row_])
-            breaks = np.diff(times[columns]) > ABSENT_SECONDS
-            if spec.sampled:
-                breaks |= np.diff(values[row_, columns]) != 0
-            for run in np.split(columns, np.flatnonzero(breaks) + 1):
-                text = value or f"{values[row_, run[0]]:.12g}"
-                self._timelines.observe(
-                    subject, text, float(times[run[0]]), float(times[run[-1]]), exclusive=spec.exclusive
-                )
+        rows, columns = np.nonzero(present & (numbers != NOTHING)[:, None])
+        if not len(rows):
+            return
+        shown = values[rows, columns] if spec.sampled else np.zeros(len(rows))
+        begins = (np.diff(rows) != 0) | (np.diff(times[columns]) > ABSENT_SECONDS) | (np.diff(shown) != 0)
+        first = np.flatnonzero(np.concatenate([[True], begins]))
+        last = np.append(first[1:], len(rows)) - 1
+        runs = np.stack([numbers[rows[first]], times[columns[first]], times[columns[last]], shown[first]], axis=1)
+        is_repeated = np.append(False, (np.diff(runs, axis=0) == 0).all(axis=1))  # as those of the GPUs of a host
+        for number, start, end, sample in runs[~is_repeated].tolist():
+            subject, value = self._named[int(number)]
+            self._timelines.observe(subject, value or f"{sample:.12g}", start, end, exclusive=spec.exclusive)
 
     def _number(self, named: Named, labels: LabelMap) -> int:
         entry = named(labels)

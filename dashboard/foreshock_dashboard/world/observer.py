@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SizeError, SourceError, grid
 from foreshock_dashboard.stats.robust import median_interval, nan_sum
 from foreshock_dashboard.world.calls import GRAPH, SPANS, TEMPO
 from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Readings
@@ -179,7 +179,7 @@ class Observer:
         self._present: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
-        self._points = FIRST_CHUNK_POINTS
+        self._points, self._max_points = FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS
         self._any_read = False
         self._producers: dict[str, str] = {}
         self._last_answer: dict[str, float] = {}
@@ -199,7 +199,8 @@ class Observer:
         """New grid points up to `now`, in pieces. A piece counts as read once the next one is requested.
 
         Raises:
-            SourceError: the source could not answer; the next call continues there.
+            SourceError: the source could not answer, not even with fewer points if the answer was too large; the next
+                call continues there.
         """
         end = align_down(now, self._step)
         start = max(self._until + self._step, self._begin(end), end - self._keep)
@@ -210,14 +211,17 @@ class Observer:
                 answers, chosen = fetch_catalog(
                     self._source, self._catalog, start, until, self._step, names, self._producers
                 )
-            except SourceError:
+            except SourceError as error:
                 self._points = max(1, self._points // 2)  # the request may have been too large
+                if isinstance(error, SizeError) and until > start:
+                    self._points = self._max_points = round((until - start) / self._step + 1) // 2
+                    continue
                 raise
             self._keep_producers(chosen, answers, start, until)
             self._present |= {key for key, matrix in answers.items() if len(matrix)}
             self._any_read = True
             series = max(1, sum(map(len, answers.values())))
-            self._points = max(1, min(MAX_CHUNK_POINTS, self._max_chunk_values // series))
+            self._points = max(1, min(self._max_points, self._max_chunk_values // series))
             fresh = [self._reduce(answers)]
             del answers
             yield fresh.pop()  # hold no reference to a piece while it is processed

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foreshock_dashboard.common.series_index import renamed
 from foreshock_dashboard.model.query import MAX_LAST_WINDOW_SECONDS, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.robust import nan_sum
 
 GPU_LABELS = ("job", "instance", "uuid")
 TARGET_LABELS = ("job", "instance")
@@ -47,17 +46,12 @@ class Producer:
 
     def standard(self, matrix: Matrix) -> Matrix:
         """Answer with standard labels and units; infinite values become NaN."""
-        infinite = np.isinf(matrix.values)
-        if not infinite.any() and not self.labels and not self.relabel and self.scale == self.le_scale == 1.0:
+        values = matrix.values if self.scale == 1.0 else matrix.values * self.scale
+        infinite, has_standard_labels = np.isinf(values), not self.labels and not self.relabel and self.le_scale == 1.0
+        if has_standard_labels and self.scale == 1.0 and not infinite.any():
             return matrix
-        rows: dict[Labels, Floats] = {}
-        finite = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
-        for labels, values in zip(matrix.labels, finite, strict=True):
-            key = self._renamed(labels)
-            if key is not None:
-                scaled = values * self.scale
-                rows[key] = nan_sum(rows[key], scaled) if key in rows else scaled
-        return Matrix.of(matrix.times, rows)
+        finite = Matrix(matrix.times, matrix.labels, np.where(infinite, np.nan, values))
+        return renamed(finite, self._renamed, (*self.labels.items(), self.le_scale, self.relabel))
 
     def _renamed(self, labels: Labels) -> Labels | None:
         """Standard labels, of the pairs of `labels` where they are equal: new ones of all series take many MiB."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -27,8 +28,8 @@ class LabelFacts(Generic[K, V]):
 
     def update(self, *matrices: Matrix) -> bool:
         """Add the facts of new series; return whether any fact changed."""
-        labels = [series for matrix in matrices for series in matrix.labels]
-        now = label_hashes(tuple(labels))
+        labels = [*chain.from_iterable(matrix.labels for matrix in matrices)]
+        now = np.concatenate([label_hashes(matrix.labels) for matrix in matrices])
         fresh = np.flatnonzero(np.isin(now, self._hashes, invert=True))
         self._hashes = now
         facts = dict(filter(None, (self._read(dict(labels[i])) for i in fresh.tolist())))

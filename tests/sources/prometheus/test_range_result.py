@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from foreshock_dashboard.sources.prometheus.range_result import matrices, of_objects, of_text
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.sources.prometheus.range_result import layout_of, matrices, of_objects, of_text
 
 PAIR = [[10, "1.5"], [20.5, "NaN"]]
 LABELS = {
@@ -37,7 +40,7 @@ def test_any_labels_are_read(kind: str) -> None:
     if found:
         assert found[0] == {"status": "success", "data": {"resultType": "matrix", "result": []}}
         expected = of_objects(series)
-        assert list(found[1].metrics) == expected.metrics
+        assert [json.loads(head) for head in found[1].heads] == [each["metric"] for each in series]
         for one, other in zip(found[1][1:], expected[1:], strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -79,9 +82,34 @@ def test_a_union_is_divided_by_query() -> None:
         {"metric": {"foreshock_query": query, "a": name}, "values": [[20, str(value)]]}
         for value, (query, name) in enumerate([("1", "y"), ("0", "z"), ("1", "x"), ("0", "z")])
     ]
-    first, second, third = matrices(of_objects(series), 3, 10_000, 10_000, np.array([10.0, 20.0]))
+    result = of_objects(series)
+    first, second, third = matrices(result, layout_of(result.heads, 3), 10_000, 10_000, np.array([10.0, 20.0]))
 
     assert [dict(labels) for labels in second.labels] == [{"a": "x"}, {"a": "y"}]
     assert second.values[:, 1].tolist() == [2.0, 0.0]
     assert first.values[:, 1].tolist() == [3.0]
     assert not len(third)
+
+
+SERIES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), max_size=20).map(
+    lambda found: [{"foreshock_query": str(query), "job": "a", "n": f"{number:02}"} for query, number in found]
+)
+
+
+@given(st.lists(SERIES, min_size=1, max_size=5))
+def test_series_that_come_and_go_are_read_as_by_a_reader_that_knows_none(results: list[list[dict[str, str]]]) -> None:
+    """As pods do. The labels of a query without changes are the same object, so that they need no comparison."""
+    known, times, before = None, np.array([10.0]), list[Matrix]()
+    for metrics in results:
+        series = [{"metric": one, "values": [[10, str(value)]]} for value, one in enumerate(metrics)]
+        result = of_objects(series)
+        known = layout_of(result.heads, 3, known)
+        found, expected = (
+            matrices(result, layout, 10_000, 10_000, times) for layout in (known, layout_of(result.heads, 3))
+        )
+        for one, other in zip(found, expected, strict=True):
+            assert one.labels == other.labels
+            np.testing.assert_array_equal(one.values, other.values)
+        for one, other in zip(found, before, strict=False):
+            assert (one.labels is other.labels) == (one.labels == other.labels)
+        before = found

@@ -8,17 +8,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
+from threading import Lock
 from typing import Any
 
 import httpx
 import numpy as np
 import orjson
+from cachetools import TTLCache
 
 from foreshock_dashboard.model.query import (
     LimitError,
     Matrix,
     MetricSource,
     Query,
+    SizeError,
     SourceError,
     grid,
     promql_string,
@@ -34,17 +37,27 @@ from foreshock_dashboard.sources.prometheus.pacing import (
     UnionSize,
 )
 from foreshock_dashboard.sources.prometheus.promql import promql, union
-from foreshock_dashboard.sources.prometheus.range_result import labels_of_metric, matrices, of_objects, of_text
+from foreshock_dashboard.sources.prometheus.range_result import (
+    RangeResult,
+    SeriesLayout,
+    labels_of_metric,
+    layout_of,
+    matrices,
+    of_objects,
+    of_text,
+)
 
 log = logging.getLogger(__name__)
 
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
-LIMIT_STATUSES = frozenset([413, 422, 503])
-"""Statuses of queries that exceed a limit: of samples or series (422), bytes (413), or time (503)."""
+LIMIT_STATUSES = {413: SizeError, 422: SizeError, 503: LimitError}
+"""Statuses of queries that exceed a limit: of bytes (413), samples or series (422), or time (503)."""
 CONCURRENCY = 4
 """Requests that are open at once: a server computes the next answers while the hub decodes one."""
 MAX_UNION_POINTS = 12
 """Grid points up to which several queries are sent as one: long ranges have large answers already."""
+MAX_LAYOUTS, LAYOUT_SECONDS = 1000, 300.0
+"""Queries whose series are kept until their next result, and for how long: results over few points come often."""
 MAX_WARNINGS = 20
 """Different warnings of a server that are logged."""
 MAX_RESPONSE_SECONDS = 120.0
@@ -59,11 +72,13 @@ class _Batch:
     """The requests of one call. union_size: most queries in one; 0 where each is sent by itself.
 
     error: the first one of any, after which none of the others is sent. A context manager around each.
+    shared: labels of all results, each object once.
     """
 
     def __init__(self, union_size: int = 0) -> None:
         self.union_size = union_size
         self.error: SourceError | None = None
+        self.shared: dict[Any, Any] = {}
 
     def fail(self, error: SourceError) -> None:
         """Send none of the others."""
@@ -74,7 +89,7 @@ class _Batch:
             raise self.error
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, SourceError):
+        if isinstance(error, SourceError) and not isinstance(error, SizeError):
             self.fail(error)
 
 
@@ -120,6 +135,8 @@ class PrometheusSource(MetricSource):
         self._also = f",{match}" if match else ""
         self._concurrency = concurrency
         self._gate, self._unions = RequestGate(concurrency, monotonic), UnionSize()
+        self._layouts = TTLCache[str, SeriesLayout](MAX_LAYOUTS, LAYOUT_SECONDS, monotonic)
+        self._layouts_lock = Lock()
         self._warnings: set[str] = set()
         self._names_unavailable = False
         self._is_victoriametrics = False
@@ -161,9 +178,12 @@ class PrometheusSource(MetricSource):
                 pool.shutdown(cancel_futures=True)
 
     def _fetch(
-        self, queries: Sequence[Query], start: float, end: float, step: float, batch: _Batch
+        self, queries: Sequence[Query], start: float, end: float, step: float, batch: _Batch, halved: int = 0
     ) -> Sequence[Matrix]:
-        """The answers of one request. After one that was too much for the server, fewer queries are sent as one."""
+        """The answers of one request. After one that was too much for the server, fewer queries are sent as one.
+
+        halved: how often a union was halved because its answer was too large.
+        """
         times = grid(start, end, step)
         first, width = round(start * 1000), round(step * 1000)
         if width < 1:
@@ -185,16 +205,33 @@ class PrometheusSource(MetricSource):
             found = of_text(body) if status == 200 else None
             data = self._checked(response, found[0]) if found else self._data(response, body)
         except SourceError as error:
-            batch.fail(error)
             if len(queries) > 1 and (isinstance(error, LimitError) or (status >= 400 and status != 429)):
-                self._unions.refused(batch.union_size)
+                self._unions.refused(batch.union_size >> halved)
+            if len(queries) > 1 and isinstance(error, SizeError):
+                half = -(-len(queries) // 2)
+                return [
+                    matrix
+                    for part in (queries[:half], queries[half:])
+                    for matrix in self._fetch(part, start, end, step, batch, halved + 1)
+                ]
+            batch.fail(error)
             raise
         self._unions.answered(batch.union_size)
         try:
             result = found[1] if found else of_objects(data["result"])
-            return matrices(result, len(queries), first, width, times)
+            return matrices(result, self._layout(params["query"], result, len(queries), batch), first, width, times)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
+
+    def _layout(self, query: str, result: RangeResult, queries: int, batch: _Batch) -> SeriesLayout:
+        """The layout of a result; that of results over few points is kept, because the next one comes soon."""
+        with self._layouts_lock:
+            known = self._layouts.get(query)
+        layout = layout_of(result.heads, queries, known, batch.shared)
+        if known or len(result.seconds) <= MAX_UNION_POINTS * len(result.heads):
+            with self._layouts_lock:
+                self._layouts[query] = layout
+        return layout
 
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
         """The samples of a metric in (start, end], Unix seconds, as they were scraped: labels, and shape (samples, 2).
@@ -318,7 +355,7 @@ class PrometheusSource(MetricSource):
             raise self._api.unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
-            kind_of_error = LimitError if status in LIMIT_STATUSES else SourceError
+            kind_of_error = LIMIT_STATUSES.get(status, SourceError)
             raise self._throttled(kind_of_error(f"{self.name}: returned {status} {kind}: {message}"), response)
         self._warn_of(answer)
         return answer["data"]

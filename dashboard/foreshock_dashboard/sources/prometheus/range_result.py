@@ -1,7 +1,8 @@
 """Results of range queries: from the JSON of the server to arrays.
 
 The JSON of most servers is compact and in one order, so that series and samples are found without an object for each
-sample: those take most of the CPU of a hub over a large fleet. Other forms are read as any JSON.
+sample, and labels are decoded only once: both take most of the CPU of a hub over a large fleet. Other forms are read as
+any JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from foreshock_dashboard.common.series_index import Hashes, SeriesLabels, answer_of
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
@@ -22,12 +24,14 @@ from foreshock_dashboard.sources.prometheus.promql import QUERY_LABEL
 _MAX_HEAD_BYTES = 200
 _RESULT, _SERIES, _VALUES, _END = b'"result":[', b'{"metric":', b',"values":[[', b"]]}"
 """In a JSON string, each of the quotes has a backslash before it: labels cannot contain these texts."""
+_DECODED_AT_ONCE = 10_000
+"""Series whose labels are decoded in one piece, which takes a kilobyte for each."""
 
 
 class RangeResult(NamedTuple):
-    """Series of a result: labels of each, its number of samples, and the samples of all (Unix seconds, and values)."""
+    """Series of a result: labels of each as JSON, its number of samples; samples of all (Unix seconds, and values)."""
 
-    metrics: Sequence[dict[str, str]]
+    heads: Sequence[bytes]
     lengths: NDArray[np.intp]
     seconds: Floats
     values: Floats
@@ -36,25 +40,29 @@ class RangeResult(NamedTuple):
 def of_text(body: bytes) -> tuple[Any, RangeResult] | None:
     """The answer without its series, and these; None if it is empty or has another form."""
     begin = body.find(_RESULT, 0, _MAX_HEAD_BYTES) + len(_RESULT)
-    first, *parts = body[begin:].split(_SERIES)
-    if begin < len(_RESULT) or first or not parts:
+    first, *parts = body[begin:].replace(_SERIES, _VALUES).split(_VALUES)
+    heads, samples = parts[::2], parts[1::2]
+    # As many metrics as values: none is a label, and each series has values.
+    if begin < len(_RESULT) or first or not parts or not len(heads) == len(samples) == body.count(_SERIES, begin):
         return None
-    end = parts[-1].rfind(_END + b"]")
+    end = samples[-1].rfind(_END + b"]")
     try:
-        answer = orjson.loads(body[:begin] + parts[-1][end + len(_END) :])
-        parts[-1] = parts[-1][: end + len(_END)] + b","
-        split = [part.partition(_VALUES) for part in parts]
-        if end < 0 or not all(found and samples.endswith(_END + b",") for _, found, samples in split):
+        answer = orjson.loads(body[:begin] + samples[-1][end + len(_END) :])
+        samples[-1] = samples[-1][: end + len(_END)] + b","
+        text = b"".join(samples)
+        if end < 0 or text.count(_END) != len(samples):
             return None
-        metrics = orjson.loads(b"[" + b",".join([head for head, _, _ in split]) + b"]")
-        lengths = np.fromiter([samples.count(b"],[") + 1 for _, _, samples in split], np.intp, len(split))
-        text = b"".join([samples for _, _, samples in split]).translate(None, b'[]}"')
-        numbers = _numbers(text[:-1])
+        if b"],[" in text:
+            lengths = np.fromiter([one.count(b"],[") + 1 for one in samples], np.intp, len(samples))
+        else:
+            lengths = np.ones(len(samples), np.intp)
+        del parts, samples
+        numbers = _numbers(text.translate(None, b'[]}"')[:-1])
     except ValueError:
         return None
     if len(numbers) != 2 * lengths.sum():
         return None
-    return answer, RangeResult(metrics, lengths, numbers[::2], numbers[1::2])
+    return answer, RangeResult(heads, lengths, numbers[::2], numbers[1::2])
 
 
 def _numbers(text: bytes) -> Floats:
@@ -74,36 +82,79 @@ def of_objects(result: Any) -> RangeResult:  # noqa: ANN401 - JSON
     series = [one.get("values", ()) for one in result]
     samples = [*chain.from_iterable(series)]
     return RangeResult(
-        [one["metric"] for one in result],
+        [orjson.dumps(one["metric"]) for one in result],
         np.fromiter(map(len, series), np.intp, len(series)),
         np.fromiter([time for time, _ in samples], np.float64, len(samples)),
         np.fromiter([float(value) for _, value in samples], np.float64, len(samples)),
     )
 
 
-def matrices(result: RangeResult, queries: int, first: int, width: int, times: Floats) -> list[Matrix]:
-    """A matrix for each query of a union, or of the only query, on a grid of `width` milliseconds from `first` on.
+class SeriesLayout(NamedTuple):
+    """The series of a result, to be used again for the next result of the same query or union.
 
-    Of equal series, the last counts.
+    marks: hash of the JSON of the labels of each, in place of the text. Python's keyed hash: among a million series
+        the chance of a collision is 1 in 40 million.
+    labels, queries: of each, and the position of its query in the union.
+    by_query: labels of the series of each query in ascending order, and their rows in the result.
+    """
+
+    marks: Hashes
+    labels: Sequence[Labels]
+    queries: Sequence[int]
+    by_query: Sequence[tuple[SeriesLabels, NDArray[np.intp]]]
+
+
+def layout_of(
+    heads: Sequence[bytes], queries: int, known: SeriesLayout | None = None, shared: dict[Any, Any] | None = None
+) -> SeriesLayout:
+    """The layout of a result of a union of so many queries, or of the only query. Of equal series, the last counts.
+
+    Args:
+        known: layout of an earlier result of the same query or union; returned if the series are the same.
+        shared: labels of other results; equal ones become the same objects, which takes less memory.
 
     Raises:
         KeyError, TypeError, ValueError, IndexError, AttributeError: the result is not one of such a request.
     """
+    marks = np.fromiter(map(hash, heads), np.int64, len(heads))
+    if known is not None and np.array_equal(marks, known.marks):
+        return known
+    shared = {} if shared is None else shared
+    numbers: Mapping[int, int] = {} if known is None else {mark: i for i, mark in enumerate(known.marks.tolist())}
+    before = [numbers.get(mark, -1) for mark in marks.tolist()]
+    labels: list[Labels] = [known.labels[number] if known and number >= 0 else () for number in before]
+    of_query = bytearray(known.queries[number] if known and number >= 0 else 0 for number in before)
+    new = [row for row, number in enumerate(before) if number < 0]
+    for part in (new[at : at + _DECODED_AT_ONCE] for at in range(0, len(new), _DECODED_AT_ONCE)):
+        metrics = orjson.loads(b"[" + b",".join([heads[row] for row in part]) + b"]")
+        for row, metric in zip(part, metrics, strict=True):
+            of_query[row] = int(metric.pop(QUERY_LABEL)) if queries > 1 else 0
+            own = tuple([shared.setdefault(pair, pair) for pair in labels_of_metric(metric)])
+            labels[row] = shared.setdefault(own, own)
+    rows: list[dict[Labels, int]] = [{} for _ in range(queries)]
+    for row, (query, own) in enumerate(zip(of_query, labels, strict=True)):
+        rows[query][own] = row
+    by_query = []
+    for query, by_labels in enumerate(rows):
+        ordered = SeriesLabels(sorted(by_labels))
+        if known is not None and ordered == known.by_query[query][0]:
+            ordered = known.by_query[query][0]
+        by_query.append((ordered, np.fromiter(map(by_labels.__getitem__, ordered), np.intp, len(ordered))))
+    return SeriesLayout(marks, labels, of_query, by_query)
+
+
+def matrices(result: RangeResult, layout: SeriesLayout, first: int, width: int, times: Floats) -> list[Matrix]:
+    """A matrix for each query of the layout, on a grid of `width` milliseconds from `first` on.
+
+    Raises:
+        ValueError, IndexError: a time is not of the grid.
+    """
     columns = np.rint((result.seconds * 1000 - first) / width).astype(np.int64)
     if len(columns) and columns.min() < 0:
         raise ValueError("a time outside the range")
-    values = np.full((len(result.metrics), len(times)), np.nan)
+    values = np.full((len(result.heads), len(times)), np.nan)
     values[np.repeat(np.arange(len(values)), result.lengths), columns] = result.values
-    rows: list[dict[Labels, int]] = [{} for _ in range(queries)]
-    canonical: dict[tuple[str, ...], bool] = {}
-    for row, metric in enumerate(result.metrics):
-        query = int(metric.pop(QUERY_LABEL)) if queries > 1 else 0
-        names = (*metric,)
-        if (is_canonical := canonical.get(names)) is None:
-            is_canonical = canonical[names] = "__name__" not in names and [*names] == sorted(names)
-        is_canonical = is_canonical and "" not in metric.values()
-        rows[query][tuple(metric.items()) if is_canonical else labels_of_metric(metric)] = row
-    return [Matrix.ordered(times, [*of_query], values[[*of_query.values()]]) for of_query in rows]
+    return [answer_of(times, labels, values[rows]) for labels, rows in layout.by_query]
 
 
 def labels_of_metric(metric: Mapping[str, str]) -> Labels:
