@@ -59,48 +59,29 @@ LONGEST = (
 
 
 SLOW = (
-    *(
-        "alerts",
-        "browser",
-        "compose",
-        "gpu",
-        "grafana",
-        "helm",
-        "hub",
-        "nvml",
-        "recording",
-        "shared",
-        "sources/prometheus",
-    ),
-    *("analysis/incidents/test_lifecycle.py", "analysis/baseline/test_sampling_noise.py"),
-    "evaluation/test_evaluate_command.py",
-    *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),
-    *(
-        "ingest/test_hostile_senders.py",
-        "ingest/test_otlp_metrics.py",
-        "ingest/test_real_services.py",
-        "ingest/test_real_exporters.py",
-    ),
-    *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
-    *("sources/http_config/test_doors.py", "sources/http_config/test_discovery.py"),
-    "sources/http_config/test_remote_write.py",
-    *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
-    *("notify/test_alertmanager.py", "notify/test_receivers.py"),
-    *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),
-    *("simulator/test_simulation.py", "store/test_store_damage.py", "store/test_store_failures.py"),
-    *("store/test_store_disk.py", "store/test_store_power_cut.py", "store/test_store_recovery.py"),
-    *("web/test_web_api.py", "web/test_web_authentication.py", "web/test_web_connections.py"),
-    *("web/test_web_table.py", "web/test_web_trace_lanes.py", "web/test_web_trace_waits.py"),
-    "web/test_web_trace_whole.py",
-    *("test_package.py", "world/test_builder.py"),
+    "alerts",
+    "browser",
+    "compose",
+    "gpu",
+    "grafana",
+    "helm",
+    "hub",
+    "nvml",
+    "recording",
+    "shared",
+    "sources/prometheus",
+    "exporter/whole",
+    "simulator/calls",
+    "simulator/traffic",
+    "sources/traces",
 )
-"""Folders and files below tests/ that start servers, browsers, or simulations, or take seconds.
+"""Folders whose tests start servers, browsers, or simulations; elsewhere, such a file has `pytest.mark.slow`.
 
 `make test-fast` leaves them out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests."""
+    """Mark the tests of slow folders."""
     places = tuple(Path(__file__).parent / name for name in SLOW)
     slow = cache(lambda path: any(path.is_relative_to(place) for place in places))
     for item in items:

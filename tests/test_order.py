@@ -23,6 +23,6 @@ def test_what_goes_first_is_a_file_of_tests_or_a_folder_whose_files_stay_togethe
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_a_slow_place_exists(name: str) -> None:
+def test_a_slow_folder_exists(name: str) -> None:
     """A renamed one would be run by `make test-fast`."""
-    assert (TESTS / name).exists()
+    assert (TESTS / name).is_dir()

@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"foreshock_exporter", "foreshock_simulator", "foreshock_dashboard", "foreshock_evaluation"}
 

@@ -15,6 +15,8 @@ import pytest
 from foreshock_dashboard.cli.commands import COMMAND, PROGRAM
 from foreshock_dashboard.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
 COLUMNS = 100
 

@@ -22,6 +22,8 @@ from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.suites.simulated import LossyMetrics, uniform_hash
 from foreshock_simulator.scenarios.load import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", name="cached")
 def _cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

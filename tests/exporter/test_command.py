@@ -26,6 +26,8 @@ from foreshock_exporter.options import OPTIONS, parse
 from foreshock_exporter.web.connections import MAX_CLIENT_CONNECTIONS
 from foreshock_exporter.web.server import serve
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree

@@ -25,6 +25,8 @@ from foreshock_dashboard.sources.otlp.codec import MalformedError, decode
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
 MIB = 1 << 20

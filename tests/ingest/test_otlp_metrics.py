@@ -42,6 +42,8 @@ from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.store import Store
 
+pytestmark = pytest.mark.slow
+
 RESOURCE = Resource(
     {
         "service.name": "llm",

@@ -20,6 +20,8 @@ from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
+pytestmark = pytest.mark.slow
+
 Eventually = Callable[[Callable[[], bool], str], None]
 NODE_EXPORTER = shutil.which("prometheus-node-exporter")
 EXPORTER = Path(sys.executable).with_name("foreshock-exporter")

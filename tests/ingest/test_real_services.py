@@ -22,6 +22,8 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
+pytestmark = pytest.mark.slow
+
 SERVICE = Path(__file__).with_name("real_service.py")
 SECONDS = {"web": 0.001, "orders": 0.002, "stock": 0.03}
 FAILURES = [0, 1, 0, 2, 0, 0, 1, 3, 0, 5, 0, 1]

@@ -19,6 +19,8 @@ from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.notifier import Notifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], Webhook]]:

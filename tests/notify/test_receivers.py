@@ -25,6 +25,8 @@ from tests.notify.receivers import Mailbox, Webhook
 from foreshock_dashboard.notify.channel_state import ChannelStats
 from foreshock_dashboard.notify.notifier import Notifier
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n picture"
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -14,6 +15,8 @@ from foreshock_simulator.emitter import Emitter, SpanSender
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 from foreshock_simulator.tracing.spans import AttributeValue, SimSpan
+
+pytestmark = pytest.mark.slow
 
 START = 1_800_000_000.0
 KINDS = {

@@ -22,6 +22,8 @@ from foreshock_simulator.spec.faults import (
 )
 from foreshock_simulator.tracing.spans import SimSpan
 
+pytestmark = pytest.mark.slow
+
 START = 1_767_600_000.0
 
 

@@ -16,6 +16,8 @@ import pytest
 from foreshock_dashboard.store import Store, StoreError
 from foreshock_dashboard.store.blocks.disk import Disk
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, Scrape, Values
 

@@ -18,6 +18,8 @@ from tests.store.faults.contents import Acknowledged, open_store, problems, scra
 from foreshock_dashboard.store.journal import FORMAT_FILE, JOURNAL_FILE
 from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
 

@@ -24,6 +24,8 @@ from foreshock_dashboard.store.blocks.block_meta import contiguous_ranges
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.trusted_clock import TRUSTED_AFTER_SECONDS
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values

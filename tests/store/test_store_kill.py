@@ -9,6 +9,8 @@ import pytest
 from tests.store.faults import contents, kills
 from tests.store.snapshots import SnapshotDisk
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.store.faults import power_cuts
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
     from tests.store.faults.simulated_disk import Operation

@@ -22,6 +22,8 @@ from foreshock_dashboard.store import Store, StoreError, sqlite_file, sqlite_pag
 from foreshock_dashboard.store.sqlite_pages import Pages, read_journal
 from foreshock_dashboard.store.wal import PAGE_BYTES, WAL_FILE, Wal
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
 

@@ -21,6 +21,8 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Store, StoreLimits
 from foreshock_dashboard.store.store import RECORD_SAMPLES
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, Scrape, Values
 

@@ -30,6 +30,8 @@ from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.queries import SpanReader
 from foreshock_dashboard.store.spans.search import SearchBounds
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan
 

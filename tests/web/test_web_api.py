@@ -16,6 +16,8 @@ from tests.web.worlds import NOW, SCENES, FakeHub, service
 from foreshock_dashboard.model.types import ConditionKind
 from foreshock_dashboard.web.app import PAGES, create_app
 
+pytestmark = pytest.mark.slow
+
 LookAt = Callable[[str], Caller]
 ADDRESSES = (
     "services",

@@ -33,6 +33,8 @@ from foreshock_dashboard.web.http.authentication import (
 from foreshock_dashboard.web.shell.shell import shell
 from foreshock_exporter.web.auth import PasswordChecker
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "correct-horse-battery-staple"  # noqa: S105
 ADDRESSES = (
     "/", "/traces", "/nowhere", "/api", "/api/now", "/api/nothing", "/api/openapi.json", "/metrics", "/theme.css",

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from foreshock_dashboard.common.http_limits import MAX_CONNECTIONS, max_connections
 from foreshock_dashboard.web.http.server import WebServer
 
+pytestmark = pytest.mark.slow
+
 Eventually = Callable[[Callable[[], bool], str], None]
 
 

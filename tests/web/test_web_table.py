@@ -15,6 +15,8 @@ from foreshock_dashboard.web.api.csv import LISTS, table
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.state.lists import PairGpu
 
+pytestmark = pytest.mark.slow
+
 PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 
 

@@ -32,6 +32,8 @@ from tests.web.occupancy import (
     request_spans,
 )
 
+pytestmark = pytest.mark.slow
+
 MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63%)."
 
 

@@ -16,6 +16,8 @@ from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
 from foreshock_dashboard.web.pages.traces.lists import MAX_CANDIDATES, WaitCache, by_wait, exemplars
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 
+pytestmark = pytest.mark.slow
+
 
 def test_lists_hand_down_the_time_that_they_have() -> None:
     """So the last trace that is looked at takes no longer than is left; what was cut short is no wait, and is noted."""

@@ -18,6 +18,8 @@ from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.traces import trace_json
 
+pytestmark = pytest.mark.slow
+
 START = round((NOW - 60) * 1e9)
 TRACE = f"{1:032x}"
 

@@ -19,6 +19,8 @@ from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row import Readings
 from foreshock_dashboard.world.section import ColumnBuffer
 
+pytestmark = pytest.mark.slow
+
 STEP = 10.0
 POINTS = 30
 HOSTS, SERVICES = ("h1:1", "h2:1", "h3:1"), ("llm", "batch", "web")

@@ -19,6 +19,8 @@ from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.web.state.service_history import service_history
 
+pytestmark = pytest.mark.slow
+
 BOUNDS = np.array([0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, np.inf])
 CHANGES = 240
 """Grid point from which on another share of the requests takes long."""

@@ -19,6 +19,8 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 
+pytestmark = pytest.mark.slow
+
 Scenes = Any
 
 

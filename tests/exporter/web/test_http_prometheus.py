@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import trustme
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

@@ -18,6 +18,8 @@ from foreshock_exporter.web.server import serve
 from foreshock_exporter.web.settings import CIPHERS, MAX_FILE_BYTES, parse_settings
 from foreshock_exporter.web.yaml_file import ConfigError
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.exporter.web.conftest import Readings
 

@@ -11,6 +11,8 @@ from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.simulation import Simulation
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
 
+pytestmark = pytest.mark.slow
+
 START = 1_767_600_000.0
 MINUTE = 60.0
 AFTER = 5 * MINUTE

@@ -30,6 +30,8 @@ from foreshock_dashboard.sources.discovery.sources import MAX_BYTES
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.text_format import parse
 
+pytestmark = pytest.mark.slow
+
 PAGE = 'gpu_busy{instance="own"} 1\n'
 
 

@@ -27,6 +27,8 @@ from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "returned 401; set the required credentials or tenant with --prometheus-config"
 Open = Callable[..., PrometheusSource]
 

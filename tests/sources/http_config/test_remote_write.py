@@ -22,6 +22,8 @@ from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.prometheus.remote_write import MAX_BYTES, decode_write_request
 from foreshock_dashboard.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_prometheus_writes_what_it_scrapes(tmp_path: Path, wait: Eventually) -> None:
     """With the token of the receivers, and not without."""

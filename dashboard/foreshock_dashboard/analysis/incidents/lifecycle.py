@@ -29,12 +29,12 @@ from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding, incident_candidates
-from foreshock_dashboard.analysis.root_cause.parameters import Duration
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, LaterCause, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.stats.duration import Duration
 
 MIN_LEARNING_SECONDS = 1800.0
 """Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""

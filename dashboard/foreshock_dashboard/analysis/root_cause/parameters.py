@@ -6,27 +6,10 @@ lie between two points. The values were set on development data only; `docs/inte
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from foreshock_dashboard.model.explanation import SignalKind
-
-
-class Duration(NamedTuple):
-    """A duration in seconds and in points; the larger one counts."""
-
-    seconds: float
-    points: int
-
-    def at(self, step: float) -> float:
-        """The duration in seconds, for a distance of points in seconds."""
-        return max(self.seconds, self.points * step)
-
-    def points_at(self, step: float) -> int:
-        """The duration in points, rounded up."""
-        return max(self.points, math.ceil(self.seconds / step))
-
+from foreshock_dashboard.stats.duration import Duration
 
 # Windows around the given time.
 BEFORE = Duration(120.0, 2)

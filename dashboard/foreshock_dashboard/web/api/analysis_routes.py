@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.explanation import Explanation
-from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api import load_balancing
-from foreshock_dashboard.web.api.answers import get, known_service
+from foreshock_dashboard.web.api.answers import RouteContext, get, known_service
 from foreshock_dashboard.web.api.parameters import CompareParameters, ExplainParameters, HeadroomParameters
-from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.state.comparison import Comparison, comparison
 from foreshock_dashboard.web.state.incident_json import Explained, explained
 from foreshock_dashboard.web.state.parameters import (
@@ -36,8 +34,9 @@ MAX_PENDING = 4
 """Explanations that may wait at once."""
 
 
-def add_analysis_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+def add_analysis_routes(context: RouteContext) -> None:
     """Register the routes of root causes and of comparisons on `api`."""
+    api, hub, responder = context.api, context.hub, context.responder
     explained_cache: SingleFlightCache[Explanation] = SingleFlightCache(MAX_EXPLAINED, lambda _: 1, MAX_PENDING)
 
     @get(
@@ -65,8 +64,9 @@ def add_analysis_routes(api: APIRouter, hub: HubView, responder: Responder) -> N
         return responder.json_response(request, snapshot, comparison(hub.over(*baseline), hub.over(*current), service))
 
 
-def add_load_balancing_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+def add_load_balancing_routes(context: RouteContext) -> None:
     """Register the routes of advice to load balancers on `api`."""
+    api, hub, responder = context.api, context.hub, context.responder
 
     @get(
         api,

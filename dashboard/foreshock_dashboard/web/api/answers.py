@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from types import new_class
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
@@ -18,11 +18,30 @@ from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.response.reader import ResponseReader
+from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
+from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
+from foreshock_dashboard.web.pages.traces.lists import TraceReads
+from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, BadParameterError, service_named
 
 MakePayload = Callable[[Snapshot, bool, Any], Payload]
 """Payload of a snapshot, whether it is one of time travel, and parameters."""
+
+
+class RouteContext(NamedTuple):
+    """What routes share: the router that has them, and what their answers are made of."""
+
+    api: APIRouter
+    hub: HubView
+    version: str
+    access: Access
+    responder: Responder
+    responses: ResponseReader
+    topologies: TopologyCache
+    traces: TraceReads
+    gpus: GpuReadings
 
 
 class Error(TypedDict):

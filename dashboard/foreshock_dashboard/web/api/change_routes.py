@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal
 from foreshock_dashboard.changes.argocd import argocd_change
 from foreshock_dashboard.changes.cloud_events import STRUCTURED_TYPE, binary_event, deployment_event, structured_event
@@ -22,12 +21,11 @@ from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.changes.merging import merged_changes, service_aliases
 from foreshock_dashboard.changes.reports import annotation, reported_change
 from foreshock_dashboard.model.change import Change
-from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.api.answers import get_snapshot, post, sender
+from foreshock_dashboard.web.api.answers import RouteContext, get_snapshot, post, sender
 from foreshock_dashboard.web.http.authentication import GITHUB_PATH
-from foreshock_dashboard.web.http.responses import Payload, Responder
+from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.state.change_json import ChangeJson, Changes, change_row
 from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, Parameters
 
@@ -55,13 +53,13 @@ class AddedAnnotation(ReportedChange):
     message: str
 
 
-def add_change_routes(
-    api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog, secret: Callable[[], bytes] | None
-) -> None:
-    """Register the routes on `api`. Those that report need the role responder (see `access.roles`).
+def add_change_routes(context: RouteContext) -> None:
+    """Register the routes. Those that report need the role responder (see `access.roles`).
 
-    secret: returns that of GitHub's webhooks, whose signature then takes the place of a role.
+    With a secret of GitHub's webhooks, their signature takes the place of a role.
     """
+    api, hub, responder = context.api, context.hub, context.responder
+    audit, secret = context.access.audit, context.access.webhook_secret
     log = ChangeLog(hub.journal)
 
     @get_snapshot(api, responder, "/changes", "Changes of the last hours, the newest first", Changes)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
-from foreshock_dashboard.model.hub.view import HubView
-from foreshock_dashboard.web.api.answers import get
+from foreshock_dashboard.web.api.answers import RouteContext, get
 from foreshock_dashboard.web.api.csv import table
 from foreshock_dashboard.web.api.parameters import CostParameters
-from foreshock_dashboard.web.http.responses import CSV, Responder, download
+from foreshock_dashboard.web.http.responses import CSV, download
 from foreshock_dashboard.web.pages.cost.cost_json import Cost, CostReports, CostRowJson, cost
 from foreshock_dashboard.web.pages.cost.data import CostPage, cost_page
 from foreshock_dashboard.web.state.parameters import time_parameter
 
 
-def add_cost_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+def add_cost_routes(context: RouteContext) -> None:
     """Register the routes on `api`."""
+    api, hub, responder = context.api, context.hub, context.responder
     reports = CostReports(hub)
 
     def found(query: CostParameters) -> Cost:

@@ -10,13 +10,11 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response
 
 from foreshock_dashboard.common.csv_text import csv_text
-from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.api.answers import RouteContext
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
-from foreshock_dashboard.web.http.responses import CSV, Responder, download
+from foreshock_dashboard.web.http.responses import CSV, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
-from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
-from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.capacity_json import HORIZONS, forecast
 from foreshock_dashboard.web.state.parameters import AsOf
@@ -57,10 +55,9 @@ def table(columns: Sequence[str], rows: Iterable[object]) -> bytes:
     return csv_text(columns, rows).encode()
 
 
-def add_csv_routes(
-    api: APIRouter, hub: HubView, responder: Responder, traces: TraceReads, readings: GpuReadings
-) -> None:
-    """Register the CSV routes on `api`."""
+def add_csv_routes(context: RouteContext) -> None:
+    """Register the CSV routes."""
+    hub, responder = context.hub, context.responder
     router = APIRouter(prefix="/csv")
     described: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
     get = partial(router.get, response_class=Response, responses=described)
@@ -68,7 +65,7 @@ def add_csv_routes(
     @get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
     def gpus(query: Annotated[InventoryParameters, Query()]) -> Response:
         def made(snapshot: Snapshot) -> bytes:
-            return table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot)))
+            return table(COLUMNS, table_rows(snapshot, query.selection, context.gpus.nvlink(snapshot)))
 
         return _file("gpus", *responder.made_of_snapshot(f"csv gpus {query.selection}", query.at, made))
 
@@ -76,7 +73,7 @@ def add_csv_routes(
     async def trace_list(query: Annotated[CsvTraceParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         query = query.model_copy(update={"end": query.end or query.at})
-        rows = await traces.listed(query, snapshot.services)
+        rows = await context.traces.listed(query, snapshot.services)
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
     @get("/forecast", summary="The forecast of each service and pool as CSV", name="csv_forecast")
@@ -94,7 +91,7 @@ def add_csv_routes(
         made = responder.made_of_snapshot(f"csv {name}", query.at, lambda snapshot: table(columns, rows(snapshot)))
         return _file(name, *made)
 
-    api.include_router(router)
+    context.api.include_router(router)
 
 
 def _file(name: str, snapshot: Snapshot, body: bytes) -> Response:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.api.answers import get, get_snapshot, known_service
+from foreshock_dashboard.web.api.answers import RouteContext, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
-from foreshock_dashboard.web.http.responses import Payload, Responder
+from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.state.capacity_json import Forecast, forecast
 
 
-def add_forecast_routes(api: APIRouter, hub: HubView, responder: Responder) -> None:
+def add_forecast_routes(context: RouteContext) -> None:
     """Register the routes on `api`."""
+    api, hub, responder = context.api, context.hub, context.responder
 
     @get(api, "/forecast", "Load in hours and days against safe limits: shortages, and what fills up", Forecast)
     def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:

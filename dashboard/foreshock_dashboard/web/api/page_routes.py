@@ -6,32 +6,31 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import Response
 
-from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Role
-from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.web.api.answers import WithAudit, WithTopology, get, get_snapshot, known_service
+from foreshock_dashboard.web.api.answers import RouteContext, WithAudit, WithTopology, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import (
     CascadeParameters,
     ContentionParameters,
+    ExemplarParameters,
     FleetParameters,
     NowParameters,
 )
-from foreshock_dashboard.web.http.responses import Payload, Responder
+from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.pages.cascade import data as cascade_page
 from foreshock_dashboard.web.pages.contention import data as contention_page
+from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.pages.fleet import data as fleet_page
-from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail, GpuReadings, gpu_detail
+from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail, gpu_detail
 from foreshock_dashboard.web.pages.now import data as now_page
 from foreshock_dashboard.web.pages.services import data as services_page
 from foreshock_dashboard.web.pages.status import data as status_page
-from foreshock_dashboard.web.panels.topology import TopologyCache
+from foreshock_dashboard.web.pages.traces.lists import Exemplars, exemplar_query
 from foreshock_dashboard.web.state.parameters import (
     DEFAULT_RANGE_SECONDS,
     MAX_VALUE_LENGTH,
@@ -54,21 +53,13 @@ class OpenGpu(WithTopology):
     open: GpuDetail | None
 
 
-def add_page_routes(
-    api: APIRouter,
-    hub: HubView,
-    responder: Responder,
-    topologies: TopologyCache,
-    readings: GpuReadings,
-    responses: ResponseReader,
-    version: str,
-    audit: AuditLog,
-) -> None:
-    """Register the routes of the pages' values on `api`."""
+def add_page_routes(context: RouteContext) -> None:
+    """Register the routes of the pages' values."""
+    api, hub, responder = context.api, context.hub, context.responder
     histories = HistoryCache()
-    _add_incident_pages(api, hub, responder, topologies, histories, responses)
-    _add_gpu_pages(api, responder, topologies, readings)
-    _add_service_pages(api, hub, responder, histories)
+    _add_incident_pages(context, histories)
+    _add_gpu_pages(context)
+    _add_service_pages(context, histories)
 
     @get(
         api,
@@ -79,21 +70,15 @@ def add_page_routes(
     )
     def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
-        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
-        events = audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
+        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), context.version, past=past)
+        events = context.access.audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
         return responder.json_response(request, snapshot, {**body, "audit": events})
 
 
-def _add_incident_pages(
-    api: APIRouter,
-    hub: HubView,
-    responder: Responder,
-    topologies: TopologyCache,
-    histories: HistoryCache,
-    responses: ResponseReader,
-) -> None:
+def _add_incident_pages(context: RouteContext, histories: HistoryCache) -> None:
     """The pages with incidents in a time range: Now and Cascade."""
-    page = partial(get_snapshot, api, responder)
+    hub, responder, topologies, responses = context.hub, context.responder, context.topologies, context.responses
+    page = partial(get_snapshot, context.api, responder)
 
     def with_people(snapshot: Snapshot, past: bool) -> WithResponses:
         time = responder.time_of(snapshot, past)
@@ -139,9 +124,10 @@ def _add_incident_pages(
         return {**body, "topology": topologies.get(snapshot, past)["id"], **with_people(snapshot, past)}
 
 
-def _add_gpu_pages(api: APIRouter, responder: Responder, topologies: TopologyCache, readings: GpuReadings) -> None:
+def _add_gpu_pages(context: RouteContext) -> None:
     """The pages of GPUs: Contention and Fleet."""
-    page = partial(get_snapshot, api, responder)
+    hub, responder, topologies, readings = context.hub, context.responder, context.topologies, context.gpus
+    page = partial(get_snapshot, context.api, responder)
 
     @page(
         "/pages/contention",
@@ -153,6 +139,20 @@ def _add_gpu_pages(api: APIRouter, responder: Responder, topologies: TopologyCac
     def page_contention(snapshot: Snapshot, past: bool, query: ContentionParameters) -> Payload:
         body = contention_page.contention(snapshot, query.victim, query.aggressor)
         return {**body, "topology": topologies.get(snapshot, past)["id"]}
+
+    @get(
+        context.api,
+        "/pages/contention/traces",
+        "The 40 slowest traces of an affected service, by GPU wait on a noisy neighbor",
+        Exemplars,
+    )
+    async def page_exemplars(request: Request, query: Annotated[ExemplarParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        victim, aggressor = (find_service(name, snapshot.services) for name in (query.victim, query.aggressor))
+        if victim is None or aggressor is None:
+            raise HTTPException(404, "victim, aggressor: unknown service. /api/services lists all")
+        body = await context.traces.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
+        return responder.json_response(request, snapshot, body)
 
     @page(
         "/pages/fleet",
@@ -168,8 +168,9 @@ def _add_gpu_pages(api: APIRouter, responder: Responder, topologies: TopologyCac
         return {**body, "topology": topologies.get(snapshot, past)["id"], "open": detail}
 
 
-def _add_service_pages(api: APIRouter, hub: HubView, responder: Responder, histories: HistoryCache) -> None:
+def _add_service_pages(context: RouteContext, histories: HistoryCache) -> None:
     """The page of services, and that of each."""
+    api, hub, responder = context.api, context.hub, context.responder
 
     @get_snapshot(api, responder, "/pages/services", "All values of the Services page", services_page.ServicesPage)
     def page_services(snapshot: Snapshot, _past: bool, _: AsOf) -> Payload:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
@@ -21,7 +21,7 @@ from foreshock_dashboard.response import entries
 from foreshock_dashboard.response.entries import Data
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.response.values import FeedbackVerdict, Silence
-from foreshock_dashboard.web.api.answers import get, post, sender
+from foreshock_dashboard.web.api.answers import RouteContext, get, post, sender
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, time_parameter
 from foreshock_dashboard.web.state.response_json import (
@@ -193,15 +193,16 @@ class _Journal:
         return self.responder.json_response(request, self.hub.snapshot, body)
 
 
-def add_response_routes(api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader) -> None:
-    """Register the routes on `api`. Those that change something need the role responder (see `access.roles`)."""
-    journal = _Journal(hub, responder, reader)
-    _add_incident_routes(api, hub, journal)
-    _add_silence_routes(api, hub, responder, reader, journal)
+def add_response_routes(context: RouteContext) -> None:
+    """Register the routes. Those that change something need the role responder (see `access.roles`)."""
+    journal = _Journal(context.hub, context.responder, context.responses)
+    _add_incident_routes(context, journal)
+    _add_silence_routes(context, journal)
 
 
-def _add_incident_routes(api: APIRouter, hub: HubView, journal: _Journal) -> None:
+def _add_incident_routes(context: RouteContext, journal: _Journal) -> None:
     """What people do about one incident."""
+    api, hub = context.api, context.hub
 
     def add(action: str, summary: str, body_type: type[Body], data: Callable[[Request, Incident, Any], Data]) -> None:
         def route(request: Request, incident: str, body: Body) -> Response:
@@ -241,10 +242,9 @@ def _add_incident_routes(api: APIRouter, hub: HubView, journal: _Journal) -> Non
         return journal.answer(request, item)
 
 
-def _add_silence_routes(
-    api: APIRouter, hub: HubView, responder: Responder, reader: ResponseReader, journal: _Journal
-) -> None:
+def _add_silence_routes(context: RouteContext, journal: _Journal) -> None:
     """Silences and maintenance windows."""
+    api, hub, responder, reader = context.api, context.hub, context.responder, context.responses
 
     @get(api, "/silences", "Silences and maintenance windows, active or to come", Silences, name="silences")
     def listed(request: Request, _: Annotated[NoParameters, Query()]) -> Response:

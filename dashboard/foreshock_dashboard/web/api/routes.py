@@ -11,20 +11,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.access.audit import AuditLog
 from foreshock_dashboard.access.roles import Principal, Role
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.analysis_routes import add_analysis_routes, add_load_balancing_routes
-from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, User, describe_errors, get
+from foreshock_dashboard.web.api.answers import ERRORS, AuditEvents, RouteContext, User, describe_errors, get
 from foreshock_dashboard.web.api.change_routes import add_change_routes
 from foreshock_dashboard.web.api.cost_routes import add_cost_routes
+from foreshock_dashboard.web.api.csv import add_csv_routes
+from foreshock_dashboard.web.api.document_routes import add_document_routes
 from foreshock_dashboard.web.api.forecast_routes import add_forecast_routes
+from foreshock_dashboard.web.api.list_routes import add_list_routes
+from foreshock_dashboard.web.api.page_routes import add_page_routes
 from foreshock_dashboard.web.api.response_routes import add_response_routes
+from foreshock_dashboard.web.api.trace_routes import add_trace_routes
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
@@ -42,23 +45,33 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
     """Register all routes of a hub on the app, before the pages, which match every other address."""
-    audit = access.audit
-    responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
-    api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
-    responses = ResponseReader(hub.journal, hub.silenced_until)
-    list_routes.add_list_routes(api, hub, responder, topology, responses, version)
-    list_routes.add_report_route(api, hub, responder, responses)
-    list_routes.add_trace_routes(api, hub, responder, traces)
-    add_analysis_routes(api, hub, responder)
-    add_load_balancing_routes(api, hub, responder)
-    page_routes.add_page_routes(api, hub, responder, topology, gpus, responses, version, audit)
-    add_forecast_routes(api, hub, responder)
-    add_cost_routes(api, hub, responder)
-    csv.add_csv_routes(api, hub, responder, traces, gpus)
-    add_response_routes(api, hub, responder, responses)
-    add_change_routes(api, hub, responder, audit, access.webhook_secret)
-    _add_access(api, hub, responder, audit)
-    app.include_router(api)
+    context = RouteContext(
+        APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name),
+        hub,
+        version,
+        access,
+        Responder(hub),
+        ResponseReader(hub.journal, hub.silenced_until),
+        TopologyCache(),
+        TraceReads(hub),
+        GpuReadings(hub),
+    )
+    for add in (
+        add_list_routes,
+        add_document_routes,
+        add_trace_routes,
+        add_analysis_routes,
+        add_load_balancing_routes,
+        add_page_routes,
+        add_forecast_routes,
+        add_cost_routes,
+        add_csv_routes,
+        add_response_routes,
+        add_change_routes,
+        _add_access,
+    ):
+        add(context)
+    app.include_router(context.api)
     describe_errors(app)
     _add_operations(app, hub, shows_reason=not access.required)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
@@ -76,7 +89,9 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-def _add_access(api: APIRouter, hub: HubView, responder: Responder, audit: AuditLog) -> None:
+def _add_access(context: RouteContext) -> None:
+    api, hub, responder = context.api, context.hub, context.responder
+
     @get(api, "/user", "The name, sign-in method, and role of the user", User)
     def user(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         principal: Principal | None = request.scope.get("principal")
@@ -88,7 +103,7 @@ def _add_access(api: APIRouter, hub: HubView, responder: Responder, audit: Audit
 
     @get(api, "/audit", "Sign-ins, refusals, downloads, and changes since the start; for admins", AuditEvents)
     def events(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        return responder.json_response(request, hub.snapshot, {"events": audit.recent()})
+        return responder.json_response(request, hub.snapshot, {"events": context.access.audit.recent()})
 
 
 def _add_operations(app: FastAPI, hub: HubView, *, shows_reason: bool) -> None:

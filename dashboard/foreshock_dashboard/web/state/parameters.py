@@ -100,7 +100,7 @@ def _duration(text: str) -> float:
     return 0.0 if re.fullmatch(r"0+(\.0+)?(ms|s|m|h|d)?", text) else parse_duration(text)
 
 
-Duration = Annotated[float | None, BeforeValidator(_duration), WithJsonSchema({"type": "string"})]
+DurationText = Annotated[float | None, BeforeValidator(_duration), WithJsonSchema({"type": "string"})]
 """Seconds, written as 250ms, 1.5s or plain seconds; 0 is no bound."""
 
 

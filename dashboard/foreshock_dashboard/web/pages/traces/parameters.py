@@ -15,7 +15,7 @@ from foreshock_dashboard.web.state.parameters import (
     MAX_VALUE_LENGTH,
     TIME,
     BadParameterError,
-    Duration,
+    DurationText,
     Flag,
     Parameters,
     one_of,
@@ -69,9 +69,9 @@ class TraceParameters(Parameters):
         default_factory=list,
         description="KEY=VALUE: an attribute of the span, else of its resource; repeatable with other keys",
     )
-    min_duration: Duration = Field(None, description=f"minimum duration of the root span, {_DURATION_FORM}")
-    max_duration: Duration = Field(None, description=f"maximum duration of the root span, {_DURATION_FORM}")
-    min_gpu_wait: Duration = Field(
+    min_duration: DurationText = Field(None, description=f"minimum duration of the root span, {_DURATION_FORM}")
+    max_duration: DurationText = Field(None, description=f"maximum duration of the root span, {_DURATION_FORM}")
+    min_gpu_wait: DurationText = Field(
         None, description=f"minimum GPU wait, {_DURATION_FORM}; among the 500 slowest that match"
     )
     status: Annotated[Status | None, BeforeValidator(_status)] = Field(
