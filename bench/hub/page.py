@@ -68,7 +68,7 @@ FEEDS = (
 )
 WHOLE = ("/api/topology", "/api/services", "/api/gpus", "/api/contention", "/api/pools", "/api/csv/gpus")
 """Whole lists of the platform."""
-PAINTED = {"/": "#headline", "/contention": "#who table", "/cascade": "#map svg", "/fleet": "#grid-plot[data-drawn]"}
+PAINTED = {"/": "#headline", "/contention": "#waits table", "/cascade": "#map svg", "/fleet": "#grid-plot[data-drawn]"}
 """Selector of the element that makes a page useful, by path."""
 PAINT_SCRIPT = """(() => {
     const check = () => {

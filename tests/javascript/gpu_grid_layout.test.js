@@ -12,7 +12,7 @@ import { GpuGridLayout, groupByPool } from "#web/assets/gpu_grid/gpu_grid_layout
 const topology = (hosts, gpusPerHost, pools) => ({
   hosts: Array.from({ length: hosts }, (_, i) => ({
     name: `host-${i}`,
-    gpus: Array.from({ length: gpusPerHost }, (_, gpu) => [gpu]),
+    gpus: Array.from({ length: gpusPerHost }, (_, gpu) => String(gpu)),
   })),
   pools,
 });

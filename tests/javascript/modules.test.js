@@ -6,13 +6,18 @@ import { test } from "node:test";
 
 const WEB = "dashboard/foreshock_dashboard/web";
 const IMPORT = /^(?:import|export) [^;]*?from "([^"]+)";$/gm;
+/** A page's script is imported when the page is shown. */
+const PAGE_IMPORT = /await import\("([^"]+)"\)/g;
 const files = /** @type {string[]} */ (readdirSync(WEB, { recursive: true })).filter((path) => path.endsWith(".js"));
 const modules = files.filter((path) => basename(path) !== "theme.js");
 /** @type {Map<string, string[]>} */
 const imports = new Map(
   modules.map((path) => {
     const text = readFileSync(`${WEB}/${path}`, "utf8");
-    return [path, [...text.matchAll(IMPORT)].map(([, name = ""]) => name.replace("#web/", ""))];
+    return [
+      path,
+      [...text.matchAll(IMPORT), ...text.matchAll(PAGE_IMPORT)].map(([, name = ""]) => name.replace("#web/", "")),
+    ];
   }),
 );
 /** @param {string} path */

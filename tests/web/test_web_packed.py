@@ -49,6 +49,17 @@ def test_a_page_names_the_state_of_each_of_its_scripts(caller: Caller) -> None:
     assert [link for link in links if "immutable" not in caller.get(link).headers["cache-control"]] == []
 
 
+@pytest.mark.parametrize(
+    ("path", "script"), [("/", "now.js"), ("/services/gateway", "service.js"), ("/cost", "cost.js")]
+)
+def test_a_page_loads_its_own_scripts_and_no_other_pages(caller: Caller, path: str, script: str) -> None:
+    """Not before the import map, without which their imports fail."""
+    head = caller.get(path).text
+    loaded = [link.partition("?")[0] for link in re.findall(r'"modulepreload" href="/assets/([^"]+)"', head)]
+    assert {"now.js", "service.js", "cost.js", "dom.js"} & set(loaded) == {script, "dom.js"}
+    assert head.index('type="importmap"') < head.index('"modulepreload"')
+
+
 def test_files_of_one_size_and_time_that_differ_have_different_addresses(tmp_path: Path) -> None:
     """Builds that can be repeated set one time for all."""
     maps = []

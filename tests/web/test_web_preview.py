@@ -25,6 +25,14 @@ def test_every_answer_of_the_api_marks_a_preview(preview: Caller, path: str) -> 
     assert preview.get(f"/api/{path}").json()["preview"] is True
 
 
+@pytest.mark.parametrize("name", ["incidents", "services", "gpus"])
+def test_the_name_of_a_csv_file_says_preview(preview: Caller, caller: Caller, name: str) -> None:
+    """A file without incidents would read like a healthy platform."""
+    marked = {app: app.get(f"/api/csv/{name}").headers["content-disposition"] for app in (preview, caller)}
+    assert marked[preview].endswith('-preview.csv"')
+    assert "preview" not in marked[caller]
+
+
 def test_an_evaluation_is_not_marked(caller: Caller) -> None:
     """Clients of an older version see no difference."""
     assert "preview" not in caller.get("/api/now").json()

@@ -180,6 +180,19 @@ def test_rows_without_data_say_so() -> None:
     assert {row.health for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 
+@pytest.mark.parametrize(
+    ("slos", "word"),
+    [((), "No baseline yet"), ((ServiceSlo(service("gateway"), 9.0, 0.1, learned=False),), "Healthy")],
+)
+@pytest.mark.parametrize("scene", ["learning", "preview"])
+def test_no_service_is_healthy_before_there_is_an_slo_to_judge_by(
+    scene: str, slos: tuple[ServiceSlo, ...], word: str
+) -> None:
+    """Neither while the baseline is built nor while the history is read; a configured SLO needs no baseline."""
+    seen = replace(SCENES[scene](), forecast=Forecast(slos=slos))
+    assert conditions.conditions(seen)[service("gateway")].word == word
+
+
 def test_blind_figures_are_unknown_not_zero() -> None:
     """No `SLO met` without data, and services without an SLO meet none."""
     tiles = {item.name: item for item in data.now(SCENES["blind"](), "x")["tiles"]}

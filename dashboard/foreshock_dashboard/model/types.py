@@ -28,6 +28,7 @@ ConditionKind = Literal[
     "errors",
     "slo_breach",
     "low_traffic",
+    "no_baseline",
     "no_traffic",
     "no_data",
 ]

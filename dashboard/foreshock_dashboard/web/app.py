@@ -100,7 +100,7 @@ def create_app(
     dash = _dash(pages, hub, assets, access)
     callback_inputs = callbacks.register(dash, hub, PAGES, views.hub)
     pages.add_exception_handler(DependencyException, _unknown_file)
-    pages.add_api_route("/{path:path}", _page(pages))
+    pages.add_api_route("/{path:path}", _page(pages, assets))
     server.mount("/", pages)
     _protect(
         server,
@@ -155,12 +155,13 @@ def _dash(server: FastAPI, hub: HubView, assets: Assets, access: Access) -> Dash
         sign_out = LOGOUT if access.oidc else ""
         return shell(PAGES, simulated=simulated, sign_out=sign_out, authenticated=access.required)
 
+    index = INDEX.replace(FEED, _page_tags(assets, now.PAGE)).replace(ASSET_TAGS, assets.head)  # Dash answers for /
     app = _Dash(
         __name__,
         server=server,  # type: ignore[arg-type]  # Dash's annotation knows only its own factories
         backend="fastapi",
         assets_ignore=".",  # the frame has its own tags for them
-        index_string=INDEX.replace(FEED, feed_of(now.PAGE)).replace(ASSET_TAGS, assets.head),  # Dash answers for /
+        index_string=index,
         title="foreshock",
         update_title=None,  # type: ignore[arg-type]  # None is documented: the title is ours
         use_async=True,
@@ -172,7 +173,12 @@ def _dash(server: FastAPI, hub: HubView, assets: Assets, access: Access) -> Dash
     return app
 
 
-def _page(pages: FastAPI) -> Callable[[Request], Awaitable[Response]]:
+def _page_tags(assets: Assets, page: Page | None) -> str:
+    """The tags of a page's head that other pages do not have. They follow the import map, which its scripts need."""
+    return feed_of(page) + (assets.preloads(page.folder) if page else "")
+
+
+def _page(pages: FastAPI, assets: Assets) -> Callable[[Request], Awaitable[Response]]:
     """The handler of every address that nothing else has: the frame that Dash serves at /, and 404 without a page."""
     transport = httpx.ASGITransport(pages)
 
@@ -180,7 +186,8 @@ def _page(pages: FastAPI) -> Callable[[Request], Awaitable[Response]]:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             frame = (await client.get("/")).text
         found = find(PAGES, request.url.path)
-        return HTMLResponse(frame.replace(feed_of(now.PAGE), feed_of(found), 1), 200 if found else 404)
+        tags = _page_tags(assets, found)
+        return HTMLResponse(frame.replace(_page_tags(assets, now.PAGE), tags, 1), 200 if found else 404)
 
     return page
 

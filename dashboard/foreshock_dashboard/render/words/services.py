@@ -35,6 +35,7 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "errors": "Errors",
     "slo_breach": "SLO breach",
     "low_traffic": "Few requests",
+    "no_baseline": "No baseline yet",
     "no_traffic": "No requests seen",
     "no_data": "No data",
 }

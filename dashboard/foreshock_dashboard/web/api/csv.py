@@ -95,5 +95,6 @@ def add_csv_routes(context: RouteContext) -> None:
 
 
 def _file(name: str, snapshot: Snapshot, body: bytes) -> Response:
+    """The file is named after the time of its data; `-preview` says that incidents are not known yet."""
     at = snapshot.world.time if snapshot.world else 0.0
-    return download(f"foreshock-{name}-{at:.0f}.csv", body, CSV)
+    return download(f"foreshock-{name}-{at:.0f}{'-preview' if snapshot.is_preview else ''}.csv", body, CSV)

@@ -69,7 +69,7 @@ export interface Allocated {
 export interface Topology {
   id: string;
   services: { id: string; color: number }[];
-  hosts: { name: string; gpus: [index: number, ...rest: unknown[]][] }[];
+  hosts: { name: string; gpus: string[] }[];
   pools?: { names: string[]; of: number[] };
   /** Pairs of a GPU and a service on it, both by index. */
   tenants: [gpu: number, service: number][];

@@ -77,6 +77,7 @@ export const CONDITIONS = /** @type {const} */ ({
   errors: "Errors",
   slo_breach: "SLO breach",
   low_traffic: "Few requests",
+  no_baseline: "No baseline yet",
   no_traffic: "No requests seen",
   no_data: "No data",
 });

@@ -115,7 +115,7 @@ class CompressedFiles:
 
 WEB = Path(__file__).parent.parent
 ENTRY = "main.js"
-"""The module that imports the others."""
+"""The module that imports the others; it imports the script of a page when that is shown."""
 BEFORE_PAINT = "theme.js"
 """The one classic script: it runs before anything is painted."""
 SPECIFIER = "#web/"
@@ -161,10 +161,15 @@ class Assets:
         digest = hashlib.sha256(self.import_map.encode()).digest()
         return f"'sha256-{base64.b64encode(digest).decode()}'"
 
+    def preloads(self, folder: str, *, below: bool = True) -> str:
+        """The tags that load the modules below a folder of `web/` at once, or those that are not below it."""
+        modules = json.loads(self.import_map)["imports"].items()
+        chosen = (address for name, address in modules if name.startswith(f"{SPECIFIER}{folder}/") == below)
+        return "\n    ".join(f'<link rel="modulepreload" href="{address}">' for address in chosen)
+
     @cached_property
     def head(self) -> str:
-        """The tags for a page's head. The entry module runs once the document is parsed, with all that it imports."""
-        modules = json.loads(self.import_map)["imports"].values()
+        """The tags for the head of all pages. The entry module runs once the document is parsed."""
         styles = [address for name, address in self._addresses.items() if name.endswith(".css")]
         return "\n    ".join(
             [
@@ -173,7 +178,7 @@ class Assets:
                 f"<style>{self._font_face}</style>",
                 f'<script src="{self._addresses[BEFORE_PAINT]}"></script>',
                 f'<script type="importmap">{self.import_map}</script>',
-                *(f'<link rel="modulepreload" href="{address}">' for address in modules),
+                self.preloads("pages", below=False),
                 *(f'<link rel="stylesheet" href="{address}">' for address in styles),
                 f'<script type="module" src="{self._addresses[ENTRY]}"></script>',
             ]

@@ -57,10 +57,10 @@ class TopologyService(Row):
 
 
 class TopologyHost(Row):
-    """A host and its GPUs: index, UUID, and model of each."""
+    """A host and the indexes of its GPUs."""
 
     name: str
-    gpus: list[list[str]]
+    gpus: list[str]
 
 
 class TopologyPools(Row):
@@ -93,9 +93,9 @@ def topology(world: World | None) -> Topology:
     else:
         index = {service: i for i, service in enumerate(world.services)}
         place = {gpu: i for i, gpu in enumerate(world.gpus)}
-        hosts: dict[str, list[list[str]]] = {}
+        hosts: dict[str, list[str]] = {}
         for gpu in world.gpus:
-            hosts.setdefault(gpu.host, []).append([gpu.index, gpu.uuid, gpu.model])
+            hosts.setdefault(gpu.host, []).append(gpu.index)
         body = {
             "services": [TopologyService(str(service), service_color(str(service))) for service in world.services],
             "hosts": [TopologyHost(name, listed) for name, listed in hosts.items()],

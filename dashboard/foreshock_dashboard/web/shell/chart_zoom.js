@@ -1,4 +1,5 @@
-// A drag on any chart: all charts, and the page, show that time range. Dash calls this with what was dragged.
+// What Dash calls for charts: a drag sets the time range of all charts and the page, a click opens a trace.
+import { hrefWith, navigate } from "#web/assets/address.js";
 import { utcOffsetMinutes } from "#web/assets/clock.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { currentPage } from "#web/shell/feed.js";
@@ -30,4 +31,16 @@ export const zoomed = (layout) => {
     }
   }
   return window.dash_clientside?.no_update;
+};
+
+/**
+ * Open the trace of a mark that was clicked. Dash calls this with what was clicked.
+ * @param {any} click
+ */
+export const openClickedTrace = (click) => {
+  /** @type {unknown[]} */
+  const data = (click?.points ?? []).map((/** @type {{ customdata: unknown }} */ { customdata }) => customdata);
+  const trace = data.find((value) => typeof value === "string");
+  if (trace) navigate(hrefWith({ trace, span: null }, "/traces"));
+  return null;
 };

@@ -19,8 +19,10 @@ const BADGE_EVERY_MS = 500;
 /** An answer whose number is this much lower comes from a hub that was started again. */
 const RESTARTED_SEQ_GAP = 5;
 
-/** @type {Readonly<Record<string, Page>>} */
+/** Load the script of a page, by its name. @type {Readonly<Record<string, () => Promise<Page>>>} */
 let pages = {};
+/** The script of the shown page, once it is loaded. @type {Page | undefined} */
+let script;
 /** Draws the frame's time range. */
 let drawFrame = () => {};
 /** @type {Connection} */
@@ -96,7 +98,7 @@ const request = (path, etag = "") => {
 const refresh = async () => {
   const path = currentPath();
   if (known.path !== path) known = { path, etag: "" };
-  const answer = await request(path, known.etag);
+  const [answer] = await Promise.all([request(path, known.etag), loadScript()]);
   if (!connection.page || path !== currentPath()) return;
   live.time = answer.time;
   if (!answer.unchanged) {
@@ -135,7 +137,7 @@ const draw = (unchanged) => {
   requireId("simulated").hidden = !live.data.simulated || Boolean(live.data.bounds);
   drawFrame();
   drawClusters(live.data.clusters ?? []);
-  pages[page.dataset.page ?? ""]?.update?.(live.data, unchanged);
+  script?.update?.(live.data, unchanged);
   markStale(Boolean(live.data.error));
   drawBadge();
 };
@@ -238,18 +240,30 @@ const followPage = (onPage) => {
   drawFrame();
   markCurrentPage();
   onPage();
-  pages[connection.page.dataset.page ?? ""]?.mount?.();
+  script = undefined;
+  loadScript().catch(() => {}); // the next request tries again
   draw(false);
   restart();
 };
 
+/** Load, start, and draw the script of the shown page, unless it is there. */
+const loadScript = async () => {
+  const { page } = connection;
+  if (script || !page) return;
+  const loaded = await pages[page.dataset.page ?? ""]?.();
+  if (script || !loaded || connection.page !== page) return;
+  script = loaded;
+  script.mount?.();
+  draw(false);
+};
+
 /** The script of the shown page. */
-export const currentPage = () => pages[connection.page?.dataset.page ?? ""];
+export const currentPage = () => script;
 
 /**
  * Keep the page that is shown up to date.
  * @param {object} options
- * @param {Readonly<Record<string, Page>>} options.pages by their name in the document
+ * @param {Readonly<Record<string, () => Promise<Page>>>} options.pages load the script of a page, by its name
  * @param {() => void} options.drawFrame draws the frame's time range
  * @param {() => void} options.onPage called for each page, before it is mounted
  * @param {() => void} options.onMutation called at each change of the document

@@ -5,18 +5,8 @@ import { closest } from "#web/assets/dom.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { startTables } from "#web/assets/widgets/table.js";
 import { copy } from "#web/assets/widgets/toast.js";
-import { capacity } from "#web/pages/capacity/capacity.js";
-import { cascade } from "#web/pages/cascade/cascade.js";
-import { contention } from "#web/pages/contention/contention.js";
-import { cost } from "#web/pages/cost/cost.js";
-import { fleet } from "#web/pages/fleet/fleet.js";
-import { now } from "#web/pages/now/now.js";
-import { service } from "#web/pages/services/service.js";
-import { services } from "#web/pages/services/services.js";
-import { status } from "#web/pages/status/status.js";
-import { openClickedTrace, traces } from "#web/pages/traces/traces.js";
 import { startChartTables } from "#web/shell/chart_table.js";
-import { zoomed } from "#web/shell/chart_zoom.js";
+import { openClickedTrace, zoomed } from "#web/shell/chart_zoom.js";
 import { startClusters } from "#web/shell/cluster_picker.js";
 import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
 import { drawBadge, prefetch, redraw, restart, startFeed } from "#web/shell/feed.js";
@@ -28,8 +18,19 @@ import { startShortcuts } from "#web/shell/shortcuts.js";
 import { startSilences } from "#web/shell/silences.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
 
-/** By the `data-page` that a page's layout has. */
-const PAGES = { now, contention, cascade, fleet, capacity, cost, traces, services, service, status };
+/** Load the script of a page; by the `data-page` that its layout has. */
+const PAGES = {
+  now: async () => (await import("#web/pages/now/now.js")).now,
+  contention: async () => (await import("#web/pages/contention/contention.js")).contention,
+  cascade: async () => (await import("#web/pages/cascade/cascade.js")).cascade,
+  fleet: async () => (await import("#web/pages/fleet/fleet.js")).fleet,
+  capacity: async () => (await import("#web/pages/capacity/capacity.js")).capacity,
+  cost: async () => (await import("#web/pages/cost/cost.js")).cost,
+  traces: async () => (await import("#web/pages/traces/traces.js")).traces,
+  services: async () => (await import("#web/pages/services/services.js")).services,
+  service: async () => (await import("#web/pages/services/service.js")).service,
+  status: async () => (await import("#web/pages/status/status.js")).status,
+};
 
 /** Draw what of the frame depends on the time range. */
 const drawFrame = () => {

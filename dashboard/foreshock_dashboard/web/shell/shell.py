@@ -20,10 +20,10 @@ INDEX = """<!DOCTYPE html>
   <head>
     <meta name="color-scheme" content="light dark">
     {%metas%}
-    <meta name="feed">
     <title>{%title%}</title>
     <link rel="stylesheet" href="/theme.css">
     <!-- assets -->
+    <meta name="feed">
     {%css%}
   </head>
   <body>
@@ -54,6 +54,11 @@ class Page:
     key: str = ""
     charts: tuple[Chart, ...] = ()
     deep: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The folder of its scripts, below `web/`."""
+        return f"pages/{self.layout.__module__.split('.')[-2]}"
 
     def rest(self, address: object) -> str:
         """The part of an address below the page's own: `prod/embedder`; "" without one."""

@@ -226,6 +226,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
+    few, used = too_few_requests(world), _used_gpus(world)
     rows = zip(
         world.services,
         last_median(red.rate),
@@ -234,24 +235,17 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         lost.tolist(),
         strict=True,
     )
-    found = {
-        service: condition(
-            service,
-            current,
-            rate,
-            failed,
-            forecasts.slo_usage(service, p95, failed),
-            stale,
-            forecasts.is_breach_likely(service),
-        )
-        for service, rate, failed, p95, stale in rows
-    }
-    few, used = too_few_requests(world), _used_gpus(world)
-    for service, state in found.items():
-        if service in few and state.kind == "healthy":
-            found[service] = Condition("idle", "low_traffic")
+    found = {}
+    for service, rate, failed, p95, stale in rows:
+        usage, at_risk = forecasts.slo_usage(service, p95, failed), forecasts.is_breach_likely(service)
+        state = condition(service, current, rate, failed, usage, stale, at_risk)
+        if state.kind == "healthy" and service in few:
+            state = Condition("idle", "low_traffic")
+        elif state.kind == "healthy" and usage is None and not snapshot.learning.done:
+            state = Condition("idle", "no_baseline")
         elif state.kind == "no_traffic":
-            found[service] = state._replace(gpus=used[service])
+            state = state._replace(gpus=used[service])
+        found[service] = state
     return found
 
 

@@ -146,7 +146,7 @@ export class GpuGridLayout {
    */
   constructor(topology, width) {
     /** "host/gpu-0" of each GPU. */
-    this.labels = topology.hosts.flatMap((host) => host.gpus.map(([index]) => `${host.name}/gpu-${index}`));
+    this.labels = topology.hosts.flatMap((host) => host.gpus.map((index) => `${host.name}/gpu-${index}`));
     const groups = groupByPool(topology);
     const placeIn = (/** @type {number} */ size) => placeCells(groups, this.labels.length, width, size);
     const fits = (/** @type {Placement} */ place) => place.height <= MAX_HEIGHT && place.width <= width;

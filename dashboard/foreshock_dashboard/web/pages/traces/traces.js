@@ -403,18 +403,6 @@ const followAddress = () => {
   showOpenTrace();
 };
 
-/**
- * Open the trace of a mark that was clicked. Dash calls this with what was clicked.
- * @param {any} click
- */
-export const openClickedTrace = (click) => {
-  /** @type {unknown[]} */
-  const data = (click?.points ?? []).map((/** @type {{ customdata: unknown }} */ { customdata }) => customdata);
-  const trace = data.find((value) => typeof value === "string");
-  if (trace) navigate(tracesHref({ trace, span: null }));
-  return null;
-};
-
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const traces = {
   mount: () => {
