@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.conftest import Eventually
 from tests.drm.conftest import Bench
 from tests.drm.double import ADDRESS, MI300X, KernelDouble, gpu_metrics
+from tests.exporter.test_command import ask, once, served
 from tests.exporter.whole.exposition import refused_by_promtool, series_by_gpu
 from tests.nvml.conftest import double, nvml, nvml_library
 from tests.nvml.double import Double
@@ -31,7 +30,6 @@ from foreshock_exporter.options import parse
 
 __all__ = ("double", "nvml", "nvml_library")
 
-COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
 ROOT = Path(__file__).parents[2]
 AMD = "GPU-1f9de0957d137942"
 
@@ -47,12 +45,15 @@ def shared(kernel: KernelDouble) -> None:
         kernel.compute(pid, units)
 
 
+def arguments_of(kernel: KernelDouble) -> tuple[str, ...]:
+    root = kernel.root
+    return f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}"
+
+
 def test_the_command_exports_an_amd_gpu_and_its_services(kernel: KernelDouble) -> None:
     """Without NVIDIA's driver, and without any library of AMD."""
     shared(kernel)
-    paths = (f"--path.{name}={folder}" for name, folder in (("procfs", "proc"), ("sysfs", "sys"), ("rootfs", "")))
-    arguments = [argument.replace("=", f"={kernel.root}/", 1) for argument in paths]
-    ended = subprocess.run([COMMAND, "--once", *arguments], capture_output=True, check=True, env=os.environ)
+    ended = once("--once", *arguments_of(kernel))
     found = read(ended.stdout)
     assert found["gpus_expected"] == found["gpus_present"] == {(): 1.0}
     ((info, _),) = found["gpu_info"].items()
@@ -77,6 +78,33 @@ def documented(vendor: str) -> set[str]:
     column = [cell.strip() for cell in table[0].split("|")].index(vendor)
     cells = [line.split("|") for line in table if line.startswith("| `")]
     return {name for row in cells if row[column].strip() != "–" for name in re.findall(r"`(\w+)`", row[1])}
+
+
+def busy_seconds(port: int) -> dict[tuple[str, ...], float]:
+    return dict(read(ask(port, "/metrics")[2]).get("gpu_service_busy_seconds_total", {(): 0.0}))
+
+
+def test_a_served_gpu_that_is_unplugged_is_lost_and_returns(kernel: KernelDouble, eventually: Eventually) -> None:
+    """At `/metrics` of a running exporter; its services' counters go on."""
+    shared(kernel)
+    with served(*arguments_of(kernel)) as (_, port):
+
+        def is_lost(expected: float) -> bool:
+            lost = read(ask(port, "/metrics")[2]).get("gpu_lost", {})
+            return bool(lost.get(("0", ADDRESS, AMD)) == expected)
+
+        eventually(lambda: is_lost(0.0), "a GPU that responds")
+        eventually(lambda: all(busy_seconds(port).values()), "two services at work")
+        busy = busy_seconds(port)
+        kernel.unplug()
+        eventually(lambda: is_lost(1.0), "a lost GPU")
+        assert "gpu_power_watts" not in read(ask(port, "/metrics")[2])
+        shared(kernel)
+        eventually(lambda: is_lost(0.0), "the GPU again")
+        found = read(ask(port, "/metrics")[2])
+        assert found["gpus_expected"] == found["gpus_present"] == {(): 1.0}
+        after = found["gpu_service_busy_seconds_total"]
+        assert all(after[key] >= seconds > 0.0 for key, seconds in busy.items())
 
 
 def test_contention_on_an_amd_gpu_reaches_the_world_of_the_hub(kernel: KernelDouble, tmp_path: Path) -> None:
@@ -116,9 +144,7 @@ def mixed(kernel: KernelDouble, nvml: ModuleType, double: Double) -> Daemon:
     assert nvml is not None
     shared(kernel)
     double.show(PROFILES["h100"].at(START + 20.0))
-    root = kernel.root
-    arguments = [f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}", "--compat=dcgm"]
-    return build(parse(arguments, {}), lambda: START + 20.0)
+    return build(parse([*arguments_of(kernel), "--compat=dcgm"], {}), lambda: START + 20.0)
 
 
 def test_gpus_of_two_vendors_are_on_one_host(mixed: Daemon) -> None:
